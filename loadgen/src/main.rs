@@ -1,0 +1,3 @@
+//! A load generator for WebSocket servers.
+
+fn main() {}

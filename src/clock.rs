@@ -1,0 +1,37 @@
+//! Time as a value. Pure layers are told what time it is; only drivers ask.
+
+/// A point in monotonic time: microseconds since the process began. Never jumps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment {
+    /// Microseconds since the process began.
+    pub us: u64,
+}
+
+impl Moment {
+    /// The moment `ms` milliseconds after this one.
+    #[must_use]
+    pub fn plus_ms(self, ms: u64) -> Self {
+        Self { us: self.us.saturating_add(ms.saturating_mul(1_000)) }
+    }
+
+    /// Microseconds from `earlier` to this moment; 0 if it is later.
+    #[must_use]
+    pub fn since_us(self, earlier: Self) -> u64 {
+        self.us.saturating_sub(earlier.us)
+    }
+
+    /// Milliseconds from `earlier` to this moment, rounded down.
+    #[must_use]
+    pub fn since_ms(self, earlier: Self) -> u64 {
+        self.since_us(earlier) / 1_000
+    }
+}
+
+/// What a driver tells a pure layer with every call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// For every timer and every interval.
+    pub moment: Moment,
+    /// For what people and tokens see; may jump.
+    pub unix_ms: u64,
+}

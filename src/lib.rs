@@ -1,0 +1,9 @@
+#![doc = include_str!("ARCHITECTURE.md")]
+
+pub mod clock;
+pub mod config;
+pub mod hash;
+pub mod id;
+pub mod metrics;
+pub mod protocol;
+pub mod ws;

@@ -1,0 +1,2 @@
+//! ringroom
+fn main() {}

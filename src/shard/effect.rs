@@ -1,0 +1,17 @@
+//! What an engine wants done.
+
+use crate::id::{ConnectionKey, CoreId};
+
+use super::CoreMessage;
+
+/// What one or more inputs led to; the driver carries it out in order and empties it.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Messages for other cores, in order per core. Never for this one.
+    pub letters: Vec<(CoreId, CoreMessage)>,
+    /// Connections that have something in their outbox and had nothing before, or that are to be
+    /// written again: each at most once between two flushes.
+    pub dirty: Vec<ConnectionKey>,
+    /// Sockets to end once their outbox is written: the closing handshake is over, or its time is.
+    pub hangups: Vec<ConnectionKey>,
+}

@@ -1,0 +1,105 @@
+//! What can happen to an engine.
+
+use std::net::IpAddr;
+
+use crate::id::{ConnectionKey, CoreId};
+use crate::protocol::Codec;
+use crate::ws::MessageKind;
+use crate::ws::close::Fault;
+
+use super::CoreMessage;
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A handshake was accepted: the connection exists from now on.
+    Opened(Box<Opened>),
+    /// A whole message, unmasked, reassembled, inflated; text is valid UTF-8. The engine may
+    /// scribble on it.
+    Message {
+        /// From whom.
+        connection: ConnectionKey,
+        /// Text or binary.
+        kind: MessageKind,
+        /// What it says.
+        payload: &'a mut [u8],
+    },
+    /// A ping, to be answered with the same payload.
+    Ping {
+        /// From whom.
+        connection: ConnectionKey,
+        /// At most 125 bytes.
+        payload: &'a [u8],
+    },
+    /// A pong, asked for or not.
+    Pong {
+        /// From whom.
+        connection: ConnectionKey,
+        /// At most 125 bytes.
+        payload: &'a [u8],
+    },
+    /// The peer's close frame: the answer to ours, or the first of the two.
+    CloseFrame {
+        /// From whom.
+        connection: ConnectionKey,
+        /// Its code, if it gave one.
+        code: Option<u16>,
+    },
+    /// The peer broke the protocol; nothing more will be read from it.
+    Fault {
+        /// Who.
+        connection: ConnectionKey,
+        /// How.
+        fault: Fault,
+    },
+    /// The socket is gone (end of stream, reset, or closed by the driver).
+    Lost {
+        /// Whose.
+        connection: ConnectionKey,
+    },
+    /// Bytes of the outbox reached the kernel; sent once per connection and flush.
+    Written {
+        /// Whose.
+        connection: ConnectionKey,
+        /// How many.
+        bytes: usize,
+    },
+    /// A message of another core's engine.
+    Core {
+        /// Which core.
+        from: CoreId,
+        /// What it says.
+        message: CoreMessage,
+    },
+    /// Send all connections away (close 1012 `drain`), spread over `window_ms`.
+    Drain {
+        /// Over how long.
+        window_ms: u64,
+    },
+}
+
+/// Where a connection went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `/ws`, or `/ws/{room}` with the room to join, percent-decoded.
+    Rooms(Option<String>),
+    /// `/echo`.
+    Echo,
+}
+
+/// What the handshake settled.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The socket.
+    pub connection: ConnectionKey,
+    /// Where it went.
+    pub route: Route,
+    /// How the server writes.
+    pub codec: Codec,
+    /// The longest message that may be sent deflated (the window the peer asked for); 0: none.
+    pub deflate_up_to: u32,
+    /// The client's address, a trusted proxy's word included; none on a UNIX socket.
+    pub address: Option<IpAddr>,
+    /// `?session=…`.
+    pub session: Option<String>,
+}
