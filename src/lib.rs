@@ -4,6 +4,8 @@ pub mod clock;
 pub mod config;
 pub mod hash;
 pub mod id;
+pub mod letter;
+pub mod mesh;
 pub mod metrics;
 pub mod protocol;
 pub mod ws;
