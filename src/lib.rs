@@ -6,4 +6,5 @@ pub mod hash;
 pub mod id;
 pub mod metrics;
 pub mod protocol;
+pub mod wheel;
 pub mod ws;
