@@ -1,10 +1,12 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod bucket;
 pub mod clock;
 pub mod config;
 pub mod hash;
 pub mod id;
 pub mod metrics;
 pub mod protocol;
+pub mod room;
 pub mod wheel;
 pub mod ws;
