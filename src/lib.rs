@@ -8,5 +8,6 @@ pub mod id;
 pub mod metrics;
 pub mod protocol;
 pub mod room;
+pub mod shard;
 pub mod wheel;
 pub mod ws;

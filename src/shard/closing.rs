@@ -46,6 +46,11 @@ impl Shard {
             _ => CloseReason::ProtocolError,
         };
         self.close_with(key, reason, fault.reason(), None);
+        // Nothing more is read from it, so its answer would never be seen.
+        if let Some(connection) = self.outbound.get_mut(key).filter(|c| c.phase == Phase::Closing) {
+            connection.phase = Phase::Ended;
+            self.outbound.effects.hangups.push(key);
+        }
     }
 
     fn close_with(
@@ -56,7 +61,9 @@ impl Shard {
         retry_after_ms: Option<u64>,
     ) {
         let Some(slot) = self.outbound.slot_mut(key) else { return };
-        let Some(connection) = slot.connection.as_deref_mut().filter(|c| c.is_open()) else { return };
+        let Some(connection) = slot.connection.as_deref_mut().filter(|c| c.is_open()) else {
+            return;
+        };
         connection.phase = Phase::Closing;
         connection.pong = None;
         let speaks_rooms = connection.purpose == Purpose::Rooms;

@@ -24,7 +24,10 @@ impl Shard {
         let worth = payload.len() >= self.config.deflate.min_bytes as usize;
         let mut deflated = std::mem::take(&mut self.deflated);
         deflated.clear();
-        if worth && payload.len() <= deflate_up_to && self.compressor.compress(payload, &mut deflated) {
+        if worth
+            && payload.len() <= deflate_up_to
+            && self.compressor.compress(payload, &mut deflated)
+        {
             self.outbound.push(key, |out| frame::write(out, opcode, true, &deflated));
         } else {
             self.outbound.push(key, |out| frame::write(out, opcode, false, payload));

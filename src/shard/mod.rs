@@ -205,7 +205,9 @@ impl Shard {
         self.hear(key);
         let Some(slot) = self.outbound.slot_mut(key) else { return };
         let crowded = slot.outbox.own_bytes() >= PONG_QUEUE_BYTES;
-        let Some(connection) = slot.connection.as_deref_mut().filter(|c| c.is_open()) else { return };
+        let Some(connection) = slot.connection.as_deref_mut().filter(|c| c.is_open()) else {
+            return;
+        };
         if crowded {
             connection.pong = Some(payload.into());
         } else {
