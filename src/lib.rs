@@ -1,5 +1,6 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod bucket;
 pub mod clock;
 pub mod config;
 pub mod hash;
@@ -8,5 +9,7 @@ pub mod letter;
 pub mod mesh;
 pub mod metrics;
 pub mod protocol;
+pub mod room;
+pub mod shard;
 pub mod wheel;
 pub mod ws;

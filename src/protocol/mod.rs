@@ -1,4 +1,25 @@
 //! The wire protocol: commands in, events out, in JSON and MessagePack.
+//!
+//! Invariants: what a peer sends is read once, strictly, and costs no more than its length; what
+//! is opaque is passed on byte for byte; each name of the protocol is spelled in one place.
+
+pub mod command;
+mod data;
+pub mod event;
+mod parse;
+mod secret;
+mod vocabulary;
+
+pub use command::{Command, Envelope};
+pub use data::{Data, OwnedData};
+pub use event::{Event, encode};
+pub use parse::{Bad, Messages, ParseLimits, parse};
+pub use secret::Secret;
+pub use vocabulary::{
+    CloseReason, Durability, ErrorCode, Filter, FilterAction, GapReason, LeftReason, Mode,
+    ModerationAction, PresenceAction, Priority, RequestId, Role, RoomPatch, RoomRate, RoomType,
+    Scalar, SlowConsumer, WordFilter,
+};
 
 /// How the server writes to a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -24,6 +24,11 @@ pub enum Input<'a> {
         /// What it says.
         payload: &'a mut [u8],
     },
+    /// Bytes came that make no whole message yet: a sign of life.
+    Alive {
+        /// From whom.
+        connection: ConnectionKey,
+    },
     /// A ping, to be answered with the same payload.
     Ping {
         /// From whom.
