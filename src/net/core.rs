@@ -4,7 +4,7 @@
 //! tick, one step after the other. Invariants: the state is borrowed within a step and never across
 //! an await; between two ticks the runtime has looked at every socket.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -21,7 +21,8 @@ use crate::wheel::Wheel;
 use crate::ws::decoder::{self, Scratch};
 
 use super::connection::{Connection, Stage};
-use super::listener::Listener;
+use super::admission::Admission;
+use super::listener::{self, Door, Listener, Pace};
 use super::notify::{Notify, after_the_others};
 use super::relay::Relay;
 use super::timer::{Clock, Counter, Timer};
@@ -45,8 +46,11 @@ pub(super) struct Core {
     pub(super) clock: Clock,
     /// Rung by whatever leaves work for a tick.
     pub(super) bell: Notify,
-    /// Rung when accepting may go on, or must end.
-    pub(super) doors: Notify,
+    pub(super) admission: Arc<Admission>,
+    /// Where clients come in, until the core drains.
+    pub(super) doors: RefCell<Vec<Rc<Door>>>,
+    /// Memory in which quiet connections read, each for the time of a system call.
+    pub(super) shared_buffer: Cell<Vec<u8>>,
     pub(super) timer: Timer,
     pub(super) doorbell: Counter,
     pub(super) glance: Counter,
@@ -60,6 +64,7 @@ pub(super) struct State {
     pub(super) connections: Slab<Connection>,
     pub(super) connections_ever: u32,
     pub(super) listeners: Vec<Listener>,
+    pub(super) pace: Pace,
     pub(super) port: Port<Letter<CoreMessage>>,
     pub(super) control: CoreId,
     pub(super) wheel: Wheel<Deadline>,
@@ -73,14 +78,13 @@ pub(super) struct State {
 }
 
 /// What the core's own timers are for; the engine has its own.
-#[derive(Clone, Copy, Debug)]
 pub(super) enum Deadline {
     /// A connection has had its time, in the handshake or at the end.
     Connection(ConnectionKey),
     /// Show a sign of life.
     Beat,
-    /// Accepting may go on.
-    Doors,
+    /// Wake a task that sleeps.
+    Wake(Rc<Notify>),
 }
 
 impl Core {
@@ -94,7 +98,7 @@ impl Core {
             let now = self.clock.now();
             state.port.wake();
             let is_inbox_empty = state.drain_inbox(now, self);
-            state.run_timers(now, self);
+            state.run_timers(now);
             state.settle(now);
             state.flush(now, self);
             self.arm(&state, now.moment);
@@ -102,7 +106,11 @@ impl Core {
                 return;
             }
             let may_park = is_inbox_empty && state.port.fall_asleep();
+            let must_close_doors = state.is_draining;
             drop(state);
+            if must_close_doors {
+                self.close_doors();
+            }
             if !may_park {
                 self.glance.glance().await;
                 self.bell.ring();
@@ -132,6 +140,23 @@ impl Core {
         }
     }
 
+    /// Stops accepting; once is enough.
+    fn close_doors(self: &Rc<Self>) {
+        for door in self.doors.take() {
+            listener::close(self, &door);
+        }
+    }
+
+    /// Suspends the calling task.
+    pub(super) async fn sleep(&self, for_ms: u64) {
+        let alarm = Rc::new(Notify::default());
+        let due = self.clock.moment().plus_ms(for_ms);
+        self.state.borrow_mut().wheel.insert(due, Deadline::Wake(Rc::clone(&alarm)));
+        // The tick sets the timer.
+        self.bell.ring();
+        alarm.heard().await;
+    }
+
     /// Sets the timer for whatever is due next.
     fn arm(&self, state: &State, now: Moment) {
         let next = match (state.shard.next_timeout(), state.wheel.next()) {
@@ -147,7 +172,7 @@ impl Core {
 
 impl State {
     /// Takes letters; `false`: more wait than a tick may take.
-    fn drain_inbox(&mut self, now: Now, core: &Rc<Core>) -> bool {
+    fn drain_inbox(&mut self, now: Now) -> bool {
         for _ in 0..BATCHES_PER_TICK {
             let Some(batch) = self.port.receive() else {
                 return true;
@@ -160,19 +185,19 @@ impl State {
                         self.shard.handle(now, input, &mut self.effects);
                     }
                     Letter::Relay(message) => self.take_relay(now, message),
-                    Letter::Order(order) => self.obey(now, order, core),
+                    Letter::Order(order) => self.obey(now, order),
                 }
             }
         }
         false
     }
 
-    fn run_timers(&mut self, now: Now, core: &Core) {
+    fn run_timers(&mut self, now: Now) {
         while let Some(deadline) = self.wheel.expire(now.moment) {
             match deadline {
                 Deadline::Connection(key) => self.end_overdue(key),
                 Deadline::Beat => self.beat(now),
-                Deadline::Doors => core.doors.ring(),
+                Deadline::Wake(sleeper) => sleeper.ring(),
             }
         }
         if self.shard.next_timeout().is_some_and(|due| due <= now.moment) {
@@ -194,7 +219,7 @@ impl State {
     }
 
     fn is_flush_dear(&self) -> bool {
-        self.effects.dirty.len() >= DEAR_FLUSH || self.shard.is_flush_dear(DEAR_FLUSH)
+        self.effects.dirty.len() >= DEAR_FLUSH
     }
 
     /// A sign of life for the watchdog, also when there is nothing to do.
@@ -250,11 +275,10 @@ impl State {
         let _ = self.port.post(self.control, Letter::Relay(message), bytes);
     }
 
-    fn obey(&mut self, now: Now, order: Order, core: &Core) {
+    fn obey(&mut self, now: Now, order: Order) {
         match order {
             Order::Drain { window_ms } => {
                 self.is_draining = true;
-                core.doors.ring();
                 self.shard.handle(now, Input::Drain { window_ms }, &mut self.effects);
                 self.end_handshakes_and_relays(now);
             }
@@ -287,6 +311,43 @@ impl State {
     pub(super) fn resume(&mut self, key: ConnectionKey) {
         if let Some(reader) = self.connection(key).and_then(|connection| connection.paused.take()) {
             reader.wake();
+        }
+    }
+
+    /// Nothing of a connection stays: its reader has seen the end.
+    pub(super) fn remove(&mut self, now: Now, key: ConnectionKey) {
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        // A task that waits for room in the kernel's buffer sees the end, too.
+        connection.stream.shutdown(Shutdown::Both);
+        let last_words = match &connection.stage {
+            Stage::Relay(relay) => Some(relay.reset()),
+            Stage::Handshake | Stage::Open | Stage::Ending => None,
+        };
+        let was_open = matches!(connection.stage, Stage::Open);
+        let connection = self.connections.remove(key.index as usize);
+        if let Some(timer) = connection.deadline {
+            self.wheel.cancel(timer);
+        }
+        if let Some(message) = last_words {
+            self.post_to_control(message);
+        }
+        if was_open {
+            self.shard.handle(now, Input::Lost { connection: key }, &mut self.effects);
+        }
+        self.metrics.connections.set(self.connections.len() as u64);
+    }
+
+    /// Something on a connection's way has panicked: that connection ends, by 1011 where it can.
+    pub(super) fn contain_panic(&mut self, now: Now, key: ConnectionKey) {
+        self.metrics.panicked();
+        let is_open =
+            self.connection(key).is_some_and(|connection| matches!(connection.stage, Stage::Open));
+        if is_open {
+            self.shard.handle(now, Input::Failed { connection: key }, &mut self.effects);
+        } else {
+            self.part(now, key);
         }
     }
 

@@ -33,7 +33,7 @@ impl State {
     fn flush_one(&mut self, now: Now, key: ConnectionKey, core: &Rc<Core>) {
         let written = panic::catch_unwind(AssertUnwindSafe(|| self.write(now, key)));
         match written {
-            Ok(None | Some(Written::All)) => self.let_go(key),
+            Ok(None | Some(Written::All)) => self.let_go(now, key),
             Ok(Some(Written::Blocked)) => self.wait_for_room(key, core),
             Ok(Some(Written::Gone)) => self.give_up(key),
             Err(_) => {
@@ -70,7 +70,7 @@ impl State {
 
     /// All is written: ends the sending side if that was the last of it, else lets a reader that
     /// waited for the engine go on.
-    fn let_go(&mut self, key: ConnectionKey) {
+    fn let_go(&mut self, now: Now, key: ConnectionKey) {
         let wants_reading = self.shard.wants_reading(key);
         let Some(connection) = self.connection(key) else {
             return;
@@ -79,14 +79,14 @@ impl State {
             return;
         }
         if connection.hangs_up && !matches!(connection.stage, Stage::Ending) {
-            self.say_goodbye(key);
+            self.say_goodbye(now, key);
         } else if matches!(connection.stage, Stage::Open) && wants_reading {
             self.resume(key);
         }
     }
 
     /// The last bytes are with the kernel: ends our side, and waits for the peer to end its own.
-    fn say_goodbye(&mut self, key: ConnectionKey) {
+    fn say_goodbye(&mut self, now: Now, key: ConnectionKey) {
         let Some(connection) = self.connection(key) else {
             return;
         };
@@ -99,7 +99,7 @@ impl State {
         let was_open = matches!(connection.stage, Stage::Open);
         connection.stage = Stage::Ending;
         if was_open {
-            self.forget(key);
+            self.shard.handle(now, Input::Lost { connection: key }, &mut self.effects);
         }
         self.resume(key);
     }

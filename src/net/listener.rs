@@ -4,17 +4,18 @@
 //! left, so only the waiting is its; accepting is a system call. Invariant: whatever goes wrong,
 //! the connections that are in are served, and accepting resumes by itself.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use tracing::{debug, warn};
 
-use crate::bucket::Bucket;
+use crate::bucket::{Bucket, Quota};
 use crate::clock::Now;
 use crate::config::{self, Config, ListenAddress};
 use crate::metrics::Refusal;
@@ -45,8 +46,8 @@ pub(super) struct Listener {
 pub(super) struct Door {
     listener: u16,
     waiting: Stream,
-    fd: std::os::fd::RawFd,
-    spare: Option<File>,
+    fd: RawFd,
+    spare: Cell<Option<File>>,
 }
 
 impl Door {
@@ -56,7 +57,7 @@ impl Door {
         address: &ListenAddress,
         inherited: Option<UnixListener>,
         config: &Config,
-    ) -> io::Result<Self> {
+    ) -> io::Result<Rc<Self>> {
         let socket: OwnedFd = match (address, inherited) {
             (ListenAddress::Tcp(address), _) => {
                 let socket = socket::bind(*address, &config.tcp, true)?;
@@ -73,7 +74,8 @@ impl Door {
             }
         };
         let fd = socket.as_raw_fd();
-        Ok(Self { listener: index, waiting: Stream::new(socket)?, fd, spare: spare() })
+        let spare = Cell::new(spare());
+        Ok(Rc::new(Self { listener: index, waiting: Stream::new(socket)?, fd, spare }))
     }
 }
 
@@ -87,53 +89,34 @@ enum Turn {
     Empty,
     /// More may wait.
     More,
-    /// Not before the doors are opened again.
-    Rest {
-        /// In how long.
-        for_ms: u64,
-    },
+    /// Not before so many milliseconds have passed.
+    Rest(u64),
 }
 
 /// Accepts at one door until the core drains.
-pub(super) async fn attend(core: Rc<Core>, mut door: Door) {
-    loop {
-        if core.state.borrow().is_draining {
-            break;
-        }
-        match accept_some(&core, &mut door) {
-            Turn::Empty => wait_for_clients(&core, &door).await,
+pub(super) async fn attend(core: Rc<Core>, door: Rc<Door>) {
+    while !core.state.borrow().is_draining {
+        match accept_some(&core, &door) {
+            // An error shows again at the accept.
+            Turn::Empty => drop(door.waiting.readable().await),
             Turn::More => core.glance.glance().await,
-            Turn::Rest { for_ms } => rest(&core, for_ms).await,
+            Turn::Rest(for_ms) => core.sleep(for_ms).await,
         }
     }
-    // Whoever the kernel has already let in is let in here too, not reset by the closing.
-    while matches!(accept_some(&core, &mut door), Turn::More) {}
-    door.waiting.shutdown(std::net::Shutdown::Both);
 }
 
-/// Waits for a client, or for the order to drain: which shuts the socket down and so ends the wait.
-async fn wait_for_clients(core: &Rc<Core>, door: &Door) {
-    core.state.borrow_mut().doors_waiting.push(door.fd);
-    // An error shows again at the accept.
-    let _ = door.waiting.readable().await;
-    core.state.borrow_mut().doors_waiting.retain(|fd| *fd != door.fd);
+/// Closes a door. Whoever the kernel has already let in is let in here too, not reset.
+pub(super) fn close(core: &Rc<Core>, door: &Rc<Door>) {
+    while matches!(accept_some(core, door), Turn::More) {}
+    // This ends the wait of whoever attends it, who lets go of it.
+    door.waiting.shutdown(Shutdown::Both);
 }
 
-async fn rest(core: &Rc<Core>, for_ms: u64) {
-    {
-        let now = core.clock.moment();
-        let mut state = core.state.borrow_mut();
-        state.wheel.insert(now.plus_ms(for_ms), Deadline::Doors);
-        core.bell.ring();
-    }
-    core.doors.heard().await;
-}
-
-fn accept_some(core: &Rc<Core>, door: &mut Door) -> Turn {
+fn accept_some(core: &Rc<Core>, door: &Door) -> Turn {
     let now = core.clock.now();
     for _ in 0..ACCEPTS_PER_TURN {
-        if let Err(wait_ms) = core.state.borrow_mut().pace.take(now) {
-            return Turn::Rest { for_ms: wait_ms };
+        if let Err(wait_ms) = core.state.borrow_mut().pace.check(now) {
+            return Turn::Rest(wait_ms);
         }
         match socket::accept(door.fd) {
             Ok((socket, peer)) => welcome(core, now, door.listener, socket, peer),
@@ -141,8 +124,10 @@ fn accept_some(core: &Rc<Core>, door: &mut Door) -> Turn {
                 Some(libc::EAGAIN) => return Turn::Empty,
                 Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS) => {
                     out_of_descriptors(core, door, &error);
-                    return Turn::Rest { for_ms: REST_MS };
+                    return Turn::Rest(REST_MS);
                 }
+                // The door was closed.
+                Some(libc::EINVAL) => return Turn::Empty,
                 // The client was gone before it was accepted, or a signal came.
                 _ => debug!(%error, "accept"),
             },
@@ -153,12 +138,12 @@ fn accept_some(core: &Rc<Core>, door: &mut Door) -> Turn {
 
 /// The system has nothing left to give. Whoever waits first is let in with the spare descriptor and
 /// sent away at once, so that it knows.
-fn out_of_descriptors(core: &Rc<Core>, door: &mut Door, error: &io::Error) {
+fn out_of_descriptors(core: &Rc<Core>, door: &Door, error: &io::Error) {
     warn!(%error, "no descriptor or memory for a new connection: accepting rests");
     core.state.borrow().metrics.refused(Refusal::Descriptors);
     drop(door.spare.take());
     drop(socket::accept(door.fd));
-    door.spare = spare();
+    door.spare.set(spare());
 }
 
 /// Lets a connection in, or drops it: before TLS and handshake cost anything.
@@ -170,6 +155,7 @@ fn welcome(
     peer: Option<SocketAddr>,
 ) {
     let mut state = core.state.borrow_mut();
+    state.pace.count(now);
     state.metrics.accepted();
     let admitted = match core.admission.admit(peer.map(|peer| peer.ip())) {
         Ok(admitted) => admitted,
@@ -221,7 +207,27 @@ impl State {
     }
 }
 
-/// How many connections may come in.
+/// How fast connections may come in.
 pub(super) struct Pace {
-    tokens: u64,
+    quota: Quota,
+    bucket: Bucket,
+}
+
+impl Pace {
+    /// As configured.
+    pub(super) fn new(admission: &config::Admission) -> Self {
+        let quota = Quota::per_second(admission.accepts_per_second, admission.accept_burst);
+        Self { quota, bucket: Bucket::default() }
+    }
+
+    /// Whether one may come in now, else in how many milliseconds.
+    fn check(&mut self, now: Now) -> Result<(), u64> {
+        self.bucket.check(self.quota, now.moment, 1)
+    }
+
+    /// One has come in.
+    fn count(&mut self, now: Now) {
+        // It was checked before.
+        let _ = self.bucket.take(self.quota, now.moment, 1);
+    }
 }

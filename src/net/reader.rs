@@ -12,11 +12,9 @@ use std::task::Poll;
 
 use crate::clock::Moment;
 use crate::id::ConnectionKey;
-use crate::shard::Input;
 
-use super::core::{Core, State};
+use super::core::Core;
 use super::intake::{Flow, Intake};
-use super::connection::Stage;
 use super::stream::Stream;
 
 /// A pending read begins with this much memory.
@@ -57,6 +55,10 @@ pub(super) async fn read(
             Flow::Pause => pause(&core, key).await,
             Flow::End => break,
         }
+    }
+    // A relayed client that has ended its side may still be owed a response.
+    while core.end_of_input(key) {
+        pause(&core, key).await;
     }
     core.end(key);
 }
@@ -170,10 +172,23 @@ impl Core {
             panic::catch_unwind(AssertUnwindSafe(|| state.take(now, key, intake, bytes)));
         let flow = took.unwrap_or_else(|_| {
             *intake = Intake::Deaf;
-            state.contain_panic(key)
+            state.contain_panic(now, key);
+            Flow::On
         });
         self.bell.ring();
         (flow, now.moment)
+    }
+
+    /// The client will send no more; whether its connection is to stay for the response.
+    fn end_of_input(&self, key: ConnectionKey) -> bool {
+        let mut state = self.state.borrow_mut();
+        let Some(relay) = state.relay(key) else {
+            return false;
+        };
+        relay.end();
+        state.pass_on(key);
+        self.bell.ring();
+        state.connection(key).is_some_and(|connection| !connection.is_gone)
     }
 
     /// The reader is done: nothing of the connection stays.
