@@ -7,6 +7,7 @@ pub mod hash;
 pub mod id;
 pub mod letter;
 pub mod mesh;
+pub mod net;
 pub mod metrics;
 pub mod protocol;
 pub mod room;

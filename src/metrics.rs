@@ -27,3 +27,26 @@ impl Figure {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+/// TEMPORARY
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub enum Refusal { Connections, PerAddress, Handshakes, ProxyHeader, Tls, HandshakeTimeout, Descriptors }
+#[derive(Debug, Default)]
+#[allow(missing_docs)]
+pub struct Core { pub connections: Figure, pub beat: Figure, pub accepted: Figure, pub panics: Figure, pub sent_bytes: Figure, pub received_bytes: Figure, pub messages: Figure }
+#[allow(missing_docs)]
+impl Core {
+    pub fn refused(&self, _r: Refusal) {}
+    pub fn accepted(&self) { self.accepted.add(1); }
+    pub fn upgraded(&self) {}
+    pub fn handshake_failed(&self, _r: crate::ws::refusal::Refusal) {}
+    pub fn received(&self, n: usize) { self.messages.add(1); self.received_bytes.add(n as u64); }
+    pub fn sent(&self, n: u64) { self.sent_bytes.add(n); }
+    pub fn panicked(&self) { self.panics.add(1); }
+    pub fn beat(&self, now: crate::clock::Moment) { self.beat.set(now.us); }
+    pub fn inbox_delay(&self, _us: u64) {}
+    pub fn timer_late(&self, _us: u64) {}
+    pub fn runs_on(&self, _n: &'static str, _own: bool) {}
+    pub fn delivered(&self, _d: &crate::mesh::Delivery, _b: u64) {}
+}

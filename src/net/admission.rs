@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config;
 use crate::hash::{self, Seed};
+use crate::metrics::Refusal;
 use crate::ws::forwarded::ip_key;
 
 /// Locks are split so that cores which accept at the same time seldom meet.
@@ -24,6 +25,16 @@ pub(super) enum Refused {
     PerAddress,
     /// `admission.handshakes`.
     Handshakes,
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Connections => Self::Connections,
+            Refused::PerAddress => Self::PerAddress,
+            Refused::Handshakes => Self::Handshakes,
+        }
+    }
 }
 
 /// The doors of a process.

@@ -63,6 +63,11 @@ pub(super) enum Written {
 }
 
 impl Connection {
+    /// Whether nothing more is to be written.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Ending)
+    }
+
     /// Writes what is there, as far as the kernel takes it; counts the plain bytes it took.
     pub(super) fn write(&mut self, outbox: Option<&mut Outbox>, count: &mut u64) -> Written {
         match self.tls.take() {
@@ -78,7 +83,7 @@ impl Connection {
     fn write_plain(&mut self, mut outbox: Option<&mut Outbox>, count: &mut u64) -> Written {
         loop {
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let pieces = gather(&self.raw, outbox.as_deref(), &mut slices);
+            let pieces = gather(&self.raw, outbox.as_deref_mut(), &mut slices);
             if pieces == 0 {
                 return Written::All;
             }
@@ -117,7 +122,7 @@ impl Connection {
                 Err(_) => return Written::Gone,
             }
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let pieces = gather(&self.raw, outbox.as_deref(), &mut slices);
+            let pieces = gather(&self.raw, outbox.as_deref_mut(), &mut slices);
             if pieces == 0 || !tls.may_encrypt() {
                 return Written::All;
             }
@@ -131,7 +136,7 @@ impl Connection {
 /// The next pieces to write: the raw bytes, then the outbox's. How many there are.
 fn gather<'a>(
     raw: &'a [u8],
-    outbox: Option<&'a Outbox>,
+    outbox: Option<&'a mut Outbox>,
     slices: &mut [IoSlice<'a>; SLICES],
 ) -> usize {
     let first = usize::from(!raw.is_empty());

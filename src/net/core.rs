@@ -5,6 +5,7 @@
 //! an await; between two ticks the runtime has looked at every socket.
 
 use std::cell::{Cell, RefCell};
+use std::net::Shutdown;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use slab::Slab;
 use crate::clock::{Moment, Now};
 use crate::config::Config;
 use crate::id::{ConnectionKey, CoreId};
-use crate::letter::{Fault, Letter, Order, relay};
+use crate::letter::{Fault, Letter, Order, Reload, relay};
 use crate::mesh::Port;
 use crate::metrics;
 use crate::shard::{CoreMessage, Effects, Input, Shard};
@@ -97,7 +98,7 @@ impl Core {
             let mut state = self.state.borrow_mut();
             let now = self.clock.now();
             state.port.wake();
-            let is_inbox_empty = state.drain_inbox(now, self);
+            let is_inbox_empty = state.drain_inbox(now);
             state.run_timers(now);
             state.settle(now);
             state.flush(now, self);
@@ -376,11 +377,18 @@ impl State {
         let stage = &connection.stage;
         let is_in_handshake = matches!(stage, Stage::Handshake) && !connection.hangs_up;
         connection.stream.reset_on_close();
-        connection.stream.shutdown(std::net::Shutdown::Both);
+        connection.stream.shutdown(Shutdown::Both);
         if is_in_handshake {
             self.metrics.refused(metrics::Refusal::HandshakeTimeout);
         }
         self.resume(key);
+    }
+
+    /// Goes by new settings: what comes in from now on is judged by them.
+    fn reload(&mut self, reload: &Reload) {
+        self.config = Arc::clone(&reload.config);
+        self.listeners = Listener::all(&reload.config, reload.tls.clone());
+        self.pace = Pace::new(&reload.config.admission);
     }
 
     fn end_handshakes_and_relays(&mut self, now: Now) {

@@ -45,6 +45,32 @@ pub fn leave_shared_table(kept: &[RawFd], barrier: &Barrier) -> Table {
     Table::Own
 }
 
+/// Raises the soft limit of open files to the hard one: what may be had is had. Says how many.
+pub fn raise_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit is live and written by the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return 0;
+    }
+    let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
+    // SAFETY: the limit is live. Raising the soft limit to the hard one needs no right.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) } == 0 {
+        limit = raised;
+    }
+    limit.rlim_cur
+}
+
+/// Keeps signals off the calling thread: they are for the thread that waits for them, whose
+/// handler writes to a descriptor that is another one, or none, in a core's table.
+pub(super) fn leave_signals_to_others() {
+    let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigfillset initialises the set, and pthread_sigmask only reads it.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), std::ptr::null_mut());
+    }
+}
+
 fn close_all_but(kept: &[RawFd]) -> io::Result<()> {
     let mut kept: Vec<RawFd> = kept.iter().copied().filter(|fd| *fd >= STANDARD_STREAMS).collect();
     kept.sort_unstable();

@@ -117,7 +117,7 @@ impl State {
         else {
             return Ok(None);
         };
-        if let proxy::Source::Client(client) = source {
+        if let proxy::Source::Address(client) = source {
             connection.client = Some(client);
             let counted = connection.admitted.speaks_for(Some(client.ip()));
             counted.map_err(RefusedFor::from)?;
@@ -277,7 +277,7 @@ impl State {
 
     /// Answers with an error and ends.
     fn refuse(&mut self, now: Now, key: ConnectionKey, refusal: &Refusal) {
-        self.metrics.handshake_failed(refusal);
+        self.metrics.handshake_failed(*refusal);
         if let Some(connection) = self.connections.get_mut(key.index as usize) {
             connection.raw = refusal.response();
         }

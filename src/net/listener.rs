@@ -42,6 +42,21 @@ pub(super) struct Listener {
     pub(super) tls: Option<Arc<rustls::ServerConfig>>,
 }
 
+impl Listener {
+    /// All of them, with what they encrypt with.
+    pub(super) fn all(
+        config: &Config,
+        tls: Vec<Option<Arc<rustls::ServerConfig>>>,
+    ) -> Vec<Self> {
+        let listener = |(listener, tls): (&config::Listener, _)| Self {
+            config: listener.clone(),
+            policy: Policy::new(config, listener),
+            tls,
+        };
+        config.listeners.iter().zip(tls).map(listener).collect()
+    }
+}
+
 /// A socket that listens, and a descriptor in reserve for when there are no others.
 pub(super) struct Door {
     listener: u16,

@@ -23,7 +23,7 @@ mod timer;
 pub mod tls;
 
 pub use admission::Admission;
-pub use descriptors::Table;
+pub use descriptors::{Table, raise_limit as raise_descriptor_limit};
 pub use ring::Kind;
 pub use run::{Plan, Reserved, reserve, run};
 pub use timer::Clock;

@@ -188,7 +188,7 @@ impl Core {
         relay.end();
         state.pass_on(key);
         self.bell.ring();
-        state.connection(key).is_some_and(|connection| !connection.is_gone)
+        state.connection(key).is_some_and(|connection| !connection.is_over())
     }
 
     /// The reader is done: nothing of the connection stays.

@@ -21,7 +21,6 @@ use crate::metrics;
 use crate::shard::{CoreMessage, Effects, Entropy, Setup, Shard};
 use crate::wheel::Wheel;
 use crate::ws::decoder::{self, Scratch};
-use crate::ws::handshake::Policy;
 
 use super::admission::Admission;
 use super::core::{Core, State};
@@ -31,7 +30,7 @@ use super::notify::Notify;
 use super::reader::SHARED_BUFFER_BYTES;
 use super::ring::{self, Kind, Ring};
 use super::timer::{self, Clock, Counter, Timer};
-use super::{socket, tls};
+use super::socket;
 
 /// What a core is given to begin with.
 #[derive(Debug)]
@@ -46,6 +45,8 @@ pub struct Plan {
     pub cpu: Option<usize>,
     /// The settings, with the addresses that were reserved.
     pub config: Arc<Config>,
+    /// What each listener encrypts with, if it does.
+    pub tls: Vec<Option<Arc<rustls::ServerConfig>>>,
     /// UNIX sockets, one for each listener that is one.
     pub unix: Vec<Option<UnixListener>>,
     /// Its place in the mesh.
@@ -71,6 +72,7 @@ pub struct Plan {
 /// # Errors
 /// If it cannot have a runtime or a listener. A caller that sees one must still let the others go.
 pub fn run(plan: Plan) -> io::Result<()> {
+    descriptors::leave_signals_to_others();
     if let Some(cpu) = plan.cpu
         && !core_affinity::set_for_current(core_affinity::CoreId { id: cpu })
     {
@@ -132,7 +134,7 @@ fn open(plan: Plan) -> io::Result<Rc<Core>> {
         effects: Effects::default(),
         connections: Slab::new(),
         connections_ever: 0,
-        listeners: listeners(&config)?,
+        listeners: Listener::all(&config, plan.tls),
         pace: Pace::new(&config.admission),
         port,
         control,
@@ -158,15 +160,6 @@ fn open(plan: Plan) -> io::Result<Rc<Core>> {
     }))
 }
 
-/// What a core knows of each address, certificates included.
-pub(super) fn listeners(config: &Config) -> io::Result<Vec<Listener>> {
-    let listener = |listener: &crate::config::Listener| {
-        let tls = listener.tls.as_ref().map(tls::load).transpose().map_err(io::Error::other)?;
-        let policy = Policy::new(config, listener).map_err(io::Error::other)?;
-        Ok(Listener { config: listener.clone(), policy, tls })
-    };
-    config.listeners.iter().map(listener).collect()
-}
 
 async fn hear_the_timer(core: Rc<Core>) {
     loop {
@@ -221,7 +214,7 @@ fn reserve_port(address: SocketAddr, config: &Config) -> io::Result<ListenAddres
         let what = match error.raw_os_error() {
             Some(libc::EADDRINUSE) => format!(
                 "{address} is in use: another process listens there. To take over from a running \
-                 server, start with --share-port (both of them)"
+                 server, start the new one with --share-port"
             ),
             Some(libc::EACCES) => {
                 format!("{address}: ports below 1024 need CAP_NET_BIND_SERVICE")

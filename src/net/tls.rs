@@ -6,13 +6,14 @@ use std::fs;
 use std::io::{self, IoSlice, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
-use crate::config::{self, ClientCertificate};
+use crate::config::{self, ClientCertificate, Config};
 
 use super::stream::Stream;
 
@@ -50,11 +51,49 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Reads a listener's certificates.
-///
-/// # Errors
-/// Names the file that does not serve.
-pub fn load(tls: &config::Tls) -> Result<Arc<ServerConfig>, Error> {
+/// The certificates of all listeners, and when their files were last written.
+#[derive(Debug)]
+pub struct Certificates {
+    configs: Vec<Option<Arc<ServerConfig>>>,
+    files: Vec<(PathBuf, Option<SystemTime>)>,
+}
+
+impl Certificates {
+    /// Reads the certificates of all listeners.
+    ///
+    /// # Errors
+    /// Names the file that does not serve.
+    pub fn load(config: &Config) -> Result<Self, Error> {
+        let tls = || config.listeners.iter().map(|listener| listener.tls.as_ref());
+        // Before the reading: a change in between is seen as one.
+        let files = tls().flatten().flat_map(files).map(|path| (path.clone(), written(path)));
+        let files = files.collect();
+        let configs = tls().map(|tls| tls.map(load).transpose()).collect::<Result<_, _>>()?;
+        Ok(Self { configs, files })
+    }
+
+    /// One for each listener; none where it is plain.
+    #[must_use]
+    pub fn configs(&self) -> Vec<Option<Arc<ServerConfig>>> {
+        self.configs.clone()
+    }
+
+    /// Whether a file was written since it was read.
+    #[must_use]
+    pub fn have_changed(&self) -> bool {
+        self.files.iter().any(|(path, before)| written(path) != *before)
+    }
+}
+
+fn files(tls: &config::Tls) -> impl Iterator<Item = &PathBuf> {
+    [&tls.certificate_file, &tls.key_file].into_iter().chain(&tls.client_ca_file)
+}
+
+fn written(path: impl AsRef<Path>) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+}
+
+fn load(tls: &config::Tls) -> Result<Arc<ServerConfig>, Error> {
     let chain = certificates(&tls.certificate_file)?;
     let key = PrivateKeyDer::from_pem_slice(&read(&tls.key_file)?)
         .map_err(|error| Error::Pem(tls.key_file.clone(), error))?;

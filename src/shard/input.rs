@@ -57,6 +57,12 @@ pub enum Input<'a> {
         /// How.
         fault: Fault,
     },
+    /// Something on the connection's way panicked: it is to be closed by 1011, and nothing more will
+    /// be read from it.
+    Failed {
+        /// Whose.
+        connection: ConnectionKey,
+    },
     /// The socket is gone (end of stream, reset, or closed by the driver).
     Lost {
         /// Whose.

@@ -3,3 +3,12 @@
 /// A message from one core's engine to another's.
 #[derive(Clone, Debug)]
 pub enum CoreMessage {}
+
+impl CoreMessage {
+    /// What it counts on the mesh.
+    #[must_use]
+    pub fn cost_bytes(&self) -> usize {
+        size_of::<Self>()
+    }
+}
+
