@@ -5,6 +5,7 @@ pub mod relay;
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::ws::origin::Origins;
 
 /// A message on the mesh. `M` is what the engines of cores say to each other.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub enum Order {
 pub struct Reload {
     /// The settings.
     pub config: Arc<Config>,
+    /// Whose pages may connect.
+    pub origins: Arc<Origins>,
     /// What each listener encrypts with, if it does.
     pub tls: Vec<Option<Arc<rustls::ServerConfig>>>,
 }

@@ -20,6 +20,7 @@ use crate::metrics;
 use crate::shard::{CoreMessage, Effects, Input, Shard};
 use crate::wheel::Wheel;
 use crate::ws::decoder::{self, Scratch};
+use crate::ws::origin::Origins;
 
 use super::connection::{Connection, Stage};
 use super::admission::Admission;
@@ -65,6 +66,7 @@ pub(super) struct State {
     pub(super) connections: Slab<Connection>,
     pub(super) connections_ever: u32,
     pub(super) listeners: Vec<Listener>,
+    pub(super) origins: Arc<Origins>,
     pub(super) pace: Pace,
     pub(super) port: Port<Letter<CoreMessage>>,
     pub(super) control: CoreId,
@@ -388,6 +390,7 @@ impl State {
     fn reload(&mut self, reload: &Reload) {
         self.config = Arc::clone(&reload.config);
         self.listeners = Listener::all(&reload.config, reload.tls.clone());
+        self.origins = Arc::clone(&reload.origins);
         self.pace = Pace::new(&reload.config.admission);
     }
 

@@ -26,6 +26,10 @@ use super::relay::Relay;
 /// Plain bytes decrypted at a time.
 const DECRYPT_BYTES: usize = 16 * 1024;
 
+/// When a client that was turned away for want of room may try again.
+const RETRY_AFTER_MS: u32 = 5_000;
+const UNAVAILABLE: Refusal = Refusal::Unavailable { retry_after_ms: RETRY_AFTER_MS };
+
 /// What the reader of a connection expects next.
 pub(super) enum Intake {
     /// A PROXY header; what has come of it.
@@ -109,8 +113,7 @@ impl State {
             return Ok(None);
         };
         let peer = connection.client.map(|peer| peer.ip());
-        // A UNIX socket's permissions say who may speak for others.
-        if peer.is_some_and(|ip| !forwarded::is_trusted(&self.config.proxy.trusted, ip)) {
+        if !forwarded::is_trusted(peer, &self.config.proxy) {
             return Err(RefusedFor::ProxyHeader);
         }
         let Some((source, length)) = proxy::parse(bytes).map_err(|_| RefusedFor::ProxyHeader)?
@@ -214,7 +217,7 @@ impl State {
                 *intake = Intake::Head(Box::new(unread));
                 return Flow::On;
             }
-            Ok(Some((head, length))) if head.is_upgrade() || head.path_is_socket() => {
+            Ok(Some((head, length))) if self.concerns_us(key, &head) => {
                 self.upgrade(now, key, &head).map(|accepted| (accepted, length))
             }
             Ok(Some(_)) => {
@@ -236,6 +239,12 @@ impl State {
         }
     }
 
+    /// Whether a request is for the data plane; all else is relayed.
+    fn concerns_us(&self, key: ConnectionKey, head: &Head<'_>) -> bool {
+        let listener = self.connections.get(key.index as usize).map_or(0, |it| it.listener);
+        handshake::concerns(head, &self.listeners[usize::from(listener)].policy(&self.config, &self.origins))
+    }
+
     /// Makes a WebSocket of the connection, or says why not.
     fn upgrade(
         &mut self,
@@ -244,16 +253,17 @@ impl State {
         head: &Head<'_>,
     ) -> Result<Decoder, Refusal> {
         let index = key.index as usize;
-        let connection = self.connections.get_mut(index).ok_or(Refusal::Unavailable)?;
+        let connection = self.connections.get_mut(index).ok_or(UNAVAILABLE)?;
         let listener = &self.listeners[usize::from(connection.listener)];
-        let client = forwarded::client(head, connection.client, &self.config.proxy)?;
-        if client != connection.client {
-            connection.client = client;
-            let address = client.map(|client| client.ip());
-            connection.admitted.speaks_for(address).map_err(|_| Refusal::TooManyConnections)?;
+        let peer = connection.client.map(|client| client.ip());
+        let client = forwarded::client(peer, head, &self.config.proxy);
+        if client != peer {
+            connection.client = client.map(|ip| SocketAddr::new(ip, 0));
+            let too_many = Refusal::AddressLimit { retry_after_ms: RETRY_AFTER_MS };
+            connection.admitted.speaks_for(client).map_err(|_| too_many)?;
         }
         let Accepted { route, codec, deflate, session, response, .. } =
-            handshake::accept(head, &listener.policy)?;
+            handshake::accept(head, &listener.policy(&self.config, &self.origins))?;
         connection.raw = response;
         connection.stage = Stage::Open;
         connection.admitted.upgraded();
@@ -267,7 +277,7 @@ impl State {
             route,
             codec,
             deflate_up_to: deflate.map_or(0, |agreed| agreed.deflate_up_to),
-            address: connection.client.map(|client: SocketAddr| client.ip()),
+            address: client,
             session,
         };
         self.shard.handle(now, Input::Opened(Box::new(opened)), &mut self.effects);

@@ -20,6 +20,7 @@ use crate::clock::Now;
 use crate::config::{self, Config, ListenAddress};
 use crate::metrics::Refusal;
 use crate::ws::handshake::Policy;
+use crate::ws::origin::Origins;
 
 use super::connection::{Connection, Stage};
 use super::core::{Core, Deadline, State, key_of};
@@ -38,7 +39,6 @@ const REST_MS: u64 = 100;
 /// What a core knows of an address it listens on.
 pub(super) struct Listener {
     pub(super) config: config::Listener,
-    pub(super) policy: Policy,
     pub(super) tls: Option<Arc<rustls::ServerConfig>>,
 }
 
@@ -48,12 +48,21 @@ impl Listener {
         config: &Config,
         tls: Vec<Option<Arc<rustls::ServerConfig>>>,
     ) -> Vec<Self> {
-        let listener = |(listener, tls): (&config::Listener, _)| Self {
-            config: listener.clone(),
-            policy: Policy::new(config, listener),
-            tls,
-        };
+        let listener =
+            |(listener, tls): (&config::Listener, _)| Self { config: listener.clone(), tls };
         config.listeners.iter().zip(tls).map(listener).collect()
+    }
+
+    /// What is accepted here.
+    pub(super) fn policy<'a>(&self, config: &Config, origins: &'a Origins) -> Policy<'a> {
+        Policy {
+            origins,
+            allow_absent_origin: config.handshake.allow_absent_origin,
+            tls: self.tls.is_some(),
+            echo: config.dev.echo,
+            deflate: config.deflate.enabled && self.config.deflate,
+            cookie: None,
+        }
     }
 }
 

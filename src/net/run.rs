@@ -21,6 +21,7 @@ use crate::metrics;
 use crate::shard::{CoreMessage, Effects, Entropy, Setup, Shard};
 use crate::wheel::Wheel;
 use crate::ws::decoder::{self, Scratch};
+use crate::ws::origin::Origins;
 
 use super::admission::Admission;
 use super::core::{Core, State};
@@ -45,6 +46,8 @@ pub struct Plan {
     pub cpu: Option<usize>,
     /// The settings, with the addresses that were reserved.
     pub config: Arc<Config>,
+    /// Whose pages may connect.
+    pub origins: Arc<Origins>,
     /// What each listener encrypts with, if it does.
     pub tls: Vec<Option<Arc<rustls::ServerConfig>>>,
     /// UNIX sockets, one for each listener that is one.
@@ -135,6 +138,7 @@ fn open(plan: Plan) -> io::Result<Rc<Core>> {
         connections: Slab::new(),
         connections_ever: 0,
         listeners: Listener::all(&config, plan.tls),
+        origins: plan.origins,
         pace: Pace::new(&config.admission),
         port,
         control,

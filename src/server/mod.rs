@@ -25,6 +25,7 @@ use crate::config::{Config, ListenAddress, Problems};
 use crate::control;
 use crate::letter::{Order, Reload};
 use crate::net::{self, tls};
+use crate::ws::origin::{self, Origins};
 
 use self::threads::Cores;
 
@@ -45,6 +46,8 @@ pub type Reread = Box<dyn Fn() -> Result<Config, Problems>>;
 pub enum Error {
     /// An address cannot be had.
     Listen(io::Error),
+    /// An origin is none.
+    Origin(origin::Invalid),
     /// A certificate does not serve.
     Tls(tls::Error),
     /// The mesh cannot be made.
@@ -62,6 +65,9 @@ impl fmt::Display for Error {
         match self {
             Self::Listen(error) | Self::Core(error) => write!(f, "{error}"),
             Self::Tls(error) => write!(f, "{error}"),
+            Self::Origin(invalid) => {
+                write!(f, "handshake.origins: entry {}: {invalid}", invalid.entry + 1)
+            }
             Self::Mesh(error) => write!(f, "the mesh: {error}"),
             Self::Control(error) => write!(f, "the control plane: {error}"),
             Self::CoreDied => f.write_str("a core panicked: ending, so that a new process can begin"),
@@ -83,8 +89,9 @@ pub fn run(config: Config, reread: Reread) -> Result<(), Error> {
         listener.address = address.clone();
     }
     let config = Arc::new(config);
+    let origins = origins(&config)?;
     let certificates = tls::Certificates::load(&config).map_err(Error::Tls)?;
-    let mut cores = threads::spawn(&config, reserved.unix, &certificates)?;
+    let mut cores = threads::spawn(&config, reserved.unix, &origins, &certificates)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -139,7 +146,7 @@ impl Watch<'_> {
         self.cores.deliver();
         if self.certificates.have_changed() {
             info!("a certificate file has changed");
-            self.reload_certificates(&Arc::clone(&self.config));
+            self.take_over(&Arc::clone(&self.config));
         }
         Ok(())
     }
@@ -177,22 +184,28 @@ impl Watch<'_> {
         for key in kept {
             warn!(key, "this setting has changed, and takes effect when the process starts again");
         }
-        self.reload_certificates(&Arc::new(config));
+        self.take_over(&Arc::new(config));
     }
 
-    fn reload_certificates(&mut self, config: &Arc<Config>) {
-        match tls::Certificates::load(config) {
-            Ok(certificates) => {
+    /// Gives the cores new settings and certificates: all of them, or none if one does not serve.
+    fn take_over(&mut self, config: &Arc<Config>) {
+        let read = origins(config)
+            .and_then(|origins| Ok((origins, tls::Certificates::load(config).map_err(Error::Tls)?)));
+        match read {
+            Ok((origins, certificates)) => {
+                let (config, tls) = (Arc::clone(config), certificates.configs());
                 self.certificates = certificates;
-                self.config = Arc::clone(config);
-                let tls = self.certificates.configs();
-                let reload = Reload { config: Arc::clone(config), tls };
-                self.cores.order(&Order::Reload(Arc::new(reload)));
-                info!("configuration and certificates are reloaded");
+                self.config = Arc::clone(&config);
+                self.cores.order(&Order::Reload(Arc::new(Reload { config, origins, tls })));
+                info!("settings and certificates are reloaded");
             }
-            Err(error) => error!(%error, "the old certificates are kept"),
+            Err(error) => error!(%error, "the old settings and certificates are kept"),
         }
     }
+}
+
+fn origins(config: &Config) -> Result<Arc<Origins>, Error> {
+    Origins::parse(&config.handshake.origins).map(Arc::new).map_err(Error::Origin)
 }
 
 fn listen_for(kind: SignalKind) -> Result<Signal, Error> {

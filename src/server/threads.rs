@@ -12,6 +12,7 @@ use crate::mesh::{self, Port};
 use crate::metrics;
 use crate::net::{self, Admission, Clock, Plan, tls};
 use crate::shard::CoreMessage;
+use crate::ws::origin::Origins;
 use crate::shard::Entropy as _;
 
 use super::Error;
@@ -31,6 +32,7 @@ pub(super) struct Cores {
 pub(super) fn spawn(
     config: &Arc<Config>,
     unix: Unix,
+    origins: &Arc<Origins>,
     certificates: &tls::Certificates,
 ) -> Result<Cores, Error> {
     let cpus = plan::cpus(&config.cores);
@@ -62,6 +64,7 @@ pub(super) fn spawn(
             control,
             cpu,
             config: Arc::clone(config),
+            origins: Arc::clone(origins),
             tls: certificates.configs(),
             unix: clone_all(&unix).map_err(Error::Core)?,
             port,
