@@ -2,7 +2,8 @@
 //! its work. Checked exhaustively by `tests/loom_mesh.rs`, which compiles this very file.
 //!
 //! Both flags follow one pattern: each side first makes its own news visible, then a full fence,
-//! then looks at the other's. Of two that do so at once, at least one sees the other.
+//! then looks at the other's. Of two that do so at once, at least one sees the other. Every write of
+//! a flag is a read-modify-write, so the writes of both sides form one order that all agree on.
 
 use super::atomic::{AtomicBool, Ordering, fence};
 
@@ -20,7 +21,7 @@ impl Sleeper {
     /// For the owner: goes to sleep, unless `has_work` by then. `true`: it may park, and whoever
     /// brings work from now on rings.
     pub(crate) fn fall_asleep(&self, has_work: impl FnOnce() -> bool) -> bool {
-        self.asleep.store(true, Ordering::Relaxed);
+        self.asleep.swap(true, Ordering::AcqRel);
         fence(Ordering::SeqCst);
         if has_work() {
             self.wake();
@@ -31,7 +32,7 @@ impl Sleeper {
 
     /// For the owner: awake, whatever woke it. Nobody needs to ring any more.
     pub(crate) fn wake(&self) {
-        self.asleep.store(false, Ordering::Relaxed);
+        self.asleep.swap(false, Ordering::AcqRel);
     }
 
     /// For a peer that has just made work visible: whether it has to ring. Says so to one peer for
@@ -57,7 +58,7 @@ impl Room {
     /// For a sender that found the inbox full. It must try once more after this: the owner may have
     /// made room, and told nobody, before it could know that anyone waits.
     pub(crate) fn want(&self) {
-        self.wanted.store(true, Ordering::Relaxed);
+        self.wanted.swap(true, Ordering::AcqRel);
         fence(Ordering::SeqCst);
     }
 
