@@ -1,5 +1,6 @@
 //! What overrules a file: the environment, and the flags.
 
+use super::listener::Draft;
 use super::load::{Flag, Loading, is_secret_file};
 use super::nearest::nearest;
 use super::problem::{Cause, Origin};

@@ -1,0 +1,3 @@
+//! The only I/O of the data plane.
+
+pub mod probe;
