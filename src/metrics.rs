@@ -50,3 +50,6 @@ impl Core {
     pub fn runs_on(&self, _n: &'static str, _own: bool) {}
     pub fn delivered(&self, _d: &crate::mesh::Delivery, _b: u64) {}
 }
+#[derive(Debug)]
+pub struct Registry(Vec<std::sync::Arc<Core>>);
+impl Registry { pub fn new(n: u16) -> Self { Self((0..n).map(|_| Default::default()).collect()) } pub fn core(&self, c: crate::id::CoreId) -> std::sync::Arc<Core> { self.0[c.index()].clone() } }

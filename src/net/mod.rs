@@ -20,6 +20,7 @@ mod run;
 mod socket;
 mod stream;
 mod timer;
+pub mod probe;
 pub mod tls;
 
 pub use admission::Admission;
