@@ -3,7 +3,7 @@
 //! Invariants: 0 is success, 1 a failure at run time, 2 a wrong usage or configuration, 3 a host
 //! that falls short (`probe`). Flags that name a setting are read as settings, by the same rows.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ enum Command {
     Probe(Probe),
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 struct Settings {
     /// A configuration file (TOML); else the one that RINGROOM_CONFIG names
     #[arg(long, value_name = "FILE")]
@@ -123,7 +123,9 @@ pub(crate) fn run() -> ExitCode {
 }
 
 fn serve(settings: &Settings) -> ExitCode {
-    with_config(settings, |config| match ringroom::server::run(config) {
+    let again = settings.clone();
+    let reread = Box::new(move || again.load().map_err(|failure| failure.to_string()));
+    with_config(settings, |config| match ringroom::server::run(config, reread) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(format_args!("{error}"));
@@ -146,12 +148,8 @@ fn probe(asked: &Probe) -> ExitCode {
 fn with_config(settings: &Settings, then: impl FnOnce(Config) -> ExitCode) -> ExitCode {
     match settings.load() {
         Ok(config) => then(config),
-        Err(Failure::Problems(problems)) => {
-            complain(format_args!("the configuration cannot be used:\n{problems}"));
-            ExitCode::from(USAGE)
-        }
-        Err(Failure::File { path, error }) => {
-            complain(format_args!("{}: {error}", path.display()));
+        Err(failure) => {
+            complain(format_args!("{failure}"));
             ExitCode::from(USAGE)
         }
     }
@@ -175,6 +173,17 @@ enum Failure {
     File { path: PathBuf, error: io::Error },
     /// It is not valid.
     Problems(config::Problems),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::Problems(problems) => {
+                write!(f, "the configuration cannot be used:\n{problems}")
+            }
+        }
+    }
 }
 
 impl Settings {

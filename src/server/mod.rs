@@ -21,7 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
-use crate::config::{Config, ListenAddress, Problems};
+use crate::config::{Config, ListenAddress};
 use crate::control;
 use crate::letter::{Order, Reload};
 use crate::net::{self, tls};
@@ -38,8 +38,8 @@ const DRAIN_GRACE: Duration = Duration::from_secs(5);
 /// The exit code after a second signal: not everyone was sent away.
 const IMPATIENT: i32 = 1;
 
-/// Reads the configuration again.
-pub type Reread = Box<dyn Fn() -> Result<Config, Problems>>;
+/// Reads the configuration again, or says to a person what is wrong with it.
+pub type Reread = Box<dyn Fn() -> Result<Config, String>>;
 
 /// Why a server could not start, or had to end.
 #[derive(Debug)]
@@ -176,9 +176,7 @@ impl Watch<'_> {
     fn reload(&mut self) {
         let new = match (self.reread)() {
             Ok(new) => new,
-            Err(problems) => {
-                return error!("the configuration is kept, because the new one is wrong:\n{problems}");
-            }
+            Err(wrong) => return error!("the old settings are kept: {wrong}"),
         };
         let (config, kept) = reload::merge(&self.config, new);
         for key in kept {

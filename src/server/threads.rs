@@ -13,7 +13,6 @@ use crate::metrics;
 use crate::net::{self, Admission, Clock, Plan, tls};
 use crate::shard::CoreMessage;
 use crate::ws::origin::Origins;
-use crate::shard::Entropy as _;
 
 use super::Error;
 use super::entropy::System;
@@ -25,7 +24,8 @@ pub(super) struct Cores {
     /// For orders.
     port: Port<Letter<CoreMessage>>,
     clock: Clock,
-    control: Option<control::Setup>,
+    /// What the control plane begins with; given out once.
+    pub(super) control: Option<control::Setup>,
 }
 
 /// Starts every core, and returns when all of them listen.
@@ -98,11 +98,6 @@ fn clone_all(unix: &Unix) -> io::Result<Unix> {
 }
 
 impl Cores {
-    /// What the control plane begins with; given out once.
-    pub(super) fn control_setup(&mut self) -> Option<control::Setup> {
-        self.control.take()
-    }
-
     /// Tells every core.
     pub(super) fn order(&mut self, order: &Order) {
         for index in 0..self.threads.len() {

@@ -6,6 +6,7 @@ use crate::id::{ConnectionKey, CoreId};
 use crate::protocol::Codec;
 use crate::ws::MessageKind;
 use crate::ws::close::Fault;
+pub use crate::ws::handshake::Route;
 
 use super::CoreMessage;
 
@@ -87,15 +88,6 @@ pub enum Input<'a> {
         /// Over how long.
         window_ms: u64,
     },
-}
-
-/// Where a connection went.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Route {
-    /// `/ws`, or `/ws/{room}` with the room to join, percent-decoded.
-    Rooms(Option<String>),
-    /// `/echo`.
-    Echo,
 }
 
 /// What the handshake settled.

@@ -6,6 +6,8 @@
 
 mod authority;
 
+use std::fmt;
+
 pub use authority::Authority;
 
 /// The origins that may connect.
@@ -31,6 +33,16 @@ pub struct Invalid {
     pub entry: usize,
     /// What is wrong with it.
     pub fault: Fault,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.fault {
+            Fault::Scheme => "no scheme: an origin looks like https://app.example",
+            Fault::Path => "an origin ends with its host and port, without a path",
+            Fault::Host => "no host name; `*` stands alone or not at all",
+        })
+    }
 }
 
 /// Why a text is no origin.
