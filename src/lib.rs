@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod hash;
 pub mod id;
 pub mod letter;
