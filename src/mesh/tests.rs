@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, reason = "a test may")]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may")]
 
 use std::os::fd::AsRawFd;
 use std::thread;
