@@ -16,27 +16,6 @@ use crate::ws::forwarded::ip_key;
 /// Locks are split so that cores which accept at the same time seldom meet.
 const SHARDS: usize = 64;
 
-/// Why a connection is not let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
-    /// `admission.connections`.
-    Connections,
-    /// `admission.connections_per_ip`.
-    PerAddress,
-    /// `admission.handshakes`.
-    Handshakes,
-}
-
-impl From<Refused> for Refusal {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Connections => Self::Connections,
-            Refused::PerAddress => Self::PerAddress,
-            Refused::Handshakes => Self::Handshakes,
-        }
-    }
-}
-
 /// The doors of a process.
 #[derive(Debug)]
 pub struct Admission {
@@ -61,11 +40,10 @@ impl Admission {
     }
 
     /// Lets a connection into its handshake, or says which limit it met.
-    pub(super) fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Admitted, Refused> {
-        take(&self.open, self.limits.connections).ok_or(Refused::Connections)?;
-        let mut admitted =
-            Admitted { doors: Arc::clone(self), address: None, in_handshake: false };
-        take(&self.handshakes, self.limits.handshakes).ok_or(Refused::Handshakes)?;
+    pub(super) fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Admitted, Refusal> {
+        take(&self.open, self.limits.connections).ok_or(Refusal::Connections)?;
+        let mut admitted = Admitted { doors: Arc::clone(self), address: None, in_handshake: false };
+        take(&self.handshakes, self.limits.handshakes).ok_or(Refusal::Handshakes)?;
         admitted.in_handshake = true;
         admitted.count_address(address)?;
         Ok(admitted)
@@ -101,21 +79,20 @@ impl Admitted {
     }
 
     /// A trusted proxy said who the client is: that address counts from now on, not the proxy's.
-    pub(super) fn speaks_for(&mut self, client: Option<IpAddr>) -> Result<(), Refused> {
+    pub(super) fn speaks_for(&mut self, client: Option<IpAddr>) -> Result<(), Refusal> {
         self.forget_address();
         self.count_address(client)
     }
 
-    fn count_address(&mut self, address: Option<IpAddr>) -> Result<(), Refused> {
+    fn count_address(&mut self, address: Option<IpAddr>) -> Result<(), Refusal> {
         let limit = self.doors.limits.connections_per_ip;
         let Some(key) = address.map(ip_key).filter(|_| limit > 0) else {
             return Ok(());
         };
-        let mut counts =
-            self.doors.shard(key).lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.doors.shard(key).lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(key).or_insert(0);
         if *count >= limit {
-            return Err(Refused::PerAddress);
+            return Err(Refusal::ConnectionsPerAddress);
         }
         *count += 1;
         drop(counts);
@@ -127,8 +104,7 @@ impl Admitted {
         let Some(key) = self.address.take() else {
             return;
         };
-        let mut counts =
-            self.doors.shard(key).lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.doors.shard(key).lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(&key) {
             *count -= 1;
             if *count == 0 {
@@ -171,10 +147,10 @@ mod tests {
         let first = doors.admit(ip("10.0.0.1"));
         let second = doors.admit(ip("10.0.0.1"));
         assert!(first.is_ok() && second.is_ok());
-        assert_eq!(doors.admit(ip("10.0.0.1")).err(), Some(Refused::PerAddress));
+        assert_eq!(doors.admit(ip("10.0.0.1")).err(), Some(Refusal::ConnectionsPerAddress));
         let third = doors.admit(ip("10.0.0.2"));
         assert!(third.is_ok());
-        assert_eq!(doors.admit(ip("10.0.0.3")).err(), Some(Refused::Connections));
+        assert_eq!(doors.admit(ip("10.0.0.3")).err(), Some(Refusal::Connections));
         drop(first);
         assert!(doors.admit(ip("10.0.0.1")).is_ok(), "a place is free again");
     }
@@ -184,7 +160,7 @@ mod tests {
         let doors = doors(10, 1, 10);
         let held = doors.admit(ip("10.0.0.1"));
         for _ in 0..100 {
-            assert_eq!(doors.admit(ip("10.0.0.1")).err(), Some(Refused::PerAddress));
+            assert_eq!(doors.admit(ip("10.0.0.1")).err(), Some(Refusal::ConnectionsPerAddress));
         }
         drop(held);
         assert_eq!(doors.open.load(Ordering::Relaxed), 0);
@@ -196,19 +172,19 @@ mod tests {
     fn handshakes_are_freed_by_the_upgrade() {
         let doors = doors(10, 0, 1);
         let mut first = doors.admit(None).expect("the first");
-        assert_eq!(doors.admit(None).err(), Some(Refused::Handshakes));
+        assert_eq!(doors.admit(None).err(), Some(Refusal::Handshakes));
         first.upgraded();
         first.upgraded();
         let second = doors.admit(None);
         assert!(second.is_ok());
-        assert_eq!(doors.admit(None).err(), Some(Refused::Handshakes), "freed once");
+        assert_eq!(doors.admit(None).err(), Some(Refusal::Handshakes), "freed once");
     }
 
     #[test]
     fn ipv6_counts_by_its_64_bit_prefix() {
         let doors = doors(10, 1, 10);
         let _held = doors.admit(ip("2001:db8::1")).expect("the first");
-        assert_eq!(doors.admit(ip("2001:db8::2")).err(), Some(Refused::PerAddress));
+        assert_eq!(doors.admit(ip("2001:db8::2")).err(), Some(Refusal::ConnectionsPerAddress));
         assert!(doors.admit(ip("2001:db8:0:1::1")).is_ok());
     }
 
@@ -218,6 +194,6 @@ mod tests {
         let mut first = doors.admit(ip("10.0.0.1")).expect("the proxy");
         first.speaks_for(ip("192.0.2.1")).expect("its first client");
         let mut second = doors.admit(ip("10.0.0.1")).expect("the proxy again");
-        assert_eq!(second.speaks_for(ip("192.0.2.1")), Err(Refused::PerAddress));
+        assert_eq!(second.speaks_for(ip("192.0.2.1")), Err(Refusal::ConnectionsPerAddress));
     }
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Waker;
 
+use crate::clock::Moment;
 use crate::shard::Outbox;
 use crate::wheel::Timer;
 
@@ -26,6 +27,7 @@ pub(super) struct Connection {
     /// The client as far as it is known: the peer, then what a trusted proxy said.
     pub(super) client: Option<SocketAddr>,
     pub(super) listener: u16,
+    pub(super) accepted: Moment,
     /// Goes out before anything else: an answer to the handshake, or an HTTP response.
     pub(super) raw: Vec<u8>,
     pub(super) tls: Option<Box<Tls>>,

@@ -16,14 +16,14 @@ use crate::config::Config;
 use crate::id::{ConnectionKey, CoreId};
 use crate::letter::{Fault, Letter, Order, Reload, relay};
 use crate::mesh::Port;
-use crate::metrics;
+use crate::metrics::{self, HandshakeFailure};
 use crate::shard::{CoreMessage, Effects, Input, Shard};
 use crate::wheel::Wheel;
 use crate::ws::decoder::{self, Scratch};
 use crate::ws::origin::Origins;
 
-use super::connection::{Connection, Stage};
 use super::admission::Admission;
+use super::connection::{Connection, Stage};
 use super::listener::{self, Door, Listener, Pace};
 use super::notify::{Notify, after_the_others};
 use super::relay::Relay;
@@ -99,6 +99,7 @@ impl Core {
             self.look_again_before_a_dear_flush().await;
             let mut state = self.state.borrow_mut();
             let now = self.clock.now();
+            state.metrics.ticks.add(1);
             state.port.wake();
             let is_inbox_empty = state.drain_inbox(now);
             state.run_timers(now);
@@ -110,6 +111,7 @@ impl Core {
             }
             let may_park = is_inbox_empty && state.port.fall_asleep();
             let must_close_doors = state.is_draining;
+            state.metrics.loop_time.record(self.clock.moment().since_us(now.moment));
             drop(state);
             if must_close_doors {
                 self.close_doors();
@@ -180,7 +182,7 @@ impl State {
             let Some(batch) = self.port.receive() else {
                 return true;
             };
-            self.metrics.inbox_delay(now.moment.since_us(batch.since));
+            self.metrics.inbox_delay.record(now.moment.since_us(batch.since));
             for letter in batch.messages {
                 match letter {
                     Letter::Core(message) => {
@@ -218,7 +220,10 @@ impl State {
             let _ = self.port.post(to, Letter::Core(message), bytes);
         }
         let delivery = self.port.deliver(now.moment);
-        self.metrics.delivered(&delivery, self.port.backlog_total_bytes());
+        self.metrics.mesh_batches.add(delivery.batches);
+        self.metrics.mesh_rings.add(delivery.rings);
+        self.metrics.mesh_full.add(delivery.waiting);
+        self.metrics.mesh_lost.add(delivery.lost);
     }
 
     fn is_flush_dear(&self) -> bool {
@@ -227,7 +232,8 @@ impl State {
 
     /// A sign of life for the watchdog, also when there is nothing to do.
     fn beat(&mut self, now: Now) {
-        self.metrics.beat(now.moment);
+        self.metrics.heartbeat_us.set(now.moment.us.max(1));
+        self.metrics.mesh_backlog_bytes.set(self.port.backlog_total_bytes());
         self.wheel.insert(now.moment.plus_ms(BEAT_MS), Deadline::Beat);
     }
 
@@ -282,6 +288,7 @@ impl State {
         match order {
             Order::Drain { window_ms } => {
                 self.is_draining = true;
+                self.metrics.draining.set(1);
                 self.shard.handle(now, Input::Drain { window_ms }, &mut self.effects);
                 self.end_handshakes_and_relays(now);
             }
@@ -339,12 +346,11 @@ impl State {
         if was_open {
             self.shard.handle(now, Input::Lost { connection: key }, &mut self.effects);
         }
-        self.metrics.connections.set(self.connections.len() as u64);
     }
 
     /// Something on a connection's way has panicked: that connection ends, by 1011 where it can.
     pub(super) fn contain_panic(&mut self, now: Now, key: ConnectionKey) {
-        self.metrics.panicked();
+        self.metrics.panics.add(1);
         let is_open =
             self.connection(key).is_some_and(|connection| matches!(connection.stage, Stage::Open));
         if is_open {
@@ -377,11 +383,11 @@ impl State {
         };
         connection.deadline = None;
         let stage = &connection.stage;
-        let is_in_handshake = matches!(stage, Stage::Handshake) && !connection.hangs_up;
+        let is_late = matches!(stage, Stage::Handshake) && !connection.hangs_up;
         connection.stream.reset_on_close();
         connection.stream.shutdown(Shutdown::Both);
-        if is_in_handshake {
-            self.metrics.refused(metrics::Refusal::HandshakeTimeout);
+        if is_late {
+            self.metrics.handshake_failures.count(HandshakeFailure::Deadline);
         }
         self.resume(key);
     }

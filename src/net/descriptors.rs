@@ -16,7 +16,7 @@ const STANDARD_STREAMS: RawFd = 3;
 
 /// Whether a core has a table of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Table {
+pub(super) enum Table {
     /// Its own: the limit of open files holds per core.
     Own,
     /// The process's: `unshare` was refused.
@@ -27,7 +27,7 @@ pub enum Table {
 ///
 /// Waits at `barrier` for all cores: only when each has its copy may anyone open something new, or
 /// the copies would hold it open too.
-pub fn leave_shared_table(kept: &[RawFd], barrier: &Barrier) -> Table {
+pub(super) fn leave_shared_table(kept: &[RawFd], barrier: &Barrier) -> Table {
     // SAFETY: no memory is involved; only the calling thread's table changes.
     let left = check(unsafe { libc::unshare(libc::CLONE_FILES) });
     barrier.wait();
@@ -58,6 +58,12 @@ pub fn raise_limit() -> u64 {
         limit = raised;
     }
     limit.rlim_cur
+}
+
+/// The kernel's id of the calling thread.
+pub(super) fn thread_id() -> u64 {
+    // SAFETY: no memory is involved, and it cannot fail.
+    u64::try_from(unsafe { libc::gettid() }).unwrap_or(0)
 }
 
 /// Keeps signals off the calling thread: they are for the thread that waits for them, whose

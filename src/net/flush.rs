@@ -37,7 +37,7 @@ impl State {
             Ok(Some(Written::Blocked)) => self.wait_for_room(key, core),
             Ok(Some(Written::Gone)) => self.give_up(key),
             Err(_) => {
-                self.metrics.panicked();
+                self.metrics.panics.add(1);
                 self.give_up(key);
             }
         }
@@ -55,7 +55,7 @@ impl State {
         let is_open = outbox.is_some();
         let mut count = 0;
         let written = connection.write(outbox, &mut count);
-        self.metrics.sent(count);
+        self.metrics.bytes_out.add(count);
         let left = connection.raw.len();
         if is_open {
             let bytes = usize::try_from(count).unwrap_or(usize::MAX);

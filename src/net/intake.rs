@@ -11,7 +11,7 @@ use tracing::debug;
 use crate::clock::Now;
 use crate::id::ConnectionKey;
 use crate::letter::relay::Opening;
-use crate::metrics::Refusal as RefusedFor;
+use crate::metrics::HandshakeFailure;
 use crate::shard::{Input, Opened};
 use crate::ws::decoder::{Chunk, Decoder, Event};
 use crate::ws::handshake::{self, Accepted};
@@ -65,11 +65,7 @@ pub(super) enum Flow {
 impl Intake {
     /// What a new connection begins with.
     pub(super) fn new(begins_with_proxy_header: bool) -> Self {
-        if begins_with_proxy_header {
-            Self::Proxy(Vec::new())
-        } else {
-            Self::Head(Box::default())
-        }
+        if begins_with_proxy_header { Self::Proxy(Vec::new()) } else { Self::Head(Box::default()) }
     }
 }
 
@@ -94,8 +90,8 @@ impl State {
                     *intake = Intake::new(false);
                     self.take_wire(now, key, intake, &mut unread[length..])
                 }
-                Err(refused) => {
-                    self.metrics.refused(refused);
+                Err(failure) => {
+                    self.metrics.handshake_failures.count(failure);
                     Flow::End
                 }
             };
@@ -108,22 +104,22 @@ impl State {
         &mut self,
         key: ConnectionKey,
         bytes: &[u8],
-    ) -> Result<Option<usize>, RefusedFor> {
+    ) -> Result<Option<usize>, HandshakeFailure> {
         let Some(connection) = self.connections.get_mut(key.index as usize) else {
             return Ok(None);
         };
         let peer = connection.client.map(|peer| peer.ip());
         if !forwarded::is_trusted(peer, &self.config.proxy) {
-            return Err(RefusedFor::ProxyHeader);
+            return Err(HandshakeFailure::Proxy);
         }
-        let Some((source, length)) = proxy::parse(bytes).map_err(|_| RefusedFor::ProxyHeader)?
+        let Some((source, length)) = proxy::parse(bytes).map_err(|_| HandshakeFailure::Proxy)?
         else {
             return Ok(None);
         };
         if let proxy::Source::Address(client) = source {
             connection.client = Some(client);
             let counted = connection.admitted.speaks_for(Some(client.ip()));
-            counted.map_err(RefusedFor::from)?;
+            counted.map_err(|_| HandshakeFailure::Limit)?;
         }
         Ok(Some(length))
     }
@@ -162,7 +158,7 @@ impl State {
             }
             if let Err(error) = fed {
                 debug!(%error, "TLS ended");
-                self.metrics.refused(RefusedFor::Tls);
+                self.metrics.handshake_failures.count(HandshakeFailure::Tls);
                 *intake = Intake::Deaf;
                 self.part(now, key);
                 break;
@@ -242,7 +238,10 @@ impl State {
     /// Whether a request is for the data plane; all else is relayed.
     fn concerns_us(&self, key: ConnectionKey, head: &Head<'_>) -> bool {
         let listener = self.connections.get(key.index as usize).map_or(0, |it| it.listener);
-        handshake::concerns(head, &self.listeners[usize::from(listener)].policy(&self.config, &self.origins))
+        handshake::concerns(
+            head,
+            &self.listeners[usize::from(listener)].policy(&self.config, &self.origins),
+        )
     }
 
     /// Makes a WebSocket of the connection, or says why not.
@@ -270,7 +269,8 @@ impl State {
         if let Some(timer) = connection.deadline.take() {
             self.wheel.cancel(timer);
         }
-        self.metrics.upgraded();
+        self.metrics.handshakes.add(1);
+        self.metrics.handshake_latency.record(now.moment.since_us(connection.accepted));
         let decoder = Decoder::new(deflate.is_some());
         let opened = Opened {
             connection: key,
@@ -287,7 +287,7 @@ impl State {
 
     /// Answers with an error and ends.
     fn refuse(&mut self, now: Now, key: ConnectionKey, refusal: &Refusal) {
-        self.metrics.handshake_failed(*refusal);
+        self.metrics.handshake_failures.count(failure(*refusal));
         if let Some(connection) = self.connections.get_mut(key.index as usize) {
             connection.raw = refusal.response();
         }
@@ -316,7 +316,7 @@ impl State {
             let is_last = matches!(event, Event::Close { .. });
             let input = match event {
                 Event::Message { kind, payload } => {
-                    self.metrics.received(payload.len());
+                    self.metrics.messages_in.add(1);
                     Input::Message { connection: key, kind, payload }
                 }
                 Event::Ping(payload) => Input::Ping { connection: key, payload },
@@ -356,5 +356,38 @@ impl State {
         relay.hold(bytes);
         self.pass_on(key);
         if self.relay(key).is_some_and(|relay| relay.is_full()) { Flow::Pause } else { Flow::On }
+    }
+}
+
+/// What a refusal counts as.
+fn failure(refusal: Refusal) -> HandshakeFailure {
+    match refusal {
+        Refusal::TargetTooLong | Refusal::HeadTooLarge | Refusal::TooManyHeaders => {
+            HandshakeFailure::TooLarge
+        }
+        Refusal::Deadline => HandshakeFailure::Deadline,
+        Refusal::NotFound => HandshakeFailure::NotFound,
+        Refusal::Method | Refusal::OldHttp | Refusal::HttpVersion | Refusal::NotAnUpgrade => {
+            HandshakeFailure::Unsupported
+        }
+        Refusal::WebSocketVersion => HandshakeFailure::Version,
+        Refusal::Origin | Refusal::OriginMissing => HandshakeFailure::Origin,
+        Refusal::Subprotocol => HandshakeFailure::Subprotocol,
+        Refusal::TwoCredentials | Refusal::Unauthorized | Refusal::Forbidden | Refusal::Tenant => {
+            HandshakeFailure::Credentials
+        }
+        Refusal::AddressLimit { .. } | Refusal::Unavailable { .. } => HandshakeFailure::Limit,
+        Refusal::RequestLine
+        | Refusal::HeaderLine
+        | Refusal::RepeatedHeader
+        | Refusal::HeaderNotText
+        | Refusal::Body
+        | Refusal::TargetForm
+        | Refusal::PercentEncoding
+        | Refusal::Host
+        | Refusal::Connection
+        | Refusal::Key
+        | Refusal::SubprotocolSyntax
+        | Refusal::RepeatedParameter => HandshakeFailure::BadRequest,
     }
 }

@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 use crate::bucket::{Bucket, Quota};
 use crate::clock::Now;
 use crate::config::{self, Config, ListenAddress};
-use crate::metrics::Refusal;
+use crate::metrics::{HandshakeFailure, Refusal};
 use crate::ws::handshake::Policy;
 use crate::ws::origin::Origins;
 
@@ -44,10 +44,7 @@ pub(super) struct Listener {
 
 impl Listener {
     /// All of them, with what they encrypt with.
-    pub(super) fn all(
-        config: &Config,
-        tls: Vec<Option<Arc<rustls::ServerConfig>>>,
-    ) -> Vec<Self> {
+    pub(super) fn all(config: &Config, tls: Vec<Option<Arc<rustls::ServerConfig>>>) -> Vec<Self> {
         let listener =
             |(listener, tls): (&config::Listener, _)| Self { config: listener.clone(), tls };
         config.listeners.iter().zip(tls).map(listener).collect()
@@ -164,35 +161,29 @@ fn accept_some(core: &Rc<Core>, door: &Door) -> Turn {
 /// sent away at once, so that it knows.
 fn out_of_descriptors(core: &Rc<Core>, door: &Door, error: &io::Error) {
     warn!(%error, "no descriptor or memory for a new connection: accepting rests");
-    core.state.borrow().metrics.refused(Refusal::Descriptors);
+    core.state.borrow().metrics.refusals.count(Refusal::Descriptors);
     drop(door.spare.take());
     drop(socket::accept(door.fd));
     door.spare.set(spare());
 }
 
 /// Lets a connection in, or drops it: before TLS and handshake cost anything.
-fn welcome(
-    core: &Rc<Core>,
-    now: Now,
-    listener: u16,
-    socket: OwnedFd,
-    peer: Option<SocketAddr>,
-) {
+fn welcome(core: &Rc<Core>, now: Now, listener: u16, socket: OwnedFd, peer: Option<SocketAddr>) {
     let mut state = core.state.borrow_mut();
     state.pace.count(now);
-    state.metrics.accepted();
+    state.metrics.accepts.add(1);
     let admitted = match core.admission.admit(peer.map(|peer| peer.ip())) {
         Ok(admitted) => admitted,
-        Err(refused) => return state.metrics.refused(refused.into()),
+        Err(refused) => return state.metrics.refusals.count(refused),
     };
     let Ok(stream) = Stream::new(socket).map(Rc::new) else {
-        return state.metrics.refused(Refusal::Descriptors);
+        return state.metrics.refusals.count(Refusal::Socket);
     };
     let door = &state.listeners[usize::from(listener)];
     let begins_with_proxy_header = door.config.proxy_protocol;
     let tls = match door.tls.as_ref().map(Tls::new).transpose() {
         Ok(tls) => tls,
-        Err(_) => return state.metrics.refused(Refusal::Tls),
+        Err(_) => return state.metrics.handshake_failures.count(HandshakeFailure::Tls),
     };
     let connection = Connection {
         stream: Rc::clone(&stream),
@@ -200,6 +191,7 @@ fn welcome(
         stage: Stage::Handshake,
         client: peer,
         listener,
+        accepted: now.moment,
         raw: Vec::new(),
         tls,
         admitted,

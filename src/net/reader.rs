@@ -168,8 +168,7 @@ impl Core {
         let now = self.clock.now();
         let mut state = self.state.borrow_mut();
         state.reads += 1;
-        let took =
-            panic::catch_unwind(AssertUnwindSafe(|| state.take(now, key, intake, bytes)));
+        let took = panic::catch_unwind(AssertUnwindSafe(|| state.take(now, key, intake, bytes)));
         let flow = took.unwrap_or_else(|_| {
             *intake = Intake::Deaf;
             state.contain_panic(now, key);

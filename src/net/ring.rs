@@ -11,6 +11,7 @@ use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
 use tracing::warn;
 
 use crate::config::Driver;
+use crate::metrics::DriverKind;
 
 /// A smaller ring than this is not worth having: epoll is tried instead.
 const ENTRIES_MIN: u32 = 256;
@@ -20,8 +21,7 @@ const RETRIES: u32 = 5;
 const RETRY_PAUSE: Duration = Duration::from_millis(40);
 
 /// A core's runtime.
-#[expect(missing_debug_implementations, reason = "monoio's runtime has none")]
-pub enum Ring {
+pub(super) enum Ring {
     /// `io_uring`.
     Uring(Box<Runtime<IoUringDriver>>),
     /// epoll.
@@ -30,7 +30,7 @@ pub enum Ring {
 
 /// Which ring a core has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// `SINGLE_ISSUER`, `DEFER_TASKRUN` and `COOP_TASKRUN`.
     Deferred,
     /// `COOP_TASKRUN` (kernels before 6.1).
@@ -44,7 +44,7 @@ pub enum Kind {
 impl Kind {
     /// As `/health` and the log name it.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Deferred => "io_uring",
             Self::Cooperative => "io_uring without DEFER_TASKRUN",
@@ -54,9 +54,19 @@ impl Kind {
     }
 }
 
+impl From<Kind> for DriverKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Deferred => Self::Uring,
+            Kind::Cooperative | Kind::Plain => Self::PlainUring,
+            Kind::Epoll => Self::Epoll,
+        }
+    }
+}
+
 impl Ring {
     /// Runs `future` to its end, and whatever it spawns as long as it lasts.
-    pub fn block_on<F: Future>(&mut self, future: F) -> F::Output {
+    pub(super) fn block_on<F: Future>(&mut self, future: F) -> F::Output {
         match self {
             Self::Uring(runtime) => runtime.block_on(future),
             Self::Epoll(runtime) => runtime.block_on(future),
@@ -68,7 +78,7 @@ impl Ring {
 ///
 /// # Errors
 /// If `driver` insists on `io_uring` and there is none, or if even epoll fails.
-pub fn build(driver: Driver, entries: u32) -> io::Result<(Ring, Kind)> {
+pub(super) fn build(driver: Driver, entries: u32) -> io::Result<(Ring, Kind)> {
     if driver != Driver::Epoll {
         match uring(entries) {
             Ok(found) => return Ok(found),
@@ -93,7 +103,11 @@ fn uring(entries: u32) -> io::Result<(Ring, Kind)> {
                     warn!(ring = kind.name(), "this kernel has a plainer ring: more wake-ups");
                 }
                 if size < entries {
-                    warn!(size, wanted = entries, "a smaller ring than configured: memory is short");
+                    warn!(
+                        size,
+                        wanted = entries,
+                        "a smaller ring than configured: memory is short"
+                    );
                 }
                 return Ok((Ring::Uring(Box::new(runtime)), kind));
             }

@@ -25,13 +25,13 @@ use crate::ws::origin::Origins;
 
 use super::admission::Admission;
 use super::core::{Core, State};
-use super::descriptors::{self, Table};
+use super::descriptors;
 use super::listener::{self, Door, Listener, Pace};
 use super::notify::Notify;
 use super::reader::SHARED_BUFFER_BYTES;
 use super::ring::{self, Kind, Ring};
-use super::timer::{self, Clock, Counter, Timer};
 use super::socket;
+use super::timer::{self, Clock, Counter, Timer};
 
 /// What a core is given to begin with.
 #[derive(Debug)]
@@ -81,17 +81,18 @@ pub fn run(plan: Plan) -> io::Result<()> {
     {
         tracing::warn!(cpu, "this core could not be pinned to its CPU");
     }
-    let table = descriptors::leave_shared_table(&kept(&plan), &plan.tables);
+    descriptors::leave_shared_table(&kept(&plan), &plan.tables);
     let listening = Arc::clone(&plan.listening);
-    let (mut ring, kind) = match ring::build(plan.config.cores.driver, plan.config.cores.ring_entries)
-    {
-        Ok(built) => built,
-        Err(error) => {
-            listening.wait();
-            return Err(error);
-        }
-    };
-    plan.metrics.runs_on(kind.name(), table == Table::Own);
+    let (mut ring, kind) =
+        match ring::build(plan.config.cores.driver, plan.config.cores.ring_entries) {
+            Ok(built) => built,
+            Err(error) => {
+                listening.wait();
+                return Err(error);
+            }
+        };
+    plan.metrics.set_driver(kind.into());
+    plan.metrics.thread_id.set(descriptors::thread_id());
     drive(&mut ring, kind, plan, &listening)
 }
 
@@ -164,13 +165,12 @@ fn open(plan: Plan) -> io::Result<Rc<Core>> {
     }))
 }
 
-
 async fn hear_the_timer(core: Rc<Core>) {
     loop {
         let due = core.timer.fired().await;
         if let Some(due) = due {
             let late_us = core.clock.moment().since_us(due);
-            core.state.borrow().metrics.timer_late(late_us);
+            core.state.borrow().metrics.timer_lateness.record(late_us);
         }
         core.bell.ring();
     }

@@ -200,7 +200,12 @@ pub(super) fn local_address(socket: &OwnedFd) -> io::Result<Option<SocketAddr>> 
     Ok(address(unsafe { storage.assume_init_ref() }))
 }
 
-fn set_flag(fd: RawFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+fn set_flag(
+    fd: RawFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     set_option(fd, level, name, &value)
 }
 

@@ -25,6 +25,12 @@ impl Clock {
         Self { start: Instant::now() }
     }
 
+    /// When it read 0.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.start
+    }
+
     /// The moment.
     #[must_use]
     pub fn moment(&self) -> Moment {
@@ -35,10 +41,7 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Now {
         let unix = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
-        Now {
-            moment: self.moment(),
-            unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
-        }
+        Now { moment: self.moment(), unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
     }
 }
 

@@ -13,6 +13,7 @@ mod threads;
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::process;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,12 +23,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use crate::config::{Config, ListenAddress};
-use crate::control;
 use crate::letter::{Order, Reload};
 use crate::net::{self, tls};
 use crate::ws::origin::{self, Origins};
 
-use self::threads::Cores;
+use self::threads::Threads;
 
 /// How often the process looks after its cores and its certificates.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -52,25 +52,29 @@ pub enum Error {
     Tls(tls::Error),
     /// The mesh cannot be made.
     Mesh(io::Error),
-    /// A thread or its runtime cannot be made.
-    Core(io::Error),
-    /// The control plane cannot be made.
-    Control(io::Error),
-    /// A core panicked. What it held is lost; a supervisor should start the process again.
-    CoreDied,
+    /// The control plane cannot have its address.
+    Control(SocketAddr, io::Error),
+    /// A thread, its runtime or its listener cannot be made.
+    Thread(io::Error),
+    /// A thread panicked. What it held is lost; a supervisor should start the process again.
+    Panic,
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listen(error) | Self::Core(error) => write!(f, "{error}"),
-            Self::Tls(error) => write!(f, "{error}"),
+            Self::Listen(error) | Self::Thread(error) => write!(f, "{error}"),
             Self::Origin(invalid) => {
                 write!(f, "handshake.origins: entry {}: {invalid}", invalid.entry + 1)
             }
+            Self::Tls(error) => write!(f, "{error}"),
             Self::Mesh(error) => write!(f, "the mesh: {error}"),
-            Self::Control(error) => write!(f, "the control plane: {error}"),
-            Self::CoreDied => f.write_str("a core panicked: ending, so that a new process can begin"),
+            Self::Control(address, error) => {
+                write!(f, "the control plane cannot listen on {address}: {error}")
+            }
+            Self::Panic => {
+                f.write_str("a thread panicked: ending, so that a new process can begin")
+            }
         }
     }
 }
@@ -81,46 +85,42 @@ impl std::error::Error for Error {}
 ///
 /// # Errors
 /// If it cannot begin, or has to end before it was told to.
-pub fn run(config: Config, reread: Reread) -> Result<(), Error> {
+pub fn run(mut config: Config, reread: Reread) -> Result<(), Error> {
     net::raise_descriptor_limit();
     let reserved = net::reserve(&config).map_err(Error::Listen)?;
-    let mut config = config;
     for (listener, address) in config.listeners.iter_mut().zip(&reserved.addresses) {
         listener.address = address.clone();
     }
     let config = Arc::new(config);
     let origins = origins(&config)?;
     let certificates = tls::Certificates::load(&config).map_err(Error::Tls)?;
-    let mut cores = threads::spawn(&config, reserved.unix, &origins, &certificates)?;
+    let parts = threads::Parts {
+        config: &config,
+        unix: reserved.unix,
+        origins: &origins,
+        certificates: &certificates,
+    };
+    let threads = threads::spawn(parts)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(Error::Core)?;
-    if cores.any_ended() {
-        return cores.join();
-    }
-    let ended = runtime.block_on(async {
-        let control = control::start(cores.control.take()).map_err(Error::Control)?;
-        greet(&config, control.address());
-        let mut watch = Watch { config, reread, certificates, cores: &mut cores };
-        let ended = watch.until_told_to_end().await;
-        control.stop().await;
-        ended
-    });
+        .map_err(Error::Thread)?;
+    greet(&config, threads.control_address);
+    let mut watch = Watch { config, reread, certificates, threads };
+    runtime.block_on(watch.until_told_to_end())?;
     remove_unix_sockets(&reserved.addresses);
-    ended?;
-    cores.join()
+    watch.threads.join()
 }
 
 /// What is looked after while the cores serve.
-struct Watch<'a> {
+struct Watch {
     config: Arc<Config>,
     reread: Reread,
     certificates: tls::Certificates,
-    cores: &'a mut Cores,
+    threads: Threads,
 }
 
-impl Watch<'_> {
+impl Watch {
     async fn until_told_to_end(&mut self) -> Result<(), Error> {
         let mut terminate = listen_for(SignalKind::terminate())?;
         let mut interrupt = listen_for(SignalKind::interrupt())?;
@@ -132,37 +132,35 @@ impl Watch<'_> {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = hang_up.recv() => self.reload(),
-                _ = look.tick() => self.look()?,
+                _ = look.tick() => self.look(),
+            }
+            if self.threads.any_ended() {
+                return Ok(());
             }
         }
         self.drain(terminate, interrupt).await
     }
 
-    /// Once in a while: a core that died, a certificate that changed.
-    fn look(&mut self) -> Result<(), Error> {
-        if self.cores.any_ended() {
-            return Err(Error::CoreDied);
-        }
-        self.cores.deliver();
+    /// Once in a while: a certificate that changed.
+    fn look(&mut self) {
         if self.certificates.have_changed() {
             info!("a certificate file has changed");
             self.take_over(&Arc::clone(&self.config));
         }
-        Ok(())
     }
 
     /// Sends everyone away, over the window, and waits for the cores. A second signal ends it now.
     async fn drain(&mut self, mut terminate: Signal, mut interrupt: Signal) -> Result<(), Error> {
         let window_ms = self.config.drain.window_ms;
         info!(window_ms, "draining: connections are sent away; a second signal ends at once");
-        self.cores.order(&Order::Drain { window_ms });
+        self.threads.order(Order::Drain { window_ms });
         let deadline = Instant::now() + Duration::from_millis(window_ms) + DRAIN_GRACE;
         let mut look = interval(LOOK_EVERY);
-        while !self.cores.all_ended() {
+        while !self.threads.all_cores_ended() {
             tokio::select! {
                 _ = terminate.recv() => process::exit(IMPATIENT),
                 _ = interrupt.recv() => process::exit(IMPATIENT),
-                _ = look.tick() => self.cores.deliver(),
+                _ = look.tick() => {}
                 () = tokio::time::sleep_until(deadline) => {
                     warn!("some connections did not go in time: ending without them");
                     process::exit(0);
@@ -187,14 +185,15 @@ impl Watch<'_> {
 
     /// Gives the cores new settings and certificates: all of them, or none if one does not serve.
     fn take_over(&mut self, config: &Arc<Config>) {
-        let read = origins(config)
-            .and_then(|origins| Ok((origins, tls::Certificates::load(config).map_err(Error::Tls)?)));
+        let read = origins(config).and_then(|origins| {
+            Ok((origins, tls::Certificates::load(config).map_err(Error::Tls)?))
+        });
         match read {
             Ok((origins, certificates)) => {
                 let (config, tls) = (Arc::clone(config), certificates.configs());
                 self.certificates = certificates;
                 self.config = Arc::clone(&config);
-                self.cores.order(&Order::Reload(Arc::new(Reload { config, origins, tls })));
+                self.threads.order(Order::Reload(Arc::new(Reload { config, origins, tls })));
                 info!("settings and certificates are reloaded");
             }
             Err(error) => error!(%error, "the old settings and certificates are kept"),
@@ -207,18 +206,20 @@ fn origins(config: &Config) -> Result<Arc<Origins>, Error> {
 }
 
 fn listen_for(kind: SignalKind) -> Result<Signal, Error> {
-    signal(kind).map_err(Error::Core)
+    signal(kind).map_err(Error::Thread)
 }
 
 /// What to do next, for whoever started it by hand.
 #[expect(clippy::print_stdout, reason = "this is what the command says to a person")]
-fn greet(config: &Config, control: std::net::SocketAddr) {
+fn greet(config: &Config, control: SocketAddr) {
     for listener in &config.listeners {
         match &listener.address {
             ListenAddress::Tcp(address) => {
                 let (web, socket) =
                     if listener.tls.is_some() { ("https", "wss") } else { ("http", "ws") };
-                println!("ringroom serves on {web}://{address}/  (WebSocket: {socket}://{address}/ws)");
+                println!(
+                    "ringroom serves on {web}://{address}/  (WebSocket: {socket}://{address}/ws)"
+                );
             }
             ListenAddress::Unix(path) => println!("ringroom serves on unix:{}", path.display()),
         }

@@ -11,4 +11,3 @@ impl CoreMessage {
         size_of::<Self>()
     }
 }
-
