@@ -126,9 +126,6 @@ fn cpus_exist(loading: &mut Loading<'_>, allowed: &[usize]) {
 }
 
 fn listeners(loading: &mut Loading<'_>) {
-    if loading.drafts.is_empty() && loading.sound("listen") {
-        loading.problem(None, "listen", Cause::NoListener);
-    }
     let closed = loading.sound("auth.mode") && loading.config.auth.mode == super::AuthMode::Unset;
     let untrusted = loading.sound("proxy.trusted") && loading.config.proxy.trusted.is_empty();
     let mut seen: Vec<ListenAddress> = Vec::new();

@@ -70,6 +70,7 @@ impl Loading<'_> {
             let wrong = Given::Toml(value).wrong("a list of addresses");
             return self.wrong(lines.at(value.span().start), "listen", wrong);
         };
+        self.given.insert("listen".to_owned(), lines.at(value.span().start));
         for item in items {
             let origin = |offset: Option<usize>| lines.at(offset.unwrap_or(value.span().start));
             match ListenAddress::read(&item, &Bounds::NONE) {
@@ -97,10 +98,7 @@ impl Loading<'_> {
             let mut draft = Draft::default();
             let told = self.problems.len();
             self.rows_of_draft(lines, rows, "listener", &Draft::SECTION, &mut draft);
-            // A setting that could not be read is not missing.
-            if self.problems.len() == told {
-                self.lacks(&origin, &draft);
-            }
+            self.lacks(&origin, &draft, told);
             self.drafts.push((Some(origin), draft));
         }
     }
@@ -141,9 +139,13 @@ impl Loading<'_> {
         }
     }
 
-    fn lacks(&mut self, origin: &Origin, draft: &Draft) {
-        for lack in draft.lacks() {
-            self.problem(Some(origin.clone()), Lack::key(lack), Cause::Missing);
+    /// A setting that could not be read, or whose table could not, is not missing: it is among
+    /// the problems after `told`.
+    fn lacks(&mut self, origin: &Origin, draft: &Draft, told: usize) {
+        for key in draft.lacks().into_iter().map(Lack::key) {
+            if !self.problems[told..].iter().any(|problem| key.starts_with(&problem.key)) {
+                self.problem(Some(origin.clone()), key, Cause::Missing);
+            }
         }
     }
 

@@ -74,7 +74,7 @@ pub(super) struct Loading<'a> {
     /// Listeners, in the order given.
     pub(super) drafts: Vec<(Option<Origin>, Draft)>,
     /// Where each setting was given last.
-    given: BTreeMap<String, Origin>,
+    pub(super) given: BTreeMap<String, Origin>,
     /// Settings that could not be read.
     pub(super) failed: BTreeSet<String>,
     pub(super) problems: Vec<Problem>,
@@ -106,8 +106,10 @@ impl Loading<'_> {
 
     fn finish(mut self, cpus_allowed: &[usize]) -> Result<Config, Problems> {
         follow::follow(&mut self.config, |path| self.given.contains_key(path));
-        if self.drafts.is_empty() && self.sound("listen") {
-            self.drafts.push((None, Draft::plain(ListenAddress::default())));
+        match self.origin("listen").cloned() {
+            _ if !self.drafts.is_empty() || !self.sound("listen") => {}
+            Some(origin) => self.problem(Some(origin), "listen", Cause::NoListener),
+            None => self.drafts.push((None, Draft::plain(ListenAddress::default()))),
         }
         check::check(&mut self, cpus_allowed);
         if !self.problems.is_empty() {
