@@ -7,6 +7,7 @@
 
 mod check;
 pub mod cpus;
+mod differ;
 mod file;
 mod follow;
 mod listener;
@@ -22,6 +23,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use differ::{Difference, differences};
 pub use listener::{ClientCertificate, ListenAddress, Listener, NoListenAddress, Tls};
 pub use load::{File, Flag, Sources, load};
 pub use print::print;

@@ -49,104 +49,97 @@ fn a_good_host_lacks_nothing() {
     }
 }
 
+type Spoil = fn(&mut Facts);
+
+/// What is spoiled, and what is then said of which subject.
+const SHORTAGES: &[(Spoil, &str, Verdict, &str)] = &[
+    (|f| f.kernel = "5.15.0-91".to_owned(), "kernel", Verdict::Advice, "newer kernel"),
+    (|f| f.kernel = "unknown".to_owned(), "kernel", Verdict::Advice, "newer kernel"),
+    (|f| f.ring.plain = Err(libc::EPERM), "io_uring", Verdict::Advice, "seccomp"),
+    (|f| f.ring.plain = Err(libc::ENOSYS), "io_uring", Verdict::Advice, "CONFIG_IO_URING"),
+    (|f| f.ring.plain = Err(libc::ENOMEM), "io_uring", Verdict::Advice, "ulimit -l"),
+    (
+        |f| {
+            f.ring.plain = Err(libc::EPERM);
+            f.sysctls.insert("kernel.io_uring_disabled", "2".to_owned());
+        },
+        "io_uring",
+        Verdict::Advice,
+        "sysctl -w kernel.io_uring_disabled=0",
+    ),
+    (|f| f.ring.defer_taskrun = Err(libc::EINVAL), "io_uring flags", Verdict::Advice, "kernel 6.1"),
+    (|f| f.own_table = Err(libc::EPERM), "unshare(CLONE_FILES)", Verdict::Advice, "seccomp"),
+    (
+        |f| f.descriptors.hard = 20_000,
+        "RLIMIT_NOFILE",
+        Verdict::Short,
+        "ulimit -Hn 26506 as root (systemd: LimitNOFILE=26506), or serve with --cores 3",
+    ),
+    (
+        |f| {
+            f.descriptors.hard = 20_000;
+            f.own_table = Err(libc::EPERM);
+        },
+        "RLIMIT_NOFILE",
+        Verdict::Short,
+        "ulimit -Hn 50512 as root (systemd: LimitNOFILE=50512)",
+    ),
+    (|f| f.kernel = "5.11.0".to_owned(), "RLIMIT_MEMLOCK", Verdict::Advice, "LimitMEMLOCK=1048576"),
+    (|f| f.cpus = vec![3], "CPUs", Verdict::Advice, "taskset"),
+    (|f| f.cpus = vec![], "CPUs", Verdict::Advice, "taskset"),
+    (
+        |f| _ = f.sysctls.insert("fs.file-max", "50000".to_owned()),
+        "fs.file-max",
+        Verdict::Short,
+        "sysctl -w fs.file-max=50512",
+    ),
+    (
+        |f| _ = f.sysctls.insert("fs.nr_open", "1024".to_owned()),
+        "fs.nr_open",
+        Verdict::Short,
+        "sysctl -w fs.nr_open=26506",
+    ),
+    (
+        |f| _ = f.sysctls.insert("net.core.somaxconn", "128".to_owned()),
+        "net.core.somaxconn",
+        Verdict::Advice,
+        "sysctl -w net.core.somaxconn=4096",
+    ),
+    (
+        |f| _ = f.sysctls.insert("net.ipv4.tcp_max_syn_backlog", "512".to_owned()),
+        "net.ipv4.tcp_max_syn_backlog",
+        Verdict::Advice,
+        "sysctl -w net.ipv4.tcp_max_syn_backlog=4096",
+    ),
+    (
+        |f| _ = f.sysctls.insert("net.core.netdev_max_backlog", "1000".to_owned()),
+        "net.core.netdev_max_backlog",
+        Verdict::Advice,
+        "sysctl -w net.core.netdev_max_backlog=4096",
+    ),
+    (
+        |f| _ = f.sysctls.insert("net.ipv4.tcp_mem", "9000 12000 18000".to_owned()),
+        "net.ipv4.tcp_mem",
+        Verdict::Advice,
+        "sysctl -w net.ipv4.tcp_mem='75000 100000 150000'",
+    ),
+    (
+        |f| _ = f.sysctls.insert("net.ipv4.ip_local_port_range", "32768 60999".to_owned()),
+        "net.ipv4.ip_local_port_range",
+        Verdict::Advice,
+        "sysctl -w net.ipv4.ip_local_port_range='1024 65535'",
+    ),
+    (
+        |f| _ = f.sysctls.insert("net.netfilter.nf_conntrack_max", "50099".to_owned()),
+        "net.netfilter.nf_conntrack_max",
+        Verdict::Short,
+        "sysctl -w net.netfilter.nf_conntrack_max=50100",
+    ),
+];
+
 #[test]
 fn each_shortage_is_told_alone_with_its_cost_and_its_remedy() {
-    type Spoil = fn(&mut Facts);
-    let cases: &[(Spoil, &str, Verdict, &str)] = &[
-        (|f| f.kernel = "5.15.0-91".to_owned(), "kernel", Verdict::Advice, "newer kernel"),
-        (|f| f.kernel = "unknown".to_owned(), "kernel", Verdict::Advice, "newer kernel"),
-        (|f| f.ring.plain = Err(libc::EPERM), "io_uring", Verdict::Advice, "seccomp"),
-        (|f| f.ring.plain = Err(libc::ENOSYS), "io_uring", Verdict::Advice, "CONFIG_IO_URING"),
-        (|f| f.ring.plain = Err(libc::ENOMEM), "io_uring", Verdict::Advice, "ulimit -l"),
-        (
-            |f| {
-                f.ring.plain = Err(libc::EPERM);
-                f.sysctls.insert("kernel.io_uring_disabled", "2".to_owned());
-            },
-            "io_uring",
-            Verdict::Advice,
-            "sysctl -w kernel.io_uring_disabled=0",
-        ),
-        (
-            |f| f.ring.defer_taskrun = Err(libc::EINVAL),
-            "io_uring flags",
-            Verdict::Advice,
-            "kernel 6.1",
-        ),
-        (|f| f.own_table = Err(libc::EPERM), "unshare(CLONE_FILES)", Verdict::Advice, "seccomp"),
-        (
-            |f| f.descriptors.hard = 20_000,
-            "RLIMIT_NOFILE",
-            Verdict::Short,
-            "ulimit -Hn 26506 as root (systemd: LimitNOFILE=26506), or serve with --cores 3",
-        ),
-        (
-            |f| {
-                f.descriptors.hard = 20_000;
-                f.own_table = Err(libc::EPERM);
-            },
-            "RLIMIT_NOFILE",
-            Verdict::Short,
-            "ulimit -Hn 50512 as root (systemd: LimitNOFILE=50512)",
-        ),
-        (
-            |f| f.kernel = "5.11.0".to_owned(),
-            "RLIMIT_MEMLOCK",
-            Verdict::Advice,
-            "LimitMEMLOCK=1048576",
-        ),
-        (|f| f.cpus = vec![3], "CPUs", Verdict::Advice, "taskset"),
-        (|f| f.cpus = vec![], "CPUs", Verdict::Advice, "taskset"),
-        (
-            |f| _ = f.sysctls.insert("fs.file-max", "50000".to_owned()),
-            "fs.file-max",
-            Verdict::Short,
-            "sysctl -w fs.file-max=50512",
-        ),
-        (
-            |f| _ = f.sysctls.insert("fs.nr_open", "1024".to_owned()),
-            "fs.nr_open",
-            Verdict::Short,
-            "sysctl -w fs.nr_open=26506",
-        ),
-        (
-            |f| _ = f.sysctls.insert("net.core.somaxconn", "128".to_owned()),
-            "net.core.somaxconn",
-            Verdict::Advice,
-            "sysctl -w net.core.somaxconn=4096",
-        ),
-        (
-            |f| _ = f.sysctls.insert("net.ipv4.tcp_max_syn_backlog", "512".to_owned()),
-            "net.ipv4.tcp_max_syn_backlog",
-            Verdict::Advice,
-            "sysctl -w net.ipv4.tcp_max_syn_backlog=4096",
-        ),
-        (
-            |f| _ = f.sysctls.insert("net.core.netdev_max_backlog", "1000".to_owned()),
-            "net.core.netdev_max_backlog",
-            Verdict::Advice,
-            "sysctl -w net.core.netdev_max_backlog=4096",
-        ),
-        (
-            |f| _ = f.sysctls.insert("net.ipv4.tcp_mem", "9000 12000 18000".to_owned()),
-            "net.ipv4.tcp_mem",
-            Verdict::Advice,
-            "sysctl -w net.ipv4.tcp_mem='75000 100000 150000'",
-        ),
-        (
-            |f| _ = f.sysctls.insert("net.ipv4.ip_local_port_range", "32768 60999".to_owned()),
-            "net.ipv4.ip_local_port_range",
-            Verdict::Advice,
-            "sysctl -w net.ipv4.ip_local_port_range='1024 65535'",
-        ),
-        (
-            |f| _ = f.sysctls.insert("net.netfilter.nf_conntrack_max", "50099".to_owned()),
-            "net.netfilter.nf_conntrack_max",
-            Verdict::Short,
-            "sysctl -w net.netfilter.nf_conntrack_max=50100",
-        ),
-    ];
-    for (spoil, subject, verdict, mend) in cases {
+    for (spoil, subject, verdict, mend) in SHORTAGES {
         let mut facts = good();
         spoil(&mut facts);
         let found = finding(&facts, subject);
