@@ -478,22 +478,14 @@ fn secrets_come_from_files_and_variables_alone_and_show_nowhere() {
 }
 
 #[test]
-fn a_reload_can_say_what_has_changed_but_no_secret() {
+fn a_reload_can_say_what_has_changed() {
     let before = file("limits.depth = 9").unwrap();
     assert!(config::differences(&before, &before).is_empty());
     let token = [("RINGROOM_CONTROL_TOKEN", CANARY)];
-    let after = load("listen = [\"[::1]:8000\"]\ncores.driver = \"epoll\"", &token, &[]).unwrap();
-    let told: Vec<_> =
-        config::differences(&before, &after).iter().map(ToString::to_string).collect();
-    assert_eq!(
-        told,
-        [
-            "listen: 127.0.0.1:8000 → [::1]:8000",
-            "control.token: (hidden) → (hidden)",
-            "cores.driver: \"auto\" → \"epoll\"",
-            "limits.depth: 9 → 32",
-        ]
-    );
+    let after = load("[[listener]]\naddress = \"[::1]:8000\"", &token, &[]).unwrap();
+    let changed = ["listen", "control.token", "limits.depth"];
+    assert_eq!(config::differences(&before, &after), changed);
+    assert_eq!(config::differences(&after, &before), changed);
 }
 
 #[test]

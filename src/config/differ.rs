@@ -1,47 +1,12 @@
-//! What has changed between two configurations, for a reload that says what it did.
+//! What has changed between two configurations, for a reload that says what has to wait.
 
-use std::fmt;
+use super::{Config, keys};
 
-use super::table::Kind;
-use super::{Config, Listener, keys};
-
-/// A setting that is not what it was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// `section.key`, or `listen`.
-    pub path: String,
-    /// As TOML; of a secret, only that it is one.
-    pub before: String,
-    /// As TOML; of a secret, only that it is one.
-    pub after: String,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} → {}", self.path, self.before, self.after)
-    }
-}
-
-/// Every setting in which `after` is not as `before`.
+/// The settings in which `old` and `new` are not the same: `section.key`, and `listen` for
+/// whatever has changed in a listener.
 #[must_use]
-pub fn differences(before: &Config, after: &Config) -> Vec<Difference> {
-    let listeners = (before.listeners != after.listeners).then(|| Difference {
-        path: "listen".to_owned(),
-        before: addresses(&before.listeners),
-        after: addresses(&after.listeners),
-    });
-    let changed = keys().filter(|key| !(key.same)(before, after)).map(|key| {
-        let show = |config| match key.kind {
-            Kind::Secret => "(hidden)".to_owned(),
-            Kind::Number | Kind::Plain => (key.show)(config).unwrap_or_else(|| "none".to_owned()),
-        };
-        Difference { path: key.path(), before: show(before), after: show(after) }
-    });
+pub fn differences(old: &Config, new: &Config) -> Vec<String> {
+    let listeners = (old.listeners != new.listeners).then(|| "listen".to_owned());
+    let changed = keys().filter(|key| !(key.same)(old, new)).map(|key| key.path());
     listeners.into_iter().chain(changed).collect()
-}
-
-/// The addresses alone: what else a listener has may have changed all the same.
-fn addresses(listeners: &[Listener]) -> String {
-    let addresses = listeners.iter().map(|listener| listener.address.to_string());
-    addresses.collect::<Vec<_>>().join(", ")
 }

@@ -23,7 +23,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use differ::{Difference, differences};
+pub use differ::differences;
 pub use listener::{ClientCertificate, ListenAddress, Listener, NoListenAddress, Tls};
 pub use load::{File, Flag, Sources, load};
 pub use print::print;
