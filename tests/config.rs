@@ -114,7 +114,7 @@ fn values_of_the_wrong_kind_are_told_with_their_line() {
         (
             "handshake.origins = [\"https://a.example/\"]",
             "r.toml:1: handshake.origins: found \"https://a.example/\", wanted \
-             \"SCHEME://HOST[:PORT]\" or \"*\"",
+             \"SCHEME://HOST[:PORT]\", \"null\" or \"*\"",
         ),
     ] {
         refused(file(text), &[told]);

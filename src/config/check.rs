@@ -4,6 +4,7 @@
 //! setting that somebody gave, not at a default.
 
 use super::load::Loading;
+use super::origin::is_origin;
 use super::problem::Cause;
 use super::{AddressHeader, ListenAddress, cpus, key};
 
@@ -80,7 +81,12 @@ fn rates(loading: &mut Loading<'_>) {
 fn texts(loading: &mut Loading<'_>) {
     for origin in loading.config.handshake.origins.clone() {
         if !is_origin(&origin) {
-            invalid(loading, "handshake.origins", &origin, "\"SCHEME://HOST[:PORT]\" or \"*\"");
+            invalid(
+                loading,
+                "handshake.origins",
+                &origin,
+                "\"SCHEME://HOST[:PORT]\", \"null\" or \"*\"",
+            );
         }
     }
     let filter = loading.config.log.filter.clone();
@@ -100,18 +106,6 @@ fn invalid(loading: &mut Loading<'_>, path: &str, found: &str, wanted: &str) {
     let origin = loading.origin(path).cloned();
     let cause = Cause::Invalid { found: super::setting::quoted(found), wanted: wanted.to_owned() };
     loading.problem(origin, path, cause);
-}
-
-/// Whether `text` is what a browser sends as an origin, or any.
-fn is_origin(text: &str) -> bool {
-    let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
-    let in_two = text.split_once("://").is_some_and(|(scheme, host)| {
-        !scheme.is_empty()
-            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
-            && !host.is_empty()
-            && !host.contains(['/', '?', '#', '@', '*'])
-    });
-    text == "*" || (plain && in_two)
 }
 
 fn cpus_exist(loading: &mut Loading<'_>, allowed: &[usize]) {

@@ -13,6 +13,7 @@ mod follow;
 mod listener;
 mod load;
 mod nearest;
+mod origin;
 mod overrides;
 mod print;
 mod problem;
