@@ -9,22 +9,17 @@ use super::problem::Cause;
 use super::{AddressHeader, ListenAddress, cpus, key};
 
 /// A setting that may be at most another, and why.
-const AT_MOST: &[(&str, &str, &str)] = &[
+pub(super) const AT_MOST: &[(&str, &str, &str)] = &[
     ("limits.frame_bytes", "limits.message_bytes", "a frame is part of a message"),
     ("limits.message_bytes", "limits.outbox_bytes", "an outbox must hold a message"),
     ("limits.message_bytes", "limits.recovery_bytes", "a recovery must hold a message"),
     ("limits.message_bytes", "mesh.backlog_bytes", "a backlog must hold a message"),
     ("limits.outbox_bytes", "limits.outbox_total_bytes", "all outboxes must hold one"),
     ("handshake.target_bytes", "handshake.head_bytes", "a target is part of a head"),
-    (
-        "rooms.reliable_history_size",
-        "limits.recovery_messages",
-        "a recovery must hold what a room remembers by default",
-    ),
 ];
 
 /// The same, where 0 of the greater one is "off" or "no limit".
-const AT_MOST_UNLESS_OFF: &[(&str, &str, &str)] = &[
+pub(super) const AT_MOST_UNLESS_OFF: &[(&str, &str, &str)] = &[
     ("limits.message_bytes", "rate.bytes_per_second", "else a message of full size never passes"),
     (
         "rooms.receipt_timeout_ms",

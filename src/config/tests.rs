@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::check::{AT_MOST, AT_MOST_UNLESS_OFF};
 use super::follow::FOLLOWERS;
 use super::table::{Kind, Unit};
 use super::*;
@@ -31,11 +32,9 @@ fn roomy(key: &str) -> Vec<String> {
     [
         "limits.outbox_bytes=1073741824",
         "limits.recovery_bytes=1073741824",
-        "limits.recovery_messages=1000000",
         "limits.message_bytes=1024",
         "limits.frame_bytes=1024",
         "rooms.receipt_timeout_ms=1",
-        "rooms.reliable_history_size=1",
         "mesh.backlog_bytes=1073741824",
         "handshake.target_bytes=64",
         "handshake.head_bytes=1048576",
@@ -173,6 +172,17 @@ fn the_table_says_what_the_protocol_says() {
     assert_eq!(rows.rate.messages_per_second, 100);
     assert_eq!(rows.rate.burst, 200);
     assert_eq!(rows.rate.bytes_per_second, 1 << 20);
+}
+
+#[test]
+fn comparisons_name_numbers() {
+    for (less, more, because) in AT_MOST.iter().chain(AT_MOST_UNLESS_OFF) {
+        for path in [less, more] {
+            let key = key(path).unwrap_or_else(|| panic!("{path} is no row"));
+            assert_eq!(key.kind, Kind::Number, "{path}");
+        }
+        assert!(!because.is_empty());
+    }
 }
 
 #[test]
