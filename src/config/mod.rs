@@ -7,11 +7,13 @@
 
 mod check;
 pub mod cpus;
+mod differ;
 mod file;
 mod follow;
 mod listener;
 mod load;
 mod nearest;
+mod origin;
 mod overrides;
 mod print;
 mod problem;
@@ -22,6 +24,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use differ::differences;
 pub use listener::{ClientCertificate, ListenAddress, Listener, NoListenAddress, Tls};
 pub use load::{File, Flag, Sources, load};
 pub use print::print;
