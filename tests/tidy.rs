@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("mesh", &["clock", "id"]),
     ("ws", &["config", "protocol"]),
-    ("protocol", &["ws"]),
+    ("protocol", &["config", "ws"]),
     ("room", &["bucket", "clock", "config", "hash", "id", "protocol", "wheel", "ws"]),
     (
         "shard",
@@ -132,7 +132,7 @@ fn arrows_point_down_only() {
     let mut problems = Vec::new();
     for source in sources("src") {
         let module = source.module();
-        if ["lib", "main", "cli"].contains(&module.as_str()) {
+        if ["lib", "main", "cli"].contains(&module.as_str()) || source.is_test() {
             continue;
         }
         let Some(may) = allowed.get(module.as_str()) else {
@@ -179,7 +179,7 @@ fn unsafe_stands_where_it_may() {
             continue;
         }
         for (line, text) in source.code() {
-            if text.contains("unsafe ") || text.contains("unsafe{") {
+            if ["unsafe {", "unsafe fn", "unsafe impl"].iter().any(|word| text.contains(word)) {
                 problems.push(format!("{path}:{}: unsafe", line + 1));
             }
         }

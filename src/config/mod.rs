@@ -124,11 +124,3 @@ fn key(path: &str) -> Option<&'static table::Key<Config>> {
     let section = SECTIONS.iter().find(|known| known.name == section)?;
     section.keys.iter().find(|key| key.name == name)
 }
-
-/// The keys in which two configurations differ.
-#[must_use]
-pub fn differences(old: &Config, new: &Config) -> Vec<String> {
-    let lines = |config: &Config| print(config);
-    let (old, new) = (lines(old), lines(new));
-    old.lines().zip(new.lines()).filter(|(a, b)| a != b).map(|(a, _)| a.to_owned()).collect()
-}
