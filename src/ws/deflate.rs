@@ -81,7 +81,7 @@ impl Inflater {
     fn inflate_rest(&mut self, first: Progress, limit: usize) -> Result<usize, Fault> {
         let payload_len = self.input.len() - TAIL.len();
         let Progress { mut consumed, mut produced } = first;
-        for _ in 1..MAX_FINAL_BLOCKS {
+        for _ in 0..MAX_FINAL_BLOCKS {
             match self.input.get(consumed..payload_len) {
                 // The tail was eaten by an unfinished block.
                 None => return Err(Fault::InvalidDeflate),
