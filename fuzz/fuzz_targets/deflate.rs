@@ -61,6 +61,8 @@ fuzz_target!(|data: &[u8]| {
             (Ok(ours), Ok(theirs)) => assert_eq!(ours, theirs),
             // Bytes with more than one fault: which one is met first may differ.
             (Err(_), Err(_)) => {}
+            // libdeflate reads two unused codes of length as 258, and two of distance likewise.
+            (Ok(_), Err(Fault::InvalidDeflate)) => {}
             (ours, theirs) => panic!("{ours:?} {theirs:?}"),
         }
 

@@ -38,6 +38,8 @@ const MAX_FINAL_BLOCKS: usize = 64;
 ///
 /// libdeflate does it, and stops at the first final block. Blocks may follow such a one (RFC 7692
 /// §7.2.3.5) and refer back across it, so the rest, if any, is left to a streaming inflater.
+/// libdeflate gives a meaning to four codes that RFC 1951 leaves out; who sends them gets bytes of
+/// its own making instead of a fault.
 pub struct Inflater {
     decompressor: libdeflate::Decompressor,
     /// For blocks behind a final block; made when a peer sends some.
