@@ -2,6 +2,8 @@
 //! every receiver relies on holds for each event.
 #![no_main]
 
+use std::cell::RefCell;
+
 use libfuzzer_sys::fuzz_target;
 use ringroom::ws::MessageKind;
 use ringroom::ws::close::{Fault, valid_code};
@@ -45,15 +47,27 @@ fn seen(event: Event<'_>) -> Seen {
     }
 }
 
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
 fn decode<'a>(deflate: bool, pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Seen> {
-    let (mut decoder, mut scratch) = (Decoder::new(deflate), Scratch::new());
+    SCRATCH.with_borrow_mut(|scratch| decode_with(scratch, deflate, pieces))
+}
+
+fn decode_with<'a>(
+    scratch: &mut Scratch,
+    deflate: bool,
+    pieces: impl Iterator<Item = &'a [u8]>,
+) -> Vec<Seen> {
+    let mut decoder = Decoder::new(deflate);
     let (mut all, mut came) = (Vec::new(), 0);
     for piece in pieces {
         let mut piece = piece.to_vec();
         came += piece.len();
         let mut input = Chunk::new(&mut piece);
         loop {
-            match decoder.next(&mut input, &LIMITS, &mut scratch) {
+            match decoder.next(&mut input, &LIMITS, scratch) {
                 Ok(Some(event)) => all.push(seen(event)),
                 Ok(None) => break,
                 Err(fault) => {

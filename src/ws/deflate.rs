@@ -37,7 +37,7 @@ const MAX_FINAL_BLOCKS: usize = 64;
 /// Inflates messages.
 ///
 /// libdeflate does it, and stops at the first final block. Blocks may follow such a one (RFC 7692
-/// §7.2.3.5) and refer back across it, so the rest, if any, is left to a streaming inflater.
+/// §7.2.1) and refer back across it, so the rest, if any, is left to a streaming inflater.
 /// libdeflate gives a meaning to four codes that RFC 1951 leaves out; who sends them gets bytes of
 /// its own making instead of a fault.
 pub struct Inflater {
