@@ -335,8 +335,9 @@ impl State {
             Stage::Relay(relay) => Some(relay.reset()),
             Stage::Handshake | Stage::Open | Stage::Ending => None,
         };
-        let was_open = matches!(connection.stage, Stage::Open);
         let connection = self.connections.remove(key.index as usize);
+        self.leave(&connection.stage);
+        let was_open = matches!(connection.stage, Stage::Open);
         if let Some(timer) = connection.deadline {
             self.wheel.cancel(timer);
         }
@@ -345,6 +346,29 @@ impl State {
         }
         if was_open {
             self.shard.handle(now, Input::Lost { connection: key }, &mut self.effects);
+        }
+    }
+
+    /// A connection has come so far.
+    pub(super) fn enter(&self, stage: &Stage) {
+        if let Some(figure) = self.figure(stage) {
+            figure.add(1);
+        }
+    }
+
+    /// A connection has left a stage: for the next one, or for good.
+    pub(super) fn leave(&self, stage: &Stage) {
+        if let Some(figure) = self.figure(stage) {
+            figure.sub(1);
+        }
+    }
+
+    fn figure(&self, stage: &Stage) -> Option<&metrics::Figure> {
+        match stage {
+            Stage::Handshake => Some(&self.metrics.handshakes_pending),
+            Stage::Open => Some(&self.metrics.connections),
+            Stage::Relay(_) => Some(&self.metrics.relayed),
+            Stage::Ending => None,
         }
     }
 
@@ -384,6 +408,7 @@ impl State {
         connection.deadline = None;
         let stage = &connection.stage;
         let is_late = matches!(stage, Stage::Handshake) && !connection.hangs_up;
+        connection.hangs_up = true;
         connection.stream.reset_on_close();
         connection.stream.shutdown(Shutdown::Both);
         if is_late {
