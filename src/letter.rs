@@ -5,6 +5,7 @@ pub mod relay;
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::ws::origin::Origins;
 
 /// A message on the mesh. `M` is what the engines of cores say to each other.
 #[derive(Debug)]
@@ -26,9 +27,20 @@ pub enum Order {
         window_ms: u64,
     },
     /// Go by these settings from now on, as far as they can change in a running process.
-    Reload(Arc<Config>),
+    Reload(Arc<Reload>),
     /// Do something no core should ever do. Cores obey only where `dev.faults` is set.
     Fault(Fault),
+}
+
+/// New settings, for what comes in from now on.
+#[derive(Debug)]
+pub struct Reload {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// Whose pages may connect.
+    pub origins: Arc<Origins>,
+    /// What each listener encrypts with, if it does.
+    pub tls: Vec<Option<Arc<rustls::ServerConfig>>>,
 }
 
 /// A fault on request, for the test suite.
