@@ -385,10 +385,7 @@ impl Default for Config {
                 proxy_protocol: false,
                 deflate: true,
             }],
-            control: Control {
-                address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8001)),
-                threads: 1,
-            },
+            control: Control { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8001)), threads: 1 },
             cores: Cores { cpus: Vec::new(), count: 0, driver: Driver::Auto, ring_entries: 1_024 },
             admission: Admission {
                 connections: 1_000_000,
