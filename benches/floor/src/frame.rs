@@ -3,6 +3,7 @@
 //! An answer is never longer than its question, so both share one buffer.
 
 use std::io;
+use std::ops::Range;
 
 const OPCODE_CLOSE: u8 = 8;
 const OPCODE_PING: u8 = 9;
@@ -19,32 +20,81 @@ pub struct Answered {
     pub closing: bool,
 }
 
+/// One whole client frame, unmasked where it stands.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ClientFrame {
+    /// First byte: final bit and opcode.
+    pub first: u8,
+    /// Where its payload is.
+    pub payload: Range<usize>,
+}
+
+impl ClientFrame {
+    /// Kind of frame.
+    #[must_use]
+    pub fn opcode(&self) -> u8 {
+        self.first & 0x0f
+    }
+
+    /// The first byte of the answer, if there is to be one: a ping's is a pong, others' their own.
+    #[must_use]
+    pub fn answer(&self) -> Option<u8> {
+        match self.opcode() {
+            OPCODE_PONG => None,
+            OPCODE_PING => Some(0x80 | OPCODE_PONG),
+            _ => Some(self.first),
+        }
+    }
+
+    /// Whether it ends the connection.
+    #[must_use]
+    pub fn is_close(&self) -> bool {
+        self.opcode() == OPCODE_CLOSE
+    }
+
+    /// Whether it is a message or a part of one.
+    #[must_use]
+    pub fn is_data(&self) -> bool {
+        self.opcode() < OPCODE_CLOSE
+    }
+}
+
+/// Takes the frame that begins at `start`; `None` until it is whole.
+pub fn take_frame(buffer: &mut [u8], start: usize) -> io::Result<Option<ClientFrame>> {
+    let Some(header) = ClientHeader::parse(&buffer[start..])? else { return Ok(None) };
+    let payload = start + header.header_len;
+    let end = payload + header.payload_len;
+    if end > buffer.len() {
+        return Ok(None);
+    }
+    for (index, byte) in buffer[payload..end].iter_mut().enumerate() {
+        *byte ^= header.mask[index % 4];
+    }
+    Ok(Some(ClientFrame { first: header.first, payload: payload..end }))
+}
+
 /// Rewrites every whole client frame in `buffer` as the server's echo of it, packed at the front.
 pub fn answer_in_place(buffer: &mut [u8]) -> io::Result<Answered> {
     let mut answered = Answered::default();
     while !answered.closing {
-        let Some(header) = ClientHeader::parse(&buffer[answered.consumed..])? else { break };
-        let payload = answered.consumed + header.header_len;
-        let end = payload + header.payload_len;
-        if end > buffer.len() {
-            break;
-        }
-        for (index, byte) in buffer[payload..end].iter_mut().enumerate() {
-            *byte ^= header.mask[index % 4];
-        }
-        let opcode = header.first & 0x0f;
-        answered.closing = opcode == OPCODE_CLOSE;
-        answered.consumed = end;
-        if opcode == OPCODE_PONG {
-            continue;
-        }
-        let first = if opcode == OPCODE_PING { 0x80 | OPCODE_PONG } else { header.first };
-        let start = answered.produced
-            + write_header(&mut buffer[answered.produced..], first, header.payload_len);
-        buffer.copy_within(payload..end, start);
-        answered.produced = start + header.payload_len;
+        let Some(frame) = take_frame(buffer, answered.consumed)? else { break };
+        answered.closing = frame.is_close();
+        answered.consumed = frame.payload.end;
+        let Some(first) = frame.answer() else { continue };
+        let len = frame.payload.len();
+        let start = answered.produced + write_header(&mut buffer[answered.produced..], first, len);
+        buffer.copy_within(frame.payload, start);
+        answered.produced = start + len;
     }
     Ok(answered)
+}
+
+/// Appends a server's frame to `out`.
+pub fn append_server_frame(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
+    let mut header = [0; 4];
+    let header_len = write_header(&mut header, first, payload.len());
+    out.extend_from_slice(&header[..header_len]);
+    out.extend_from_slice(payload);
 }
 
 struct ClientHeader {

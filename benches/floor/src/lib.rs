@@ -7,6 +7,7 @@
 #![allow(unsafe_code, reason = "bare system calls are what this crate is about")]
 #![allow(clippy::missing_panics_doc, reason = "a measuring tool stops where the machine fails it")]
 
+pub mod epoll;
 pub mod frame;
 pub mod handshake;
 pub mod ring;

@@ -1,17 +1,15 @@
 //! Bare echo on level-triggered epoll: one thread, one `recv` and one `send` per readiness.
 
-#![allow(unsafe_code, reason = "bare system calls are what this program is about")]
-
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 
 use clap::Parser;
+use ringroom_floor::epoll::Epoll;
 use ringroom_floor::{Listen, frame, handshake, socket};
 use slab::Slab;
 
 const LISTENER: u64 = u64::MAX;
-const EVENTS: usize = 1_024;
 const BUFFER_BYTES: usize = 64 * 1_024;
 
 #[derive(Parser)]
@@ -40,41 +38,27 @@ fn main() -> io::Result<()> {
 
 struct Server {
     listener: TcpListener,
-    epoll: RawFd,
+    epoll: Epoll,
     connections: Slab<Connection>,
     buffer: Vec<u8>,
 }
 
 impl Server {
     fn new(listener: TcpListener) -> io::Result<Self> {
-        // SAFETY: no pointers are passed.
-        let epoll = socket::check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-        let server =
-            Self { listener, epoll, connections: Slab::new(), buffer: vec![0; BUFFER_BYTES] };
-        server.watch(libc::EPOLL_CTL_ADD, server.listener.as_raw_fd(), LISTENER, libc::EPOLLIN)?;
-        Ok(server)
+        let epoll = Epoll::new()?;
+        epoll.add(listener.as_raw_fd(), LISTENER, libc::EPOLLIN)?;
+        Ok(Self { listener, epoll, connections: Slab::new(), buffer: vec![0; BUFFER_BYTES] })
     }
 
     fn run(mut self) -> io::Result<()> {
-        let mut events = vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS];
         loop {
-            let room = i32::try_from(EVENTS).expect("a small constant");
-            // SAFETY: the kernel writes at most `room` events.
-            let count = unsafe { libc::epoll_wait(self.epoll, events.as_mut_ptr(), room, -1) };
-            for event in &events[..usize::try_from(count).unwrap_or(0)] {
-                match event.u64 {
-                    LISTENER => self.accept()?,
-                    key => self.turn(usize::try_from(key).expect("a slab key"))?,
+            for index in 0..self.epoll.wait() {
+                match self.epoll.event(index) {
+                    (LISTENER, _) => self.accept()?,
+                    (key, _) => self.turn(usize::try_from(key).expect("a slab key"))?,
                 }
             }
         }
-    }
-
-    fn watch(&self, operation: i32, target: RawFd, key: u64, events: i32) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: events.cast_unsigned(), u64: key };
-        // SAFETY: the kernel copies the event during the call.
-        socket::check(unsafe { libc::epoll_ctl(self.epoll, operation, target, &raw mut event) })
-            .map(|_| ())
     }
 
     fn accept(&mut self) -> io::Result<()> {
@@ -84,7 +68,7 @@ impl Server {
             let connection =
                 Connection { socket, upgraded: false, partial: Vec::new(), unsent: Vec::new() };
             let key = self.connections.insert(connection) as u64;
-            self.watch(libc::EPOLL_CTL_ADD, socket, key, libc::EPOLLIN)?;
+            self.epoll.add(socket, key, libc::EPOLLIN)?;
         }
         Ok(())
     }
@@ -106,7 +90,7 @@ impl Server {
         }
         // While answers wait nothing more is read: the peer's own window holds it back.
         let events = if waits { libc::EPOLLOUT } else { libc::EPOLLIN };
-        self.watch(libc::EPOLL_CTL_MOD, socket, key as u64, events)
+        self.epoll.modify(socket, key as u64, events)
     }
 }
 
