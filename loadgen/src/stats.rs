@@ -65,6 +65,10 @@ counters! {
     reordered,
     /// Messages that are not what was sent.
     corrupt,
+    /// Sound messages that reached somebody who should not have them.
+    misdelivered,
+    /// Connections of slow consumers that the server ended.
+    slow_ended,
     /// Sound messages of other runs, ignored.
     foreign,
     /// Messages the server said it would not deliver.

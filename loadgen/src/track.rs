@@ -4,6 +4,8 @@
 //! and then it is reordering. Numbers more than 64 behind the newest count as repeats: a late one
 //! among them stays on record as lost as well, so no fault is ever forgiven.
 
+const ANYWHERE: u64 = u64::MAX;
+
 /// The receiver's memory: the next number and which of the last 64 arrived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Track {
@@ -26,8 +28,17 @@ pub enum Arrival {
 }
 
 impl Track {
+    /// A receiver that came later: its first arrival is in order, whatever its number.
+    #[must_use]
+    pub fn anywhere() -> Self {
+        Self { next: ANYWHERE, seen: 0 }
+    }
+
     /// Notes the arrival of `sequence`.
     pub fn arrive(&mut self, sequence: u64) -> Arrival {
+        if self.next == ANYWHERE {
+            self.next = sequence;
+        }
         let next = self.next.max(1);
         if sequence < next {
             return self.arrive_late(next - 1 - sequence);
@@ -41,12 +52,7 @@ impl Track {
         if skipped == 0 { Arrival::InOrder } else { Arrival::Skipped(skipped) }
     }
 
-    /// Begins at `sequence`: a receiver that came later owes nothing of what was before.
-    pub fn begin_at(&mut self, sequence: u64) {
-        *self = Self { next: sequence, seen: 0 };
-    }
-
-    /// The highest number seen, 0 before the first.
+    /// The highest number seen, 0 before the first. One that may begin anywhere has seen all.
     #[must_use]
     pub fn last(&self) -> u64 {
         self.next.saturating_sub(1)
@@ -95,11 +101,11 @@ mod tests {
     }
 
     #[test]
-    fn a_first_number_past_one_is_loss_unless_begun_there() {
+    fn a_first_number_past_one_is_loss_unless_it_came_later() {
         assert_eq!(Track::default().arrive(3), Skipped(2));
-        let mut track = Track::default();
-        track.begin_at(3);
+        let mut track = Track::anywhere();
         assert_eq!(track.arrive(3), InOrder);
+        assert_eq!(track.arrive(5), Skipped(1));
     }
 
     #[test]

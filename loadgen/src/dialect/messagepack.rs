@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::notice::Fields;
 use super::ringroom::as_value;
-use super::{Command, Dialect, Event, Message};
+use super::{Command, Dialect, Event, Message, Notice};
 use crate::frame::opcode;
 use crate::payload::MARKER;
 
@@ -43,6 +43,9 @@ impl Dialect for MessagePack {
             return Event::Malformed;
         }
         if let Some(start) = memmem::find(bytes, MARKER) {
+            if memmem::find(&bytes[..start], b"\xa8messages").is_some() {
+                return Event::Notice(Notice::Done);
+            }
             let Some(payload) = string(bytes, start) else { return Event::Malformed };
             return Event::Message { payload, offset: offset(bytes), whole: bytes };
         }
@@ -83,7 +86,6 @@ fn offset(bytes: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Notice;
     use super::*;
     use crate::payload::Payload;
 

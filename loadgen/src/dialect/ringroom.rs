@@ -4,7 +4,7 @@ use memchr::{memchr, memmem};
 use serde_json::{Value, json};
 
 use super::notice::Fields;
-use super::{Command, Dialect, Event, Message};
+use super::{Command, Dialect, Event, Message, Notice};
 use crate::frame::opcode;
 use crate::payload::{MARKER, STAMP_LEN};
 
@@ -42,6 +42,9 @@ impl Dialect for Json {
             return Event::Malformed;
         }
         if let Some(start) = memmem::find(bytes, MARKER) {
+            if memmem::find(&bytes[..start], b"\"messages\":[").is_some() {
+                return Event::Notice(Notice::Done);
+            }
             let Some(payload) = quoted(bytes, start) else { return Event::Malformed };
             return Event::Message { payload, offset: offset(bytes), whole: bytes };
         }
@@ -98,7 +101,6 @@ fn offset(bytes: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may")]
-    use super::super::Notice;
     use super::*;
     use crate::payload::Payload;
 
@@ -115,6 +117,14 @@ mod tests {
                 Event::Message { payload: &payload, offset: Some(42), whole: text.as_bytes() };
             assert_eq!(event, expected);
         }
+    }
+
+    #[test]
+    fn a_page_of_history_is_an_answer_and_no_message() {
+        let data = String::from_utf8(Payload::new(1, 50).blank()).unwrap();
+        let page = format!(r#"{{"type":"ok","id":4,"messages":[{{"offset":1,"data":"{data}"}}]}}"#);
+        let event = Json.read(opcode::TEXT, page.as_bytes());
+        assert_eq!(event, Event::Notice(Notice::Done));
     }
 
     #[test]

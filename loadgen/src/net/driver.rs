@@ -53,8 +53,6 @@ struct State {
     /// Deadlines of connections under way, in order.
     deadlines: VecDeque<(u64, usize)>,
     alive: usize,
-    opened_since_us: u64,
-    opened_in_slice: u64,
     published_us: u64,
     planned_us: Option<u64>,
     said_ready: bool,
@@ -195,8 +193,8 @@ impl Driver {
         if self.state.borrow_mut().consume(peer, link).is_err() {
             return false;
         }
-        if self.state.borrow().wire.connections[peer].paused {
-            return self.wait_out_pause(peer).await;
+        if self.state.borrow().wire.connections[peer].paused && !self.wait_out_pause(peer).await {
+            return false;
         }
         matches!(link.read().await, Ok(1..))
     }
@@ -209,7 +207,8 @@ impl Driver {
             }
             let state = self.state.borrow();
             let connection = &state.wire.connections[peer];
-            if !connection.paused {
+            // What became of a slow consumer shows when it reads on at the end.
+            if !connection.paused || state.wire.control.stage() >= Stage::Drain {
                 return true;
             }
             if connection.phase == Phase::Closing {
@@ -227,8 +226,6 @@ impl State {
             connecting: 0,
             deadlines: VecDeque::new(),
             alive: 0,
-            opened_since_us: 0,
-            opened_in_slice: 0,
             published_us: 0,
             planned_us: None,
             said_ready: false,
@@ -306,21 +303,8 @@ impl State {
         if self.connecting >= settings.connect_concurrency {
             return None;
         }
-        if let Some(per_second) = settings.connect_rate {
-            // A slice of 10 ms may open its share and no more.
-            let now_us = clock::now_us();
-            if now_us >= self.opened_since_us + TICK_MAX_US {
-                self.opened_since_us = now_us;
-                self.opened_in_slice = 0;
-            }
-            let share = per_second / self.wire.threads as u64 * TICK_MAX_US / 1_000_000;
-            if self.opened_in_slice >= share.max(1) {
-                return None;
-            }
-        }
-        let opening = self.wire.openings.pop_front()?;
-        self.opened_in_slice += 1;
-        Some(opening)
+        let turn_us = self.wire.openings.front()?.intended_us.unwrap_or(0);
+        if turn_us > clock::now_us() { None } else { self.wire.openings.pop_front() }
     }
 
     fn expire_connects(&mut self, now_us: u64) {

@@ -96,6 +96,8 @@ pub struct Wire {
     pub(super) deflate: Deflate,
     /// What was inflated; taken while an event refers to it.
     pub(super) inflated: Vec<u8>,
+    /// When the next connection may begin, if there is a rate.
+    next_turn_us: u64,
     /// Connections with a backlog.
     blocked: Vec<usize>,
     scratch: Vec<u8>,
@@ -129,6 +131,7 @@ impl Wire {
             openings: VecDeque::new(),
             deflate: Deflate::default(),
             inflated: Vec::new(),
+            next_turn_us: 0,
             blocked: Vec::new(),
             scratch: Vec::new(),
             sealed: Vec::new(),
@@ -154,8 +157,14 @@ impl Wire {
         self.control.stage() == Stage::Run
     }
 
-    /// Asks for a connection; it is made when its turn comes.
-    pub fn open(&mut self, opening: Opening) {
+    /// Asks for a connection; it is made when its turn comes. With a rate of connections, its
+    /// turn is fixed here, and it is timed from then.
+    pub fn open(&mut self, mut opening: Opening) {
+        if let Some(per_second) = self.settings.connect_rate {
+            let turn_us = self.next_turn_us.max(clock::now_us());
+            self.next_turn_us = turn_us + 1_000_000 * self.threads as u64 / per_second.max(1);
+            opening.intended_us = Some(turn_us);
+        }
         self.openings.push_back(opening);
     }
 

@@ -31,6 +31,7 @@ pub fn judge(phase: &mut PhaseReport, doubts: &Doubts) {
         (counters.repeated, "messages repeated"),
         (counters.reordered, "messages out of order"),
         (counters.corrupt, "messages corrupt"),
+        (counters.misdelivered, "messages delivered to somebody who should not have them"),
         (counters.unsent, "messages due but not sent: sockets were full, latencies understate"),
         (counters.refused, "connections failed"),
         (counters.dropped, "connections dropped by the server"),
@@ -51,6 +52,15 @@ pub fn judge(phase: &mut PhaseReport, doubts: &Doubts) {
     if doubts.connect_timed_out {
         invalid.push("not everything was connected and joined in time".to_owned());
     }
+    for (count, what) in [
+        (counters.slow_ended, "slow consumers ended by the server"),
+        (counters.resumed, "connections resumed without loss"),
+        (counters.not_recovered, "resumptions that the server said it could not do"),
+    ] {
+        if count > 0 {
+            phase.notes.push(format!("{count} {what}"));
+        }
+    }
     if doubts.interrupted {
         phase.notes.push("interrupted".to_owned());
     }
@@ -70,7 +80,8 @@ pub fn judge(phase: &mut PhaseReport, doubts: &Doubts) {
 
 /// The generator must not be what was measured.
 fn saturation(phase: &PhaseReport, doubts: &Doubts) -> Option<String> {
-    let late = phase.lateness.p99 > doubts.lateness_max_us;
+    // A closed loop has no timetable to be late for.
+    let late = !phase.closed_loop && phase.lateness.p99 > doubts.lateness_max_us;
     let busy = phase.generator.busiest_thread >= SATURATED;
     let server_limits = phase.server.is_some_and(|server| server.busiest_thread >= SERVER_LIMITS);
     match (late, busy) {

@@ -12,7 +12,7 @@ use crate::pace::Pace;
 
 /// Options of `echo`.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Echo {
     /// Connections.
     #[arg(short = 'n', long, default_value_t = 200)]
@@ -22,19 +22,19 @@ pub struct Echo {
     pub seconds: f64,
     /// Messages a second over all connections (open loop).
     #[arg(long, default_value_t = 10_000.0)]
-    #[serde(default)]
     pub rate: f64,
     /// Closed loop: so many messages in flight on each connection, `--rate` does not count.
     #[arg(long)]
     pub in_flight: Option<u32>,
     /// Bytes of a payload.
     #[arg(long, default_value_t = 32)]
-    #[serde(default = "default_size")]
     pub size: usize,
 }
 
-fn default_size() -> usize {
-    32
+impl Default for Echo {
+    fn default() -> Self {
+        super::from_defaults()
+    }
 }
 
 impl Plan for Echo {

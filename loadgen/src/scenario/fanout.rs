@@ -12,7 +12,7 @@ use crate::pace::Pace;
 
 /// Options of `fanout`.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Fanout {
     /// Rooms. With a raw dialect there is one, unless the URL has `{room}` in it.
     #[arg(long, default_value_t = 1)]
@@ -22,30 +22,25 @@ pub struct Fanout {
     pub members: usize,
     /// Publishers among the members of each room.
     #[arg(long, default_value_t = 1)]
-    #[serde(default = "default_publishers")]
     pub publishers: usize,
     /// Messages a second of each publisher (open loop).
     #[arg(long, default_value_t = 10.0)]
-    #[serde(default)]
     pub rate: f64,
     /// Closed loop: each publisher has so many messages in flight, `--rate` does not count.
     #[arg(long)]
     pub in_flight: Option<u32>,
     /// Bytes of a payload.
     #[arg(long, default_value_t = 64)]
-    #[serde(default = "default_size")]
     pub size: usize,
     /// How long to publish.
     #[arg(long, default_value_t = 10.0)]
     pub seconds: f64,
 }
 
-fn default_publishers() -> usize {
-    1
-}
-
-fn default_size() -> usize {
-    64
+impl Default for Fanout {
+    fn default() -> Self {
+        super::from_defaults()
+    }
 }
 
 impl Plan for Fanout {
@@ -74,6 +69,13 @@ impl Plan for Fanout {
     }
 
     fn scenario(&self, wire: &Wire) -> Box<dyn Scenario> {
+        Box::new(self.part(wire))
+    }
+}
+
+impl Fanout {
+    /// One thread's part, for scenarios that add something to it.
+    pub(super) fn part(&self, wire: &Wire) -> FanningOut {
         let layout = Layout {
             first_peer: wire.first_peer,
             members: self.members,
@@ -90,7 +92,7 @@ impl Plan for Fanout {
             .collect();
         #[expect(clippy::cast_precision_loss, reason = "exact below 2^53 publishers")]
         let rate = self.rate * publishers.len() as f64;
-        Box::new(FanningOut {
+        FanningOut {
             layout,
             ledger: Ledger::new(wire.peers(), layout.publishers),
             publishers,
@@ -99,30 +101,30 @@ impl Plan for Fanout {
             pace: None,
             next: 0,
             settled: 0,
-        })
+        }
     }
 }
 
 /// Who is in which room.
 #[derive(Clone, Copy)]
-struct Layout {
+pub(super) struct Layout {
     first_peer: usize,
     members: usize,
     publishers: usize,
 }
 
 impl Layout {
-    fn room(&self, peer: usize) -> usize {
+    pub(super) fn room(&self, peer: usize) -> usize {
         (self.first_peer + peer) / self.members
     }
 
     /// The first of the publishers that this peer hears.
-    fn first_publisher(&self, peer: usize) -> usize {
+    pub(super) fn first_publisher(&self, peer: usize) -> usize {
         self.room(peer) * self.publishers
     }
 
     /// The peer as a publisher, if it is one.
-    fn publisher(&self, peer: usize) -> Option<usize> {
+    pub(super) fn publisher(&self, peer: usize) -> Option<usize> {
         let member = (self.first_peer + peer) % self.members;
         (member < self.publishers).then(|| self.first_publisher(peer) + member)
     }
@@ -144,16 +146,17 @@ impl Publisher {
     }
 }
 
-struct FanningOut {
-    layout: Layout,
-    ledger: Ledger,
+pub(super) struct FanningOut {
+    pub(super) layout: Layout,
+    pub(super) ledger: Ledger,
     /// This thread's, by ascending peer.
     publishers: Vec<Publisher>,
     rate: f64,
     in_flight: u32,
     pace: Option<Pace>,
     next: usize,
-    settled: usize,
+    /// Peers that have joined, or never will.
+    pub(super) settled: usize,
 }
 
 impl FanningOut {
@@ -165,6 +168,24 @@ impl FanningOut {
         }
         let stagger_us = 1_000 * wire.thread as u64 / wire.threads as u64;
         Pace::new(wire.control.start_us() + stagger_us, self.rate)
+    }
+}
+
+impl FanningOut {
+    /// Whether those peers that `counts` names have all they are owed.
+    pub(super) fn is_settled_among(&self, wire: &Wire, counts: impl Fn(usize) -> bool) -> bool {
+        (0..wire.peers()).filter(|&peer| counts(peer)).all(|peer| {
+            wire.phase(peer) != Phase::Open
+                || self.ledger.is_settled(wire, peer, self.layout.first_publisher(peer))
+        })
+    }
+
+    /// Counts what a peer was owed to the end.
+    pub(super) fn finish_peer(&mut self, wire: &mut Wire, peer: usize) {
+        if wire.phase(peer) == Phase::Open {
+            let first = self.layout.first_publisher(peer);
+            wire.recorder.counters.lost += self.ledger.owed(wire, peer, first);
+        }
     }
 }
 
@@ -239,18 +260,12 @@ impl Scenario for FanningOut {
     }
 
     fn is_settled(&self, wire: &Wire) -> bool {
-        (0..wire.peers()).all(|peer| {
-            wire.phase(peer) != Phase::Open
-                || self.ledger.is_settled(wire, peer, self.layout.first_publisher(peer))
-        })
+        self.is_settled_among(wire, |_| true)
     }
 
     fn finish(&mut self, wire: &mut Wire) {
         for peer in 0..wire.peers() {
-            if wire.phase(peer) == Phase::Open {
-                let first = self.layout.first_publisher(peer);
-                wire.recorder.counters.lost += self.ledger.owed(wire, peer, first);
-            }
+            self.finish_peer(wire, peer);
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::net::wire::{Opening, Phase, Wire};
 
 /// Options of `hold`.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Hold {
     /// Connections.
     #[arg(short = 'n', long, default_value_t = 1_000)]
@@ -19,8 +19,13 @@ pub struct Hold {
     pub seconds: f64,
     /// Put each connection into a room with so many members (0: into none).
     #[arg(long, default_value_t = 0)]
-    #[serde(default)]
     pub members: usize,
+}
+
+impl Default for Hold {
+    fn default() -> Self {
+        super::from_defaults()
+    }
 }
 
 impl Plan for Hold {

@@ -41,7 +41,7 @@ impl Ledger {
         let index = (stamp.publisher as usize).wrapping_sub(first_publisher);
         if index >= self.per_receiver {
             // Sound, but not meant for this receiver.
-            wire.recorder.counters.corrupt += 1;
+            wire.recorder.counters.misdelivered += 1;
             return None;
         }
         match self.tracks[receiver * self.per_receiver + index].arrive(stamp.sequence) {
@@ -81,10 +81,10 @@ impl Ledger {
             .sum()
     }
 
-    /// Begins a receiver's books anew where its publishers are now.
+    /// Begins a receiver's books anew, wherever its publishers are by now.
     pub fn forget(&mut self, receiver: usize) {
         let start = receiver * self.per_receiver;
-        self.tracks[start..start + self.per_receiver].fill(Track::default());
+        self.tracks[start..start + self.per_receiver].fill(Track::anywhere());
     }
 
     fn row(&self, receiver: usize) -> &[Track] {

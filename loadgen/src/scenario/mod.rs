@@ -1,12 +1,17 @@
 //! What connections do. One scenario a file: its options, and its behaviour as a state machine
 //! that is told what happens on its thread's connections.
 
+pub mod chat;
+pub mod churn;
 pub mod echo;
 pub mod fanout;
 pub mod hold;
 mod ledger;
+pub mod resume;
+pub mod slow;
+pub mod storm;
 
-use clap::Subcommand;
+use clap::{Args, Command, Subcommand};
 use serde::{Deserialize, Serialize};
 
 use crate::dialect::{Event, Notice};
@@ -98,6 +103,16 @@ pub enum Workload {
     Echo(echo::Echo),
     /// Publish to rooms; every member receives.
     Fanout(fanout::Fanout),
+    /// Connect as fast as is allowed.
+    Storm(storm::Storm),
+    /// Talk as people do: messages, comings and goings, questions.
+    Chat(chat::Chat),
+    /// Hold connections while some of them end and come anew.
+    Churn(churn::Churn),
+    /// Cut connections and take up where they ended.
+    Resume(resume::Resume),
+    /// Publish to rooms some of whose members stop reading.
+    Slow(slow::Slow),
 }
 
 impl Workload {
@@ -108,8 +123,19 @@ impl Workload {
             Self::Hold(plan) => plan,
             Self::Echo(plan) => plan,
             Self::Fanout(plan) => plan,
+            Self::Storm(plan) => plan,
+            Self::Chat(plan) => plan,
+            Self::Churn(plan) => plan,
+            Self::Resume(plan) => plan,
+            Self::Slow(plan) => plan,
         }
     }
+}
+
+/// Options as the command line has them when none is given: the one place where defaults stand.
+fn from_defaults<T: Args>() -> T {
+    let matches = T::augment_args(Command::new("defaults")).get_matches_from(["defaults"]);
+    T::from_arg_matches(&matches).expect("every option has a default")
 }
 
 /// The name of a run's room: new in every run, so that no history of another one answers.
