@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser};
+use clap::{Args, Parser, Subcommand};
 
 use crate::dialect::DialectName;
 use crate::plan::Settings;
@@ -20,7 +20,20 @@ pub struct Cli {
     pub common: Common,
     /// What to do.
     #[command(subcommand)]
-    pub scenario: Option<Workload>,
+    pub action: Option<Action>,
+}
+
+/// What can be done.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Action {
+    /// One scenario.
+    #[command(flatten)]
+    One(Workload),
+    /// Run the phases of a plan, one after the other.
+    Plan {
+        /// The plan, in TOML: a `[[phase]]` for each, with `scenario = "…"` and its options.
+        file: PathBuf,
+    },
 }
 
 /// Options of all scenarios.

@@ -15,6 +15,7 @@ pub mod observe;
 pub mod pace;
 pub mod payload;
 pub mod plan;
+pub mod plan_file;
 pub mod report;
 pub mod run;
 pub mod scenario;

@@ -11,6 +11,7 @@ pub mod driver;
 pub mod handshake;
 mod link;
 pub mod runtime;
+pub mod signal;
 pub mod socket;
 pub mod thread;
 mod timer;

@@ -1,5 +1,7 @@
 //! What a run found out: figures, the verdict on them, and three ways to write them down.
 
+mod chart;
+pub mod html;
 pub mod text;
 mod verdict;
 
