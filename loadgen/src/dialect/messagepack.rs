@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::notice::Fields;
 use super::ringroom::as_value;
-use super::{Command, Dialect, Event, Message, Notice};
+use super::{Arrived, Command, Dialect, Event, Message, Notice};
 use crate::frame::opcode;
 use crate::payload::MARKER;
 
@@ -47,7 +47,7 @@ impl Dialect for MessagePack {
                 return Event::Notice(Notice::Done);
             }
             let Some(payload) = string(bytes, start) else { return Event::Malformed };
-            return Event::Message { payload, offset: offset(bytes), whole: bytes };
+            return Event::Message(Arrived { payload, offset: offset(bytes), whole: bytes });
         }
         match rmp_serde::from_slice::<Fields>(bytes) {
             Ok(fields) => fields.into_event(),
@@ -98,7 +98,7 @@ mod tests {
             let bytes = rmp_serde::to_vec(&value).expect("encodes");
             let event = MessagePack.read(opcode::BINARY, &bytes);
             let expected =
-                Event::Message { payload: &payload, offset: Some(70_000), whole: &bytes };
+                Event::Message(Arrived { payload: &payload, offset: Some(70_000), whole: &bytes });
             assert_eq!(event, expected, "{len}");
         }
     }

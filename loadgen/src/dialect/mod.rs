@@ -95,18 +95,22 @@ pub enum Command<'a> {
     },
 }
 
+/// A measured message, not checked yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrived<'a> {
+    /// The payload as it was received.
+    pub payload: &'a [u8],
+    /// Its number in the room, where the dialect numbers.
+    pub offset: Option<u64>,
+    /// The whole message, for [`Dialect::is_redelivery`].
+    pub whole: &'a [u8],
+}
+
 /// What arrived.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event<'a> {
-    /// A measured payload.
-    Message {
-        /// As it was received; not checked yet.
-        payload: &'a [u8],
-        /// Its number in the room, where the dialect numbers.
-        offset: Option<u64>,
-        /// The whole message, for [`Dialect::is_redelivery`].
-        whole: &'a [u8],
-    },
+    /// A measured message.
+    Message(Arrived<'a>),
     /// A message of the server's own.
     Notice(Notice),
     /// A message that carries neither.

@@ -1,6 +1,6 @@
 //! No dialect at all: the payload is the message. Any echo or broadcast server speaks it.
 
-use super::{Command, Dialect, Event, Message};
+use super::{Arrived, Command, Dialect, Event, Message};
 use crate::frame::opcode;
 use crate::payload::MARKER;
 
@@ -31,7 +31,7 @@ impl Dialect for Raw {
         let ours = bytes.starts_with(MARKER)
             || bytes.len() >= crate::payload::STAMP_LEN && !bytes.starts_with(b"{");
         if ours {
-            Event::Message { payload: bytes, offset: None, whole: bytes }
+            Event::Message(Arrived { payload: bytes, offset: None, whole: bytes })
         } else {
             Event::Other
         }

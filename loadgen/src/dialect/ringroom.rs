@@ -4,7 +4,7 @@ use memchr::{memchr, memmem};
 use serde_json::{Value, json};
 
 use super::notice::Fields;
-use super::{Command, Dialect, Event, Message, Notice};
+use super::{Arrived, Command, Dialect, Event, Message, Notice};
 use crate::frame::opcode;
 use crate::payload::{MARKER, STAMP_LEN};
 
@@ -46,7 +46,7 @@ impl Dialect for Json {
                 return Event::Notice(Notice::Done);
             }
             let Some(payload) = quoted(bytes, start) else { return Event::Malformed };
-            return Event::Message { payload, offset: offset(bytes), whole: bytes };
+            return Event::Message(Arrived { payload, offset: offset(bytes), whole: bytes });
         }
         match serde_json::from_slice::<Fields>(bytes) {
             Ok(fields) => fields.into_event(),
@@ -113,8 +113,11 @@ mod tests {
             format!(r#"{{"data":"{data}","offset":42,"type":"message"}}"#),
         ] {
             let event = Json.read(opcode::TEXT, text.as_bytes());
-            let expected =
-                Event::Message { payload: &payload, offset: Some(42), whole: text.as_bytes() };
+            let expected = Event::Message(Arrived {
+                payload: &payload,
+                offset: Some(42),
+                whole: text.as_bytes(),
+            });
             assert_eq!(event, expected);
         }
     }

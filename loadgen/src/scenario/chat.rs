@@ -147,7 +147,7 @@ impl Scenario for Chatting {
     fn received(&mut self, wire: &mut Wire, peer: usize, event: Event<'_>) {
         let state = self.members[peer];
         match &event {
-            Event::Message { .. } if state == Member::Joining => {
+            Event::Message(_) if state == Member::Joining => {
                 wire.recorder.counters.misdelivered += 1;
             }
             Event::Notice(Notice::Joined { .. } | Notice::Done) if state != Member::Joined => {

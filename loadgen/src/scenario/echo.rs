@@ -123,10 +123,10 @@ impl Scenario for Echoing {
     }
 
     fn received(&mut self, wire: &mut Wire, peer: usize, event: Event<'_>) {
-        let Event::Message { payload, .. } = event else { return };
+        let Event::Message(arrived) = event else { return };
         let publisher = wire.first_peer + peer;
-        let arrived = self.ledger.arrive(wire, peer, publisher, payload, |_| false);
-        if arrived.is_some() && self.in_flight > 0 && wire.is_running() {
+        let stamp = self.ledger.arrive(wire, peer, publisher, arrived);
+        if stamp.is_some() && self.in_flight > 0 && wire.is_running() {
             // A clock read per batch of answers: they were all there at the same moment.
             self.send(wire, peer, wire.now_us);
         }

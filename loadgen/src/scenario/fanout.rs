@@ -206,13 +206,9 @@ impl Scenario for FanningOut {
 
     fn received(&mut self, wire: &mut Wire, peer: usize, event: Event<'_>) {
         match event {
-            Event::Message { payload, whole, .. } => {
+            Event::Message(arrived) => {
                 let first = self.layout.first_publisher(peer);
-                let redelivered = |wire: &Wire| wire.dialect.is_redelivery(whole);
-                let Some(stamp) = self.ledger.arrive(wire, peer, first, payload, redelivered)
-                else {
-                    return;
-                };
+                let Some(stamp) = self.ledger.arrive(wire, peer, first, arrived) else { return };
                 let own = self.in_flight > 0
                     && self.layout.publisher(peer) == Some(stamp.publisher as usize);
                 if own && wire.is_running() {

@@ -1,5 +1,6 @@
 //! The books of a thread's receivers: what each should have seen of each publisher.
 
+use crate::dialect::Arrived;
 use crate::net::wire::Wire;
 use crate::payload::{Fault, Stamp};
 use crate::track::{Arrival, Track};
@@ -7,6 +8,8 @@ use crate::track::{Arrival, Track};
 /// Tracks of receivers, each of which hears the same number of publishers.
 pub struct Ledger {
     tracks: Vec<Track>,
+    /// By receiver: the highest number in its room, where the dialect numbers.
+    offsets: Vec<u64>,
     per_receiver: usize,
 }
 
@@ -14,7 +17,11 @@ impl Ledger {
     /// For so many receivers with so many publishers each.
     #[must_use]
     pub fn new(receivers: usize, per_receiver: usize) -> Self {
-        Self { tracks: vec![Track::default(); receivers * per_receiver], per_receiver }
+        Self {
+            tracks: vec![Track::default(); receivers * per_receiver],
+            offsets: vec![0; receivers],
+            per_receiver,
+        }
     }
 
     /// Checks a received payload against its publisher's numbers, and times it. `first_publisher`
@@ -25,10 +32,9 @@ impl Ledger {
         wire: &mut Wire,
         receiver: usize,
         first_publisher: usize,
-        payload: &[u8],
-        redelivery: impl FnOnce(&Wire) -> bool,
+        arrived: Arrived<'_>,
     ) -> Option<Stamp> {
-        let stamp = match wire.payload.check(payload) {
+        let stamp = match wire.payload.check(arrived.payload) {
             Ok(stamp) => stamp,
             Err(fault) => {
                 match fault {
@@ -45,13 +51,19 @@ impl Ledger {
             return None;
         }
         match self.tracks[receiver * self.per_receiver + index].arrive(stamp.sequence) {
+            // In its publisher's order, and yet perhaps not in the room's.
+            Arrival::InOrder if self.is_out_of_order(receiver, arrived.offset) => {
+                if !wire.dialect.is_redelivery(arrived.whole) {
+                    wire.recorder.counters.reordered += 1;
+                }
+            }
             Arrival::InOrder => {}
             Arrival::Skipped(count) => wire.recorder.counters.lost += count,
             Arrival::Late => {
                 wire.recorder.counters.lost -= 1;
                 wire.recorder.counters.reordered += 1;
             }
-            Arrival::Repeated if redelivery(wire) => return None,
+            Arrival::Repeated if wire.dialect.is_redelivery(arrived.whole) => return None,
             Arrival::Repeated => {
                 wire.recorder.counters.repeated += 1;
                 return None;
@@ -85,6 +97,15 @@ impl Ledger {
     pub fn forget(&mut self, receiver: usize) {
         let start = receiver * self.per_receiver;
         self.tracks[start..start + self.per_receiver].fill(Track::anywhere());
+        self.offsets[receiver] = 0;
+    }
+
+    fn is_out_of_order(&mut self, receiver: usize, offset: Option<u64>) -> bool {
+        let Some(offset) = offset else { return false };
+        let highest = &mut self.offsets[receiver];
+        let behind = offset <= *highest;
+        *highest = offset.max(*highest);
+        behind
     }
 
     fn row(&self, receiver: usize) -> &[Track] {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::fanout::{FanningOut, Fanout};
 use super::{Plan, Scenario, room_name};
 use crate::clock;
-use crate::dialect::{Command, Event, Notice};
+use crate::dialect::{Arrived, Command, Event, Notice};
 use crate::net::wire::{Opening, Phase, Wire};
 use crate::pace::Pace;
 
@@ -156,7 +156,7 @@ impl Scenario for Resuming {
 
     fn received(&mut self, wire: &mut Wire, peer: usize, event: Event<'_>) {
         match &event {
-            Event::Message { offset: Some(offset), .. } => {
+            Event::Message(Arrived { offset: Some(offset), .. }) => {
                 let seen = self.places[peer].offset;
                 if *offset <= seen && self.by == By::Session {
                     return;
