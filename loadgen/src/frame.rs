@@ -201,7 +201,8 @@ mod tests {
             header_len: 2,
             payload_len: 5,
         };
-        let table: [(&[u8], Result<Option<Header>, Malformed>); 8] = [
+        type Row = (&'static [u8], Result<Option<Header>, Malformed>);
+        let table: [Row; 8] = [
             (&[0x81], Ok(None)),
             (&[0x81, 5], Ok(Some(plain))),
             (&[0xc1, 5], Ok(Some(Header { compressed: true, ..plain }))),

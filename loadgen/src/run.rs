@@ -23,7 +23,7 @@ use crate::stats::{Counters, Recorder, Shared};
 use crate::watch::Watch;
 
 /// How often the main thread looks.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// From "everything is ready" to the first message: every thread has seen it by then.
 const START_DELAY_US: u64 = 50_000;
 
@@ -196,6 +196,7 @@ impl Phase<'_> {
         let before = self.snapshot()?;
         self.wait(plan.seconds(), |_, _| false, &handles);
         let after = self.snapshot()?;
+        let lateness = Quantiles::of(&self.watch.take_lateness());
         self.control.advance(Stage::Drain);
         self.wait(
             self.settings.drain_seconds,
@@ -222,7 +223,7 @@ impl Phase<'_> {
             held: held(&after.counters),
             latency: Quantiles::of(&histograms.latency),
             handshake: Quantiles::of(&histograms.handshake),
-            lateness: Quantiles::of(&histograms.lateness),
+            lateness,
             generator: after.generator.since(&before.generator, seconds),
             server,
             server_resident_before,

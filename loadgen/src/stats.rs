@@ -142,7 +142,7 @@ pub struct Shared {
     totals: Mutex<Totals>,
 }
 
-/// What [`Shared::take`] hands out.
+/// What [`Shared::take_into`] hands out.
 pub struct Totals {
     /// Counts since the phase began.
     pub counters: Counters,
@@ -166,13 +166,13 @@ impl Default for Totals {
 }
 
 impl Shared {
-    /// The counts so far, and the histograms since the last call.
-    #[must_use]
-    pub fn take(&self) -> Totals {
+    /// The counts so far, and the histograms since the last call, in exchange for `into`.
+    pub fn take_into(&self, into: &mut Totals) {
+        for histogram in [&mut into.latency, &mut into.handshake, &mut into.lateness] {
+            histogram.reset();
+        }
         let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
-        let counters = totals.counters;
-        let taken = std::mem::take(&mut *totals);
-        totals.counters = counters;
-        taken
+        into.counters = totals.counters;
+        std::mem::swap(&mut *totals, into);
     }
 }

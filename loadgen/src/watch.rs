@@ -10,7 +10,7 @@ use crate::observe::process::Usage;
 use crate::plan::Settings;
 use crate::report::Second;
 use crate::report::text::duration;
-use crate::stats::{Counters, Shared, histogram};
+use crate::stats::{Counters, Shared, Totals, histogram};
 
 /// Seconds kept at most: a run of a day.
 const SERIES_MAX: usize = 86_400;
@@ -21,8 +21,6 @@ pub struct Histograms {
     pub latency: Histogram<u64>,
     /// Connections.
     pub handshake: Histogram<u64>,
-    /// This tool's own.
-    pub lateness: Histogram<u64>,
 }
 
 /// See the module.
@@ -31,6 +29,8 @@ pub struct Watch {
     server_pid: Option<u32>,
     quiet: bool,
     on_terminal: bool,
+    /// Kept from look to look, so that looking does not allocate.
+    taken: Totals,
     counters: Counters,
     latency: Histogram<u64>,
     handshake: Histogram<u64>,
@@ -54,6 +54,7 @@ impl Watch {
             server_pid: settings.server_pid,
             quiet: settings.quiet,
             on_terminal: io::stderr().is_terminal(),
+            taken: Totals::default(),
             counters: Counters::default(),
             latency: histogram(),
             handshake: histogram(),
@@ -70,7 +71,8 @@ impl Watch {
 
     /// Takes in what threads have published; once a second, writes a line.
     pub fn look(&mut self) {
-        let totals = self.shared.take();
+        self.shared.take_into(&mut self.taken);
+        let totals = &self.taken;
         self.counters = totals.counters;
         for (all, new) in [
             (&mut self.latency, &totals.latency),
@@ -112,8 +114,12 @@ impl Watch {
         Histograms {
             latency: std::mem::replace(&mut self.latency, histogram()),
             handshake: std::mem::replace(&mut self.handshake, histogram()),
-            lateness: std::mem::replace(&mut self.lateness, histogram()),
         }
+    }
+
+    /// This tool's own lateness since the last call: what comes after the load does not count.
+    pub fn take_lateness(&mut self) -> Histogram<u64> {
+        std::mem::replace(&mut self.lateness, histogram())
     }
 
     /// The values for every second.

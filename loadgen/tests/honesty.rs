@@ -15,7 +15,7 @@ use ringroom_loadgen::scenario::fanout::Fanout;
 use ringroom_loadgen::target::Target;
 use stub::{Lie, Manner};
 
-fn run(address: SocketAddr, dialect: DialectName, workload: Workload) -> PhaseReport {
+fn run(address: SocketAddr, dialect: DialectName, workload: &Workload) -> PhaseReport {
     let target = Target::resolve(&format!("ws://{address}/ws")).expect("an address");
     let settings = Settings {
         threads: Some(2),
@@ -24,7 +24,7 @@ fn run(address: SocketAddr, dialect: DialectName, workload: Workload) -> PhaseRe
         drain_seconds: 1.0,
         ..Settings::new(target, dialect)
     };
-    run::phase(&settings.shared(), &workload).expect("it runs").0
+    run::phase(&settings.shared(), workload).expect("it runs").0
 }
 
 fn echo() -> Workload {
@@ -56,7 +56,7 @@ fn an_honest_server_is_valid_in_every_dialect() {
     for dialect in DIALECTS {
         for (broadcast, workload) in [(false, echo()), (true, fanout(2))] {
             let address = stub::start(Manner { broadcast, ..Manner::default() });
-            let report = run(address, dialect, workload);
+            let report = run(address, dialect, &workload);
             assert_eq!(report.invalid, [""; 0], "{dialect}");
             let fold = if broadcast { 10 } else { 1 };
             assert_eq!(report.totals.received, report.totals.sent * fold, "{dialect}");
@@ -81,7 +81,7 @@ fn every_lie_is_found_out() {
             let publishers = if dialect == DialectName::Ringroom { 2 } else { 1 };
             for (broadcast, workload) in [(false, echo()), (true, fanout(publishers))] {
                 let manner = Manner { broadcast, lie, one_in: 300, ..Manner::default() };
-                let report = run(stub::start(manner), dialect, workload);
+                let report = run(stub::start(manner), dialect, &workload);
                 let told = report.invalid.iter().any(|reason| reason.contains(word));
                 assert!(told, "{dialect} {lie:?} {broadcast}: {:?}", report.invalid);
             }
@@ -94,7 +94,7 @@ fn a_stall_of_half_a_second_shows_in_the_percentiles() {
     let manner = Manner { stall_at: 1_000, stall: Duration::from_millis(500), ..Manner::default() };
     let workload =
         Workload::Echo(Echo { connections: 4, rate: 1_000.0, seconds: 3.0, ..Echo::default() });
-    let report = run(stub::start(manner), DialectName::Raw, workload);
+    let report = run(stub::start(manner), DialectName::Raw, &workload);
     assert_eq!(report.invalid, [""; 0]);
     // All that was meant to be sent meanwhile waited: a sixth of it, half of that for over 250 ms.
     assert!(report.latency.p999 > 400_000, "{:?}", report.latency);
@@ -107,7 +107,7 @@ fn nobody_there_is_no_measurement() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
     drop(listener);
-    let report = run(address, DialectName::Raw, echo());
+    let report = run(address, DialectName::Raw, &echo());
     assert!(report.invalid.iter().any(|reason| reason.contains("connections failed")));
     assert!(report.invalid.iter().any(|reason| reason.contains("no message arrived")));
     assert!(report.complaints.iter().any(|complaint| complaint.contains("refused")));

@@ -190,11 +190,14 @@ impl Driver {
 
     /// Uses what is there, then reads once. `false`: the connection is over.
     async fn serve_once(self: &Rc<Self>, peer: usize, link: &mut Link) -> bool {
-        if self.state.borrow_mut().consume(peer, link).is_err() {
-            return false;
-        }
-        if self.state.borrow().wire.connections[peer].paused && !self.wait_out_pause(peer).await {
-            return false;
+        let consumed = self.state.borrow_mut().consume(peer, link);
+        match consumed {
+            Err(Malformed) => return false,
+            Ok(paused) => {
+                if paused && !self.wait_out_pause(peer).await {
+                    return false;
+                }
+            }
         }
         matches!(link.read().await, Ok(1..))
     }
@@ -373,8 +376,8 @@ impl State {
         }
     }
 
-    /// Uses every whole frame in the link's buffer.
-    fn consume(&mut self, peer: usize, link: &mut Link) -> Result<(), Malformed> {
+    /// Uses every whole frame in the link's buffer. `true`: nothing more is to be read for now.
+    fn consume(&mut self, peer: usize, link: &mut Link) -> Result<bool, Malformed> {
         self.wire.now_us = clock::now_us();
         if self.wire.connections[peer].session.is_some() {
             let mut plain = std::mem::take(&mut self.wire.connections[peer].plain);
@@ -383,13 +386,13 @@ impl State {
             let (consumed, _) = used?;
             plain.drain(..consumed);
             self.wire.connections[peer].plain = plain;
-            return Ok(());
+            return Ok(self.wire.connections[peer].paused);
         }
         let buffer = link.buffer();
         self.wire.recorder.counters.bytes_in += buffer.take_fresh() as u64;
         let (consumed, wanted) = self.frames(peer, buffer.filled())?;
         buffer.consume(consumed, wanted);
-        Ok(())
+        Ok(self.wire.connections[peer].paused)
     }
 
     /// Handles the whole frames in `bytes`; says how many bytes they took, and how many the next

@@ -80,8 +80,9 @@ pub fn judge(phase: &mut PhaseReport, doubts: &Doubts) {
 
 /// The generator must not be what was measured.
 fn saturation(phase: &PhaseReport, doubts: &Doubts) -> Option<String> {
-    // A closed loop has no timetable to be late for.
-    let late = !phase.closed_loop && phase.lateness.p99 > doubts.lateness_max_us;
+    // A closed loop has no timetable to be late for, and where nothing is sent nothing is late.
+    let timetable = doubts.expects_messages && !phase.closed_loop;
+    let late = timetable && phase.lateness.p99 > doubts.lateness_max_us;
     let busy = phase.generator.busiest_thread >= SATURATED;
     let server_limits = phase.server.is_some_and(|server| server.busiest_thread >= SERVER_LIMITS);
     match (late, busy) {

@@ -64,8 +64,8 @@ impl Scenario for Holding {
     }
 
     fn opened(&mut self, wire: &mut Wire, peer: usize, _welcome: Option<Notice>) {
-        if self.members > 0 {
-            let room = room_name(wire.payload.run(), (wire.first_peer + peer) / self.members);
+        if let Some(index) = (wire.first_peer + peer).checked_div(self.members) {
+            let room = room_name(wire.payload.run(), index);
             if wire.command(peer, Command::Join { room: &room, since: None }) {
                 return;
             }

@@ -113,3 +113,94 @@ impl Ledger {
         &self.tracks[start..start + self.per_receiver]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may")]
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::control::Control;
+    use crate::dialect::DialectName;
+    use crate::net::wire::Place;
+    use crate::payload::{Payload, STAMP_LEN};
+    use crate::plan::Settings;
+    use crate::stats::{Counters, Recorder, Shared};
+    use crate::target::Target;
+
+    const MESSAGES: u64 = 100_000;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Lie {
+        Lose,
+        Repeat,
+        Reorder,
+        Corrupt(usize),
+        Misdeliver,
+    }
+
+    /// One of 100,000 messages, at `place`, is a lie.
+    fn count(lie: Lie, place: u64) -> Counters {
+        let settings =
+            Settings::new(Target::resolve("ws://127.0.0.1:1/").unwrap(), DialectName::Raw);
+        let control = Arc::new(Control::new(1));
+        control.note_sent(0, MESSAGES);
+        let recorder = Recorder::new(Arc::new(Shared::default()));
+        let payload = Payload::new(7, 40);
+        let thread = Place { thread: 0, threads: 1, first_peer: 0, peers: 1 };
+        let mut wire = Wire::new(thread, settings.shared(), control, recorder, payload);
+        let mut ledger = Ledger::new(1, 1);
+        let mut bytes = wire.payload.blank();
+        let mut say = |wire: &mut Wire, publisher, sequence, flip: Option<usize>| {
+            bytes[..STAMP_LEN].copy_from_slice(&wire.payload.stamp(publisher, sequence, 1));
+            if let Some(index) = flip {
+                bytes[index] ^= 1;
+            }
+            let arrived = Arrived { payload: &bytes, offset: None, whole: &bytes };
+            ledger.arrive(wire, 0, 0, arrived);
+            if let Some(index) = flip {
+                bytes[index] ^= 1;
+            }
+        };
+        for sequence in 1..=MESSAGES {
+            match lie {
+                Lie::Lose if sequence == place => continue,
+                Lie::Repeat if sequence == place => say(&mut wire, 0, sequence, None),
+                Lie::Reorder if sequence == place => say(&mut wire, 0, sequence + 1, None),
+                Lie::Reorder if sequence == place + 1 => {
+                    say(&mut wire, 0, place, None);
+                    continue;
+                }
+                Lie::Corrupt(index) if sequence == place => {
+                    say(&mut wire, 0, sequence, Some(index));
+                    continue;
+                }
+                Lie::Misdeliver if sequence == place => say(&mut wire, 1, 1, None),
+                _ => {}
+            }
+            if !(matches!(lie, Lie::Reorder) && sequence == place) {
+                say(&mut wire, 0, sequence, None);
+            }
+        }
+        wire.recorder.counters.lost += ledger.owed(&wire, 0, 0);
+        wire.recorder.counters
+    }
+
+    #[test]
+    fn one_lie_in_a_hundred_thousand_is_found_wherever_it_is() {
+        for place in [1, 64, MESSAGES - 1] {
+            assert_eq!(count(Lie::Lose, place).lost, 1, "{place}");
+            assert_eq!(count(Lie::Repeat, place).repeated, 1, "{place}");
+            let reordered = count(Lie::Reorder, place);
+            assert_eq!((reordered.reordered, reordered.lost), (1, 0), "{place}");
+            for index in [0, 29, 39] {
+                let corrupt = count(Lie::Corrupt(index), place);
+                assert!(corrupt.corrupt + corrupt.foreign == 1 && corrupt.lost == 1, "{index}");
+            }
+            assert_eq!(count(Lie::Misdeliver, place).misdelivered, 1, "{place}");
+        }
+        assert_eq!(count(Lie::Lose, MESSAGES).lost, 1);
+        let honest = count(Lie::Lose, 0);
+        assert_eq!((honest.received, honest.lost), (MESSAGES, 0));
+    }
+}

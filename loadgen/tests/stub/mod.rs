@@ -85,6 +85,7 @@ impl Server {
     fn serve(&self, stream: TcpStream) -> Option<()> {
         stream.set_nodelay(true).ok()?;
         let mut speaks_ringroom = false;
+        #[allow(clippy::result_large_err, reason = "the signature is tungstenite's")]
         let accept = |request: &Request, mut response: Response| -> Result<_, ErrorResponse> {
             if let Some(protocol) = request.headers().get("sec-websocket-protocol") {
                 speaks_ringroom = true;
