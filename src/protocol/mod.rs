@@ -1,4 +1,38 @@
 //! The wire protocol: commands in, events out, in JSON and MessagePack.
+//!
+//! Invariants: what a peer sends is read once, strictly, and costs no more than its length; what
+//! is opaque is passed on byte for byte; each name of the protocol is spelled in one place.
+
+pub mod command;
+mod data;
+mod encode;
+pub mod event;
+mod fault;
+mod fields;
+mod json;
+mod msgpack;
+mod name;
+mod parse;
+mod read;
+mod secret;
+mod transcode;
+mod vocabulary;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use command::{Command, Envelope};
+pub use data::{Data, OwnedData};
+pub use encode::encode;
+pub use event::Event;
+pub use parse::{Bad, Messages, ParseLimits, parse};
+pub use secret::Secret;
+pub use vocabulary::{
+    CloseReason, Durability, ErrorCode, Filter, FilterAction, GapReason, LeftReason, Mode,
+    ModerationAction, PresenceAction, Priority, RequestId, Role, RoomPatch, RoomRate, RoomType,
+    Scalar, SlowConsumer, WordFilter,
+};
 
 /// How the server writes to a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -14,4 +14,6 @@ pub struct Effects {
     pub dirty: Vec<ConnectionKey>,
     /// Sockets to end once their outbox is written: the closing handshake is over, or its time is.
     pub hangups: Vec<ConnectionKey>,
+    /// Sockets to end now, written or not: the peer did not answer our close frame in time.
+    pub aborts: Vec<ConnectionKey>,
 }

@@ -1,0 +1,82 @@
+//! HTTP/1.1 over any stream, bounded in every direction.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::HttpBody as _;
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tower_http::timeout::TimeoutLayer;
+
+use super::idle::Idle;
+use super::public;
+use crate::config::Handshake;
+
+/// From the end of a request's head to its response.
+const RESPONSE_DEADLINE: Duration = Duration::from_secs(10);
+/// The least that hyper accepts for its buffers.
+const BUFFER_BYTES_MIN: usize = 8 << 10;
+
+/// What a connection may take, in bytes and in time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    head_bytes: usize,
+    headers: usize,
+    idle: Duration,
+}
+
+impl From<&Handshake> for Limits {
+    fn from(handshake: &Handshake) -> Self {
+        Self {
+            head_bytes: (handshake.head_bytes as usize).max(BUFFER_BYTES_MIN),
+            headers: usize::from(handshake.headers),
+            idle: Duration::from_millis(handshake.http_idle_ms.max(1)),
+        }
+    }
+}
+
+/// Bounds what a request to `routes` may bring and how long it may take.
+pub(super) fn bounded(routes: Router) -> Router {
+    routes
+        .layer(from_fn(refuse_bodies))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, RESPONSE_DEADLINE))
+}
+
+/// No route takes a body. Whoever sends one may disagree with us, or with a proxy before us, about
+/// where it ends; so nothing more is read from that connection.
+async fn refuse_bodies(request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let headers = [(header::CONNECTION, "close")];
+    let body = public::problem("bad_request", "nothing here takes a body");
+    (StatusCode::BAD_REQUEST, headers, body).into_response()
+}
+
+/// Serves `router` on `stream` until either side is done with it.
+pub(super) async fn connection<S>(stream: S, router: Router, limits: Limits)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.idle)
+        .max_headers(limits.headers)
+        .max_buf_size(limits.head_bytes)
+        .half_close(true)
+        .serve_connection(
+            TokioIo::new(Idle::new(stream, limits.idle)),
+            TowerToHyperService::new(router),
+        )
+        .await;
+    if let Err(error) = served {
+        // The peer's doing: a request that is none, silence, or its leave.
+        tracing::debug!(%error, "a plain HTTP connection failed");
+    }
+}

@@ -1,0 +1,103 @@
+//! Life signs: when to ask for one, when to give up, and how long the answer took.
+//!
+//! Invariant: a connection that sends anything within an interval is never pinged, one that answers
+//! is never given up.
+
+use crate::clock::Moment;
+
+/// What is known of a connection's life.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pulse {
+    /// When something last came from it.
+    heard: Moment,
+    /// When the last ping was sent, until it is answered.
+    asked: Option<Moment>,
+    /// Pings since something was heard.
+    missed: u8,
+    /// The last round trip; 0: none yet.
+    round_trip_us: u32,
+}
+
+/// What is to be done when a connection's interval is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beat {
+    /// It has been heard: look again then.
+    Wait(Moment),
+    /// Send a ping with this payload, and look again an interval later.
+    Ask([u8; 8]),
+    /// It is dead.
+    GiveUp,
+}
+
+impl Pulse {
+    pub(super) fn new(now: Moment) -> Self {
+        Self { heard: now, asked: None, missed: 0, round_trip_us: 0 }
+    }
+
+    /// Something came.
+    pub(super) fn hear(&mut self, now: Moment) {
+        self.heard = now;
+        self.missed = 0;
+    }
+
+    /// A pong came: the round trip, if it answers the last ping.
+    pub(super) fn answer(&mut self, now: Moment, payload: &[u8]) -> Option<u32> {
+        let asked = self.asked?;
+        if payload != asked.us.to_be_bytes() {
+            return None;
+        }
+        self.asked = None;
+        self.round_trip_us = u32::try_from(now.since_us(asked)).unwrap_or(u32::MAX);
+        Some(self.round_trip_us)
+    }
+
+    /// The last measured round trip.
+    pub(super) fn round_trip_us(&self) -> Option<u32> {
+        (self.round_trip_us > 0).then_some(self.round_trip_us)
+    }
+
+    /// The interval is over.
+    pub(super) fn beat(&mut self, now: Moment, interval_ms: u64, max_missed: u8) -> Beat {
+        let due = self.heard.plus_ms(interval_ms);
+        if self.missed == 0 && due > now {
+            return Beat::Wait(due);
+        }
+        if self.missed >= max_missed {
+            return Beat::GiveUp;
+        }
+        self.missed += 1;
+        self.asked = Some(now);
+        Beat::Ask(now.us.to_be_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Moment {
+        Moment::default().plus_ms(ms)
+    }
+
+    #[test]
+    fn a_talking_peer_is_not_asked_and_a_silent_one_is_given_up() {
+        let mut pulse = Pulse::new(at(0));
+        pulse.hear(at(700));
+        assert_eq!(pulse.beat(at(1_000), 1_000, 2), Beat::Wait(at(1_700)));
+        assert_eq!(pulse.beat(at(1_700), 1_000, 2), Beat::Ask(at(1_700).us.to_be_bytes()));
+        assert_eq!(pulse.beat(at(2_700), 1_000, 2), Beat::Ask(at(2_700).us.to_be_bytes()));
+        assert_eq!(pulse.beat(at(3_700), 1_000, 2), Beat::GiveUp);
+        pulse.hear(at(3_800));
+        assert_eq!(pulse.beat(at(3_800), 1_000, 2), Beat::Wait(at(4_800)));
+    }
+
+    #[test]
+    fn only_the_answer_to_the_last_ping_measures() {
+        let mut pulse = Pulse::new(at(0));
+        let Beat::Ask(payload) = pulse.beat(at(10), 10, 3) else { panic!("silent for 10 ms") };
+        assert_eq!(pulse.answer(at(11), b"other"), None);
+        assert_eq!(pulse.answer(at(12), &payload), Some(2_000));
+        assert_eq!(pulse.round_trip_us(), Some(2_000));
+        assert_eq!(pulse.answer(at(13), &payload), None);
+    }
+}
