@@ -61,6 +61,9 @@ pub struct Common {
     /// Threads (default: one per CPU, and as many as the descriptor limit demands).
     #[arg(long, global = true)]
     pub threads: Option<usize>,
+    /// Use epoll even where there is io_uring.
+    #[arg(long, global = true)]
+    pub epoll: bool,
     /// CPUs to pin threads to, as 1 or 2-3,6.
     #[arg(long, global = true)]
     pub cpus: Option<CpuList>,
@@ -150,6 +153,7 @@ impl Common {
             insecure: self.insecure,
             headers: self.headers.clone(),
             threads: self.threads,
+            epoll: self.epoll,
             cpus,
             connect_timeout_us: self.connect_timeout.saturating_mul(1_000_000),
             connect_concurrency: self.connect_concurrency.max(1),

@@ -26,6 +26,8 @@ pub struct Settings {
     pub headers: Vec<String>,
     /// Threads; `None`: as many as there are CPUs to use, or as the connections need.
     pub threads: Option<usize>,
+    /// Whether to use epoll even where there is io_uring.
+    pub epoll: bool,
     /// CPUs to pin threads to, in turn; empty: the kernel chooses.
     pub cpus: Vec<usize>,
     /// How long a connection may take to open.
@@ -100,6 +102,7 @@ impl Settings {
             insecure: false,
             headers: Vec::new(),
             threads: None,
+            epoll: false,
             cpus: Vec::new(),
             connect_timeout_us: 10_000_000,
             connect_concurrency: 128,

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
+
 use crate::clock;
 use crate::control::{Control, Stage};
 use crate::net::driver::Driver;
@@ -143,7 +145,7 @@ fn serve(
     let recorder = Recorder::new(shared);
     let wire = Wire::new(place, Arc::clone(settings), Arc::clone(control), recorder, payload);
     let scenario = workload.plan().scenario(&wire);
-    let mut runtime = Runtime::new()?;
+    let mut runtime = Runtime::new(settings.epoll)?;
     let backend = runtime.backend;
     let blocking = backend != Backend::Epoll;
     let complaints = runtime.block_on(Driver::run(wire, scenario, tls, blocking))?;
@@ -172,77 +174,83 @@ struct Phase<'a> {
 
 impl Phase<'_> {
     /// Connect, run, drain, stop; then the report.
-    fn lead(
-        &mut self,
-        handles: Vec<JoinHandle<io::Result<Finished>>>,
-    ) -> Result<(PhaseReport, Backend), RunError> {
-        let plan = self.workload.plan();
-        let kernel_before = KernelCounters::read();
-        let server_resident_before = self.watch.server_resident();
-        let began_us = clock::now_us();
-        let connect_timed_out = if plan.starts_unready() {
-            false
-        } else {
-            !self.wait(
-                self.settings.connect_seconds,
-                |control, threads| control.ready() >= threads,
-                &handles,
-            )
-        };
-        let connect_seconds = seconds_since(began_us);
-        self.control.start_at(clock::now_us() + START_DELAY_US);
-        self.wait(self.settings.warmup_seconds, |_, _| false, &handles);
-        let handshake = self.watch.discard_latencies();
-        let before = self.snapshot()?;
-        self.wait(plan.seconds(), |_, _| false, &handles);
-        let after = self.snapshot()?;
-        let lateness = Quantiles::of(&self.watch.take_lateness());
-        self.control.advance(Stage::Drain);
-        self.wait(
-            self.settings.drain_seconds,
-            |control, threads| control.settled() >= threads,
-            &handles,
-        );
+    fn lead(&mut self, handles: Vec<Worker>) -> Result<(PhaseReport, Backend), RunError> {
+        let led = self.lead_through_stages(&handles)?;
         self.control.advance(Stage::Stop);
         let finished = join(handles)?;
-        self.watch.look();
+        self.watch.end();
+        let doubts = Doubts {
+            lateness_max_us: self.settings.lateness_max_us,
+            expects_messages: self.workload.plan().expects_messages(),
+            wanted: self.workload.plan().peers() as u64,
+            connect_timed_out: !led.all_ready,
+            interrupted: INTERRUPTED.load(Ordering::Relaxed),
+        };
+        let backend = finished.iter().map(|thread| thread.backend).max();
+        let mut report = self.report(led, &finished);
+        judge(&mut report, &doubts);
+        Ok((report, backend.unwrap_or(Backend::Deferred)))
+    }
+
+    fn lead_through_stages(&mut self, handles: &[Worker]) -> io::Result<Led> {
+        let kernel = KernelCounters::read();
+        let server_resident = self.watch.server_resident();
+        let began_us = clock::now_us();
+        let all_ready = |control: &Control, threads: usize| control.ready() >= threads;
+        let all_ready = self.wait(self.settings.connect_seconds, all_ready, handles);
+        let connect_seconds = seconds_since(began_us);
+        self.control.start_at(clock::now_us() + START_DELAY_US);
+        self.wait(self.settings.warmup_seconds, |_, _| false, handles);
+        let handshake = self.watch.discard_latencies();
+        let before = self.snapshot()?;
+        self.wait(self.workload.plan().seconds(), |_, _| false, handles);
+        let after = self.snapshot()?;
+        let lateness = self.watch.take_lateness();
+        self.control.advance(Stage::Drain);
+        let all_settled = |control: &Control, threads: usize| control.settled() >= threads;
+        self.wait(self.settings.drain_seconds, all_settled, handles);
+        Ok(Led {
+            kernel,
+            server_resident,
+            all_ready,
+            connect_seconds,
+            handshake,
+            before,
+            after,
+            lateness,
+        })
+    }
+
+    fn report(&mut self, led: Led, finished: &[Finished]) -> PhaseReport {
+        let Led { before, after, .. } = led;
         let seconds = after.seconds - before.seconds;
         let mut histograms = self.watch.histograms();
-        histograms.handshake.add(&handshake).expect("all histograms here have the same bounds");
-        let totals = self.watch.counters();
-        let server =
-            after.server.zip(before.server).map(|(after, before)| after.since(&before, seconds));
-        let mut report = PhaseReport {
+        let bounds = "all histograms here have the same bounds";
+        histograms.handshake.add(&led.handshake).expect(bounds);
+        PhaseReport {
             workload: self.workload.clone(),
-            closed_loop: plan.is_closed_loop(),
+            closed_loop: self.workload.plan().is_closed_loop(),
             threads: self.threads,
-            connect_seconds,
+            connect_seconds: led.connect_seconds,
             seconds,
-            totals,
+            totals: self.watch.counters(),
             measured: after.counters.since(&before.counters),
             held: held(&after.counters),
             latency: Quantiles::of(&histograms.latency),
             handshake: Quantiles::of(&histograms.handshake),
-            lateness,
+            lateness: Quantiles::of(&led.lateness),
             generator: after.generator.since(&before.generator, seconds),
-            server,
-            server_resident_before,
-            kernel: KernelCounters::read().since(&kernel_before),
+            server: after
+                .server
+                .zip(before.server)
+                .map(|(after, before)| after.since(&before, seconds)),
+            server_resident_before: led.server_resident,
+            kernel: KernelCounters::read().since(&led.kernel),
             series: self.watch.take_series(),
-            complaints: complaints(&finished),
+            complaints: complaints(finished),
             invalid: Vec::new(),
             notes: Vec::new(),
-        };
-        let doubts = Doubts {
-            lateness_max_us: self.settings.lateness_max_us,
-            expects_messages: plan.expects_messages(),
-            wanted: plan.peers() as u64,
-            connect_timed_out,
-            interrupted: INTERRUPTED.load(Ordering::Relaxed),
-        };
-        judge(&mut report, &doubts);
-        let backend = finished.iter().map(|thread| thread.backend).max();
-        Ok((report, backend.unwrap_or(Backend::Deferred)))
+        }
     }
 
     /// Watches until `done`, or for so long. `false`: time ran out first.
@@ -250,7 +258,7 @@ impl Phase<'_> {
         &mut self,
         seconds: f64,
         done: impl Fn(&Control, usize) -> bool,
-        handles: &[JoinHandle<io::Result<Finished>>],
+        handles: &[Worker],
     ) -> bool {
         let began_us = clock::now_us();
         loop {
@@ -271,10 +279,8 @@ impl Phase<'_> {
 
     fn snapshot(&mut self) -> io::Result<Snapshot> {
         self.watch.look();
-        let server = match self.settings.server_pid {
-            Some(pid) => Some(Usage::read(Some(pid))?),
-            None => None,
-        };
+        // A server that is gone has no usage; its connections tell the rest.
+        let server = self.settings.server_pid.and_then(|pid| Usage::read(Some(pid)).ok());
         Ok(Snapshot {
             seconds: seconds_since(0),
             counters: self.watch.counters(),
@@ -282,6 +288,20 @@ impl Phase<'_> {
             server,
         })
     }
+}
+
+type Worker = JoinHandle<io::Result<Finished>>;
+
+/// What the stages left behind.
+struct Led {
+    kernel: KernelCounters,
+    server_resident: Option<u64>,
+    all_ready: bool,
+    connect_seconds: f64,
+    handshake: Histogram<u64>,
+    before: Snapshot,
+    after: Snapshot,
+    lateness: Histogram<u64>,
 }
 
 /// One end of the measured time.
@@ -292,7 +312,7 @@ struct Snapshot {
     server: Option<Usage>,
 }
 
-fn join(handles: Vec<JoinHandle<io::Result<Finished>>>) -> io::Result<Vec<Finished>> {
+fn join(handles: Vec<Worker>) -> io::Result<Vec<Finished>> {
     handles
         .into_iter()
         .map(|handle| handle.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked"))))

@@ -89,6 +89,14 @@ impl Watch {
         }
     }
 
+    /// Looks a last time, and leaves the terminal's line clean.
+    pub fn end(&mut self) {
+        self.look();
+        if !self.quiet && self.on_terminal {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+
     /// Counts so far.
     #[must_use]
     pub fn counters(&self) -> Counters {

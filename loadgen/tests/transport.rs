@@ -1,4 +1,4 @@
-//! TLS and compression, each against the smallest server that has it.
+//! TLS, compression and epoll, each against the smallest server that will do.
 
 mod tiny;
 
@@ -72,4 +72,13 @@ fn compressed_messages_are_verified_like_others() {
     assert!(report.totals.bytes_out < report.totals.sent * 100 + 5 * 400, "{:?}", report.totals);
     let not_offered = run(&url, |settings| settings.drain_seconds = 0.1);
     assert_eq!(not_offered.totals.opened, 0, "an extension nobody offered is refused");
+}
+
+#[test]
+fn epoll_does_where_there_is_no_ring() {
+    let address = tiny::start("", || {}, |stream: TcpStream| stream);
+    let report = run(&format!("ws://{address}/"), |settings| settings.epoll = true);
+    assert_eq!(report.invalid, [""; 0]);
+    assert!(report.totals.received > 200, "{:?}", report.totals);
+    assert_eq!(report.totals.received, report.totals.sent);
 }

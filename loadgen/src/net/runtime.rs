@@ -40,13 +40,14 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Tries the best first; each refusal is one step down.
-    pub fn new() -> io::Result<Self> {
-        for (backend, entries) in [
+    /// Tries the best first; each refusal is one step down. `epoll`: do not even try.
+    pub fn new(epoll: bool) -> io::Result<Self> {
+        let rings = [
             (Backend::Deferred, ENTRIES),
             (Backend::Deferred, ENTRIES_SMALL),
             (Backend::Plain, ENTRIES_SMALL),
-        ] {
+        ];
+        for (backend, entries) in rings.into_iter().filter(|_| !epoll) {
             if let Ok(runtime) = RuntimeBuilder::<IoUringDriver>::new()
                 .with_entries(entries)
                 .uring_builder(ring(backend, entries))

@@ -84,11 +84,6 @@ pub trait Plan {
         true
     }
 
-    /// Whether the load begins while connections are still being made.
-    fn starts_unready(&self) -> bool {
-        false
-    }
-
     /// One thread's part, for so many peers from `first_peer` on.
     fn scenario(&self, wire: &Wire) -> Box<dyn Scenario>;
 }
