@@ -199,11 +199,17 @@ impl Phase<'_> {
         let all_ready = |control: &Control, threads: usize| control.ready() >= threads;
         let all_ready = self.wait(self.settings.connect_seconds, all_ready, handles);
         let connect_seconds = seconds_since(began_us);
+        self.watch.look();
+        // Without a connection there is nothing to wait for.
+        let load_seconds = match self.watch.counters().opened {
+            0 => 0.0,
+            _ => self.workload.plan().seconds(),
+        };
         self.control.start_at(clock::now_us() + START_DELAY_US);
         self.wait(self.settings.warmup_seconds, |_, _| false, handles);
         let handshake = self.watch.discard_latencies();
         let before = self.snapshot()?;
-        self.wait(self.workload.plan().seconds(), |_, _| false, handles);
+        self.wait(load_seconds, |_, _| false, handles);
         let after = self.snapshot()?;
         let lateness = self.watch.take_lateness();
         self.control.advance(Stage::Drain);

@@ -48,10 +48,14 @@ static COUNTING: Counting = Counting;
 fn no_allocation_per_message() {
     UNCOUNTED.set(true);
     let address = start_echo();
-    let (short, short_messages) = measure(address, 0.5);
-    let (long, long_messages) = measure(address, 2.5);
-    let messages = long_messages.saturating_sub(short_messages);
-    assert!(messages > 5_000, "{messages} messages more");
+    let (short, short_messages) = measure(address, 0.2);
+    // A busy machine takes longer for as many messages.
+    let (long, messages) = [1.0, 4.0, 16.0]
+        .into_iter()
+        .map(|seconds| measure(address, seconds))
+        .map(|(long, messages)| (long, messages.saturating_sub(short_messages)))
+        .find(|(_, messages)| *messages > 5_000)
+        .expect("some thousand messages in some seconds");
     let allocations = long.saturating_sub(short);
     assert!(
         allocations < messages / 100,

@@ -1,4 +1,4 @@
-//! TLS, compression and epoll, each against the smallest server that will do.
+//! TLS, compression, epoll and a wrong dialect, each against the smallest server that will do.
 
 mod tiny;
 
@@ -81,4 +81,16 @@ fn epoll_does_where_there_is_no_ring() {
     assert_eq!(report.invalid, [""; 0]);
     assert!(report.totals.received > 200, "{:?}", report.totals);
     assert_eq!(report.totals.received, report.totals.sent);
+}
+
+#[test]
+fn a_server_that_does_not_greet_is_named_as_such() {
+    let address = tiny::start("", || {}, |stream: TcpStream| stream);
+    let report = run(&format!("ws://{address}/"), |settings| {
+        settings.dialect = DialectName::Ringroom;
+        settings.connect_timeout_us = 200_000;
+        settings.drain_seconds = 0.1;
+    });
+    assert_eq!((report.totals.opened, report.totals.refused), (0, 5));
+    assert!(report.complaints.iter().any(|complaint| complaint.contains("greet")));
 }

@@ -273,6 +273,8 @@ impl State {
     fn note_ready(&mut self) {
         if !self.said_ready && self.scenario.is_ready(&self.wire) {
             self.said_ready = true;
+            // Who hears that this thread is ready sees what it has.
+            self.wire.recorder.publish();
             self.wire.control.note_ready();
         }
     }
@@ -361,6 +363,9 @@ impl State {
         self.alive -= 1;
         self.wire.now_us = clock::now_us();
         let phase = self.wire.phase(peer);
+        if phase == Phase::Greeting {
+            self.complain(&ConnectError::NotGreeted);
+        }
         self.wire.vacate(peer);
         let counters = &mut self.wire.recorder.counters;
         match phase {

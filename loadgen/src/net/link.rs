@@ -22,6 +22,7 @@ pub(super) enum ConnectError {
     Io(io::Error),
     Refused(Refusal),
     Ended,
+    NotGreeted,
 }
 
 impl From<io::Error> for ConnectError {
@@ -36,6 +37,7 @@ impl fmt::Display for ConnectError {
             Self::Io(error) => error.fmt(out),
             Self::Refused(Refusal::Status(status)) => write!(out, "the server answered {status}"),
             Self::Refused(refusal) => write!(out, "handshake: {refusal:?}"),
+            Self::NotGreeted => write!(out, "the server did not greet (is the dialect its own?)"),
             Self::Ended => write!(out, "the server closed during the handshake"),
         }
     }

@@ -32,7 +32,7 @@ pub fn judge(phase: &mut PhaseReport, doubts: &Doubts) {
         (counters.reordered, "messages out of order"),
         (counters.corrupt, "messages corrupt"),
         (counters.misdelivered, "messages delivered to somebody who should not have them"),
-        (counters.unsent, "messages due but not sent: sockets were full, latencies understate"),
+        (counters.unsent, "messages due but not sent (sockets full or gone): latencies understate"),
         (counters.refused, "connections failed"),
         (counters.dropped, "connections dropped by the server"),
         (counters.errors, "errors answered by the server"),
