@@ -147,7 +147,10 @@ impl Quantiles {
         let at = |quantile| histogram.value_at_quantile(quantile);
         let mut curve = Vec::new();
         let mut rest = 1.0;
-        while rest > 1e-6 {
+        #[expect(clippy::cast_precision_loss, reason = "exact below 2^53 values")]
+        let finest = 1.0 / histogram.len() as f64;
+        // Past one in so many values there is nothing to tell quantiles apart by.
+        while rest > finest.max(1e-7) {
             for step in [1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15] {
                 let quantile: f64 = 1.0 - rest * step;
                 curve.push((quantile, at(quantile)));
