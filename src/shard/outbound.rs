@@ -9,6 +9,7 @@ use crate::clock::Now;
 use crate::config::Config;
 use crate::id::ConnectionKey;
 use crate::protocol::{self, Codec, Event};
+use crate::room::publication::opcode;
 use crate::ws::frame::{self, Opcode};
 
 use super::connection::Connection;
@@ -21,6 +22,8 @@ use super::run::Budget;
 pub(super) struct Slot {
     pub(super) generation: u32,
     pub(super) outbox: Outbox,
+    /// It is to be judged message by message in the room that is being settled.
+    pub(super) apart: bool,
     pub(super) connection: Option<Box<Connection>>,
 }
 
@@ -67,7 +70,7 @@ impl Outbound {
         }
         if let Some(slot) = self.slots.get_mut(index) {
             self.count += usize::from(slot.connection.is_none());
-            *slot = Slot { generation, outbox: Outbox::default(), connection: Some(connection) };
+            *slot = Slot { generation, connection: Some(connection), ..Slot::default() };
         }
     }
 
@@ -107,7 +110,7 @@ impl Outbound {
         }
         let was_empty = slot.outbox.is_empty();
         slot.outbox.push_own(&mut self.pool, write);
-        if was_empty && !slot.outbox.is_empty() {
+        if was_empty && !slot.outbox.is_empty() && !slot.outbox.is_held() {
             self.effects.dirty.push(key);
         }
     }
@@ -128,10 +131,9 @@ impl Outbound {
     }
 }
 
-/// What a codec's frames are.
-pub(super) fn opcode(codec: Codec) -> Opcode {
-    match codec {
-        Codec::Json => Opcode::Text,
-        Codec::MessagePack => Opcode::Binary,
-    }
+/// Appends the frame of an event.
+pub(super) fn write_event(event: &Event<'_>, codec: Codec, out: &mut Vec<u8>) {
+    let mut body = Vec::with_capacity(256);
+    protocol::encode(event, codec, &mut body);
+    frame::write(out, opcode(codec), false, &body);
 }
