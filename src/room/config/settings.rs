@@ -1,0 +1,219 @@
+//! What somebody set: patches, validated and laid over each other.
+
+use std::fmt;
+
+use ring::digest::{SHA256, digest};
+
+use crate::config::Config;
+use crate::protocol::{Mode, RoomPatch, Secret};
+
+/// Publications a room may keep at most.
+const MAX_HISTORY_SIZE: u32 = 100_000;
+/// A day: slower than that is `publish_role`.
+const MAX_SLOW_MODE_MS: u64 = 86_400_000;
+/// The longest password.
+const MAX_PASSWORD_BYTES: usize = 256;
+/// The longest metadata.
+const MAX_METADATA_BYTES: usize = 4_096;
+/// Words and patterns of a word filter.
+const MAX_FILTER_ENTRIES: usize = 1_000;
+/// All of their text together.
+const MAX_FILTER_BYTES: usize = 16_384;
+/// What one pattern may grow to when compiled.
+const MAX_PATTERN_BYTES: usize = 64 << 10;
+
+/// What the server allows any room to be set to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The longest message the server takes.
+    pub message_bytes: u32,
+    /// History of all rooms together.
+    pub history_bytes: u64,
+    /// Whether there is anything more durable than this process.
+    pub durable: bool,
+}
+
+/// Why a patch is refused. Nothing of it is applied then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// A room for nobody.
+    MaxMembers,
+    /// Longer than 256 bytes.
+    Password,
+    /// More durable than the server is.
+    Durability,
+    /// More than 100,000 publications.
+    HistorySize,
+    /// Nothing, or more than all rooms of the server may keep together.
+    HistoryBytes,
+    /// Kept for no time.
+    HistoryTtl,
+    /// `reliable` and `guaranteed` need history, and it is set to none.
+    HistoryNeeded,
+    /// No bytes, or more than the server takes.
+    MessageBytes,
+    /// A rate with no burst.
+    Rate,
+    /// More than a day.
+    SlowMode,
+    /// Too many or too long entries.
+    WordFilterSize,
+    /// A pattern that is no regular expression, or too large a one.
+    WordFilterPattern,
+    /// Longer than 4,096 bytes.
+    Metadata,
+}
+
+/// The trace of a password: enough to know it again.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password([u8; 32]);
+
+/// What was set for a room, a namespace or a parent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// Without the password.
+    patch: RoomPatch,
+    /// `Some(None)`: set to none.
+    password: Option<Option<Password>>,
+}
+
+impl Bounds {
+    /// The bounds of a server without Redis.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self {
+            message_bytes: config.limits.message_bytes,
+            history_bytes: config.rooms.history_bytes,
+            durable: false,
+        }
+    }
+}
+
+impl Password {
+    fn new(text: &str) -> Self {
+        let mut trace = [0; 32];
+        trace.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+        Self(trace)
+    }
+
+    /// Whether `text` is the password. How long this takes says nothing about the password: what is
+    /// compared are traces, which the one who guesses cannot steer.
+    #[must_use]
+    pub fn is(&self, text: &str) -> bool {
+        *self == Self::new(text)
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+impl Settings {
+    /// Sets what `patch` gives and leaves the rest; an empty password takes the password away.
+    ///
+    /// # Errors
+    /// The first field that is wrong; nothing is changed then.
+    pub fn apply(&mut self, patch: &RoomPatch, bounds: &Bounds) -> Result<(), ConfigError> {
+        validate(patch, bounds)?;
+        let secret = patch.password.as_ref().map(Secret::expose);
+        let mut next = Self {
+            patch: RoomPatch { password: None, ..patch.clone() },
+            password: secret.map(|text| (!text.is_empty()).then(|| Password::new(text))),
+        };
+        next.fill(self);
+        let recovers = next.patch.mode.is_some_and(|mode| mode != Mode::BestEffort);
+        if recovers && next.patch.history_size == Some(0) {
+            return Err(ConfigError::HistoryNeeded);
+        }
+        *self = next;
+        Ok(())
+    }
+
+    /// Whether what is not set comes from the parent room, as far as that is set.
+    #[must_use]
+    pub fn parent_inherit(&self) -> Option<bool> {
+        self.patch.parent_inherit
+    }
+
+    /// Takes from `lower` what is not set here.
+    pub(super) fn fill(&mut self, lower: &Self) {
+        let own = std::mem::take(&mut self.patch);
+        let lower_patch = &lower.patch;
+        self.patch = RoomPatch {
+            room_type: own.room_type.or(lower_patch.room_type),
+            persistent: own.persistent.or(lower_patch.persistent),
+            password: None,
+            max_members: own.max_members.or(lower_patch.max_members),
+            mode: own.mode.or(lower_patch.mode),
+            durability: own.durability.or(lower_patch.durability),
+            history_size: own.history_size.or(lower_patch.history_size),
+            history_bytes: own.history_bytes.or(lower_patch.history_bytes),
+            history_ttl_ms: own.history_ttl_ms.or(lower_patch.history_ttl_ms),
+            slow_consumer: own.slow_consumer.or(lower_patch.slow_consumer),
+            presence: own.presence.or(lower_patch.presence),
+            publish_role: own.publish_role.or(lower_patch.publish_role),
+            message_bytes: own.message_bytes.or(lower_patch.message_bytes),
+            rate: own.rate.or(lower_patch.rate),
+            slow_mode_ms: own.slow_mode_ms.or(lower_patch.slow_mode_ms),
+            word_filter: own.word_filter.or_else(|| lower_patch.word_filter.clone()),
+            compress: own.compress.or(lower_patch.compress),
+            metadata: own.metadata.or_else(|| lower_patch.metadata.clone()),
+            parent_inherit: own.parent_inherit.or(lower_patch.parent_inherit),
+        };
+        if self.password.is_none() {
+            self.password.clone_from(&lower.password);
+        }
+    }
+
+    pub(super) fn into_parts(self) -> (RoomPatch, Option<Password>) {
+        (self.patch, self.password.flatten())
+    }
+}
+
+/// Each field for itself.
+fn validate(patch: &RoomPatch, bounds: &Bounds) -> Result<(), ConfigError> {
+    use ConfigError as E;
+    let password_bytes = patch.password.as_ref().map_or(0, |secret| secret.expose().len());
+    let metadata_bytes = patch.metadata.as_ref().map_or(0, |data| data.as_data().bytes().len());
+    let no_burst = patch.rate.is_some_and(|rate| rate.per_second > 0 && rate.burst == 0);
+    let durable = patch.durability.unwrap_or_default();
+
+    let wrong = [
+        (patch.max_members == Some(0), E::MaxMembers),
+        (password_bytes > MAX_PASSWORD_BYTES, E::Password),
+        (durable != Default::default() && !bounds.durable, E::Durability),
+        (outside(patch.history_size, 0, MAX_HISTORY_SIZE), E::HistorySize),
+        (outside(patch.history_bytes, 1, bounds.history_bytes), E::HistoryBytes),
+        (patch.history_ttl_ms == Some(0), E::HistoryTtl),
+        (outside(patch.message_bytes, 1, bounds.message_bytes), E::MessageBytes),
+        (no_burst, E::Rate),
+        (outside(patch.slow_mode_ms, 0, MAX_SLOW_MODE_MS), E::SlowMode),
+        (metadata_bytes > MAX_METADATA_BYTES, E::Metadata),
+    ];
+    match wrong.into_iter().find(|(wrong, _)| *wrong) {
+        Some((_, error)) => Err(error),
+        None => validate_word_filter(patch),
+    }
+}
+
+fn outside<T: Copy + PartialOrd>(value: Option<T>, least: T, most: T) -> bool {
+    value.is_some_and(|value| value < least || value > most)
+}
+
+fn validate_word_filter(patch: &RoomPatch) -> Result<(), ConfigError> {
+    let Some(filter) = &patch.word_filter else { return Ok(()) };
+    let entries = || filter.words.iter().chain(&filter.patterns);
+    let bytes = entries().map(String::len).sum::<usize>();
+    if entries().count() > MAX_FILTER_ENTRIES || bytes > MAX_FILTER_BYTES {
+        return Err(ConfigError::WordFilterSize);
+    }
+    let compiles = |pattern: &String| {
+        regex::RegexBuilder::new(pattern).size_limit(MAX_PATTERN_BYTES).build().is_ok()
+    };
+    if filter.words.iter().any(String::is_empty) || !filter.patterns.iter().all(compiles) {
+        return Err(ConfigError::WordFilterPattern);
+    }
+    Ok(())
+}

@@ -1,0 +1,249 @@
+//! What a room remembers of users: roles, invitations, bans and mutes.
+//!
+//! Invariants:
+//! - Once there is an owner, there is exactly one until the last member has gone.
+//! - Every list is bounded; what has run out is not seen any more, and makes room when it is needed.
+//! - Members are listed in the order of their ids, so a page after a member is the same page whoever
+//!   comes or goes meanwhile.
+
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use crate::clock::Moment;
+use crate::protocol::Role;
+
+use super::standing::{Standing, Until};
+
+/// Entries of each list of a room.
+pub const ENTRIES: usize = 100_000;
+
+/// The lists of one room. Empty, they hold no memory beside themselves.
+#[derive(Clone, Debug, Default)]
+pub struct Members {
+    members: BTreeMap<Arc<str>, Member>,
+    invitations: BTreeMap<Arc<str>, Invitation>,
+    banned_users: BTreeMap<Arc<str>, Until>,
+    banned_addresses: BTreeMap<IpAddr, Until>,
+    muted: BTreeMap<Arc<str>, Until>,
+}
+
+/// A user with a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Never [`Role::Guest`].
+    pub role: Role,
+    /// When they became one, in Unix time.
+    pub joined_at_ms: u64,
+}
+
+/// A user who may join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invitation {
+    /// What they become by joining.
+    pub role: Role,
+    /// How long it holds.
+    pub until: Until,
+}
+
+/// A list has [`ENTRIES`] entries, and none of them has run out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// Whom a ban is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Banned<'a> {
+    /// A user, wherever they come from.
+    User(&'a str),
+    /// Everyone who comes from there.
+    Address(IpAddr),
+}
+
+impl Members {
+    /// What the room knows of a user (none: anonymous) and the address they come from.
+    #[must_use]
+    pub fn standing(&self, user: Option<&str>, address: Option<IpAddr>, now: Moment) -> Standing {
+        let holds = |until: &&Until| !until.is_over(now);
+        let by_address = address
+            .filter(|_| !self.banned_addresses.is_empty())
+            .and_then(|address| self.banned_addresses.get(&address.to_canonical()))
+            .filter(holds);
+        let Some(user) = user else {
+            return Standing { banned: by_address.copied(), ..Standing::default() };
+        };
+        let by_user = self.banned_users.get(user).filter(holds);
+        let invitation = self.invitations.get(user).filter(|it| !it.until.is_over(now));
+        Standing {
+            role: self.role(user),
+            invited: invitation.is_some(),
+            banned: by_user.max(by_address).copied(),
+            muted: self.muted.get(user).filter(holds).copied(),
+        }
+    }
+
+    /// A user's role.
+    #[must_use]
+    pub fn role(&self, user: &str) -> Role {
+        self.members.get(user).map_or(Role::Guest, |member| member.role)
+    }
+
+    /// Who owns the room.
+    #[must_use]
+    pub fn owner(&self) -> Option<&Arc<str>> {
+        self.members.iter().find(|(_, member)| member.role == Role::Owner).map(|(user, _)| user)
+    }
+
+    /// Users with a role.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// The members after the one called `after` (who need not be there any more), or all.
+    pub fn after(&self, after: Option<&str>) -> impl Iterator<Item = (&Arc<str>, &Member)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.members.range::<str, _>((from, Bound::Unbounded))
+    }
+
+    /// Gives a user a role; [`Role::Guest`] takes it away. A new owner makes the one before an
+    /// admin; if an owner gets a lower role, the next in line follows, and is returned. The next in
+    /// line is the member with the highest role, among those the one who joined first.
+    ///
+    /// # Errors
+    /// If there are too many members already; nothing is changed then.
+    pub fn set_role(
+        &mut self,
+        user: &str,
+        role: Role,
+        unix_ms: u64,
+    ) -> Result<Option<Arc<str>>, Full> {
+        let before = self.members.get(user).copied();
+        if role == Role::Guest {
+            self.members.remove(user);
+        } else if before.is_none() && self.members.len() >= ENTRIES {
+            return Err(Full);
+        }
+        if role == Role::Owner {
+            self.members
+                .values_mut()
+                .filter(|member| member.role == Role::Owner)
+                .for_each(|member| member.role = Role::Admin);
+        }
+        if role != Role::Guest {
+            let joined_at_ms = before.map_or(unix_ms, |member| member.joined_at_ms);
+            self.members.insert(user.into(), Member { role, joined_at_ms });
+        }
+        let abdicated = before.is_some_and(|member| member.role == Role::Owner);
+        Ok(if abdicated && role != Role::Owner { self.succeed(user) } else { None })
+    }
+
+    /// Invites a user, in place of any invitation before.
+    ///
+    /// # Errors
+    /// If there are too many invitations already.
+    pub fn invite(
+        &mut self,
+        user: &str,
+        role: Role,
+        until: Until,
+        now: Moment,
+    ) -> Result<(), Full> {
+        let is_over = |invitation: &Invitation| invitation.until.is_over(now);
+        insert(&mut self.invitations, user.into(), Invitation { role, until }, is_over)
+    }
+
+    /// Takes an invitation to use it: once.
+    pub fn accept(&mut self, user: &str, now: Moment) -> Option<Invitation> {
+        self.invitations.remove(user).filter(|invitation| !invitation.until.is_over(now))
+    }
+
+    /// Bans a user or an address. A banned user's role and invitation are gone; if the owner is
+    /// banned, the next in line follows, and is returned.
+    ///
+    /// # Errors
+    /// If there are too many bans already; nothing is changed then.
+    pub fn ban(
+        &mut self,
+        whom: Banned<'_>,
+        until: Until,
+        now: Moment,
+    ) -> Result<Option<Arc<str>>, Full> {
+        let is_over = |until: &Until| until.is_over(now);
+        match whom {
+            Banned::Address(address) => {
+                insert(&mut self.banned_addresses, address.to_canonical(), until, is_over)?;
+                Ok(None)
+            }
+            Banned::User(user) => {
+                insert(&mut self.banned_users, user.into(), until, is_over)?;
+                self.invitations.remove(user);
+                self.set_role(user, Role::Guest, 0)
+            }
+        }
+    }
+
+    /// Takes a ban back. False if there was none.
+    pub fn unban(&mut self, whom: Banned<'_>, now: Moment) -> bool {
+        let until = match whom {
+            Banned::User(user) => self.banned_users.remove(user),
+            Banned::Address(address) => self.banned_addresses.remove(&address.to_canonical()),
+        };
+        until.is_some_and(|until| !until.is_over(now))
+    }
+
+    /// Mutes a user.
+    ///
+    /// # Errors
+    /// If there are too many mutes already.
+    pub fn mute(&mut self, user: &str, until: Until, now: Moment) -> Result<(), Full> {
+        insert(&mut self.muted, user.into(), until, |until| until.is_over(now))
+    }
+
+    /// Takes a mute back. False if there was none.
+    pub fn unmute(&mut self, user: &str, now: Moment) -> bool {
+        self.muted.remove(user).is_some_and(|until| !until.is_over(now))
+    }
+
+    /// Whether nothing is remembered of anyone.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+            && self.invitations.is_empty()
+            && self.banned_users.is_empty()
+            && self.banned_addresses.is_empty()
+            && self.muted.is_empty()
+    }
+
+    /// Makes the next in line the owner; `former` comes last.
+    fn succeed(&mut self, former: &str) -> Option<Arc<str>> {
+        let line = self.members.iter_mut();
+        let (user, member) = line.min_by_key(|(user, member)| {
+            (&***user == former, Reverse(member.role), member.joined_at_ms)
+        })?;
+        member.role = Role::Owner;
+        Some(Arc::clone(user))
+    }
+}
+
+/// Inserts into a list that is bounded; what has run out makes room, but is looked for only when
+/// there is none.
+fn insert<K: Ord, V>(
+    list: &mut BTreeMap<K, V>,
+    key: K,
+    value: V,
+    is_over: impl Fn(&V) -> bool,
+) -> Result<(), Full> {
+    if list.len() >= ENTRIES && !list.contains_key(&key) {
+        list.retain(|_, value| !is_over(value));
+        if list.len() >= ENTRIES {
+            return Err(Full);
+        }
+    }
+    list.insert(key, value);
+    Ok(())
+}
