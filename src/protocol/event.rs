@@ -384,8 +384,3 @@ pub enum RoomChange<'a> {
         by: Option<&'a str>,
     },
 }
-
-/// Writes an event's message body to the end of `out`.
-pub fn encode(event: &Event<'_>, codec: super::Codec, out: &mut Vec<u8>) {
-    let _ = (event, codec, out);
-}

@@ -5,14 +5,27 @@
 
 pub mod command;
 mod data;
+mod encode;
 pub mod event;
+mod fault;
+mod fields;
+mod json;
+mod msgpack;
+mod name;
 mod parse;
+mod read;
 mod secret;
+mod transcode;
 mod vocabulary;
+mod write;
+
+#[cfg(test)]
+mod tests;
 
 pub use command::{Command, Envelope};
 pub use data::{Data, OwnedData};
-pub use event::{Event, encode};
+pub use encode::encode;
+pub use event::Event;
 pub use parse::{Bad, Messages, ParseLimits, parse};
 pub use secret::Secret;
 pub use vocabulary::{

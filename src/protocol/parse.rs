@@ -1,13 +1,24 @@
 //! From a WebSocket message to commands.
+//!
+//! Invariants: a message that is not well-formed to its last byte has no effect at all; in a
+//! well-formed batch each message answers for itself; nothing is kept but what is borrowed, so
+//! the cost of a message is its length.
+
+use std::borrow::Cow;
 
 use crate::ws::MessageKind;
 
-use super::{Envelope, ErrorCode, RequestId};
+use super::data::Items;
+use super::fault::Fault;
+use super::fields::Fields;
+use super::msgpack::Head;
+use super::name::Name;
+use super::{Codec, Data, Envelope, ErrorCode, RequestId, json, msgpack, read};
 
 /// What a peer may put into one WebSocket message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseLimits {
-    /// Nesting of one message; [`ParseLimits::MAX_DEPTH`] where more is given.
+    /// Nesting of one message, at most [`Data::MAX_DEPTH`].
     pub depth: u8,
     /// Messages of a batch.
     pub batch_messages: u16,
@@ -27,28 +38,128 @@ pub struct Bad {
     /// For programs.
     pub code: ErrorCode,
     /// For people; never text of the peer.
-    pub message: &'static str,
+    pub message: Cow<'static, str>,
+}
+
+impl Bad {
+    pub(super) fn new(id: Option<RequestId>, fault: Fault) -> Self {
+        Self { id, code: fault.code(), message: fault.message() }
+    }
 }
 
 /// The messages of a WebSocket message, or of a `batch`, one after the other.
 #[derive(Clone, Debug)]
 pub struct Messages<'a> {
-    rest: &'a [u8],
+    limits: ParseLimits,
+    source: Source<'a>,
+}
+
+#[derive(Clone, Debug)]
+enum Source<'a> {
+    /// One message, not looked at yet.
+    One { codec: Codec, bytes: &'a [u8] },
+    /// The elements of an array that is well-formed.
+    Batch(Items<'a>),
+    /// Nothing of it can be read.
+    Refused(Fault),
+    /// Nothing is left.
+    Done,
 }
 
 /// Reads what a client sent: one message, or a batch of them. Text is UTF-8: the WebSocket layer
 /// has seen to it.
 #[must_use]
 pub fn parse<'a>(kind: MessageKind, payload: &'a [u8], limits: &ParseLimits) -> Messages<'a> {
-    let _ = (kind, limits);
-    Messages { rest: payload }
+    let limits = ParseLimits { depth: limits.depth.min(Data::MAX_DEPTH), ..*limits };
+    let codec = match kind {
+        MessageKind::Text => Codec::Json,
+        MessageKind::Binary => Codec::MessagePack,
+    };
+    let bytes = match codec {
+        Codec::Json => &payload[json::skip_whitespace(payload, 0)..],
+        Codec::MessagePack => payload,
+    };
+    let source = if is_array(codec, bytes) {
+        whole_array(codec, bytes, limits.batch_messages).map_or_else(Source::Refused, Source::Batch)
+    } else {
+        Source::One { codec, bytes }
+    };
+    Messages { limits, source }
+}
+
+impl<'a> Messages<'a> {
+    /// The messages of a `batch`.
+    pub(super) fn of_batch(messages: Data<'a>, limits: ParseLimits) -> Result<Self, Fault> {
+        let items = messages.items().ok_or(Fault::WrongKind(Name::Messages))?;
+        let items = at_most(items, limits.batch_messages)?;
+        Ok(Self { limits, source: Source::Batch(items) })
+    }
 }
 
 impl<'a> Iterator for Messages<'a> {
     type Item = Result<Envelope<'a>, Bad>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.rest = &[];
-        None
+        let limits = self.limits;
+        if let Source::Batch(items) = &mut self.source {
+            let item = items.next()?;
+            let fields = Fields::walk(item.codec(), item.bytes(), limits.depth);
+            return Some(read::envelope(&fields, None));
+        }
+        match std::mem::replace(&mut self.source, Source::Done) {
+            Source::One { codec, bytes } => Some(one(codec, bytes, limits)),
+            Source::Refused(fault) => Some(Err(Bad::new(None, fault))),
+            Source::Batch(_) | Source::Done => None,
+        }
     }
+}
+
+/// Reads a message that stands alone.
+fn one<'a>(codec: Codec, bytes: &'a [u8], limits: ParseLimits) -> Result<Envelope<'a>, Bad> {
+    let mut fields = Fields::walk(codec, bytes, limits.depth);
+    let is_whole = match codec {
+        Codec::Json => json::is_end(bytes, fields.end),
+        Codec::MessagePack => fields.end == bytes.len(),
+    };
+    match fields.fault {
+        // Is it some other value, or none at all?
+        Some(Fault::NotAMessage) if Data::new(codec, bytes, Data::MAX_DEPTH).is_none() => {
+            fields.fault = Some(Fault::Malformed);
+        }
+        None if !is_whole => fields.fault = Some(Fault::Malformed),
+        _ => {}
+    }
+    read::envelope(&fields, Some(limits))
+}
+
+fn is_array(codec: Codec, bytes: &[u8]) -> bool {
+    match codec {
+        Codec::Json => bytes.first() == Some(&b'['),
+        Codec::MessagePack => matches!(Head::read(bytes, 0), Ok((Head::Array(_), _))),
+    }
+}
+
+/// The messages of an array that is all there is.
+fn whole_array(codec: Codec, bytes: &[u8], most: u16) -> Result<Items<'_>, Fault> {
+    let end = match codec {
+        Codec::Json => json::skip(bytes, 0, Data::MAX_DEPTH)?,
+        Codec::MessagePack => msgpack::skip(bytes, 0, Data::MAX_DEPTH)?,
+    };
+    let is_whole = match codec {
+        Codec::Json => json::is_end(bytes, end),
+        Codec::MessagePack => end == bytes.len(),
+    };
+    if !is_whole {
+        return Err(Fault::Malformed);
+    }
+    let items = Data::checked(codec, &bytes[..end]).items().ok_or(Fault::Malformed)?;
+    at_most(items, most)
+}
+
+/// The same elements, if there are no more than allowed.
+fn at_most(items: Items<'_>, most: u16) -> Result<Items<'_>, Fault> {
+    if items.clone().take(usize::from(most) + 1).count() > usize::from(most) {
+        return Err(Fault::TooManyMessages);
+    }
+    Ok(items)
 }
