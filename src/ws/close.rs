@@ -137,3 +137,6 @@ pub fn parse_payload(payload: &[u8]) -> Result<(Option<u16>, &str), Fault> {
     let reason = std::str::from_utf8(reason).map_err(|_| Fault::InvalidCloseReason)?;
     Ok((Some(code), reason))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,55 +4,18 @@
 //! frames holds no heap memory; memory grows with bytes that arrived, never with a claimed length;
 //! after a close frame or a fault nothing more is decoded.
 
+mod chunk;
+mod limits;
 mod unfinished;
 
-use std::ops::Range;
-
+pub use self::chunk::Chunk;
+pub use self::limits::Limits;
 use self::unfinished::{Frame, Message, Unfinished};
 use super::MessageKind;
 use super::close::{self, Fault};
 use super::deflate::Inflater;
 use super::frame::{Header, Opcode};
 use super::utf8;
-
-/// What a peer may send at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// A message, reassembled and inflated.
-    pub message_bytes: usize,
-    /// The payload of a frame.
-    pub frame_bytes: usize,
-    /// Frames of a message.
-    pub fragments: u32,
-}
-
-impl Limits {
-    /// How long a frame of a message may be as sent. Deflate lengthens what it cannot shorten, and
-    /// a message within the limit must not fail for being compressed.
-    fn frame_bytes_on_wire(&self, compressed: bool) -> u64 {
-        on_wire(self.frame_bytes, compressed)
-    }
-
-    /// How long a message may be as sent.
-    fn message_bytes_on_wire(&self, compressed: bool) -> u64 {
-        on_wire(self.message_bytes, compressed)
-    }
-}
-
-fn on_wire(bytes: usize, compressed: bool) -> u64 {
-    let overhead = if compressed { bytes / 16 + 64 } else { 0 };
-    bytes as u64 + overhead as u64
-}
-
-impl From<&crate::config::Limits> for Limits {
-    fn from(limits: &crate::config::Limits) -> Self {
-        Self {
-            message_bytes: limits.message_bytes as usize,
-            frame_bytes: limits.frame_bytes as usize,
-            fragments: limits.fragments,
-        }
-    }
-}
 
 /// Something whole arrived. It lives in the chunk or in the scratch, until the next call.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,37 +39,6 @@ pub enum Event<'a> {
         /// Its reason; often empty.
         reason: &'a str,
     },
-}
-
-/// Bytes as they were read, and how far they are decoded. Decoding scribbles on them.
-#[derive(Debug)]
-pub struct Chunk<'a> {
-    bytes: &'a mut [u8],
-    position: usize,
-}
-
-impl<'a> Chunk<'a> {
-    /// Bytes of which none are decoded.
-    #[must_use]
-    pub fn new(bytes: &'a mut [u8]) -> Self {
-        Self { bytes, position: 0 }
-    }
-
-    fn rest(&self) -> &[u8] {
-        &self.bytes[self.position..]
-    }
-
-    fn is_empty(&self) -> bool {
-        self.position == self.bytes.len()
-    }
-
-    /// The next `len` bytes, or as many as there are.
-    fn take(&mut self, len: u64) -> Range<usize> {
-        let start = self.position;
-        let left = self.bytes.len() - start;
-        self.position += usize::try_from(len).map_or(left, |len| len.min(left));
-        start..self.position
-    }
 }
 
 /// Memory that all connections of a core decode with.
@@ -185,31 +117,29 @@ impl Decoder {
     ) -> Result<Option<Event<'a>>, Fault> {
         while !input.is_empty() {
             let Some(mut frame) = self.open_frame(input, limits)? else { break };
-            let Header { fin, opcode, compressed, .. } = frame.header;
-            let is_new = frame.is_new();
+            let Header { fin, opcode, compressed, payload_len, .. } = frame.header;
             let piece = frame.receive(input);
-            if is_new && frame.is_received() {
-                // The common case: nothing of it needs to be kept.
-                if opcode.is_control() {
+            let is_whole = piece.len() as u64 == payload_len;
+            if opcode.is_control() {
+                if is_whole {
+                    self.close_frame();
                     return control_event(opcode, &input.bytes[piece]).map(Some);
                 }
-                if fin && let Some(kind) = opcode.message_kind() {
-                    let payload = &mut input.bytes[piece];
-                    return if compressed {
-                        scratch.inflater.inflate(payload, limits.message_bytes)
-                    } else {
-                        Ok(payload)
-                    }
-                    .and_then(|payload| message_event(kind, payload))
-                    .map(Some);
-                }
-            }
-            let bytes = &input.bytes[piece];
-            if opcode.is_control() {
-                if self.keep_control(frame, bytes, &mut scratch.assembled) {
+                if self.keep_control(frame, &input.bytes[piece], &mut scratch.assembled) {
                     return control_event(opcode, &scratch.assembled).map(Some);
                 }
-            } else if let Some(message) = self.keep_data(frame, bytes)? {
+            } else if is_whole
+                && fin
+                && let Some(kind) = opcode.message_kind()
+            {
+                // The common case, a message in one frame in one piece: it is lent where it lies.
+                self.unfinished = None;
+                let mut payload = &mut input.bytes[piece];
+                if compressed {
+                    payload = scratch.inflater.inflate(payload, limits.message_bytes)?;
+                }
+                return message_event(kind, payload).map(Some);
+            } else if let Some(message) = self.keep_data(frame, &input.bytes[piece])? {
                 return message.into_event(limits, scratch).map(Some);
             }
         }
@@ -278,9 +208,7 @@ impl Decoder {
             return false;
         }
         *whole = std::mem::take(&mut unfinished.control);
-        if unfinished.message.is_none() {
-            self.unfinished = None;
-        }
+        self.close_frame();
         true
     }
 
@@ -297,8 +225,15 @@ impl Decoder {
             return Ok(None);
         }
         let message = unfinished.message.take();
-        self.unfinished = None;
+        self.close_frame();
         Ok(message)
+    }
+
+    /// A frame ended: unless it stood inside a message, nothing is unfinished any more.
+    fn close_frame(&mut self) {
+        if self.unfinished.as_ref().is_some_and(|unfinished| unfinished.message.is_none()) {
+            self.unfinished = None;
+        }
     }
 }
 
@@ -319,3 +254,6 @@ fn control_event(opcode: Opcode, payload: &[u8]) -> Result<Event<'_>, Fault> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -162,3 +162,6 @@ impl fmt::Debug for Compressor {
         formatter.debug_struct("Compressor").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -200,3 +200,6 @@ pub fn write(out: &mut Vec<u8>, opcode: Opcode, deflated: bool, payload: &[u8]) 
     write_header(out, opcode, deflated, payload.len());
     out.extend_from_slice(payload);
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,15 +4,19 @@
 
 /// XORs `bytes` with `key`, where `bytes` begins `offset` bytes into the payload.
 #[inline]
-pub fn apply(bytes: &mut [u8], mut key: [u8; 4], offset: usize) {
-    key.rotate_left(offset % 4);
+pub fn apply(bytes: &mut [u8], mut key: [u8; 4], offset: u64) {
+    key.rotate_left((offset % 4) as usize);
+    let key: [u8; 8] = std::array::from_fn(|index| key[index % 4]);
+    let word = u64::from_ne_bytes(key);
     // A word at a time; the compiler makes vectors of it.
-    let word = u64::from_ne_bytes(std::array::from_fn(|index| key[index % 4]));
-    let (words, rest) = bytes.as_chunks_mut::<8>();
+    let (words, rest) = bytes.as_chunks_mut();
     for chunk in words {
         *chunk = (u64::from_ne_bytes(*chunk) ^ word).to_ne_bytes();
     }
-    for (byte, key) in rest.iter_mut().zip(key.iter().cycle()) {
+    for (byte, key) in rest.iter_mut().zip(key) {
         *byte ^= key;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,3 +25,6 @@ pub fn valid_prefix_len(bytes: &[u8]) -> Result<usize, Invalid> {
         Err(_) => Err(Invalid),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,21 +63,12 @@ impl Frame {
     /// Takes what `input` has of the payload, and its mask off.
     pub(super) fn receive(&mut self, input: &mut Chunk<'_>) -> Range<usize> {
         let piece = input.take(self.missing());
-        // Of the offset only the last two bits matter.
-        mask::apply(
-            &mut input.bytes[piece.clone()],
-            self.header.mask,
-            (self.received & 3) as usize,
-        );
+        mask::apply(&mut input.bytes[piece.clone()], self.header.mask, self.received);
         self.received += piece.len() as u64;
         piece
     }
 
-    pub(super) fn is_new(&self) -> bool {
-        self.received == 0
-    }
-
-    pub(super) fn missing(&self) -> u64 {
+    fn missing(&self) -> u64 {
         self.header.payload_len - self.received
     }
 
@@ -108,13 +99,10 @@ impl Message {
         }
     }
 
-    fn is_plain_text(&self) -> bool {
-        self.kind == MessageKind::Text && !self.compressed
-    }
-
+    /// Adds a piece of it.
     pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), Fault> {
         self.bytes.extend_from_slice(piece);
-        if self.is_plain_text() {
+        if self.kind == MessageKind::Text && !self.compressed {
             let fresh = &self.bytes[self.validated..];
             self.validated += utf8::valid_prefix_len(fresh).map_err(|_| Fault::InvalidText)?;
         }

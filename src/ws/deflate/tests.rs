@@ -1,0 +1,279 @@
+//! D6, D8, D9 and D11.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may")]
+
+use flate2::{Compress, Compression, FlushCompress};
+use miniz_oxide::inflate::TINFLStatus;
+use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
+use proptest::prelude::*;
+
+use super::{Compressor, Inflater, MAX_FINAL_BLOCKS};
+use crate::ws::close::Fault;
+
+const LIMIT: usize = 65_536;
+
+/// RFC 7692 §7.2.3.4: "Hello" in a final block, and what follows it.
+const HELLO_FINAL: [u8; 8] = [0xF3, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00, 0x00];
+/// RFC 7692 §7.2.3.2: "Hello" by reference to a "Hello" before it.
+const HELLO_AGAIN: [u8; 5] = [0xF2, 0x00, 0x11, 0x00, 0x00];
+
+fn inflate(payload: &[u8]) -> Result<Vec<u8>, Fault> {
+    Inflater::new().inflate(payload, LIMIT).map(|message| message.to_vec())
+}
+
+/// A message as senders built on zlib make it: flushed after every part, the last four bytes left out.
+fn sync_stream(parts: &[&[u8]], level: u32) -> Vec<u8> {
+    let mut stream = Compress::new(Compression::new(level), false);
+    let mut out = Vec::new();
+    for part in parts {
+        out.reserve(part.len() + part.len() / 8 + 1_024);
+        let before = stream.total_in();
+        stream.compress_vec(part, &mut out, FlushCompress::Sync).unwrap();
+        assert_eq!(stream.total_in() - before, part.len() as u64);
+    }
+    assert_eq!(out.split_off(out.len() - 4), [0x00, 0x00, 0xFF, 0xFF]);
+    out
+}
+
+/// A final block, without what follows it.
+fn final_block(message: &[u8]) -> Vec<u8> {
+    let mut compressor = libdeflater::Compressor::new(libdeflater::CompressionLvl::default());
+    let mut out = vec![0; compressor.deflate_compress_bound(message.len())];
+    let written = compressor.deflate_compress(message, &mut out).unwrap();
+    out.truncate(written);
+    out
+}
+
+/// Bytes of some structure, the same for the same arguments.
+fn sample(len: usize, alphabet: u32, seed: u32) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        u8::try_from((state >> 16) % alphabet).unwrap()
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+#[test]
+fn the_examples_of_rfc_7692() {
+    let two_blocks = [0xF2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xFF, 0xFF, 0xCA, 0xC9, 0xC9, 0x07, 0x00];
+    let stored = [0x00, 0x05, 0x00, 0xFA, 0xFF, 0x48, 0x65, 0x6C, 0x6C, 0x6F, 0x00];
+    let cases: [(&str, &[u8], &[u8]); 5] = [
+        ("7.2.3.1", &[0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00], b"Hello"),
+        ("7.2.3.3: stored", &stored, b"Hello"),
+        ("7.2.3.4: final", &HELLO_FINAL, b"Hello"),
+        ("7.2.3.5: two blocks", &two_blocks, b"Hello"),
+        ("7.2.3.6: empty", &[0x00], b""),
+    ];
+    for (example, payload, message) in cases {
+        assert_eq!(inflate(payload).as_deref(), Ok(message), "{example}");
+    }
+}
+
+#[test]
+fn a_reference_to_an_earlier_message_is_a_fault_and_harms_no_later_one() {
+    let mut inflater = Inflater::new();
+    assert_eq!(inflater.inflate(&HELLO_FINAL, LIMIT).as_deref(), Ok(&b"Hello"[..]));
+    assert_eq!(inflater.inflate(&HELLO_AGAIN, LIMIT), Err(Fault::InvalidDeflate));
+    assert_eq!(inflater.inflate(&HELLO_FINAL, LIMIT).as_deref(), Ok(&b"Hello"[..]));
+}
+
+#[test]
+fn streams_flushed_by_zlib_inflate_whatever_their_parts_levels_and_sizes() {
+    for len in [0, 1, 2, 100, 4_096, 60_000] {
+        for alphabet in [1, 4, 256] {
+            let message = sample(len, alphabet, 7);
+            for level in 0..=9 {
+                for part_count in 1..=7 {
+                    let parts: Vec<&[u8]> = message.chunks(len / part_count + 1).collect();
+                    let payload = sync_stream(if len == 0 { &[b""] } else { &parts }, level);
+                    assert!(inflate(&payload).as_deref() == Ok(&message[..]), "{len} {level}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn blocks_behind_a_final_block_are_part_of_the_message() {
+    let hello = &HELLO_FINAL[..7];
+    let mut again = [hello, &HELLO_AGAIN].concat();
+    assert_eq!(inflate(&again).as_deref(), Ok(&b"HelloHello"[..]), "referring back across it");
+    again.truncate(again.len() - 2);
+    assert_eq!(inflate(&again), Err(Fault::InvalidDeflate), "cut");
+
+    let long = sample(9_000, 5, 3);
+    let payload = [hello, &final_block(&long), &sync_stream(&[b"end"], 6)].concat();
+    assert_eq!(inflate(&payload), Ok([b"Hello", &long[..], b"end"].concat()));
+
+    let payload = [hello, hello, hello, &[0x00]].concat();
+    assert_eq!(inflate(&payload).as_deref(), Ok(&b"HelloHelloHello"[..]), "three final blocks");
+}
+
+#[test]
+fn a_message_that_ends_at_its_final_block_is_whole() {
+    assert_eq!(inflate(&HELLO_FINAL[..7]).as_deref(), Ok(&b"Hello"[..]));
+}
+
+#[test]
+fn final_blocks_are_counted() {
+    let payload = |count| [HELLO_FINAL[..7].repeat(count), vec![0x00]].concat();
+    let most = inflate(&payload(MAX_FINAL_BLOCKS - 1));
+    assert_eq!(most, Ok(b"Hello".repeat(MAX_FINAL_BLOCKS - 1)));
+    assert_eq!(inflate(&payload(MAX_FINAL_BLOCKS + 1)), Err(Fault::InvalidDeflate));
+}
+
+#[test]
+fn what_is_not_deflate_is_a_fault() {
+    let stored_beyond_the_end = [0x00, 0xFF, 0x00, 0x00, 0xFF, b'a', 0x00];
+    let cases: [(&str, &[u8]); 7] = [
+        ("nothing at all", b""),
+        ("a reserved block type", &[0x07]),
+        ("text", b"not deflate at all"),
+        ("a stored block whose lengths disagree", &[0x00, 0x05, 0x00, 0x00, 0x00, b'a', 0x00]),
+        ("a stored block that is longer than the message", &stored_beyond_the_end),
+        ("garbage behind a final block", &[0xF3, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00, 0x07, 0x07]),
+        ("a zlib header", &[0x78, 0x9C, 0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00]),
+    ];
+    for (what, payload) in cases {
+        assert_eq!(inflate(payload), Err(Fault::InvalidDeflate), "{what}");
+    }
+}
+
+#[test]
+fn a_cut_message_never_passes_for_the_whole_one() {
+    let message = sample(3_000, 20, 11);
+    for payload in [sync_stream(&[&message], 6), sync_stream(&[&message], 0), final_block(&message)]
+    {
+        assert_eq!(inflate(&payload).as_deref(), Ok(&message[..]));
+        for end in 0..payload.len() {
+            // A cut at the very end can leave only bits that say nothing.
+            let cut = inflate(&payload[..end]);
+            let says_nothing = end + 1 == payload.len() && cut.as_deref() == Ok(&message[..]);
+            assert!(cut.as_deref() != Ok(&message[..]) || says_nothing, "at {end}");
+        }
+    }
+}
+
+#[test]
+fn the_limit_is_the_longest_message_both_with_and_without_blocks_behind_a_final_one() {
+    let message = sample(10_000, 30, 5);
+    let hello_and_it = [&HELLO_FINAL[..7], &final_block(&message), &[0x00]].concat();
+    for (payload, len) in [(sync_stream(&[&message], 6), 10_000), (hello_and_it, 10_005)] {
+        let mut inflater = Inflater::new();
+        assert_eq!(inflater.inflate(&payload, len).map(|message| message.len()), Ok(len));
+        assert_eq!(inflater.inflate(&payload, len - 1), Err(Fault::MessageTooLong));
+        assert_eq!(inflater.inflate(&payload, 1), Err(Fault::MessageTooLong));
+    }
+}
+
+#[test]
+fn a_bomb_stops_at_the_limit() {
+    let bomb = final_block(&vec![0; 200_000_000]);
+    assert!(bomb.len() < 210_000, "a thousandth: {}", bomb.len());
+    let behind_a_final_block = [&HELLO_FINAL[..7], &bomb].concat();
+    for payload in [bomb, behind_a_final_block] {
+        let mut inflater = Inflater::new();
+        assert_eq!(inflater.inflate(&payload, LIMIT), Err(Fault::MessageTooLong));
+        assert_eq!(inflater.output.capacity(), LIMIT, "nothing was made for what did not fit");
+    }
+}
+
+#[test]
+fn nothing_is_allocated_once_warm() {
+    let (mut inflater, mut compressor) = (Inflater::new(), Compressor::new(6));
+    let (message, mut payload) = (sample(20_000, 8, 1), Vec::new());
+    assert!(compressor.compress(&message, &mut payload));
+    assert!(inflater.inflate(&payload, LIMIT).is_ok());
+    let warm = (payload.as_ptr(), inflater.input.as_ptr(), inflater.output.as_ptr());
+    for len in [20_000, 300, 10_000] {
+        payload.clear();
+        assert!(compressor.compress(&message[..len], &mut payload));
+        assert_eq!(inflater.inflate(&payload, LIMIT).as_deref(), Ok(&message[..len]));
+        let now = (payload.as_ptr(), inflater.input.as_ptr(), inflater.output.as_ptr());
+        assert_eq!(now, warm);
+    }
+}
+
+#[test]
+fn what_is_compressed_is_smaller_ends_as_the_rfc_says_and_comes_back() {
+    for level in 0..=13 {
+        let mut compressor = Compressor::new(level);
+        for len in (0..64).chain([100, 4_096, 65_536]) {
+            for alphabet in [1, 4, 256] {
+                let message = sample(len, alphabet, 9);
+                let mut out = b"before".to_vec();
+                if !compressor.compress(&message, &mut out) {
+                    assert_eq!(out, b"before", "left as it was");
+                    continue;
+                }
+                let payload = &out[b"before".len()..];
+                assert!(payload.len() < message.len());
+                assert_eq!(payload.last(), Some(&0x00));
+                assert_eq!(inflate(payload), Ok(message));
+            }
+        }
+        assert!(compressor.compress(&[b'a'; 4_096], &mut Vec::new()), "level {level} works");
+    }
+}
+
+#[test]
+fn an_empty_message_is_not_made_smaller() {
+    let mut out = Vec::new();
+    assert!(!Compressor::new(6).compress(b"", &mut out));
+    assert!(out.is_empty());
+}
+
+#[test]
+fn a_message_within_a_window_can_be_read_with_that_window() {
+    for window_bits in 8..=15 {
+        let window = 1 << window_bits;
+        let half = sample(window / 2, 256, window_bits);
+        // The second half refers as far back as can be.
+        let message = [&half[..], &half[..]].concat();
+        let mut payload = Vec::new();
+        assert!(Compressor::new(12).compress(&message, &mut payload));
+        // An output that wraps after `window` bytes refuses references beyond it.
+        let mut output = vec![0; window];
+        let mut inflater = Box::<DecompressorOxide>::default();
+        let (status, _, written) = decompress(&mut inflater, &payload, &mut output, 0, 0);
+        assert_eq!((status, written), (TINFLStatus::Done, window), "{window_bits}");
+        assert!(output == message);
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_inflate_to_what_a_streaming_inflater_makes_of_them(
+        payload in prop::collection::vec(any::<u8>(), 0..200),
+        with_header in 0..3u8,
+    ) {
+        // Random bytes rarely pass the first block's header: help them.
+        let mut payload = payload;
+        if let Some(first) = payload.first_mut() {
+            *first = (*first & !0x07) | (with_header << 1);
+        }
+        let mut reference = vec![0; LIMIT];
+        let input = [&payload[..], &super::TAIL].concat();
+        let mut streaming = Box::<DecompressorOxide>::default();
+        let (status, read, written) = decompress(
+            &mut streaming,
+            &input,
+            &mut reference,
+            0,
+            super::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
+        );
+        if status == TINFLStatus::Done && read == input.len() {
+            prop_assert_eq!(inflate(&payload), Ok(reference[..written].to_vec()));
+        } else if status != TINFLStatus::Done {
+            prop_assert!(inflate(&payload).is_err());
+        }
+    }
+
+    #[test]
+    fn a_message_comes_back(message in prop::collection::vec(0..20u8, 0..5_000), level in 1..=12u8) {
+        let mut payload = Vec::new();
+        if Compressor::new(level).compress(&message, &mut payload) {
+            prop_assert_eq!(inflate(&payload), Ok(message));
+        }
+    }
+}
