@@ -11,10 +11,10 @@ use slab::Slab;
 
 use crate::hash::{Map, Seed};
 use crate::id::CoreId;
-use crate::protocol::{PresenceAction, OwnedData, Priority, SlowConsumer};
+use crate::protocol::{OwnedData, PresenceAction, Priority, SlowConsumer};
 
 use super::name::RoomKey;
-use super::publication::{Form, Publication};
+use super::publication::{Form, FormSet, Publication};
 
 /// A place in the hub's rooms.
 pub type RoomIndex = u32;
@@ -90,7 +90,7 @@ impl Delivery {
     pub fn is_even(&self) -> bool {
         self.receipt.is_none()
             && self.quota.is_none()
-            && self.publication.filter.is_none()
+            && self.publication.audience.is_none()
             && self.publication.expires.is_none()
     }
 }
@@ -111,6 +111,14 @@ pub enum Item {
     },
 }
 
+impl RoomTag {
+    /// Whether both are of one life of one room.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other) || (self.room == other.room && self.epoch == other.epoch)
+    }
+}
+
 impl Item {
     /// Up to where it takes the room's sequence; 0: nowhere.
     #[must_use]
@@ -125,7 +133,7 @@ impl Item {
 
 /// What the members of a room need to know about it.
 #[derive(Debug)]
-pub struct Standing {
+pub struct RoomTag {
     /// Its name.
     pub room: RoomKey,
     /// Which life of it.
@@ -142,7 +150,7 @@ pub struct HubRoom {
     /// Its authority.
     pub home: CoreId,
     /// What its home said about it; none until the first join is answered.
-    pub standing: Option<std::rc::Rc<Standing>>,
+    pub tag: Option<std::rc::Rc<RoomTag>>,
     /// The connections in it.
     pub members: Vec<Member>,
     /// What came in this tick.
@@ -151,13 +159,22 @@ pub struct HubRoom {
     pub offset: u64,
     /// Joins that its home has not answered yet.
     pub joining: u32,
+    /// Forms that its home was told of, where nobody joins.
+    announced: FormSet,
 }
 
 impl HubRoom {
     /// Whether nobody here needs it.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.members.is_empty() && self.joining == 0
+        self.members.is_empty() && self.joining == 0 && self.items.is_empty()
+    }
+
+    /// Whether the home of a room that nobody joins is still to be told of a form.
+    pub fn announce(&mut self, form: Form) -> bool {
+        let is_new = !self.announced.contains(form);
+        self.announced.insert(form);
+        is_new
     }
 }
 
@@ -203,11 +220,12 @@ impl Hub {
         let index = self.rooms.insert(HubRoom {
             key: key.clone(),
             home,
-            standing: None,
+            tag: None,
             members: Vec::new(),
             items: Vec::new(),
             offset: 0,
             joining: 0,
+            announced: FormSet::default(),
         });
         let index = u32::try_from(index).expect("four billion rooms do not fit in memory");
         self.by_key.insert(key.clone(), index);

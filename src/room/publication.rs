@@ -9,10 +9,12 @@ use std::sync::Arc;
 use crate::clock::Moment;
 use crate::id::ConnectionAddress;
 use crate::protocol::event::{Message, Place, Sender};
-use crate::protocol::{self, Codec, Event, Filter, OwnedData, Priority};
+use crate::protocol::{self, Codec, Event, OwnedData, Priority};
 use crate::ws::deflate::Compressor;
 use crate::ws::frame::{self, Opcode};
 
+use super::filter::Audience;
+use super::history;
 use super::name::RoomKey;
 
 /// How a publication is written to a connection.
@@ -67,6 +69,16 @@ impl FormSet {
         self.0 |= other.0;
     }
 
+    /// The same without deflate.
+    #[must_use]
+    pub fn plain(self) -> Self {
+        let mut plain = Self::default();
+        for form in Form::ALL.into_iter().filter(|form| self.contains(*form)) {
+            plain.insert(form.plain());
+        }
+        plain
+    }
+
     /// Whether `form` is among them.
     #[must_use]
     pub const fn contains(self, form: Form) -> bool {
@@ -108,8 +120,10 @@ pub struct Draft {
     pub priority: Priority,
     /// Worthless from then on.
     pub expires: Option<Moment>,
+    /// When it was published.
+    pub published: Moment,
     /// Who gets it.
-    pub filter: Option<Box<Filter>>,
+    pub audience: Option<Box<Audience>>,
 }
 
 /// A message of a room.
@@ -172,7 +186,22 @@ impl Publication {
     pub fn held_bytes(&self) -> usize {
         let frames: usize = self.frames.iter().flatten().map(|frame| frame.len()).sum();
         let event = self.draft.event.as_ref().map_or(0, |event| event.len());
-        size_of::<Self>() + frames + event + self.draft.data.as_data().bytes().len()
+        let audience = self.draft.audience.as_ref().map_or(0, |audience| audience.bytes());
+        size_of::<Self>() + frames + event + audience + self.draft.data.as_data().bytes().len()
+    }
+}
+
+impl history::Entry for Publication {
+    fn offset(&self) -> u64 {
+        self.draft.offset
+    }
+
+    fn bytes(&self) -> usize {
+        self.held_bytes()
+    }
+
+    fn published_at(&self) -> Moment {
+        self.draft.published
     }
 }
 
@@ -180,10 +209,10 @@ impl Draft {
     /// As it is said to a client.
     #[must_use]
     pub fn message(&self, redelivered: bool) -> Message<'_> {
-        let from = self.author.as_ref().map(|author| Sender {
-            user: author.user.as_deref(),
-            connection: &author.connection,
-        });
+        let from = self
+            .author
+            .as_ref()
+            .map(|author| Sender { user: author.user.as_deref(), connection: &author.connection });
         Message {
             room: self.room.name.as_str(),
             at: (self.offset > 0).then_some(Place { epoch: &self.epoch, offset: self.offset }),
@@ -256,7 +285,8 @@ impl Press {
         let smaller = self.body.len() >= self.deflate_from_bytes
             && self.compressor.compress(&self.body, &mut self.deflated);
         smaller.then(|| {
-            let mut out = Vec::with_capacity(frame::header_len(self.deflated.len()) + self.deflated.len());
+            let mut out =
+                Vec::with_capacity(frame::header_len(self.deflated.len()) + self.deflated.len());
             frame::write(&mut out, opcode(codec), true, &self.deflated);
             out.into_boxed_slice()
         })

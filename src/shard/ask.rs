@@ -1,9 +1,7 @@
 //! What a hub asks a room's home on behalf of a connection: commands, made independent of the bytes
 //! they came in.
 
-use crate::protocol::{
-    Filter, ModerationAction, OwnedData, Priority, Role, RoomPatch, Secret,
-};
+use crate::protocol::{Filter, ModerationAction, OwnedData, Priority, Role, RoomPatch, Secret};
 use crate::room::hub::Interest;
 
 /// What is asked.
@@ -83,6 +81,8 @@ pub struct PublishAsk {
     pub filter: Option<Box<Filter>>,
     /// The answer waits for the counts.
     pub receipt: bool,
+    /// It is a `send`: the answer is only the count.
+    pub is_send: bool,
 }
 
 /// Where a page of history lies.

@@ -1,6 +1,7 @@
 //! Who of a room gets a message.
 
 use crate::clock::Moment;
+use crate::room::filter::Receiver;
 use crate::room::hub::Interest;
 use crate::room::publication::Publication;
 
@@ -32,14 +33,13 @@ impl Reader<'_> {
     }
 
     fn is_meant(self, publication: &Publication) -> bool {
-        let Some(filter) = publication.filter.as_deref() else { return true };
-        let identity = &self.connection.identity;
-        let user = identity.user.as_deref();
-        let is_user = |users: &[Box<str>]| users.iter().any(|name| Some(&**name) == user);
-        let age_ms = self.now.since_ms(self.connection.opened);
-        filter.users.as_ref().is_none_or(|users| is_user(users))
-            && !is_user(&filter.exclude_users)
-            && filter.metadata.iter().all(|wanted| identity.metadata.contains(wanted))
-            && filter.min_connection_age_ms.is_none_or(|least| age_ms >= least)
+        publication.audience.as_ref().is_none_or(|audience| {
+            let receiver = Receiver {
+                user: self.connection.identity.user.as_deref(),
+                metadata: &self.connection.identity.metadata,
+                opened_at: self.connection.opened,
+            };
+            audience.includes(&receiver, self.now)
+        })
     }
 }

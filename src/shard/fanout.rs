@@ -12,16 +12,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::id::ConnectionKey;
-use crate::protocol::{Event, GapReason, Priority, SlowConsumer};
 use crate::protocol::event;
-use crate::room::hub::{Delivery, HubRoom, Item, Member, Notice, RoomIndex, Standing};
+use crate::protocol::{Event, GapReason, Priority, SlowConsumer};
+use crate::room::hub::{Delivery, HubRoom, Item, Member, Notice, RoomIndex, RoomTag};
 use crate::room::publication::{Form, Press, Publication};
 
 use super::Shard;
 use super::eligible::Reader;
 use super::message::CoreMessage;
 use super::outbound::{Outbound, Slot};
-use super::outbox::{Offer, Terms};
+use super::outbox::Offer;
 use super::run::{Label, Run};
 
 /// Messages beyond this begin a new run.
@@ -75,14 +75,14 @@ impl Shard {
         };
         let items = std::mem::take(&mut room.items);
         let mut fanout = std::mem::take(&mut self.fanout);
-        if let Some(standing) = standing(room, &items) {
+        if let Some(tag) = tag(room, &items) {
             fanout.plan(&items);
             mark_apart(&mut self.outbound, self.core, &items, true);
             let mut walk = Walk {
                 outbound: &mut self.outbound,
                 press: &mut self.press,
                 seed: self.seed,
-                standing: &standing,
+                tag: &tag,
                 items: &items,
                 fanout: &mut fanout,
             };
@@ -110,7 +110,7 @@ impl Shard {
                 delivered: single.delivered,
                 total: single.total,
             };
-            self.send(home, message);
+            self.outbound.send(home, message);
         }
     }
 
@@ -130,24 +130,24 @@ impl Shard {
         }
         fanout.overflowed = overflowed;
         self.fanout = fanout;
-        self.hub.tidy(index);
+        self.tidy_room(index);
     }
 }
 
 /// What the room is known to be; a room that only came by itself or by a pattern was never joined.
-fn standing(room: &mut HubRoom, items: &[Item]) -> Option<Rc<Standing>> {
-    if room.standing.is_none() {
+fn tag(room: &mut HubRoom, items: &[Item]) -> Option<Rc<RoomTag>> {
+    if room.tag.is_none() {
         let epoch = items.iter().find_map(|item| match item {
             Item::Delivery(delivery) => Some(Arc::clone(&delivery.publication.epoch)),
             Item::Notice(_) | Item::Lost { .. } => None,
         })?;
-        room.standing = Some(Rc::new(Standing {
+        room.tag = Some(Rc::new(RoomTag {
             room: room.key.clone(),
             epoch,
             slow_consumer: SlowConsumer::default(),
         }));
     }
-    room.standing.clone()
+    room.tag.clone()
 }
 
 /// Marks those who published something that they are not to get, so that they are judged.
@@ -166,6 +166,11 @@ fn mark_apart(outbound: &mut Outbound, core: crate::id::CoreId, items: &[Item], 
 }
 
 impl Fanout {
+    /// How many connections here a message was for so far.
+    pub(super) fn total(&self, at: usize) -> u32 {
+        self.singles.get(at).map_or(0, |single| single.total)
+    }
+
     /// Divides what came into stretches that can be sent in one piece.
     fn plan(&mut self, items: &[Item]) {
         self.singles.resize_with(items.len(), Single::default);
@@ -201,7 +206,7 @@ pub(super) struct Walk<'a> {
     pub(super) outbound: &'a mut Outbound,
     pub(super) press: &'a mut Press,
     pub(super) seed: crate::hash::Seed,
-    pub(super) standing: &'a Rc<Standing>,
+    pub(super) tag: &'a Rc<RoomTag>,
     pub(super) items: &'a [Item],
     pub(super) fanout: &'a mut Fanout,
 }
@@ -268,17 +273,10 @@ impl Walk<'_> {
         }
         let single = &mut self.fanout.singles[at];
         let Some(run) = &single.runs[form.index()] else { return };
-        let Some(slot) = self.outbound.slots.get_mut(index as usize) else { return };
+        let Some(slot) = self.outbound.slots.get(index as usize) else { return };
         single.total += 1;
-        let limit_bytes = self.outbound.config.limits.outbox_bytes as usize;
-        let terms = Terms { limit_bytes, codec: form.codec };
-        let was_empty = slot.outbox.is_empty();
-        let offer = slot.outbox.offer(run, terms, &mut self.outbound.pool);
         let key = key_of(slot, index);
-        if was_empty && !slot.outbox.is_empty() && !slot.outbox.is_held() {
-            self.outbound.effects.dirty.push(key);
-        }
-        match offer {
+        match self.outbound.offer_run(key, run) {
             Offer::Taken => {
                 single.delivered += 1;
                 self.fanout.delivered += 1;
@@ -302,15 +300,9 @@ impl Walk<'_> {
     }
 
     fn lost(&mut self, member: &Member, from: u64, to: u64) {
-        let Some(slot) = self.outbound.slots.get_mut(member.connection as usize) else { return };
+        let Some(slot) = self.outbound.slots.get(member.connection as usize) else { return };
         let key = key_of(slot, member.connection);
-        let was_empty = slot.outbox.is_empty();
-        let pool = &mut self.outbound.pool;
-        let codec = member.form.codec;
-        slot.outbox.push_gap(self.standing, from, to, GapReason::Overload, codec, pool);
-        if was_empty && !slot.outbox.is_empty() && !slot.outbox.is_held() {
-            self.outbound.effects.dirty.push(key);
-        }
+        self.outbound.push_gap(key, self.tag, (from, to), GapReason::Overload);
     }
 
     /// The frames of a stretch for members like this one.
@@ -343,23 +335,16 @@ impl Walk<'_> {
 
     fn label(&self, publication: &Publication) -> Label {
         let named = publication.event.as_ref();
-        let event = match self.standing.slow_consumer {
+        let event = match self.tag.slow_consumer {
             SlowConsumer::Latest => named.map_or(0, |event| self.seed.hash(event)),
             _ => 0,
         };
-        Label {
-            room: Rc::clone(self.standing),
-            first: publication.offset,
-            last: publication.offset,
-            priority: publication.priority,
-            expires: publication.expires,
-            event,
-        }
+        Label::of(publication, self.tag, event)
     }
 
     fn blank_label(&self) -> Label {
         Label {
-            room: Rc::clone(self.standing),
+            room: Rc::clone(self.tag),
             first: 0,
             last: 0,
             priority: Priority::Normal,
@@ -388,7 +373,10 @@ fn take_whole(outbound: &mut Outbound, index: usize, run: &Rc<Run>) -> Option<Of
     slot.outbox.push_run(Rc::clone(run), &mut outbound.pool);
     if was_empty && !slot.outbox.is_held() {
         #[allow(clippy::cast_possible_truncation, reason = "it was a u32 in the member")]
-        outbound.effects.dirty.push(ConnectionKey { index: index as u32, generation: slot.generation });
+        outbound
+            .effects
+            .dirty
+            .push(ConnectionKey { index: index as u32, generation: slot.generation });
     }
     Some(Offer::Taken)
 }

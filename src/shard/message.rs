@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use crate::id::{ConnectionAddress, ConnectionKey, TenantId};
-use crate::protocol::{Codec, LeftReason, RequestId, Role, SlowConsumer};
+use crate::protocol::{LeftReason, RequestId, Role, SlowConsumer};
 use crate::room::hub::{Delivery, Interest, Notice};
 use crate::room::name::RoomKey;
 use crate::room::pattern::Pattern;
-use crate::room::publication::{Form, Publication};
+use crate::room::publication::{Author, Form, Publication};
 
-use super::ask::What;
+use super::ask::{PublishAsk, What};
 use super::identity::Identity;
 use super::session::{SessionId, Snapshot};
 
@@ -55,13 +55,15 @@ pub enum CoreMessage {
         room: RoomKey,
         /// Which connection.
         connection: ConnectionKey,
-        /// Its session may come back to the room.
-        kept: bool,
+        /// The life of the room to which its session may come back.
+        kept: Option<Arc<str>>,
     },
     /// From a session's home to a room's: the session will not come back.
     Forget {
         /// Which room.
         room: RoomKey,
+        /// Which life of it.
+        epoch: Arc<str>,
     },
     /// An event for one connection.
     Notify {
@@ -140,6 +142,8 @@ pub struct Ticket {
     pub id: Option<RequestId>,
     /// The batch it came in; 0: none.
     pub batch: u32,
+    /// The `send` it is a part of; 0: none.
+    pub send: u32,
 }
 
 /// Who asks.
@@ -194,6 +198,11 @@ pub enum AnswerEffect {
     NotJoined,
     /// The connection is no longer in the room.
     Left,
+    /// A part of a `send` was taken by so many connections.
+    Sent {
+        /// How many.
+        delivered: u64,
+    },
 }
 
 /// A connection is in a room.
@@ -233,23 +242,16 @@ pub struct Expel {
 /// A message for one connection.
 #[derive(Clone, Debug)]
 pub struct Direct {
-    /// To whom.
-    pub to: ConnectionKey,
-    /// The rest of its name, which nobody can guess.
+    /// Its place among the connections of the core.
+    pub index: u32,
+    /// The part of its name that nobody can guess.
     pub secret: u64,
+    /// The tenant that both must have.
+    pub tenant: TenantId,
+    /// Who sends it.
+    pub author: Author,
     /// What.
-    pub publication: Arc<Publication>,
-    /// Who sent it.
-    pub by: ConnectionAddress,
+    pub ask: PublishAsk,
     /// For the answer.
     pub ticket: Ticket,
-}
-
-/// How the codec of an answer is chosen.
-impl Asker {
-    /// The codec in which the connection is written to.
-    #[must_use]
-    pub fn codec(&self) -> Codec {
-        self.form.codec
-    }
 }

@@ -199,7 +199,8 @@ impl Outbox {
         while at > pinned {
             match segments[at - 1].label() {
                 Some(before)
-                    if before.priority < run.label.priority && !before.same_room(&run.label.room) =>
+                    if before.priority < run.label.priority
+                        && !before.same_room(&run.label.room) =>
                 {
                     at -= 1;
                 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::clock::Moment;
 use crate::protocol::Priority;
-use crate::room::hub::Standing;
+use crate::room::hub::RoomTag;
 use crate::room::publication::{Form, Publication};
 
 /// Bytes that all outboxes of a core hold together, each shared byte counted once.
@@ -30,7 +30,7 @@ impl Budget {
 /// What has to be known about messages to decide whether they may be dropped, and to say so.
 #[derive(Clone, Debug)]
 pub(crate) struct Label {
-    pub(crate) room: Rc<Standing>,
+    pub(crate) room: Rc<RoomTag>,
     /// The first offset; 0: all are transient.
     pub(crate) first: u64,
     /// The last offset.
@@ -42,12 +42,24 @@ pub(crate) struct Label {
 }
 
 impl Label {
+    /// Of one message; `event` stands for its event's name.
+    pub(crate) fn of(publication: &Publication, room: &Rc<RoomTag>, event: u64) -> Self {
+        Self {
+            room: Rc::clone(room),
+            first: publication.offset,
+            last: publication.offset,
+            priority: publication.priority,
+            expires: publication.expires,
+            event,
+        }
+    }
+
     pub(crate) fn is_transient(&self) -> bool {
         self.last == 0
     }
 
-    pub(crate) fn same_room(&self, room: &Rc<Standing>) -> bool {
-        Rc::ptr_eq(&self.room, room)
+    pub(crate) fn same_room(&self, room: &RoomTag) -> bool {
+        self.room.is(room)
     }
 }
 

@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::hash::{Map, Seed};
-use crate::id::{ConnectionAddress, ConnectionKey};
+use crate::id::ConnectionAddress;
 use crate::protocol::OwnedData;
 use crate::room::hub::Interest;
 use crate::room::name::RoomKey;
@@ -98,7 +98,7 @@ pub(super) enum Resumption {
 #[derive(Debug)]
 pub(super) enum Release {
     /// It had the session no more.
-    Stale,
+    Stale(Box<Snapshot>),
     /// Another one waits for it.
     HandOver(ConnectionAddress, Box<Snapshot>),
     /// It is kept: set a timer.
@@ -157,14 +157,14 @@ impl Sessions {
         by: ConnectionAddress,
         snapshot: Box<Snapshot>,
     ) -> Release {
-        let Some(session) = self.by_id.get_mut(&id) else { return Release::Stale };
+        let Some(session) = self.by_id.get_mut(&id) else { return Release::Stale(snapshot) };
         match session.holder {
             Holder::Moving { from, to } if from == by => {
                 session.holder = Holder::Connection(to);
                 Release::HandOver(to, snapshot)
             }
             Holder::Connection(holder) if holder == by => Release::Keep(snapshot),
-            _ => Release::Stale,
+            _ => Release::Stale(snapshot),
         }
     }
 
@@ -187,13 +187,8 @@ impl Sessions {
         }
     }
 
-    /// A connection that is gone has begun no session worth keeping.
-    pub(super) fn drop_of(&mut self, id: SessionId, by: ConnectionKey) {
-        let is_holder = self.by_id.get(&id).is_some_and(
-            |session| matches!(session.holder, Holder::Connection(holder) if holder.key == by),
-        );
-        if is_holder {
-            self.by_id.remove(&id);
-        }
+    /// Forgets one that nobody is to resume.
+    pub(super) fn remove(&mut self, id: SessionId) {
+        self.by_id.remove(&id);
     }
 }

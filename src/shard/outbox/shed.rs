@@ -9,7 +9,7 @@ use std::rc::Rc;
 use crate::clock::Moment;
 use crate::protocol::event::Gap as GapEvent;
 use crate::protocol::{self, Codec, Event, GapReason, Priority, SlowConsumer};
-use crate::room::hub::Standing;
+use crate::room::hub::RoomTag;
 use crate::room::publication::opcode;
 use crate::ws::frame;
 
@@ -18,7 +18,7 @@ use super::{Outbox, Pool, Queue, Run, Segment, len32};
 /// Messages that were withheld, and the frame that says so.
 #[derive(Debug)]
 pub(super) struct Gap {
-    room: Rc<Standing>,
+    room: Rc<RoomTag>,
     from: u64,
     to: u64,
     reason: GapReason,
@@ -82,7 +82,7 @@ impl Outbox {
             return Offer::Overflow;
         }
         let (from, to) = (run.label.first, run.label.last);
-        self.push_gap(&run.label.room, from, to, GapReason::SlowConsumer, terms.codec, pool);
+        self.push_gap(&run.label.room, (from, to), GapReason::SlowConsumer, terms.codec, pool);
         Offer::Withheld
     }
 
@@ -96,9 +96,8 @@ impl Outbox {
     /// Tells that messages will not come, behind all that waits.
     pub(crate) fn push_gap(
         &mut self,
-        room: &Rc<Standing>,
-        from: u64,
-        to: u64,
+        room: &Rc<RoomTag>,
+        offsets: (u64, u64),
         reason: GapReason,
         codec: Codec,
         pool: &mut Pool,
@@ -112,7 +111,7 @@ impl Outbox {
         let pinned = self.pinned();
         let queue = self.spill(pool);
         let end = queue.segments.len();
-        queue.withhold(end, pinned, room, (from, to), reason, codec);
+        queue.withhold(end, pinned, room, offsets, reason, codec);
         self.recount();
     }
 
@@ -204,14 +203,14 @@ impl Queue {
         &mut self,
         at: usize,
         pinned: usize,
-        room: &Rc<Standing>,
+        room: &Rc<RoomTag>,
         (from, to): (u64, u64),
         reason: GapReason,
         codec: Codec,
     ) -> bool {
         for segment in self.segments.range_mut(pinned.min(at)..at).rev() {
             match segment {
-                Segment::Gap(gap) if Rc::ptr_eq(&gap.room, room) => {
+                Segment::Gap(gap) if gap.room.is(room) => {
                     if gap.reason != reason {
                         break;
                     }
