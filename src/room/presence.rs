@@ -223,15 +223,12 @@ impl<I> Presence<I> {
     /// Takes a user who is nowhere in `leaving` out of the room.
     fn leave(&mut self, user: &str) {
         let Some((user, present)) = self.users.remove_entry(user) else { return };
-        match self.told.get_mut(&user) {
-            // Whoever comes back says nothing about themselves at first, which then is news.
-            Some(told) if present.info.is_some() => told.grow_stale(),
-            Some(_) => {}
-            None => self.note(&user, Told::Present { stale: present.info.is_some() }),
-        }
+        // Whoever comes back says nothing about themselves at first, which then is news.
+        self.note(&user, Told::Present { stale: present.info.is_some() });
     }
 
-    /// Remembers what the others know of a user, before it becomes different.
+    /// Remembers what the others know of a user, unless that is remembered already. What a user has
+    /// said since is then marked stale by `set_info`, so there is nothing to add.
     fn note(&mut self, user: &Arc<str>, told: Told) {
         if !self.told.contains_key(user) {
             self.told.insert(Arc::clone(user), told);

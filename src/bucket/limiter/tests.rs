@@ -48,6 +48,18 @@ fn a_peer_that_keeps_on_is_banned_for_a_time_and_then_begins_anew() {
 }
 
 #[test]
+fn after_a_short_ban_the_refusals_before_it_are_forgotten() {
+    let limits = Limits::new(&Rate { ban_ms: 1, ..rate() });
+    let mut limiter = Limiter::default();
+    let began = |verdict| matches!(verdict, Verdict::Banned { began: true, .. });
+    for now in [ms(0), ms(1)] {
+        let verdicts = (0..41).map(|_| limiter.take(&limits, now, 1)).collect::<Vec<_>>();
+        let refused = verdicts.iter().filter(|v| matches!(v, Verdict::Refused { .. })).count();
+        assert!(refused >= 20 && verdicts.iter().copied().filter(|v| began(*v)).count() == 1);
+    }
+}
+
+#[test]
 fn a_peer_that_waits_as_told_is_never_banned() {
     let limits = Limits::new(&rate());
     let mut limiter = Limiter::default();

@@ -1,0 +1,204 @@
+//! What the parts of a room cost: timers, patterns, buckets, history, presence.
+#![allow(missing_docs, reason = "criterion's macros make public functions without any")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use ringroom::bucket::{Limiter, Limits};
+use ringroom::clock::Moment;
+use ringroom::config::Rate;
+use ringroom::hash::Seed;
+use ringroom::id::ConnectionKey;
+use ringroom::room::history::{Bound, Bounds, Entry, History};
+use ringroom::room::name::RoomName;
+use ringroom::room::pattern::{Pattern, PatternSet};
+use ringroom::room::presence::Presence;
+use ringroom::wheel::Wheel;
+
+const CONNECTIONS: u32 = 50_000;
+const HEARTBEAT_MS: u64 = 25_000;
+
+fn key(index: u32) -> ConnectionKey {
+    ConnectionKey { index, generation: 1 }
+}
+
+/// One heartbeat for every connection, spread over the interval.
+fn heartbeats() -> Wheel<ConnectionKey> {
+    let mut wheel = Wheel::new();
+    for index in 0..CONNECTIONS {
+        let at_ms = u64::from(index) * HEARTBEAT_MS / u64::from(CONNECTIONS);
+        wheel.insert(Moment::default().plus_ms(at_ms), key(index));
+    }
+    wheel
+}
+
+fn wheel(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("wheel");
+    group.bench_function("insert and cancel beside 50,000", |bencher| {
+        let mut wheel = heartbeats();
+        let mut deadline_ms = 0;
+        bencher.iter(|| {
+            deadline_ms = (deadline_ms + 7_919) % 100_000;
+            let timer = wheel.insert(Moment::default().plus_ms(deadline_ms), key(1));
+            black_box(wheel.cancel(timer))
+        });
+    });
+    group.throughput(Throughput::Elements(u64::from(CONNECTIONS)));
+    group.bench_function("a round of 50,000 heartbeats", |bencher| {
+        let mut wheel = heartbeats();
+        let mut now = Moment::default();
+        bencher.iter(|| {
+            for _ in 0..HEARTBEAT_MS {
+                now = now.plus_ms(1);
+                while let Some(connection) = wheel.expire(now) {
+                    wheel.insert(now.plus_ms(HEARTBEAT_MS), black_box(connection));
+                }
+            }
+        });
+    });
+    group.finish();
+}
+
+fn patterns(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("patterns");
+    let parse = |text: &str| Pattern::parse(text).expect("a valid pattern");
+    let room = RoomName::parse("chat:team-77/topic-3").expect("a valid name");
+    let mut all = Vec::new();
+    for n in 0..5_000 {
+        all.push(parse(&format!("chat:team-{n}/*")));
+        all.push(parse(&format!("shop-{n}:**")));
+    }
+    let mut set = PatternSet::new(Seed(1, 2));
+    for (pattern, holder) in all.iter().zip(0_u32..) {
+        set.insert(pattern, holder);
+    }
+    group.bench_function("one match among 10,000", |bencher| {
+        bencher.iter(|| {
+            let mut found = 0;
+            set.visit(black_box(&room), |_| found += 1);
+            assert_eq!(found, 1);
+        });
+    });
+    group.bench_function("the same one by one", |bencher| {
+        bencher.iter(|| {
+            let found = all.iter().filter(|pattern| pattern.matches(black_box(&room))).count();
+            assert_eq!(found, 1);
+        });
+    });
+    group.bench_function("one pattern", |bencher| {
+        let pattern = parse("chat:team-77/*");
+        bencher.iter(|| black_box(&pattern).matches(black_box(&room)));
+    });
+    group.finish();
+}
+
+fn buckets(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("bucket");
+    let rate = Rate {
+        messages_per_second: 100,
+        burst: 200,
+        messages_per_minute: 3_000,
+        bytes_per_second: 1 << 20,
+        ban_ms: 60_000,
+    };
+    let limits = Limits::new(&rate);
+    for (name, step_us) in [("a message that passes", 100_000), ("at twice the rate", 9_000)] {
+        group.bench_function(name, |bencher| {
+            let mut limiter = Limiter::default();
+            let mut now = Moment::default();
+            bencher.iter(|| {
+                now.us += step_us;
+                black_box(limiter.take(&limits, now, black_box(200)))
+            });
+        });
+    }
+    group.finish();
+}
+
+struct Stored {
+    offset: u64,
+    at: Moment,
+}
+
+impl Entry for Stored {
+    fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    fn bytes(&self) -> usize {
+        200
+    }
+
+    fn published_at(&self) -> Moment {
+        self.at
+    }
+}
+
+fn history(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("history");
+    let bounds = Bounds { size: 1_000, bytes: 1 << 20, ttl_ms: 300_000 };
+    let mut history = History::new(bounds, 0);
+    let push = |history: &mut History<Arc<Stored>>| {
+        let offset = history.last() + 1;
+        let at = Moment::default().plus_ms(offset);
+        history.push(Arc::new(Stored { offset, at }), at);
+        at
+    };
+    for _ in 0..1_000 {
+        push(&mut history);
+    }
+    group.bench_function("push to a full ring", |bencher| {
+        bencher.iter(|| push(&mut history));
+    });
+    let now = push(&mut history);
+    let missed = history.last() - 100;
+    group.bench_function("recover 100 of 1,000", |bencher| {
+        bencher.iter(|| {
+            let missed = history.recover(black_box(missed), 1_000, 1 << 20, now);
+            black_box(missed.expect("they are here").map(Arc::clone).count())
+        });
+    });
+    group.bench_function("find a page of 100 of 1,000", |bencher| {
+        bencher.iter(|| {
+            let page = history.page(Bound::Since(black_box(missed)), 100, now);
+            black_box(page.entries.len())
+        });
+    });
+    group.finish();
+}
+
+fn presence(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("presence");
+    let users = (0..10_000).map(|n| Arc::from(format!("user-{n}"))).collect::<Vec<Arc<str>>>();
+    let full = || {
+        let mut presence = Presence::<u32>::new(Seed(1, 2));
+        for user in &users {
+            presence.enter(user);
+        }
+        presence
+    };
+    group.throughput(Throughput::Elements(10_000));
+    group.bench_function("a storm of 10,000 in and told", |bencher| {
+        bencher.iter_batched(
+            || (),
+            |()| {
+                let mut presence = full();
+                presence.drain(usize::MAX, |user, _| {
+                    black_box(user);
+                });
+                presence
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.throughput(Throughput::Elements(100));
+    group.bench_function("a page of 100 of 10,000", |bencher| {
+        let presence = full();
+        bencher.iter(|| black_box(presence.page(Some("user-5"), 100).count()));
+    });
+    group.finish();
+}
+
+criterion_group!(parts, wheel, patterns, buckets, history, presence);
+criterion_main!(parts);
