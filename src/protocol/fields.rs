@@ -48,7 +48,14 @@ impl<'a> Fields<'a> {
             let name = Name::parse(key.as_bytes());
             // Messages of a batch are as deep as any other: each is measured when it is read.
             let depth = if name == Some(Name::Messages) { Data::MAX_DEPTH } else { inner };
-            let length = entries.value(depth)?.bytes().len();
+            let value = match entries.value(depth) {
+                Err(Fault::TooDeep) => {
+                    self.fault.get_or_insert(Fault::TooDeep);
+                    entries.value(Data::MAX_DEPTH)?
+                }
+                value => value?,
+            };
+            let length = value.bytes().len();
             if let Some(name) = name {
                 self.put(name, entries.position() - length, entries.position())?;
             }

@@ -56,3 +56,20 @@ impl std::fmt::Display for Name {
         f.write_str(str::from_utf8(self.as_bytes()).unwrap_or_default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Name;
+
+    #[test]
+    fn names_read_back() {
+        for (place, name) in Name::ALL.iter().enumerate() {
+            assert_eq!(Name::parse(name.as_bytes()), Some(*name));
+            assert_eq!(*name as usize, place, "fields are kept by place");
+            assert_eq!(name.to_string().as_bytes(), name.as_bytes());
+        }
+        for unknown in ["", "types", "typ", "Type", "room "] {
+            assert_eq!(Name::parse(unknown.as_bytes()), None, "{unknown}");
+        }
+    }
+}

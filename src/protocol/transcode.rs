@@ -1,7 +1,7 @@
 //! Opaque values from one codec to the other, by value (PROTOCOL §1).
 //!
-//! Invariants: one pass; whatever was checked converts; what is written is well-formed. Input that
-//! was not checked gives null and no panic.
+//! Invariants: one pass; whatever was checked converts, and what is written is well-formed; input
+//! that was not checked does no harm.
 
 use std::io::Write as _;
 

@@ -162,7 +162,10 @@ pub(super) fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
 fn number(bytes: &[u8], start: usize) -> Result<usize, Fault> {
     let mut at = start + usize::from(bytes.get(start) == Some(&b'-'));
     at = match bytes.get(at) {
-        Some(b'0') => at + 1,
+        // No number goes on after a leading zero; what looks so must not be read as 0.
+        Some(b'0') if bytes.get(at + 1).is_some_and(u8::is_ascii_digit) => {
+            return Err(Fault::Malformed);
+        }
         _ => digits(bytes, at)?,
     };
     if bytes.get(at) == Some(&b'.') {

@@ -1,0 +1,145 @@
+//! What reading and writing a message costs, with `serde_json` and `simd-json` beside it.
+//!
+//! `cargo bench --bench protocol`
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
+
+use std::borrow::Cow;
+use std::hint::black_box;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use ringroom::protocol::event::{Message, Place, Sender};
+use ringroom::protocol::{Codec, Data, Event, ParseLimits, Priority, encode, parse};
+use ringroom::ws::MessageKind;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+const LIMITS: ParseLimits = ParseLimits { depth: 32, batch_messages: 100 };
+
+/// A chat message of 200 bytes as a client sends it.
+fn publish() -> String {
+    let head =
+        r#"{"type":"publish","id":1042,"room":"support/eu/42","event":"chat","data":{"text":""#;
+    let tail = r#"","author":{"id":7731,"name":"Ada"},"sent_at":1764012345678}}"#;
+    let text = "All work and no play makes a dull benchmark. ".repeat(4);
+    let message = format!("{head}{}{tail}", &text[..200 - head.len() - tail.len()]);
+    assert_eq!(message.len(), 200);
+    message
+}
+
+/// The least that `serde_json` must do for the same: known fields, and `data` as it was written.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only made, as a command is")]
+struct Reference<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    id: Option<u64>,
+    #[serde(borrow)]
+    room: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    event: Option<Cow<'a, str>>,
+    exclude_self: Option<bool>,
+    transient: Option<bool>,
+    #[serde(borrow)]
+    key: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    priority: Option<Cow<'a, str>>,
+    ttl_ms: Option<u64>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+fn read(criterion: &mut Criterion) {
+    let json = publish();
+    let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let packed = rmp_serde::to_vec_named(&value).unwrap();
+    let mut group = criterion.benchmark_group("read a publish of 200 B");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("ringroom, JSON", |bencher| {
+        bencher.iter(|| {
+            let mut messages = parse(MessageKind::Text, black_box(json.as_bytes()), &LIMITS);
+            black_box(messages.next().unwrap().unwrap());
+        });
+    });
+    group.bench_function("ringroom, MessagePack", |bencher| {
+        bencher.iter(|| {
+            let mut messages = parse(MessageKind::Binary, black_box(&packed), &LIMITS);
+            black_box(messages.next().unwrap().unwrap());
+        });
+    });
+    group.bench_function("serde_json, RawValue", |bencher| {
+        bencher.iter(|| {
+            black_box(serde_json::from_slice::<Reference<'_>>(black_box(json.as_bytes())).unwrap());
+        });
+    });
+    group.bench_function("serde_json, Value", |bencher| {
+        bencher.iter(|| {
+            let value = serde_json::from_slice::<serde_json::Value>(black_box(json.as_bytes()));
+            black_box(value.unwrap());
+        });
+    });
+    // Without the scratch copy and without the span of `data`, both of which it would need.
+    group.bench_function("simd-json, tape alone", |bencher| {
+        let mut buffers = simd_json::Buffers::default();
+        bencher.iter_batched_ref(
+            || json.clone().into_bytes(),
+            |bytes| {
+                black_box(simd_json::to_tape_with_buffers(bytes, &mut buffers).unwrap());
+            },
+            BatchSize::SmallInput,
+        );
+    });
+    group.finish();
+}
+
+fn read_large(criterion: &mut Criterion) {
+    let items = vec![r#"{"sku":81723,"name":"A thing with a \"name\"","price":12.5}"#; 1_000];
+    let json = format!(r#"{{"type":"publish","room":"shop","data":[{}]}}"#, items.join(","));
+    let mut group = criterion.benchmark_group("read a publish of 58 KB");
+    group.throughput(Throughput::Bytes(json.len() as u64));
+    group.bench_function("ringroom, JSON", |bencher| {
+        bencher.iter(|| {
+            let mut messages = parse(MessageKind::Text, black_box(json.as_bytes()), &LIMITS);
+            black_box(messages.next().unwrap().unwrap());
+        });
+    });
+    group.bench_function("serde_json, RawValue", |bencher| {
+        bencher.iter(|| {
+            black_box(serde_json::from_slice::<Reference<'_>>(black_box(json.as_bytes())).unwrap());
+        });
+    });
+    group.finish();
+}
+
+fn write(criterion: &mut Criterion) {
+    let data = br#"{"text":"All work and no play","author":{"id":7731,"name":"Ada"}}"#;
+    let message = Event::Message(Message {
+        room: "support/eu/42",
+        at: Some(Place { epoch: "5x2k9q", offset: 184_467 }),
+        data: Data::new(Codec::Json, data, 32).unwrap(),
+        event: Some("chat"),
+        from: Some(Sender { user: Some("ada"), connection: "c0-1f-3" }),
+        at_ms: 1_764_012_345_678,
+        priority: Priority::Normal,
+        redelivered: false,
+    });
+    let mut group = criterion.benchmark_group("write a message");
+    group.throughput(Throughput::Elements(1));
+    for (name, codec) in [
+        ("JSON, data as it came", Codec::Json),
+        ("MessagePack, data converted", Codec::MessagePack),
+    ] {
+        group.bench_function(name, |bencher| {
+            let mut out = Vec::with_capacity(1_024);
+            bencher.iter(|| {
+                out.clear();
+                encode(black_box(&message), codec, &mut out);
+                black_box(&out);
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, read, read_large, write);
+criterion_main!(benches);
