@@ -79,7 +79,10 @@ impl Bucket {
     }
 
     /// Whether `cost` tokens are there, without taking them. Brings the bucket up to `now`.
-    fn check(&mut self, quota: Quota, now: Moment, cost: u32) -> Result<(), u64> {
+    ///
+    /// # Errors
+    /// If there are not enough: the milliseconds after which there are, if nobody else takes any.
+    pub fn check(&mut self, quota: Quota, now: Moment, cost: u32) -> Result<(), u64> {
         if quota.is_unlimited() {
             return Ok(());
         }

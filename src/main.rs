@@ -1,2 +1,9 @@
-//! ringroom
-fn main() {}
+//! Arguments in, exit code out; everything else is the library's.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -130,3 +130,21 @@ pub struct ModerateAsk {
     /// Told to whom it concerns.
     pub reason: Option<Box<str>>,
 }
+
+impl What {
+    /// What a client's content in it takes.
+    pub(super) fn content_bytes(&self) -> usize {
+        match self {
+            Self::Publish(publish) => publish.content_bytes(),
+            Self::PresenceSet(info) => info.as_data().bytes().len(),
+            _ => 64,
+        }
+    }
+}
+
+impl PublishAsk {
+    /// What a client's content in it takes.
+    pub(super) fn content_bytes(&self) -> usize {
+        size_of::<Self>() + self.data.as_data().bytes().len()
+    }
+}

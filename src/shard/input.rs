@@ -6,6 +6,7 @@ use crate::id::{ConnectionKey, CoreId};
 use crate::protocol::Codec;
 use crate::ws::MessageKind;
 use crate::ws::close::Fault;
+pub use crate::ws::handshake::Route;
 
 use super::CoreMessage;
 
@@ -57,6 +58,12 @@ pub enum Input<'a> {
         /// How.
         fault: Fault,
     },
+    /// Something on the connection's way panicked: it is to be closed by 1011, and nothing more will
+    /// be read from it.
+    Failed {
+        /// Whose.
+        connection: ConnectionKey,
+    },
     /// The socket is gone (end of stream, reset, or closed by the driver).
     Lost {
         /// Whose.
@@ -81,15 +88,6 @@ pub enum Input<'a> {
         /// Over how long.
         window_ms: u64,
     },
-}
-
-/// Where a connection went.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Route {
-    /// `/ws`, or `/ws/{room}` with the room to join, percent-decoded.
-    Rooms(Option<String>),
-    /// `/echo`.
-    Echo,
 }
 
 /// What the handshake settled.

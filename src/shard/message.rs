@@ -255,3 +255,54 @@ pub struct Direct {
     /// For the answer.
     pub ticket: Ticket,
 }
+
+impl CoreMessage {
+    /// What it counts on the mesh: what is in memory because of it, until it is taken.
+    #[must_use]
+    pub fn cost_bytes(&self) -> usize {
+        let content = match self {
+            Self::Ask(ask) => size_of::<Ask>() + ask.what.content_bytes(),
+            Self::Answer(answer) => size_of::<Answer>() + answer.frame.len(),
+            Self::Deliver(delivery) => delivery.publication.held_bytes(),
+            Self::Direct(direct) => size_of::<Direct>() + direct.ask.content_bytes(),
+            Self::Notify { frame, .. } => frame.len(),
+            _ => 0,
+        };
+        size_of::<Self>() + content
+    }
+
+    /// What stands for a delivery that does not fit into the backlog for a core: its place in the
+    /// room's sequence, to be joined with that of the ones around it. None for what must arrive:
+    /// everything but deliveries, and those that somebody counts.
+    #[must_use]
+    pub fn collapsed(&self) -> Option<Self> {
+        match self {
+            Self::Deliver(Delivery { publication, receipt: None, .. }) => {
+                let offset = publication.offset;
+                Some(Self::Overrun { room: publication.room.clone(), from: offset, to: offset })
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes in a later message of the same room that has collapsed too; gives it back if it has
+    /// not, or is of another room.
+    ///
+    /// # Errors
+    /// The message that was not taken in.
+    pub fn absorb(&mut self, later: Self) -> Result<(), Self> {
+        match (self, later) {
+            (Self::Overrun { room, from, to }, Self::Overrun { room: other, from: f, to: t })
+                if *room == other =>
+            {
+                // A transient message has no place, and nothing is said of it.
+                if *from == 0 {
+                    *from = f;
+                }
+                *to = t.max(*to);
+                Ok(())
+            }
+            (_, later) => Err(later),
+        }
+    }
+}

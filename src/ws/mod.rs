@@ -14,6 +14,7 @@ pub mod head;
 pub mod mask;
 pub mod origin;
 pub mod proxy;
+pub mod refusal;
 pub mod utf8;
 
 /// What a message is made of.

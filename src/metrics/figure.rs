@@ -1,4 +1,4 @@
-//! Counters that one thread writes and any may read.
+//! A number that one thread writes and any may read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,0 +1,170 @@
+//! Which settings must go together.
+//!
+//! Invariant: a check looks only at settings that could be read, and tells its problem at the
+//! setting that somebody gave, not at a default.
+
+use super::load::Loading;
+use super::problem::Cause;
+use super::{AddressHeader, ListenAddress, cpus, key};
+
+/// A setting that may be at most another, and why.
+const AT_MOST: &[(&str, &str, &str)] = &[
+    ("limits.frame_bytes", "limits.message_bytes", "a frame is part of a message"),
+    ("limits.message_bytes", "limits.outbox_bytes", "an outbox must hold a message"),
+    ("limits.message_bytes", "limits.recovery_bytes", "a recovery must hold a message"),
+    ("limits.message_bytes", "mesh.backlog_bytes", "a backlog must hold a message"),
+    ("limits.outbox_bytes", "limits.outbox_total_bytes", "all outboxes must hold one"),
+    ("handshake.target_bytes", "handshake.head_bytes", "a target is part of a head"),
+    (
+        "rooms.reliable_history_size",
+        "limits.recovery_messages",
+        "a recovery must hold what a room remembers by default",
+    ),
+];
+
+/// The same, where 0 of the greater one is "off" or "no limit".
+const AT_MOST_UNLESS_OFF: &[(&str, &str, &str)] = &[
+    ("limits.message_bytes", "rate.bytes_per_second", "else a message of full size never passes"),
+    (
+        "rooms.receipt_timeout_ms",
+        "rooms.idempotency_window_ms",
+        "who retries after a lost receipt must find the key remembered",
+    ),
+];
+
+/// Tells `loading` everything that does not go together.
+pub(super) fn check(loading: &mut Loading<'_>, cpus_allowed: &[usize]) {
+    for (less, more, because) in AT_MOST {
+        at_most(loading, less, more, because, false);
+    }
+    for (less, more, because) in AT_MOST_UNLESS_OFF {
+        at_most(loading, less, more, because, true);
+    }
+    rates(loading);
+    texts(loading);
+    cpus_exist(loading, cpus_allowed);
+    listeners(loading);
+    control(loading);
+}
+
+fn at_most(
+    loading: &mut Loading<'_>,
+    less: &'static str,
+    more: &'static str,
+    because: &'static str,
+    unless_off: bool,
+) {
+    let value = |path| key(path).and_then(|key| (key.number)(&loading.config));
+    let (Some(low), Some(high)) = (value(less), value(more)) else { return };
+    let off = unless_off && high == 0;
+    if low <= high || off || !loading.sound(less) || !loading.sound(more) {
+        return;
+    }
+    let (path, cause) = match (loading.origin(less), loading.origin(more)) {
+        (None, Some(_)) => (more, Cause::AtLeast { found: high, other: less, least: low, because }),
+        _ => (less, Cause::AtMost { found: low, other: more, most: high, because }),
+    };
+    loading.problem(loading.origin(path).cloned(), path, cause);
+}
+
+fn rates(loading: &mut Loading<'_>) {
+    let rate = &loading.config.rate;
+    let sound = loading.sound("rate.burst") && loading.sound("rate.messages_per_second");
+    if sound && rate.messages_per_second > 0 && rate.burst == 0 {
+        let origin = loading.origin("rate.burst").cloned();
+        loading.problem(origin, "rate.burst", Cause::BurstMissing);
+    }
+}
+
+/// Settings whose text has a form that their type does not know.
+fn texts(loading: &mut Loading<'_>) {
+    for origin in loading.config.handshake.origins.clone() {
+        if !is_origin(&origin) {
+            invalid(loading, "handshake.origins", &origin, "\"SCHEME://HOST[:PORT]\" or \"*\"");
+        }
+    }
+    let filter = loading.config.log.filter.clone();
+    if filter.parse::<tracing_subscriber::filter::Targets>().is_err()
+        && tracing_subscriber::EnvFilter::try_new(&filter).is_err()
+    {
+        invalid(loading, "log.filter", &filter, "a filter such as \"info\" or \"ringroom=debug\"");
+    }
+    let header = loading.config.proxy.header != AddressHeader::None;
+    if header && loading.config.proxy.trusted.is_empty() && loading.sound("proxy.trusted") {
+        let origin = loading.origin("proxy.header").cloned();
+        loading.problem(origin, "proxy.header", Cause::HeaderUntrusted);
+    }
+}
+
+fn invalid(loading: &mut Loading<'_>, path: &str, found: &str, wanted: &str) {
+    let origin = loading.origin(path).cloned();
+    let cause = Cause::Invalid { found: super::setting::quoted(found), wanted: wanted.to_owned() };
+    loading.problem(origin, path, cause);
+}
+
+/// Whether `text` is what a browser sends as an origin, or any.
+fn is_origin(text: &str) -> bool {
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+    let in_two = text.split_once("://").is_some_and(|(scheme, host)| {
+        !scheme.is_empty()
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+            && !host.is_empty()
+            && !host.contains(['/', '?', '#', '@', '*'])
+    });
+    text == "*" || (plain && in_two)
+}
+
+fn cpus_exist(loading: &mut Loading<'_>, allowed: &[usize]) {
+    let asked = &loading.config.cores.cpus;
+    let missing: Vec<usize> = asked.iter().copied().filter(|cpu| !allowed.contains(cpu)).collect();
+    if !allowed.is_empty() && !missing.is_empty() {
+        let origin = loading.origin("cores.cpus").cloned();
+        let cause =
+            Cause::CpusNotAllowed { asked: cpus::format(&missing), allowed: cpus::format(allowed) };
+        loading.problem(origin, "cores.cpus", cause);
+    }
+}
+
+fn listeners(loading: &mut Loading<'_>) {
+    if loading.drafts.is_empty() && loading.sound("listen") {
+        loading.problem(None, "listen", Cause::NoListener);
+    }
+    let closed = loading.sound("auth.mode") && loading.config.auth.mode == super::AuthMode::Unset;
+    let untrusted = loading.sound("proxy.trusted") && loading.config.proxy.trusted.is_empty();
+    let mut seen: Vec<ListenAddress> = Vec::new();
+    for (origin, draft) in loading.drafts.clone() {
+        let Some(address) = draft.listener.address else { continue };
+        let over_tcp = matches!(address, ListenAddress::Tcp(_));
+        if closed && !address.is_local() {
+            loading.problem(origin.clone(), "listen", Cause::OpenToAll(address.clone()));
+        }
+        if draft.listener.proxy_protocol && untrusted && over_tcp {
+            let key = "listener.proxy_protocol";
+            loading.problem(origin.clone(), key, Cause::ProxyUntrusted);
+        }
+        if is_fixed(&address) && seen.contains(&address) {
+            loading.problem(origin, "listen", Cause::AddressTwice(address));
+        } else {
+            seen.push(address);
+        }
+    }
+}
+
+fn control(loading: &mut Loading<'_>) {
+    let address = ListenAddress::Tcp(loading.config.control.address);
+    let origin = loading.origin("control.address").cloned();
+    let sound = loading.sound("control.token") && loading.sound("control.address");
+    if sound && !address.is_local() && loading.config.control.token.is_none() {
+        let cause = Cause::ControlOpenToAll(address.clone());
+        loading.problem(origin.clone(), "control.address", cause);
+    }
+    let taken = |draft: &super::listener::Draft| draft.listener.address.as_ref() == Some(&address);
+    if is_fixed(&address) && loading.drafts.iter().any(|(_, draft)| taken(draft)) {
+        loading.problem(origin, "control.address", Cause::AddressTwice(address));
+    }
+}
+
+/// Whether the address is not for the kernel to choose.
+fn is_fixed(address: &ListenAddress) -> bool {
+    !matches!(address, ListenAddress::Tcp(address) if address.port() == 0)
+}

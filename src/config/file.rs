@@ -1,0 +1,175 @@
+//! A configuration file: from TOML, with the line of everything in it.
+//!
+//! Invariant: what stands on a line that is no TOML is told once, as that, and not looked at.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::listener::{Draft, Lack};
+use super::load::{File, Loading};
+use super::nearest::nearest;
+use super::problem::{Cause, Origin};
+use super::setting::{Given, Setting};
+use super::table::{Bounds, Section};
+use super::{ListenAddress, SECTIONS};
+
+/// A file while it is read.
+struct Lines<'a> {
+    file: &'a File<'a>,
+    /// Lines that are no TOML: what was made of them is not looked at.
+    broken: BTreeSet<usize>,
+}
+
+impl Lines<'_> {
+    fn line(&self, offset: usize) -> usize {
+        let before = self.file.text.as_bytes().iter().take(offset);
+        before.filter(|byte| **byte == b'\n').count() + 1
+    }
+
+    fn at(&self, offset: usize) -> Origin {
+        Origin::File { name: self.file.name.to_owned(), line: self.line(offset) }
+    }
+}
+
+impl Loading<'_> {
+    pub(super) fn file(&mut self, file: &File<'_>) {
+        let (table, errors) = DeTable::parse_recoverable(file.text);
+        let mut lines = Lines { file, broken: BTreeSet::new() };
+        for error in errors {
+            let offset = error.span().map_or(0, |span| span.start);
+            if lines.broken.insert(lines.line(offset)) {
+                let cause = Cause::Syntax(error.message().to_owned());
+                self.problem(Some(lines.at(offset)), "", cause);
+            }
+        }
+        let before = self.problems.len();
+        for (name, value) in table.get_ref() {
+            match name.get_ref().as_ref() {
+                "listen" => self.listen_in_file(&lines, value),
+                "listener" => self.listeners_in_file(&lines, value),
+                _ => self.section_in_file(&lines, name, value),
+            }
+        }
+        // A table forgets its order; people read files from top to bottom.
+        let told = self.problems.split_off(before);
+        self.problems.extend(told.into_iter().filter(|problem| {
+            !matches!(&problem.origin, Some(Origin::File { line, .. }) if lines.broken.contains(line))
+        }));
+        self.problems.sort_by(|a, b| a.origin.cmp(&b.origin));
+        if !lines.broken.is_empty() {
+            // What else stands on a broken line is not known.
+            self.failed.insert("listen".to_owned());
+        }
+    }
+
+    fn listen_in_file(&mut self, lines: &Lines<'_>, value: &Spanned<DeValue<'_>>) {
+        let Some(items) = Given::Toml(value).list() else {
+            let wrong = Given::Toml(value).wrong("a list of addresses");
+            return self.wrong(lines.at(value.span().start), "listen", wrong);
+        };
+        for item in items {
+            let origin = |offset: Option<usize>| lines.at(offset.unwrap_or(value.span().start));
+            match ListenAddress::read(&item, &Bounds::NONE) {
+                Ok(address) => {
+                    let offset = item.wrong("").offset;
+                    self.drafts.push((Some(origin(offset)), Draft::plain(address)));
+                }
+                Err(wrong) => self.wrong(origin(wrong.offset), "listen", wrong),
+            }
+        }
+    }
+
+    fn listeners_in_file(&mut self, lines: &Lines<'_>, value: &Spanned<DeValue<'_>>) {
+        let Some(tables) = value.get_ref().as_array() else {
+            let wrong = Given::Toml(value).wrong("[[listener]] tables");
+            return self.wrong(lines.at(value.span().start), "listener", wrong);
+        };
+        for table in tables {
+            let origin = lines.at(table.span().start);
+            let Some(rows) = table.get_ref().as_table() else {
+                let wrong = Given::Toml(table).wrong("a table");
+                self.wrong(origin, "listener", wrong);
+                continue;
+            };
+            let mut draft = Draft::default();
+            let told = self.problems.len();
+            self.rows_of_draft(lines, rows, "listener", &Draft::SECTION, &mut draft);
+            // A setting that could not be read is not missing.
+            if self.problems.len() == told {
+                self.lacks(&origin, &draft);
+            }
+            self.drafts.push((Some(origin), draft));
+        }
+    }
+
+    fn rows_of_draft(
+        &mut self,
+        lines: &Lines<'_>,
+        rows: &DeTable<'_>,
+        path: &str,
+        section: &Section<Draft>,
+        draft: &mut Draft,
+    ) {
+        for (name, value) in rows {
+            let path = format!("{path}.{}", name.get_ref());
+            let origin = lines.at(value.span().start);
+            if path == "listener.tls" {
+                draft.encrypted = true;
+                match value.get_ref().as_table() {
+                    Some(rows) => {
+                        self.rows_of_draft(lines, rows, &path, &Draft::TLS_SECTION, draft);
+                    }
+                    None => self.wrong(origin, &path, Given::Toml(value).wrong("a table")),
+                }
+                continue;
+            }
+            let Some(key) = section.keys.iter().find(|key| key.name == name.get_ref().as_ref())
+            else {
+                let names = section.keys.iter().map(|key| key.name);
+                let nearest = nearest(name.get_ref(), names.chain(["tls"])).map(str::to_owned);
+                let origin = lines.at(name.span().start);
+                self.problem(Some(origin), path, Cause::Unknown { nearest });
+                continue;
+            };
+            if let Err(wrong) = (key.apply)(draft, &Given::Toml(value), &key.bounds) {
+                let origin = wrong.offset.map_or(origin, |offset| lines.at(offset));
+                self.wrong(origin, &path, wrong);
+            }
+        }
+    }
+
+    fn lacks(&mut self, origin: &Origin, draft: &Draft) {
+        for lack in draft.lacks() {
+            self.problem(Some(origin.clone()), Lack::key(lack), Cause::Missing);
+        }
+    }
+
+    fn section_in_file(
+        &mut self,
+        lines: &Lines<'_>,
+        name: &Spanned<Cow<'_, str>>,
+        value: &Spanned<DeValue<'_>>,
+    ) {
+        let section_name = name.get_ref().as_ref();
+        let Some(section) = SECTIONS.iter().find(|section| section.name == section_name) else {
+            let names = SECTIONS.iter().map(|section| section.name);
+            let nearest =
+                nearest(section_name, names.chain(["listen", "listener"])).map(str::to_owned);
+            let origin = lines.at(name.span().start);
+            return self.problem(Some(origin), section_name, Cause::Unknown { nearest });
+        };
+        let Some(rows) = value.get_ref().as_table() else {
+            let wrong = Given::Toml(value).wrong(format!("a table, [{section_name}]"));
+            return self.wrong(lines.at(value.span().start), section_name, wrong);
+        };
+        for (name, value) in rows {
+            let path = format!("{}.{}", section.name, name.get_ref());
+            self.setting(&path, Given::Toml(value), |offset| {
+                lines.at(offset.unwrap_or(name.span().start))
+            });
+        }
+    }
+}

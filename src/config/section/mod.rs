@@ -1,0 +1,9 @@
+//! The settings, a row each. To add one, add its row: everything else follows from it.
+
+mod edge;
+mod engine;
+mod process;
+
+pub use edge::{AddressHeader, Admission, Deflate, Handshake, Heartbeat, Proxy, Tcp};
+pub use engine::{Flush, Limits, Mesh, Namespaces, Presence, Rate, Rooms, Session};
+pub use process::{Auth, AuthMode, Control, Cores, Dev, Drain, Driver, Log, LogFormat};

@@ -1,0 +1,115 @@
+//! Settings of the process: its threads, its control plane, its beginning and its end.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::config::Config;
+use crate::config::secret::Secret;
+use crate::config::setting::choices;
+use crate::config::table::{DAY_MS, MINUTE_MS, range, section};
+
+section! {
+    /// The control plane: health, metrics, administration.
+    pub Config.control: Control {
+        /// Where it listens; on any address but loopback it wants a token.
+        address: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8001));
+        /// Threads that serve it; one is enough for health and metrics.
+        threads: u16 = 1, range(1..=64), Count;
+        /// The bearer token that everything but `/live` and `/ready` asks for; none: loopback only.
+        token: Option<Secret> = None;
+    }
+}
+
+choices! {
+    /// Which ring, or none.
+    Driver {
+        /// `io_uring` where the kernel has it, else epoll with a loud warning.
+        #[default]
+        Auto = "auto",
+        /// `io_uring` or refuse to start.
+        Uring = "uring",
+        /// epoll.
+        Epoll = "epoll",
+    }
+}
+
+section! {
+    /// The core threads, which hold the connections and the rooms.
+    pub Config.cores: Cores {
+        /// CPUs that may be used; empty: all this process may run on.
+        cpus: Vec<usize> = Vec::new();
+        /// Core threads, which share the CPUs if they are more; 0: one for each CPU.
+        count: u16 = 0, range(0..=256), Count;
+        /// How they talk to the kernel: epoll only where `io_uring` is not to be had.
+        driver: Driver = Driver::Auto;
+        /// Entries of a submission queue; the completion queue has four times as many.
+        ring_entries: u32 = 1_024, range(64..=16_384), Count;
+    }
+}
+
+section! {
+    /// The way out.
+    pub Config.drain: Drain {
+        /// Over which clients are sent away, so that they do not all come back at once.
+        window_ms: u64 = 10_000, range(0..=60 * MINUTE_MS), Milliseconds;
+    }
+}
+
+choices! {
+    /// How clients prove who they are.
+    AuthMode {
+        /// Nothing is configured: open, on loopback addresses only.
+        #[default]
+        Unset = "unset",
+        /// Open on any address, because the operator said so.
+        Open = "open",
+    }
+}
+
+impl AuthMode {
+    /// Whether anonymous clients are let in.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Unset | Self::Open)
+    }
+}
+
+section! {
+    /// Who is who.
+    pub Config.auth: Auth {
+        /// How clients prove who they are; unset is open, and on loopback addresses only.
+        mode: AuthMode = AuthMode::Unset;
+        /// How long a connection may take to prove it.
+        timeout_ms: u64 = 10_000, range(10..=DAY_MS), Milliseconds;
+    }
+}
+
+section! {
+    /// For development and tests.
+    pub Config.dev: Dev {
+        /// Whether `GET /echo` upgrades to a plain echo.
+        echo: bool = false;
+        /// Whether faults come on request (a panic, a wedged core): for the test suite only.
+        faults: bool = false;
+    }
+}
+
+choices! {
+    /// How a log line looks.
+    LogFormat {
+        /// For people.
+        #[default]
+        Text = "text",
+        /// For machines.
+        Json = "json",
+    }
+}
+
+section! {
+    /// Logs.
+    pub Config.log: Log {
+        /// For people or for machines.
+        format: LogFormat = LogFormat::Text;
+        /// Which lines are written, as `tracing` reads it: `info`, `ringroom=debug,warn`.
+        filter: String = "info".to_owned();
+    }
+}

@@ -1,0 +1,82 @@
+//! What the operator may ask for on the control plane's own listener.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use serde_json::json;
+
+use super::health::{self, Status};
+use super::{process, public, security, serve};
+use crate::clock::Moment;
+use crate::metrics::{self, Registry, TEXT_TYPE};
+
+/// What the routes look at.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    pub(super) registry: Registry,
+    /// When the process began: what all its moments count from.
+    pub(super) started: Instant,
+    /// Set as soon as the process is told to go.
+    pub(super) draining: Arc<AtomicBool>,
+}
+
+impl View {
+    pub(super) fn now(&self) -> Moment {
+        let us = self.started.elapsed().as_micros();
+        Moment { us: u64::try_from(us).unwrap_or(u64::MAX) }
+    }
+
+    pub(super) fn draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn status(&self) -> Status {
+        health::overall(&self.registry, self.now(), self.draining())
+    }
+}
+
+/// What a probe should make of it.
+pub(super) fn code(status: Status) -> StatusCode {
+    if status == Status::Ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+/// The routes of the control plane's own listener.
+pub(super) fn router(view: View) -> Router {
+    let routes = Router::new()
+        .route("/live", get(public::live))
+        .route("/ready", get(ready))
+        .route("/health", get(health))
+        .route("/metrics", get(metrics))
+        .with_state(view)
+        .fallback(public::not_found)
+        .method_not_allowed_fallback(public::method_not_allowed)
+        .layer(map_response(security::protect));
+    serve::bounded(routes)
+}
+
+/// Whether new connections should come here.
+pub(super) async fn ready(view: State<View>) -> Response {
+    let status = view.status();
+    (code(status), Json(json!({ "ready": status == Status::Ok }))).into_response()
+}
+
+async fn health(view: State<View>) -> Response {
+    let facts = process::facts(&view.registry, view.started);
+    let health = health::examine(&view.registry, facts, view.now(), view.draining());
+    (code(health.status), Json(health)).into_response()
+}
+
+async fn metrics(view: State<View>) -> Response {
+    let facts = process::facts(&view.registry, view.started);
+    match metrics::text(&view.registry, facts) {
+        Ok(text) => ([(header::CONTENT_TYPE, TEXT_TYPE)], text).into_response(),
+        Err(std::fmt::Error) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}

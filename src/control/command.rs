@@ -1,0 +1,54 @@
+//! What the process tells the control plane to pass on: the way in for signals and watchers, which
+//! have no port of their own.
+
+use tokio::sync::mpsc;
+
+use crate::letter::Order;
+
+/// Commands that may wait.
+const WAITING_MAX: usize = 64;
+
+/// A command to the control plane.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Give every core this order. A drain also makes the process not ready, at once.
+    Order(Order),
+    /// Return from [`run`](super::run).
+    Stop,
+}
+
+/// The sending end: any thread may have one.
+#[derive(Clone, Debug)]
+pub struct Commander(mpsc::Sender<Command>);
+
+/// The receiving end: goes to [`run`](super::run).
+#[derive(Debug)]
+pub struct Commands(mpsc::Receiver<Command>);
+
+/// A way to command the control plane.
+#[must_use]
+pub fn commands() -> (Commander, Commands) {
+    let (sender, receiver) = mpsc::channel(WAITING_MAX);
+    (Commander(sender), Commands(receiver))
+}
+
+impl Commander {
+    /// Sends one command, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// The command comes back if the control plane has ended, or has not kept up with many.
+    pub fn send(&self, command: Command) -> Result<(), Command> {
+        self.0.try_send(command).map_err(mpsc::error::TrySendError::into_inner)
+    }
+}
+
+impl Commands {
+    /// The next command. Waits for ever once nobody can send one.
+    pub(super) async fn next(&mut self) -> Command {
+        match self.0.recv().await {
+            Some(command) => command,
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The control plane: everything that is HTTP and not an upgrade, health, metrics, and the word
+//! that goes from the process to its cores.
+//!
+//! Invariants: it runs on threads of its own and no core ever waits for it; what it serves to
+//! relayed connections is the public router and nothing else; all that a connection may hold, time
+//! included, is bounded.
+
+mod api;
+mod command;
+mod health;
+mod idle;
+mod process;
+mod public;
+mod relay;
+mod run;
+mod security;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+pub use command::{Command, Commander, Commands, commands};
+pub use run::{Plane, run};

@@ -1,0 +1,75 @@
+//! What anyone may ask for on the main port.
+
+use std::sync::LazyLock;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderName, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{any, get};
+use serde_json::json;
+
+use super::api::{self, View};
+use super::{security, serve};
+
+/// The demo page: one file, with its script and style in it.
+const PAGE: &str = include_str!("page/index.html");
+
+static PAGE_POLICY: LazyLock<String> = LazyLock::new(|| security::page_policy(PAGE));
+
+/// The routes that relayed connections reach. Nothing that tells more than whether the server
+/// works, and nothing that changes it, belongs here.
+pub(super) fn router(view: View) -> Router {
+    let routes = Router::new()
+        .route("/", get(page))
+        .route("/live", get(live))
+        .route("/ready", get(api::ready))
+        .route("/health", get(health))
+        .route("/ws", any(upgrade_required))
+        .route("/ws/{*room}", any(upgrade_required))
+        .with_state(view)
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(map_response(security::protect));
+    serve::bounded(routes)
+}
+
+async fn page() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, PAGE_POLICY.as_str()),
+    ];
+    (headers, PAGE).into_response()
+}
+
+pub(super) async fn live() -> Response {
+    Json(json!({ "live": true })).into_response()
+}
+
+/// How the server is, without anything about its parts.
+async fn health(view: State<View>) -> Response {
+    let status = view.status();
+    (api::code(status), Json(json!({ "status": status }))).into_response()
+}
+
+/// A WebSocket begins with the first request of its connection, which the core would have kept.
+async fn upgrade_required() -> Response {
+    let headers: [(HeaderName, &str); 2] =
+        [(header::UPGRADE, "websocket"), (header::CONNECTION, "upgrade, close")];
+    let body = problem("upgrade_required", "a WebSocket, as the first request of a connection");
+    (StatusCode::UPGRADE_REQUIRED, headers, body).into_response()
+}
+
+pub(super) async fn not_found() -> Response {
+    (StatusCode::NOT_FOUND, problem("not_found", "nothing is served here")).into_response()
+}
+
+pub(super) async fn method_not_allowed() -> Response {
+    let body = problem("method_not_allowed", "not with this method");
+    (StatusCode::METHOD_NOT_ALLOWED, body).into_response()
+}
+
+fn problem(code: &str, message: &str) -> Json<serde_json::Value> {
+    Json(json!({ "error": { "code": code, "message": message } }))
+}

@@ -1,0 +1,208 @@
+//! The control plane's threads.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Semaphore;
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{interval, sleep};
+
+use super::api::{self, View};
+use super::relay::Relays;
+use super::serve::{self, Limits};
+use super::{Command, Commands, health, public};
+use crate::config::Config;
+use crate::id::CoreId;
+use crate::letter::{Letter, Order};
+use crate::mesh::Port;
+use crate::metrics::Registry;
+
+/// Connections of the control plane's own listener, on each of its threads.
+const CONNECTIONS_MAX: usize = 256;
+/// Batches taken from the inbox before everything else gets its turn.
+const BATCHES_PER_TICK: usize = 64;
+/// Between two looks at the cores' heartbeats.
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+/// After an accept that failed, as it does when descriptors run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the control plane is made of. `M` is what engines say to each other.
+#[derive(Debug)]
+pub struct Plane<M> {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// When the process began: what all moments count from.
+    pub started: Instant,
+    /// Its place in the mesh; the cores are the parties before it.
+    pub port: Port<Letter<M>>,
+    /// The figures of all cores.
+    pub registry: Registry,
+    /// Its own listener, at `control.address`.
+    pub listener: TcpListener,
+    /// What it is told to do.
+    pub commands: Commands,
+}
+
+/// Runs the control plane on this thread, and on `control.threads - 1` more, until it is told to
+/// stop.
+///
+/// # Errors
+///
+/// The operating system refuses a runtime, a thread, or a descriptor.
+pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
+    let Plane { config, started, port, registry, listener, commands } = plane;
+    listener.set_nonblocking(true)?;
+    let view = View { registry, started, draining: Arc::default() };
+    let limits = Limits::from(&config.handshake);
+    for index in 1..config.control.threads {
+        let (listener, router) = (listener.try_clone()?, api::router(view.clone()));
+        thread::Builder::new().name(format!("control {index}")).spawn(move || {
+            let served = local(accept(listener, router, limits));
+            tracing::error!(error = ?served.err(), "a thread of the control plane ended");
+        })?;
+    }
+    local(async move {
+        spawn_local(accept(listener, api::router(view.clone()), limits));
+        spawn_local(watch(view.clone()));
+        Party { port, view, limits, relays: Relays::default() }.run(commands).await
+    })?
+}
+
+/// Runs a future, and what it spawns, on a runtime of this thread.
+fn local<T>(future: impl Future<Output = T>) -> io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(LocalSet::new().block_on(&runtime, future))
+}
+
+/// A descriptor that the runtime waits for.
+#[allow(deprecated, reason = "its successor is unsafe for descriptors that are not owned; this is")]
+fn watched(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::new(descriptor)
+}
+
+/// Serves the control plane's own listener.
+async fn accept(listener: TcpListener, router: Router, limits: Limits) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await;
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let router = router.clone();
+                spawn_local(async move {
+                    serve::connection(stream, router, limits).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the control plane cannot accept");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Says when a core stops coming round, and when it does again.
+async fn watch(view: View) {
+    let mut wedged = vec![false; view.registry.cores().count()];
+    let mut interval = interval(WATCH_INTERVAL);
+    loop {
+        interval.tick().await;
+        for ((id, core), was_wedged) in view.registry.cores().zip(&mut wedged) {
+            let is_wedged = health::status(core, view.now(), false) == health::Status::Wedged;
+            let age_ms = health::heartbeat_age_ms(core, view.now());
+            match (*was_wedged, is_wedged) {
+                (false, true) => tracing::error!(core = id.0, age_ms, "a core is wedged"),
+                (true, false) => tracing::warn!(core = id.0, "a core came round again"),
+                _ => {}
+            }
+            *was_wedged = is_wedged;
+        }
+    }
+}
+
+/// The control plane as a party of the mesh.
+struct Party<M> {
+    port: Port<Letter<M>>,
+    view: View,
+    limits: Limits,
+    relays: Relays,
+}
+
+impl<M: Send + 'static> Party<M> {
+    async fn run(mut self, mut commands: Commands) -> io::Result<()> {
+        let router = public::router(self.view.clone());
+        let doorbell = watched(self.port.doorbell_fd().try_clone_to_owned()?)?;
+        loop {
+            self.receive(&router);
+            self.deliver();
+            if !self.port.fall_asleep() {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            tokio::select! {
+                rung = doorbell.readable() => {
+                    rung?.clear_ready();
+                    self.port.clear_doorbell();
+                }
+                () = self.relays.wants_to_send() => {}
+                command = commands.next() => match command {
+                    Command::Order(order) => self.order(&order),
+                    Command::Stop => return Ok(()),
+                },
+            }
+            self.port.wake();
+        }
+    }
+
+    fn receive(&mut self, router: &Router) {
+        for _ in 0..BATCHES_PER_TICK {
+            let Some(batch) = self.port.receive() else { return };
+            for letter in batch.messages {
+                match letter {
+                    Letter::Relay(message) => {
+                        if let Some(stream) = self.relays.handle(batch.from, message) {
+                            spawn_local(serve::connection(stream, router.clone(), self.limits));
+                        }
+                    }
+                    Letter::Core(_) | Letter::Order(_) => {
+                        tracing::error!(from = ?batch.from, "a letter that is not for the control plane");
+                    }
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self) {
+        for (to, message) in self.relays.take_outgoing() {
+            let bytes = message.cost_bytes();
+            self.post(to, Letter::Relay(message), bytes);
+        }
+        self.port.deliver(self.view.now());
+    }
+
+    /// Gives an order to every core.
+    fn order(&mut self, order: &Order) {
+        if let Order::Drain { window_ms } = order {
+            self.view.draining.store(true, Ordering::Relaxed);
+            tracing::info!(window_ms, relayed = self.relays.len(), "sending all connections away");
+        }
+        let cores: Vec<CoreId> = self.view.registry.cores().map(|(id, _)| id).collect();
+        for core in cores {
+            self.post(core, Letter::Order(order.clone()), size_of::<Order>());
+        }
+    }
+
+    fn post(&mut self, to: CoreId, letter: Letter<M>, bytes: usize) {
+        if let Err(error) = self.port.post(to, letter, bytes) {
+            tracing::warn!(?to, %error, "a letter is lost");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What the threads of this process say to each other.
+
+pub mod relay;
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::ws::origin::Origins;
+
+/// A message on the mesh. `M` is what the engines of cores say to each other.
+#[derive(Debug)]
+pub enum Letter<M> {
+    /// From one core's engine to another's.
+    Core(M),
+    /// About a plain HTTP connection: between a core and the control plane.
+    Relay(relay::Message),
+    /// From the process to a core.
+    Order(Order),
+}
+
+/// What a core is told to do.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// Stop accepting, and send all connections away.
+    Drain {
+        /// Over how long.
+        window_ms: u64,
+    },
+    /// Go by these settings from now on, as far as they can change in a running process.
+    Reload(Arc<Reload>),
+    /// Do something no core should ever do. Cores obey only where `dev.faults` is set.
+    Fault(Fault),
+}
+
+/// New settings, for what comes in from now on.
+#[derive(Debug)]
+pub struct Reload {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// Whose pages may connect.
+    pub origins: Arc<Origins>,
+    /// What each listener encrypts with, if it does.
+    pub tls: Vec<Option<Arc<rustls::ServerConfig>>>,
+}
+
+/// A fault on request, for the test suite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Panic in the core's own loop.
+    Panic,
+    /// Do nothing else for so long.
+    Wedge {
+        /// For how long.
+        for_ms: u64,
+    },
+}

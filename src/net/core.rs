@@ -1,0 +1,431 @@
+//! One core: its runtime's main task, and the state that its tasks share.
+//!
+//! Readers hand what they read to the engine at once (`intake`); everything else happens in the
+//! tick, one step after the other. Invariants: the state is borrowed within a step and never across
+//! an await; between two ticks the runtime has looked at every socket.
+
+use std::cell::{Cell, RefCell};
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use slab::Slab;
+
+use crate::clock::{Moment, Now};
+use crate::config::Config;
+use crate::id::{ConnectionKey, CoreId};
+use crate::letter::{Fault, Letter, Order, Reload, relay};
+use crate::mesh::Port;
+use crate::metrics::{self, HandshakeFailure};
+use crate::shard::{CoreMessage, Effects, Input, Shard};
+use crate::wheel::Wheel;
+use crate::ws::decoder::{self, Scratch};
+use crate::ws::origin::Origins;
+
+use super::admission::Admission;
+use super::connection::{Connection, Stage};
+use super::listener::{self, Door, Listener, Pace};
+use super::notify::{Notify, after_the_others};
+use super::relay::Relay;
+use super::timer::{Clock, Counter, Timer};
+
+/// How often an idle core shows that it lives.
+const BEAT_MS: u64 = 500;
+
+/// Batches a tick takes before it writes: a flood from one peer must not keep all others waiting.
+const BATCHES_PER_TICK: usize = 256;
+
+/// From this many connections to write, a flush is dear enough to look once more at what is ready,
+/// so that what it brings goes out in the same writes.
+const DEAR_FLUSH: usize = 32;
+
+/// How long a connection may take over its last goodbye.
+const GOODBYE_MS: u64 = 5_000;
+
+/// A core, as its tasks share it.
+pub(super) struct Core {
+    pub(super) state: RefCell<State>,
+    pub(super) clock: Clock,
+    /// Rung by whatever leaves work for a tick.
+    pub(super) bell: Notify,
+    pub(super) admission: Arc<Admission>,
+    /// Where clients come in, until the core drains.
+    pub(super) doors: RefCell<Vec<Rc<Door>>>,
+    /// Memory in which quiet connections read, each for the time of a system call.
+    pub(super) shared_buffer: Cell<Vec<u8>>,
+    pub(super) timer: Timer,
+    pub(super) doorbell: Counter,
+    pub(super) glance: Counter,
+}
+
+/// Everything of a core that changes.
+pub(super) struct State {
+    pub(super) config: Arc<Config>,
+    pub(super) shard: Shard,
+    pub(super) effects: Effects,
+    pub(super) connections: Slab<Connection>,
+    pub(super) connections_ever: u32,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) origins: Arc<Origins>,
+    pub(super) pace: Pace,
+    pub(super) port: Port<Letter<CoreMessage>>,
+    pub(super) control: CoreId,
+    pub(super) wheel: Wheel<Deadline>,
+    pub(super) metrics: Arc<metrics::Core>,
+    pub(super) frame_limits: decoder::Limits,
+    pub(super) scratch: Scratch,
+    pub(super) decrypted: Vec<u8>,
+    /// How often a reader has brought something.
+    pub(super) reads: u64,
+    pub(super) is_draining: bool,
+}
+
+/// What the core's own timers are for; the engine has its own.
+pub(super) enum Deadline {
+    /// A connection has had its time, in the handshake or at the end.
+    Connection(ConnectionKey),
+    /// Show a sign of life.
+    Beat,
+    /// Wake a task that sleeps.
+    Wake(Rc<Notify>),
+}
+
+impl Core {
+    /// The main task: returns when the core has drained.
+    pub(super) async fn run(self: &Rc<Self>) {
+        self.state.borrow_mut().beat(self.clock.now());
+        loop {
+            self.bell.heard().await;
+            self.look_again_before_a_dear_flush().await;
+            let mut state = self.state.borrow_mut();
+            let now = self.clock.now();
+            state.metrics.ticks.add(1);
+            state.port.wake();
+            let is_inbox_empty = state.drain_inbox(now);
+            state.run_timers(now);
+            state.settle(now);
+            state.flush(now, self);
+            self.arm(&state, now.moment);
+            if state.is_drained() {
+                return;
+            }
+            let may_park = is_inbox_empty && state.port.fall_asleep();
+            let must_close_doors = state.is_draining;
+            state.metrics.loop_time.record(self.clock.moment().since_us(now.moment));
+            drop(state);
+            if must_close_doors {
+                self.close_doors();
+            }
+            if !may_park {
+                self.glance.glance().await;
+                self.bell.ring();
+            }
+        }
+    }
+
+    /// Under load the tick grows: as long as looking again brings more, up to a bound, the sockets
+    /// are written once for all of it.
+    async fn look_again_before_a_dear_flush(&self) {
+        let (mut reads, limit_us) = {
+            let state = self.state.borrow();
+            if state.config.flush.max_delay_us == 0 || !state.is_flush_dear() {
+                return;
+            }
+            (state.reads, state.config.flush.max_delay_us)
+        };
+        let began = self.clock.moment();
+        loop {
+            self.glance.glance().await;
+            after_the_others().await;
+            let now = self.state.borrow().reads;
+            if now == reads || self.clock.moment().since_us(began) >= limit_us {
+                return;
+            }
+            reads = now;
+        }
+    }
+
+    /// Stops accepting; once is enough.
+    fn close_doors(self: &Rc<Self>) {
+        for door in self.doors.take() {
+            listener::close(self, &door);
+        }
+    }
+
+    /// Suspends the calling task.
+    pub(super) async fn sleep(&self, for_ms: u64) {
+        let alarm = Rc::new(Notify::default());
+        let due = self.clock.moment().plus_ms(for_ms);
+        self.state.borrow_mut().wheel.insert(due, Deadline::Wake(Rc::clone(&alarm)));
+        // The tick sets the timer.
+        self.bell.ring();
+        alarm.heard().await;
+    }
+
+    /// Sets the timer for whatever is due next.
+    fn arm(&self, state: &State, now: Moment) {
+        let next = match (state.shard.next_timeout(), state.wheel.next()) {
+            (Some(one), Some(other)) => one.min(other),
+            (one, other) => match one.or(other) {
+                Some(only) => only,
+                None => return,
+            },
+        };
+        self.timer.arm(next, now);
+    }
+}
+
+impl State {
+    /// Takes letters; `false`: more wait than a tick may take.
+    fn drain_inbox(&mut self, now: Now) -> bool {
+        for _ in 0..BATCHES_PER_TICK {
+            let Some(batch) = self.port.receive() else {
+                return true;
+            };
+            self.metrics.inbox_delay.record(now.moment.since_us(batch.since));
+            for letter in batch.messages {
+                match letter {
+                    Letter::Core(message) => {
+                        let input = Input::Core { from: batch.from, message };
+                        self.shard.handle(now, input, &mut self.effects);
+                    }
+                    Letter::Relay(message) => self.take_relay(now, message),
+                    Letter::Order(order) => self.obey(now, order),
+                }
+            }
+        }
+        false
+    }
+
+    fn run_timers(&mut self, now: Now) {
+        while let Some(deadline) = self.wheel.expire(now.moment) {
+            match deadline {
+                Deadline::Connection(key) => self.end_overdue(key),
+                Deadline::Beat => self.beat(now),
+                Deadline::Wake(sleeper) => sleeper.ring(),
+            }
+        }
+        if self.shard.next_timeout().is_some_and(|due| due <= now.moment) {
+            self.shard.handle_timeout(now, &mut self.effects);
+        }
+    }
+
+    /// Ends the engine's tick and sends its letters: before the flush, so that peers begin to work
+    /// while this core writes.
+    fn settle(&mut self, now: Now) {
+        self.shard.settle(now, &mut self.effects);
+        for (to, message) in self.effects.letters.drain(..) {
+            let bytes = message.cost_bytes();
+            // The plan of the mesh knows every core, and cores end together.
+            let _ = self.port.post(to, Letter::Core(message), bytes);
+        }
+        let delivery = self.port.deliver(now.moment);
+        self.metrics.mesh_batches.add(delivery.batches);
+        self.metrics.mesh_rings.add(delivery.rings);
+        self.metrics.mesh_full.add(delivery.waiting);
+        self.metrics.mesh_lost.add(delivery.lost);
+    }
+
+    fn is_flush_dear(&self) -> bool {
+        self.effects.dirty.len() >= DEAR_FLUSH
+    }
+
+    /// A sign of life for the watchdog, also when there is nothing to do.
+    fn beat(&mut self, now: Now) {
+        self.metrics.heartbeat_us.set(now.moment.us.max(1));
+        self.metrics.mesh_backlog_bytes.set(self.port.backlog_total_bytes());
+        self.wheel.insert(now.moment.plus_ms(BEAT_MS), Deadline::Beat);
+    }
+
+    /// What the control plane says about one of its connections, which may be gone by now.
+    fn take_relay(&mut self, now: Now, message: relay::Message) {
+        let key = message.connection;
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        let Stage::Relay(relay) = &mut connection.stage else {
+            return;
+        };
+        match message.event {
+            relay::Event::Data(bytes) => {
+                connection.raw.extend_from_slice(&bytes);
+                relay.queue(bytes.len());
+            }
+            relay::Event::Credit(bytes) => {
+                relay.grant(bytes);
+                self.pass_on(key);
+            }
+            relay::Event::End => self.part(now, key),
+            relay::Event::Reset => {
+                connection.stream.reset_on_close();
+                connection.raw = Vec::new();
+                self.part(now, key);
+            }
+            // Only cores open connections.
+            relay::Event::Open(_) => {}
+        }
+        self.effects.dirty.push(key);
+    }
+
+    /// Passes on what the window lets through, and lets the reader go on where it has room again.
+    pub(super) fn pass_on(&mut self, key: ConnectionKey) {
+        while let Some(message) = self.relay(key).and_then(Relay::next) {
+            self.post_to_control(message);
+        }
+        if self.relay(key).is_some_and(|relay| !relay.is_full()) {
+            self.resume(key);
+        }
+    }
+
+    /// Posts a letter to the control plane.
+    pub(super) fn post_to_control(&mut self, message: relay::Message) {
+        let bytes = message.cost_bytes();
+        // The control plane ends after the cores; if it is gone, so are its connections.
+        let _ = self.port.post(self.control, Letter::Relay(message), bytes);
+    }
+
+    fn obey(&mut self, now: Now, order: Order) {
+        match order {
+            Order::Drain { window_ms } => {
+                self.is_draining = true;
+                self.metrics.draining.set(1);
+                self.shard.handle(now, Input::Drain { window_ms }, &mut self.effects);
+                self.end_handshakes_and_relays(now);
+            }
+            Order::Reload(reload) => self.reload(&reload),
+            Order::Fault(fault) if self.config.dev.faults => act_up(fault),
+            Order::Fault(_) => {}
+        }
+    }
+
+    /// Whether the last connection of a draining core is gone.
+    fn is_drained(&self) -> bool {
+        self.is_draining && self.connections.is_empty()
+    }
+
+    /// The connection of that name, if it still is the one.
+    pub(super) fn connection(&mut self, key: ConnectionKey) -> Option<&mut Connection> {
+        let found = self.connections.get_mut(key.index as usize)?;
+        (found.generation == key.generation).then_some(found)
+    }
+
+    /// The relay of that connection, if it is one.
+    pub(super) fn relay(&mut self, key: ConnectionKey) -> Option<&mut Relay> {
+        match &mut self.connection(key)?.stage {
+            Stage::Relay(relay) => Some(relay),
+            _ => None,
+        }
+    }
+
+    /// Lets a reader go on.
+    pub(super) fn resume(&mut self, key: ConnectionKey) {
+        if let Some(reader) = self.connection(key).and_then(|connection| connection.paused.take()) {
+            reader.wake();
+        }
+    }
+
+    /// Nothing of a connection stays: its reader has seen the end.
+    pub(super) fn remove(&mut self, now: Now, key: ConnectionKey) {
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        // A task that waits for room in the kernel's buffer sees the end, too.
+        connection.stream.shutdown(Shutdown::Both);
+        let last_words = match &connection.stage {
+            Stage::Relay(relay) => Some(relay.reset()),
+            Stage::Handshake | Stage::Open | Stage::Ending => None,
+        };
+        let was_open = matches!(connection.stage, Stage::Open);
+        let connection = self.connections.remove(key.index as usize);
+        if let Some(timer) = connection.deadline {
+            self.wheel.cancel(timer);
+        }
+        if let Some(message) = last_words {
+            self.post_to_control(message);
+        }
+        if was_open {
+            self.shard.handle(now, Input::Lost { connection: key }, &mut self.effects);
+        }
+    }
+
+    /// Something on a connection's way has panicked: that connection ends, by 1011 where it can.
+    pub(super) fn contain_panic(&mut self, now: Now, key: ConnectionKey) {
+        self.metrics.panics.add(1);
+        let is_open =
+            self.connection(key).is_some_and(|connection| matches!(connection.stage, Stage::Open));
+        if is_open {
+            self.shard.handle(now, Input::Failed { connection: key }, &mut self.effects);
+        } else {
+            self.part(now, key);
+        }
+    }
+
+    /// Ends a connection once all that waits is written; it may take [`GOODBYE_MS`].
+    pub(super) fn part(&mut self, now: Now, key: ConnectionKey) {
+        let deadline = now.moment.plus_ms(GOODBYE_MS);
+        let timer = self.wheel.insert(deadline, Deadline::Connection(key));
+        let Some(connection) = self.connection(key) else {
+            self.wheel.cancel(timer);
+            return;
+        };
+        connection.hangs_up = true;
+        let before = connection.deadline.replace(timer);
+        if let Some(before) = before {
+            self.wheel.cancel(before);
+        }
+        self.effects.dirty.push(key);
+    }
+
+    /// A connection has had its time: its reader sees the end and lets go.
+    fn end_overdue(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        connection.deadline = None;
+        let stage = &connection.stage;
+        let is_late = matches!(stage, Stage::Handshake) && !connection.hangs_up;
+        connection.stream.reset_on_close();
+        connection.stream.shutdown(Shutdown::Both);
+        if is_late {
+            self.metrics.handshake_failures.count(HandshakeFailure::Deadline);
+        }
+        self.resume(key);
+    }
+
+    /// Goes by new settings: what comes in from now on is judged by them.
+    fn reload(&mut self, reload: &Reload) {
+        self.config = Arc::clone(&reload.config);
+        self.listeners = Listener::all(&reload.config, reload.tls.clone());
+        self.origins = Arc::clone(&reload.origins);
+        self.pace = Pace::new(&reload.config.admission);
+    }
+
+    fn end_handshakes_and_relays(&mut self, now: Now) {
+        let keys: Vec<ConnectionKey> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| !matches!(connection.stage, Stage::Open))
+            .map(|(index, connection)| key_of(index, connection))
+            .collect();
+        for key in keys {
+            self.part(now, key);
+        }
+    }
+}
+
+/// The name of a connection at a place of the slab.
+pub(super) fn key_of(index: usize, connection: &Connection) -> ConnectionKey {
+    // A core's descriptors end long before four thousand million.
+    let index = u32::try_from(index).unwrap_or(u32::MAX);
+    ConnectionKey { index, generation: connection.generation }
+}
+
+/// For the test suite only: what must never happen, on request.
+fn act_up(fault: Fault) {
+    match fault {
+        Fault::Panic => panic!("a panic on request"),
+        Fault::Wedge { for_ms } => {
+            std::thread::sleep(std::time::Duration::from_millis(for_ms));
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The end of a tick: every connection that is owed something is written once.
+
+use std::net::Shutdown;
+use std::panic::{self, AssertUnwindSafe};
+use std::rc::Rc;
+
+use crate::clock::Now;
+use crate::id::ConnectionKey;
+use crate::shard::Input;
+
+use super::connection::{Stage, Written};
+use super::core::{Core, State};
+
+impl State {
+    /// Writes what there is for whoever is owed something.
+    pub(super) fn flush(&mut self, now: Now, core: &Rc<Core>) {
+        for key in std::mem::take(&mut self.effects.hangups) {
+            self.part(now, key);
+        }
+        let mut dirty = std::mem::take(&mut self.effects.dirty);
+        for key in dirty.drain(..) {
+            self.flush_one(now, key, core);
+        }
+        // Whatever writing has made dirty again waits for the next tick.
+        let again = std::mem::replace(&mut self.effects.dirty, dirty);
+        if !again.is_empty() || !self.effects.hangups.is_empty() {
+            self.effects.dirty.extend(again);
+            core.bell.ring();
+        }
+    }
+
+    /// Writes to one connection. A panic ends that connection and no other.
+    fn flush_one(&mut self, now: Now, key: ConnectionKey, core: &Rc<Core>) {
+        let written = panic::catch_unwind(AssertUnwindSafe(|| self.write(now, key)));
+        match written {
+            Ok(None | Some(Written::All)) => self.let_go(now, key),
+            Ok(Some(Written::Blocked)) => self.wait_for_room(key, core),
+            Ok(Some(Written::Gone)) => self.give_up(key),
+            Err(_) => {
+                self.metrics.panics.add(1);
+                self.give_up(key);
+            }
+        }
+    }
+
+    fn write(&mut self, now: Now, key: ConnectionKey) -> Option<Written> {
+        let connection = self.connections.get_mut(key.index as usize)?;
+        if connection.generation != key.generation || connection.is_blocked {
+            return None;
+        }
+        let outbox = match connection.stage {
+            Stage::Open => self.shard.outbox(key),
+            Stage::Handshake | Stage::Relay(_) | Stage::Ending => None,
+        };
+        let is_open = outbox.is_some();
+        let mut count = 0;
+        let written = connection.write(outbox, &mut count);
+        self.metrics.bytes_out.add(count);
+        let left = connection.raw.len();
+        if is_open {
+            let bytes = usize::try_from(count).unwrap_or(usize::MAX);
+            let input = Input::Written { connection: key, bytes };
+            self.shard.handle(now, input, &mut self.effects);
+        }
+        if let Some(credit) = self.relay(key).and_then(|relay| relay.credit(left)) {
+            self.post_to_control(credit);
+        }
+        Some(written)
+    }
+
+    /// All is written: ends the sending side if that was the last of it, else lets a reader that
+    /// waited for the engine go on.
+    fn let_go(&mut self, now: Now, key: ConnectionKey) {
+        let wants_reading = self.shard.wants_reading(key);
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        if connection.is_blocked {
+            return;
+        }
+        if connection.hangs_up && !matches!(connection.stage, Stage::Ending) {
+            self.say_goodbye(now, key);
+        } else if matches!(connection.stage, Stage::Open) && wants_reading {
+            self.resume(key);
+        }
+    }
+
+    /// The last bytes are with the kernel: ends our side, and waits for the peer to end its own.
+    fn say_goodbye(&mut self, now: Now, key: ConnectionKey) {
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        if let Some(tls) = &mut connection.tls {
+            tls.say_goodbye();
+            // If it does not fit now it is not worth waiting for.
+            let _ = tls.send(&connection.stream);
+        }
+        connection.stream.shutdown(Shutdown::Write);
+        let was_open = matches!(connection.stage, Stage::Open);
+        connection.stage = Stage::Ending;
+        if was_open {
+            self.shard.handle(now, Input::Lost { connection: key }, &mut self.effects);
+        }
+        self.resume(key);
+    }
+
+    /// The socket is gone: its reader sees the end and lets go.
+    fn give_up(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connection(key) {
+            connection.stream.shutdown(Shutdown::Both);
+            self.resume(key);
+        }
+    }
+
+    fn wait_for_room(&mut self, key: ConnectionKey, core: &Rc<Core>) {
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        connection.is_blocked = true;
+        let (stream, core) = (Rc::clone(&connection.stream), Rc::clone(core));
+        monoio::spawn(async move {
+            // An error shows again at the write.
+            let _ = stream.writable().await;
+            let mut state = core.state.borrow_mut();
+            if let Some(connection) = state.connection(key) {
+                connection.is_blocked = false;
+                state.effects.dirty.push(key);
+                core.bell.ring();
+            }
+        });
+    }
+}

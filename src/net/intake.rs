@@ -1,0 +1,393 @@
+//! From the bytes of a socket to inputs of the engine: PROXY header, TLS, request head, frames.
+//!
+//! Invariants: everything here is synchronous and happens within one borrow of the core's state, so
+//! a panic ends in one place; whatever was read behind the end of one step is given to the next.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use tracing::debug;
+
+use crate::clock::Now;
+use crate::id::ConnectionKey;
+use crate::letter::relay::Opening;
+use crate::metrics::HandshakeFailure;
+use crate::shard::{Input, Opened};
+use crate::ws::decoder::{Chunk, Decoder, Event};
+use crate::ws::handshake::{self, Accepted};
+use crate::ws::head::{self, Head};
+use crate::ws::refusal::Refusal;
+use crate::ws::{forwarded, proxy};
+
+use super::connection::Stage;
+use super::core::State;
+use super::relay::Relay;
+
+/// Plain bytes decrypted at a time.
+const DECRYPT_BYTES: usize = 16 * 1024;
+
+/// When a client that was turned away for want of room may try again.
+const RETRY_AFTER_MS: u32 = 5_000;
+const UNAVAILABLE: Refusal = Refusal::Unavailable { retry_after_ms: RETRY_AFTER_MS };
+
+/// What the reader of a connection expects next.
+pub(super) enum Intake {
+    /// A PROXY header; what has come of it.
+    Proxy(Vec<u8>),
+    /// A request head; what has come of it.
+    Head(Box<Unread>),
+    /// Frames.
+    Open(Decoder),
+    /// Bytes for the control plane.
+    Relay,
+    /// Nothing: whatever comes is thrown away until the peer ends.
+    Deaf,
+}
+
+/// A request head that has not ended, and how far it was looked at.
+#[derive(Default)]
+pub(super) struct Unread {
+    bytes: Vec<u8>,
+    scan: head::Scan,
+}
+
+/// What a reader does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// Read on.
+    On,
+    /// Wait until the core lets it read on.
+    Pause,
+    /// End: the connection is gone.
+    End,
+}
+
+impl Intake {
+    /// What a new connection begins with.
+    pub(super) fn new(begins_with_proxy_header: bool) -> Self {
+        if begins_with_proxy_header { Self::Proxy(Vec::new()) } else { Self::Head(Box::default()) }
+    }
+}
+
+impl State {
+    /// Takes bytes that were read from a socket.
+    pub(super) fn take(
+        &mut self,
+        now: Now,
+        key: ConnectionKey,
+        intake: &mut Intake,
+        bytes: &mut [u8],
+    ) -> Flow {
+        if let Intake::Proxy(unread) = intake {
+            unread.extend_from_slice(bytes);
+            let mut unread = std::mem::take(unread);
+            return match self.take_proxy_header(key, &unread) {
+                Ok(None) => {
+                    *intake = Intake::Proxy(unread);
+                    Flow::On
+                }
+                Ok(Some(length)) => {
+                    *intake = Intake::new(false);
+                    self.take_wire(now, key, intake, &mut unread[length..])
+                }
+                Err(failure) => {
+                    self.metrics.handshake_failures.count(failure);
+                    Flow::End
+                }
+            };
+        }
+        self.take_wire(now, key, intake, bytes)
+    }
+
+    /// The length of the PROXY header, once it is whole and its word is taken.
+    fn take_proxy_header(
+        &mut self,
+        key: ConnectionKey,
+        bytes: &[u8],
+    ) -> Result<Option<usize>, HandshakeFailure> {
+        let Some(connection) = self.connections.get_mut(key.index as usize) else {
+            return Ok(None);
+        };
+        let peer = connection.client.map(|peer| peer.ip());
+        if !forwarded::is_trusted(peer, &self.config.proxy) {
+            return Err(HandshakeFailure::Proxy);
+        }
+        let Some((source, length)) = proxy::parse(bytes).map_err(|_| HandshakeFailure::Proxy)?
+        else {
+            return Ok(None);
+        };
+        if let proxy::Source::Address(client) = source {
+            connection.client = Some(client);
+            let counted = connection.admitted.speaks_for(Some(client.ip()));
+            counted.map_err(|_| HandshakeFailure::Limit)?;
+        }
+        Ok(Some(length))
+    }
+
+    /// Takes bytes as they are on the wire: encrypted where the listener says so.
+    fn take_wire(
+        &mut self,
+        now: Now,
+        key: ConnectionKey,
+        intake: &mut Intake,
+        mut bytes: &mut [u8],
+    ) -> Flow {
+        let Some(connection) = self.connections.get_mut(key.index as usize) else {
+            return Flow::End;
+        };
+        let Some(mut tls) = connection.tls.take() else {
+            return self.take_plain(now, key, intake, bytes);
+        };
+        let mut flow = Flow::On;
+        let mut plain = std::mem::take(&mut self.decrypted);
+        plain.resize(DECRYPT_BYTES, 0);
+        while !bytes.is_empty() && flow != Flow::End {
+            let mut rest = &*bytes;
+            let fed = tls.feed(&mut rest);
+            let used = bytes.len() - rest.len();
+            bytes = &mut bytes[used..];
+            loop {
+                let count = tls.decrypt(&mut plain);
+                if count == 0 {
+                    break;
+                }
+                flow = self.take_plain(now, key, intake, &mut plain[..count]);
+                if flow == Flow::End {
+                    break;
+                }
+            }
+            if let Err(error) = fed {
+                debug!(%error, "TLS ended");
+                self.metrics.handshake_failures.count(HandshakeFailure::Tls);
+                *intake = Intake::Deaf;
+                self.part(now, key);
+                break;
+            }
+        }
+        self.decrypted = plain;
+        if let Some(connection) = self.connections.get_mut(key.index as usize) {
+            if tls.wants_to_send() {
+                self.effects.dirty.push(key);
+            }
+            connection.tls = Some(tls);
+        }
+        flow
+    }
+
+    fn take_plain(
+        &mut self,
+        now: Now,
+        key: ConnectionKey,
+        intake: &mut Intake,
+        bytes: &mut [u8],
+    ) -> Flow {
+        match intake {
+            Intake::Open(decoder) => {
+                let (flow, deaf) = self.take_frames(now, key, decoder, bytes);
+                if deaf {
+                    *intake = Intake::Deaf;
+                }
+                flow
+            }
+            Intake::Head(unread) => {
+                let mut unread = std::mem::take(&mut **unread);
+                unread.bytes.extend_from_slice(bytes);
+                self.take_head(now, key, intake, unread)
+            }
+            Intake::Relay => self.take_relayed(key, bytes),
+            Intake::Deaf | Intake::Proxy(_) => Flow::On,
+        }
+    }
+
+    fn take_head(
+        &mut self,
+        now: Now,
+        key: ConnectionKey,
+        intake: &mut Intake,
+        mut unread: Unread,
+    ) -> Flow {
+        let mut bytes = std::mem::take(&mut unread.bytes);
+        let answer = match unread.scan.parse(&bytes, &self.config.handshake) {
+            Ok(None) => {
+                unread.bytes = bytes;
+                *intake = Intake::Head(Box::new(unread));
+                return Flow::On;
+            }
+            Ok(Some((head, length))) if self.concerns_us(key, &head) => {
+                self.upgrade(now, key, &head).map(|accepted| (accepted, length))
+            }
+            Ok(Some(_)) => {
+                *intake = Intake::Relay;
+                return self.open_relay(key, Bytes::from(bytes));
+            }
+            Err(refusal) => Err(refusal),
+        };
+        match answer {
+            Ok((decoder, length)) => {
+                *intake = Intake::Open(decoder);
+                self.take_plain(now, key, intake, &mut bytes[length..])
+            }
+            Err(refusal) => {
+                *intake = Intake::Deaf;
+                self.refuse(now, key, &refusal);
+                Flow::On
+            }
+        }
+    }
+
+    /// Whether a request is for the data plane; all else is relayed.
+    fn concerns_us(&self, key: ConnectionKey, head: &Head<'_>) -> bool {
+        let listener = self.connections.get(key.index as usize).map_or(0, |it| it.listener);
+        handshake::concerns(
+            head,
+            &self.listeners[usize::from(listener)].policy(&self.config, &self.origins),
+        )
+    }
+
+    /// Makes a WebSocket of the connection, or says why not.
+    fn upgrade(
+        &mut self,
+        now: Now,
+        key: ConnectionKey,
+        head: &Head<'_>,
+    ) -> Result<Decoder, Refusal> {
+        let index = key.index as usize;
+        let connection = self.connections.get_mut(index).ok_or(UNAVAILABLE)?;
+        let listener = &self.listeners[usize::from(connection.listener)];
+        let peer = connection.client.map(|client| client.ip());
+        let client = forwarded::client(peer, head, &self.config.proxy);
+        if client != peer {
+            connection.client = client.map(|ip| SocketAddr::new(ip, 0));
+            let too_many = Refusal::AddressLimit { retry_after_ms: RETRY_AFTER_MS };
+            connection.admitted.speaks_for(client).map_err(|_| too_many)?;
+        }
+        let Accepted { route, codec, deflate, session, response, .. } =
+            handshake::accept(head, &listener.policy(&self.config, &self.origins))?;
+        connection.raw = response;
+        connection.stage = Stage::Open;
+        connection.admitted.upgraded();
+        if let Some(timer) = connection.deadline.take() {
+            self.wheel.cancel(timer);
+        }
+        self.metrics.handshakes.add(1);
+        self.metrics.handshake_latency.record(now.moment.since_us(connection.accepted));
+        let decoder = Decoder::new(deflate.is_some());
+        let opened = Opened {
+            connection: key,
+            route,
+            codec,
+            deflate_up_to: deflate.map_or(0, |agreed| agreed.deflate_up_to),
+            address: client,
+            session,
+        };
+        self.shard.handle(now, Input::Opened(Box::new(opened)), &mut self.effects);
+        self.effects.dirty.push(key);
+        Ok(decoder)
+    }
+
+    /// Answers with an error and ends.
+    fn refuse(&mut self, now: Now, key: ConnectionKey, refusal: &Refusal) {
+        self.metrics.handshake_failures.count(failure(*refusal));
+        if let Some(connection) = self.connections.get_mut(key.index as usize) {
+            connection.raw = refusal.response();
+        }
+        self.part(now, key);
+    }
+
+    /// Decodes frames; the second value: nothing more is to be read of this peer.
+    fn take_frames(
+        &mut self,
+        now: Now,
+        key: ConnectionKey,
+        decoder: &mut Decoder,
+        bytes: &mut [u8],
+    ) -> (Flow, bool) {
+        let mut chunk = Chunk::new(bytes);
+        loop {
+            let event = match decoder.next(&mut chunk, &self.frame_limits, &mut self.scratch) {
+                Ok(None) => break,
+                Ok(Some(event)) => event,
+                Err(fault) => {
+                    let input = Input::Fault { connection: key, fault };
+                    self.shard.handle(now, input, &mut self.effects);
+                    return (Flow::On, true);
+                }
+            };
+            let is_last = matches!(event, Event::Close { .. });
+            let input = match event {
+                Event::Message { kind, payload } => {
+                    self.metrics.messages_in.add(1);
+                    Input::Message { connection: key, kind, payload }
+                }
+                Event::Ping(payload) => Input::Ping { connection: key, payload },
+                Event::Pong(payload) => Input::Pong { connection: key, payload },
+                Event::Close { code, .. } => Input::CloseFrame { connection: key, code },
+            };
+            self.shard.handle(now, input, &mut self.effects);
+            if is_last {
+                return (Flow::On, true);
+            }
+        }
+        let flow = if self.shard.wants_reading(key) { Flow::On } else { Flow::Pause };
+        (flow, false)
+    }
+
+    /// Hands a plain HTTP connection to the control plane.
+    fn open_relay(&mut self, key: ConnectionKey, bytes: Bytes) -> Flow {
+        let Some(connection) = self.connections.get_mut(key.index as usize) else {
+            return Flow::End;
+        };
+        let tls = self.listeners[usize::from(connection.listener)].tls.is_some();
+        let (relay, message) = Relay::open(key, Opening { peer: connection.client, tls, bytes });
+        let is_full = relay.is_full();
+        connection.stage = Stage::Relay(relay);
+        connection.admitted.upgraded();
+        if let Some(timer) = connection.deadline.take() {
+            self.wheel.cancel(timer);
+        }
+        self.post_to_control(message);
+        if is_full { Flow::Pause } else { Flow::On }
+    }
+
+    fn take_relayed(&mut self, key: ConnectionKey, bytes: &[u8]) -> Flow {
+        let Some(relay) = self.relay(key) else {
+            return Flow::On;
+        };
+        relay.hold(bytes);
+        self.pass_on(key);
+        if self.relay(key).is_some_and(|relay| relay.is_full()) { Flow::Pause } else { Flow::On }
+    }
+}
+
+/// What a refusal counts as.
+fn failure(refusal: Refusal) -> HandshakeFailure {
+    match refusal {
+        Refusal::TargetTooLong | Refusal::HeadTooLarge | Refusal::TooManyHeaders => {
+            HandshakeFailure::TooLarge
+        }
+        Refusal::Deadline => HandshakeFailure::Deadline,
+        Refusal::NotFound => HandshakeFailure::NotFound,
+        Refusal::Method | Refusal::OldHttp | Refusal::HttpVersion | Refusal::NotAnUpgrade => {
+            HandshakeFailure::Unsupported
+        }
+        Refusal::WebSocketVersion => HandshakeFailure::Version,
+        Refusal::Origin | Refusal::OriginMissing => HandshakeFailure::Origin,
+        Refusal::Subprotocol => HandshakeFailure::Subprotocol,
+        Refusal::TwoCredentials | Refusal::Unauthorized | Refusal::Forbidden | Refusal::Tenant => {
+            HandshakeFailure::Credentials
+        }
+        Refusal::AddressLimit { .. } | Refusal::Unavailable { .. } => HandshakeFailure::Limit,
+        Refusal::RequestLine
+        | Refusal::HeaderLine
+        | Refusal::RepeatedHeader
+        | Refusal::HeaderNotText
+        | Refusal::Body
+        | Refusal::TargetForm
+        | Refusal::PercentEncoding
+        | Refusal::Host
+        | Refusal::Connection
+        | Refusal::Key
+        | Refusal::SubprotocolSyntax
+        | Refusal::RepeatedParameter => HandshakeFailure::BadRequest,
+    }
+}

@@ -1,0 +1,249 @@
+//! Accepting: as many as may come in, at the pace that is allowed, and never in a spin.
+//!
+//! monoio's own accept leaves descriptors open in child processes and spins when there are none
+//! left, so only the waiting is its; accepting is a system call. Invariant: whatever goes wrong,
+//! the connections that are in are served, and accepting resumes by itself.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixListener;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tracing::{debug, warn};
+
+use crate::bucket::{Bucket, Quota};
+use crate::clock::Now;
+use crate::config::{self, Config, ListenAddress};
+use crate::metrics::{HandshakeFailure, Refusal};
+use crate::ws::handshake::Policy;
+use crate::ws::origin::Origins;
+
+use super::connection::{Connection, Stage};
+use super::core::{Core, Deadline, State, key_of};
+use super::intake::Intake;
+use super::reader;
+use super::socket;
+use super::stream::Stream;
+use super::tls::Tls;
+
+/// Connections accepted before the others of the core get their turn.
+const ACCEPTS_PER_TURN: usize = 64;
+
+/// How long accepting rests when the system has nothing left to give.
+const REST_MS: u64 = 100;
+
+/// What a core knows of an address it listens on.
+pub(super) struct Listener {
+    pub(super) config: config::Listener,
+    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+impl Listener {
+    /// All of them, with what they encrypt with.
+    pub(super) fn all(config: &Config, tls: Vec<Option<Arc<rustls::ServerConfig>>>) -> Vec<Self> {
+        let listener =
+            |(listener, tls): (&config::Listener, _)| Self { config: listener.clone(), tls };
+        config.listeners.iter().zip(tls).map(listener).collect()
+    }
+
+    /// What is accepted here.
+    pub(super) fn policy<'a>(&self, config: &Config, origins: &'a Origins) -> Policy<'a> {
+        Policy {
+            origins,
+            allow_absent_origin: config.handshake.allow_absent_origin,
+            tls: self.tls.is_some(),
+            echo: config.dev.echo,
+            deflate: config.deflate.enabled && self.config.deflate,
+            cookie: None,
+        }
+    }
+}
+
+/// A socket that listens, and a descriptor in reserve for when there are no others.
+pub(super) struct Door {
+    listener: u16,
+    waiting: Stream,
+    fd: RawFd,
+    spare: Cell<Option<File>>,
+}
+
+impl Door {
+    /// Opens a door of this core at an address. UNIX sockets are inherited: one for all cores.
+    pub(super) fn open(
+        index: u16,
+        address: &ListenAddress,
+        inherited: Option<UnixListener>,
+        config: &Config,
+    ) -> io::Result<Rc<Self>> {
+        let socket: OwnedFd = match (address, inherited) {
+            (ListenAddress::Tcp(address), _) => {
+                let socket = socket::bind(*address, &config.tcp, true)?;
+                socket::listen(&socket, config.tcp.backlog)?;
+                socket
+            }
+            (ListenAddress::Unix(_), Some(listener)) => {
+                listener.set_nonblocking(true)?;
+                listener.into()
+            }
+            (ListenAddress::Unix(path), None) => {
+                let missing = format!("{} was not opened before the cores", path.display());
+                return Err(io::Error::other(missing));
+            }
+        };
+        let fd = socket.as_raw_fd();
+        let spare = Cell::new(spare());
+        Ok(Rc::new(Self { listener: index, waiting: Stream::new(socket)?, fd, spare }))
+    }
+}
+
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+/// What one attempt to accept came to.
+enum Turn {
+    /// Nobody waits.
+    Empty,
+    /// More may wait.
+    More,
+    /// Not before so many milliseconds have passed.
+    Rest(u64),
+}
+
+/// Accepts at one door until the core drains.
+pub(super) async fn attend(core: Rc<Core>, door: Rc<Door>) {
+    while !core.state.borrow().is_draining {
+        match accept_some(&core, &door) {
+            // An error shows again at the accept.
+            Turn::Empty => drop(door.waiting.readable().await),
+            Turn::More => core.glance.glance().await,
+            Turn::Rest(for_ms) => core.sleep(for_ms).await,
+        }
+    }
+}
+
+/// Closes a door. Whoever the kernel has already let in is let in here too, not reset.
+pub(super) fn close(core: &Rc<Core>, door: &Rc<Door>) {
+    while matches!(accept_some(core, door), Turn::More) {}
+    // This ends the wait of whoever attends it, who lets go of it.
+    door.waiting.shutdown(Shutdown::Both);
+}
+
+fn accept_some(core: &Rc<Core>, door: &Door) -> Turn {
+    let now = core.clock.now();
+    for _ in 0..ACCEPTS_PER_TURN {
+        if let Err(wait_ms) = core.state.borrow_mut().pace.check(now) {
+            return Turn::Rest(wait_ms);
+        }
+        match socket::accept(door.fd) {
+            Ok((socket, peer)) => welcome(core, now, door.listener, socket, peer),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EAGAIN) => return Turn::Empty,
+                Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS) => {
+                    out_of_descriptors(core, door, &error);
+                    return Turn::Rest(REST_MS);
+                }
+                // The door was closed.
+                Some(libc::EINVAL) => return Turn::Empty,
+                // The client was gone before it was accepted, or a signal came.
+                _ => debug!(%error, "accept"),
+            },
+        }
+    }
+    Turn::More
+}
+
+/// The system has nothing left to give. Whoever waits first is let in with the spare descriptor and
+/// sent away at once, so that it knows.
+fn out_of_descriptors(core: &Rc<Core>, door: &Door, error: &io::Error) {
+    warn!(%error, "no descriptor or memory for a new connection: accepting rests");
+    core.state.borrow().metrics.refusals.count(Refusal::Descriptors);
+    drop(door.spare.take());
+    drop(socket::accept(door.fd));
+    door.spare.set(spare());
+}
+
+/// Lets a connection in, or drops it: before TLS and handshake cost anything.
+fn welcome(core: &Rc<Core>, now: Now, listener: u16, socket: OwnedFd, peer: Option<SocketAddr>) {
+    let mut state = core.state.borrow_mut();
+    state.pace.count(now);
+    state.metrics.accepts.add(1);
+    let admitted = match core.admission.admit(peer.map(|peer| peer.ip())) {
+        Ok(admitted) => admitted,
+        Err(refused) => return state.metrics.refusals.count(refused),
+    };
+    let Ok(stream) = Stream::new(socket).map(Rc::new) else {
+        return state.metrics.refusals.count(Refusal::Socket);
+    };
+    let door = &state.listeners[usize::from(listener)];
+    let begins_with_proxy_header = door.config.proxy_protocol;
+    let tls = match door.tls.as_ref().map(Tls::new).transpose() {
+        Ok(tls) => tls,
+        Err(_) => return state.metrics.handshake_failures.count(HandshakeFailure::Tls),
+    };
+    let connection = Connection {
+        stream: Rc::clone(&stream),
+        generation: state.next_generation(),
+        stage: Stage::Handshake,
+        client: peer,
+        listener,
+        accepted: now.moment,
+        raw: Vec::new(),
+        tls,
+        admitted,
+        deadline: None,
+        paused: None,
+        is_blocked: false,
+        hangs_up: false,
+    };
+    let key = state.insert(now, connection);
+    drop(state);
+    core.bell.ring();
+    let intake = Intake::new(begins_with_proxy_header);
+    monoio::spawn(reader::read(Rc::clone(core), key, stream, intake));
+}
+
+impl State {
+    fn next_generation(&mut self) -> u32 {
+        self.connections_ever = self.connections_ever.wrapping_add(1);
+        self.connections_ever
+    }
+
+    fn insert(&mut self, now: Now, connection: Connection) -> crate::id::ConnectionKey {
+        let entry = self.connections.vacant_entry();
+        let key = key_of(entry.key(), &connection);
+        let entry = entry.insert(connection);
+        let deadline = now.moment.plus_ms(self.config.handshake.deadline_ms);
+        entry.deadline = Some(self.wheel.insert(deadline, Deadline::Connection(key)));
+        key
+    }
+}
+
+/// How fast connections may come in.
+pub(super) struct Pace {
+    quota: Quota,
+    bucket: Bucket,
+}
+
+impl Pace {
+    /// As configured.
+    pub(super) fn new(admission: &config::Admission) -> Self {
+        let quota = Quota::per_second(admission.accepts_per_second, admission.accept_burst);
+        Self { quota, bucket: Bucket::default() }
+    }
+
+    /// Whether one may come in now, else in how many milliseconds.
+    fn check(&mut self, now: Now) -> Result<(), u64> {
+        self.bucket.check(self.quota, now.moment, 1)
+    }
+
+    /// One has come in.
+    fn count(&mut self, now: Now) {
+        // It was checked before.
+        let _ = self.bucket.take(self.quota, now.moment, 1);
+    }
+}

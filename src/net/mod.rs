@@ -1,0 +1,29 @@
+//! The only I/O of the data plane: one pinned runtime a core, its listeners and its connections.
+//!
+//! A core is one screen of named steps in `core`; what a connection does on the way in is in
+//! `intake`, on the way out in `flush`. `unsafe` is here for system calls only.
+
+#![allow(unsafe_code, reason = "system calls that std and monoio do not have")]
+
+mod admission;
+mod connection;
+mod core;
+mod descriptors;
+mod flush;
+mod intake;
+mod listener;
+mod notify;
+pub mod probe;
+mod reader;
+mod relay;
+mod ring;
+mod run;
+mod socket;
+mod stream;
+mod timer;
+pub mod tls;
+
+pub use admission::Admission;
+pub use descriptors::raise_limit as raise_descriptor_limit;
+pub use run::{Plan, Reserved, reserve, run};
+pub use timer::Clock;

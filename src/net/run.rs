@@ -1,0 +1,251 @@
+//! A core thread from its first to its last system call.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::{Arc, Barrier};
+
+use slab::Slab;
+
+use crate::config::{Config, ListenAddress};
+use crate::hash::Seed;
+use crate::id::CoreId;
+use crate::letter::Letter;
+use crate::mesh::Port;
+use crate::metrics;
+use crate::shard::{CoreMessage, Effects, Entropy, Setup, Shard};
+use crate::wheel::Wheel;
+use crate::ws::decoder::{self, Scratch};
+use crate::ws::origin::Origins;
+
+use super::admission::Admission;
+use super::core::{Core, State};
+use super::descriptors;
+use super::listener::{self, Door, Listener, Pace};
+use super::notify::Notify;
+use super::reader::SHARED_BUFFER_BYTES;
+use super::ring::{self, Kind, Ring};
+use super::socket;
+use super::timer::{self, Clock, Counter, Timer};
+
+/// What a core is given to begin with.
+#[derive(Debug)]
+pub struct Plan {
+    /// Which core it is.
+    pub core: CoreId,
+    /// How many there are.
+    pub cores: u16,
+    /// Where the control plane is in the mesh.
+    pub control: CoreId,
+    /// The CPU it stays on; none: the kernel chooses.
+    pub cpu: Option<usize>,
+    /// The settings, with the addresses that were reserved.
+    pub config: Arc<Config>,
+    /// Whose pages may connect.
+    pub origins: Arc<Origins>,
+    /// What each listener encrypts with, if it does.
+    pub tls: Vec<Option<Arc<rustls::ServerConfig>>>,
+    /// UNIX sockets, one for each listener that is one.
+    pub unix: Vec<Option<UnixListener>>,
+    /// Its place in the mesh.
+    pub port: Port<Letter<CoreMessage>>,
+    /// The clock of the process.
+    pub clock: Clock,
+    /// The doors of the process.
+    pub admission: Arc<Admission>,
+    /// What it counts.
+    pub metrics: Arc<metrics::Core>,
+    /// The key of all maps.
+    pub seed: Seed,
+    /// For ids and epochs.
+    pub entropy: Box<dyn Entropy + Send>,
+    /// All cores have left the shared table, and no one else has opened anything.
+    pub tables: Arc<Barrier>,
+    /// All cores listen, or have failed to.
+    pub listening: Arc<Barrier>,
+}
+
+/// Runs a core on the calling thread until it has drained.
+///
+/// # Errors
+/// If it cannot have a runtime or a listener. A caller that sees one must still let the others go.
+pub fn run(plan: Plan) -> io::Result<()> {
+    descriptors::leave_signals_to_others();
+    if let Some(cpu) = plan.cpu
+        && !core_affinity::set_for_current(core_affinity::CoreId { id: cpu })
+    {
+        tracing::warn!(cpu, "this core could not be pinned to its CPU");
+    }
+    descriptors::leave_shared_table(&kept(&plan), &plan.tables);
+    let listening = Arc::clone(&plan.listening);
+    let (mut ring, kind) =
+        match ring::build(plan.config.cores.driver, plan.config.cores.ring_entries) {
+            Ok(built) => built,
+            Err(error) => {
+                listening.wait();
+                return Err(error);
+            }
+        };
+    plan.metrics.set_driver(kind.into());
+    plan.metrics.thread_id.set(descriptors::thread_id());
+    drive(&mut ring, kind, plan, &listening)
+}
+
+fn drive(ring: &mut Ring, kind: Kind, plan: Plan, listening: &Barrier) -> io::Result<()> {
+    ring.block_on(async {
+        let name = plan.core;
+        let core = open(plan);
+        listening.wait();
+        let core = core?;
+        tracing::debug!(core = ?name, ring = kind.name(), "listening");
+        for door in core.doors.borrow().iter() {
+            monoio::spawn(listener::attend(Rc::clone(&core), Rc::clone(door)));
+        }
+        monoio::spawn(hear_the_timer(Rc::clone(&core)));
+        monoio::spawn(hear_the_doorbell(Rc::clone(&core)));
+        core.bell.ring();
+        core.run().await;
+        Ok(())
+    })
+}
+
+/// What must stay open when a core leaves the shared table.
+fn kept(plan: &Plan) -> Vec<RawFd> {
+    let doorbells = plan.port.doorbells().map(|bell| bell.as_raw_fd());
+    let inherited = plan.unix.iter().flatten().map(AsRawFd::as_raw_fd);
+    doorbells.chain(inherited).collect()
+}
+
+/// Everything of a core that needs its runtime.
+fn open(plan: Plan) -> io::Result<Rc<Core>> {
+    let Plan { config, core, cores, control, seed, entropy, metrics, port, clock, .. } = plan;
+    let doors = plan.unix.into_iter().zip(&config.listeners).enumerate();
+    let doors = doors
+        .map(|(index, (inherited, listener))| {
+            let index = u16::try_from(index).unwrap_or(u16::MAX);
+            Door::open(index, &listener.address, inherited, &config)
+        })
+        .collect::<io::Result<Vec<_>>>()?;
+    let doorbell: OwnedFd = port.doorbell_fd().try_clone_to_owned()?;
+    let shard = Shard::new(Setup { core, cores, config: Arc::clone(&config), seed, entropy });
+    let state = State {
+        shard,
+        effects: Effects::default(),
+        connections: Slab::new(),
+        connections_ever: 0,
+        listeners: Listener::all(&config, plan.tls),
+        origins: plan.origins,
+        pace: Pace::new(&config.admission),
+        port,
+        control,
+        wheel: Wheel::new(),
+        metrics,
+        frame_limits: decoder::Limits::from(&config.limits),
+        scratch: Scratch::new(),
+        decrypted: Vec::new(),
+        reads: 0,
+        is_draining: false,
+        config,
+    };
+    Ok(Rc::new(Core {
+        state: RefCell::new(state),
+        clock,
+        bell: Notify::default(),
+        admission: plan.admission,
+        doors: RefCell::new(doors),
+        shared_buffer: Cell::new(vec![0; SHARED_BUFFER_BYTES]),
+        timer: Timer::new()?,
+        doorbell: Counter::new(doorbell)?,
+        glance: timer::always_ready()?,
+    }))
+}
+
+async fn hear_the_timer(core: Rc<Core>) {
+    loop {
+        let due = core.timer.fired().await;
+        if let Some(due) = due {
+            let late_us = core.clock.moment().since_us(due);
+            core.state.borrow().metrics.timer_lateness.record(late_us);
+        }
+        core.bell.ring();
+    }
+}
+
+async fn hear_the_doorbell(core: Rc<Core>) {
+    loop {
+        core.doorbell.rung().await;
+        core.bell.ring();
+    }
+}
+
+/// The addresses of a process, before its cores listen on them.
+#[derive(Debug)]
+pub struct Reserved {
+    /// The settings' addresses, with real ports where they said 0.
+    pub addresses: Vec<ListenAddress>,
+    /// UNIX sockets: one for all cores.
+    pub unix: Vec<Option<UnixListener>>,
+}
+
+/// Makes sure that nobody else listens where this process is to, and finds ports where any will do.
+///
+/// # Errors
+/// Names the address, and what would help.
+pub fn reserve(config: &Config) -> io::Result<Reserved> {
+    let mut reserved = Reserved { addresses: Vec::new(), unix: Vec::new() };
+    for listener in &config.listeners {
+        let (address, unix) = match &listener.address {
+            ListenAddress::Tcp(address) => (reserve_port(*address, config)?, None),
+            ListenAddress::Unix(path) => {
+                (listener.address.clone(), Some(open_unix(path, config.tcp.share_port)?))
+            }
+        };
+        reserved.addresses.push(address);
+        reserved.unix.push(unix);
+    }
+    Ok(reserved)
+}
+
+/// Binding without `SO_REUSEPORT` fails where another process listens, which the cores' own
+/// listeners would not: they would silently share the port with it.
+fn reserve_port(address: SocketAddr, config: &Config) -> io::Result<ListenAddress> {
+    let bound = socket::bind(address, &config.tcp, config.tcp.share_port).map_err(|error| {
+        let what = match error.raw_os_error() {
+            Some(libc::EADDRINUSE) => format!(
+                "{address} is in use: another process listens there. To take over from a running \
+                 server, start the new one with --share-port"
+            ),
+            Some(libc::EACCES) => {
+                format!("{address}: ports below 1024 need CAP_NET_BIND_SERVICE")
+            }
+            Some(libc::EADDRNOTAVAIL) => format!("{address} is no address of this machine"),
+            _ => format!("{address}: {error}"),
+        };
+        io::Error::new(error.kind(), what)
+    })?;
+    Ok(ListenAddress::Tcp(socket::local_address(&bound)?.unwrap_or(address)))
+}
+
+/// Opens a UNIX socket. One that a process left behind is replaced, one that a process listens on is
+/// only taken over when told to share.
+fn open_unix(path: &Path, share: bool) -> io::Result<UnixListener> {
+    let is_socket = path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket());
+    if is_socket {
+        if !share && UnixStream::connect(path).is_ok() {
+            let what = format!(
+                "{} is in use: another process listens there. To take over from a running server, \
+                 start with --share-port",
+                path.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, what));
+        }
+        std::fs::remove_file(path)?;
+    }
+    UnixListener::bind(path)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}

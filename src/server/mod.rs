@@ -1,0 +1,238 @@
+//! A process from its start to its exit: plan the cores, build the mesh, spawn, and then wait for
+//! signals; drain and join.
+//!
+//! Invariants: nothing is opened between the making of the mesh and the moment at which every core
+//! has a descriptor table of its own; no core is ever woken but by its doorbell, because the
+//! runtimes of other threads wake by descriptor numbers that mean something else to a core; a core
+//! that dies takes the process with it.
+
+mod entropy;
+mod plan;
+mod reload;
+mod threads;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::process;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::{error, info, warn};
+
+use crate::config::{Config, ListenAddress};
+use crate::letter::{Order, Reload};
+use crate::net::{self, tls};
+use crate::ws::origin::{self, Origins};
+
+use self::threads::Threads;
+
+/// How often the process looks after its cores and its certificates.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How much longer than its window a drain may take.
+const DRAIN_GRACE: Duration = Duration::from_secs(5);
+
+/// The exit code after a second signal: not everyone was sent away.
+const IMPATIENT: i32 = 1;
+
+/// Reads the configuration again, or says to a person what is wrong with it.
+pub type Reread = Box<dyn Fn() -> Result<Config, String>>;
+
+/// Why a server could not start, or had to end.
+#[derive(Debug)]
+pub enum Error {
+    /// An address cannot be had.
+    Listen(io::Error),
+    /// An origin is none.
+    Origin(origin::Invalid),
+    /// A certificate does not serve.
+    Tls(tls::Error),
+    /// The mesh cannot be made.
+    Mesh(io::Error),
+    /// The control plane cannot have its address.
+    Control(SocketAddr, io::Error),
+    /// A thread, its runtime or its listener cannot be made.
+    Thread(io::Error),
+    /// A thread panicked. What it held is lost; a supervisor should start the process again.
+    Panic,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(error) | Self::Thread(error) => write!(f, "{error}"),
+            Self::Origin(invalid) => {
+                write!(f, "handshake.origins: entry {}: {invalid}", invalid.entry + 1)
+            }
+            Self::Tls(error) => write!(f, "{error}"),
+            Self::Mesh(error) => write!(f, "the mesh: {error}"),
+            Self::Control(address, error) => {
+                write!(f, "the control plane cannot listen on {address}: {error}")
+            }
+            Self::Panic => {
+                f.write_str("a thread panicked: ending, so that a new process can begin")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Serves until a signal says otherwise.
+///
+/// # Errors
+/// If it cannot begin, or has to end before it was told to.
+pub fn run(mut config: Config, reread: Reread) -> Result<(), Error> {
+    net::raise_descriptor_limit();
+    let reserved = net::reserve(&config).map_err(Error::Listen)?;
+    for (listener, address) in config.listeners.iter_mut().zip(&reserved.addresses) {
+        listener.address = address.clone();
+    }
+    let config = Arc::new(config);
+    let origins = origins(&config)?;
+    let certificates = tls::Certificates::load(&config).map_err(Error::Tls)?;
+    let parts = threads::Parts {
+        config: &config,
+        unix: reserved.unix,
+        origins: &origins,
+        certificates: &certificates,
+    };
+    let threads = threads::spawn(parts)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Thread)?;
+    greet(&config, threads.control_address);
+    let mut watch = Watch { config, reread, certificates, threads };
+    runtime.block_on(watch.until_told_to_end())?;
+    remove_unix_sockets(&reserved.addresses);
+    watch.threads.join()
+}
+
+/// What is looked after while the cores serve.
+struct Watch {
+    config: Arc<Config>,
+    reread: Reread,
+    certificates: tls::Certificates,
+    threads: Threads,
+}
+
+impl Watch {
+    async fn until_told_to_end(&mut self) -> Result<(), Error> {
+        let mut terminate = listen_for(SignalKind::terminate())?;
+        let mut interrupt = listen_for(SignalKind::interrupt())?;
+        let mut hang_up = listen_for(SignalKind::hangup())?;
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hang_up.recv() => self.reload(),
+                _ = look.tick() => self.look(),
+            }
+            if self.threads.any_ended() {
+                return Ok(());
+            }
+        }
+        self.drain(terminate, interrupt).await
+    }
+
+    /// Once in a while: a certificate that changed.
+    fn look(&mut self) {
+        if self.certificates.have_changed() {
+            info!("a certificate file has changed");
+            self.take_over(&Arc::clone(&self.config));
+        }
+    }
+
+    /// Sends everyone away, over the window, and waits for the cores. A second signal ends it now.
+    async fn drain(&mut self, mut terminate: Signal, mut interrupt: Signal) -> Result<(), Error> {
+        let window_ms = self.config.drain.window_ms;
+        info!(window_ms, "draining: connections are sent away; a second signal ends at once");
+        self.threads.order(Order::Drain { window_ms });
+        let deadline = Instant::now() + Duration::from_millis(window_ms) + DRAIN_GRACE;
+        let mut look = interval(LOOK_EVERY);
+        while !self.threads.all_cores_ended() {
+            tokio::select! {
+                _ = terminate.recv() => process::exit(IMPATIENT),
+                _ = interrupt.recv() => process::exit(IMPATIENT),
+                _ = look.tick() => {}
+                () = tokio::time::sleep_until(deadline) => {
+                    warn!("some connections did not go in time: ending without them");
+                    process::exit(0);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// SIGHUP: takes over what can change in a running process, and says what cannot.
+    fn reload(&mut self) {
+        let new = match (self.reread)() {
+            Ok(new) => new,
+            Err(wrong) => return error!("the old settings are kept: {wrong}"),
+        };
+        let (config, kept) = reload::merge(&self.config, new);
+        for key in kept {
+            warn!(key, "this setting has changed, and takes effect when the process starts again");
+        }
+        self.take_over(&Arc::new(config));
+    }
+
+    /// Gives the cores new settings and certificates: all of them, or none if one does not serve.
+    fn take_over(&mut self, config: &Arc<Config>) {
+        let read = origins(config).and_then(|origins| {
+            Ok((origins, tls::Certificates::load(config).map_err(Error::Tls)?))
+        });
+        match read {
+            Ok((origins, certificates)) => {
+                let (config, tls) = (Arc::clone(config), certificates.configs());
+                self.certificates = certificates;
+                self.config = Arc::clone(&config);
+                self.threads.order(Order::Reload(Arc::new(Reload { config, origins, tls })));
+                info!("settings and certificates are reloaded");
+            }
+            Err(error) => error!(%error, "the old settings and certificates are kept"),
+        }
+    }
+}
+
+fn origins(config: &Config) -> Result<Arc<Origins>, Error> {
+    Origins::parse(&config.handshake.origins).map(Arc::new).map_err(Error::Origin)
+}
+
+fn listen_for(kind: SignalKind) -> Result<Signal, Error> {
+    signal(kind).map_err(Error::Thread)
+}
+
+/// What to do next, for whoever started it by hand.
+#[expect(clippy::print_stdout, reason = "this is what the command says to a person")]
+fn greet(config: &Config, control: SocketAddr) {
+    for listener in &config.listeners {
+        match &listener.address {
+            ListenAddress::Tcp(address) => {
+                let (web, socket) =
+                    if listener.tls.is_some() { ("https", "wss") } else { ("http", "ws") };
+                println!(
+                    "ringroom serves on {web}://{address}/  (WebSocket: {socket}://{address}/ws)"
+                );
+            }
+            ListenAddress::Unix(path) => println!("ringroom serves on unix:{}", path.display()),
+        }
+    }
+    println!("Open the page for a chat over the real protocol.");
+    println!("Control plane: http://{control}/health and /metrics. End with Ctrl-C.");
+}
+
+fn remove_unix_sockets(addresses: &[ListenAddress]) {
+    for address in addresses {
+        if let ListenAddress::Unix(path) = address {
+            // Another process may have taken the path over by now; then it is gone or not ours.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}

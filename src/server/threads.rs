@@ -1,0 +1,157 @@
+//! The threads of a process: made in order, and waited for.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::sync::{Arc, Barrier};
+use std::thread::{self, JoinHandle};
+
+use crate::config::Config;
+use crate::control::{self, Command, Commander, Plane};
+use crate::id::CoreId;
+use crate::letter::{Letter, Order};
+use crate::mesh::{self, Port};
+use crate::metrics::Registry;
+use crate::net::{self, Admission, Clock, Plan, tls};
+use crate::shard::CoreMessage;
+use crate::ws::origin::Origins;
+
+use super::Error;
+use super::entropy::System;
+use super::plan;
+
+/// What every core is given, and what is made before the first of them.
+pub(super) struct Parts<'a> {
+    pub(super) config: &'a Arc<Config>,
+    pub(super) unix: Vec<Option<UnixListener>>,
+    pub(super) origins: &'a Arc<Origins>,
+    pub(super) certificates: &'a tls::Certificates,
+}
+
+/// The threads of a serving process.
+pub(super) struct Threads {
+    cores: Vec<JoinHandle<io::Result<()>>>,
+    control: JoinHandle<io::Result<()>>,
+    commander: Commander,
+    /// Where the control plane listens.
+    pub(super) control_address: SocketAddr,
+}
+
+/// Starts every core and the control plane, and returns when all of them listen.
+pub(super) fn spawn(parts: Parts<'_>) -> Result<Threads, Error> {
+    let config = parts.config;
+    let cpus = plan::cpus(&config.cores);
+    let cores = u16::try_from(cpus.len()).unwrap_or(u16::MAX);
+    let (mut ports, clock) = (mesh(cores, config)?, Clock::start());
+    let port = ports.pop().ok_or_else(|| Error::Mesh(io::Error::other("a mesh of nobody")))?;
+    let registry = Registry::new(cores);
+    let cores = spawn_cores(&parts, cpus, ports, clock, &registry)?;
+    // Not before now: every core has its own descriptor table.
+    let listener = TcpListener::bind(config.control.address)
+        .map_err(|error| Error::Control(config.control.address, error))?;
+    let control_address = listener.local_addr().map_err(Error::Thread)?;
+    let (commander, commands) = control::commands();
+    let started = clock.started();
+    let plane = Plane { config: Arc::clone(config), started, port, registry, listener, commands };
+    let control = thread::Builder::new()
+        .name("control".to_owned())
+        .spawn(move || control::run(plane))
+        .map_err(Error::Thread)?;
+    Ok(Threads { cores, control, commander, control_address })
+}
+
+/// A port for each core, and the control plane's behind them.
+fn mesh(cores: u16, config: &Config) -> Result<Vec<Port<Letter<CoreMessage>>>, Error> {
+    mesh::build(mesh::Plan {
+        parties: cores + 1,
+        inbox_batches: config.mesh.inbox_batches as usize,
+        backlog_bytes: config.mesh.backlog_bytes,
+    })
+    .map_err(Error::Mesh)
+}
+
+fn spawn_cores(
+    parts: &Parts<'_>,
+    cpus: Vec<Option<usize>>,
+    ports: Vec<Port<Letter<CoreMessage>>>,
+    clock: Clock,
+    registry: &Registry,
+) -> Result<Vec<JoinHandle<io::Result<()>>>, Error> {
+    let config = parts.config;
+    let count = u16::try_from(cpus.len()).unwrap_or(u16::MAX);
+    let seed = System::new().seed();
+    let admission = Admission::new(&config.admission, seed);
+    let tables = Arc::new(Barrier::new(cpus.len() + 1));
+    let listening = Arc::new(Barrier::new(cpus.len() + 1));
+    let mut threads = Vec::new();
+    for (port, cpu) in ports.into_iter().zip(cpus) {
+        let core = port.me();
+        let plan = Plan {
+            core,
+            cores: count,
+            control: CoreId(count),
+            cpu,
+            config: Arc::clone(config),
+            origins: Arc::clone(parts.origins),
+            tls: parts.certificates.configs(),
+            unix: clone_all(&parts.unix).map_err(Error::Thread)?,
+            port,
+            clock,
+            admission: Arc::clone(&admission),
+            metrics: registry.core(core).map(Arc::clone).unwrap_or_default(),
+            seed,
+            entropy: Box::new(System::new()),
+            tables: Arc::clone(&tables),
+            listening: Arc::clone(&listening),
+        };
+        let thread = thread::Builder::new().name(format!("core-{}", core.0));
+        threads.push(thread.spawn(move || net::run(plan)).map_err(Error::Thread)?);
+    }
+    tables.wait();
+    listening.wait();
+    Ok(threads)
+}
+
+fn clone_all(unix: &[Option<UnixListener>]) -> io::Result<Vec<Option<UnixListener>>> {
+    unix.iter().map(|listener| listener.as_ref().map(UnixListener::try_clone).transpose()).collect()
+}
+
+impl Threads {
+    /// Tells every core.
+    pub(super) fn order(&self, order: Order) {
+        if self.commander.send(Command::Order(order)).is_err() {
+            tracing::error!("the control plane takes no orders");
+        }
+    }
+
+    /// Whether a thread has ended that should not have.
+    pub(super) fn any_ended(&self) -> bool {
+        self.control.is_finished() || self.cores.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Whether no core is left.
+    pub(super) fn all_cores_ended(&self) -> bool {
+        self.cores.iter().all(JoinHandle::is_finished)
+    }
+
+    /// How those ended that have; stops the control plane once the cores are gone.
+    pub(super) fn join(self) -> Result<(), Error> {
+        let are_gone = self.all_cores_ended();
+        if are_gone {
+            // It may have ended by itself.
+            let _ = self.commander.send(Command::Stop);
+        }
+        let (ended, _): (Vec<_>, Vec<_>) = self
+            .cores
+            .into_iter()
+            .chain([self.control])
+            .partition(|thread| are_gone || thread.is_finished());
+        for thread in ended {
+            match thread.join() {
+                Ok(ended) => ended.map_err(Error::Thread)?,
+                Err(_) => return Err(Error::Panic),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,245 @@
+//! Why a request is refused before it becomes a WebSocket, and what is written then.
+//!
+//! Invariants: a response is made of constants and numbers only, so nothing that a peer sent can
+//! come back in it, split it or leak through it; every response ends the connection.
+
+use std::io::Write as _;
+
+/// The subprotocol under which the server writes JSON.
+pub const JSON_SUBPROTOCOL: &str = "ringroom.v1.json";
+
+/// The subprotocol under which the server writes MessagePack.
+pub const MESSAGE_PACK_SUBPROTOCOL: &str = "ringroom.v1.msgpack";
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The request line is not `method SP target SP version CR LF`.
+    RequestLine,
+    /// A header line holds a byte that may not stand there: a bare CR or LF, a folded line, a
+    /// space before the colon, a control byte, a name that is no token.
+    HeaderLine,
+    /// A version of HTTP that is neither 1.1 nor 1.0.
+    HttpVersion,
+    /// The target is longer than `handshake.target_bytes`.
+    TargetTooLong,
+    /// The head, or one line of it, is too long.
+    HeadTooLarge,
+    /// More header lines than `handshake.headers`.
+    TooManyHeaders,
+    /// The head did not come within `handshake.deadline_ms`.
+    Deadline,
+    /// A header that may stand only once stands twice.
+    RepeatedHeader,
+    /// A header that must be text holds other bytes.
+    HeaderNotText,
+    /// The request says, or may be read to say, that a body follows.
+    Body,
+    /// Asterisk or authority form, or an absolute form that names another host than `Host`.
+    TargetForm,
+    /// The path or one of our parameters is not UTF-8 in percent-encoding, or holds a NUL.
+    PercentEncoding,
+    /// No such endpoint.
+    NotFound,
+    /// Something other than `GET`.
+    Method,
+    /// An upgrade needs HTTP/1.1.
+    OldHttp,
+    /// No `Host`, or one that is none.
+    Host,
+    /// A plain request where only WebSockets are served.
+    NotAnUpgrade,
+    /// `Connection` does not list `upgrade`.
+    Connection,
+    /// `Sec-WebSocket-Version` is not 13.
+    WebSocketVersion,
+    /// `Sec-WebSocket-Key` is missing, or not 16 bytes in canonical base64.
+    Key,
+    /// `Origin` is not allowed.
+    Origin,
+    /// No `Origin`, and the policy or a cookie demands one.
+    OriginMissing,
+    /// A subprotocol that is no token.
+    SubprotocolSyntax,
+    /// Subprotocols are offered, and none of them is ours.
+    Subprotocol,
+    /// A parameter of ours is given twice, or two cookies have the name of ours.
+    RepeatedParameter,
+    /// `?tenant=` is not a tenant's name.
+    Tenant,
+    /// Two different credentials.
+    TwoCredentials,
+    /// The credential is empty, unknown, expired or revoked.
+    Unauthorized,
+    /// The credential is good, and not for this.
+    Forbidden,
+    /// This address has as many connections as it may.
+    AddressLimit {
+        /// When it may be tried again.
+        retry_after_ms: u32,
+    },
+    /// The server is full or on its way out.
+    Unavailable {
+        /// When it may be tried again.
+        retry_after_ms: u32,
+    },
+}
+
+/// One line of the table: a refusal as the peer sees it.
+struct Answer {
+    status: &'static str,
+    code: &'static str,
+    message: &'static str,
+}
+
+impl Refusal {
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        let digits = self.answer().status.bytes().take(3);
+        digits.fold(0, |status, digit| status * 10 + u16::from(digit - b'0'))
+    }
+
+    /// The code of the protocol's error table.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        self.answer().code
+    }
+
+    /// What a person reads.
+    #[must_use]
+    pub fn message(self) -> &'static str {
+        self.answer().message
+    }
+
+    /// Headers beyond those of every refusal.
+    #[must_use]
+    pub fn headers(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Method => &[("Allow", "GET")],
+            Self::NotAnUpgrade => &[("Upgrade", "websocket")],
+            Self::WebSocketVersion => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
+            Self::Unauthorized => &[("WWW-Authenticate", "Bearer")],
+            _ => &[],
+        }
+    }
+
+    /// How long the peer should wait, where waiting helps.
+    #[must_use]
+    pub fn retry_after_ms(self) -> Option<u32> {
+        match self {
+            Self::AddressLimit { retry_after_ms } | Self::Unavailable { retry_after_ms } => {
+                Some(retry_after_ms)
+            }
+            _ => None,
+        }
+    }
+
+    /// The whole response: head and JSON body.
+    #[must_use]
+    pub fn response(self) -> Vec<u8> {
+        let Answer { status, code, message } = self.answer();
+        let retry = match self.retry_after_ms() {
+            Some(retry_after_ms) => format!(r#","retry_after_ms":{retry_after_ms}"#),
+            None => String::new(),
+        };
+        let body = format!(r#"{{"error":{{"code":"{code}","message":"{message}"{retry}}}}}"#);
+        // RFC 9110 §7.8: who sends Upgrade lists it in Connection.
+        let connection = if self.status() == 426 { "Upgrade, close" } else { "close" };
+
+        let mut response = Vec::with_capacity(320 + body.len());
+        let head = write!(
+            response,
+            "HTTP/1.1 {status}\r\nConnection: {connection}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\nCache-Control: no-store\r\n",
+            body.len()
+        );
+        head.expect("a vector takes what is written");
+        for (name, value) in self.headers() {
+            response.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
+        if let Some(retry_after_ms) = self.retry_after_ms() {
+            let seconds = retry_after_ms.div_ceil(1_000);
+            response.extend_from_slice(format!("Retry-After: {seconds}\r\n").as_bytes());
+        }
+        response.extend_from_slice(b"\r\n");
+        response.extend_from_slice(body.as_bytes());
+        response
+    }
+
+    /// The table.
+    fn answer(self) -> Answer {
+        const BAD: &str = "400 Bad Request";
+        const LARGE: &str = "431 Request Header Fields Too Large";
+        let (status, code, message) = match self {
+            Self::RequestLine => (BAD, "bad_request", "the request line is malformed"),
+            Self::HeaderLine => (BAD, "bad_request", "a header line is malformed"),
+            Self::HttpVersion => {
+                ("505 HTTP Version Not Supported", "bad_request", "HTTP/1.1 is spoken here")
+            }
+            Self::TargetTooLong => ("414 URI Too Long", "too_large", "the target is too long"),
+            Self::HeadTooLarge => (LARGE, "too_large", "the request head is too large"),
+            Self::TooManyHeaders => (LARGE, "too_large", "too many header lines"),
+            Self::Deadline => {
+                ("408 Request Timeout", "timeout", "the request did not come in time")
+            }
+            Self::RepeatedHeader => {
+                (BAD, "bad_request", "a header that may stand only once is repeated")
+            }
+            Self::HeaderNotText => (BAD, "bad_request", "a header holds bytes that are not text"),
+            Self::Body => (BAD, "bad_request", "an upgrade request has no body"),
+            Self::TargetForm => {
+                (BAD, "bad_request", "the target is no path, or names another host than Host")
+            }
+            Self::PercentEncoding => {
+                (BAD, "bad_request", "the target is not UTF-8 in percent-encoding")
+            }
+            Self::NotFound => ("404 Not Found", "not_found", "no such endpoint"),
+            Self::Method => ("405 Method Not Allowed", "bad_request", "only GET upgrades"),
+            Self::OldHttp => (BAD, "bad_request", "an upgrade needs HTTP/1.1"),
+            Self::Host => (BAD, "bad_request", "Host is missing or malformed"),
+            Self::NotAnUpgrade => (
+                "426 Upgrade Required",
+                "bad_request",
+                "this endpoint speaks WebSocket; if your client does, a proxy on the way dropped \
+                 the Upgrade header",
+            ),
+            Self::Connection => (BAD, "bad_request", "Connection does not list upgrade"),
+            Self::WebSocketVersion => {
+                ("426 Upgrade Required", "bad_request", "Sec-WebSocket-Version must be 13")
+            }
+            Self::Key => {
+                (BAD, "bad_request", "Sec-WebSocket-Key must be 16 bytes in base64, given once")
+            }
+            Self::Origin => ("403 Forbidden", "forbidden", "this origin is not allowed"),
+            Self::OriginMissing => ("403 Forbidden", "forbidden", "an Origin header is required"),
+            Self::SubprotocolSyntax => {
+                (BAD, "bad_request", "Sec-WebSocket-Protocol is not a list of tokens")
+            }
+            Self::Subprotocol => (
+                BAD,
+                "bad_request",
+                "none of the subprotocols offered is ringroom.v1.json or ringroom.v1.msgpack",
+            ),
+            Self::RepeatedParameter => {
+                (BAD, "bad_request", "a parameter or cookie that may be given once is repeated")
+            }
+            Self::Tenant => (BAD, "bad_request", "tenant must be a name of 1 to 128 bytes"),
+            Self::TwoCredentials => (BAD, "bad_request", "two different credentials are given"),
+            Self::Unauthorized => {
+                ("401 Unauthorized", "unauthorized", "the credential is not good")
+            }
+            Self::Forbidden => ("403 Forbidden", "forbidden", "the credential is not for this"),
+            Self::AddressLimit { .. } => {
+                ("429 Too Many Requests", "limit_exceeded", "too many connections of this address")
+            }
+            Self::Unavailable { .. } => {
+                ("503 Service Unavailable", "unavailable", "the server takes no connections now")
+            }
+        };
+        Answer { status, code, message }
+    }
+}
+
+#[cfg(test)]
+mod tests;

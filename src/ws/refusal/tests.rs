@@ -1,0 +1,111 @@
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+use super::*;
+
+/// The error codes of the protocol.
+const CODES: [&str; 18] = [
+    "bad_request",
+    "unauthorized",
+    "forbidden",
+    "not_found",
+    "not_joined",
+    "room_full",
+    "room_exists",
+    "banned",
+    "muted",
+    "invite_required",
+    "invalid_room",
+    "too_large",
+    "rate_limited",
+    "limit_exceeded",
+    "expired",
+    "timeout",
+    "unavailable",
+    "internal",
+];
+
+const ALL: [Refusal; 31] = [
+    Refusal::RequestLine,
+    Refusal::HeaderLine,
+    Refusal::HttpVersion,
+    Refusal::TargetTooLong,
+    Refusal::HeadTooLarge,
+    Refusal::TooManyHeaders,
+    Refusal::Deadline,
+    Refusal::RepeatedHeader,
+    Refusal::HeaderNotText,
+    Refusal::Body,
+    Refusal::TargetForm,
+    Refusal::PercentEncoding,
+    Refusal::NotFound,
+    Refusal::Method,
+    Refusal::OldHttp,
+    Refusal::Host,
+    Refusal::NotAnUpgrade,
+    Refusal::Connection,
+    Refusal::WebSocketVersion,
+    Refusal::Key,
+    Refusal::Origin,
+    Refusal::OriginMissing,
+    Refusal::SubprotocolSyntax,
+    Refusal::Subprotocol,
+    Refusal::RepeatedParameter,
+    Refusal::Tenant,
+    Refusal::TwoCredentials,
+    Refusal::Unauthorized,
+    Refusal::Forbidden,
+    Refusal::AddressLimit { retry_after_ms: 1_500 },
+    Refusal::Unavailable { retry_after_ms: 30_000 },
+];
+
+/// The value of the one header of that name.
+fn header<'a>(response: &'a httparse::Response<'_, 'a>, name: &str) -> Option<&'a str> {
+    let mut found = response.headers.iter().filter(|header| header.name == name);
+    let value = found.next().map(|header| std::str::from_utf8(header.value).unwrap());
+    assert!(found.next().is_none(), "{name} twice");
+    value
+}
+
+#[test]
+fn every_refusal_is_one_complete_http_response_with_a_json_body() {
+    for refusal in ALL {
+        let bytes = refusal.response();
+        let mut headers = [httparse::EMPTY_HEADER; 16];
+        let mut response = httparse::Response::new(&mut headers);
+        let length = response.parse(&bytes).unwrap().unwrap();
+        let body = &bytes[length..];
+
+        assert_eq!(response.code, Some(refusal.status()));
+        assert_eq!(header(&response, "Content-Length"), Some(body.len().to_string().as_str()));
+        assert!(header(&response, "Connection").unwrap().ends_with("close"));
+        assert_eq!(header(&response, "Content-Type"), Some("application/json"));
+
+        let body: serde_json::Value = serde_json::from_slice(body).unwrap();
+        assert_eq!(body["error"]["code"], refusal.code());
+        assert_eq!(body["error"]["message"], refusal.message());
+        assert!(CODES.contains(&refusal.code()), "{refusal:?}");
+    }
+}
+
+#[test]
+fn a_refusal_says_what_the_status_demands() {
+    let response = |refusal: Refusal| String::from_utf8(refusal.response()).unwrap();
+    let version = response(Refusal::WebSocketVersion);
+    assert!(version.starts_with("HTTP/1.1 426 "));
+    assert!(version.contains("\r\nSec-WebSocket-Version: 13\r\n"));
+    assert!(version.contains("\r\nConnection: Upgrade, close\r\n"));
+    assert!(response(Refusal::NotAnUpgrade).contains("\r\nUpgrade: websocket\r\n"));
+    assert!(response(Refusal::Method).contains("\r\nAllow: GET\r\n"));
+    assert!(response(Refusal::Unauthorized).contains("\r\nWWW-Authenticate: Bearer\r\n"));
+    for name in [JSON_SUBPROTOCOL, MESSAGE_PACK_SUBPROTOCOL] {
+        assert!(Refusal::Subprotocol.message().contains(name));
+    }
+}
+
+#[test]
+fn waiting_time_is_told_in_milliseconds_and_in_whole_seconds_rounded_up() {
+    let response = Refusal::AddressLimit { retry_after_ms: 1_500 }.response();
+    let response = String::from_utf8(response).unwrap();
+    assert!(response.contains("\r\nRetry-After: 2\r\n"));
+    assert!(response.ends_with(r#","retry_after_ms":1500}}"#));
+}
