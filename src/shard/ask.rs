@@ -13,11 +13,6 @@ pub enum What {
     Leave,
     /// `publish`
     Publish(Box<PublishAsk>),
-    /// `ack`
-    Ack {
-        /// Up to where.
-        offset: u64,
-    },
     /// `history`
     History(Box<HistoryAsk>),
     /// `presence`

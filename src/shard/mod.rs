@@ -55,7 +55,7 @@ pub use setup::{Entropy, Setup};
 
 use self::closing::Drain;
 use self::command::Subscriptions;
-use self::connection::{Connection, Phase, Purpose};
+use self::connection::{Phase, Purpose};
 use self::fanout::Fanout;
 use self::heartbeat::Beat;
 use self::homes::Homes;
@@ -257,7 +257,7 @@ impl Shard {
                 }
             }
             CoreMessage::Overrun { room, from, to } => {
-                if let Some(index) = self.hub.find(&room) {
+                if let Some(index) = self.hub.find(&room).filter(|_| to > 0) {
                     self.hub.collect(index, Item::Lost { from, to });
                 }
             }

@@ -242,6 +242,7 @@ impl Shard {
         let arrival = connection.rare.as_mut().and_then(|rare| rare.arrival.take());
         let arrival = arrival.unwrap_or_default();
         let session = connection.session.map(SessionId::to_text);
+        let name = Arc::clone(&connection.name);
         let (identity, codec) = (Arc::clone(&connection.identity), connection.form.codec);
         let rooms: Vec<_> = arrival
             .rooms
@@ -256,7 +257,7 @@ impl Shard {
             })
             .collect();
         let event = Event::Welcome(Welcome {
-            connection: &connection.name,
+            connection: &name,
             session: session.as_deref(),
             user: identity.user.as_deref(),
             tenant: &identity.tenant_name,

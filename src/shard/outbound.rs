@@ -58,7 +58,7 @@ impl Outbound {
             now: Now::default(),
             effects: Effects::default(),
             slots: Vec::new(),
-            pool: Pool { budget_bytes, ..Pool::default() },
+            pool: Pool::new(budget_bytes),
             count: 0,
             scratch: Vec::new(),
         }

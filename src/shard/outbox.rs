@@ -355,6 +355,11 @@ fn len32(bytes: usize) -> u32 {
 }
 
 impl Pool {
+    /// Nothing is held yet, and at most `budget_bytes` will be, apart from what was just queued.
+    pub(crate) fn new(budget_bytes: u64) -> Self {
+        Self { budget_bytes, ..Self::default() }
+    }
+
     /// Whether the outboxes of this core hold more than they may together.
     pub(crate) fn is_over_budget(&self) -> bool {
         self.budget_bytes > 0 && self.budget.held_bytes() > self.budget_bytes

@@ -204,8 +204,16 @@ impl Shard {
     /// A message that is no command.
     fn bad(&mut self, key: ConnectionKey, bad: &Bad, batch: u32) {
         self.figures.bad_messages.add(1);
-        let ticket = Ticket { id: bad.id.clone(), batch, send: 0 };
-        self.refuse(key, &ticket, Refusal::new(bad.code, bad.message));
+        self.outbound.say(
+            key,
+            &Event::Error(Error {
+                id: bad.id.as_ref(),
+                code: bad.code,
+                message: &bad.message,
+                retry_after_ms: None,
+            }),
+        );
+        self.done(key, batch);
         let now = self.outbound.now.moment;
         let most = self.config.limits.bad_messages;
         let Some(connection) = self.outbound.get_mut(key) else { return };

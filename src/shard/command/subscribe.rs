@@ -62,9 +62,9 @@ impl Shard {
         let interest = Interest { presence: false, events, min_priority: subscribe.min_priority };
         let (tenant, form) = (connection.identity.tenant, connection.form);
         let patterns = &mut connection.rare().patterns;
-        let held = patterns.iter_mut().find(|(held, _)| *held == pattern);
+        let held = patterns.iter().position(|(held, _)| *held == pattern);
         match held {
-            Some((_, before)) => *before = interest,
+            Some(at) => patterns[at].1 = interest,
             None if patterns.len() >= most => {
                 let refusal = Refusal::new(ErrorCode::LimitExceeded, "too many subscriptions");
                 self.refuse(key, ticket, refusal);
