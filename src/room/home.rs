@@ -213,7 +213,7 @@ impl HomeRoom {
             && self.held_until.is_none()
             && !self.config.persistent
             && !self.links.iter().any(|link| link.implicit)
-            && !(self.key.name.is_reserved() && !self.history.is_empty())
+            && (!self.key.name.is_reserved() || self.history.is_empty())
     }
 
     /// What is known of a user.

@@ -157,10 +157,10 @@ fn mark_apart(outbound: &mut Outbound, core: crate::id::CoreId, items: &[Item], 
         let Some(author) = publication.author.as_ref().filter(|_| publication.exclude_self) else {
             continue;
         };
-        if author.address.core == core {
-            if let Some(slot) = outbound.slot_mut(author.address.key) {
-                slot.apart = apart;
-            }
+        if author.address.core == core
+            && let Some(slot) = outbound.slot_mut(author.address.key)
+        {
+            slot.apart = apart;
         }
     }
 }
@@ -321,10 +321,10 @@ impl Walk<'_> {
         let label = label.unwrap_or_else(|| self.blank_label());
         let budget = &self.outbound.pool.budget;
         let mut parts = items.iter().filter(wanted);
-        if let (Some(Item::Delivery(only)), None) = (parts.next(), parts.next()) {
-            if let Some(run) = Run::whole(&only.publication, member.form, label.clone(), budget) {
-                return Some(run);
-            }
+        if let (Some(Item::Delivery(only)), None) = (parts.next(), parts.next())
+            && let Some(run) = Run::whole(&only.publication, member.form, label.clone(), budget)
+        {
+            return Some(run);
         }
         let mut bytes = Vec::new();
         for item in items.iter().filter(wanted) {

@@ -336,10 +336,10 @@ impl Shard {
         }
         slot.outbox.reclaim(&mut self.outbound.pool);
         let Some(connection) = slot.connection.as_deref_mut() else { return };
-        if slot.outbox.own_bytes() < PONG_QUEUE_BYTES {
-            if let Some(payload) = connection.pong.take() {
-                self.outbound.control(key, Opcode::Pong, &payload);
-            }
+        if slot.outbox.own_bytes() < PONG_QUEUE_BYTES
+            && let Some(payload) = connection.pong.take()
+        {
+            self.outbound.control(key, Opcode::Pong, &payload);
         }
     }
 

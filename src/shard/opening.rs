@@ -156,10 +156,10 @@ impl Shard {
             }
             let index = self.hub.find(&room);
             let connection = self.outbound.get_mut(key);
-            if let (Some(index), Some(connection)) = (index, connection) {
-                if let Some(membership) = connection.membership(index) {
-                    membership.kept = Some(Box::new(kept));
-                }
+            if let (Some(index), Some(connection)) = (index, connection)
+                && let Some(membership) = connection.membership(index)
+            {
+                membership.kept = Some(Box::new(kept));
             }
         }
         self.arrive_in_room(key);

@@ -105,11 +105,6 @@ impl Outbound {
         self.slot_mut(key)?.connection.as_deref_mut()
     }
 
-    /// All connections, in the order of their places.
-    pub(super) fn keys(&self) -> impl Iterator<Item = ConnectionKey> + '_ {
-        self.slots.iter().filter_map(|slot| slot.connection.as_ref().map(|c| c.key))
-    }
-
     /// Sends a message to a core; to this one in the same way, without leaving it.
     pub(super) fn send(&mut self, to: CoreId, message: CoreMessage) {
         if to == self.core {

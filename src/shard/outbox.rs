@@ -293,10 +293,11 @@ impl Outbox {
 
     /// Gives an empty queue back, so that an idle outbox owns nothing.
     pub(crate) fn reclaim(&mut self, pool: &mut Pool) {
-        if self.pending_bytes == 0 && self.lent == 0 {
-            if let Some(queue) = self.queue.take() {
-                pool.put(queue);
-            }
+        if self.pending_bytes == 0
+            && self.lent == 0
+            && let Some(queue) = self.queue.take()
+        {
+            pool.put(queue);
         }
     }
 

@@ -51,6 +51,7 @@ impl Receipts {
         self.waiting.insert(receipt, waiting);
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }

@@ -80,11 +80,11 @@ impl HomeRoom {
         if is_new && !is_attached && self.user_count() >= u64::from(self.config.max_members) {
             return Err(Refusal::new(ErrorCode::RoomFull, "the room is full"));
         }
-        if let Some(user) = user {
-            if let Some(invitation) = self.members.accept(user, now.moment) {
-                // The list of members is full: then the invitation lets in and no more.
-                let _ = self.members.set_role(user, invitation.role, now.unix_ms);
-            }
+        if let Some(user) = user
+            && let Some(invitation) = self.members.accept(user, now.moment)
+        {
+            // The list of members is full: then the invitation lets in and no more.
+            let _ = self.members.set_role(user, invitation.role, now.unix_ms);
         }
         self.held_until = None;
         self.attach(request, now.moment);

@@ -53,10 +53,10 @@ impl HomeRoom {
         if request.bytes > self.config.message_bytes as usize {
             return Err(Refusal::new(ErrorCode::TooLarge, "data is longer than the room allows"));
         }
-        if let (Some(key), Some(keys)) = (request.key, &mut self.keys) {
-            if let Some(offset) = keys.find(key, now.moment) {
-                return Ok(Accepted::Duplicate(offset));
-            }
+        if let (Some(key), Some(keys)) = (request.key, &mut self.keys)
+            && let Some(offset) = keys.find(key, now.moment)
+        {
+            return Ok(Accepted::Duplicate(offset));
         }
         self.pace(request.address, now.moment)?;
         let offset = if request.transient { 0 } else { self.offset() + 1 };

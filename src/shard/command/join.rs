@@ -197,10 +197,10 @@ impl Shard {
             if let Some(place) = self.hub.add(index, member) {
                 membership.place = place;
             }
-        } else if let Some(hub_room) = self.hub.get_mut(index) {
-            if let Some(seat) = hub_room.members.get_mut(membership.place as usize) {
-                *seat = member;
-            }
+        } else if let Some(hub_room) = self.hub.get_mut(index)
+            && let Some(seat) = hub_room.members.get_mut(membership.place as usize)
+        {
+            *seat = member;
         }
         true
     }
