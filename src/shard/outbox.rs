@@ -29,7 +29,9 @@ const SPARE_BYTES: usize = 4_096;
 /// An own segment that has grown to this is followed by a new one.
 const OWN_SEGMENT_BYTES: usize = 16_384;
 /// Empty queues that are kept for the next busy connections.
-const POOLED_QUEUES: usize = 1_024;
+const POOLED_QUEUES: usize = 16_384;
+/// A queue that has grown beyond this is not kept.
+const POOLED_SEGMENTS: usize = 64;
 
 /// What waits to be written to one connection.
 #[derive(Debug, Default)]
@@ -371,7 +373,8 @@ impl Pool {
     }
 
     fn put(&mut self, queue: Box<Queue>) {
-        if self.queues.len() < POOLED_QUEUES {
+        let small = queue.segments.capacity() <= POOLED_SEGMENTS;
+        if small && self.queues.len() < POOLED_QUEUES {
             self.queues.push(queue);
         }
     }
