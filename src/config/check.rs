@@ -4,26 +4,22 @@
 //! setting that somebody gave, not at a default.
 
 use super::load::Loading;
+use super::origin::is_origin;
 use super::problem::Cause;
 use super::{AddressHeader, ListenAddress, cpus, key};
 
 /// A setting that may be at most another, and why.
-const AT_MOST: &[(&str, &str, &str)] = &[
+pub(super) const AT_MOST: &[(&str, &str, &str)] = &[
     ("limits.frame_bytes", "limits.message_bytes", "a frame is part of a message"),
     ("limits.message_bytes", "limits.outbox_bytes", "an outbox must hold a message"),
     ("limits.message_bytes", "limits.recovery_bytes", "a recovery must hold a message"),
     ("limits.message_bytes", "mesh.backlog_bytes", "a backlog must hold a message"),
     ("limits.outbox_bytes", "limits.outbox_total_bytes", "all outboxes must hold one"),
     ("handshake.target_bytes", "handshake.head_bytes", "a target is part of a head"),
-    (
-        "rooms.reliable_history_size",
-        "limits.recovery_messages",
-        "a recovery must hold what a room remembers by default",
-    ),
 ];
 
 /// The same, where 0 of the greater one is "off" or "no limit".
-const AT_MOST_UNLESS_OFF: &[(&str, &str, &str)] = &[
+pub(super) const AT_MOST_UNLESS_OFF: &[(&str, &str, &str)] = &[
     ("limits.message_bytes", "rate.bytes_per_second", "else a message of full size never passes"),
     (
         "rooms.receipt_timeout_ms",
@@ -80,7 +76,12 @@ fn rates(loading: &mut Loading<'_>) {
 fn texts(loading: &mut Loading<'_>) {
     for origin in loading.config.handshake.origins.clone() {
         if !is_origin(&origin) {
-            invalid(loading, "handshake.origins", &origin, "\"SCHEME://HOST[:PORT]\" or \"*\"");
+            invalid(
+                loading,
+                "handshake.origins",
+                &origin,
+                "\"SCHEME://HOST[:PORT]\", \"null\" or \"*\"",
+            );
         }
     }
     let filter = loading.config.log.filter.clone();
@@ -102,18 +103,6 @@ fn invalid(loading: &mut Loading<'_>, path: &str, found: &str, wanted: &str) {
     loading.problem(origin, path, cause);
 }
 
-/// Whether `text` is what a browser sends as an origin, or any.
-fn is_origin(text: &str) -> bool {
-    let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
-    let in_two = text.split_once("://").is_some_and(|(scheme, host)| {
-        !scheme.is_empty()
-            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
-            && !host.is_empty()
-            && !host.contains(['/', '?', '#', '@', '*'])
-    });
-    text == "*" || (plain && in_two)
-}
-
 fn cpus_exist(loading: &mut Loading<'_>, allowed: &[usize]) {
     let asked = &loading.config.cores.cpus;
     let missing: Vec<usize> = asked.iter().copied().filter(|cpu| !allowed.contains(cpu)).collect();
@@ -126,9 +115,6 @@ fn cpus_exist(loading: &mut Loading<'_>, allowed: &[usize]) {
 }
 
 fn listeners(loading: &mut Loading<'_>) {
-    if loading.drafts.is_empty() && loading.sound("listen") {
-        loading.problem(None, "listen", Cause::NoListener);
-    }
     let closed = loading.sound("auth.mode") && loading.config.auth.mode == super::AuthMode::Unset;
     let untrusted = loading.sound("proxy.trusted") && loading.config.proxy.trusted.is_empty();
     let mut seen: Vec<ListenAddress> = Vec::new();

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::iter;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -18,26 +19,34 @@ use super::{ListenAddress, SECTIONS};
 
 /// A file while it is read.
 struct Lines<'a> {
-    file: &'a File<'a>,
+    name: &'a str,
+    /// Where each line begins, in bytes.
+    starts: Vec<usize>,
     /// Lines that are no TOML: what was made of them is not looked at.
     broken: BTreeSet<usize>,
 }
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
+    fn of(file: &File<'a>) -> Self {
+        let ends = file.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let starts = iter::once(0).chain(ends.map(|(end, _)| end + 1)).collect();
+        Self { name: file.name, starts, broken: BTreeSet::new() }
+    }
+
     fn line(&self, offset: usize) -> usize {
-        let before = self.file.text.as_bytes().iter().take(offset);
-        before.filter(|byte| **byte == b'\n').count() + 1
+        self.starts.partition_point(|start| *start <= offset)
     }
 
     fn at(&self, offset: usize) -> Origin {
-        Origin::File { name: self.file.name.to_owned(), line: self.line(offset) }
+        Origin::File { name: self.name.to_owned(), line: self.line(offset) }
     }
 }
 
 impl Loading<'_> {
+    /// Takes what `file` says.
     pub(super) fn file(&mut self, file: &File<'_>) {
         let (table, errors) = DeTable::parse_recoverable(file.text);
-        let mut lines = Lines { file, broken: BTreeSet::new() };
+        let mut lines = Lines::of(file);
         for error in errors {
             let offset = error.span().map_or(0, |span| span.start);
             if lines.broken.insert(lines.line(offset)) {
@@ -59,25 +68,21 @@ impl Loading<'_> {
             !matches!(&problem.origin, Some(Origin::File { line, .. }) if lines.broken.contains(line))
         }));
         self.problems.sort_by(|a, b| a.origin.cmp(&b.origin));
-        if !lines.broken.is_empty() {
-            // What else stands on a broken line is not known.
-            self.failed.insert("listen".to_owned());
-        }
+        self.broken = !lines.broken.is_empty();
     }
 
     fn listen_in_file(&mut self, lines: &Lines<'_>, value: &Spanned<DeValue<'_>>) {
-        let Some(items) = Given::Toml(value).list() else {
+        let start = value.span().start;
+        let Some(items) = value.get_ref().as_array() else {
             let wrong = Given::Toml(value).wrong("a list of addresses");
-            return self.wrong(lines.at(value.span().start), "listen", wrong);
+            return self.wrong(lines.at(start), "listen", wrong);
         };
+        self.given.insert("listen".to_owned(), lines.at(start));
         for item in items {
-            let origin = |offset: Option<usize>| lines.at(offset.unwrap_or(value.span().start));
-            match ListenAddress::read(&item, &Bounds::NONE) {
-                Ok(address) => {
-                    let offset = item.wrong("").offset;
-                    self.drafts.push((Some(origin(offset)), Draft::plain(address)));
-                }
-                Err(wrong) => self.wrong(origin(wrong.offset), "listen", wrong),
+            let origin = lines.at(item.span().start);
+            match ListenAddress::read(&Given::Toml(item), &Bounds::NONE) {
+                Ok(address) => self.drafts.push((Some(origin), Draft::plain(address))),
+                Err(wrong) => self.wrong(origin, "listen", wrong),
             }
         }
     }
@@ -97,10 +102,7 @@ impl Loading<'_> {
             let mut draft = Draft::default();
             let told = self.problems.len();
             self.rows_of_draft(lines, rows, "listener", &Draft::SECTION, &mut draft);
-            // A setting that could not be read is not missing.
-            if self.problems.len() == told {
-                self.lacks(&origin, &draft);
-            }
+            self.lacks(&origin, &draft, told);
             self.drafts.push((Some(origin), draft));
         }
     }
@@ -141,9 +143,13 @@ impl Loading<'_> {
         }
     }
 
-    fn lacks(&mut self, origin: &Origin, draft: &Draft) {
-        for lack in draft.lacks() {
-            self.problem(Some(origin.clone()), Lack::key(lack), Cause::Missing);
+    /// A setting that could not be read, or whose table could not, is not missing: it is among
+    /// the problems after `told`.
+    fn lacks(&mut self, origin: &Origin, draft: &Draft, told: usize) {
+        for key in draft.lacks().into_iter().map(Lack::key) {
+            if !self.problems[told..].iter().any(|problem| key.starts_with(&problem.key)) {
+                self.problem(Some(origin.clone()), key, Cause::Missing);
+            }
         }
     }
 

@@ -57,6 +57,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, Problems> {
         drafts: Vec::new(),
         given: BTreeMap::new(),
         failed: BTreeSet::new(),
+        broken: false,
         problems: Vec::new(),
         read_secret: sources.read_secret,
     };
@@ -74,9 +75,11 @@ pub(super) struct Loading<'a> {
     /// Listeners, in the order given.
     pub(super) drafts: Vec<(Option<Origin>, Draft)>,
     /// Where each setting was given last.
-    given: BTreeMap<String, Origin>,
+    pub(super) given: BTreeMap<String, Origin>,
     /// Settings that could not be read.
-    pub(super) failed: BTreeSet<String>,
+    failed: BTreeSet<String>,
+    /// Whether some of the file is no TOML: then what is set is not known, and not compared.
+    pub(super) broken: bool,
     pub(super) problems: Vec<Problem>,
     read_secret: &'a dyn Fn(&Path) -> io::Result<String>,
 }
@@ -106,10 +109,14 @@ impl Loading<'_> {
 
     fn finish(mut self, cpus_allowed: &[usize]) -> Result<Config, Problems> {
         follow::follow(&mut self.config, |path| self.given.contains_key(path));
-        if self.drafts.is_empty() && self.sound("listen") {
-            self.drafts.push((None, Draft::plain(ListenAddress::default())));
+        match self.origin("listen").cloned() {
+            _ if !self.drafts.is_empty() || !self.sound("listen") => {}
+            Some(origin) => self.problem(Some(origin), "listen", Cause::NoListener),
+            None => self.drafts.push((None, Draft::plain(ListenAddress::default()))),
         }
-        check::check(&mut self, cpus_allowed);
+        if !self.broken {
+            check::check(&mut self, cpus_allowed);
+        }
         if !self.problems.is_empty() {
             return Err(Problems(self.problems));
         }

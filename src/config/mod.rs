@@ -7,11 +7,13 @@
 
 mod check;
 pub mod cpus;
+mod differ;
 mod file;
 mod follow;
 mod listener;
 mod load;
 mod nearest;
+mod origin;
 mod overrides;
 mod print;
 mod problem;
@@ -22,6 +24,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use differ::differences;
 pub use listener::{ClientCertificate, ListenAddress, Listener, NoListenAddress, Tls};
 pub use load::{File, Flag, Sources, load};
 pub use print::print;
@@ -120,12 +123,4 @@ fn key(path: &str) -> Option<&'static table::Key<Config>> {
     let (section, name) = path.split_once('.')?;
     let section = SECTIONS.iter().find(|known| known.name == section)?;
     section.keys.iter().find(|key| key.name == name)
-}
-
-/// The keys in which two configurations differ.
-#[must_use]
-pub fn differences(old: &Config, new: &Config) -> Vec<String> {
-    let lines = |config: &Config| print(config);
-    let (old, new) = (lines(old), lines(new));
-    old.lines().zip(new.lines()).filter(|(a, b)| a != b).map(|(a, _)| a.to_owned()).collect()
 }

@@ -6,9 +6,11 @@ pub(super) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) 
     if name.len() > LONGEST_BYTES {
         return None;
     }
-    let most = (name.chars().count() / 3).clamp(1, 4);
+    let length = name.chars().count();
+    let most = (length / 3).clamp(1, 4);
     names
         .into_iter()
+        .filter(|known| known.chars().count().abs_diff(length) <= most)
         .map(|known| (distance(name, known), known))
         .filter(|(distance, _)| *distance <= most)
         .min_by_key(|(distance, _)| *distance)

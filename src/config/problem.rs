@@ -2,11 +2,12 @@
 //!
 //! Invariant: every problem names its place, its key, what was found and what would be right.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::path::PathBuf;
 
 use super::ListenAddress;
+use super::setting::shortened;
 
 /// Where a setting was given.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,16 +45,24 @@ pub struct Problem {
     pub cause: Cause,
 }
 
+/// On one line, whatever the texts in it are.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.origin {
-            Some(origin) => write!(f, "{origin}: ")?,
-            None => f.write_str("default: ")?,
+        let place = match &self.origin {
+            Some(origin) => origin.to_string(),
+            None => "default".to_owned(),
+        };
+        let key = match self.key.as_str() {
+            "" => String::new(),
+            key => format!("{}: ", shortened(key)),
+        };
+        for letter in format!("{place}: {key}{}", self.cause).chars() {
+            match letter.is_control() {
+                true => write!(f, "{}", letter.escape_default())?,
+                false => f.write_char(letter)?,
+            }
         }
-        if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
-        }
-        self.cause.fmt(f)
+        Ok(())
     }
 }
 

@@ -117,7 +117,8 @@ pub(super) fn quoted(text: &str) -> String {
     format!("{:?}", shortened(text))
 }
 
-fn shortened(text: &str) -> String {
+/// `text`, cut if it is long.
+pub(super) fn shortened(text: &str) -> String {
     match text.char_indices().nth(FOUND_CHARACTERS) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -36,6 +36,8 @@ pub(super) struct Key<Root> {
     pub(super) show: fn(&Root) -> Option<String>,
     /// The value, if it is a number.
     pub(super) number: fn(&Root) -> Option<u64>,
+    /// Whether two have the same value.
+    pub(super) same: fn(&Root, &Root) -> bool,
     /// What it may be, in words.
     pub(super) wanted: fn(&Bounds) -> String,
 }
@@ -215,6 +217,7 @@ macro_rules! section {
                             number: |root| {
                                 $crate::config::setting::Setting::number(&root.$field.$name)
                             },
+                            same: |one, other| one.$field.$name == other.$field.$name,
                             wanted: <$type as $crate::config::setting::Setting>::wanted,
                         },
                     )+ ],

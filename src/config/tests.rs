@@ -1,1 +1,234 @@
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
+use std::io;
+
+use super::check::{AT_MOST, AT_MOST_UNLESS_OFF};
+use super::follow::FOLLOWERS;
+use super::table::{Kind, Unit};
+use super::*;
+
+/// Loads `text` as the file `f`, with `flags` of the form `section.key=value`.
+fn loaded(text: &str, flags: &[String]) -> Result<Config, Problems> {
+    let flags: Vec<Flag> = flags
+        .iter()
+        .map(|flag| flag.split_once('=').unwrap())
+        .map(|(key, value)| Flag {
+            name: "--set".to_owned(),
+            key: key.to_owned(),
+            value: value.to_owned(),
+        })
+        .collect();
+    load(&Sources {
+        file: Some(File { name: "f", text }),
+        environment: &[],
+        flags: &flags,
+        cpus_allowed: &[],
+        read_secret: &|_| Err(io::ErrorKind::NotFound.into()),
+    })
+}
+
+/// Every other setting out of the way: limits that go with anything that `key` may be.
+fn roomy(key: &str) -> Vec<String> {
+    [
+        "limits.outbox_bytes=1073741824",
+        "limits.recovery_bytes=1073741824",
+        "limits.message_bytes=1024",
+        "limits.frame_bytes=1024",
+        "rooms.receipt_timeout_ms=1",
+        "mesh.backlog_bytes=1073741824",
+        "handshake.target_bytes=64",
+        "handshake.head_bytes=1048576",
+    ]
+    .into_iter()
+    .filter(|setting| !setting.starts_with(&format!("{key}=")))
+    .map(str::to_owned)
+    .collect()
+}
+
+#[test]
+fn nothing_given_is_the_default() {
+    assert_eq!(loaded("", &[]).unwrap(), Config::default());
+}
+
+#[test]
+fn every_number_is_taken_within_its_bounds_and_refused_clearly_beyond_them() {
+    let numbers: Vec<_> = keys().filter(|key| key.kind == Kind::Number).collect();
+    assert!(numbers.len() > 50, "the table has its numbers");
+    for key in numbers {
+        let bounds = &key.bounds;
+        assert!(bounds.low <= bounds.high, "{}", key.path());
+        for number in
+            [0, 1, bounds.low.saturating_sub(1), bounds.low, bounds.high, bounds.high + 1, u64::MAX]
+        {
+            let mut flags = roomy(&key.path());
+            flags.push(format!("{}={number}", key.path()));
+            match loaded("", &flags) {
+                Ok(config) => {
+                    assert!(bounds.allow(number), "{} took {number}", key.path());
+                    assert_eq!((key.number)(&config), Some(number), "{}", key.path());
+                }
+                Err(problems) => {
+                    // Within the bounds, another setting may be in the way; then both are named.
+                    let told = problems.to_string();
+                    assert!(told.contains(&key.path()), "{told}");
+                    assert!(
+                        told.contains(&format!("found {number}"))
+                            || told.contains(&format!("found \"{number}\""))
+                            || bounds.allow(number),
+                        "{told}"
+                    );
+                    assert!(told.contains("wanted"), "{told}");
+                    if !bounds.allow(number) {
+                        assert_eq!(problems.0.len(), 1, "{told}");
+                        assert!(told.contains(&bounds.to_string()), "{told}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_default_is_within_its_bounds_and_its_type() {
+    for key in keys().filter(|key| key.kind == Kind::Number) {
+        let row = (key.number)(&Config::of_rows()).unwrap();
+        assert!(key.bounds.allow(row), "{} = {row}", key.path());
+        let high = format!("{}={}", key.path(), key.bounds.high);
+        let told = loaded("", &[high]).err().map(|problems| problems.to_string());
+        let text = told.unwrap_or_default();
+        assert!(!text.contains(&key.bounds.to_string()), "the type holds the bound: {text}");
+    }
+}
+
+#[test]
+fn every_setting_is_documented_in_one_sentence_and_named_by_its_unit() {
+    for key in keys() {
+        let reason = key.reason.trim();
+        assert!(reason.len() >= 12 && reason.ends_with('.'), "{}: {reason}", key.path());
+        assert!(reason.chars().next().unwrap().is_uppercase(), "{}: {reason}", key.path());
+        let by_name = [
+            ("_ms", Unit::Milliseconds),
+            ("_us", Unit::Microseconds),
+            ("bytes_per_second", Unit::BytesPerSecond),
+            ("_per_second", Unit::PerSecond),
+            ("_per_minute", Unit::PerMinute),
+            ("_bytes", Unit::Bytes),
+        ];
+        let unit = by_name.iter().find(|(end, _)| key.name.ends_with(end));
+        let unit = unit.map_or(Unit::Count, |(_, unit)| *unit);
+        assert_eq!(key.bounds.unit, unit, "{}", key.path());
+    }
+}
+
+#[test]
+fn names_are_unambiguous() {
+    let mut variables: Vec<String> = keys().map(table::Key::variable).collect();
+    variables.sort_unstable();
+    variables.dedup();
+    assert_eq!(variables.len(), keys().count());
+    for section in SECTIONS {
+        // A variable is divided at its first underscore; and a service named `ringroom` makes
+        // Kubernetes set variables that begin with these.
+        assert!(!section.name.contains('_'), "{}", section.name);
+        assert!(!["port", "service", "listen", "listener", "config"].contains(&section.name));
+    }
+}
+
+#[test]
+fn the_table_says_what_the_protocol_says() {
+    let config = loaded("auth.mode = \"open\"", &[]).unwrap();
+    for (path, default) in [
+        ("limits.message_bytes", 65_536),
+        ("limits.frame_bytes", 65_536),
+        ("limits.fragments", 1_024),
+        ("limits.batch_messages", 100),
+        ("limits.bad_messages", 10),
+        ("limits.outbox_bytes", 1 << 20),
+        ("limits.state_bytes", 4_096),
+        ("limits.rooms_per_connection", 128),
+        ("limits.recovery_messages", 1_000),
+        ("limits.recovery_bytes", 1 << 20),
+        ("limits.connections_per_user", 0),
+        ("limits.connections_per_ip", 0),
+        ("auth.timeout_ms", 10_000),
+        ("heartbeat.interval_ms", 25_000),
+        ("heartbeat.max_missed", 3),
+        ("session.ttl_ms", 120_000),
+        ("presence.grace_ms", 2_000),
+        ("rooms.ack_timeout_ms", 30_000),
+        ("rooms.receipt_timeout_ms", 2_000),
+        ("rooms.idempotency_window_ms", 300_000),
+        ("rooms.history_size", 0),
+        ("rooms.reliable_history_size", 100),
+        ("rooms.history_ttl_ms", 300_000),
+        ("rooms.max_members", 100_000),
+    ] {
+        assert_eq!((key(path).unwrap().number)(&config), Some(default), "{path}");
+    }
+    // What open mode turns off.
+    let rows = Config::of_rows();
+    assert_eq!(rows.limits.connections_per_user, 5);
+    assert_eq!(rows.admission.connections_per_ip, 100);
+    assert_eq!(rows.rate.messages_per_second, 100);
+    assert_eq!(rows.rate.burst, 200);
+    assert_eq!(rows.rate.bytes_per_second, 1 << 20);
+}
+
+#[test]
+fn comparisons_name_numbers() {
+    for (less, more, because) in AT_MOST.iter().chain(AT_MOST_UNLESS_OFF) {
+        for path in [less, more] {
+            let key = key(path).unwrap_or_else(|| panic!("{path} is no row"));
+            assert_eq!(key.kind, Kind::Number, "{path}");
+        }
+        assert!(!because.is_empty());
+    }
+}
+
+#[test]
+fn followers_name_rows_and_stay_within_their_bounds() {
+    for follower in FOLLOWERS {
+        assert_eq!(key(follower.path).unwrap().path(), follower.path);
+    }
+    for setting in [
+        "limits.message_bytes=256",
+        "limits.message_bytes=268435456",
+        "rate.messages_per_second=10000000",
+    ] {
+        let mut flags = roomy("limits.message_bytes");
+        flags.retain(|flag| !flag.starts_with("limits.frame_bytes"));
+        flags.push(setting.to_owned());
+        let config = loaded("", &flags).unwrap();
+        assert_eq!(config.limits.frame_bytes, config.limits.message_bytes);
+        assert!(config.rate.burst >= config.rate.messages_per_second);
+    }
+}
+
+#[test]
+fn what_is_set_follows_nothing() {
+    let text = "admission.connections_per_ip = 7\nlimits.frame_bytes = 999\nrate.burst = 3";
+    let config = loaded(text, &[]).unwrap();
+    assert_eq!(config.admission.connections_per_ip, 7);
+    assert_eq!(config.limits.frame_bytes, 999);
+    assert_eq!(config.rate.burst, 3);
+    assert_eq!(config.rate.messages_per_second, 0);
+}
+
+#[test]
+fn every_setting_can_be_given_as_it_is_printed_by_file_and_by_variable() {
+    let config = Config::default();
+    for key in keys().filter(|key| key.kind != Kind::Secret) {
+        let shown = (key.show)(&config).unwrap();
+        let in_file = format!("{} = {shown}", key.path());
+        assert_eq!(loaded(&in_file, &[]).unwrap(), config, "{in_file}");
+        let bare = shown.trim_matches(['"', '[', ']']).to_owned();
+        let variable = load(&Sources {
+            file: None,
+            environment: &[(key.variable(), bare)],
+            flags: &[],
+            cpus_allowed: &[],
+            read_secret: &|_| Err(io::ErrorKind::NotFound.into()),
+        });
+        assert_eq!(variable.unwrap(), config, "{}", key.variable());
+    }
+}

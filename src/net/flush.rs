@@ -96,9 +96,9 @@ impl State {
             let _ = tls.send(&connection.stream);
         }
         connection.stream.shutdown(Shutdown::Write);
-        let was_open = matches!(connection.stage, Stage::Open);
-        connection.stage = Stage::Ending;
-        if was_open {
+        let before = std::mem::replace(&mut connection.stage, Stage::Ending);
+        self.leave(&before);
+        if matches!(before, Stage::Open) {
             self.shard.handle(now, Input::Lost { connection: key }, &mut self.effects);
         }
         self.resume(key);
@@ -118,10 +118,12 @@ impl State {
         };
         connection.is_blocked = true;
         let (stream, core) = (Rc::clone(&connection.stream), Rc::clone(core));
+        let since = core.clock.moment();
         monoio::spawn(async move {
             // An error shows again at the write.
             let _ = stream.writable().await;
             let mut state = core.state.borrow_mut();
+            state.metrics.write_latency.record(core.clock.moment().since_us(since));
             if let Some(connection) = state.connection(key) {
                 connection.is_blocked = false;
                 state.effects.dirty.push(key);

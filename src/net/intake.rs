@@ -264,13 +264,9 @@ impl State {
         let Accepted { route, codec, deflate, session, response, .. } =
             handshake::accept(head, &listener.policy(&self.config, &self.origins))?;
         connection.raw = response;
-        connection.stage = Stage::Open;
-        connection.admitted.upgraded();
-        if let Some(timer) = connection.deadline.take() {
-            self.wheel.cancel(timer);
-        }
         self.metrics.handshakes.add(1);
         self.metrics.handshake_latency.record(now.moment.since_us(connection.accepted));
+        self.advance(key, Stage::Open);
         let decoder = Decoder::new(deflate.is_some());
         let opened = Opened {
             connection: key,
@@ -283,6 +279,20 @@ impl State {
         self.shard.handle(now, Input::Opened(Box::new(opened)), &mut self.effects);
         self.effects.dirty.push(key);
         Ok(decoder)
+    }
+
+    /// The handshake is over, and its deadline with it.
+    fn advance(&mut self, key: ConnectionKey, stage: Stage) {
+        self.enter(&stage);
+        let Some(connection) = self.connections.get_mut(key.index as usize) else {
+            return;
+        };
+        let before = std::mem::replace(&mut connection.stage, stage);
+        connection.admitted.upgraded();
+        if let Some(timer) = connection.deadline.take() {
+            self.wheel.cancel(timer);
+        }
+        self.leave(&before);
     }
 
     /// Answers with an error and ends.
@@ -340,11 +350,7 @@ impl State {
         let tls = self.listeners[usize::from(connection.listener)].tls.is_some();
         let (relay, message) = Relay::open(key, Opening { peer: connection.client, tls, bytes });
         let is_full = relay.is_full();
-        connection.stage = Stage::Relay(relay);
-        connection.admitted.upgraded();
-        if let Some(timer) = connection.deadline.take() {
-            self.wheel.cancel(timer);
-        }
+        self.advance(key, Stage::Relay(relay));
         self.post_to_control(message);
         if is_full { Flow::Pause } else { Flow::On }
     }

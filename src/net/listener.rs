@@ -219,6 +219,7 @@ impl State {
         let entry = entry.insert(connection);
         let deadline = now.moment.plus_ms(self.config.handshake.deadline_ms);
         entry.deadline = Some(self.wheel.insert(deadline, Deadline::Connection(key)));
+        self.enter(&Stage::Handshake);
         key
     }
 }

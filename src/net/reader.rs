@@ -12,7 +12,9 @@ use std::task::Poll;
 
 use crate::clock::Moment;
 use crate::id::ConnectionKey;
+use crate::metrics::HandshakeFailure;
 
+use super::connection::Stage;
 use super::core::Core;
 use super::intake::{Flow, Intake};
 use super::stream::Stream;
@@ -168,6 +170,7 @@ impl Core {
         let now = self.clock.now();
         let mut state = self.state.borrow_mut();
         state.reads += 1;
+        state.metrics.bytes_in.add(bytes.len() as u64);
         let took = panic::catch_unwind(AssertUnwindSafe(|| state.take(now, key, intake, bytes)));
         let flow = took.unwrap_or_else(|_| {
             *intake = Intake::Deaf;
@@ -194,6 +197,12 @@ impl Core {
     fn end(&self, key: ConnectionKey) {
         let now = self.clock.now();
         let mut state = self.state.borrow_mut();
+        let left_early = state.connection(key).is_some_and(|connection| {
+            matches!(connection.stage, Stage::Handshake) && !connection.hangs_up
+        });
+        if left_early {
+            state.metrics.handshake_failures.count(HandshakeFailure::Left);
+        }
         state.remove(now, key);
         self.bell.ring();
     }

@@ -184,7 +184,7 @@ impl<'a> Entries<'a> {
     }
 
     /// The next key; its value must be taken before another is. None where the map ends.
-    pub(super) fn next_key(&mut self) -> Result<Option<Text<'a>>, Fault> {
+    pub(super) fn next_key(&mut self) -> Result<Option<Cow<'a, [u8]>>, Fault> {
         match self {
             Self::Json(entries) => entries.next_key(),
             Self::MessagePack(entries) => Ok(entries.next_key()?.map(Cow::Borrowed)),

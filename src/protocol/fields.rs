@@ -45,7 +45,7 @@ impl<'a> Fields<'a> {
         let mut entries = Entries::new(self.codec, self.bytes).ok_or(Fault::NotAMessage)?;
         let inner = depth.checked_sub(1).ok_or(Fault::TooDeep)?;
         while let Some(key) = entries.next_key()? {
-            let name = Name::parse(key.as_bytes());
+            let name = Name::parse(&key);
             // Messages of a batch are as deep as any other: each is measured when it is read.
             let depth = if name == Some(Name::Messages) { Data::MAX_DEPTH } else { inner };
             let value = match entries.value(depth) {

@@ -18,9 +18,18 @@ use super::close::Fault;
 /// sender leaves out (RFC 7692 §7.2.2), and an empty final block for libdeflate, which wants one.
 const TAIL: [u8; 6] = [0x00, 0x00, 0xFF, 0xFF, 0x03, 0x00];
 
-/// What follows a final block that is the end of a message: the header of the stored block that
-/// [`TAIL`] completes (RFC 7692 §7.2.3.4).
+/// What a sender puts behind a final block that ends its message: the header of the stored block
+/// that [`TAIL`] completes (RFC 7692 §7.2.3.4).
 const AFTER_FINAL_BLOCK: u8 = 0x00;
+
+/// What may remain behind the last final block of a message, tail included.
+const ENDS: [&[u8]; 3] = [
+    &[AFTER_FINAL_BLOCK, 0x00, 0x00, 0xFF, 0xFF, 0x03, 0x00],
+    // Some senders leave that byte out: nothing of the message is missing.
+    &TAIL,
+    // The final block was itself the empty stored one.
+    &[0x03, 0x00],
+];
 
 /// How many final blocks a message may have. Nobody needs two; each costs much more than its bytes.
 const MAX_FINAL_BLOCKS: usize = 64;
@@ -28,7 +37,9 @@ const MAX_FINAL_BLOCKS: usize = 64;
 /// Inflates messages.
 ///
 /// libdeflate does it, and stops at the first final block. Blocks may follow such a one (RFC 7692
-/// §7.2.3.5) and refer back across it, so the rest, if any, is left to a streaming inflater.
+/// §7.2.1) and refer back across it, so the rest, if any, is left to a streaming inflater.
+/// libdeflate gives a meaning to four codes that RFC 1951 leaves out; who sends them gets bytes of
+/// its own making instead of a fault.
 pub struct Inflater {
     decompressor: libdeflate::Decompressor,
     /// For blocks behind a final block; made when a peer sends some.
@@ -79,21 +90,17 @@ impl Inflater {
 
     /// What stands behind a final block; returns how long the whole message is.
     fn inflate_rest(&mut self, first: Progress, limit: usize) -> Result<usize, Fault> {
-        let payload_len = self.input.len() - TAIL.len();
         let Progress { mut consumed, mut produced } = first;
-        for _ in 1..MAX_FINAL_BLOCKS {
-            match self.input.get(consumed..payload_len) {
-                // The tail was eaten by an unfinished block.
-                None => return Err(Fault::InvalidDeflate),
-                // Some senders end at the final block itself: nothing is missing.
-                Some([] | [AFTER_FINAL_BLOCK]) => return Ok(produced),
-                Some(_) => {}
+        for _ in 0..MAX_FINAL_BLOCKS {
+            let rest = &self.input[consumed..];
+            if ENDS.contains(&rest) {
+                return Ok(produced);
             }
             let streaming = self.streaming.get_or_insert_default();
             streaming.init();
             let (status, read, written) = decompress(
                 streaming,
-                &self.input[consumed..],
+                rest,
                 &mut self.output[..limit],
                 produced,
                 TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,

@@ -92,7 +92,9 @@ impl Origins {
 
     /// Whether a page of that origin may connect to `host`, the request's `Host`. An empty list
     /// permits only the host's own pages; with `tls`, only those that came by TLS too. (Without,
-    /// a proxy may have ended TLS, so the page's scheme cannot be known to differ.)
+    /// a proxy may have ended TLS, so the page's scheme cannot be known to differ.) Where `Host` can
+    /// be any name, as where a name of the attacker's comes to resolve to this server's address, an
+    /// empty list permits that name's pages: only a list keeps them out.
     #[must_use]
     pub fn permit(&self, origin: &str, host: Authority<'_>, tls: bool) -> Option<Permission> {
         let any = self.any.then_some(Permission::Any);

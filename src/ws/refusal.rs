@@ -85,31 +85,82 @@ pub enum Refusal {
     },
 }
 
-/// One line of the table: a refusal as the peer sees it.
-struct Answer {
-    status: &'static str,
-    code: &'static str,
-    message: &'static str,
-}
-
 impl Refusal {
     /// The HTTP status.
     #[must_use]
     pub fn status(self) -> u16 {
-        let digits = self.answer().status.bytes().take(3);
-        digits.fold(0, |status, digit| status * 10 + u16::from(digit - b'0'))
+        match self {
+            Self::Unauthorized => 401,
+            Self::Origin | Self::OriginMissing | Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::Method => 405,
+            Self::Deadline => 408,
+            Self::TargetTooLong => 414,
+            Self::NotAnUpgrade | Self::WebSocketVersion => 426,
+            Self::AddressLimit { .. } => 429,
+            Self::HeadTooLarge | Self::TooManyHeaders => 431,
+            Self::Unavailable { .. } => 503,
+            Self::HttpVersion => 505,
+            _ => 400,
+        }
     }
 
     /// The code of the protocol's error table.
     #[must_use]
     pub fn code(self) -> &'static str {
-        self.answer().code
+        match self.status() {
+            401 => "unauthorized",
+            403 => "forbidden",
+            404 => "not_found",
+            408 => "timeout",
+            414 | 431 => "too_large",
+            429 => "limit_exceeded",
+            503 => "unavailable",
+            _ => "bad_request",
+        }
     }
 
     /// What a person reads.
     #[must_use]
     pub fn message(self) -> &'static str {
-        self.answer().message
+        match self {
+            Self::RequestLine => "the request line is malformed",
+            Self::HeaderLine => "a header line is malformed",
+            Self::HttpVersion => "HTTP/1.1 is spoken here",
+            Self::TargetTooLong => "the target is too long",
+            Self::HeadTooLarge => "the request head is too large",
+            Self::TooManyHeaders => "too many header lines",
+            Self::Deadline => "the request did not come in time",
+            Self::RepeatedHeader => "a header that may stand only once is repeated",
+            Self::HeaderNotText => "a header holds bytes that are not text",
+            Self::Body => "an upgrade request has no body",
+            Self::TargetForm => "the target is no path, or names another host than Host",
+            Self::PercentEncoding => "the target is not UTF-8 in percent-encoding",
+            Self::NotFound => "no such endpoint",
+            Self::Method => "only GET upgrades",
+            Self::OldHttp => "an upgrade needs HTTP/1.1",
+            Self::Host => "Host is missing or malformed",
+            Self::NotAnUpgrade => {
+                "this endpoint speaks WebSocket; if your client does, a proxy on the way dropped \
+                 the Upgrade header"
+            }
+            Self::Connection => "Connection does not list upgrade",
+            Self::WebSocketVersion => "Sec-WebSocket-Version must be 13",
+            Self::Key => "Sec-WebSocket-Key must be 16 bytes in base64, given once",
+            Self::Origin => "this origin is not allowed",
+            Self::OriginMissing => "an Origin header is required",
+            Self::SubprotocolSyntax => "Sec-WebSocket-Protocol is not a list of tokens",
+            Self::Subprotocol => {
+                "none of the subprotocols offered is ringroom.v1.json or ringroom.v1.msgpack"
+            }
+            Self::RepeatedParameter => "a parameter or cookie that may be given once is repeated",
+            Self::Tenant => "tenant must be a name of 1 to 128 bytes",
+            Self::TwoCredentials => "two different credentials are given",
+            Self::Unauthorized => "the credential is not good",
+            Self::Forbidden => "the credential is not for this",
+            Self::AddressLimit { .. } => "too many connections of this address",
+            Self::Unavailable { .. } => "the server takes no connections now",
+        }
     }
 
     /// Headers beyond those of every refusal.
@@ -138,20 +189,21 @@ impl Refusal {
     /// The whole response: head and JSON body.
     #[must_use]
     pub fn response(self) -> Vec<u8> {
-        let Answer { status, code, message } = self.answer();
+        let (status, code, message) = (self.status(), self.code(), self.message());
         let retry = match self.retry_after_ms() {
             Some(retry_after_ms) => format!(r#","retry_after_ms":{retry_after_ms}"#),
             None => String::new(),
         };
         let body = format!(r#"{{"error":{{"code":"{code}","message":"{message}"{retry}}}}}"#);
         // RFC 9110 §7.8: who sends Upgrade lists it in Connection.
-        let connection = if self.status() == 426 { "Upgrade, close" } else { "close" };
+        let connection = if status == 426 { "Upgrade, close" } else { "close" };
 
         let mut response = Vec::with_capacity(320 + body.len());
         let head = write!(
             response,
-            "HTTP/1.1 {status}\r\nConnection: {connection}\r\nContent-Type: application/json\r\n\
+            "HTTP/1.1 {status} {}\r\nConnection: {connection}\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\nCache-Control: no-store\r\n",
+            reason(status),
             body.len()
         );
         head.expect("a vector takes what is written");
@@ -166,78 +218,23 @@ impl Refusal {
         response.extend_from_slice(body.as_bytes());
         response
     }
+}
 
-    /// The table.
-    fn answer(self) -> Answer {
-        const BAD: &str = "400 Bad Request";
-        const LARGE: &str = "431 Request Header Fields Too Large";
-        let (status, code, message) = match self {
-            Self::RequestLine => (BAD, "bad_request", "the request line is malformed"),
-            Self::HeaderLine => (BAD, "bad_request", "a header line is malformed"),
-            Self::HttpVersion => {
-                ("505 HTTP Version Not Supported", "bad_request", "HTTP/1.1 is spoken here")
-            }
-            Self::TargetTooLong => ("414 URI Too Long", "too_large", "the target is too long"),
-            Self::HeadTooLarge => (LARGE, "too_large", "the request head is too large"),
-            Self::TooManyHeaders => (LARGE, "too_large", "too many header lines"),
-            Self::Deadline => {
-                ("408 Request Timeout", "timeout", "the request did not come in time")
-            }
-            Self::RepeatedHeader => {
-                (BAD, "bad_request", "a header that may stand only once is repeated")
-            }
-            Self::HeaderNotText => (BAD, "bad_request", "a header holds bytes that are not text"),
-            Self::Body => (BAD, "bad_request", "an upgrade request has no body"),
-            Self::TargetForm => {
-                (BAD, "bad_request", "the target is no path, or names another host than Host")
-            }
-            Self::PercentEncoding => {
-                (BAD, "bad_request", "the target is not UTF-8 in percent-encoding")
-            }
-            Self::NotFound => ("404 Not Found", "not_found", "no such endpoint"),
-            Self::Method => ("405 Method Not Allowed", "bad_request", "only GET upgrades"),
-            Self::OldHttp => (BAD, "bad_request", "an upgrade needs HTTP/1.1"),
-            Self::Host => (BAD, "bad_request", "Host is missing or malformed"),
-            Self::NotAnUpgrade => (
-                "426 Upgrade Required",
-                "bad_request",
-                "this endpoint speaks WebSocket; if your client does, a proxy on the way dropped \
-                 the Upgrade header",
-            ),
-            Self::Connection => (BAD, "bad_request", "Connection does not list upgrade"),
-            Self::WebSocketVersion => {
-                ("426 Upgrade Required", "bad_request", "Sec-WebSocket-Version must be 13")
-            }
-            Self::Key => {
-                (BAD, "bad_request", "Sec-WebSocket-Key must be 16 bytes in base64, given once")
-            }
-            Self::Origin => ("403 Forbidden", "forbidden", "this origin is not allowed"),
-            Self::OriginMissing => ("403 Forbidden", "forbidden", "an Origin header is required"),
-            Self::SubprotocolSyntax => {
-                (BAD, "bad_request", "Sec-WebSocket-Protocol is not a list of tokens")
-            }
-            Self::Subprotocol => (
-                BAD,
-                "bad_request",
-                "none of the subprotocols offered is ringroom.v1.json or ringroom.v1.msgpack",
-            ),
-            Self::RepeatedParameter => {
-                (BAD, "bad_request", "a parameter or cookie that may be given once is repeated")
-            }
-            Self::Tenant => (BAD, "bad_request", "tenant must be a name of 1 to 128 bytes"),
-            Self::TwoCredentials => (BAD, "bad_request", "two different credentials are given"),
-            Self::Unauthorized => {
-                ("401 Unauthorized", "unauthorized", "the credential is not good")
-            }
-            Self::Forbidden => ("403 Forbidden", "forbidden", "the credential is not for this"),
-            Self::AddressLimit { .. } => {
-                ("429 Too Many Requests", "limit_exceeded", "too many connections of this address")
-            }
-            Self::Unavailable { .. } => {
-                ("503 Service Unavailable", "unavailable", "the server takes no connections now")
-            }
-        };
-        Answer { status, code, message }
+/// What a status is called.
+fn reason(status: u16) -> &'static str {
+    match status {
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        414 => "URI Too Long",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "Bad Request",
     }
 }
 

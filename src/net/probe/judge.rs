@@ -280,7 +280,7 @@ impl Case<'_> {
         const FIRST: u64 = 1_024;
         const LAST: u64 = 65_535;
         let (first, last) = (self.number(NAME, 0)?, self.number(NAME, 1)?);
-        let ports = (last + 1).saturating_sub(first);
+        let ports = last.saturating_add(1).saturating_sub(first);
         let wanted = self.connections.min(LAST + 1 - FIRST);
         let found = format!("{first} {last} ({ports} ports)");
         let finding = Finding::new(NAME, found, format!("{wanted} ports"));
@@ -298,7 +298,7 @@ impl Case<'_> {
         const NAME: &str = "net.netfilter.nf_conntrack_max";
         let most = self.number(NAME, 0)?;
         let taken = self.number("net.netfilter.nf_conntrack_count", 0).unwrap_or(0);
-        let wanted = self.connections + taken;
+        let wanted = self.connections.saturating_add(taken);
         let finding = Finding::new(NAME, most.to_string(), wanted.to_string());
         if most >= wanted {
             return Some(finding);

@@ -1,9 +1,10 @@
 //! Walks over the members of an object and the elements of an array.
 
-use crate::protocol::command::Text;
+use std::borrow::Cow;
+
 use crate::protocol::fault::Fault;
 
-use super::scan::{after_colon, skip, skip_whitespace, string};
+use super::scan::{after_colon, find_special, skip, skip_whitespace, string};
 use super::text;
 
 /// The members of an object, in order: a key, then its value.
@@ -21,7 +22,9 @@ impl<'a> Entries<'a> {
     }
 
     /// The next key; its value must be taken before another is. None where the object ends.
-    pub(in crate::protocol) fn next_key(&mut self) -> Result<Option<Text<'a>>, Fault> {
+    /// Not checked to be UTF-8: most keys are only compared.
+    #[inline]
+    pub(in crate::protocol) fn next_key(&mut self) -> Result<Option<Cow<'a, [u8]>>, Fault> {
         let mut at = skip_whitespace(self.bytes, self.at);
         match self.bytes.get(at) {
             Some(b'}') => {
@@ -36,9 +39,18 @@ impl<'a> Entries<'a> {
         if self.bytes.get(at) != Some(&b'"') {
             return Err(Fault::Malformed);
         }
-        let end = string(self.bytes, at + 1)?;
+        let start = at + 1;
+        let mut end = find_special(self.bytes, start);
+        let key = if self.bytes.get(end) == Some(&b'"') {
+            end += 1;
+            Cow::Borrowed(&self.bytes[start..end - 1])
+        } else {
+            end = string(self.bytes, end)?;
+            let text = text(&self.bytes[at..end]).ok_or(Fault::Malformed)?;
+            Cow::Owned(text.into_owned().into_bytes())
+        };
         self.at = after_colon(self.bytes, end)?;
-        text(&self.bytes[at..end]).ok_or(Fault::Malformed).map(Some)
+        Ok(Some(key))
     }
 
     /// The value of the key just taken, nested at most `depth` deep.

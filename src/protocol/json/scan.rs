@@ -66,6 +66,7 @@ pub(in crate::protocol) fn skip(bytes: &[u8], mut at: usize, depth: u8) -> Resul
 }
 
 /// The first byte from `at` that is no white space.
+#[inline]
 pub(in crate::protocol) fn skip_whitespace(bytes: &[u8], mut at: usize) -> usize {
     while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
         at += 1;
@@ -97,6 +98,7 @@ pub(in crate::protocol) fn after_colon(bytes: &[u8], at: usize) -> Result<usize,
 }
 
 /// The end of the string whose opening quote stands before `at`.
+#[inline]
 pub(super) fn string(bytes: &[u8], mut at: usize) -> Result<usize, Fault> {
     loop {
         at = find_special(bytes, at);
@@ -109,6 +111,7 @@ pub(super) fn string(bytes: &[u8], mut at: usize) -> Result<usize, Fault> {
 }
 
 /// The first quote, backslash or control character from `at`.
+#[inline]
 pub(super) fn find_special(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = ONES << 7;

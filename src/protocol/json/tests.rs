@@ -174,11 +174,11 @@ proptest! {
             data: &'a RawValue,
         }
         let mut entries = Entries::new(message.as_bytes()).unwrap();
-        prop_assert_eq!(entries.next_key().unwrap().unwrap(), "data");
+        prop_assert_eq!(entries.next_key().unwrap().unwrap(), &b"data"[..]);
         let span = entries.value(64).unwrap();
         let reference: Message<'_> = serde_json::from_str(&message).unwrap();
         prop_assert_eq!(span, reference.data.get().as_bytes());
-        prop_assert_eq!(entries.next_key().unwrap().unwrap(), "x");
+        prop_assert_eq!(entries.next_key().unwrap().unwrap(), &b"x"[..]);
         prop_assert_eq!(entries.value(64).unwrap(), after.as_bytes());
         prop_assert_eq!(entries.next_key().unwrap(), None);
         prop_assert_eq!(entries.position(), message.len());

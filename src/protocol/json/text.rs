@@ -2,17 +2,16 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr;
-
-use super::scan::hex4;
+use super::scan::{find_special, hex4};
 
 /// What the string says, quotes included in `value`; borrowed where nothing is escaped. None if it
 /// is no string.
 pub(in crate::protocol) fn text(value: &[u8]) -> Option<Cow<'_, str>> {
     let inner = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    match memchr(b'\\', inner) {
-        None => str::from_utf8(inner).ok().map(Cow::Borrowed),
-        Some(first) => unescape(inner, first).map(Cow::Owned),
+    // A string that was checked has nothing special inside but backslashes.
+    match find_special(inner, 0) {
+        plain if plain == inner.len() => str::from_utf8(inner).ok().map(Cow::Borrowed),
+        first => unescape(inner, first).map(Cow::Owned),
     }
 }
 
@@ -26,17 +25,19 @@ fn unescape(inner: &[u8], first: usize) -> Option<String> {
         let (character, length) = escaped(&rest[plain..])?;
         out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
         rest = &rest[plain + length..];
-        match memchr(b'\\', rest) {
-            Some(next) => plain = next,
-            None => break,
+        plain = find_special(rest, 0);
+        if plain == rest.len() {
+            out.extend_from_slice(rest);
+            return String::from_utf8(out).ok();
         }
     }
-    out.extend_from_slice(rest);
-    String::from_utf8(out).ok()
 }
 
 /// The character that an escape stands for, and the escape's length.
 fn escaped(bytes: &[u8]) -> Option<(char, usize)> {
+    if bytes.first() != Some(&b'\\') {
+        return None;
+    }
     let character = match bytes.get(1)? {
         b'b' => '\u{8}',
         b'f' => '\u{c}',

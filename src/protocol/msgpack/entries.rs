@@ -2,7 +2,7 @@
 
 use crate::protocol::fault::Fault;
 
-use super::scan::{Head, skip, skip_key};
+use super::scan::{Head, key_span, skip};
 
 /// The pairs of a map, in order: a key, then its value.
 #[derive(Clone, Debug)]
@@ -22,14 +22,13 @@ impl<'a> Entries<'a> {
     }
 
     /// The next key; its value must be taken before another is. None where the map ends.
-    pub(in crate::protocol) fn next_key(&mut self) -> Result<Option<&'a str>, Fault> {
+    pub(in crate::protocol) fn next_key(&mut self) -> Result<Option<&'a [u8]>, Fault> {
         let Some(left) = self.left.checked_sub(1) else {
             return Ok(None);
         };
-        let end = skip_key(self.bytes, self.at)?;
-        let key = text(&self.bytes[self.at..end]).ok_or(Fault::Malformed)?;
+        let (start, end) = key_span(self.bytes, self.at)?;
         (self.left, self.at) = (left, end);
-        Ok(Some(key))
+        Ok(Some(&self.bytes[start..end]))
     }
 
     /// The value of the key just taken, nested at most `depth` deep.

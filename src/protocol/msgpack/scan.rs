@@ -134,11 +134,7 @@ pub(in crate::protocol) fn skip(bytes: &[u8], at: usize, depth: u8) -> Result<us
         Head::Nil | Head::Bool(_) | Head::Unsigned(_) | Head::Negative(_) | Head::Float(_) => {
             Ok(at)
         }
-        Head::Text(length) => {
-            let end = end_of(bytes, at, length)?;
-            simdutf8::basic::from_utf8(&bytes[at..end]).map_err(|_| Fault::Malformed)?;
-            Ok(end)
-        }
+        Head::Text(length) => text_end(bytes, at, length),
         Head::Binary(length) | Head::Extension(length) => end_of(bytes, at, length),
         Head::Array(count) => {
             let depth = depth.checked_sub(1).ok_or(Fault::TooDeep)?;
@@ -146,17 +142,24 @@ pub(in crate::protocol) fn skip(bytes: &[u8], at: usize, depth: u8) -> Result<us
         }
         Head::Map(count) => {
             let depth = depth.checked_sub(1).ok_or(Fault::TooDeep)?;
-            (0..count).try_fold(at, |at, _| skip(bytes, skip_key(bytes, at)?, depth))
+            (0..count).try_fold(at, |at, _| skip(bytes, key_span(bytes, at)?.1, depth))
         }
     }
 }
 
-/// The end of a map's key.
-pub(super) fn skip_key(bytes: &[u8], at: usize) -> Result<usize, Fault> {
+/// Where the text of a map's key starts and ends.
+pub(super) fn key_span(bytes: &[u8], at: usize) -> Result<(usize, usize), Fault> {
     match Head::read(bytes, at)? {
-        (Head::Text(_), _) => skip(bytes, at, 0),
+        (Head::Text(length), at) => Ok((at, text_end(bytes, at, length)?)),
         _ => Err(Fault::KeyNotText),
     }
+}
+
+/// Where `length` bytes of text from `at` end, if they are that.
+fn text_end(bytes: &[u8], at: usize, length: usize) -> Result<usize, Fault> {
+    let end = end_of(bytes, at, length)?;
+    simdutf8::basic::from_utf8(&bytes[at..end]).map_err(|_| Fault::Malformed)?;
+    Ok(end)
 }
 
 /// Where `length` bytes from `at` end, if they are there.

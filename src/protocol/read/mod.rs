@@ -32,8 +32,8 @@ pub(super) fn envelope<'a>(
     fields: &Fields<'a>,
     batch: Option<ParseLimits>,
 ) -> Result<Envelope<'a>, Bad> {
-    let kind = fields.get(Name::Type).and_then(Data::text);
-    let is_response = kind.as_deref() == Some("response");
+    let kind = fields.text(Name::Type);
+    let is_response = kind.as_deref() == Ok("response");
     let id = request_id(fields);
     if let Some(fault) = fields.fault {
         // Of two ids neither is the one to answer; a response is never answered.
@@ -45,15 +45,18 @@ pub(super) fn envelope<'a>(
         let command = response(fields, id).map_err(|fault| Bad::new(None, fault))?;
         return Ok(Envelope { id: None, command: Command::Response(command) });
     }
-    match command(fields, batch) {
+    match kind.and_then(|kind| command(&kind, fields, batch)) {
         Ok(command) => Ok(Envelope { id, command }),
         Err(fault) => Err(Bad::new(id, fault)),
     }
 }
 
 /// Reads the message by its type.
-fn command<'a>(fields: &Fields<'a>, batch: Option<ParseLimits>) -> Result<Command<'a>, Fault> {
-    let kind = fields.text(Name::Type)?;
+fn command<'a>(
+    kind: &str,
+    fields: &Fields<'a>,
+    batch: Option<ParseLimits>,
+) -> Result<Command<'a>, Fault> {
     Ok(match kind.as_bytes() {
         b"publish" => Command::Publish(post::publish(fields, Name::Data)?),
         b"send_message" => Command::Publish(post::publish(fields, Name::Content)?),

@@ -86,10 +86,11 @@ fn metadata(value: Data<'_>) -> Result<Vec<(Box<str>, Scalar)>, Fault> {
         if pairs.len() == MAX_METADATA {
             return Err(Fault::TooMany(Name::Metadata));
         }
-        if pairs.iter().any(|(known, _)| **known == *key) {
+        let key = str::from_utf8(&key).map_err(|_| Fault::Malformed)?;
+        if pairs.iter().any(|(known, _)| &**known == key) {
             return Err(Fault::Twice(Name::Metadata));
         }
-        pairs.push((key.as_ref().into(), scalar(value).ok_or(wrong)?));
+        pairs.push((key.into(), scalar(value).ok_or(wrong)?));
     }
     Ok(pairs)
 }

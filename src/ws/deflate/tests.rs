@@ -115,10 +115,18 @@ fn a_message_that_ends_at_its_final_block_is_whole() {
 }
 
 #[test]
+fn the_empty_stored_block_at_the_end_may_be_final() {
+    assert_eq!(inflate(&[0x01]).as_deref(), Ok(&b""[..]));
+    let stored = [0x00, 0x05, 0x00, 0xFA, 0xFF, b'H', b'e', b'l', b'l', b'o', 0x01];
+    assert_eq!(inflate(&stored).as_deref(), Ok(&b"Hello"[..]));
+    let behind_a_final_block = [&HELLO_FINAL[..7], &stored].concat();
+    assert_eq!(inflate(&behind_a_final_block).as_deref(), Ok(&b"HelloHello"[..]));
+}
+
+#[test]
 fn final_blocks_are_counted() {
     let payload = |count| [HELLO_FINAL[..7].repeat(count), vec![0x00]].concat();
-    let most = inflate(&payload(MAX_FINAL_BLOCKS - 1));
-    assert_eq!(most, Ok(b"Hello".repeat(MAX_FINAL_BLOCKS - 1)));
+    assert_eq!(inflate(&payload(MAX_FINAL_BLOCKS)), Ok(b"Hello".repeat(MAX_FINAL_BLOCKS)));
     assert_eq!(inflate(&payload(MAX_FINAL_BLOCKS + 1)), Err(Fault::InvalidDeflate));
 }
 

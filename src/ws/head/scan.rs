@@ -127,9 +127,10 @@ impl Scan {
             }
             (Expect::Value, b'\r') => Ok(Expect::LineFeed),
             (Expect::Name | Expect::Value, _) if !fits => Err(Refusal::HeadTooLarge),
-            (Expect::Name, b':') => Ok(Expect::Value),
             (Expect::Name, _) if is_token(byte) => Ok(Expect::Name),
-            (Expect::Value, b'\t' | b' '..=b'~' | 0x80..) => Ok(Expect::Value),
+            (Expect::Name, b':') | (Expect::Value, b'\t' | b' '..=b'~' | 0x80..) => {
+                Ok(Expect::Value)
+            }
             _ => Err(Refusal::HeaderLine),
         }
     }

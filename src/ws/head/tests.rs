@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+use std::time::{Duration, Instant};
+
 use proptest::prelude::*;
 
 use super::*;
@@ -235,6 +237,21 @@ fn a_scan_that_is_asked_again_says_the_same() {
     assert!(scan.parse(&bytes, &limits).unwrap().is_some());
     assert!(scan.parse(&bytes, &limits).unwrap().is_some());
     assert!(scan.parse(&bytes[..5], &limits).unwrap().is_none());
+}
+
+#[test]
+fn h14_a_dribbled_head_costs_no_more_than_its_length() {
+    let limits = config::Handshake { head_bytes: 2 << 20, headers: 2_000, ..limits() };
+    let line = [b"A: ".to_vec(), vec![b'a'; 1_019], b"\r\n".to_vec()].concat();
+    let head = [b"GET / HTTP/1.1\r\n".to_vec(), line.repeat(1_024), b"\r\n".to_vec()].concat();
+    let mut scan = Scan::default();
+    let start = Instant::now();
+    for end in 0..head.len() {
+        assert!(scan.parse(&head[..end], &limits).unwrap().is_none());
+    }
+    assert!(scan.parse(&head, &limits).unwrap().is_some());
+    // Half a million million steps would be the square.
+    assert!(start.elapsed() < Duration::from_secs(30));
 }
 
 /// Heads that are valid, of all the bytes they may have.

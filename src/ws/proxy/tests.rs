@@ -91,7 +91,7 @@ fn version_1_is_read_strictly() {
         "PROXY tcp4 192.0.2.1 198.51.100.7 1 2\r\n",
         "PROXY UNKNOWNS\r\n",
         "PROXY \r\n",
-        "PROXY TCP4\0192.0.2.1 198.51.100.7 1 2\r\n",
+        "PROXY TCP4\x00192.0.2.1 198.51.100.7 1 2\r\n",
         "PROXY TCP4 \u{661}92.0.2.1 198.51.100.7 1 2\r\n",
     ] {
         assert_refuses(line.as_bytes(), Fault::Line);

@@ -76,6 +76,8 @@ fn every_refusal_is_one_complete_http_response_with_a_json_body() {
         let body = &bytes[length..];
 
         assert_eq!(response.code, Some(refusal.status()));
+        let named = response.reason.unwrap() != "Bad Request";
+        assert_eq!(named, refusal.status() != 400, "{refusal:?} has no name for its status");
         assert_eq!(header(&response, "Content-Length"), Some(body.len().to_string().as_str()));
         assert!(header(&response, "Connection").unwrap().ends_with("close"));
         assert_eq!(header(&response, "Content-Type"), Some("application/json"));

@@ -197,8 +197,8 @@ fn h9_subprotocols() {
         let chosen = chosen.as_ref().map(|response| header(response, "Sec-WebSocket-Protocol"));
         assert_eq!(chosen.map_err(|refusal| *refusal), expected, "{values:?}");
     }
-    let long = "a, ".repeat(2_600) + json;
-    let request = Request::get("/ws").set("Sec-WebSocket-Protocol", &[&long]);
+    let long = "a, ".repeat(1_700);
+    let request = Request::get("/ws").set("Sec-WebSocket-Protocol", &[&long, &long, json]);
     assert_eq!(request.answer().unwrap().codec, Codec::Json);
     let request = Request::get("/ws").set("Sec-WebSocket-Protocol", &[message_pack]);
     assert_eq!(request.answer().unwrap().codec, Codec::MessagePack);

@@ -1,0 +1,227 @@
+//! The command line as a shell sees it: what it prints, where, and with which exit code.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn ringroom(arguments: &[&str], environment: &[(&str, &str)]) -> Said {
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_ringroom"))
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    Said {
+        code: status.code().unwrap(),
+        out: String::from_utf8(stdout).unwrap(),
+        err: String::from_utf8(stderr).unwrap(),
+    }
+}
+
+/// A file of its own for the test called `name`.
+fn file(name: &str, text: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn version_and_help_go_to_the_standard_output_with_code_0() {
+    let version = ringroom(&["--version"], &[]);
+    assert_eq!((version.code, version.err.as_str()), (0, ""));
+    assert_eq!(version.out, format!("ringroom {}\n", env!("CARGO_PKG_VERSION")));
+    let help = ringroom(&["--help"], &[]);
+    assert_eq!(help.code, 0);
+    for word in [
+        "serve",
+        "check-config",
+        "print-config",
+        "probe",
+        "--config",
+        "--listen",
+        "--control",
+        "--cpus",
+        "--cores",
+        "--driver",
+        "--share-port",
+        "--set",
+    ] {
+        assert!(help.out.contains(word), "{word}\n{}", help.out);
+    }
+}
+
+#[test]
+fn a_wrong_usage_is_code_2() {
+    for arguments in [
+        vec!["--nonsense"],
+        vec!["nonsense"],
+        vec!["serve", "--cores"],
+        vec!["--set", "limits.depth"],
+        vec!["probe", "--connections", "0"],
+        vec!["probe", "--connections", "many"],
+        vec!["--cores", "1", "--cores", "2"],
+        vec!["--cores", "1", "check-config"],
+    ] {
+        let said = ringroom(&arguments, &[]);
+        assert_eq!(said.code, 2, "{arguments:?}: {}{}", said.out, said.err);
+        assert!(said.out.is_empty() && !said.err.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_wrong_configuration_is_code_2_for_every_command_that_reads_it() {
+    let bad = file("bad.toml", "[limits]\ndepth = 0\n");
+    let bad = bad.to_str().unwrap();
+    let told = format!(
+        "ringroom: the configuration cannot be used:\n\
+         {bad}:2: limits.depth: found 0, wanted 4 to 128\n\
+         RINGROOM_TCP_BACKLOG: tcp.backlog: found \"x\", wanted 1 to 65535\n\
+         --driver: cores.driver: found \"none\", wanted one of \"auto\", \"uring\", \"epoll\"\n"
+    );
+    for command in [&[][..], &["serve"], &["check-config"], &["print-config"]] {
+        let flags = ["--config", bad, "--driver", "none"];
+        let said = ringroom(&[command, &flags].concat(), &[("RINGROOM_TCP_BACKLOG", "x")]);
+        assert_eq!((said.code, said.out.as_str()), (2, ""), "{command:?}");
+        assert_eq!(said.err, told, "{command:?}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_code_2_and_named() {
+    let said = ringroom(&["check-config", "--config", "/nonexistent/r.toml"], &[]);
+    assert_eq!(said.code, 2);
+    assert!(said.err.starts_with("ringroom: /nonexistent/r.toml: No such file"), "{}", said.err);
+    let endless = ringroom(&["check-config", "--config", "/dev/zero"], &[]);
+    assert_eq!(endless.code, 2);
+    assert!(endless.err.contains("/dev/zero: file too large"), "{}", endless.err);
+    let by_variable = ringroom(&["check-config"], &[("RINGROOM_CONFIG", "/nonexistent/v.toml")]);
+    assert!(by_variable.err.contains("/nonexistent/v.toml"), "{}", by_variable.err);
+}
+
+#[test]
+fn every_flag_reaches_its_setting() {
+    let said = ringroom(
+        &[
+            "print-config",
+            "--listen",
+            "127.0.0.1:9000",
+            "--listen",
+            "unix:/tmp/ringroom-cli-test.sock",
+            "--control",
+            "127.0.0.1:9001",
+            "--cpus",
+            "0",
+            "--cores",
+            "3",
+            "--driver",
+            "epoll",
+            "--share-port",
+            "--set",
+            "limits.depth=9",
+            "--set=handshake.origins=https://a.example,https://b.example",
+        ],
+        &[],
+    );
+    assert_eq!(said.code, 0, "{}", said.err);
+    for line in [
+        "address = \"127.0.0.1:9000\"",
+        "address = \"unix:/tmp/ringroom-cli-test.sock\"",
+        "address = \"127.0.0.1:9001\"",
+        "cpus = \"0\"",
+        "count = 3",
+        "driver = \"epoll\"",
+        "share_port = true",
+        "depth = 9",
+        "origins = [\"https://a.example\", \"https://b.example\"]",
+    ] {
+        assert!(said.out.lines().any(|printed| printed == line), "{line}\n{}", said.out);
+    }
+}
+
+#[test]
+fn what_print_config_prints_check_config_takes() {
+    let printed = ringroom(&["print-config", "--set", "limits.depth=9"], &[]);
+    assert_eq!(printed.code, 0);
+    let path = file("printed.toml", &printed.out);
+    let path = path.to_str().unwrap();
+    let checked = ringroom(&["check-config", "--config", path], &[]);
+    assert_eq!((checked.code, checked.err.as_str()), (0, ""));
+    assert_eq!(
+        checked.out,
+        "the configuration is valid: listeners 127.0.0.1:8000; control 127.0.0.1:8001\n"
+    );
+    let again = ringroom(&["print-config", "--config", path], &[]);
+    assert_eq!(again.out, printed.out);
+}
+
+#[test]
+fn no_output_shows_a_secret() {
+    const CANARY: &str = "canary-0123456789abcdef";
+    let secret = file("token", CANARY);
+    let secret = secret.to_str().unwrap();
+    let bad = file("open.toml", &format!("[control]\ntoken = \"{CANARY}\"\n"));
+    let bad = bad.to_str().unwrap();
+    let by_variable = [("RINGROOM_CONTROL_TOKEN", CANARY)];
+    let by_file = [("RINGROOM_CONTROL_TOKEN_FILE", secret)];
+    for (arguments, environment, code) in [
+        (vec!["print-config"], &by_variable, 0),
+        (vec!["check-config"], &by_variable, 0),
+        (vec!["print-config"], &by_file, 0),
+        (vec!["check-config", "--config", bad], &by_file, 2),
+        (vec!["check-config", "--set", &format!("control.token={CANARY}")], &by_file, 2),
+    ] {
+        let said = ringroom(&arguments, environment);
+        assert_eq!(said.code, code, "{}", said.err);
+        assert!(!said.out.contains("canary") && !said.err.contains("canary"), "{arguments:?}");
+    }
+}
+
+#[test]
+fn whoever_stops_reading_makes_nothing_fail() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ringroom"))
+        .arg("print-config")
+        .env_clear()
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn the_probe_says_the_same_to_people_and_to_machines() {
+    let easy = ["probe", "--connections", "1", "--json"];
+    let said = ringroom(&easy, &[]);
+    let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let sufficient = report["sufficient"].as_bool().unwrap();
+    assert_eq!(said.code, if sufficient { 0 } else { 3 });
+    assert_eq!(report["connections"], 1);
+
+    let text = ringroom(&["probe", "--connections", "1"], &[]);
+    assert_eq!(text.code, said.code);
+    for finding in report["findings"].as_array().unwrap() {
+        assert!(text.out.contains(finding["subject"].as_str().unwrap()), "{}", text.out);
+    }
+}
+
+#[test]
+fn the_probe_ends_with_code_3_where_something_essential_is_short() {
+    let mut shell = Command::new("sh");
+    let script = format!("ulimit -n 64; exec {} probe --json", env!("CARGO_BIN_EXE_ringroom"));
+    let output = shell.args(["-c", &script]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["sufficient"], false);
+    let findings = report["findings"].as_array().unwrap();
+    let limit = findings.iter().find(|finding| finding["subject"] == "RLIMIT_NOFILE").unwrap();
+    assert_eq!(limit["verdict"], "short");
+    assert_eq!(limit["found"], "64");
+}

@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# Installs what the tests need and is missing, then runs them all. One command, on a fresh machine.
+#
+#   tests/run.sh              everything that CI runs
+#   tests/run.sh --no-install the same, but says what is missing instead of installing it
+#   tests/run.sh STEP…        only those steps (see the list below)
+#
+# Each step is a function of its own; it prints what it does and fails loudly. Long forms of the
+# suites are scripts beside this one, named in the README.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+STEPS=(format lint deny unit loom docs clients autobahn fuzz operations)
+TOOLS="$PWD/tests/.tools"
+INSTALL=yes
+SKIPPED=0
+
+# What a step's script exits with when this machine cannot run it; it has said why.
+SKIP=77
+
+say() { printf '\n== %s\n' "$*"; }
+
+skip() {
+  SKIPPED=$((SKIPPED + 1))
+  printf '!! SKIPPED: %s\n' "$*" >&2
+}
+
+# A Debian package for a command that is missing.
+need_command() {
+  local command=$1 package=$2
+  command -v "$command" >/dev/null 2>&1 && return 0
+  if [ "$INSTALL" = no ] || [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+    printf 'missing: %s. Install it with: apt-get install %s\n' "$command" "$package" >&2
+    return 1
+  fi
+  if [ ! -e "$TOOLS/apt-updated" ]; then
+    apt-get update -qq
+    touch "$TOOLS/apt-updated"
+  fi
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null
+}
+
+# A program from crates.io, built once.
+need_cargo() {
+  local command=$1 crate=$2
+  command -v "$command" >/dev/null 2>&1 && return 0
+  if [ "$INSTALL" = no ]; then
+    printf 'missing: %s. Install it with: cargo install --locked %s\n' "$command" "$crate" >&2
+    return 1
+  fi
+  cargo install --quiet --locked "$crate"
+}
+
+format() { cargo fmt --all --check; }
+
+lint() { cargo clippy --workspace --all-targets --quiet -- -D warnings; }
+
+deny() {
+  need_cargo cargo-deny cargo-deny
+  cargo deny --log-level error check bans licenses sources
+}
+
+unit() { cargo test --workspace --quiet; }
+
+loom() { tests/loom.sh; }
+
+docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet; }
+
+clients() {
+  need_command node nodejs
+  need_command npm npm
+  need_command python3 python3
+  need_command chromium chromium
+  need_cargo websocat websocat
+  tests/clients/run.sh
+}
+
+autobahn() { tests/autobahn/run.sh --short; }
+
+fuzz() { tests/fuzz/run.sh --smoke; }
+
+operations() { tests/operations/run.sh --short; }
+
+main() {
+  local steps=()
+  for argument in "$@"; do
+    case $argument in
+      --no-install) INSTALL=no ;;
+      -h | --help) sed -n '2,9p' "$0" | cut -c3-; exit 0 ;;
+      *) steps+=("$argument") ;;
+    esac
+  done
+  [ ${#steps[@]} -gt 0 ] || steps=("${STEPS[@]}")
+  mkdir -p "$TOOLS"
+  local step passed=0 failed=()
+  for step in "${steps[@]}"; do
+    say "$step"
+    # Not in a condition: there, bash would go on after a command that fails.
+    local code=0
+    set +e
+    (set -e; "$step")
+    code=$?
+    set -e
+    if [ $code = "$SKIP" ]; then skip "$step"; elif [ $code = 0 ]; then passed=$((passed + 1)); else failed+=("$step"); fi
+  done
+  say "done"
+  printf '%s passed, %s failed, %s skipped\n' "$passed" "${#failed[@]}" "$SKIPPED"
+  [ ${#failed[@]} -eq 0 ] || { printf 'failed: %s\n' "${failed[*]}" >&2; exit 1; }
+}
+
+main "$@"

@@ -1,0 +1,239 @@
+//! The structure of the source, held by a test: which layer may know which, how large files and
+//! functions may be, and what a pure layer may not touch.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const FILE_LINES_MAX: usize = 600;
+const FUNCTION_LINES_MAX: usize = 70;
+const MEDIAN_FILE_LINES_MAX: usize = 200;
+
+/// A module, and the modules of this crate it may use besides its own.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("clock", &[]),
+    ("id", &[]),
+    ("hash", &["id"]),
+    ("wheel", &["clock"]),
+    ("bucket", &["clock"]),
+    ("metrics", &["id"]),
+    ("config", &[]),
+    ("mesh", &["clock", "id"]),
+    ("ws", &["config", "protocol"]),
+    ("protocol", &["config", "ws"]),
+    ("room", &["bucket", "clock", "config", "hash", "id", "protocol", "wheel", "ws"]),
+    (
+        "shard",
+        &["bucket", "clock", "config", "hash", "id", "metrics", "protocol", "room", "wheel", "ws"],
+    ),
+    ("letter", &["config", "id", "shard", "ws"]),
+    (
+        "net",
+        &[
+            "bucket", "clock", "config", "hash", "id", "letter", "mesh", "metrics", "shard",
+            "wheel", "ws",
+        ],
+    ),
+    ("control", &["clock", "config", "id", "letter", "mesh", "metrics"]),
+    ("logging", &["config"]),
+    (
+        "server",
+        &[
+            "config", "control", "hash", "id", "letter", "logging", "mesh", "metrics", "net",
+            "shard", "ws",
+        ],
+    ),
+];
+
+/// Modules that know nothing but what they are told.
+const PURE: &[&str] =
+    &["clock", "id", "hash", "wheel", "bucket", "config", "ws", "protocol", "room", "shard"];
+
+/// What a pure module may not touch: time, threads, sockets, files, the environment, chance.
+const IMPURE: &[&str] = &[
+    "Instant::now",
+    "SystemTime::now",
+    "UNIX_EPOCH.elapsed",
+    "std::thread",
+    "std::env",
+    "std::fs",
+    "TcpStream",
+    "TcpListener",
+    "UnixStream",
+    "RandomState",
+    "HashMap::new",
+    "HashSet::new",
+    "monoio",
+    "tokio::",
+];
+
+/// Where `unsafe` may stand.
+const UNSAFE: &[&str] = &["src/net/", "src/mesh/", "src/ws/deflate"];
+
+struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    /// The top-level module it belongs to: `src/room/name.rs` is of `room`.
+    fn module(&self) -> String {
+        let inside = self.path.strip_prefix("src").unwrap_or(&self.path);
+        let first = inside.components().next().expect("a file has a name");
+        Path::new(first.as_os_str())
+            .file_stem()
+            .expect("it has a stem")
+            .to_string_lossy()
+            .into_owned()
+    }
+
+    fn is_test(&self) -> bool {
+        let path = self.path.to_string_lossy();
+        path.ends_with("tests.rs") || path.contains("/tests/")
+    }
+
+    /// Its lines without comments, and without what stands under `#[cfg(test)]` at the end.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let lines = self.text.lines().enumerate();
+        let code =
+            lines.take_while(|(_, line)| line.trim() != "#[cfg(test)]" || line.starts_with(' '));
+        code.filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+}
+
+fn sources(under: &str) -> Vec<Source> {
+    let mut found = Vec::new();
+    collect(Path::new(under), &mut found);
+    assert!(!found.is_empty(), "there is source under {under}");
+    found
+}
+
+fn collect(folder: &Path, found: &mut Vec<Source>) {
+    for entry in fs::read_dir(folder).expect("the folder can be read") {
+        let path = entry.expect("its entries can be read").path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).expect("source is UTF-8");
+            found.push(Source { path, text });
+        }
+    }
+}
+
+fn everything() -> Vec<Source> {
+    ["src", "loadgen", "tests", "benches"].iter().flat_map(|under| sources(under)).collect()
+}
+
+fn report(problems: &[String]) {
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+#[test]
+fn arrows_point_down_only() {
+    let allowed: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
+    let mut problems = Vec::new();
+    for source in sources("src") {
+        let module = source.module();
+        if ["lib", "main", "cli"].contains(&module.as_str()) || source.is_test() {
+            continue;
+        }
+        let Some(may) = allowed.get(module.as_str()) else {
+            problems.push(format!("{}: module {module} has no row here", source.path.display()));
+            continue;
+        };
+        for (line, text) in source.code() {
+            for used in text.split("crate::").skip(1) {
+                let used: String =
+                    used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let known = allowed.contains_key(used.as_str());
+                if known && used != module && !may.contains(&used.as_str()) {
+                    let place = source.path.display();
+                    problems.push(format!("{place}:{}: {module} may not know {used}", line + 1));
+                }
+            }
+        }
+    }
+    report(&problems);
+}
+
+#[test]
+fn pure_layers_are_told_everything() {
+    let mut problems = Vec::new();
+    for source in sources("src").iter().filter(|source| PURE.contains(&source.module().as_str())) {
+        if source.is_test() {
+            continue;
+        }
+        for (line, text) in source.code() {
+            for word in IMPURE.iter().filter(|word| text.contains(**word)) {
+                problems.push(format!("{}:{}: {word}", source.path.display(), line + 1));
+            }
+        }
+    }
+    report(&problems);
+}
+
+#[test]
+fn unsafe_stands_where_it_may() {
+    let mut problems = Vec::new();
+    for source in sources("src") {
+        let path = source.path.to_string_lossy();
+        if UNSAFE.iter().any(|allowed| path.starts_with(allowed)) {
+            continue;
+        }
+        for (line, text) in source.code() {
+            if ["unsafe {", "unsafe fn", "unsafe impl"].iter().any(|word| text.contains(word)) {
+                problems.push(format!("{path}:{}: unsafe", line + 1));
+            }
+        }
+    }
+    report(&problems);
+}
+
+#[test]
+fn files_and_functions_stay_small() {
+    let mut problems = Vec::new();
+    let mut sizes = Vec::new();
+    for source in everything() {
+        let lines = source.text.lines().count();
+        if source.path.starts_with("src") {
+            sizes.push(lines);
+        }
+        if lines > FILE_LINES_MAX {
+            problems.push(format!("{}: {lines} lines", source.path.display()));
+        }
+        problems.extend(long_functions(&source));
+    }
+    sizes.sort_unstable();
+    let median = sizes[sizes.len() / 2];
+    if median > MEDIAN_FILE_LINES_MAX {
+        problems.push(format!("the median file of src has {median} lines"));
+    }
+    report(&problems);
+}
+
+/// Functions that are too long, by the indentation that rustfmt gives their ends.
+fn long_functions(source: &Source) -> Vec<String> {
+    let lines: Vec<&str> = source.text.lines().collect();
+    let mut long = Vec::new();
+    for (start, line) in lines.iter().enumerate() {
+        let code = line.trim_start();
+        if !is_function(code) {
+            continue;
+        }
+        let end_line = format!("{}}}", &line[..line.len() - code.len()]);
+        let end = lines[start..].iter().position(|line| *line == end_line);
+        let count = end.map_or(1, |end| end + 1);
+        if count > FUNCTION_LINES_MAX {
+            let place = source.path.display();
+            long.push(format!("{place}:{}: a function of {count} lines", start + 1));
+        }
+    }
+    long
+}
+
+fn is_function(code: &str) -> bool {
+    let mut words = code.split(' ').skip_while(|word| {
+        ["pub", "pub(crate)", "pub(super)", "const", "async", "unsafe"].contains(word)
+    });
+    words.next() == Some("fn") && !code.ends_with(';') && !code.ends_with('}')
+}
