@@ -268,7 +268,15 @@ impl Shard {
             CoreMessage::Gone { room, connection, kept } => {
                 self.on_gone(from, &room, connection, kept.as_deref());
             }
-            CoreMessage::Forget { room, epoch } => self.on_forget(&room, &epoch),
+            CoreMessage::Forget { room, epoch, session } => {
+                self.on_forget(&room, &epoch, session);
+            }
+            CoreMessage::Redeliver { connection, publications } => {
+                self.on_redeliver(connection, &publications);
+            }
+            CoreMessage::Ack { room, epoch, connection, offset } => {
+                self.on_ack(from, &room, &epoch, connection, offset);
+            }
             CoreMessage::Notify { connection, frame } => {
                 self.outbound.push_bytes(connection, &frame);
             }

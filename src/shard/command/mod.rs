@@ -277,6 +277,8 @@ impl Shard {
             name: std::sync::Arc::clone(&connection.name),
             identity: std::sync::Arc::clone(&connection.identity),
             form: connection.form,
+            ip: connection.address,
+            session: connection.session,
         };
         self.outbound.send(home, CoreMessage::Ask(Box::new(Ask { room, asker, ticket, what })));
     }
