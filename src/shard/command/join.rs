@@ -163,7 +163,7 @@ impl Shard {
         &mut self,
         key: ConnectionKey,
         room: &RoomKey,
-        joined: Joined,
+        joined: &Joined,
         frame: &[u8],
     ) {
         let Some(index) = self.hub.find(room) else { return };
@@ -185,15 +185,15 @@ impl Shard {
                 guaranteed: joined.guaranteed,
             }));
         }
-        if !self.seat(key, index, &joined) {
+        if !self.seat(key, index, joined) {
             // It is gone, and its home has been told.
             self.tidy_room(index);
             return;
         }
         self.outbound.push_bytes(key, frame);
-        self.replay(key, index, &joined);
+        self.replay(key, index, joined);
         self.outbound.push_bytes(key, &joined.gap);
-        self.arrived_in(key, room, &joined);
+        self.arrived_in(key, room, joined);
     }
 
     /// Gives a connection its place among the members; false if it is gone.

@@ -374,7 +374,7 @@ impl Shard {
         }
         match effect {
             AnswerEffect::None => self.outbound.push_bytes(key, &frame),
-            AnswerEffect::Joined(joined) => self.on_joined(key, &room, *joined, &frame),
+            AnswerEffect::Joined(joined) => self.on_joined(key, &room, &joined, &frame),
             AnswerEffect::NotJoined => self.on_not_joined(key, &room, &frame),
             AnswerEffect::Left => self.on_left(key, &room, &frame),
             AnswerEffect::Sent { delivered } => {
