@@ -261,7 +261,7 @@ impl State {
 
     fn is_flush_dear(&self) -> bool {
         let reads = self.reads - self.reads_before;
-        let writes = self.effects.dirty.len() as u64;
+        let writes = (self.effects.dirty.len() + self.shard.waiting_deliveries()) as u64;
         writes >= DEAR_FLUSH && writes >= reads.saturating_mul(DEAR_PER_READ)
     }
 
