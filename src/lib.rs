@@ -7,6 +7,7 @@ pub mod control;
 pub mod hash;
 pub mod id;
 pub mod letter;
+pub mod logging;
 pub mod mesh;
 pub mod metrics;
 pub mod net;

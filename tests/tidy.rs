@@ -24,16 +24,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("room", &["bucket", "clock", "config", "hash", "id", "protocol", "wheel", "ws"]),
     (
         "shard",
-        &[
-            "bucket", "clock", "config", "hash", "id", "metrics", "protocol", "room", "wheel", "ws",
-        ],
+        &["bucket", "clock", "config", "hash", "id", "metrics", "protocol", "room", "wheel", "ws"],
     ),
     ("letter", &["config", "id", "shard", "ws"]),
     (
         "net",
         &[
-            "bucket", "clock", "config", "hash", "id", "letter", "mesh", "metrics", "shard", "wheel",
-            "ws",
+            "bucket", "clock", "config", "hash", "id", "letter", "mesh", "metrics", "shard",
+            "wheel", "ws",
         ],
     ),
     ("control", &["clock", "config", "id", "letter", "mesh", "metrics"]),
@@ -41,16 +39,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "config", "control", "hash", "id", "letter", "logging", "mesh", "metrics", "net", "shard",
-            "ws",
+            "config", "control", "hash", "id", "letter", "logging", "mesh", "metrics", "net",
+            "shard", "ws",
         ],
     ),
 ];
 
 /// Modules that know nothing but what they are told.
-const PURE: &[&str] = &[
-    "clock", "id", "hash", "wheel", "bucket", "config", "ws", "protocol", "room", "shard",
-];
+const PURE: &[&str] =
+    &["clock", "id", "hash", "wheel", "bucket", "config", "ws", "protocol", "room", "shard"];
 
 /// What a pure module may not touch: time, threads, sockets, files, the environment, chance.
 const IMPURE: &[&str] = &[
@@ -83,7 +80,11 @@ impl Source {
     fn module(&self) -> String {
         let inside = self.path.strip_prefix("src").unwrap_or(&self.path);
         let first = inside.components().next().expect("a file has a name");
-        Path::new(first.as_os_str()).file_stem().expect("it has a stem").to_string_lossy().into_owned()
+        Path::new(first.as_os_str())
+            .file_stem()
+            .expect("it has a stem")
+            .to_string_lossy()
+            .into_owned()
     }
 
     fn is_test(&self) -> bool {
@@ -94,7 +95,8 @@ impl Source {
     /// Its lines without comments, and without what stands under `#[cfg(test)]` at the end.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         let lines = self.text.lines().enumerate();
-        let code = lines.take_while(|(_, line)| line.trim() != "#[cfg(test)]" || line.starts_with(' '));
+        let code =
+            lines.take_while(|(_, line)| line.trim() != "#[cfg(test)]" || line.starts_with(' '));
         code.filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 }

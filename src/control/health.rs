@@ -6,8 +6,9 @@ use super::process;
 use crate::clock::Moment;
 use crate::metrics::{Core, ProcessFacts, Registry};
 
-/// A core whose loop has not come round for so long is wedged.
-pub(super) const HEARTBEAT_MAX_MS: u64 = 2_000;
+/// A core whose loop has not come round for so long is wedged: with the beat and the watch it is
+/// noticed within two seconds.
+pub(super) const HEARTBEAT_MAX_MS: u64 = 1_500;
 
 /// How a part is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -23,6 +23,28 @@ pub(super) fn descriptors(core: &Core) -> Option<u64> {
     (thread_id != 0).then(|| open_descriptors(format!("/proc/self/task/{thread_id}/fd").as_ref()))
 }
 
+/// What a core's thread does, as the kernel sees it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ThreadState {
+    /// `R`: it runs, and so spins; `S`, `D`: it waits in the kernel.
+    state: char,
+    /// The system call it waits in, and its arguments; `running` if in none.
+    system_call: String,
+}
+
+/// For the log, when a core does not come round; none if it has not begun.
+pub(super) fn thread_state(core: &Core) -> Option<ThreadState> {
+    let task = format!("/proc/self/task/{}", core.thread_id.get());
+    let stat = fs::read_to_string(format!("{task}/stat")).ok()?;
+    let system_call = fs::read_to_string(format!("{task}/syscall")).unwrap_or_default();
+    Some(ThreadState { state: state(&stat)?, system_call: system_call.trim().to_owned() })
+}
+
+/// The name of a thread stands in parentheses and may hold some itself.
+fn state(stat: &str) -> Option<char> {
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
 /// The soft limit on descriptors, which holds for each table by itself; 0: unknown.
 pub(super) fn descriptors_per_table() -> u64 {
     fs::read_to_string("/proc/self/limits").map_or(0, |text| soft_limit(&text))
@@ -71,6 +93,17 @@ mod tests {
         assert_eq!(soft_limit(limits), 1_024);
         assert_eq!(soft_limit("Max open files unlimited unlimited files"), u64::MAX);
         assert_eq!(soft_limit(""), 0);
+        assert_eq!(state("12 (core (0) x) S 1 2 3"), Some('S'));
+        assert_eq!(state("garbage"), None);
+    }
+
+    #[test]
+    fn a_core_that_runs_has_a_state_and_descriptors_and_another_has_none() {
+        let core = Core::default();
+        assert_eq!((thread_state(&core), descriptors(&core)), (None, None));
+        core.thread_id.set(std::process::id().into());
+        assert!(thread_state(&core).is_some());
+        assert!(descriptors(&core).is_some_and(|count| count >= 3));
     }
 
     #[test]

@@ -70,6 +70,7 @@ pub(super) async fn method_not_allowed() -> Response {
     (StatusCode::METHOD_NOT_ALLOWED, body).into_response()
 }
 
-fn problem(code: &str, message: &str) -> Json<serde_json::Value> {
+/// The body of a response that is not what was asked for.
+pub(super) fn problem(code: &str, message: &str) -> Json<serde_json::Value> {
     Json(json!({ "error": { "code": code, "message": message } }))
 }

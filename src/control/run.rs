@@ -17,7 +17,7 @@ use tokio::time::{interval, sleep};
 use super::api::{self, View};
 use super::relay::Relays;
 use super::serve::{self, Limits};
-use super::{Command, Commands, health, public};
+use super::{Command, Commands, health, process, public};
 use crate::config::Config;
 use crate::id::CoreId;
 use crate::letter::{Letter, Order};
@@ -29,7 +29,7 @@ const CONNECTIONS_MAX: usize = 256;
 /// Batches taken from the inbox before everything else gets its turn.
 const BATCHES_PER_TICK: usize = 64;
 /// Between two looks at the cores' heartbeats.
-const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 /// After an accept that failed, as it does when descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -119,7 +119,10 @@ async fn watch(view: View) {
             let is_wedged = health::status(core, view.now(), false) == health::Status::Wedged;
             let age_ms = health::heartbeat_age_ms(core, view.now());
             match (*was_wedged, is_wedged) {
-                (false, true) => tracing::error!(core = id.0, age_ms, "a core is wedged"),
+                (false, true) => {
+                    let thread = process::thread_state(core);
+                    tracing::error!(core = id.0, age_ms, ?thread, "a core is wedged");
+                }
                 (true, false) => tracing::warn!(core = id.0, "a core came round again"),
                 _ => {}
             }

@@ -3,19 +3,21 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::body::HttpBody as _;
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use super::idle::Idle;
+use super::public;
 use crate::config::Handshake;
 
-/// The body of a request.
-const BODY_BYTES: usize = 64 << 10;
 /// From the end of a request's head to its response.
 const RESPONSE_DEADLINE: Duration = Duration::from_secs(10);
 /// The least that hyper accepts for its buffers.
@@ -42,8 +44,19 @@ impl From<&Handshake> for Limits {
 /// Bounds what a request to `routes` may bring and how long it may take.
 pub(super) fn bounded(routes: Router) -> Router {
     routes
-        .layer(RequestBodyLimitLayer::new(BODY_BYTES))
+        .layer(from_fn(refuse_bodies))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, RESPONSE_DEADLINE))
+}
+
+/// No route takes a body. Whoever sends one may disagree with us, or with a proxy before us, about
+/// where it ends; so nothing more is read from that connection.
+async fn refuse_bodies(request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let headers = [(header::CONNECTION, "close")];
+    let body = public::problem("bad_request", "nothing here takes a body");
+    (StatusCode::BAD_REQUEST, headers, body).into_response()
 }
 
 /// Serves `router` on `stream` until either side is done with it.

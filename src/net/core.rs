@@ -77,6 +77,9 @@ pub(super) struct State {
     pub(super) decrypted: Vec<u8>,
     /// How often a reader has brought something.
     pub(super) reads: u64,
+    /// How often anything else has happened, and how often all had at the last round.
+    pub(super) events: u64,
+    pub(super) events_before: u64,
     pub(super) is_draining: bool,
 }
 
@@ -99,22 +102,22 @@ impl Core {
             self.look_again_before_a_dear_flush().await;
             let mut state = self.state.borrow_mut();
             let now = self.clock.now();
-            state.metrics.ticks.add(1);
+            state.count_round();
             state.port.wake();
             let is_inbox_empty = state.drain_inbox(now);
             state.run_timers(now);
             state.settle(now);
             state.flush(now, self);
             self.arm(&state, now.moment);
-            if state.is_drained() {
-                return;
-            }
-            let may_park = is_inbox_empty && state.port.fall_asleep();
-            let must_close_doors = state.is_draining;
             state.metrics.loop_time.record(self.clock.moment().since_us(now.moment));
+            let is_draining = state.is_draining;
+            let may_park = is_inbox_empty && state.port.fall_asleep();
             drop(state);
-            if must_close_doors {
+            if is_draining {
                 self.close_doors();
+                if self.state.borrow().connections.is_empty() {
+                    return;
+                }
             }
             if !may_park {
                 self.glance.glance().await;
@@ -182,6 +185,7 @@ impl State {
             let Some(batch) = self.port.receive() else {
                 return true;
             };
+            self.events += 1;
             self.metrics.inbox_delay.record(now.moment.since_us(batch.since));
             for letter in batch.messages {
                 match letter {
@@ -199,6 +203,7 @@ impl State {
 
     fn run_timers(&mut self, now: Now) {
         while let Some(deadline) = self.wheel.expire(now.moment) {
+            self.events += 1;
             match deadline {
                 Deadline::Connection(key) => self.end_overdue(key),
                 Deadline::Beat => self.beat(now),
@@ -206,7 +211,18 @@ impl State {
             }
         }
         if self.shard.next_timeout().is_some_and(|due| due <= now.moment) {
+            self.events += 1;
             self.shard.handle_timeout(now, &mut self.effects);
+        }
+    }
+
+    /// A runtime that cannot wait for its sockets would come round for nothing, unseen: a round in
+    /// which nothing was read, received or due since the one before is counted.
+    fn count_round(&mut self) {
+        self.metrics.ticks.add(1);
+        let events = self.events + self.reads;
+        if std::mem::replace(&mut self.events_before, events) == events {
+            self.metrics.empty_parks.add(1);
         }
     }
 
@@ -296,11 +312,6 @@ impl State {
             Order::Fault(fault) if self.config.dev.faults => act_up(fault),
             Order::Fault(_) => {}
         }
-    }
-
-    /// Whether the last connection of a draining core is gone.
-    fn is_drained(&self) -> bool {
-        self.is_draining && self.connections.is_empty()
     }
 
     /// The connection of that name, if it still is the one.

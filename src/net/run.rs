@@ -149,6 +149,8 @@ fn open(plan: Plan) -> io::Result<Rc<Core>> {
         scratch: Scratch::new(),
         decrypted: Vec::new(),
         reads: 0,
+        events: 0,
+        events_before: 0,
         is_draining: false,
         config,
     };

@@ -24,6 +24,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{Config, ListenAddress};
 use crate::letter::{Order, Reload};
+use crate::logging::{self, LogError, Logs};
 use crate::net::{self, tls};
 use crate::ws::origin::{self, Origins};
 
@@ -44,6 +45,8 @@ pub type Reread = Box<dyn Fn() -> Result<Config, String>>;
 /// Why a server could not start, or had to end.
 #[derive(Debug)]
 pub enum Error {
+    /// The logs cannot be set up.
+    Log(LogError),
     /// An address cannot be had.
     Listen(io::Error),
     /// An origin is none.
@@ -64,6 +67,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listen(error) | Self::Thread(error) => write!(f, "{error}"),
+            Self::Log(error) => write!(f, "{error}"),
             Self::Origin(invalid) => {
                 write!(f, "handshake.origins: entry {}: {invalid}", invalid.entry + 1)
             }
@@ -86,6 +90,7 @@ impl std::error::Error for Error {}
 /// # Errors
 /// If it cannot begin, or has to end before it was told to.
 pub fn run(mut config: Config, reread: Reread) -> Result<(), Error> {
+    let logs = logging::start(&config.log).map_err(Error::Log)?;
     net::raise_descriptor_limit();
     let reserved = net::reserve(&config).map_err(Error::Listen)?;
     for (listener, address) in config.listeners.iter_mut().zip(&reserved.addresses) {
@@ -106,7 +111,7 @@ pub fn run(mut config: Config, reread: Reread) -> Result<(), Error> {
         .build()
         .map_err(Error::Thread)?;
     greet(&config, threads.control_address);
-    let mut watch = Watch { config, reread, certificates, threads };
+    let mut watch = Watch { config, reread, certificates, threads, logs };
     runtime.block_on(watch.until_told_to_end())?;
     remove_unix_sockets(&reserved.addresses);
     watch.threads.join()
@@ -118,6 +123,7 @@ struct Watch {
     reread: Reread,
     certificates: tls::Certificates,
     threads: Threads,
+    logs: Logs,
 }
 
 impl Watch {
@@ -190,6 +196,9 @@ impl Watch {
         });
         match read {
             Ok((origins, certificates)) => {
+                if let Err(error) = self.logs.reload(&config.log) {
+                    error!(%error, "the old log filter is kept");
+                }
                 let (config, tls) = (Arc::clone(config), certificates.configs());
                 self.certificates = certificates;
                 self.config = Arc::clone(&config);

@@ -9,6 +9,7 @@ pub(super) fn merge(old: &Config, new: Config) -> (Config, Vec<String>) {
     merged.proxy = new.proxy.clone();
     merged.flush = new.flush.clone();
     merged.drain = new.drain.clone();
+    merged.log.filter.clone_from(&new.log.filter);
     merged.admission.accepts_per_second = new.admission.accepts_per_second;
     merged.admission.accept_burst = new.admission.accept_burst;
     for (listener, new) in merged.listeners.iter_mut().zip(&new.listeners) {
