@@ -3,7 +3,8 @@
 # SERVER_ADDRESS and SERVER_CONTROL, its process in SERVER_PID. It ends with the script.
 
 : "${TOOLS:=$PWD/tests/.tools}"
-: "${RINGROOM:=$PWD/target/debug/ringroom}"
+# Another binary than the one that is built here, such as one of a release.
+: "${SERVER_BINARY:=}"
 
 # What a script exits with when this machine cannot run it; it has said why.
 SKIP=77
@@ -15,26 +16,28 @@ SERVERS=()
 trap 'stop_servers' EXIT
 
 build_server() {
-  [ -n "${RINGROOM_BUILT:-}" ] || cargo build --quiet --bin ringroom
+  [ -z "$SERVER_BINARY" ] || return 0
+  cargo build --quiet --bin ringroom
+  SERVER_BINARY="$PWD/target/debug/ringroom"
 }
 
 start_server() {
   local log="$TOOLS/log/$1"
   shift
   mkdir -p "$TOOLS/log"
-  "$RINGROOM" serve --control 127.0.0.1:0 "$@" >"$log.out" 2>"$log.err" &
+  "$SERVER_BINARY" serve --control 127.0.0.1:0 "$@" >"$log.out" 2>"$log.err" &
   SERVER_PID=$!
   SERVERS+=("$SERVER_PID")
   for _ in $(seq 200); do
     grep -q '^Control plane' "$log.out" && break
-    kill -0 "$SERVER_PID" 2>/dev/null || { cat "$log.err" >&2; return 1; }
+    kill -0 "$SERVER_PID" 2>/dev/null || { cat "$log.err" >&2; exit 1; }
     sleep 0.05
   done
   # shellcheck disable=SC2034
   SERVER_ADDRESS=$(sed -n 's|^ringroom serves on https\?://\([^/]*\)/.*|\1|p' "$log.out" | head -1)
   # shellcheck disable=SC2034
   SERVER_CONTROL=$(sed -n 's|^Control plane: http://\([^/]*\)/.*|\1|p' "$log.out")
-  [ -n "$SERVER_ADDRESS" ] || { cat "$log.out" "$log.err" >&2; return 1; }
+  [ -n "$SERVER_ADDRESS" ] || { cat "$log.out" "$log.err" >&2; exit 1; }
 }
 
 stop_servers() {

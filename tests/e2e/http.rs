@@ -52,7 +52,8 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
 
 /// One request on a connection of its own.
 pub(crate) fn request(address: SocketAddr, method: &str, target: &str) -> Response {
-    let head = format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let head =
+        format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     exchange(address, head.as_bytes()).expect("a response")
 }
 

@@ -32,12 +32,8 @@ pub(crate) struct Plan {
 impl Plan {
     /// One core, `/echo`, loopback.
     pub(crate) fn new() -> Self {
-        let plan = Self {
-            arguments: Vec::new(),
-            config: String::new(),
-            before: None,
-            listens: true,
-        };
+        let plan =
+            Self { arguments: Vec::new(), config: String::new(), before: None, listens: true };
         plan.arguments(&["--cores", "1", "--set", "dev.echo=true"])
     }
 
@@ -92,14 +88,15 @@ impl Plan {
         }
         let mut child = command.spawn().unwrap();
         let greeting = BufReader::new(child.stdout.take().unwrap());
-        let (mut addresses, mut control) = (Vec::new(), None);
+        let (mut addresses, mut control) = (Vec::<SocketAddr>::new(), None);
         for line in greeting.lines().map_while(Result::ok) {
             if let Some(rest) = line.strip_prefix("Control plane: http://") {
                 control = rest.split('/').next().and_then(|address| address.parse().ok());
                 break;
             }
             let web = line.split("://").nth(1).filter(|_| line.starts_with("ringroom serves on"));
-            addresses.extend(web.and_then(|rest| rest.split('/').next()?.parse().ok()));
+            addresses
+                .extend(web.and_then(|rest| rest.split('/').next()?.parse::<SocketAddr>().ok()));
         }
         let Some(control) = control else {
             child.wait().unwrap();
@@ -158,7 +155,8 @@ impl Server {
             let end = line.find(['{', ' ']).unwrap_or(0);
             &line[..end] == name && line.contains(label)
         });
-        let values: Vec<f64> = series.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
+        let values: Vec<f64> =
+            series.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
         assert!(!values.is_empty(), "there is no {name} {label}:\n{text}");
         values.iter().sum()
     }
