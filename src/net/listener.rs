@@ -204,7 +204,7 @@ fn welcome(core: &Rc<Core>, now: Now, listener: u16, socket: OwnedFd, peer: Opti
     drop(state);
     core.bell.ring();
     let intake = Intake::new(begins_with_proxy_header);
-    monoio::spawn(reader::read(Rc::clone(core), key, stream, intake));
+    reader::spawn(Rc::clone(core), key, stream, intake);
 }
 
 impl State {
