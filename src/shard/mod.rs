@@ -68,6 +68,8 @@ pub struct Shard {
     /// For a payload while it is deflated.
     deflated: Vec<u8>,
     figures: Arc<Figures>,
+    /// Whether a call goes on, or ended in a panic.
+    is_called: bool,
 }
 
 impl Shard {
@@ -84,6 +86,7 @@ impl Shard {
             compressor: Compressor::new(config.deflate.level),
             deflated: Vec::new(),
             figures: Arc::default(),
+            is_called: false,
             config,
         }
     }
@@ -120,6 +123,13 @@ impl Shard {
             }
         }
         self.leave(effects);
+    }
+
+    /// A call may have panicked: gives back the effects that it held, which are those of others, too.
+    pub fn recover(&mut self, effects: &mut Effects) {
+        if std::mem::take(&mut self.is_called) {
+            std::mem::swap(&mut self.outbound.effects, effects);
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next.
@@ -170,9 +180,11 @@ impl Shard {
     fn enter(&mut self, now: Now, effects: &mut Effects) {
         self.outbound.now = now;
         std::mem::swap(&mut self.outbound.effects, effects);
+        self.is_called = true;
     }
 
     fn leave(&mut self, effects: &mut Effects) {
+        self.is_called = false;
         std::mem::swap(&mut self.outbound.effects, effects);
     }
 

@@ -11,7 +11,7 @@ use crate::server::{Plan, Server};
 const ONE_EACH: &str = "admission.connections_per_ip=1";
 
 fn behind_proxy(header: &str) -> Server {
-    let plan = Plan::new().set("proxy.trusted=[\"127.0.0.1/32\"]").set(ONE_EACH);
+    let plan = Plan::new().set("proxy.trusted=127.0.0.1/32").set(ONE_EACH);
     plan.set(&format!("proxy.header={header}")).start()
 }
 
@@ -59,7 +59,7 @@ fn a_trusted_proxy_says_who_the_client_is() {
 
 #[test]
 fn a_stranger_is_believed_nothing() {
-    let plan = Plan::new().set("proxy.trusted=[\"10.0.0.0/8\"]").set(ONE_EACH);
+    let plan = Plan::new().set("proxy.trusted=10.0.0.0/8").set(ONE_EACH);
     let server = plan.set("proxy.header=x-forwarded-for").start();
     let _first = upgrade(server.address(), "X-Forwarded-For: 192.0.2.1\r\n").expect("the first");
     // The second of the same peer, whatever it claims: dropped before a byte is read.
@@ -69,7 +69,7 @@ fn a_stranger_is_believed_nothing() {
 fn proxy_listener(trusted: &str) -> Server {
     let config = "[[listener]]\naddress = \"127.0.0.1:0\"\nproxy_protocol = true\n";
     let plan = Plan::new().listeners(config).set(ONE_EACH);
-    plan.set(&format!("proxy.trusted=[\"{trusted}\"]")).start()
+    plan.set(&format!("proxy.trusted={trusted}")).start()
 }
 
 /// A header of version 2: PROXY, TCP over IPv4, from 192.0.2.`last`.

@@ -1,7 +1,7 @@
 //! Frames over the wire: breaches and their codes, bounds that hold before memory is taken, and what
 //! a peer may do that looks odd and is right.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
@@ -164,9 +164,7 @@ fn deflate_is_read_in_all_its_forms() {
 fn inflate(payload: &[u8]) -> Vec<u8> {
     let mut message = Vec::new();
     // The library ends at a final block, which is how the server ends.
-    let mut decoder = flate2::write::DeflateDecoder::new(&mut message);
-    decoder.write_all(payload).unwrap();
-    drop(decoder);
+    flate2::read::DeflateDecoder::new(payload).read_to_end(&mut message).unwrap();
     message
 }
 
@@ -216,7 +214,8 @@ fn a_listener_may_have_no_deflate() {
 #[test]
 fn declared_lengths_take_no_memory() {
     let plan = Plan::new().set("limits.message_bytes=268435456");
-    let server = plan.start();
+    let plan = plan.set("limits.outbox_bytes=268435456").set("limits.recovery_bytes=268435456");
+    let server = plan.set("mesh.backlog_bytes=268435456").start();
     let before = server.resident_bytes();
     let mut clients = Vec::new();
     for _ in 0..50 {

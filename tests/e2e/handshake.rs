@@ -133,7 +133,7 @@ fn an_endpoint_that_is_off_is_none() {
 
 #[test]
 fn allowed_origins_are_compared_whole() {
-    let plan = Plan::new().set("handshake.origins=[\"https://app.example\"]");
+    let plan = Plan::new().set("handshake.origins=https://app.example");
     let server = plan.set("handshake.allow_absent_origin=false").start();
     for (origin, status) in [
         ("Origin: https://app.example\r\n", 101),

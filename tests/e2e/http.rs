@@ -52,9 +52,17 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
 
 /// One request on a connection of its own.
 pub(crate) fn request(address: SocketAddr, method: &str, target: &str) -> Response {
+    try_request(address, method, target).expect("a response")
+}
+
+/// One request, to a server that may be gone.
+pub(crate) fn try_request(address: SocketAddr, method: &str, target: &str) -> Option<Response> {
     let head =
         format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    exchange(address, head.as_bytes()).expect("a response")
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(head.as_bytes()).ok()?;
+    Response::read(&mut BufReader::new(stream))
 }
 
 /// Sends bytes on a connection of their own; the response, if one comes before the end.

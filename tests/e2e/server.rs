@@ -102,9 +102,12 @@ impl Plan {
             child.wait().unwrap();
             return Err(std::fs::read_to_string(&errors).unwrap());
         };
-        let server = Server { child, addresses, control, folder };
-        eventually("it is ready", || server.control("/ready").status == 200);
-        Ok(server)
+        let mut server = Server { child, addresses, control, folder };
+        eventually("it is ready, or ends", || {
+            let ready = http::try_request(control, "GET", "/ready");
+            ready.is_some_and(|ready| ready.status == 200) || !server.is_running()
+        });
+        if server.is_running() { Ok(server) } else { Err(server.log()) }
     }
 }
 
@@ -143,9 +146,10 @@ impl Server {
         http::request(self.control, "GET", target)
     }
 
-    /// A fault on request.
-    pub(crate) fn fault(&self, fault: &str) -> http::Response {
-        http::request(self.control, "POST", &format!("/faults/{fault}"))
+    /// A fault on request; the status, if the server lives to tell.
+    pub(crate) fn fault(&self, fault: &str) -> Option<u16> {
+        let answer = http::try_request(self.control, "POST", &format!("/faults/{fault}"));
+        answer.map(|answer| answer.status)
     }
 
     /// The sum of a metric's series whose labels contain `label`.
