@@ -405,13 +405,13 @@ impl State {
     /// Something on a connection's way has panicked: that connection ends, by 1011 where it can.
     pub(super) fn contain_panic(&mut self, now: Now, key: ConnectionKey) {
         self.metrics.panics.add(1);
+        self.shard.recover(&mut self.effects);
         let is_open =
             self.connection(key).is_some_and(|connection| matches!(connection.stage, Stage::Open));
         if is_open {
             self.shard.handle(now, Input::Failed { connection: key }, &mut self.effects);
-        } else {
-            self.part(now, key);
         }
+        self.part(now, key);
     }
 
     /// Ends a connection once all that waits is written; it may take [`GOODBYE_MS`].

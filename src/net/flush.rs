@@ -17,6 +17,9 @@ impl State {
         for key in std::mem::take(&mut self.effects.hangups) {
             self.part(now, key);
         }
+        for key in std::mem::take(&mut self.effects.aborts) {
+            self.abort(key);
+        }
         let mut dirty = std::mem::take(&mut self.effects.dirty);
         for key in dirty.drain(..) {
             self.flush_one(now, key, core);
@@ -38,6 +41,7 @@ impl State {
             Ok(Some(Written::Gone)) => self.give_up(key),
             Err(_) => {
                 self.metrics.panics.add(1);
+                self.shard.recover(&mut self.effects);
                 self.give_up(key);
             }
         }
@@ -102,6 +106,14 @@ impl State {
             self.shard.handle(now, Input::Lost { connection: key }, &mut self.effects);
         }
         self.resume(key);
+    }
+
+    /// The peer has not kept its side of the close: what it was still owed is forgotten.
+    fn abort(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connection(key) {
+            connection.stream.reset_on_close();
+        }
+        self.give_up(key);
     }
 
     /// The socket is gone: its reader sees the end and lets go.

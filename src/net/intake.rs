@@ -22,6 +22,7 @@ use crate::ws::{forwarded, proxy};
 use super::connection::Stage;
 use super::core::State;
 use super::relay::Relay;
+use super::tls::Tls;
 
 /// Plain bytes decrypted at a time.
 const DECRYPT_BYTES: usize = 16 * 1024;
@@ -135,26 +136,24 @@ impl State {
         let Some(connection) = self.connections.get_mut(key.index as usize) else {
             return Flow::End;
         };
-        let Some(mut tls) = connection.tls.take() else {
+        if connection.tls.is_none() {
             return self.take_plain(now, key, intake, bytes);
-        };
+        }
         let mut flow = Flow::On;
         let mut plain = std::mem::take(&mut self.decrypted);
         plain.resize(DECRYPT_BYTES, 0);
         while !bytes.is_empty() && flow != Flow::End {
             let mut rest = &*bytes;
-            let fed = tls.feed(&mut rest);
+            let fed = self.tls(key).map_or(Ok(()), |tls| tls.feed(&mut rest));
             let used = bytes.len() - rest.len();
             bytes = &mut bytes[used..];
-            loop {
-                let count = tls.decrypt(&mut plain);
+            while flow != Flow::End {
+                // It stays in its place: if what follows panics, the goodbye is encrypted, too.
+                let count = self.tls(key).map_or(0, |tls| tls.decrypt(&mut plain));
                 if count == 0 {
                     break;
                 }
                 flow = self.take_plain(now, key, intake, &mut plain[..count]);
-                if flow == Flow::End {
-                    break;
-                }
             }
             if let Err(error) = fed {
                 debug!(%error, "TLS ended");
@@ -165,13 +164,14 @@ impl State {
             }
         }
         self.decrypted = plain;
-        if let Some(connection) = self.connections.get_mut(key.index as usize) {
-            if tls.wants_to_send() {
-                self.effects.dirty.push(key);
-            }
-            connection.tls = Some(tls);
+        if self.tls(key).is_some_and(|tls| tls.wants_to_send()) {
+            self.effects.dirty.push(key);
         }
         flow
+    }
+
+    fn tls(&mut self, key: ConnectionKey) -> Option<&mut Tls> {
+        self.connections.get_mut(key.index as usize)?.tls.as_deref_mut()
     }
 
     fn take_plain(
