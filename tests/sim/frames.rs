@@ -109,6 +109,15 @@ fn inflate(payload: &[u8]) -> Checked<Vec<u8>> {
     Ok(out)
 }
 
+/// What is shown of a frame.
+pub(crate) fn show(opcode: u8, payload: &[u8]) -> String {
+    let frame = Frame { opcode, payload: payload.to_vec(), written_ms: 0 };
+    match value(&frame) {
+        Ok(value) => value.to_string().chars().take(400).collect(),
+        Err(_) => format!("{opcode}: {}", payload.escape_ascii()),
+    }
+}
+
 /// The value of a message.
 pub(crate) fn value(frame: &Frame) -> Checked<Value> {
     let value: Value = if frame.opcode == TEXT {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Checked;
 use crate::client::{Request, Stage};
-use crate::message::{Content, Message, Part};
+use crate::message::{Codec, Content, Message, Part};
 use crate::truth::{Outcome, Publication, RoomId};
 use crate::world::World;
 
@@ -203,7 +203,8 @@ impl World {
             if let Some(after) = &after {
                 message = message.with("after", &**after);
             }
-            self.say(asker, (message, Some(Request::Presence { room: room.clone() })));
+            let request = Request::Presence { room: room.clone() };
+            self.clients[asker].ask(message, Some(request), Codec::Json);
             self.quiesce()?;
             match self.common.pages.get(room).and_then(|page| page.next.clone()) {
                 Some(next) if after.as_ref() != Some(&next) => after = Some(next),

@@ -204,9 +204,11 @@ impl Truth {
     ) -> Checked {
         let publication = &self.publications[number];
         if publication.meant(reader, interest) == Meant::Yes {
+            let Publication { event, priority, exclude_self, filter, ttl_ms, .. } = publication;
             return Err(format!(
-                "{} ({:?}) was not given {offset} of {room:?} (publication {number}), and no gap",
-                reader.name, reader.user
+                "{reader:?} with {interest:?} was given neither {offset} of {room:?} nor a gap: \
+                 publication {number}, {event:?}, priority {priority}, exclude_self \
+                 {exclude_self}, {filter:?}, ttl {ttl_ms:?}"
             ));
         }
         Ok(())

@@ -19,24 +19,20 @@ type Ask = (Message, Option<Request>);
 impl World {
     /// A client does something.
     pub(crate) fn act(&mut self, me: usize) {
+        let codec = self.codec(me);
         if !self.clients[me].is_open() {
             let ping = Message::new("ping").with("data", 7);
-            self.say(me, (ping, Some(Request::Any)));
+            self.clients[me].ask(ping, Some(Request::Any), codec);
             return;
         }
         match self.random.below(40) {
-            0..=2 => self.act_batch(me),
-            3 => self.act_badly(me),
+            0..=2 => self.act_batch(me, codec),
+            3 => self.act_badly(me, codec),
             _ => {
-                let ask = self.command(me);
-                self.say(me, ask);
+                let (message, request) = self.command(me, codec);
+                self.clients[me].ask(message, request, codec);
             }
         }
-    }
-
-    pub(crate) fn say(&mut self, me: usize, (message, request): Ask) {
-        let codec = self.codec(me);
-        self.clients[me].ask(message, request, codec);
     }
 
     /// Most clients write as they are written to.
@@ -47,12 +43,12 @@ impl World {
         }
     }
 
-    fn command(&mut self, me: usize) -> Ask {
+    fn command(&mut self, me: usize, codec: Codec) -> Ask {
         const WEIGHTS: &[u64] = &[14, 6, 40, 6, 5, 2, 4, 2, 2, 4, 2, 2, 1, 3, 3, 2, 4];
         match self.random.weighted(WEIGHTS) {
             0 => self.join(me),
             1 => self.leave(me),
-            2 => self.publish(me),
+            2 => self.publish(me, codec),
             3 => self.acknowledge(me),
             4 => self.history(me),
             5 => {
@@ -73,9 +69,9 @@ impl World {
                 (message, Some(Request::StateSet(state)))
             }
             8 => (Message::new("state.get"), Some(Request::StateGet)),
-            9 => self.send(me),
-            10 => self.broadcast(me),
-            11 => self.subscribe(me),
+            9 => self.send(me, codec),
+            10 => self.broadcast(me, codec),
+            11 => self.subscribe(),
             12 => {
                 let pattern = *self.random.pick(PATTERNS);
                 let request = Request::Unsubscribe { pattern: pattern.into() };
@@ -152,20 +148,21 @@ impl World {
         (Message::new("leave").with("room", &*room.1), Some(Request::Leave { room }))
     }
 
-    fn publish(&mut self, me: usize) -> Ask {
+    fn publish(&mut self, me: usize, codec: Codec) -> Ask {
         let room = self.some_room(me);
         let alias = self.random.percent(5);
         let message = Message::new(if alias { "send_message" } else { "publish" });
         let message = message.with("room", &*room.1);
-        self.post(me, message, Some(room), if alias { "content" } else { "data" })
+        let data = if alias { "content" } else { "data" };
+        self.post(me, codec, message, Some(room), data)
     }
 
-    fn broadcast(&mut self, me: usize) -> Ask {
+    fn broadcast(&mut self, me: usize, codec: Codec) -> Ask {
         let room = self.clients[me].room("@all");
-        self.post(me, Message::new("broadcast"), Some(room), "data")
+        self.post(me, codec, Message::new("broadcast"), Some(room), "data")
     }
 
-    fn send(&mut self, me: usize) -> Ask {
+    fn send(&mut self, me: usize, codec: Codec) -> Ask {
         let to = match self.random.below(3) {
             0 => json!({ "user": *self.random.pick(USERS) }),
             1 => json!({ "users": [*self.random.pick(USERS), *self.random.pick(USERS)] }),
@@ -174,15 +171,21 @@ impl World {
                 json!({ "connection": self.clients[other].reader.name })
             }
         };
-        self.post(me, Message::new("send").with("to", to), None, "data")
+        self.post(me, codec, Message::new("send").with("to", to), None, "data")
     }
 
     /// A publication, and the options that both it and its message have.
-    fn post(&mut self, me: usize, mut message: Message, room: Option<RoomId>, data: &'static str) -> Ask {
+    fn post(
+        &mut self,
+        me: usize,
+        codec: Codec,
+        mut message: Message,
+        room: Option<RoomId>,
+        data: &'static str,
+    ) -> Ask {
         let number = self.common.truth.publications.len();
         let padding = *self.random.pick(&[0, 10, 200, 700]);
         let style = self.random.below(4);
-        let codec = self.codec(me);
         let client = &self.clients[me];
         let mut publication = Publication {
             tenant: client.person.tenant,
@@ -313,12 +316,11 @@ impl World {
         (message, Some(Request::History { room, after, before, limit, reverse }))
     }
 
-    fn subscribe(&mut self, me: usize) -> Ask {
+    fn subscribe(&mut self) -> Ask {
         let pattern = *self.random.pick(PATTERNS);
         let (interest, options) = self.interest();
         let mut message = Message::new("subscribe").with("pattern", pattern);
         message.0.extend(options.0);
-        let _ = me;
         (message, Some(Request::Subscribe { pattern: pattern.into(), interest }))
     }
 
@@ -378,17 +380,13 @@ impl World {
     }
 
     /// Several messages in one frame: as an array, or as a `batch`.
-    fn act_batch(&mut self, me: usize) {
+    fn act_batch(&mut self, me: usize, codec: Codec) {
         let count = 1 + self.random.below(6);
         let mut messages = Vec::new();
         let mut members = Vec::new();
-        let codec = self.codec(me);
         for _ in 0..count {
-            let (message, request) = self.command(me);
+            let (message, request) = self.command(me, codec);
             let is_answered = request.is_some();
-            if let Some(Request::Publish { number }) = &request {
-                self.common.truth.publications[*number].codec = codec;
-            }
             let message = self.clients[me].register(message, request);
             if is_answered {
                 members.push(self.clients[me].last_id);
@@ -401,7 +399,7 @@ impl World {
     }
 
     /// What nobody should send.
-    fn act_badly(&mut self, me: usize) {
+    fn act_badly(&mut self, me: usize, codec: Codec) {
         let client = &mut self.clients[me];
         let bad = match self.random.below(6) {
             0 => Message::new("join"),
@@ -415,6 +413,6 @@ impl World {
                 return;
             }
         };
-        self.say(me, (bad, Some(Request::Any)));
+        self.clients[me].ask(bad, Some(Request::Any), codec);
     }
 }

@@ -16,6 +16,7 @@ use ringroom::ws::close::Fault;
 use crate::Checked;
 use crate::client::{Client, Common, Rules, Stage, Up};
 use crate::digest::Digest;
+use crate::frames;
 use crate::mesh::Mesh;
 use crate::message::Codec;
 use crate::person::{Person, people};
@@ -388,9 +389,9 @@ impl World {
             if self.clients[me].stage == Stage::Arriving {
                 self.common.handed = self.predecessor(me);
             }
+            let (now_ms, opcode) = (self.common.now_ms, frame.opcode);
             self.digest.step(|| {
-                let text = String::from_utf8_lossy(&frame.payload);
-                format!("client {me} reads {} {text:.200}", frame.opcode)
+                format!("{now_ms} client {me} reads {}", frames::show(opcode, &frame.payload))
             });
             let client = &mut self.clients[me];
             client
@@ -437,7 +438,8 @@ impl World {
 
 fn describe(up: &Up) -> String {
     match up {
-        Up::Message(codec, bytes) => format!("{codec:?} {:.200}", String::from_utf8_lossy(bytes)),
+        Up::Message(Codec::Json, bytes) => frames::show(frames::TEXT, bytes),
+        Up::Message(Codec::MessagePack, bytes) => frames::show(frames::BINARY, bytes),
         Up::Ping(_) => "ping".into(),
         Up::Pong(_) => "pong".into(),
         other => format!("{other:?}"),
