@@ -120,6 +120,9 @@ impl Outbox {
         let pinned = self.pinned();
         self.expiring = false;
         let Some(queue) = &mut self.queue else { return };
+        // What the driver holds may come back unwritten.
+        let held = queue.segments.iter().take(pinned);
+        self.expiring = held.filter_map(Segment::label).any(|label| label.expires.is_some());
         let mut index = pinned;
         while let Some(segment) = queue.segments.get(index) {
             match segment.label().and_then(|label| label.expires) {
