@@ -171,8 +171,8 @@ impl Client {
         let may_be_new = self.path_room.as_ref() == Some(&room)
             || kept.is_some_and(|kept| kept.unsure.contains(&room));
         let stay = match before {
-            Some(before) if kept.is_some_and(|kept| kept.unsure.contains(&room)) => {
-                Stay::new(Some(epoch), None, before.interest.clone())
+            Some(_) if kept.is_some_and(|kept| kept.unsure.contains(&room)) => {
+                Stay::vague(epoch)
             }
             Some(before) if before.epoch.as_deref() == Some(&*epoch) => before.resumed(),
             Some(before) => {
@@ -187,7 +187,7 @@ impl Client {
             None if self.path_room.as_ref() == Some(&room) && kept.is_none() => {
                 Stay::new(Some(epoch), Some(offset), Interest::default())
             }
-            None if may_be_new => Stay::new(Some(epoch), None, Interest::default()),
+            None if may_be_new => Stay::vague(epoch),
             None => return Err(format!("welcome to {room:?}, which was not asked for")),
         };
         if self.stays.insert(room, stay).is_some() {
@@ -516,7 +516,8 @@ impl Client {
         }
         match self.stays.get(&room) {
             Some(stay) => {
-                if publication.meant(&self.reader, &stay.interest) == Meant::No {
+                let meant = publication.meant(&self.reader, &stay.interest);
+                if meant == Meant::No && !stay.is_vague {
                     return Err(format!("transient {index} is not meant for {:?}", self.reader));
                 }
             }
@@ -564,7 +565,7 @@ impl Client {
         let room = self.room(text(value, "room")?);
         let strict = !self.lossy && !common.muted_presence.contains(&room);
         match self.stays.get_mut(&room) {
-            Some(stay) if stay.interest.presence => {
+            Some(stay) if stay.interest.presence || stay.is_vague => {
                 stay.notice(text(value, "user")?, text(value, "action")?, strict)
             }
             _ => Err(format!("a notice of {room:?} that was not asked for")),

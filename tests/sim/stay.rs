@@ -17,6 +17,8 @@ pub(crate) struct Stay {
     /// After a resume, what was seen may come again, up to the position: the last that came.
     repeats: Option<u64>,
     pub(crate) interest: Interest,
+    /// Nobody knows what it asked for last: an answer was lost on the way.
+    pub(crate) is_vague: bool,
     /// What notices have said: who is there.
     pub(crate) notices: BTreeMap<String, bool>,
 }
@@ -29,8 +31,15 @@ impl Stay {
             acknowledged: 0,
             repeats: None,
             interest,
+            is_vague: false,
             notices: BTreeMap::new(),
         }
+    }
+
+    /// One of which little is known, because an answer was lost on the way.
+    pub(crate) fn vague(epoch: String) -> Self {
+        let stay = Self::new(Some(epoch), None, Interest::default());
+        Self { is_vague: true, ..stay }
     }
 
     /// The same after a resume in which the room is where it was.
@@ -48,7 +57,8 @@ impl Stay {
     ) -> Checked {
         self.check_epoch(room, epoch)?;
         if let Some(number) = truth.at(room, epoch, offset) {
-            if truth.publications[number].meant(reader, &self.interest) == Meant::No {
+            let meant = truth.publications[number].meant(reader, &self.interest);
+            if meant == Meant::No && !self.is_vague {
                 return Err(format!(
                     "{} ({:?}) was given {offset} of {room:?}, not meant for it",
                     reader.name, reader.user
@@ -59,7 +69,7 @@ impl Stay {
             Some(position) if offset <= position => self.repeat(room, offset),
             Some(position) => {
                 self.repeats = None;
-                truth.skip(room, epoch, (position + 1, offset - 1), reader, &self.interest)?;
+                self.skip(truth, room, reader, (position + 1, offset - 1))?;
                 self.position = Some(offset);
                 Ok(())
             }
@@ -111,7 +121,7 @@ impl Stay {
         if from <= position {
             self.repeat(room, from)?;
         } else {
-            truth.skip(room, epoch, (position + 1, from - 1), reader, &self.interest)?;
+            self.skip(truth, room, reader, (position + 1, from - 1))?;
         }
         if self.repeats.is_some() {
             self.repeats = Some(to);
@@ -128,10 +138,20 @@ impl Stay {
         reader: &Reader,
         offset: u64,
     ) -> Checked {
-        let (Some(position), Some(epoch)) = (self.position, &self.epoch) else { return Ok(()) };
-        truth.skip(room, epoch, (position + 1, offset), reader, &self.interest)?;
+        let Some(position) = self.position else { return Ok(()) };
+        self.skip(truth, room, reader, (position + 1, offset))?;
         self.position = Some(position.max(offset));
         Ok(())
+    }
+
+    /// These offsets are not given to it.
+    fn skip(&self, truth: &mut Truth, room: &RoomId, reader: &Reader, range: (u64, u64)) -> Checked {
+        match &self.epoch {
+            Some(epoch) if !self.is_vague => {
+                truth.skip(room, epoch, range, reader, &self.interest)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A notice of presence. Strict: none was lost on the way.
@@ -143,7 +163,7 @@ impl Stay {
             "update" => (before != Some(false), true),
             other => return Err(format!("presence {other}")),
         };
-        if strict && !allowed {
+        if strict && !allowed && !self.is_vague {
             return Err(format!("presence {action} of {user} who was there: {before:?}"));
         }
         self.notices.insert(user.to_owned(), now);
