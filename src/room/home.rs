@@ -4,6 +4,7 @@
 //! links count, for each core, the connections attached there, so a core without any is sent
 //! nothing.
 
+mod cursor;
 mod join;
 mod publish;
 #[cfg(test)]
@@ -26,7 +27,10 @@ use super::presence::{Change, Presence};
 use super::publication::{Form, FormSet, Publication};
 use super::standing::{Denied, Standing};
 
+pub use cursor::ReaderId;
 pub use join::{JoinRequest, Joining, Recovery};
+
+use cursor::Cursors;
 pub use publish::{Accepted, PublishRequest};
 
 /// Publish keys that a room remembers.
@@ -81,6 +85,8 @@ impl Denied {
 pub struct Attachment {
     /// Whose it is; none: anonymous.
     pub user: Option<Arc<str>>,
+    /// As whom it acknowledges.
+    pub reader: Option<ReaderId>,
     /// How it is written to.
     pub form: Form,
     /// Whether it wants notices of presence.
@@ -127,6 +133,8 @@ pub struct HomeRoom {
     /// Publications, and the last offset.
     pub history: History<Arc<Publication>>,
     keys: Option<Box<Idempotency>>,
+    /// What was acknowledged, where that counts.
+    cursors: Option<Box<Cursors>>,
     attached: Map<ConnectionAddress, Attachment>,
     links: Vec<Link>,
     /// Attached connections without a user.
@@ -160,6 +168,7 @@ impl HomeRoom {
             members: Members::default(),
             presence: Presence::new(seed),
             keys: None,
+            cursors: None,
             attached: Map::with_hasher(seed),
             links: Vec::new(),
             anonymous: 0,
@@ -218,8 +227,13 @@ impl HomeRoom {
 
     /// What is known of a user.
     #[must_use]
-    pub fn standing(&self, user: Option<&str>, now: Moment) -> Standing {
-        self.members.standing(user, None, now)
+    pub fn standing(
+        &self,
+        user: Option<&str>,
+        ip: Option<std::net::IpAddr>,
+        now: Moment,
+    ) -> Standing {
+        self.members.standing(user, ip, now)
     }
 
     /// A user's role.
@@ -279,6 +293,7 @@ impl HomeRoom {
         if self.attached.capacity() > 64 && self.attached.len() * 4 < self.attached.capacity() {
             self.attached.shrink_to(self.attached.len() * 2);
         }
+        self.note_sent(attachment.reader.as_ref());
         match &attachment.user {
             Some(user) => {
                 self.presence.exit(user, grace_ms, now);
@@ -292,6 +307,15 @@ impl HomeRoom {
         self.unlink_idle();
         self.plan_presence(now);
         true
+    }
+
+    /// A connection leaves, and wants nothing that was not acknowledged.
+    pub fn leave(&mut self, address: ConnectionAddress, grace_ms: u64, now: Moment) -> bool {
+        let reader = self.attached.get(&address).and_then(|it| it.reader.clone());
+        if let Some(reader) = reader.filter(|reader| !self.has_another(reader)) {
+            self.forget_reader(&reader);
+        }
+        self.detach(address, None, grace_ms, now)
     }
 
     /// A session that kept this life of the room will not come back, or has.
@@ -348,7 +372,9 @@ impl HomeRoom {
     pub fn next_timeout(&self) -> Option<Moment> {
         let history = self.history.next_expiry();
         let keys = self.keys.as_ref().and_then(|keys| keys.next_expiry());
-        [self.presence_due, self.presence.next_timeout(), history, keys, self.held_until]
+        let cursors = self.cursors.as_ref().and_then(|cursors| cursors.next_check());
+        let presence = self.presence.next_timeout();
+        [self.presence_due, presence, history, keys, self.held_until, cursors]
             .into_iter()
             .flatten()
             .min()

@@ -147,6 +147,8 @@ pub struct RoomTag {
     pub epoch: Arc<str>,
     /// What happens to slow readers.
     pub slow_consumer: SlowConsumer,
+    /// What is not acknowledged is sent again.
+    pub guaranteed: bool,
 }
 
 /// A room that connections of this core receive.

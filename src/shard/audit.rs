@@ -46,6 +46,9 @@ impl Shard {
     fn audit_members(&self) -> Result<(), &'static str> {
         let mut seated = 0;
         for slot in &self.outbound.slots {
+            if !slot.outbox.adds_up() {
+                return Err("an outbox miscounts its bytes");
+            }
             let Some(connection) = slot.connection.as_deref() else {
                 if !slot.outbox.is_empty() {
                     return Err("an outbox has outlived its connection");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
 use crate::protocol::CloseReason;
+use crate::room::home::ReaderId;
 use crate::room::hub::Interest;
 
 use super::connection::{Connection, Membership, NO_PLACE};
@@ -155,7 +156,7 @@ impl Shard {
         snapshot: Box<Snapshot>,
     ) {
         match self.sessions.release(session, by, snapshot) {
-            Release::Stale(snapshot) => self.forget_rooms(*snapshot),
+            Release::Stale(snapshot) => self.forget_rooms(session, *snapshot),
             Release::HandOver(to, snapshot) => {
                 let message =
                     CoreMessage::Resumed { connection: to.key, session, snapshot: Some(snapshot) };
@@ -178,23 +179,29 @@ impl Shard {
     /// A session's time is over: nothing keeps its rooms any more.
     pub(super) fn on_session_alarm(&mut self, session: SessionId) {
         if let Some(snapshot) = self.sessions.expire(session) {
-            self.forget_rooms(*snapshot);
+            self.forget_rooms(session, *snapshot);
         }
         self.figures.sessions.set(self.sessions.len() as u64);
     }
 
-    fn forget_rooms(&mut self, snapshot: Snapshot) {
+    fn forget_rooms(&mut self, session: SessionId, snapshot: Snapshot) {
         for kept in snapshot.rooms {
             let home = self.home_core(&kept.room);
-            let message = CoreMessage::Forget { room: kept.room, epoch: kept.epoch };
+            let message = CoreMessage::Forget { room: kept.room, epoch: kept.epoch, session };
             self.outbound.send(home, message);
         }
     }
 
     /// At a room's home: a session that kept it will not come back.
-    pub(super) fn on_forget(&mut self, room: &crate::room::name::RoomKey, epoch: &str) {
+    pub(super) fn on_forget(
+        &mut self,
+        room: &crate::room::name::RoomKey,
+        epoch: &str,
+        session: SessionId,
+    ) {
         if let Some(home) = self.homes.get_mut(room) {
             home.forget(epoch);
+            home.forget_reader(&ReaderId::Session(session.0));
         }
         self.tend(room);
     }

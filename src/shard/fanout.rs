@@ -145,6 +145,7 @@ fn tag(room: &mut HubRoom, items: &[Item]) -> Option<Rc<RoomTag>> {
             room: room.key.clone(),
             epoch,
             slow_consumer: SlowConsumer::default(),
+            guaranteed: false,
         }));
     }
     room.tag.clone()

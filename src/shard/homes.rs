@@ -147,6 +147,7 @@ impl Shard {
         let before = home.room.history.bytes();
         home.room.expire(now);
         self.homes.history_bytes -= before - home.room.history.bytes();
+        self.redeliver(key);
         self.tend(key);
     }
 

@@ -3,6 +3,7 @@
 //! Invariant: what one engine says to another arrives once and in order. So an answer to a join
 //! stands before every delivery that the joined gets, and after every one that it does not.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::id::{ConnectionAddress, ConnectionKey, TenantId};
@@ -27,6 +28,24 @@ pub enum CoreMessage {
     Deliver(Delivery),
     /// From home to hub: who came and went.
     Presence(Arc<Notice>),
+    /// From home to hub: messages that a connection has not acknowledged.
+    Redeliver {
+        /// Whose.
+        connection: ConnectionKey,
+        /// Which, in order.
+        publications: Vec<Arc<Publication>>,
+    },
+    /// From hub to home: a connection has taken in everything up to an offset.
+    Ack {
+        /// Which room.
+        room: RoomKey,
+        /// Which life of it.
+        epoch: Arc<str>,
+        /// Which connection.
+        connection: ConnectionKey,
+        /// Up to where.
+        offset: u64,
+    },
     /// In place of deliveries that did not fit into the backlog between two cores.
     Overrun {
         /// Which room.
@@ -64,6 +83,8 @@ pub enum CoreMessage {
         room: RoomKey,
         /// Which life of it.
         epoch: Arc<str>,
+        /// Which session.
+        session: SessionId,
     },
     /// An event for one connection.
     Notify {
@@ -157,6 +178,10 @@ pub struct Asker {
     pub identity: Arc<Identity>,
     /// How it is written to.
     pub form: Form,
+    /// Where it comes from.
+    pub ip: Option<IpAddr>,
+    /// The session it has, by which an anonymous one is known.
+    pub session: Option<SessionId>,
 }
 
 /// A command about a room.
@@ -218,6 +243,10 @@ pub struct Joined {
     pub recovered: bool,
     /// What happens to slow readers.
     pub slow_consumer: SlowConsumer,
+    /// What is not acknowledged is sent again.
+    pub guaranteed: bool,
+    /// Up to which offset it may have been sent before.
+    pub redelivers: u64,
     /// What it asked for.
     pub interest: Interest,
     /// What it missed.

@@ -37,6 +37,7 @@ use crate::clock::{Moment, Now};
 use crate::config::Config;
 use crate::hash::Seed;
 use crate::id::{ConnectionKey, CoreId};
+use crate::metrics::{self, Gap};
 use crate::protocol::CloseReason;
 use crate::room::hub::{Hub, Item};
 use crate::room::name::{RoomKey, RoomName};
@@ -105,6 +106,7 @@ pub struct Shard {
     wheel: Wheel<Alarm>,
     drain: Option<Drain>,
     figures: Arc<Figures>,
+    metrics: Arc<metrics::Core>,
 }
 
 impl Shard {
@@ -130,6 +132,7 @@ impl Shard {
             wheel: Wheel::new(),
             drain: None,
             figures: Arc::default(),
+            metrics: Arc::default(),
             config,
         }
     }
@@ -182,6 +185,7 @@ impl Shard {
     pub fn settle(&mut self, now: Now, effects: &mut Effects) {
         self.enter(now, effects);
         self.settle_rooms();
+        self.count_drops();
         self.outbound.pool.tick = self.outbound.pool.tick.wrapping_add(1);
         self.leave(effects);
     }
@@ -189,10 +193,11 @@ impl Shard {
     /// What waits to be written to a connection.
     pub fn outbox(&mut self, connection: ConnectionKey) -> Option<&mut Outbox> {
         let now = self.outbound.now.moment;
-        let slot = self.outbound.slot_mut(connection)?;
+        self.outbound.slot_mut(connection)?;
+        let slot = self.outbound.slots.get_mut(connection.index as usize)?;
         if slot.outbox.is_expiring() {
             let codec = slot.connection.as_ref()?.form.codec;
-            slot.outbox.expire(now, codec);
+            slot.outbox.expire(now, codec, &mut self.outbound.pool);
         }
         Some(&mut slot.outbox)
     }
@@ -221,6 +226,11 @@ impl Shard {
         Arc::clone(&self.figures)
     }
 
+    /// Where it counts what every core counts.
+    pub fn report_to(&mut self, metrics: Arc<metrics::Core>) {
+        self.metrics = metrics;
+    }
+
     /// Who connections are that come from now on, where no credential says it.
     pub fn assume(&mut self, identity: Arc<Identity>) {
         self.anonymous = identity;
@@ -230,6 +240,17 @@ impl Shard {
     #[must_use]
     pub fn core(&self) -> CoreId {
         self.core
+    }
+
+    /// Hands on what was counted in this tick.
+    fn count_drops(&mut self) {
+        let drops = std::mem::take(&mut self.outbound.pool.drops);
+        let gaps = &self.metrics.gaps;
+        gaps.figure(Gap::SlowConsumer).add(drops.slow_consumer);
+        gaps.figure(Gap::Expired).add(drops.expired);
+        gaps.figure(Gap::Overload).add(drops.overload);
+        gaps.figure(Gap::Transient).add(drops.transient);
+        self.metrics.outbox_bytes.set(self.outbound.pool.budget.held_bytes());
     }
 
     /// Collects into the caller's effects, without handing them down through every call.
@@ -273,7 +294,15 @@ impl Shard {
             CoreMessage::Gone { room, connection, kept } => {
                 self.on_gone(from, &room, connection, kept.as_deref());
             }
-            CoreMessage::Forget { room, epoch } => self.on_forget(&room, &epoch),
+            CoreMessage::Forget { room, epoch, session } => {
+                self.on_forget(&room, &epoch, session);
+            }
+            CoreMessage::Redeliver { connection, publications } => {
+                self.on_redeliver(connection, &publications);
+            }
+            CoreMessage::Ack { room, epoch, connection, offset } => {
+                self.on_ack(from, &room, &epoch, connection, offset);
+            }
             CoreMessage::Notify { connection, frame } => {
                 self.outbound.push_bytes(connection, &frame);
             }
@@ -326,7 +355,9 @@ impl Shard {
         self.hear(key);
         let now = self.outbound.now.moment;
         let Some(connection) = self.outbound.get_mut(key) else { return };
-        if connection.pulse.answer(now, payload).is_some() {
+        if let Some(us) = connection.pulse.answer(now, payload) {
+            self.metrics.round_trip.record(us);
+            self.metrics.pongs.add(1);
             for membership in &mut connection.rooms {
                 membership.position = membership.position.max(membership.pinged);
             }
@@ -371,6 +402,7 @@ impl Shard {
                             let room = self.hub.get(membership.room);
                             membership.pinged = room.map_or(0, |room| room.offset);
                         }
+                        self.metrics.pings.add(1);
                         self.outbound.control(key, Opcode::Ping, &payload);
                         self.look_again(key, now.plus_ms(self.config.heartbeat.interval_ms));
                     }

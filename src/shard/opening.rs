@@ -150,7 +150,7 @@ impl Shard {
             self.expect_arrival(key);
             if !self.ask_join(key, room.clone(), ask, Ticket::default()) {
                 let home = self.home_core(&room);
-                self.outbound.send(home, CoreMessage::Forget { room, epoch: kept.epoch });
+                self.outbound.send(home, CoreMessage::Forget { room, epoch: kept.epoch, session });
                 self.arrived_nowhere(key);
                 continue;
             }

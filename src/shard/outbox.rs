@@ -50,6 +50,8 @@ pub struct Outbox {
     held: bool,
     /// Something that waits may expire.
     expiring: bool,
+    /// Something that waits may be transient.
+    transient: bool,
     /// The tick in which it was last empty.
     filled_tick: u32,
 }
@@ -60,7 +62,9 @@ pub(crate) struct Queue {
     segments: VecDeque<Segment>,
     /// An empty buffer for the next own segment.
     spare: Vec<u8>,
-    /// Bytes in own segments, written ones of the front included.
+    /// Bytes in all segments, written ones of the front included.
+    bytes: usize,
+    /// Of those, bytes in own segments.
     own_bytes: usize,
 }
 
@@ -74,9 +78,20 @@ enum Segment {
     Gap(Box<Gap>),
 }
 
+/// Messages that did not reach a connection, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Drops {
+    pub(crate) slow_consumer: u64,
+    pub(crate) expired: u64,
+    pub(crate) overload: u64,
+    pub(crate) transient: u64,
+}
+
 /// What the outboxes of a core share.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
+    /// Messages that did not reach a connection since they were last counted, by reason.
+    pub(crate) drops: Drops,
     /// What they hold together.
     pub(crate) budget: Budget,
     /// The most that may be.
@@ -191,12 +206,15 @@ impl Outbox {
         }
         self.pending_bytes += len32(run.bytes().len());
         self.expiring |= run.label.expires.is_some();
+        self.transient |= run.label.is_transient();
         if self.queue.is_none() && self.single.is_none() && !self.expiring {
             self.single = Some(run);
             return;
         }
         let pinned = self.pinned();
-        let segments = &mut self.spill(pool).segments;
+        let queue = self.spill(pool);
+        queue.bytes += run.bytes().len();
+        let segments = &mut queue.segments;
         let mut at = segments.len();
         while at > pinned {
             match segments[at - 1].label() {
@@ -239,6 +257,7 @@ impl Outbox {
             }
         };
         queue.own_bytes += grown;
+        queue.bytes += grown;
         self.pending_bytes += len32(grown);
     }
 
@@ -279,6 +298,7 @@ impl Outbox {
         }
         let queue = self.spill(pool);
         queue.own_bytes += first.len();
+        queue.bytes += first.len();
         queue.segments.push_front(Segment::Own(first));
         self.recount();
     }
@@ -303,10 +323,24 @@ impl Outbox {
         }
     }
 
+    /// Whether its counts are right.
+    pub(crate) fn adds_up(&self) -> bool {
+        let single = self.single.as_ref().map_or(0, |run| run.bytes().len());
+        let queue = self.queue.as_deref();
+        let segments = || queue.into_iter().flat_map(|queue| &queue.segments);
+        let queued: usize = segments().map(|segment| segment.bytes().len()).sum();
+        let own = segments().filter(|segment| matches!(segment, Segment::Own(_)));
+        let own: usize = own.map(|segment| segment.bytes().len()).sum();
+        let counted = queue.map_or((0, 0), |queue| (queue.bytes, queue.own_bytes));
+        counted == (queued, own)
+            && single + queued == self.pending_bytes as usize + self.written_bytes as usize
+    }
+
     /// The queue, made if there was none, with the single run at its front.
     fn spill(&mut self, pool: &mut Pool) -> &mut Queue {
         let queue = self.queue.get_or_insert_with(|| pool.take());
         if let Some(run) = self.single.take() {
+            queue.bytes += run.bytes().len();
             queue.segments.push_back(Segment::Run(run));
         }
         queue
@@ -323,6 +357,7 @@ impl Queue {
                 return bytes;
             }
             bytes -= len;
+            self.bytes -= len;
             if let Some(Segment::Own(buffer)) = self.segments.pop_front() {
                 self.recycle(buffer);
             }
@@ -333,7 +368,9 @@ impl Queue {
     /// Keeps the first `count` segments.
     fn truncate(&mut self, count: usize) {
         while self.segments.len() > count {
-            if let Some(Segment::Own(buffer)) = self.segments.pop_back() {
+            let Some(segment) = self.segments.pop_back() else { return };
+            self.bytes -= segment.bytes().len();
+            if let Segment::Own(buffer) = segment {
                 self.recycle(buffer);
             }
         }
@@ -345,10 +382,6 @@ impl Queue {
         if buffer.capacity() <= SPARE_BYTES && buffer.capacity() > self.spare.capacity() {
             self.spare = buffer;
         }
-    }
-
-    fn bytes(&self) -> usize {
-        self.segments.iter().map(|segment| segment.bytes().len()).sum()
     }
 }
 

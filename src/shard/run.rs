@@ -54,6 +54,11 @@ impl Label {
         }
     }
 
+    /// How many messages it is of, at most.
+    pub(crate) fn count(&self) -> u64 {
+        self.last.saturating_sub(self.first) + 1
+    }
+
     pub(crate) fn is_transient(&self) -> bool {
         self.last == 0
     }

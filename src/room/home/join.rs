@@ -17,6 +17,10 @@ use super::{Attachment, HomeRoom, Refusal};
 pub struct JoinRequest<'a> {
     /// Which connection.
     pub address: ConnectionAddress,
+    /// Where it comes from.
+    pub ip: Option<std::net::IpAddr>,
+    /// Its session, by which an anonymous one is known.
+    pub session: Option<[u8; 16]>,
     /// Whose it is; none: anonymous.
     pub user: Option<&'a Arc<str>>,
     /// How it is written to.
@@ -25,6 +29,8 @@ pub struct JoinRequest<'a> {
     pub notices: bool,
     /// The password they gave.
     pub password: Option<&'a str>,
+    /// A session comes back: its word counts less than what it has acknowledged.
+    pub resumes: bool,
     /// The last that was seen: epoch and offset.
     pub since: Option<(&'a str, u64)>,
     /// How much may be recovered: messages and bytes.
@@ -38,6 +44,8 @@ pub struct Joining {
     pub role: Role,
     /// What they missed.
     pub recovery: Recovery,
+    /// Up to which offset they may have got it before.
+    pub redelivers: u64,
 }
 
 /// What somebody who was away gets.
@@ -67,7 +75,7 @@ impl HomeRoom {
     /// Why not; nothing is changed then.
     pub fn join(&mut self, request: &JoinRequest<'_>, now: Now) -> Result<Joining, Refusal> {
         let user = request.user.map(|user| &**user);
-        let standing = self.standing(user, now.moment);
+        let standing = self.standing(user, request.ip, now.moment);
         let proven = match (&self.config.password, request.password) {
             (Some(password), Some(text)) => password.is(text),
             _ => false,
@@ -88,8 +96,18 @@ impl HomeRoom {
         }
         self.held_until = None;
         self.attach(request, now.moment);
-        let recovery = self.recover(request, now.moment);
-        Ok(Joining { role: self.role(user), recovery })
+        let cursor = self.resume_cursor(request);
+        let epoch = Arc::clone(&self.epoch);
+        let since = match (&cursor, request.since) {
+            (Some(cursor), None) => Some((&*epoch, cursor.acknowledged)),
+            (Some(cursor), Some((since, _))) if request.resumes && *since == *epoch => {
+                Some((&*epoch, cursor.acknowledged))
+            }
+            (_, since) => since,
+        };
+        let recovery = self.recover(since, request.recovery, now.moment);
+        let redelivers = cursor.map_or(0, |cursor| cursor.sent);
+        Ok(Joining { role: self.role(user), recovery, redelivers })
     }
 
     fn attach(&mut self, request: &JoinRequest<'_>, now: Moment) {
@@ -104,6 +122,7 @@ impl HomeRoom {
             None => {
                 let attachment = Attachment {
                     user: request.user.cloned(),
+                    reader: request.reader(),
                     form: request.form,
                     notices: request.notices,
                     bucket: Bucket::default(),
@@ -128,14 +147,18 @@ impl HomeRoom {
         link.forms.insert(request.form);
     }
 
-    fn recover(&mut self, request: &JoinRequest<'_>, now: Moment) -> Recovery {
-        let Some((epoch, offset)) = request.since else { return Recovery::None };
+    fn recover(
+        &mut self,
+        since: Option<(&str, u64)>,
+        (messages, bytes): (u32, u32),
+        now: Moment,
+    ) -> Recovery {
+        let Some((epoch, offset)) = since else { return Recovery::None };
         let last = self.offset();
         if *epoch != *self.epoch {
             let lost = Recovery::Lost { from: 1, to: last, reason: GapReason::EpochChanged };
             return if last > 0 { lost } else { Recovery::Replay(Vec::new()) };
         }
-        let (messages, bytes) = request.recovery;
         match self.history.recover(offset, messages as usize, bytes.into(), now) {
             Ok(missed) => Recovery::Replay(missed.cloned().collect()),
             Err(Unrecoverable::Ahead) => Recovery::Ahead,

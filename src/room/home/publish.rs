@@ -14,6 +14,8 @@ use super::{HomeRoom, KEYS, Refusal};
 pub struct PublishRequest<'a> {
     /// Which connection.
     pub address: ConnectionAddress,
+    /// Where it comes from.
+    pub ip: Option<std::net::IpAddr>,
     /// Whose it is; none: anonymous.
     pub user: Option<&'a str>,
     /// It need not be in the room.
@@ -47,7 +49,7 @@ impl HomeRoom {
         if !request.from_outside && !self.is_attached(request.address) {
             return Err(Refusal::new(ErrorCode::NotJoined, "join the room first"));
         }
-        self.standing(request.user, now.moment)
+        self.standing(request.user, request.ip, now.moment)
             .may(Action::Publish, &self.config)
             .map_err(|denied| denied.refusal(now.moment))?;
         if request.bytes > self.config.message_bytes as usize {

@@ -34,6 +34,9 @@ fn request<'a>(
     let form = Form { codec: Codec::Json, deflated: false };
     JoinRequest {
         address: at,
+        ip: None,
+        session: None,
+        resumes: false,
         user,
         form,
         notices: true,
@@ -50,6 +53,7 @@ fn publish(
 ) -> Result<Accepted, Refusal> {
     let request = PublishRequest {
         address: from,
+        ip: None,
         user: None,
         from_outside: false,
         bytes: 2,

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use crate::id::{ConnectionKey, CoreId};
 use crate::protocol::command::Join;
 use crate::protocol::event::{Gap, JoinedRoom, Place, Reply};
-use crate::protocol::{ErrorCode, Event, GapReason, Role};
-use crate::room::home::{JoinRequest, Recovery, Refusal};
+use crate::protocol::{ErrorCode, Event, GapReason, Mode, Role};
+use crate::room::home::{JoinRequest, Joining, Recovery, Refusal};
 use crate::room::hub::{Interest, Member, RoomIndex, RoomTag};
 use crate::room::name::RoomKey;
 use crate::shard::Shard;
@@ -17,7 +17,7 @@ use crate::shard::fanout::single_run;
 use crate::shard::identity::Right;
 use crate::shard::message::{AnswerEffect, Asker, Joined, Ticket};
 use crate::shard::outbound::write_event;
-use crate::shard::run::Label;
+use crate::shard::run::{Label, Run};
 
 impl Shard {
     pub(super) fn join(&mut self, key: ConnectionKey, join: Join<'_>, ticket: Ticket) {
@@ -81,10 +81,13 @@ impl Shard {
         let is_new = !self.homes.rooms.contains_key(room);
         let request = JoinRequest {
             address: asker.address(from),
+            ip: asker.ip,
+            session: asker.session.map(|session| session.0),
             user: asker.identity.user.as_ref(),
             form: asker.form,
             notices: ask.interest.presence,
             password: ask.password.as_ref().map(crate::protocol::Secret::expose),
+            resumes: ask.resumes,
             since: ask.since.as_ref().map(|since| (&*since.epoch, since.offset)),
             recovery,
         };
@@ -108,6 +111,18 @@ impl Shard {
                 return;
             }
         };
+        self.answer_joined(from, room, asker, ticket, ask, joining);
+    }
+
+    fn answer_joined(
+        &mut self,
+        from: CoreId,
+        room: &RoomKey,
+        asker: &Asker,
+        ticket: Ticket,
+        ask: &JoinAsk,
+        joining: Joining,
+    ) {
         let Some(home) = self.homes.get_mut(room) else { return };
         let mut gap = Vec::new();
         let (replay, recovered) = match joining.recovery {
@@ -130,6 +145,8 @@ impl Shard {
             role: joining.role,
             recovered,
             slow_consumer: home.config.slow_consumer,
+            guaranteed: home.config.mode == Mode::Guaranteed,
+            redelivers: joining.redelivers,
             interest: ask.interest.clone(),
             replay,
             gap: gap.into_boxed_slice(),
@@ -146,7 +163,7 @@ impl Shard {
         &mut self,
         key: ConnectionKey,
         room: &RoomKey,
-        joined: Joined,
+        joined: &Joined,
         frame: &[u8],
     ) {
         let Some(index) = self.hub.find(room) else { return };
@@ -155,7 +172,9 @@ impl Shard {
         hub_room.joining -= 1;
         hub_room.offset = hub_room.offset.max(joined.offset);
         let same = hub_room.tag.as_ref().is_some_and(|tag| {
-            tag.epoch == joined.epoch && tag.slow_consumer == joined.slow_consumer
+            tag.epoch == joined.epoch
+                && tag.slow_consumer == joined.slow_consumer
+                && tag.guaranteed == joined.guaranteed
         });
         if !same {
             hub_room.offset = joined.offset;
@@ -163,17 +182,18 @@ impl Shard {
                 room: room.clone(),
                 epoch: std::sync::Arc::clone(&joined.epoch),
                 slow_consumer: joined.slow_consumer,
+                guaranteed: joined.guaranteed,
             }));
         }
-        if !self.seat(key, index, &joined) {
+        if !self.seat(key, index, joined) {
             // It is gone, and its home has been told.
             self.tidy_room(index);
             return;
         }
         self.outbound.push_bytes(key, frame);
-        self.replay(key, index, &joined);
+        self.replay(key, index, joined);
         self.outbound.push_bytes(key, &joined.gap);
-        self.arrived_in(key, room, &joined);
+        self.arrived_in(key, room, joined);
     }
 
     /// Gives a connection its place among the members; false if it is gone.
@@ -223,7 +243,11 @@ impl Shard {
             }
             let label = Label::of(publication, &tag, 0);
             let budget = &self.outbound.pool.budget;
-            let run = single_run(&mut self.press, publication, form, label, budget);
+            let run = if publication.offset <= joined.redelivers {
+                Run::joined(self.press.message(publication, form.codec, true), label, budget)
+            } else {
+                single_run(&mut self.press, publication, form, label, budget)
+            };
             self.outbound.push_run(key, run);
         }
     }

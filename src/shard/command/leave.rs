@@ -35,7 +35,7 @@ impl Shard {
         let now = self.outbound.now.moment;
         let grace_ms = self.config.presence.grace_ms;
         let home = self.homes.get_mut(room);
-        let left = home.is_some_and(|home| home.detach(asker.address(from), None, grace_ms, now));
+        let left = home.is_some_and(|home| home.leave(asker.address(from), grace_ms, now));
         if left {
             let reply = Reply::Leave { room: room.name.as_str() };
             self.answer(from, room, asker, ticket, reply, AnswerEffect::Left);
@@ -79,7 +79,7 @@ impl Shard {
         let now = self.outbound.now.moment;
         for address in connections {
             let Some(home) = self.homes.get_mut(room) else { return };
-            home.detach(address, None, 0, now);
+            home.leave(address, 0, now);
             let (room, connection) = (room.clone(), address.key);
             let expel = Expel { room, connection, reason, by: by.cloned() };
             self.outbound.send(address.core, CoreMessage::Expel(Box::new(expel)));

@@ -277,6 +277,8 @@ impl Shard {
             name: std::sync::Arc::clone(&connection.name),
             identity: std::sync::Arc::clone(&connection.identity),
             form: connection.form,
+            ip: connection.address,
+            session: connection.session,
         };
         self.outbound.send(home, CoreMessage::Ask(Box::new(Ask { room, asker, ticket, what })));
     }
@@ -372,7 +374,7 @@ impl Shard {
         }
         match effect {
             AnswerEffect::None => self.outbound.push_bytes(key, &frame),
-            AnswerEffect::Joined(joined) => self.on_joined(key, &room, *joined, &frame),
+            AnswerEffect::Joined(joined) => self.on_joined(key, &room, &joined, &frame),
             AnswerEffect::NotJoined => self.on_not_joined(key, &room, &frame),
             AnswerEffect::Left => self.on_left(key, &room, &frame),
             AnswerEffect::Sent { delivered } => {

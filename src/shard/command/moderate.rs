@@ -107,7 +107,7 @@ fn permit(home: &HomeRoom, asker: &Asker, ask: &ModerateAsk, now: Now) -> Result
     if asker.identity.may(Right::Moderate, &home.key.name) {
         return Ok(());
     }
-    let standing = home.standing(asker.user(), now.moment);
+    let standing = home.standing(asker.user(), asker.ip, now.moment);
     let target = home.members.role(&ask.user);
     let allowed = match ask.action {
         ModerationAction::Role => standing.may_give(ask.role.unwrap_or_default(), target),

@@ -100,7 +100,7 @@ impl Shard {
         let absent = || Refusal::new(ErrorCode::NotFound, "there is no such room");
         let home = self.homes.get_mut(room).ok_or_else(absent)?;
         let joined = home.is_attached(asker.address(from));
-        home.standing(asker.user(), now)
+        home.standing(asker.user(), asker.ip, now)
             .may(Action::Presence { joined }, &home.config)
             .map_err(|denied| denied.refusal(now))?;
         let mut page = home.presence().page(ask.after.as_deref(), ask.limit as usize);

@@ -146,6 +146,7 @@ impl Shard {
         }
         let request = PublishRequest {
             address: asker.address(from),
+            ip: asker.ip,
             user: asker.user(),
             from_outside,
             bytes: ask.data.as_data().bytes().len(),
@@ -186,6 +187,10 @@ impl Shard {
         let publication = Arc::new(Publication::new(draft, forms, &mut self.press));
         if offset > 0 {
             self.keep_publication(&publication);
+            let timeout_ms = self.config.rooms.ack_timeout_ms;
+            if let Some(home) = self.homes.get_mut(room) {
+                home.expect_acknowledgements(now.moment, timeout_ms);
+            }
         }
         self.figures.published.add(1);
         let cores = audiences.cores.len();

@@ -182,7 +182,7 @@ impl Shard {
         let absent = Refusal::new(ErrorCode::NotFound, "there is no such room");
         let home = self.homes.get_mut(room).ok_or(absent)?;
         if !asker.identity.may(Right::Configure, &room.name) {
-            home.standing(asker.user(), now)
+            home.standing(asker.user(), asker.ip, now)
                 .may(action, &home.config)
                 .map_err(|denied| denied.refusal(now))?;
         }
@@ -223,7 +223,7 @@ impl Shard {
         let home = self.homes.get_mut(room).ok_or(absent)?;
         let joined = home.is_attached(asker.address(from));
         // Whoever may not see who is there is not told that anything is.
-        home.standing(asker.user(), now)
+        home.standing(asker.user(), asker.ip, now)
             .may(Action::Presence { joined }, &home.config)
             .map_err(|_| absent)?;
         Ok(home)

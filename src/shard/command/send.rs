@@ -204,8 +204,12 @@ impl Shard {
         let mut forms = FormSet::default();
         forms.insert(form);
         let publication = Arc::new(Publication::new(draft, forms, &mut self.press));
-        let tag =
-            std::rc::Rc::new(RoomTag { room, epoch, slow_consumer: SlowConsumer::DropNewest });
+        let tag = std::rc::Rc::new(RoomTag {
+            room,
+            epoch,
+            slow_consumer: SlowConsumer::DropNewest,
+            guaranteed: false,
+        });
         let label = Label::of(&publication, &tag, 0);
         let budget = &self.outbound.pool.budget;
         let run = single_run(&mut self.press, &publication, form, label, budget);

@@ -13,7 +13,7 @@ use crate::room::hub::RoomTag;
 use crate::room::publication::opcode;
 use crate::ws::frame;
 
-use super::{Outbox, Pool, Queue, Run, Segment, len32};
+use super::{Label, Outbox, Pool, Queue, Run, Segment, len32};
 
 /// Messages that were withheld, and the frame that says so.
 #[derive(Debug)]
@@ -59,19 +59,20 @@ impl Outbox {
             self.push_run(Rc::clone(run), pool);
             return Offer::Taken;
         }
-        self.drop_transient();
+        self.drop_transient(pool);
         if self.fits(run, terms, pool) {
             self.push_run(Rc::clone(run), pool);
             return Offer::Taken;
         }
         if run.label.is_transient() {
+            pool.drops.transient += 1;
             return Offer::Withheld;
         }
         match policy {
             SlowConsumer::Disconnect => return Offer::Overflow,
             SlowConsumer::DropNewest => {}
             SlowConsumer::DropOldest | SlowConsumer::Latest => {
-                while !self.fits(run, terms, pool) && self.drop_oldest(run, terms.codec) {}
+                self.drop_oldest(run, terms, pool);
                 if self.fits(run, terms, pool) {
                     self.push_run(Rc::clone(run), pool);
                     return Offer::Taken;
@@ -82,6 +83,7 @@ impl Outbox {
             return Offer::Overflow;
         }
         let (from, to) = (run.label.first, run.label.last);
+        pool.drops.slow_consumer += run.label.count();
         self.push_gap(&run.label.room, (from, to), GapReason::SlowConsumer, terms.codec, pool);
         Offer::Withheld
     }
@@ -105,6 +107,9 @@ impl Outbox {
         if self.closed {
             return;
         }
+        if reason == GapReason::Overload {
+            pool.drops.overload += offsets.1 - offsets.0 + 1;
+        }
         if self.is_empty() {
             self.filled_tick = pool.tick;
         }
@@ -116,36 +121,35 @@ impl Outbox {
     }
 
     /// Withholds what has expired.
-    pub(crate) fn expire(&mut self, now: Moment, codec: Codec) {
+    pub(crate) fn expire(&mut self, now: Moment, codec: Codec, pool: &mut Pool) {
         let pinned = self.pinned();
         self.expiring = false;
         let Some(queue) = &mut self.queue else { return };
         // What the driver holds may come back unwritten.
-        let held = queue.segments.iter().take(pinned);
-        self.expiring = held.filter_map(Segment::label).any(|label| label.expires.is_some());
-        let mut index = pinned;
-        while let Some(segment) = queue.segments.get(index) {
-            match segment.label().and_then(|label| label.expires) {
-                Some(expires) if expires <= now => {
-                    index = queue.replace(index, pinned, GapReason::Expired, codec);
-                }
-                expires => {
-                    self.expiring |= expires.is_some();
-                    index += 1;
-                }
-            }
-        }
+        let mut held = queue.segments.iter().take(pinned).filter_map(Segment::label);
+        let (mut left, mut count) = (held.any(|label| label.expires.is_some()), 0);
+        queue.withhold_where(pinned, GapReason::Expired, codec, |label, _| {
+            let expired = label.expires.is_some_and(|expires| expires <= now);
+            left |= !expired && label.expires.is_some();
+            count += if expired { label.count() } else { 0 };
+            expired
+        });
+        self.expiring = left;
+        pool.drops.expired += count;
         self.recount();
     }
 
     /// Withholds all waiting transient messages.
-    fn drop_transient(&mut self) {
+    fn drop_transient(&mut self, pool: &mut Pool) {
+        if !std::mem::take(&mut self.transient) {
+            return;
+        }
         let pinned = self.pinned();
         let Some(queue) = &mut self.queue else { return };
-        let mut index = 0;
-        queue.segments.retain(|segment| {
-            index += 1;
-            index <= pinned || !segment.label().is_some_and(super::Label::is_transient)
+        let codec = Codec::default();
+        queue.withhold_where(pinned, GapReason::SlowConsumer, codec, |label, _| {
+            pool.drops.transient += u64::from(label.is_transient());
+            label.is_transient()
         });
         self.recount();
     }
@@ -153,55 +157,78 @@ impl Outbox {
     /// Withholds messages of the same room and event, which `run` makes worthless.
     fn drop_superseded(&mut self, run: &Run, codec: Codec, pool: &mut Pool) {
         let pinned = self.pinned();
+        let mut count = 0;
         let queue = self.spill(pool);
-        let mut index = pinned;
-        while let Some(segment) = queue.segments.get(index) {
-            let superseded = segment.label().is_some_and(|label| {
-                label.same_room(&run.label.room)
-                    && label.event == run.label.event
-                    && label.priority != Priority::Critical
-            });
-            if superseded {
-                index = queue.replace(index, pinned, GapReason::SlowConsumer, codec);
-            } else {
-                index += 1;
-            }
-        }
+        queue.withhold_where(pinned, GapReason::SlowConsumer, codec, |label, _| {
+            let superseded = label.same_room(&run.label.room)
+                && label.event == run.label.event
+                && label.priority != Priority::Critical;
+            count += if superseded { label.count() } else { 0 };
+            superseded
+        });
+        pool.drops.slow_consumer += count;
         self.recount();
     }
 
-    /// Withholds the oldest of the room's least urgent messages, none more urgent than `run`;
-    /// false if there is none.
-    fn drop_oldest(&mut self, run: &Run, codec: Codec) -> bool {
+    /// Withholds the oldest of the room's messages, the least urgent first and none more urgent
+    /// than `run`, until it fits; a little more, so that it is not done for every message.
+    fn drop_oldest(&mut self, run: &Run, terms: Terms, pool: &mut Pool) {
         let pinned = self.pinned();
-        let Some(queue) = &mut self.queue else { return false };
-        let candidates = queue.segments.iter().enumerate().skip(pinned);
-        let oldest = candidates
-            .filter_map(|(index, segment)| Some((segment.label()?, index)))
-            .filter(|(label, _)| label.same_room(&run.label.room))
-            .filter(|(label, _)| label.priority <= run.label.priority)
-            .filter(|(label, _)| label.priority != Priority::Critical)
-            .min_by_key(|(label, index)| (label.priority, *index));
-        let Some((_, index)) = oldest else { return false };
-        queue.replace(index, pinned, GapReason::SlowConsumer, codec);
+        self.spill(pool);
+        let Some(queue) = &mut self.queue else { return };
+        let most = terms.limit_bytes - terms.limit_bytes / 8;
+        let most = most.saturating_sub(run.bytes().len()) + self.written_bytes as usize;
+        for &priority in Priority::ALL {
+            if priority > run.label.priority || priority == Priority::Critical {
+                break;
+            }
+            let mut excess = queue.bytes.saturating_sub(most);
+            if pool.is_over_budget() {
+                excess = queue.bytes;
+            }
+            if excess == 0 {
+                break;
+            }
+            queue.withhold_where(pinned, GapReason::SlowConsumer, terms.codec, |label, bytes| {
+                let victim =
+                    excess > 0 && label.priority == priority && label.same_room(&run.label.room);
+                if victim {
+                    excess = excess.saturating_sub(bytes);
+                    pool.drops.slow_consumer += label.count();
+                }
+                victim
+            });
+        }
         self.recount();
-        true
     }
 }
 
 impl Queue {
-    /// Puts a gap in the place of messages; returns the index of what follows.
-    fn replace(&mut self, at: usize, pinned: usize, reason: GapReason, codec: Codec) -> usize {
-        let Some(Segment::Run(run)) = self.segments.remove(at) else { return at + 1 };
-        if run.label.is_transient() {
-            return at;
+    /// Puts gaps in the place of all messages behind the first `pinned` that `is_victim` says.
+    fn withhold_where(
+        &mut self,
+        pinned: usize,
+        reason: GapReason,
+        codec: Codec,
+        mut is_victim: impl FnMut(&Label, usize) -> bool,
+    ) {
+        let mut rest = self.segments.split_off(pinned.min(self.segments.len()));
+        for segment in rest.drain(..) {
+            match segment {
+                Segment::Run(run) if is_victim(&run.label, run.bytes().len()) => {
+                    self.bytes -= run.bytes().len();
+                    if !run.label.is_transient() {
+                        let offsets = (run.label.first, run.label.last);
+                        let end = self.segments.len();
+                        self.withhold(end, pinned, &run.label.room, offsets, reason, codec);
+                    }
+                }
+                kept => self.segments.push_back(kept),
+            }
         }
-        let offsets = (run.label.first, run.label.last);
-        at + usize::from(self.withhold(at, pinned, &run.label.room, offsets, reason, codec))
     }
 
-    /// Says at `at` that messages will not come: in the room's gap right before, or in a new one;
-    /// true if there is a new one.
+    /// Says at `at` that messages will not come: in the room's gap right before, or in a new one.
     fn withhold(
         &mut self,
         at: usize,
@@ -210,16 +237,18 @@ impl Queue {
         (from, to): (u64, u64),
         reason: GapReason,
         codec: Codec,
-    ) -> bool {
+    ) {
         for segment in self.segments.range_mut(pinned.min(at)..at).rev() {
             match segment {
                 Segment::Gap(gap) if gap.room.is(room) => {
                     if gap.reason != reason {
                         break;
                     }
+                    self.bytes -= gap.frame.len();
                     gap.to = gap.to.max(to);
                     gap.write(codec);
-                    return false;
+                    self.bytes += gap.frame.len();
+                    return;
                 }
                 Segment::Run(run) if run.label.same_room(room) => break,
                 // An answer may be the one to a leave and a join.
@@ -229,8 +258,8 @@ impl Queue {
         }
         let mut gap = Gap { room: Rc::clone(room), from, to, reason, frame: Vec::new() };
         gap.write(codec);
+        self.bytes += gap.frame.len();
         self.segments.insert(at, Segment::Gap(Box::new(gap)));
-        true
     }
 }
 
@@ -254,7 +283,7 @@ impl Outbox {
     /// Counts again what waits.
     pub(super) fn recount(&mut self) {
         let single = self.single.as_ref().map_or(0, |run| run.bytes().len());
-        let queued = self.queue.as_ref().map_or(0, |queue| queue.bytes());
+        let queued = self.queue.as_ref().map_or(0, |queue| queue.bytes);
         self.pending_bytes = len32((single + queued).saturating_sub(self.written_bytes as usize));
     }
 }

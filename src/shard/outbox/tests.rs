@@ -16,7 +16,12 @@ fn read(outbox: &mut Outbox, slices: usize) -> Vec<u8> {
 
 fn run(text: &str, budget: &Budget) -> Rc<Run> {
     let room = RoomKey::new(TenantId::DEFAULT, RoomName::parse("room").unwrap());
-    let tag = RoomTag { room, epoch: "e".into(), slow_consumer: SlowConsumer::DropOldest };
+    let tag = RoomTag {
+        room,
+        epoch: "e".into(),
+        slow_consumer: SlowConsumer::DropOldest,
+        guaranteed: false,
+    };
     let label = Label {
         room: Rc::new(tag),
         first: 1,

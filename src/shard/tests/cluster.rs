@@ -151,8 +151,7 @@ impl Cluster {
     pub(super) fn frames(&mut self, at: Address) -> Vec<(u8, Vec<u8>)> {
         self.settle();
         let mut bytes = Vec::new();
-        loop {
-            let Some(outbox) = self.shards[at.core.index()].outbox(at.key) else { break };
+        while let Some(outbox) = self.shards[at.core.index()].outbox(at.key) {
             let mut slices = [IoSlice::new(&[]); 16];
             let count = outbox.gather(&mut slices);
             let taken: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();

@@ -165,6 +165,42 @@ fn a_session_that_cannot_be_caught_up_is_told_of_the_gap() {
 }
 
 #[test]
+fn what_a_guaranteed_room_sent_is_sent_again_until_it_is_acknowledged() {
+    for mut cluster in clusters() {
+        let (a, b) = (cluster.open(0), cluster.open_with(last(&cluster), |_| {}));
+        let session = cluster.read(b)[0]["session"].as_str().unwrap().to_owned();
+        let create = r#"{"type":"room.create","id":0,"room":"g","config":{"mode":"guaranteed"}}"#;
+        assert_eq!(cluster.ask(a, create)["type"], "ok");
+        join(&mut cluster, a, "g");
+        join(&mut cluster, b, "g");
+        for n in 1..=4 {
+            publish(&mut cluster, a, "g", &n.to_string());
+        }
+        assert_eq!(cluster.offsets(b), [1, 2, 3, 4]);
+        cluster.ask(b, r#"{"type":"ack","id":1,"room":"g","offset":2}"#);
+        cluster.ask(a, r#"{"type":"ack","id":1,"room":"g","offset":4}"#);
+        cluster.wait(30_000);
+        let again: Vec<_> =
+            cluster.read(b).into_iter().filter(|it| it["type"] == "message").collect();
+        assert_eq!((&again[0]["offset"], &again[1]["offset"]), (&3.into(), &4.into()));
+        assert_eq!((&again[0]["redelivered"], again.len()), (&true.into(), 2));
+        assert!(cluster.offsets(a).is_empty(), "it has acknowledged all");
+        cluster.lose(b);
+        publish(&mut cluster, a, "g", "5");
+        let back = cluster.open_with(0, |opened| opened.session = Some(session));
+        let seen = cluster.read(back);
+        let told: Vec<_> = seen[1..]
+            .iter()
+            .map(|it| (it["offset"].as_u64().unwrap(), it["redelivered"] == true))
+            .collect();
+        assert_eq!(told, [(3, true), (4, true), (5, false)]);
+        cluster.ask(back, r#"{"type":"ack","id":2,"room":"g","offset":5}"#);
+        cluster.wait(60_000);
+        assert!(cluster.offsets(back).is_empty());
+    }
+}
+
+#[test]
 fn an_unknown_session_is_a_new_one() {
     for mut cluster in clusters() {
         for session in ["", "nonsense", "AAAAAAAAAAAAAAAAAAAAAA"] {
