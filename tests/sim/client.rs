@@ -165,6 +165,7 @@ impl Client {
         Kept {
             stays: stays.map(|(room, stay)| (room.clone(), stay.clone())).collect(),
             unsure,
+            is_vague: false,
             state: self.state.clone().filter(|_| state_is_sure),
         }
     }

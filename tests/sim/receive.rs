@@ -93,7 +93,7 @@ impl Client {
                 !self.stays.contains_key(*room) && !kept.unsure.contains(*room)
             });
             let missing: Vec<_> = missing.collect();
-            if !missing.is_empty() && !common.rules.moderates && !common.rules.refuses {
+            if !missing.is_empty() && !kept.is_vague && !common.rules.moderates && !common.rules.refuses {
                 return Err(format!("a resumed session is no longer in {missing:?}"));
             }
         }
@@ -127,16 +127,12 @@ impl Client {
             if recovered {
                 let left = record.lost.take().map(|(_, kept)| kept);
                 kept = Some(left.or(common.handed.take()).unwrap_or_default());
-                if record.contested || record.aborted {
-                    if let Some(kept) = &mut kept {
-                        kept.state = None;
-                    }
+                if let Some(kept) = kept.as_mut().filter(|_| record.contested || record.aborted) {
+                    kept.state = None;
+                    kept.is_vague = record.contested;
                 }
                 record.holder = me;
                 record.aborted = false;
-            }
-            if record.askers.is_empty() {
-                record.contested = false;
             }
         } else if recovered {
             return Err("a session was resumed that nobody had".into());
@@ -169,8 +165,9 @@ impl Client {
         let recovered = entry["recovered"].as_bool() == Some(true);
         let before = kept.and_then(|kept| kept.stays.get(&room));
         let may_be_new = self.path_room.as_ref() == Some(&room)
-            || kept.is_some_and(|kept| kept.unsure.contains(&room));
+            || kept.is_some_and(|kept| kept.is_vague || kept.unsure.contains(&room));
         let stay = match before {
+            _ if kept.is_some_and(|kept| kept.is_vague) => Stay::vague(epoch),
             Some(_) if kept.is_some_and(|kept| kept.unsure.contains(&room)) => {
                 Stay::vague(epoch)
             }
@@ -217,6 +214,10 @@ impl Client {
             "ok" => self.on_ok(request, value, common),
             "error" => {
                 text(value, "code")?;
+                if let Request::Batch(members) = &request {
+                    // It was refused as a whole.
+                    self.pending.retain(|id, _| !members.contains(id));
+                }
                 if let Request::Publish { number } = request {
                     let publication = &mut common.truth.publications[number];
                     let code = text(value, "code")?;

@@ -74,7 +74,11 @@ impl World {
         }
         self.quiesce()?;
         // Receipts, grace, late presence, patience with those who do not answer a close frame.
-        self.let_pass(6_000)?;
+        let mut before = usize::MAX;
+        while self.alive().count() < before {
+            before = self.alive().count();
+            self.let_pass(6_000)?;
+        }
         self.probe();
         self.quiesce()?;
         self.check_answers()?;

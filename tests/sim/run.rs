@@ -79,7 +79,10 @@ impl World {
         let mut person = self.random.pick(&self.people).clone();
         let mut session = None;
         if self.random.percent(50) {
-            let known: Vec<_> = self.common.sessions.keys().collect();
+            let rush = self.random.percent(10);
+            let known = self.common.sessions.iter();
+            let known = known.filter(|(_, it)| rush || (it.askers.is_empty() && !it.contested));
+            let known: Vec<_> = known.map(|(session, _)| session).collect();
             if !known.is_empty() {
                 session = Some((*self.random.pick(&known)).clone());
             }

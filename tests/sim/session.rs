@@ -13,6 +13,8 @@ pub(crate) struct Kept {
     pub(crate) stays: BTreeMap<RoomId, Stay>,
     /// Rooms that it may be in or not.
     pub(crate) unsure: BTreeSet<RoomId>,
+    /// Several connections had a hand in it, so nobody knows where it is.
+    pub(crate) is_vague: bool,
     /// None: unknown.
     pub(crate) state: Option<Value>,
 }

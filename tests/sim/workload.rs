@@ -393,7 +393,8 @@ impl World {
             }
             messages.push(message);
         }
-        let is_named = self.random.percent(70);
+        // Where a batch may be refused as a whole, its name tells that its messages were.
+        let is_named = self.random.percent(70) || self.profile.refuses;
         let batch = Message::new("batch").part("messages", Part::List(messages));
         self.clients[me].ask(batch, is_named.then_some(Request::Batch(members)), codec);
     }
