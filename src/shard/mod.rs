@@ -241,6 +241,11 @@ impl Shard {
         self.metrics = metrics;
     }
 
+    /// Who connections are that come from now on, where no credential says it.
+    pub fn assume(&mut self, identity: Arc<Identity>) {
+        self.anonymous = identity;
+    }
+
     /// Which core it is the engine of.
     #[must_use]
     pub fn core(&self) -> CoreId {
