@@ -132,7 +132,15 @@ fn open(plan: Plan) -> io::Result<Rc<Core>> {
         })
         .collect::<io::Result<Vec<_>>>()?;
     let doorbell: OwnedFd = port.doorbell_fd().try_clone_to_owned()?;
-    let shard = Shard::new(Setup { core, cores, config: Arc::clone(&config), seed, entropy });
+    let shard = Shard::new(Setup {
+        core,
+        cores,
+        config: Arc::clone(&config),
+        seed,
+        entropy,
+        metrics: Arc::clone(&metrics),
+        stopwatch: timer::monotonic_us,
+    });
     let state = State {
         shard,
         effects: Effects::default(),
@@ -146,7 +154,7 @@ fn open(plan: Plan) -> io::Result<Rc<Core>> {
         wheel: Wheel::new(),
         metrics,
         frame_limits: decoder::Limits::from(&config.limits),
-        scratch: Scratch::new(),
+        scratch: Scratch::timed(timer::monotonic_us),
         decrypted: Vec::new(),
         reads: 0,
         events: 0,

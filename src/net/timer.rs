@@ -49,7 +49,8 @@ impl Clock {
     }
 }
 
-fn monotonic_us() -> u64 {
+/// The kernel's monotonic clock.
+pub(super) fn monotonic_us() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the time is live and written by the call, which cannot fail for this clock.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };

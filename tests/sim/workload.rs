@@ -139,7 +139,8 @@ impl World {
         }
         let ((_, epoch), life) = *self.random.pick(&lives);
         let back = self.random.below(8) as u64;
-        let offset = if self.random.percent(5) { life.last + 2 } else { life.last.saturating_sub(back) };
+        let offset =
+            if self.random.percent(5) { life.last + 2 } else { life.last.saturating_sub(back) };
         Some((epoch.clone(), offset))
     }
 
@@ -405,11 +406,14 @@ impl World {
         let bad = match self.random.below(6) {
             0 => Message::new("join"),
             1 => Message::new("publish").with("room", 7),
-            2 => Message::new("publish").with("room", "a").with("data", 1).with("priority", "urgent"),
+            2 => {
+                Message::new("publish").with("room", "a").with("data", 1).with("priority", "urgent")
+            }
             3 => Message::new("history").with("room", "a").with("limit", 0),
             4 => Message::default().with("type", Value::Null),
             _ => {
-                let bytes = if self.random.percent(50) { b"{\"type\"".to_vec() } else { b"[[".to_vec() };
+                let bytes =
+                    if self.random.percent(50) { b"{\"type\"".to_vec() } else { b"[[".to_vec() };
                 client.uplink.push_back(crate::client::Up::Message(Codec::Json, bytes));
                 return;
             }
