@@ -4,6 +4,7 @@
 //! a panic ends in one place; whatever was read behind the end of one step is given to the next.
 
 use std::net::SocketAddr;
+use std::panic::{self, AssertUnwindSafe};
 
 use bytes::Bytes;
 use tracing::debug;
@@ -19,9 +20,10 @@ use crate::ws::head::{self, Head};
 use crate::ws::refusal::Refusal;
 use crate::ws::{forwarded, proxy};
 
-use super::connection::Stage;
+use super::connection::{Connection, Stage};
 use super::core::State;
 use super::relay::Relay;
+use super::tls::{Fed, Tls};
 
 /// Plain bytes decrypted at a time.
 const DECRYPT_BYTES: usize = 16 * 1024;
@@ -92,6 +94,10 @@ impl State {
                 }
                 Err(failure) => {
                     self.metrics.handshake_failures.count(failure);
+                    if let Some(connection) = self.connection(key) {
+                        // Its end is our doing, and counted.
+                        connection.hangs_up = true;
+                    }
                     Flow::End
                 }
             };
@@ -130,22 +136,44 @@ impl State {
         now: Now,
         key: ConnectionKey,
         intake: &mut Intake,
-        mut bytes: &mut [u8],
+        bytes: &mut [u8],
     ) -> Flow {
         let Some(connection) = self.connections.get_mut(key.index as usize) else {
             return Flow::End;
         };
+        // Nobody listens any more: what comes is not worth decrypting.
+        if connection.is_over() || matches!(intake, Intake::Deaf) {
+            return Flow::On;
+        }
         let Some(mut tls) = connection.tls.take() else {
             return self.take_plain(now, key, intake, bytes);
         };
+        let took = panic::catch_unwind(AssertUnwindSafe(|| {
+            self.take_encrypted(now, key, intake, &mut tls, bytes)
+        }));
+        // It goes back after a panic too, or the last words would go out in the clear.
+        if let Some(connection) = self.connections.get_mut(key.index as usize) {
+            if tls.wants_to_send() {
+                self.effects.dirty.push(key);
+            }
+            connection.tls = Some(tls);
+        }
+        took.unwrap_or_else(|panic| panic::resume_unwind(panic))
+    }
+
+    fn take_encrypted(
+        &mut self,
+        now: Now,
+        key: ConnectionKey,
+        intake: &mut Intake,
+        tls: &mut Tls,
+        mut bytes: &[u8],
+    ) -> Flow {
         let mut flow = Flow::On;
         let mut plain = std::mem::take(&mut self.decrypted);
         plain.resize(DECRYPT_BYTES, 0);
         while !bytes.is_empty() && flow != Flow::End {
-            let mut rest = &*bytes;
-            let fed = tls.feed(&mut rest);
-            let used = bytes.len() - rest.len();
-            bytes = &mut bytes[used..];
+            let fed = tls.feed(&mut bytes);
             loop {
                 let count = tls.decrypt(&mut plain);
                 if count == 0 {
@@ -156,22 +184,29 @@ impl State {
                     break;
                 }
             }
-            if let Err(error) = fed {
-                debug!(%error, "TLS ended");
-                self.metrics.handshake_failures.count(HandshakeFailure::Tls);
-                *intake = Intake::Deaf;
-                self.part(now, key);
-                break;
+            match fed {
+                Ok(Fed::Fine) => {}
+                Ok(Fed::Goodbye) => flow = Flow::End,
+                Err(error) => {
+                    debug!(%error, "TLS ended");
+                    *intake = Intake::Deaf;
+                    self.fail_tls(now, key);
+                    flow = Flow::On;
+                    break;
+                }
             }
         }
         self.decrypted = plain;
-        if let Some(connection) = self.connections.get_mut(key.index as usize) {
-            if tls.wants_to_send() {
-                self.effects.dirty.push(key);
-            }
-            connection.tls = Some(tls);
-        }
         flow
+    }
+
+    /// Ends a connection whose TLS is broken, once its alert is written.
+    fn fail_tls(&mut self, now: Now, key: ConnectionKey) {
+        let in_handshake = |it: &mut Connection| matches!(it.stage, Stage::Handshake);
+        if self.connection(key).is_some_and(in_handshake) {
+            self.metrics.handshake_failures.count(HandshakeFailure::Tls);
+        }
+        self.part(now, key);
     }
 
     fn take_plain(

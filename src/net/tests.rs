@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+mod encrypted;
 mod ending;
 
 use std::io::{Read, Write};

@@ -152,6 +152,15 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|error| Error::Read(path.to_owned(), error))
 }
 
+/// What feeding a session came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fed {
+    /// More may follow.
+    Fine,
+    /// The peer has said that nothing more will come.
+    Goodbye,
+}
+
 /// The TLS side of one connection.
 pub(super) struct Tls {
     session: ServerConnection,
@@ -165,12 +174,14 @@ impl Tls {
         Ok(Box::new(Self { session }))
     }
 
-    /// Takes bytes of the socket in, as many as one round holds; the rest is still in `raw`.
+    /// Takes bytes of the socket in, as many as one round holds; the rest is still in `raw`. After
+    /// a goodbye no more is taken, so whoever has a rest must not come back with it.
     /// After an error there may be an alert to send.
-    pub(super) fn feed(&mut self, raw: &mut &[u8]) -> Result<(), rustls::Error> {
+    pub(super) fn feed(&mut self, raw: &mut &[u8]) -> Result<Fed, rustls::Error> {
         // Reading from a slice cannot fail, and a full buffer is emptied by the processing.
         let _ = self.session.read_tls(raw);
-        self.session.process_new_packets().map(drop)
+        let state = self.session.process_new_packets()?;
+        Ok(if state.peer_has_closed() { Fed::Goodbye } else { Fed::Fine })
     }
 
     /// Moves plain bytes that have arrived into `buffer`; 0: none are there.
