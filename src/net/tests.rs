@@ -4,10 +4,11 @@
 
 mod encrypted;
 mod ending;
+mod glance;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -43,7 +44,7 @@ struct Bench {
     control: Port<Letter<CoreMessage>>,
     clock: Clock,
     metrics: Arc<metrics::Core>,
-    thread: JoinHandle<std::io::Result<()>>,
+    thread: JoinHandle<()>,
 }
 
 impl Bench {
@@ -66,7 +67,7 @@ impl Bench {
         let mut ports = mesh::build(plan).unwrap();
         let control = ports.pop().unwrap();
         let (clock, metrics) = (Clock::start(), Arc::<metrics::Core>::default());
-        let listening = Arc::new(Barrier::new(2));
+        let (listening, listens) = mpsc::channel();
         let plan = Plan {
             core: CORE,
             cores: 1,
@@ -82,11 +83,11 @@ impl Bench {
             seed: Seed(1, 2),
             entropy: Box::new(Ones),
             tables: Arc::new(Barrier::new(1)),
-            listening: Arc::clone(&listening),
+            listening,
             config: Arc::new(config),
         };
         let thread = thread::spawn(move || super::run(plan));
-        listening.wait();
+        listens.recv().unwrap().unwrap();
         Self { address, control, clock, metrics, thread }
     }
 
@@ -127,7 +128,7 @@ impl Bench {
     fn drain(mut self) {
         self.post(Letter::Order(Order::Drain { window_ms: 0 }));
         wait_until("the end of the core", || self.thread.is_finished());
-        self.thread.join().unwrap().unwrap();
+        self.thread.join().unwrap();
     }
 }
 
