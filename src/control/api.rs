@@ -13,7 +13,7 @@ use axum::routing::get;
 use serde_json::json;
 
 use super::health::{self, Status};
-use super::{process, public, security, serve};
+use super::{Commander, faults, process, public, security, serve};
 use crate::clock::Moment;
 use crate::metrics::{self, Registry, TEXT_TYPE};
 
@@ -25,6 +25,8 @@ pub(super) struct View {
     pub(super) started: Instant,
     /// Set as soon as the process is told to go.
     pub(super) draining: Arc<AtomicBool>,
+    /// Passes on the faults that are asked for; none: they are not to be had.
+    pub(super) faults: Option<Commander>,
 }
 
 impl View {
@@ -49,12 +51,14 @@ pub(super) fn code(status: Status) -> StatusCode {
 
 /// The routes of the control plane's own listener.
 pub(super) fn router(view: View) -> Router {
+    let faults = view.faults.clone().map(faults::router).unwrap_or_default();
     let routes = Router::new()
         .route("/live", get(public::live))
         .route("/ready", get(ready))
         .route("/health", get(health))
         .route("/metrics", get(metrics))
         .with_state(view)
+        .merge(faults)
         .fallback(public::not_found)
         .method_not_allowed_fallback(public::method_not_allowed)
         .layer(map_response(security::protect));

@@ -7,6 +7,7 @@
 
 mod api;
 mod command;
+mod faults;
 mod health;
 mod idle;
 mod process;

@@ -1,7 +1,5 @@
 //! What anyone may ask for on the main port.
 
-use std::sync::LazyLock;
-
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
@@ -13,16 +11,25 @@ use serde_json::json;
 use super::api::{self, View};
 use super::{security, serve};
 
-/// The demo page: one file, with its script and style in it.
-const PAGE: &str = include_str!("page/index.html");
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-static PAGE_POLICY: LazyLock<String> = LazyLock::new(|| security::page_policy(PAGE));
+/// The demo page: a chat over the real protocol.
+const PAGE: [(&str, &str, &str); 4] = [
+    ("/", HTML, include_str!("page/index.html")),
+    ("/chat.css", CSS, include_str!("page/chat.css")),
+    ("/chat.js", JAVASCRIPT, include_str!("page/chat.js")),
+    ("/connection.js", JAVASCRIPT, include_str!("page/connection.js")),
+];
 
 /// The routes that relayed connections reach. Nothing that tells more than whether the server
 /// works, and nothing that changes it, belongs here.
 pub(super) fn router(view: View) -> Router {
-    let routes = Router::new()
-        .route("/", get(page))
+    let page = PAGE.iter().fold(Router::new(), |routes, &(path, kind, text)| {
+        routes.route(path, get(move || std::future::ready(file(kind, text))))
+    });
+    let routes = page
         .route("/live", get(live))
         .route("/ready", get(api::ready))
         .route("/health", get(health))
@@ -35,12 +42,9 @@ pub(super) fn router(view: View) -> Router {
     serve::bounded(routes)
 }
 
-async fn page() -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, PAGE_POLICY.as_str()),
-    ];
-    (headers, PAGE).into_response()
+fn file(kind: &'static str, text: &'static str) -> Response {
+    let headers = [(header::CONTENT_TYPE, kind), (header::CONTENT_SECURITY_POLICY, security::PAGE)];
+    (headers, text).into_response()
 }
 
 pub(super) async fn live() -> Response {

@@ -17,7 +17,7 @@ use tokio::time::{interval, sleep};
 use super::api::{self, View};
 use super::relay::Relays;
 use super::serve::{self, Limits};
-use super::{Command, Commands, health, process, public};
+use super::{Command, Commander, Commands, health, process, public};
 use crate::config::Config;
 use crate::id::CoreId;
 use crate::letter::{Letter, Order};
@@ -48,6 +48,8 @@ pub struct Plane<M> {
     pub listener: TcpListener,
     /// What it is told to do.
     pub commands: Commands,
+    /// Where `dev.faults` is set: how it passes on the faults that are asked for.
+    pub faults: Option<Commander>,
 }
 
 /// Runs the control plane on this thread, and on `control.threads - 1` more, until it is told to
@@ -57,9 +59,9 @@ pub struct Plane<M> {
 ///
 /// The operating system refuses a runtime, a thread, or a descriptor.
 pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
-    let Plane { config, started, port, registry, listener, commands } = plane;
+    let Plane { config, started, port, registry, listener, commands, faults } = plane;
     listener.set_nonblocking(true)?;
-    let view = View { registry, started, draining: Arc::default() };
+    let view = View { registry, started, draining: Arc::default(), faults };
     let limits = Limits::from(&config.handshake);
     for index in 1..config.control.threads {
         let (listener, router) = (listener.try_clone()?, api::router(view.clone()));

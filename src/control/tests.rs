@@ -52,6 +52,7 @@ impl Process {
             registry: registry.clone(),
             listener,
             commands,
+            faults: None,
         };
         let thread = Some(thread::spawn(move || run(plane)));
         let port = ports.pop().unwrap();

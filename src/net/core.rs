@@ -261,7 +261,7 @@ impl State {
 
     fn is_flush_dear(&self) -> bool {
         let reads = self.reads - self.reads_before;
-        let writes = self.effects.dirty.len() as u64;
+        let writes = (self.effects.dirty.len() + self.shard.waiting_deliveries()) as u64;
         writes >= DEAR_FLUSH && writes >= reads.saturating_mul(DEAR_PER_READ)
     }
 
@@ -391,6 +391,7 @@ impl State {
         }));
         if told.is_err() {
             self.metrics.panics.add(1);
+            self.shard.recover(&mut self.effects);
         }
     }
 
@@ -420,13 +421,13 @@ impl State {
     /// Something on a connection's way has panicked: that connection ends, by 1011 where it can.
     pub(super) fn contain_panic(&mut self, now: Now, key: ConnectionKey) {
         self.metrics.panics.add(1);
+        self.shard.recover(&mut self.effects);
         let is_open =
             self.connection(key).is_some_and(|connection| matches!(connection.stage, Stage::Open));
         if is_open {
             self.shard.handle(now, Input::Failed { connection: key }, &mut self.effects);
-        } else {
-            self.part(now, key);
         }
+        self.part(now, key);
     }
 
     /// Ends a connection once all that waits is written; it may take [`GOODBYE_MS`], and no longer

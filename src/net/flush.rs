@@ -42,6 +42,7 @@ impl State {
             Ok(Some(Written::Gone)) => self.give_up(now, key),
             Err(_) => {
                 self.metrics.panics.add(1);
+                self.shard.recover(&mut self.effects);
                 self.give_up(now, key);
             }
         }

@@ -4,7 +4,6 @@
 //! a panic ends in one place; whatever was read behind the end of one step is given to the next.
 
 use std::net::SocketAddr;
-use std::panic::{self, AssertUnwindSafe};
 
 use bytes::Bytes;
 use tracing::debug;
@@ -145,44 +144,22 @@ impl State {
         if connection.is_over() || matches!(intake, Intake::Deaf) {
             return Flow::On;
         }
-        let Some(mut tls) = connection.tls.take() else {
+        if connection.tls.is_none() {
             return self.take_plain(now, key, intake, bytes);
-        };
-        let took = panic::catch_unwind(AssertUnwindSafe(|| {
-            self.take_encrypted(now, key, intake, &mut tls, bytes)
-        }));
-        // It goes back after a panic too, or the last words would go out in the clear.
-        if let Some(connection) = self.connections.get_mut(key.index as usize) {
-            if tls.wants_to_send() {
-                self.effects.dirty.push(key);
-            }
-            connection.tls = Some(tls);
         }
-        took.unwrap_or_else(|panic| panic::resume_unwind(panic))
-    }
-
-    fn take_encrypted(
-        &mut self,
-        now: Now,
-        key: ConnectionKey,
-        intake: &mut Intake,
-        tls: &mut Tls,
-        mut bytes: &[u8],
-    ) -> Flow {
+        let mut bytes = &*bytes;
         let mut flow = Flow::On;
         let mut plain = std::mem::take(&mut self.decrypted);
         plain.resize(DECRYPT_BYTES, 0);
         while !bytes.is_empty() && flow != Flow::End {
-            let fed = tls.feed(&mut bytes);
-            loop {
-                let count = tls.decrypt(&mut plain);
+            let fed = self.tls(key).map_or(Ok(Fed::Goodbye), |tls| tls.feed(&mut bytes));
+            while flow != Flow::End {
+                // It stays in its place: if what follows panics, the goodbye is encrypted, too.
+                let count = self.tls(key).map_or(0, |tls| tls.decrypt(&mut plain));
                 if count == 0 {
                     break;
                 }
                 flow = self.take_plain(now, key, intake, &mut plain[..count]);
-                if flow == Flow::End {
-                    break;
-                }
             }
             match fed {
                 Ok(Fed::Fine) => {}
@@ -197,6 +174,9 @@ impl State {
             }
         }
         self.decrypted = plain;
+        if self.tls(key).is_some_and(|tls| tls.wants_to_send()) {
+            self.effects.dirty.push(key);
+        }
         flow
     }
 
@@ -207,6 +187,10 @@ impl State {
             self.metrics.handshake_failures.count(HandshakeFailure::Tls);
         }
         self.part(now, key);
+    }
+
+    fn tls(&mut self, key: ConnectionKey) -> Option<&mut Tls> {
+        self.connections.get_mut(key.index as usize)?.tls.as_deref_mut()
     }
 
     fn take_plain(

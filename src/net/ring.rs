@@ -82,7 +82,10 @@ pub(super) fn build(driver: Driver, entries: u32) -> io::Result<(Ring, Kind)> {
     if driver != Driver::Epoll {
         match uring(entries) {
             Ok(found) => return Ok(found),
-            Err(error) if driver == Driver::Uring => return Err(error),
+            Err(error) if driver == Driver::Uring => {
+                let told = format!("no io_uring, which cores.driver insists on: {error}");
+                return Err(io::Error::new(error.kind(), told));
+            }
             Err(error) => warn!(
                 %error,
                 "no io_uring here: falling back to epoll, which costs more CPU per message; \

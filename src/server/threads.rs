@@ -52,7 +52,9 @@ pub(super) fn spawn(parts: Parts<'_>) -> Result<Threads, Error> {
     let control_address = listener.local_addr().map_err(Error::Thread)?;
     let (commander, commands) = control::commands();
     let started = clock.started();
-    let plane = Plane { config: Arc::clone(config), started, port, registry, listener, commands };
+    let faults = config.dev.faults.then(|| commander.clone());
+    let config = Arc::clone(config);
+    let plane = Plane { config, started, port, registry, listener, commands, faults };
     let control = thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || control::run(plane))

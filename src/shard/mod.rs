@@ -107,6 +107,8 @@ pub struct Shard {
     drain: Option<Drain>,
     figures: Arc<Figures>,
     metrics: Arc<metrics::Core>,
+    /// Whether a call goes on, or ended in a panic.
+    is_called: bool,
 }
 
 impl Shard {
@@ -133,6 +135,7 @@ impl Shard {
             drain: None,
             figures: Arc::default(),
             metrics: Arc::default(),
+            is_called: false,
             config,
         }
     }
@@ -173,6 +176,13 @@ impl Shard {
             self.hear_oneself();
         }
         self.leave(effects);
+    }
+
+    /// A call may have panicked: gives back the effects that it held, which are those of others, too.
+    pub fn recover(&mut self, effects: &mut Effects) {
+        if std::mem::take(&mut self.is_called) {
+            std::mem::swap(&mut self.outbound.effects, effects);
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next.
@@ -231,6 +241,11 @@ impl Shard {
         self.metrics = metrics;
     }
 
+    /// Who connections are that come from now on, where no credential says it.
+    pub fn assume(&mut self, identity: Arc<Identity>) {
+        self.anonymous = identity;
+    }
+
     /// Which core it is the engine of.
     #[must_use]
     pub fn core(&self) -> CoreId {
@@ -252,10 +267,12 @@ impl Shard {
     fn enter(&mut self, now: Now, effects: &mut Effects) {
         self.outbound.now = now;
         std::mem::swap(&mut self.outbound.effects, effects);
+        self.is_called = true;
     }
 
     fn leave(&mut self, effects: &mut Effects) {
         self.hear_oneself();
+        self.is_called = false;
         std::mem::swap(&mut self.outbound.effects, effects);
     }
 

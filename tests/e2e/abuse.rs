@@ -1,0 +1,195 @@
+//! Peers that mean harm, or have died: what they hold is bounded, and nobody else notices.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use crate::client::{BINARY, Client, FIN, PING, PONG, TEXT, frame, head, raw};
+use crate::http;
+use crate::server::{Plan, Server, eventually};
+
+#[test]
+fn a_silent_peer_is_pinged_and_given_up() {
+    let plan = Plan::new().set("heartbeat.interval_ms=100").set("heartbeat.max_missed=3");
+    let server = plan.start();
+    let mut client = Client::echo(server.address());
+    let mut pings = 0;
+    let close = loop {
+        let frame = client.receive().expect("a close frame before the end");
+        match frame.first {
+            first if first == FIN | PING => pings += 1,
+            _ => break frame,
+        }
+    };
+    assert_eq!(close.close_code(), Some(1001));
+    assert!((2..=4).contains(&pings), "{pings} pings");
+    // It does not answer the close either.
+    assert!(client.is_at_its_end());
+    eventually("it is forgotten", || server.metric("ringroom_connections_open", "") < 1.0);
+}
+
+#[test]
+fn who_answers_pings_stays() {
+    let plan = Plan::new().set("heartbeat.interval_ms=50").set("heartbeat.max_missed=2");
+    let server = plan.start();
+    let mut client = Client::echo(server.address());
+    for _ in 0..20 {
+        let ping = client.receive().unwrap();
+        assert_eq!(ping.first, FIN | PING);
+        client.send(&frame(FIN | PONG, &ping.payload));
+    }
+    assert!(server.metric("ringroom_connections_open", "") >= 1.0);
+}
+
+#[test]
+fn who_never_reads_is_bounded() {
+    let plan = Plan::new().set("tcp.send_buffer_bytes=4096");
+    let server = plan.set("limits.outbox_bytes=131072").start();
+    let mut good = Client::echo(server.address());
+    let before = server.resident_bytes();
+    let message = frame(FIN | BINARY, &[7; 60_000]);
+    let mut greedy: Vec<TcpStream> = (0..20).map(|_| raw(server.address())).collect();
+    thread::scope(|scope| {
+        for stream in &mut greedy {
+            let message = &message;
+            scope.spawn(move || {
+                stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+                stream.write_all(head("/echo", "").as_bytes()).unwrap();
+                // Until the server takes no more of it, or ends it.
+                while stream.write_all(message).is_ok() {}
+            });
+        }
+    });
+    assert!(good.is_served());
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 24 << 20, "20 peers that never read hold {grown} bytes");
+    let queued = server.metric("ringroom_outbox_bytes", "");
+    assert!(queued <= f64::from(21 * 131_072 * 2), "{queued} bytes are queued");
+}
+
+#[test]
+fn a_flood_of_pings_is_answered_within_bounds() {
+    let server = Server::start();
+    let mut good = Client::echo(server.address());
+    let before = server.resident_bytes();
+    let flood = frame(FIN | PING, &[1; 125]).repeat(10_000);
+    let mut stream = raw(server.address());
+    stream.write_all(head("/echo", "").as_bytes()).unwrap();
+    // Far more than any buffer on the way holds, and nothing is read.
+    stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    let mut sent = 0;
+    while sent < 40 && stream.write_all(&flood).is_ok() {
+        sent += 1;
+    }
+    assert!(good.is_served());
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 16 << 20, "pongs hold {grown} bytes");
+    // The latest ping is answered once there is room, though not every one.
+    let mut some = vec![0; 4_096];
+    assert!(stream.read(&mut some).unwrap() > 0);
+}
+
+#[test]
+fn a_flood_of_tiny_fragments_ends_its_sender_only() {
+    let server = Server::start();
+    let mut good = Client::echo(server.address());
+    for _ in 0..20 {
+        let mut bad = Client::echo(server.address());
+        // It is sent away in the middle.
+        let _ = bad.try_send(&[frame(BINARY, b""), frame(0, b"x").repeat(100_000)].concat());
+        let close = bad.receive();
+        assert!(close.is_none_or(|close| close.close_code() == Some(1009)));
+    }
+    assert!(good.is_served());
+}
+
+#[test]
+fn half_a_close_is_waited_for_and_not_for_ever() {
+    let server = Server::start();
+    let mut client = Client::echo(server.address());
+    // Against the rules, so that the server closes; the answer never comes, and neither does the end.
+    client.send(&frame(FIN | 0x3, b""));
+    assert_eq!(client.receive().unwrap().close_code(), Some(1002));
+    eventually("the server lets go", || server.metric("ringroom_connections_open", "") < 1.0);
+    // Its side is ended; it goes on sending and is not listened to.
+    for _ in 0..100 {
+        if client.try_send(&frame(FIN | TEXT, b"hello?")).is_err() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(client.is_at_its_end());
+}
+
+#[test]
+fn dribblers_do_not_keep_others_out() {
+    let server = Plan::new().set("handshake.deadline_ms=60000").start();
+    let mut dribblers: Vec<_> = (0..200).map(|_| raw(server.address())).collect();
+    for byte in &head("/echo", "").as_bytes()[..20] {
+        for dribbler in &mut dribblers {
+            dribbler.write_all(&[*byte]).unwrap();
+        }
+        assert!(Client::echo(server.address()).is_served());
+    }
+    assert!(server.metric("ringroom_handshakes_pending", "") >= 200.0);
+    drop(dribblers);
+    eventually("they are forgotten", || server.metric("ringroom_handshakes_pending", "") < 1.0);
+}
+
+#[test]
+fn a_storm_of_resets_leaves_nothing_behind() {
+    let server = Server::start();
+    let mut good = Client::echo(server.address());
+    for round in 0..300 {
+        let mut stream = raw(server.address());
+        if round % 3 > 0 {
+            stream.write_all(head("/echo", "").as_bytes()).unwrap();
+        }
+        if round % 3 > 1 {
+            stream.write_all(&frame(FIN | TEXT, &[b'x'; 1_000])).unwrap();
+        }
+        reset(stream);
+    }
+    assert!(good.is_served());
+    eventually("all are forgotten", || {
+        server.metric("ringroom_connections_open", "") <= 1.0
+            && server.metric("ringroom_handshakes_pending", "") < 1.0
+    });
+    assert!(server.metric("ringroom_outbox_bytes", "") < 1.0);
+}
+
+/// Closes by RST.
+#[expect(unsafe_code, reason = "SO_LINGER has no safe form that is stable")]
+fn reset(stream: std::net::TcpStream) {
+    use std::os::fd::AsRawFd as _;
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let length = size_of::<libc::linger>() as libc::socklen_t;
+    // SAFETY: the option is a live structure of the length given.
+    let set = unsafe {
+        let option = (&raw const linger).cast();
+        libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, option, length)
+    };
+    assert_eq!(set, 0);
+}
+
+#[test]
+fn noise_is_no_request() {
+    let server = Server::start();
+    let mut seed = 7_u64;
+    for _ in 0..200 {
+        let mut noise = Vec::new();
+        for _ in 0..300 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            noise.push((seed >> 33) as u8);
+        }
+        let mut stream = raw(server.address());
+        // It is refused at the first byte that cannot be.
+        let _ = stream.write_all(&noise);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 "), "{answer:?}");
+    }
+    assert_eq!(http::request(server.address(), "GET", "/live").status, 200);
+}

@@ -1,0 +1,122 @@
+//! The end: everyone is sent away in order, and another process may take over.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+
+use crate::client::{Client, FIN, TEXT, echoes, frame, raw};
+use crate::http;
+use crate::server::{Plan, Server, eventually};
+
+#[test]
+fn a_signal_sends_everyone_away_and_ends_well() {
+    for signal in ["TERM", "INT"] {
+        let plan = Plan::new().set("drain.window_ms=400").arguments(&["--driver", "auto"]);
+        let mut server = plan.start();
+        let mut clients = echoes(server.address(), 20);
+        // What is on its way is still answered.
+        clients[0].send(&frame(FIN | TEXT, b"last words"));
+        assert_eq!(clients[0].receive().unwrap().payload, b"last words");
+        server.signal(signal);
+        for client in &mut clients {
+            assert_eq!(client.closed(), Some(1012), "{signal}");
+        }
+        assert_eq!(server.ended().code(), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn a_draining_server_is_not_ready_and_takes_no_one_in() {
+    let mut server = Plan::new().set("drain.window_ms=60000").start();
+    // The window is for all of them: some are still there while we look.
+    let clients = echoes(server.address(), 10);
+    server.signal("TERM");
+    eventually("it is not ready", || server.control("/ready").status == 503);
+    assert_eq!(server.control("/live").status, 200);
+    eventually("its door is closed", || std::net::TcpStream::connect(server.address()).is_err());
+    assert!(server.is_running(), "it waits for {} clients", clients.len());
+    server.signal("TERM");
+    assert_eq!(server.ended().code(), Some(1), "a second signal ends it now");
+}
+
+#[test]
+fn clients_go_one_after_the_other() {
+    let mut server = Plan::new().set("drain.window_ms=2000").start();
+    let clients = echoes(server.address(), 8);
+    let gone = AtomicU32::new(0);
+    server.signal("TERM");
+    let seen: HashSet<u32> = thread::scope(|scope| {
+        for mut client in clients {
+            let gone = &gone;
+            scope.spawn(move || {
+                assert_eq!(client.closed(), Some(1012));
+                gone.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        let mut seen = HashSet::new();
+        eventually("all are gone", || {
+            let count = gone.load(Ordering::Relaxed);
+            seen.insert(count);
+            count == 8
+        });
+        seen
+    });
+    assert!(seen.len() > 2, "not all at once: {seen:?}");
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
+fn a_client_that_does_not_answer_holds_nothing_up_for_ever() {
+    let mut server = Plan::new().set("drain.window_ms=100").start();
+    let _silent = Client::echo(server.address());
+    let _in_its_handshake = raw(server.address());
+    server.signal("TERM");
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+fn on(address: std::net::SocketAddr, share: bool) -> Plan {
+    let plan = Plan::new().listeners(&format!("listen = [\"{address}\"]\n"));
+    plan.arguments(if share { &["--share-port"] } else { &[] }).set("drain.window_ms=300")
+}
+
+#[test]
+fn a_port_is_shared_only_on_request() {
+    let server = Server::start();
+    let said = on(server.address(), false).refuses();
+    assert!(said.contains(&server.address().to_string()), "{said}");
+}
+
+#[test]
+fn a_new_process_takes_over_while_clients_keep_coming() {
+    let mut old = Plan::new().arguments(&["--share-port"]).set("drain.window_ms=300").start();
+    let address = old.address();
+    let mut inside = echoes(address, 5);
+    let (is_over, served, lost) = (AtomicBool::new(false), AtomicU32::new(0), AtomicU32::new(0));
+    let new = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                let came_in = std::net::TcpStream::connect(address).ok().and_then(|stream| {
+                    stream.set_read_timeout(Some(crate::server::PATIENCE)).unwrap();
+                    Client::try_echo(stream, "").ok()
+                });
+                let count = if came_in.is_some() { &served } else { &lost };
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let new = on(address, true).start();
+        old.signal("TERM");
+        for client in &mut inside {
+            assert_eq!(client.closed(), Some(1012));
+        }
+        assert_eq!(old.ended().code(), Some(0));
+        let count = served.load(Ordering::Relaxed);
+        eventually("the new one serves", || served.load(Ordering::Relaxed) > count + 5);
+        is_over.store(true, Ordering::Relaxed);
+        new
+    });
+    // The kernel resets what waits in the queue of a door that closes; that is few, and counted.
+    let (served, lost) = (served.into_inner(), lost.into_inner());
+    println!("hot restart: {lost} of {} connects refused or reset", served + lost);
+    assert!(lost * 10 <= served, "{lost} lost, {served} served");
+    assert_eq!(http::request(new.address(), "GET", "/ready").status, 200);
+}

@@ -1,0 +1,80 @@
+//! How the cores talk to the kernel: io_uring, or epoll where it is not to be had.
+
+use crate::client::{Client, FIN, TEXT, frame};
+use crate::server::{Plan, eventually};
+
+/// Refuses the three system calls of io_uring, as container runtimes do.
+#[expect(unsafe_code, reason = "seccomp has no safe wrapper")]
+fn refuse_io_uring() -> std::io::Result<()> {
+    const LOAD_NUMBER: libc::sock_filter = statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0);
+    const ALLOW: libc::sock_filter =
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW);
+    const REFUSE: libc::sock_filter = statement(
+        libc::BPF_RET | libc::BPF_K,
+        libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned(),
+    );
+    let mut filter = [
+        LOAD_NUMBER,
+        skip_unless(libc::SYS_io_uring_setup, 1),
+        REFUSE,
+        skip_unless(libc::SYS_io_uring_enter, 1),
+        REFUSE,
+        skip_unless(libc::SYS_io_uring_register, 1),
+        REFUSE,
+        ALLOW,
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: no memory is involved.
+    let privileges = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    // SAFETY: the program and its filter live for the time of the call, which copies them.
+    let filtered =
+        unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+    if privileges == 0 && filtered == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+const fn statement(code: u32, k: u32) -> libc::sock_filter {
+    libc::sock_filter { code: code as u16, jt: 0, jf: 0, k }
+}
+
+/// Skips as many instructions unless the system call is this one.
+const fn skip_unless(number: libc::c_long, count: u8) -> libc::sock_filter {
+    let code = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    libc::sock_filter { code: code as u16, jt: 0, jf: count, k: number as u32 }
+}
+
+#[test]
+fn where_io_uring_is_refused_epoll_serves_and_says_so() {
+    let mut server = Plan::new().before(refuse_io_uring).start();
+    assert!(Client::echo(server.address()).is_served());
+    assert!(server.control("/health").text().contains("epoll"));
+    eventually("it warns", || server.log().contains("WARN") && server.log().contains("epoll"));
+    server.signal("TERM");
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
+fn where_io_uring_is_demanded_and_refused_it_does_not_start() {
+    let plan = Plan::new().before(refuse_io_uring).arguments(&["--driver", "uring"]);
+    let said = plan.refuses();
+    assert!(said.contains("io_uring"), "{said}");
+}
+
+#[test]
+fn both_drivers_carry_what_is_large_and_what_is_quick() {
+    for driver in ["uring", "epoll"] {
+        let server = Plan::new().arguments(&["--driver", driver]).start();
+        assert!(server.control("/health").text().contains(driver), "{driver}");
+        let mut client = Client::deflated(server.address());
+        // Pauses between, so that the connection is a quiet one and a busy one in turn.
+        for round in 0..200_usize {
+            let message = vec![b'a' + (round % 26) as u8; round * 300 % 60_000];
+            client.send(&frame(FIN | TEXT, &message));
+            let echoed = client.receive().unwrap();
+            let is_deflated = echoed.first & crate::client::RSV1 != 0;
+            assert_eq!(is_deflated, message.len() >= 1_024, "{driver}, {} bytes", message.len());
+            if !is_deflated {
+                assert_eq!(echoed.payload, message, "{driver}");
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! TLS: versions, client certificates, resumption, new certificates, and clients that speak none.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use rustls::HandshakeKind;
+use rustls::version::{TLS12, TLS13};
+
+use crate::client::{Client, FIN, TEXT, frame, raw};
+use crate::http::is_at_its_end;
+use crate::server::{Plan, Server, eventually};
+use crate::tls::{self, Certificates, TlsStream};
+
+fn serve(certificates: &Certificates, more: &str) -> Server {
+    Plan::new().listeners(&certificates.listener(more)).start()
+}
+
+fn echo(stream: TlsStream) -> Client {
+    Client::try_echo(stream, "Sec-WebSocket-Extensions: permessage-deflate\r\n")
+        .expect("the upgrade")
+}
+
+#[test]
+fn both_versions_serve_websockets_and_pages() {
+    let certificates = Certificates::new();
+    let server = serve(&certificates, "");
+    for version in [&TLS12, &TLS13] {
+        let config = certificates.client(&[version]);
+        let mut client = echo(tls::connect(server.address(), &config).expect("a session"));
+        assert!(client.is_served());
+        // More than one record, both ways.
+        let long = vec![b'x'; 60_000];
+        client.send(&frame(FIN | TEXT, &long));
+        assert!(client.receive().is_some());
+        let mut page = tls::connect(server.address(), &config).expect("a session");
+        page.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        page.read_to_string(&mut answer).expect("it ends with a close_notify");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+}
+
+#[test]
+fn a_client_that_speaks_no_tls_meets_a_clean_end() {
+    let certificates = Certificates::new();
+    let server = serve(&certificates, "");
+    for plain in [&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..], b"\x16\x03\x01\x00\x05hello", b"\0"] {
+        let mut stream = raw(server.address());
+        stream.write_all(plain).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut rest = Vec::new();
+        // An alert at most, then the end; no reset.
+        stream.read_to_end(&mut rest).unwrap();
+        assert!(rest.len() <= 7, "{rest:?}");
+    }
+    let config = certificates.client(&[&TLS13]);
+    assert!(echo(tls::connect(server.address(), &config).unwrap()).is_served());
+}
+
+#[test]
+fn client_certificates_are_asked_for_as_configured() {
+    let certificates = Certificates::new();
+    let roots = certificates.file("ca", "pem");
+    for (word, stranger_is_served) in [("optional", true), ("required", false)] {
+        let more = format!("tls.client_ca_file = {roots:?}\ntls.client_certificate = \"{word}\"");
+        let server = serve(&certificates, &more);
+        let known = tls::connect(server.address(), &certificates.known_client());
+        assert!(echo(known.expect("a session")).is_served(), "{word}");
+        let stranger = tls::connect(server.address(), &certificates.client(&[&TLS13]));
+        // In TLS 1.3 the client is done before the server has looked at its certificate.
+        let served = stranger.is_some_and(|it| Client::try_echo(it, "").is_ok());
+        assert_eq!(served, stranger_is_served, "{word}");
+    }
+}
+
+#[test]
+fn sessions_are_resumed() {
+    let certificates = Certificates::new();
+    let server = serve(&certificates, "");
+    for version in [&TLS12, &TLS13] {
+        let config = certificates.client(&[version]);
+        let kinds = [0, 1].map(|_| {
+            let mut stream = tls::connect(server.address(), &config).expect("a session");
+            // The tickets of TLS 1.3 come with the first answer.
+            stream
+                .write_all(b"GET /live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                .unwrap();
+            stream.read_to_end(&mut Vec::new()).unwrap();
+            stream.conn.handshake_kind()
+        });
+        assert_eq!(kinds, [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)], "{version:?}");
+    }
+}
+
+fn leaf(server: &Server, config: &Arc<rustls::ClientConfig>) -> Option<Vec<u8>> {
+    let stream = tls::connect(server.address(), config)?;
+    stream.conn.peer_certificates().map(|chain| chain[0].to_vec())
+}
+
+#[test]
+fn a_new_certificate_serves_without_dropping_anyone() {
+    let certificates = Certificates::new();
+    let server = serve(&certificates, "");
+    let config = certificates.client(&[&TLS13]);
+    let mut early = echo(tls::connect(server.address(), &config).unwrap());
+    let mut before = leaf(&server, &config).unwrap();
+    // By the change of the file, and on request.
+    for is_asked in [false, true] {
+        certificates.issue("server", "localhost");
+        if is_asked {
+            server.signal("HUP");
+        }
+        eventually("the new certificate serves", || {
+            leaf(&server, &config).is_some_and(|leaf| leaf != before)
+        });
+        before = leaf(&server, &config).unwrap();
+        assert!(early.is_served(), "who was there stays");
+    }
+}
+
+#[test]
+fn a_certificate_that_does_not_serve_changes_nothing() {
+    let certificates = Certificates::new();
+    let server = serve(&certificates, "");
+    let config = certificates.client(&[&TLS13]);
+    let before = leaf(&server, &config).unwrap();
+    std::fs::write(certificates.file("server", "pem"), "nonsense").unwrap();
+    server.signal("HUP");
+    eventually("it says so", || server.log().contains("are kept"));
+    assert_eq!(leaf(&server, &config), Some(before));
+    certificates.issue("server", "localhost");
+    eventually("a good one is taken", || leaf(&server, &config).is_some());
+}
+
+#[test]
+fn a_hello_that_never_ends_has_a_deadline() {
+    let certificates = Certificates::new();
+    let plan = Plan::new().listeners(&certificates.listener(""));
+    let server = plan.set("handshake.deadline_ms=300").start();
+    let mut stream = raw(server.address());
+    // The beginning of a record of 512 bytes.
+    stream.write_all(b"\x16\x03\x01\x02\x00\x01").unwrap();
+    assert!(is_at_its_end(&mut stream));
+    assert!(server.metric("ringroom_handshake_failures_total", "deadline") >= 1.0);
+}

@@ -1,0 +1,95 @@
+//! What must never happen, on request: a panic costs one connection, a wedged core is noticed, and a
+//! core that is lost takes the process with it.
+
+use crate::client::{Client, FIN, TEXT, echoes, frame, raw};
+use crate::http::request;
+use crate::server::{Plan, eventually};
+use crate::tls::{self, Certificates};
+
+/// Makes a server that obeys it panic in the middle of this connection's message.
+const PANIC: &[u8] = b"panic";
+
+#[test]
+fn faults_are_not_to_be_had_unless_asked_for() {
+    let server = Plan::new().start();
+    assert_eq!(server.fault("panic"), Some(404));
+    let mut client = Client::echo(server.address());
+    client.send(&frame(FIN | TEXT, PANIC));
+    assert_eq!(client.receive().unwrap().payload, PANIC);
+}
+
+#[test]
+fn a_panic_closes_its_own_connection_only() {
+    for driver in ["uring", "epoll"] {
+        let plan = Plan::new().set("dev.faults=true").arguments(&["--driver", driver]);
+        let server = plan.start();
+        let mut others = echoes(server.address(), 5);
+        for round in 1..=3_u8 {
+            let mut victim = Client::echo(server.address());
+            // The others' messages are in the same tick, before and behind.
+            for (index, other) in others.iter_mut().enumerate() {
+                other.send(&frame(FIN | TEXT, b"are you there?"));
+                if index == 2 {
+                    victim.send(&frame(FIN | TEXT, PANIC));
+                }
+            }
+            assert_eq!(victim.closed(), Some(1011), "{driver}");
+            for other in &mut others {
+                assert_eq!(other.receive().unwrap().payload, b"are you there?", "{driver}");
+            }
+            assert!(others.iter_mut().all(Client::is_served), "{driver}");
+            assert_eq!(server.metric("ringroom_panics_total", ""), f64::from(round));
+        }
+        assert_eq!(server.control("/ready").status, 200);
+    }
+}
+
+#[test]
+fn a_panic_behind_tls_is_told_in_tls() {
+    let certificates = Certificates::new();
+    let plan = Plan::new().set("dev.faults=true");
+    let server = plan.listeners(&certificates.listener("")).start();
+    let config = certificates.client(rustls::ALL_VERSIONS);
+    let connect = || {
+        let stream = tls::connect(server.address(), &config).expect("a session");
+        Client::try_echo(stream, "").expect("the upgrade")
+    };
+    let (mut victim, mut other) = (connect(), connect());
+    victim.send(&frame(FIN | TEXT, PANIC));
+    let close = victim.receive().expect("a close frame in TLS");
+    assert_eq!(close.close_code(), Some(1011));
+    assert!(other.is_served());
+}
+
+#[test]
+fn a_wedged_core_is_noticed_and_named() {
+    let server = Plan::new().set("dev.faults=true").start();
+    assert_eq!(server.fault("wedge?for_ms=6000"), Some(202));
+    eventually("it is not ready", || server.control("/ready").status == 503);
+    let health = server.control("/health");
+    assert_eq!(health.status, 503);
+    assert!(health.text().contains("wedged"), "{}", health.text());
+    assert_eq!(server.control("/live").status, 200, "the control plane lives");
+    eventually("it is ready again", || server.control("/ready").status == 200);
+    assert!(server.log().contains("wedged"), "and the log names it");
+    assert!(Client::echo(server.address()).is_served());
+}
+
+#[test]
+fn a_core_that_is_lost_ends_the_process() {
+    let mut server = Plan::new().set("dev.faults=true").start();
+    let _held = raw(server.address());
+    server.fault("panic");
+    let status = server.ended();
+    assert_eq!(status.code(), Some(1), "a supervisor is to start it again");
+    assert!(server.log().contains("a thread panicked"), "{}", server.log());
+}
+
+#[test]
+fn a_request_on_the_main_port_is_answered_while_another_connection_panics() {
+    let server = Plan::new().set("dev.faults=true").start();
+    let mut victim = Client::echo(server.address());
+    victim.send(&frame(FIN | TEXT, PANIC));
+    assert_eq!(request(server.address(), "GET", "/live").status, 200);
+    assert_eq!(victim.closed(), Some(1011));
+}

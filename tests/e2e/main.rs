@@ -1,0 +1,20 @@
+//! The server as the world meets it: the real binary, over real sockets, by clients that may do
+//! anything. No test here measures time: waits are bounded by far more than is needed.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod client;
+mod http;
+mod server;
+mod tls;
+
+mod abuse;
+mod addresses;
+mod admission;
+mod drain;
+mod drivers;
+mod encryption;
+mod faults;
+mod frames;
+mod handshake;
+mod relay;

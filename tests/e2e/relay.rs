@@ -1,0 +1,145 @@
+//! Plain HTTP on the main port: the core relays its bytes, the control plane answers.
+
+use std::io::{BufReader, Write};
+use std::net::Shutdown;
+
+use crate::client::raw;
+use crate::http::{Response, exchange, is_at_its_end, request};
+use crate::server::{Plan, Server};
+
+#[test]
+fn the_public_routes_answer_and_no_others_do() {
+    let server = Server::start();
+    for (method, target, status) in [
+        ("GET", "/", 200),
+        ("GET", "/live", 200),
+        ("GET", "/ready", 200),
+        ("GET", "/health", 200),
+        ("HEAD", "/live", 200),
+        ("POST", "/live", 405),
+        ("GET", "/metrics", 404),
+        ("GET", "/nothing", 404),
+        ("POST", "/faults/panic", 404),
+        ("GET", "/ws", 426),
+        ("GET", "/ws/room", 426),
+    ] {
+        let got = if method == "HEAD" {
+            // Its length is that of a body that does not come.
+            let head =
+                format!("{method} {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            head_status(&server, &head)
+        } else {
+            request(server.address(), method, target).status
+        };
+        assert_eq!(got, status, "{method} {target}");
+    }
+    let public = request(server.address(), "GET", "/health").text();
+    assert!(!public.contains("cores"), "nothing about its parts: {public}");
+    assert!(server.control("/health").text().contains("cores"));
+}
+
+fn head_status(server: &Server, head: &str) -> u16 {
+    let mut stream = raw(server.address());
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+    assert!(answer.ends_with("\r\n\r\n"), "no body: {answer}");
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_page_runs_nothing_but_its_own() {
+    let server = Server::start();
+    let page = request(server.address(), "GET", "/");
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    assert!(!policy.contains("unsafe"), "{policy}");
+    for (name, value) in [
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "no-referrer"),
+        ("content-type", "text/html; charset=utf-8"),
+    ] {
+        assert_eq!(page.header(name), Some(value));
+    }
+    // All that it names is there.
+    let text = page.text();
+    let named: Vec<&str> = ["src=\"", "href=\""]
+        .iter()
+        .flat_map(|attribute| text.split(attribute).skip(1))
+        .filter_map(|rest| rest.split('"').next())
+        .filter(|target| target.starts_with('/'))
+        .collect();
+    assert!(!named.is_empty());
+    for target in named {
+        assert_eq!(request(server.address(), "GET", target).status, 200, "{target}");
+    }
+}
+
+#[test]
+fn one_connection_serves_many_requests() {
+    let server = Server::start();
+    let mut stream = raw(server.address());
+    // In one segment, in order.
+    let one = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let requests = [one("/live"), one("/nothing"), one("/"), one("/ready")].concat();
+    stream.write_all(requests.as_bytes()).unwrap();
+    let mut responses = BufReader::new(stream.try_clone().unwrap());
+    for status in [200, 404, 200, 200] {
+        assert_eq!(Response::read(&mut responses).unwrap().status, status);
+    }
+    // And later, after a pause.
+    stream.write_all(one("/live").as_bytes()).unwrap();
+    assert_eq!(Response::read(&mut responses).unwrap().status, 200);
+}
+
+#[test]
+fn who_has_ended_its_side_still_gets_its_answer() {
+    let server = Server::start();
+    let mut stream = raw(server.address());
+    stream.write_all(b"GET /live HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut stream = BufReader::new(stream);
+    assert_eq!(Response::read(&mut stream).unwrap().status, 200);
+    assert!(is_at_its_end(&mut stream));
+}
+
+#[test]
+fn a_body_beyond_the_limit_is_refused_before_it_came() {
+    let server = Server::start();
+    let head = "POST /live HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n";
+    let response = exchange(server.address(), head.as_bytes()).unwrap();
+    assert!([400, 405, 413].contains(&response.status), "{response:?}");
+}
+
+#[test]
+fn what_may_be_read_in_two_ways_is_refused() {
+    let server = Server::start();
+    for framing in [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        "Content-Length: +5\r\n",
+        "Content-Length: 5\r\nContent-Length: 6\r\n",
+        "Transfer-Encoding: x, chunked\r\n",
+        "Content-Length : 5\r\n",
+    ] {
+        let mut stream = raw(server.address());
+        let bytes = format!("POST /live HTTP/1.1\r\nHost: a\r\n{framing}\r\n");
+        stream.write_all(bytes.as_bytes()).unwrap();
+        // It may have been ended already.
+        let _ = stream.write_all(b"GET /live HTTP/1.1\r\nHost: a\r\n\r\n");
+        let mut stream = BufReader::new(stream);
+        let refused = Response::read(&mut stream).map(|response| response.status);
+        assert!(refused.is_none_or(|status| (400..=501).contains(&status)), "{framing}{refused:?}");
+        assert!(Response::read(&mut stream).is_none_or(|more| more.status != 200), "{framing}");
+    }
+}
+
+#[test]
+fn a_plain_connection_that_says_nothing_more_is_ended() {
+    let server = Plan::new().set("handshake.http_idle_ms=200").start();
+    let mut stream = raw(server.address());
+    stream.write_all(b"GET /live HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let mut stream = BufReader::new(stream);
+    assert_eq!(Response::read(&mut stream).unwrap().status, 200);
+    assert!(is_at_its_end(&mut stream));
+}
