@@ -78,10 +78,15 @@ impl Certificates {
         self.configs.clone()
     }
 
-    /// Whether a file was written since it was read.
-    #[must_use]
-    pub fn have_changed(&self) -> bool {
-        self.files.iter().any(|(path, before)| written(path) != *before)
+    /// Whether a file was written since it was read or last asked after: a change that does not
+    /// serve is tried once, not again and again.
+    pub fn have_changed(&mut self) -> bool {
+        let mut have_changed = false;
+        for (path, before) in &mut self.files {
+            let now = written(path);
+            have_changed |= std::mem::replace(before, now) != now;
+        }
+        have_changed
     }
 }
 
@@ -240,5 +245,24 @@ impl Write for Wire<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_seen_once() {
+        let name = format!("ringroom-certificate-{}.pem", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let mut certificates =
+            Certificates { configs: Vec::new(), files: vec![(path.clone(), written(&path))] };
+        assert!(!certificates.have_changed());
+        fs::write(&path, "new").expect("the directory for such files can be written");
+        assert!(certificates.have_changed());
+        assert!(!certificates.have_changed(), "it is known by now");
+        fs::remove_file(&path).expect("it was just made");
+        assert!(certificates.have_changed(), "gone is changed, too");
     }
 }
