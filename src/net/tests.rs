@@ -5,6 +5,7 @@
 mod encrypted;
 mod ending;
 mod glance;
+mod proxied;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
