@@ -332,6 +332,7 @@ impl State {
         bytes: &mut [u8],
     ) -> (Flow, bool) {
         let mut chunk = Chunk::new(bytes);
+        let mut made_something = false;
         loop {
             let event = match decoder.next(&mut chunk, &self.frame_limits, &mut self.scratch) {
                 Ok(None) => break,
@@ -342,6 +343,7 @@ impl State {
                     return (Flow::On, true);
                 }
             };
+            made_something = true;
             let is_last = matches!(event, Event::Close { .. });
             let input = match event {
                 Event::Message { kind, payload } => {
@@ -356,6 +358,10 @@ impl State {
             if is_last {
                 return (Flow::On, true);
             }
+        }
+        if !made_something {
+            // A large message on a slow line leaves no room for a pong.
+            self.shard.handle(now, Input::Alive { connection: key }, &mut self.effects);
         }
         let flow = if self.shard.wants_reading(key) { Flow::On } else { Flow::Pause };
         (flow, false)

@@ -171,6 +171,25 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 #[test]
+fn a_message_that_takes_long_is_a_sign_of_life() {
+    let bench = Bench::start(|config| {
+        config.heartbeat.interval_ms = 50;
+        config.heartbeat.max_missed = 2;
+    });
+    let mut client = bench.open_echo();
+    let text = "x".repeat(40);
+    for byte in frame(&text) {
+        client.write_all(&[byte]).unwrap();
+        thread::sleep(Duration::from_millis(15));
+    }
+    let mut answer = vec![0; 2 + text.len()];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer[2..], text.as_bytes(), "neither a ping nor a close");
+    drop(client);
+    bench.drain();
+}
+
+#[test]
 fn an_echo_comes_back_and_the_core_drains() {
     for driver in [crate::config::Driver::Auto, crate::config::Driver::Epoll] {
         let bench = Bench::start(|config| config.cores.driver = driver);
