@@ -26,9 +26,9 @@ use crate::ws::origin::Origins;
 use super::admission::Admission;
 use super::connection::{Connection, Stage};
 use super::listener::{self, Door, Listener, Pace};
-use super::notify::{Notify, after_the_others};
+use super::notify::Notify;
 use super::relay::Relay;
-use super::timer::{Clock, Counter, Timer};
+use super::timer::{Clock, Counter, Glance, Timer};
 
 /// How often an idle core shows that it lives.
 const BEAT_MS: u64 = 500;
@@ -63,7 +63,7 @@ pub(super) struct Core {
     pub(super) shared_buffer: Cell<Vec<u8>>,
     pub(super) timer: Timer,
     pub(super) doorbell: Counter,
-    pub(super) glance: Counter,
+    pub(super) glance: Glance,
 }
 
 /// Everything of a core that changes.
@@ -150,7 +150,6 @@ impl Core {
         let began = self.clock.moment();
         loop {
             self.glance.glance().await;
-            after_the_others().await;
             let now = self.state.borrow().reads;
             if now == reads || self.clock.moment().since_us(began) >= limit_us {
                 return;
@@ -426,6 +425,7 @@ impl State {
         }));
         if told.is_err() {
             self.metrics.panics.add(1);
+            self.shard.recover(&mut self.effects);
         }
     }
 
