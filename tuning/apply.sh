@@ -48,7 +48,7 @@ set_place() {
     return
   fi
   # The kernel may write it in its own way, or take less than was asked for.
-  found=$(read_place "$rule" "$place")
+  found=$(read_place "$rule" "$place") || found=$wanted
   keep_old "$name" "$place" "$current" "$found"
   SET=$((SET + 1))
 }

@@ -117,7 +117,7 @@ interrupts_of() {
 # One line; fails if there is nothing to read.
 read_place() {
   case $1 in
-    choice) words "$2" | grep -o '\[[^]]*\]' | tr -d '[]' ;;
+    choice) words "$2" | sed 's/.*\[\(.*\)\].*/\1/' ;;
     mask) words "$2" | tr -d ' ' | sed -E 's/^([0,]*)([0-9a-f])/\2/' ;;
     whole) if [ -e "$2" ]; then sed -n "s/^$SERVER_USER hard nofile //p" "$2"; else echo absent; fi ;;
     present) notrack_ports || echo absent ;;
