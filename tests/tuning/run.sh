@@ -18,6 +18,7 @@ PYTHON=python3
 NEEDED='shellcheck shellcheck
 nginx nginx
 haproxy haproxy
+openssl openssl
 promtool prometheus
 systemd-analyze systemd
 perl perl-base
