@@ -12,7 +12,8 @@ cd "$(dirname "$0")/../.."
 SKIP=77
 INSTALL=yes
 MODULES=()
-PYTHON=python3
+# Debian's own, for which its packages are.
+PYTHON=/usr/bin/python3
 
 # COMMAND PACKAGE
 NEEDED='shellcheck shellcheck
@@ -23,6 +24,7 @@ promtool prometheus
 systemd-analyze systemd
 perl perl-base
 ip iproute2
+python3 python3
 nft nftables'
 
 missing_packages() {
@@ -31,6 +33,8 @@ missing_packages() {
     PATH=$PATH:/usr/sbin:/sbin command -v "$command" >/dev/null || echo "$package"
   done <<<"$NEEDED"
   "$PYTHON" -c 'import yaml' 2>/dev/null || echo python3-yaml
+  "$PYTHON" -c 'import seccomp' 2>/dev/null || echo python3-seccomp
+  [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || echo libnginx-mod-stream
 }
 
 install_missing() {
@@ -43,8 +47,6 @@ install_missing() {
   fi
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
-  # The package of yaml is for Debian's own Python.
-  "$PYTHON" -c 'import yaml' 2>/dev/null || PYTHON=/usr/bin/python3
 }
 
 for argument in "$@"; do
