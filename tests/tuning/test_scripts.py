@@ -186,6 +186,16 @@ class Scripts(unittest.TestCase):
         mask = changes["net.rps", "/sys/class/net/card0/queues/rx-0/rps_cpus"]
         self.assertEqual(mask, "80,00000001,80000001")
 
+    def test_lists_of_cpus_are_read_and_written_as_the_server_does(self):
+        # As src/config/cpus.rs has them.
+        for text, expanded, written in [
+            ("0", "0", "0"), ("0-1", "0 1", "0,1"), ("0-2,5", "0 1 2 5", "0-2,5"),
+            ("1,3-4,6-9", "1 3 4 6 7 8 9", "1,3,4,6-9"),
+        ]:
+            script = f'. "$1/lib/options.sh"; expanded {text}; shortened "$(expanded {text})"'
+            done = subprocess.run(["bash", "-c", script, "-", TUNING], capture_output=True, text=True)
+            self.assertEqual(done.stdout.split("\n"), [expanded, written, ""], done.stderr)
+
     def test_optional_settings_are_left_alone_unless_asked_for(self):
         plain = {setting for setting, _ in self.host.changes()}
         self.assertFalse(plain & {"net.core.busy_poll", "conntrack.bypass"})
@@ -219,7 +229,7 @@ class Scripts(unittest.TestCase):
         for arguments in [
             ("--profile", "2m"), ("--ports", "http"), ("--ports", "70000"), ("--cpus", "3-1"),
             ("--connections", "0"), ("--connections", "-1"), ("--cores", "257"), ("--steer", "up"),
-            ("--with", "everything"), ("--nonsense",), ("--profile",), ("--cpus", "$(reboot)"),
+            ("--with", "everything"), ("--user", "a b"), ("--interface", "../x"), ("--nonsense",), ("--profile",), ("--cpus", "$(reboot)"),
         ]:
             for script in SCRIPTS:
                 self.host.run(script, *arguments, expect=2)

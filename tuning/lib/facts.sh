@@ -167,7 +167,7 @@ judge_locked_bytes() {
 
 judge_cpus() {
   if [ "$(count "$CPUS_ALLOWED")" -ge 2 ]; then
-    finding CPUs ok "${CPUS_ALLOWED// /,}" '2 or more'
+    finding CPUs ok "$(shortened "$CPUS_ALLOWED")" '2 or more'
   else
     finding CPUs advice "${CPUS_ALLOWED:-not known}" '2 or more' \
       'core threads and the control plane share one CPU' 'a larger CPU set (taskset, cpuset, limits)'

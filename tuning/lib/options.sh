@@ -54,8 +54,8 @@ take_value() {
     --ports) PORTS=$(set_of "$value" 65535) || wrong '--ports: such as 8000,8001' ;;
     --cpus) CPUS=$(set_of "$value" 1023) || wrong '--cpus: such as 0,2-5' ;;
     --steer) STEER=$(one_of "$value" onto away keep) || wrong '--steer: onto, away or keep' ;;
-    --interface) INTERFACES+=("$value") ;;
-    --user) SERVER_USER=$value ;;
+    --interface) INTERFACES+=("$(name_of "$value")") || wrong '--interface: a name' ;;
+    --user) SERVER_USER=$(name_of "$value") || wrong '--user: a name' ;;
     --with) WITH+=("$(one_of "$value" "${ONLY_WITH[@]}")") || wrong "--with: ${ONLY_WITH[*]}" ;;
     --only) ONLY=$value ;;
     --state) STATE=$value ;;
@@ -80,7 +80,14 @@ one_of() {
   return 1
 }
 
-between() { [[ $1 =~ ^[0-9]{1,9}$ ]] && [ "$1" -ge "$2" ] && [ "$1" -le "$3" ] && echo "$1"; }
+# In decimal, whatever zeros stand in front.
+between() {
+  [[ $1 =~ ^[0-9]{1,9}$ ]] || return 1
+  local number=$((10#$1))
+  [ $number -ge "$2" ] && [ $number -le "$3" ] && echo $number
+}
+
+name_of() { [[ $1 =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]*$ ]] && echo "$1"; }
 
 # Numbers and spans of them, each at most the second.
 set_of() {

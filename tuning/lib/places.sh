@@ -253,6 +253,20 @@ steered_cpus() {
   echo "${others[*]}"
 }
 
+# As the server writes a list: runs of three and more shortened.
+shortened() {
+  local cpus text='' index run
+  read -ra cpus <<<"$1"
+  for ((index = 0; index < ${#cpus[@]}; index += run)); do
+    run=1
+    while [ "${cpus[index + run]:-none}" = $((cpus[index] + run)) ]; do run=$((run + 1)); done
+    [ $run -gt 2 ] || run=1
+    text+=${text:+,}${cpus[index]}
+    [ $run = 1 ] || text+=-${cpus[index + run - 1]}
+  done
+  echo "$text"
+}
+
 count() { wc -w <<<"$1"; }
 
 every_nth() {
