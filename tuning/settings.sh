@@ -163,7 +163,9 @@ profile 1m PORTS
 why 'takes the ports of the server (--ports) off connection tracking: no entry, no look-up for each' \
   'packet. Not with published container ports or other address translation, nor with firewall rules' \
   'that ask for the state of a connection: those need the entry'
-effect "$NOT_MEASURED"
+effect 'measured by measure-conntrack.sh, seven rounds of echoes over loopback with a firewall that tracks:' \
+  'no entries in place of 200; CPU for each message 0.93 to 1.06 times, 0.99 in the middle, which is' \
+  'the noise of a busy machine'
 undo 'the table of nftables is deleted'
 
 setting net.core.busy_poll sysctl least

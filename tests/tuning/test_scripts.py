@@ -312,6 +312,9 @@ class Namespace(unittest.TestCase):
             rules = (Path(directory) / "rules").read_text()
             self.assertIn("tcp dport { 8000, 9000-9010 } notrack", rules)
             self.assertIn("tcp sport { 8000, 9000-9010 } notrack", rules)
+            # A proxy on this host: its packets leave and come in over loopback.
+            self.assertIn('oifname "lo" tcp dport { 8000, 9000-9010 } notrack', rules)
+            self.assertIn('iifname "lo" tcp sport { 8000, 9000-9010 } notrack', rules)
             self.assertEqual((Path(directory) / "after").read_text(), "")
 
 

@@ -209,7 +209,8 @@ notrack_ports() {
   sed -n 's/.*comment "ports \([0-9,-]*\)".*/\1/p' <<<"$rules" | head -1
 }
 
-# Both directions: what comes to the ports, and what the server answers from them.
+# Both directions: what comes to the ports, and what the server answers from them. A proxy on the
+# same host reaches them over loopback, where either end passes both chains.
 write_notrack() {
   nft -f - <<RULES
 table inet $NOTRACK_TABLE
@@ -218,10 +219,12 @@ table inet $NOTRACK_TABLE {
   chain incoming {
     type filter hook prerouting priority raw;
     tcp dport { ${1//,/, } } notrack comment "ports $1"
+    iifname "lo" tcp sport { ${1//,/, } } notrack
   }
   chain outgoing {
     type filter hook output priority raw;
     tcp sport { ${1//,/, } } notrack
+    oifname "lo" tcp dport { ${1//,/, } } notrack
   }
 }
 RULES
