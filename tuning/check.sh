@@ -4,7 +4,7 @@
 #
 #   tuning/check.sh [--profile 50k|1m | --connections N] [--cores N] [options]
 #
-#   --json            for machines: the fields of `ringroom probe --json`, and `changes`
+#   --json            for machines: the fields of `ringroom probe --json`, `changes` and `notes`
 #   --table           the table of settings as Markdown
 #   --only PATTERN    settings whose names match, such as 'net.*'
 #   --ports LIST      what the server listens on (8000,8001)
@@ -24,6 +24,7 @@ ALLOWED_FLAGS='--json'
 SHORT=3
 FINDINGS=()
 CHANGES=()
+NOTES=()
 SHORTAGES=0
 
 finding() {
@@ -73,11 +74,18 @@ tell_changes() {
   done
 }
 
+tell_notes() {
+  local note
+  while read -r note; do
+    if has_flag --json; then NOTES+=("$(json_string "$note")"); else printf '\nnote: %s\n' "$note"; fi
+  done < <(notes)
+}
+
 print_json() {
   local sufficient=true IFS=,
   [ $SHORTAGES = 0 ] || sufficient=false
-  printf '{"connections": %s, "cores": %s, "profile": "%s", "sufficient": %s,\n"findings": [%s],\n"changes": [%s]}\n' \
-    "$CONNECTIONS" "$CORES" "$PROFILE" $sufficient "${FINDINGS[*]:-}" "${CHANGES[*]:-}"
+  printf '{"connections": %s, "cores": %s, "profile": "%s", "sufficient": %s,\n"findings": [%s],\n"changes": [%s],\n"notes": [%s]}\n' \
+    "$CONNECTIONS" "$CORES" "$PROFILE" $sufficient "${FINDINGS[*]:-}" "${CHANGES[*]:-}" "${NOTES[*]:-}"
 }
 
 main() {
@@ -86,12 +94,14 @@ main() {
   if has_flag --json; then
     judge
     tell_changes
+    tell_notes
     print_json
   else
     printf 'For %s connections on %s core threads:\n\n' "$CONNECTIONS" "$CORES"
     judge
     printf '\nWhat apply.sh --profile %s would change:\n\n' "$PROFILE"
     tell_changes
+    tell_notes
     printf '\nEssential and short: %s.\n' $SHORTAGES
   fi
   [ $SHORTAGES = 0 ] || exit $SHORT

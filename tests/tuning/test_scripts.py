@@ -180,6 +180,19 @@ class Scripts(unittest.TestCase):
         self.assertIn("leaves no other", self.host.run(
             "apply.sh", "--dry-run", "--steer", "away", "--cpus", "0-3", expect=2))
 
+    def test_the_node_of_the_card_is_named_where_there_are_two(self):
+        self.assertNotIn("NUMA node", self.host.run("check.sh", expect=3))
+        for name, text in {
+            "sys/devices/pci/card/virtio3/numa_node": "1",
+            "sys/devices/system/node/node0/cpulist": "0-1",
+            "sys/devices/system/node/node1/cpulist": "2-3",
+        }.items():
+            (self.host.root / name).parent.mkdir(parents=True, exist_ok=True)
+            self.host.write(name, text)
+        (note,) = json.loads(self.host.run("check.sh", "--json", expect=3))["notes"]
+        self.assertIn('card0 is on NUMA node 1: keep the cores there (cores.cpus = "2-3")', note)
+        self.assertIn(note, self.host.run("check.sh", expect=3))
+
     def test_masks_of_many_cpus_are_written_as_the_kernel_writes_them(self):
         self.host.write("sys/devices/system/cpu/online", "0-71")
         changes = self.host.changes("--profile", "1m", "--cpus", "0,31,32,71")

@@ -174,6 +174,21 @@ judge_cpus() {
   fi
 }
 
+# What no setting of the host mends, but the server's own or another program; one in a line.
+notes() {
+  local interface node cpus
+  if [ -e "$ROOT/sys/devices/system/node/node1" ]; then
+    for interface in $(interfaces); do
+      node=$(words "$ROOT/sys/class/net/$interface/device/numa_node") || continue
+      cpus=$(words "$ROOT/sys/devices/system/node/node$node/cpulist") || continue
+      echo "$interface is on NUMA node $node: keep the cores there (cores.cpus = \"$cpus\"), their memory follows"
+    done
+  fi
+  if [ "$STEER" != keep ] && [ -z "$ROOT" ] && pgrep -x irqbalance >/dev/null; then
+    echo 'irqbalance runs, and will undo irq.affinity: systemctl disable --now irqbalance, or --steer keep'
+  fi
+}
+
 # A setting that has a need; none if this kernel or container does not have it.
 judge_sysctl() {
   local name=$1 current found wanted unit='' mend
