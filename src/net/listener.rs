@@ -134,7 +134,7 @@ pub(super) fn close(core: &Rc<Core>, door: &Rc<Door>) {
 }
 
 fn accept_some(core: &Rc<Core>, door: &Door) -> Turn {
-    let now = core.clock.now();
+    let now = core.now();
     for _ in 0..ACCEPTS_PER_TURN {
         if let Err(wait_ms) = core.state.borrow_mut().pace.check(now) {
             return Turn::Rest(wait_ms);

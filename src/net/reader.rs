@@ -197,7 +197,7 @@ impl Core {
 
     /// Hands bytes to the intake. A panic on the way ends this connection and no other.
     fn take(&self, key: ConnectionKey, intake: &mut Intake, bytes: &mut [u8]) -> (Flow, Moment) {
-        let now = self.clock.now();
+        let now = self.now();
         let mut state = self.state.borrow_mut();
         state.reads += 1;
         state.metrics.bytes_in.add(bytes.len() as u64);
@@ -225,7 +225,7 @@ impl Core {
 
     /// The reader is done: nothing of the connection stays.
     fn end(&self, key: ConnectionKey) {
-        let now = self.clock.now();
+        let now = self.now();
         let mut state = self.state.borrow_mut();
         let left_early = state.connection(key).is_some_and(|connection| {
             matches!(connection.stage, Stage::Handshake) && !connection.hangs_up

@@ -4,9 +4,12 @@
 pub mod config;
 pub mod filter;
 pub mod history;
+pub mod home;
+pub mod hub;
 pub mod idempotency;
 pub mod members;
 pub mod name;
 pub mod pattern;
 pub mod presence;
+pub mod publication;
 pub mod standing;

@@ -1,14 +1,23 @@
 //! One connection as the engine knows it, apart from its outbox.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use crate::bucket::Limiter;
 use crate::clock::Moment;
 use crate::id::ConnectionKey;
-use crate::protocol::Codec;
+use crate::protocol::{OwnedData, Role};
+use crate::room::hub::{Interest, RoomIndex};
+use crate::room::pattern::Pattern;
+use crate::room::publication::Form;
 use crate::wheel::Timer;
 
+use super::command::{Batch, Sending};
 use super::heartbeat::Pulse;
+use super::identity::Identity;
 use super::input::Opened;
+use super::opening::Arrival;
+use super::session::{KeptRoom, SessionId};
 
 /// How far the end of a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +39,61 @@ pub(super) enum Purpose {
     Rooms,
 }
 
+/// No place among a room's members: a join is on its way.
+pub(super) const NO_PLACE: u32 = u32::MAX;
+
+/// A room of a connection.
+#[derive(Debug)]
+pub(super) struct Membership {
+    /// Which, in the hub.
+    pub(super) room: RoomIndex,
+    /// Where among its members, or [`NO_PLACE`].
+    pub(super) place: u32,
+    /// Joins that its home has not answered yet.
+    pub(super) joining: u16,
+    /// It is in the room by itself, and never left it or asked for it.
+    pub(super) implicit: bool,
+    pub(super) role: Role,
+    /// The last offset that is known to have arrived: acknowledged, or written before a ping that
+    /// was answered.
+    pub(super) position: u64,
+    /// The last offset that was queued before the ping that is on its way.
+    pub(super) pinged: u64,
+    /// What the session had there, until its return is answered.
+    pub(super) kept: Option<Box<KeptRoom>>,
+}
+
+impl Membership {
+    /// A join is on its way.
+    pub(super) fn joining(room: RoomIndex) -> Self {
+        Self {
+            room,
+            place: NO_PLACE,
+            joining: 1,
+            implicit: false,
+            role: Role::Guest,
+            position: 0,
+            pinged: 0,
+            kept: None,
+        }
+    }
+
+    /// The connection is in the room by itself.
+    pub(super) fn implicit(room: RoomIndex, place: u32) -> Self {
+        Self { place, joining: 0, implicit: true, ..Self::joining(room) }
+    }
+}
+
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) key: ConnectionKey,
     pub(super) purpose: Purpose,
     pub(super) phase: Phase,
-    pub(super) codec: Codec,
+    /// How messages are written to it.
+    pub(super) form: Form,
+    /// It has been welcomed.
+    pub(super) welcomed: bool,
     /// The longest message that may be sent deflated; 0: none.
     pub(super) deflate_up_to: u32,
     pub(super) address: Option<IpAddr>,
@@ -46,26 +103,92 @@ pub(super) struct Connection {
     pub(super) timer: Option<Timer>,
     /// The payload of the latest ping that could not be answered yet.
     pub(super) pong: Option<Box<[u8]>>,
+    /// What others call it.
+    pub(super) name: Arc<str>,
+    /// The part of its name that cannot be guessed.
+    pub(super) secret: u64,
+    pub(super) identity: Arc<Identity>,
+    pub(super) session: Option<SessionId>,
+    pub(super) rooms: Vec<Membership>,
+    /// Commands that another core has not answered yet.
+    pub(super) unanswered: u32,
+    /// What most connections never have.
+    pub(super) rare: Option<Box<Rare>>,
+}
+
+/// What most connections never have.
+#[derive(Debug, Default)]
+pub(super) struct Rare {
+    /// What the client keeps.
+    pub(super) state: Option<OwnedData>,
+    /// What is known of rooms before the welcome.
+    pub(super) arrival: Option<Arrival>,
+    /// Batches that wait for their last answer.
+    pub(super) batches: Vec<Batch>,
+    /// The number of the last batch.
+    pub(super) last_batch: u32,
+    /// Messages for users that wait for their last answer.
+    pub(super) sendings: Vec<Sending>,
+    /// The number of the last of them.
+    pub(super) last_send: u32,
+    /// Messages that could not be understood, and since when they are counted.
+    pub(super) bad_messages: u16,
+    pub(super) bad_since: Moment,
+    pub(super) limiter: Limiter,
+    pub(super) patterns: Vec<(Pattern, Interest)>,
 }
 
 impl Connection {
-    pub(super) fn new(opened: &Opened, purpose: Purpose, now: Moment) -> Self {
+    pub(super) fn new(
+        opened: &Opened,
+        purpose: Purpose,
+        identity: Arc<Identity>,
+        (name, secret): (Arc<str>, u64),
+        now: Moment,
+    ) -> Self {
+        // Only a window of the full size reads every message deflated.
+        let deflated = opened.deflate_up_to == u32::MAX;
         Self {
             key: opened.connection,
             purpose,
             phase: Phase::Open,
-            codec: opened.codec,
+            form: Form { codec: opened.codec, deflated },
+            welcomed: false,
             deflate_up_to: opened.deflate_up_to,
             address: opened.address,
             opened: now,
             pulse: Pulse::new(now),
             timer: None,
             pong: None,
+            name,
+            secret,
+            identity,
+            session: None,
+            rooms: Vec::new(),
+            unanswered: 0,
+            rare: None,
         }
     }
 
     /// Whether its messages still count.
     pub(super) fn is_open(&self) -> bool {
         self.phase == Phase::Open
+    }
+
+    /// What most connections never have; it has it from now on.
+    pub(super) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// The room at `index` in the hub.
+    pub(super) fn membership(&mut self, room: RoomIndex) -> Option<&mut Membership> {
+        self.rooms.iter_mut().find(|membership| membership.room == room)
+    }
+
+    /// Notes that a member of a room has another place now.
+    pub(super) fn moved(&mut self, room: RoomIndex, place: u32) {
+        if let Some(membership) = self.membership(room) {
+            membership.place = place;
+        }
     }
 }

@@ -3,7 +3,7 @@
 use crate::id::ConnectionKey;
 use crate::protocol::CloseReason;
 use crate::ws::MessageKind;
-use crate::ws::frame::{self, Opcode};
+use crate::ws::frame::Opcode;
 
 use super::Shard;
 
@@ -22,17 +22,7 @@ impl Shard {
             MessageKind::Text => Opcode::Text,
             MessageKind::Binary => Opcode::Binary,
         };
-        let worth = payload.len() >= self.config.deflate.min_bytes as usize;
-        let mut deflated = std::mem::take(&mut self.deflated);
-        deflated.clear();
-        if worth
-            && payload.len() <= deflate_up_to
-            && self.compressor.compress(payload, &mut deflated)
-        {
-            self.outbound.push(key, |out| frame::write(out, opcode, true, &deflated));
-        } else {
-            self.outbound.push(key, |out| frame::write(out, opcode, false, payload));
-        }
-        self.deflated = deflated;
+        let press = &mut self.press;
+        self.outbound.push(key, |out| press.write(out, opcode, payload, deflate_up_to));
     }
 }

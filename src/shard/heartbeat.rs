@@ -14,8 +14,6 @@ pub(super) struct Pulse {
     asked: Option<Moment>,
     /// Pings since something was heard.
     missed: u8,
-    /// The last round trip; 0: none yet.
-    round_trip_us: u32,
 }
 
 /// What is to be done when a connection's interval is over.
@@ -31,7 +29,7 @@ pub(super) enum Beat {
 
 impl Pulse {
     pub(super) fn new(now: Moment) -> Self {
-        Self { heard: now, asked: None, missed: 0, round_trip_us: 0 }
+        Self { heard: now, asked: None, missed: 0 }
     }
 
     /// Something came.
@@ -41,19 +39,13 @@ impl Pulse {
     }
 
     /// A pong came: the round trip, if it answers the last ping.
-    pub(super) fn answer(&mut self, now: Moment, payload: &[u8]) -> Option<u32> {
+    pub(super) fn answer(&mut self, now: Moment, payload: &[u8]) -> Option<u64> {
         let asked = self.asked?;
         if payload != asked.us.to_be_bytes() {
             return None;
         }
         self.asked = None;
-        self.round_trip_us = u32::try_from(now.since_us(asked)).unwrap_or(u32::MAX);
-        Some(self.round_trip_us)
-    }
-
-    /// The last measured round trip.
-    pub(super) fn round_trip_us(&self) -> Option<u32> {
-        (self.round_trip_us > 0).then_some(self.round_trip_us)
+        Some(now.since_us(asked))
     }
 
     /// The interval is over.
@@ -97,7 +89,6 @@ mod tests {
         let Beat::Ask(payload) = pulse.beat(at(10), 10, 3) else { panic!("silent for 10 ms") };
         assert_eq!(pulse.answer(at(11), b"other"), None);
         assert_eq!(pulse.answer(at(12), &payload), Some(2_000));
-        assert_eq!(pulse.round_trip_us(), Some(2_000));
         assert_eq!(pulse.answer(at(13), &payload), None);
     }
 }

@@ -1,13 +1,337 @@
-//! What engines say to each other.
+//! What engines say to each other: hubs ask homes, homes answer and deliver, sessions move.
+//!
+//! Invariant: what one engine says to another arrives once and in order. So an answer to a join
+//! stands before every delivery that the joined gets, and after every one that it does not.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::id::{ConnectionAddress, ConnectionKey, TenantId};
+use crate::protocol::{LeftReason, RequestId, Role, SlowConsumer};
+use crate::room::hub::{Delivery, Interest, Notice};
+use crate::room::name::RoomKey;
+use crate::room::pattern::Pattern;
+use crate::room::publication::{Author, Form, Publication};
+
+use super::ask::{PublishAsk, What};
+use super::identity::Identity;
+use super::session::{SessionId, Snapshot};
 
 /// A message from one core's engine to another's.
 #[derive(Clone, Debug)]
-pub enum CoreMessage {}
+pub enum CoreMessage {
+    /// From hub to home: a command about a room.
+    Ask(Box<Ask>),
+    /// From home to hub: what came of it.
+    Answer(Box<Answer>),
+    /// From home to hub: a message for those who are in the room.
+    Deliver(Delivery),
+    /// From home to hub: who came and went.
+    Presence(Arc<Notice>),
+    /// From home to hub: messages that a connection has not acknowledged.
+    Redeliver {
+        /// Whose.
+        connection: ConnectionKey,
+        /// Which, in order.
+        publications: Vec<Arc<Publication>>,
+    },
+    /// From hub to home: a connection has taken in everything up to an offset.
+    Ack {
+        /// Which room.
+        room: RoomKey,
+        /// Which life of it.
+        epoch: Arc<str>,
+        /// Which connection.
+        connection: ConnectionKey,
+        /// Up to where.
+        offset: u64,
+    },
+    /// In place of deliveries that did not fit into the backlog between two cores.
+    Overrun {
+        /// Which room.
+        room: RoomKey,
+        /// The first offset.
+        from: u64,
+        /// The last offset.
+        to: u64,
+    },
+    /// From hub to home: how many took a message.
+    Receipt {
+        /// Which room.
+        room: RoomKey,
+        /// The home's number.
+        receipt: u64,
+        /// Connections whose queue took it.
+        delivered: u32,
+        /// Connections it was for.
+        total: u32,
+    },
+    /// From home to hub: a connection is no longer in a room.
+    Expel(Box<Expel>),
+    /// From hub to home: a connection is gone.
+    Gone {
+        /// Which room.
+        room: RoomKey,
+        /// Which connection.
+        connection: ConnectionKey,
+        /// The life of the room to which its session may come back.
+        kept: Option<Arc<str>>,
+    },
+    /// From a session's home to a room's: the session will not come back.
+    Forget {
+        /// Which room.
+        room: RoomKey,
+        /// Which life of it.
+        epoch: Arc<str>,
+        /// Which session.
+        session: SessionId,
+    },
+    /// An event for one connection.
+    Notify {
+        /// Whose.
+        connection: ConnectionKey,
+        /// In its codec; a whole frame.
+        frame: Box<[u8]>,
+    },
+    /// To every core: this core does, or does no longer, receive a pattern.
+    Pattern {
+        /// Whose rooms.
+        tenant: TenantId,
+        /// Which rooms.
+        pattern: Pattern,
+        /// How messages are written to those who receive it; none: nobody does any more.
+        form: Option<Form>,
+    },
+    /// From hub to home: this core has connections that are in a room by themselves.
+    Attach {
+        /// `@all`, `@user/…`.
+        room: RoomKey,
+        /// How they are written to; none: there are no more.
+        form: Option<Form>,
+    },
+    /// A message for one connection.
+    Direct(Box<Direct>),
+    /// What became of one.
+    Directed {
+        /// Whose command it was.
+        connection: ConnectionKey,
+        /// Which.
+        ticket: Ticket,
+        /// Whether the connection was there and its queue took it; none: there is no such one.
+        delivered: Option<bool>,
+    },
+    /// To a session's home: a connection asks to go on with it.
+    Resume {
+        /// Which.
+        session: SessionId,
+        /// Who asks.
+        by: ConnectionAddress,
+        /// As whom.
+        identity: Arc<Identity>,
+    },
+    /// From a session's home: what it held, if it may be resumed.
+    Resumed {
+        /// Who asked.
+        connection: ConnectionKey,
+        /// Which.
+        session: SessionId,
+        /// Rooms, positions, state.
+        snapshot: Option<Box<Snapshot>>,
+    },
+    /// From a session's home: another connection goes on with it.
+    Takeover {
+        /// The one that had it.
+        connection: ConnectionKey,
+        /// Which.
+        session: SessionId,
+    },
+    /// To a session's home: its connection is gone.
+    Detached {
+        /// Which.
+        session: SessionId,
+        /// Which connection had it.
+        connection: ConnectionKey,
+        /// Rooms, positions, state.
+        snapshot: Box<Snapshot>,
+    },
+}
+
+/// Ties an answer to the command of a connection.
+#[derive(Clone, Debug, Default)]
+pub struct Ticket {
+    /// What the client called it.
+    pub id: Option<RequestId>,
+    /// The batch it came in; 0: none.
+    pub batch: u32,
+    /// The `send` it is a part of; 0: none.
+    pub send: u32,
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// On the core that the message comes from.
+    pub connection: ConnectionKey,
+    /// The connection's name.
+    pub name: Arc<str>,
+    /// Who that is, and what they may.
+    pub identity: Arc<Identity>,
+    /// How it is written to.
+    pub form: Form,
+    /// Where it comes from.
+    pub ip: Option<IpAddr>,
+    /// The session it has, by which an anonymous one is known.
+    pub session: Option<SessionId>,
+}
+
+/// A command about a room.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// Which room.
+    pub room: RoomKey,
+    /// Who asks.
+    pub asker: Asker,
+    /// For the answer.
+    pub ticket: Ticket,
+    /// What is asked.
+    pub what: What,
+}
+
+/// What came of a command about a room.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Which room.
+    pub room: RoomKey,
+    /// Who asked.
+    pub connection: ConnectionKey,
+    /// Of which command.
+    pub ticket: Ticket,
+    /// What the client is told: a whole frame in its codec; empty: nothing.
+    pub frame: Box<[u8]>,
+    /// What the hub has to do.
+    pub effect: AnswerEffect,
+}
+
+/// What a hub has to do because of an answer.
+#[derive(Clone, Debug)]
+pub enum AnswerEffect {
+    /// Only tell the client.
+    None,
+    /// The connection is in the room from here on.
+    Joined(Box<Joined>),
+    /// A join was refused.
+    NotJoined,
+    /// The connection is no longer in the room.
+    Left,
+    /// A part of a `send` was taken by so many connections.
+    Sent {
+        /// How many.
+        delivered: u64,
+    },
+}
+
+/// A connection is in a room.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// Which life of the room.
+    pub epoch: Arc<str>,
+    /// The last offset before what is delivered from here on.
+    pub offset: u64,
+    /// What it may do there.
+    pub role: Role,
+    /// Whether all that it missed is in `replay`.
+    pub recovered: bool,
+    /// What happens to slow readers.
+    pub slow_consumer: SlowConsumer,
+    /// What is not acknowledged is sent again.
+    pub guaranteed: bool,
+    /// Up to which offset it may have been sent before.
+    pub redelivers: u64,
+    /// What it asked for.
+    pub interest: Interest,
+    /// What it missed.
+    pub replay: Vec<Arc<Publication>>,
+    /// What it missed and cannot get: a frame that says so, or empty.
+    pub gap: Box<[u8]>,
+}
+
+/// A connection is no longer in a room.
+#[derive(Clone, Debug)]
+pub struct Expel {
+    /// Which room.
+    pub room: RoomKey,
+    /// Which connection.
+    pub connection: ConnectionKey,
+    /// Why.
+    pub reason: LeftReason,
+    /// Who did it.
+    pub by: Option<Arc<str>>,
+}
+
+/// A message for one connection.
+#[derive(Clone, Debug)]
+pub struct Direct {
+    /// Its place among the connections of the core.
+    pub index: u32,
+    /// The part of its name that nobody can guess.
+    pub secret: u64,
+    /// The tenant that both must have.
+    pub tenant: TenantId,
+    /// Who sends it.
+    pub author: Author,
+    /// What.
+    pub ask: PublishAsk,
+    /// For the answer.
+    pub ticket: Ticket,
+}
 
 impl CoreMessage {
-    /// What it counts on the mesh.
+    /// What it counts on the mesh: what is in memory because of it, until it is taken.
     #[must_use]
     pub fn cost_bytes(&self) -> usize {
-        size_of::<Self>()
+        let content = match self {
+            Self::Ask(ask) => size_of::<Ask>() + ask.what.content_bytes(),
+            Self::Answer(answer) => size_of::<Answer>() + answer.frame.len(),
+            Self::Deliver(delivery) => delivery.publication.held_bytes(),
+            Self::Direct(direct) => size_of::<Direct>() + direct.ask.content_bytes(),
+            Self::Notify { frame, .. } => frame.len(),
+            _ => 0,
+        };
+        size_of::<Self>() + content
+    }
+
+    /// What stands for a delivery that does not fit into the backlog for a core: its place in the
+    /// room's sequence, to be joined with that of the ones around it. None for what must arrive:
+    /// everything but deliveries, and those that somebody counts.
+    #[must_use]
+    pub fn collapsed(&self) -> Option<Self> {
+        match self {
+            Self::Deliver(Delivery { publication, receipt: None, .. }) => {
+                let offset = publication.offset;
+                Some(Self::Overrun { room: publication.room.clone(), from: offset, to: offset })
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes in a later message of the same room that has collapsed too; gives it back if it has
+    /// not, or is of another room.
+    ///
+    /// # Errors
+    /// The message that was not taken in.
+    pub fn absorb(&mut self, later: Self) -> Result<(), Self> {
+        match (self, later) {
+            (Self::Overrun { room, from, to }, Self::Overrun { room: other, from: f, to: t })
+                if *room == other =>
+            {
+                // A transient message has no place, and nothing is said of it.
+                if *from == 0 {
+                    *from = f;
+                }
+                *to = t.max(*to);
+                Ok(())
+            }
+            (_, later) => Err(later),
+        }
     }
 }

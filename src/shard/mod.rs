@@ -4,33 +4,49 @@
 //! Invariants: it does no I/O and knows no time but the one it is given; the same inputs give the
 //! same outputs; what it queues for a connection is bounded.
 
+pub mod ask;
+mod audit;
 mod closing;
+mod command;
 mod connection;
+mod departure;
 mod echo;
 mod effect;
+mod eligible;
+mod fanout;
 mod figures;
 mod heartbeat;
+mod homes;
+pub mod identity;
 mod input;
-mod message;
+pub mod message;
+mod opening;
 mod outbound;
 mod outbox;
+mod receipt;
 mod run;
+pub mod session;
 mod setup;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
+use crate::bucket;
 use crate::clock::{Moment, Now};
 use crate::config::Config;
 use crate::hash::Seed;
 use crate::id::{ConnectionKey, CoreId};
+use crate::metrics::{self, Gap};
 use crate::protocol::CloseReason;
+use crate::room::hub::{Hub, Item};
+use crate::room::name::{RoomKey, RoomName};
+use crate::room::publication::Press;
 use crate::wheel::Wheel;
 use crate::ws::MessageKind;
-use crate::ws::deflate::Compressor;
 use crate::ws::frame::Opcode;
 
+pub use audit::Violation;
 pub use effect::Effects;
 pub use figures::Figures;
 pub use input::{Input, Opened, Route};
@@ -39,54 +55,87 @@ pub use outbox::Outbox;
 pub use setup::{Entropy, Setup};
 
 use self::closing::Drain;
-use self::connection::{Connection, Phase, Purpose};
+use self::command::Subscriptions;
+use self::connection::{Phase, Purpose};
+use self::fanout::Fanout;
 use self::heartbeat::Beat;
+use self::homes::Homes;
+use self::identity::Identity;
 use self::outbound::Outbound;
+use self::session::{SessionId, Sessions};
 
 /// Answers that may wait for a connection before its pings are answered only by the latest.
 const PONG_QUEUE_BYTES: usize = 4_096;
 
 /// What a timer is for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Alarm {
     /// Look at a connection: its heartbeat, or the end of its patience.
     Connection(ConnectionKey),
     /// Send the next connections away.
     Drain,
+    /// Look at a room: presence to tell, old history.
+    Room(RoomKey),
+    /// A session was not resumed in time.
+    Session(SessionId),
+    /// Some cores did not say in time how many took a message.
+    Receipt(u64),
 }
 
 /// The engine of one core.
 #[derive(Debug)]
 pub struct Shard {
     core: CoreId,
+    cores: u16,
     config: Arc<Config>,
     seed: Seed,
+    entropy: Box<dyn Entropy>,
+    /// Limits on what one connection sends.
+    limits: bucket::Limits,
     outbound: Outbound,
+    hub: Hub,
+    fanout: Fanout,
+    homes: Homes,
+    sessions: Sessions,
+    subscriptions: Subscriptions,
+    press: Press,
+    /// Who everyone is where nothing is known of anyone.
+    anonymous: Arc<Identity>,
+    /// The room that everyone is in.
+    everyone: RoomName,
     wheel: Wheel<Alarm>,
     drain: Option<Drain>,
-    compressor: Compressor,
-    /// For a payload while it is deflated.
-    deflated: Vec<u8>,
     figures: Arc<Figures>,
     /// Whether a call goes on, or ended in a panic.
     is_called: bool,
+    metrics: Arc<metrics::Core>,
 }
 
 impl Shard {
     /// An engine with no connections.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { core, cores: _, config, seed, entropy: _ } = setup;
+        let Setup { core, cores, config, seed, entropy } = setup;
         Self {
             core,
+            cores,
             seed,
-            outbound: Outbound::new(Arc::clone(&config)),
+            entropy,
+            limits: bucket::Limits::new(&config.rate),
+            outbound: Outbound::new(core, cores, Arc::clone(&config)),
+            hub: Hub::new(seed),
+            fanout: Fanout::default(),
+            homes: Homes::new(seed, cores, &config),
+            sessions: Sessions::new(seed),
+            subscriptions: Subscriptions::new(seed),
+            press: Press::new(config.deflate.level, config.deflate.min_bytes),
+            anonymous: Arc::new(Identity::anonymous()),
+            everyone: RoomName::everyone(),
             wheel: Wheel::new(),
             drain: None,
-            compressor: Compressor::new(config.deflate.level),
-            deflated: Vec::new(),
             figures: Arc::default(),
             is_called: false,
+            metrics: Arc::default(),
             config,
         }
     }
@@ -95,7 +144,7 @@ impl Shard {
     pub fn handle(&mut self, now: Now, input: Input<'_>, effects: &mut Effects) {
         self.enter(now, effects);
         match input {
-            Input::Opened(opened) => self.on_opened(&opened),
+            Input::Opened(opened) => self.on_opened(*opened),
             Input::Message { connection, kind, payload } => {
                 self.on_message(connection, kind, payload);
             }
@@ -107,7 +156,7 @@ impl Shard {
             Input::Failed { connection } => self.close(connection, CloseReason::Internal),
             Input::Lost { connection } => self.on_lost(connection),
             Input::Written { connection, bytes } => self.on_written(connection, bytes),
-            Input::Core { from: _, message } => match message {},
+            Input::Core { from, message } => self.on_core(from, message),
             Input::Drain { window_ms } => self.begin_drain(window_ms),
         }
         self.leave(effects);
@@ -120,7 +169,11 @@ impl Shard {
             match alarm {
                 Alarm::Connection(key) => self.on_connection_alarm(key),
                 Alarm::Drain => self.drain_step(),
+                Alarm::Room(key) => self.on_room_alarm(&key),
+                Alarm::Session(session) => self.on_session_alarm(session),
+                Alarm::Receipt(receipt) => self.on_receipt_alarm(receipt),
             }
+            self.hear_oneself();
         }
         self.leave(effects);
     }
@@ -141,12 +194,22 @@ impl Shard {
     /// The end of a tick: all that was published in it is queued, to be flushed next.
     pub fn settle(&mut self, now: Now, effects: &mut Effects) {
         self.enter(now, effects);
+        self.settle_rooms();
+        self.count_drops();
+        self.outbound.pool.tick = self.outbound.pool.tick.wrapping_add(1);
         self.leave(effects);
     }
 
     /// What waits to be written to a connection.
     pub fn outbox(&mut self, connection: ConnectionKey) -> Option<&mut Outbox> {
-        self.outbound.slot_mut(connection).map(|slot| &mut slot.outbox)
+        let now = self.outbound.now.moment;
+        self.outbound.slot_mut(connection)?;
+        let slot = self.outbound.slots.get_mut(connection.index as usize)?;
+        if slot.outbox.is_expiring() {
+            let codec = slot.connection.as_ref()?.form.codec;
+            slot.outbox.expire(now, codec, &mut self.outbound.pool);
+        }
+        Some(&mut slot.outbox)
     }
 
     /// Whether more should be read from a connection now: false while it leaves too many answers
@@ -154,8 +217,11 @@ impl Shard {
     #[must_use]
     pub fn wants_reading(&self, connection: ConnectionKey) -> bool {
         let Some(slot) = self.outbound.slots.get(connection.index as usize) else { return false };
+        let Some(peer) = &slot.connection else { return false };
+        let limits = &self.config.limits;
         slot.generation == connection.generation
-            && slot.outbox.own_bytes() <= self.config.limits.outbox_bytes as usize / 2
+            && slot.outbox.own_bytes() <= limits.outbox_bytes as usize / 2
+            && peer.unanswered < u32::from(limits.unanswered_commands)
     }
 
     /// How many connections there are.
@@ -170,10 +236,26 @@ impl Shard {
         Arc::clone(&self.figures)
     }
 
+    /// Where it counts what every core counts.
+    pub fn report_to(&mut self, metrics: Arc<metrics::Core>) {
+        self.metrics = metrics;
+    }
+
     /// Which core it is the engine of.
     #[must_use]
     pub fn core(&self) -> CoreId {
         self.core
+    }
+
+    /// Hands on what was counted in this tick.
+    fn count_drops(&mut self) {
+        let drops = std::mem::take(&mut self.outbound.pool.drops);
+        let gaps = &self.metrics.gaps;
+        gaps.figure(Gap::SlowConsumer).add(drops.slow_consumer);
+        gaps.figure(Gap::Expired).add(drops.expired);
+        gaps.figure(Gap::Overload).add(drops.overload);
+        gaps.figure(Gap::Transient).add(drops.transient);
+        self.metrics.outbox_bytes.set(self.outbound.pool.budget.held_bytes());
     }
 
     /// Collects into the caller's effects, without handing them down through every call.
@@ -184,24 +266,72 @@ impl Shard {
     }
 
     fn leave(&mut self, effects: &mut Effects) {
+        self.hear_oneself();
         self.is_called = false;
         std::mem::swap(&mut self.outbound.effects, effects);
     }
 
-    fn on_opened(&mut self, opened: &Opened) {
-        let now = self.outbound.now.moment;
-        let purpose = match opened.route {
-            Route::Echo => Purpose::Echo,
-            Route::Rooms(_) => Purpose::Rooms,
-        };
-        let key = opened.connection;
-        self.outbound.insert(Box::new(Connection::new(opened, purpose, now)));
-        self.figures.connections.set(self.outbound.len() as u64);
-        if self.config.heartbeat.interval_ms > 0 {
-            self.look_again(key, now.plus_ms(self.config.heartbeat.interval_ms));
+    /// What this core has to say to itself, until it has no more to say.
+    fn hear_oneself(&mut self) {
+        while let Some(message) = self.outbound.local.pop_front() {
+            self.on_core(self.core, message);
         }
-        if self.is_draining() {
-            self.close(key, CloseReason::Drain);
+    }
+
+    /// A message of an engine.
+    fn on_core(&mut self, from: CoreId, message: CoreMessage) {
+        match message {
+            CoreMessage::Ask(ask) => self.on_ask(from, *ask),
+            CoreMessage::Answer(answer) => self.on_answer(*answer),
+            CoreMessage::Deliver(delivery) => self.on_deliver(delivery),
+            CoreMessage::Presence(notice) => {
+                if let Some(index) = self.hub.find(&notice.room) {
+                    self.hub.collect(index, Item::Notice(notice));
+                }
+            }
+            CoreMessage::Overrun { room, from, to } => {
+                if let Some(index) = self.hub.find(&room).filter(|_| to > 0) {
+                    self.hub.collect(index, Item::Lost { from, to });
+                }
+            }
+            CoreMessage::Receipt { receipt, delivered, total, .. } => {
+                self.on_receipt(receipt, delivered, total);
+            }
+            CoreMessage::Expel(expel) => self.on_expel(&expel),
+            CoreMessage::Gone { room, connection, kept } => {
+                self.on_gone(from, &room, connection, kept.as_deref());
+            }
+            CoreMessage::Forget { room, epoch, session } => {
+                self.on_forget(&room, &epoch, session);
+            }
+            CoreMessage::Redeliver { connection, publications } => {
+                self.on_redeliver(connection, &publications);
+            }
+            CoreMessage::Ack { room, epoch, connection, offset } => {
+                self.on_ack(from, &room, &epoch, connection, offset);
+            }
+            CoreMessage::Notify { connection, frame } => {
+                self.outbound.push_bytes(connection, &frame);
+            }
+            CoreMessage::Pattern { tenant, pattern, form } => {
+                self.on_pattern(from, tenant, &pattern, form);
+            }
+            CoreMessage::Attach { room, form } => self.on_attach(from, &room, form),
+            CoreMessage::Direct(direct) => self.on_direct(*direct),
+            CoreMessage::Directed { connection, ticket, delivered } => {
+                self.on_directed(connection, &ticket, delivered);
+            }
+            CoreMessage::Resume { session, by, identity } => {
+                self.on_resume(session, by, &identity);
+            }
+            CoreMessage::Resumed { connection, session, snapshot } => {
+                self.on_resumed(connection, session, snapshot);
+            }
+            CoreMessage::Takeover { connection, session } => self.on_takeover(connection, session),
+            CoreMessage::Detached { session, connection, snapshot } => {
+                let by = crate::id::ConnectionAddress { core: from, key: connection };
+                self.on_detached(session, by, snapshot);
+            }
         }
     }
 
@@ -210,7 +340,7 @@ impl Shard {
         let Some(connection) = self.outbound.get(key).filter(|c| c.is_open()) else { return };
         match connection.purpose {
             Purpose::Echo => self.echo(key, kind, payload),
-            Purpose::Rooms => {}
+            Purpose::Rooms => self.read(key, kind, payload),
         }
     }
 
@@ -232,7 +362,13 @@ impl Shard {
         self.hear(key);
         let now = self.outbound.now.moment;
         let Some(connection) = self.outbound.get_mut(key) else { return };
-        connection.pulse.answer(now, payload);
+        if let Some(us) = connection.pulse.answer(now, payload) {
+            self.metrics.round_trip.record(us);
+            self.metrics.pongs.add(1);
+            for membership in &mut connection.rooms {
+                membership.position = membership.position.max(membership.pinged);
+            }
+        }
     }
 
     fn on_written(&mut self, key: ConnectionKey, bytes: usize) {
@@ -243,19 +379,11 @@ impl Shard {
         }
         slot.outbox.reclaim(&mut self.outbound.pool);
         let Some(connection) = slot.connection.as_deref_mut() else { return };
-        if slot.outbox.own_bytes() < PONG_QUEUE_BYTES {
-            if let Some(payload) = connection.pong.take() {
-                self.outbound.control(key, Opcode::Pong, &payload);
-            }
+        if slot.outbox.own_bytes() < PONG_QUEUE_BYTES
+            && let Some(payload) = connection.pong.take()
+        {
+            self.outbound.control(key, Opcode::Pong, &payload);
         }
-    }
-
-    fn on_lost(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.outbound.remove(key) else { return };
-        if let Some(timer) = connection.timer {
-            self.wheel.cancel(timer);
-        }
-        self.figures.connections.set(self.outbound.len() as u64);
     }
 
     /// Notes a sign of life.
@@ -276,6 +404,12 @@ impl Shard {
                 match connection.pulse.beat(now, heartbeat.interval_ms, heartbeat.max_missed) {
                     Beat::Wait(until) => self.look_again(key, until),
                     Beat::Ask(payload) => {
+                        // What is queued now is written before the ping.
+                        for membership in &mut connection.rooms {
+                            let room = self.hub.get(membership.room);
+                            membership.pinged = room.map_or(0, |room| room.offset);
+                        }
+                        self.metrics.pings.add(1);
                         self.outbound.control(key, Opcode::Ping, &payload);
                         self.look_again(key, now.plus_ms(self.config.heartbeat.interval_ms));
                     }

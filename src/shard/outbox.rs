@@ -10,6 +10,7 @@
 //!   into or put before them. So a frame that is partly written is always finished.
 //! - After [`seal`](Outbox::seal) nothing is queued any more.
 
+mod shed;
 #[cfg(test)]
 mod tests;
 
@@ -17,14 +18,20 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::rc::Rc;
 
-use super::run::Run;
+use super::run::{Budget, Label, Run};
+
+pub(crate) use shed::{Offer, Terms};
+
+use self::shed::Gap;
 
 /// An own buffer that is larger than this when it is written goes back to the allocator.
 const SPARE_BYTES: usize = 4_096;
 /// An own segment that has grown to this is followed by a new one.
 const OWN_SEGMENT_BYTES: usize = 16_384;
 /// Empty queues that are kept for the next busy connections.
-const POOLED_QUEUES: usize = 1_024;
+const POOLED_QUEUES: usize = 16_384;
+/// A queue that has grown beyond this is not kept.
+const POOLED_SEGMENTS: usize = 64;
 
 /// What waits to be written to one connection.
 #[derive(Debug, Default)]
@@ -39,6 +46,14 @@ pub struct Outbox {
     /// Segments at the front whose bytes the driver has in hand.
     lent: u16,
     closed: bool,
+    /// Nothing is written yet: what is queued waits for what is to come first.
+    held: bool,
+    /// Something that waits may expire.
+    expiring: bool,
+    /// Something that waits may be transient.
+    transient: bool,
+    /// The tick in which it was last empty.
+    filled_tick: u32,
 }
 
 /// More than one run.
@@ -47,7 +62,9 @@ pub(crate) struct Queue {
     segments: VecDeque<Segment>,
     /// An empty buffer for the next own segment.
     spare: Vec<u8>,
-    /// Bytes in own segments, written ones of the front included.
+    /// Bytes in all segments, written ones of the front included.
+    bytes: usize,
+    /// Of those, bytes in own segments.
     own_bytes: usize,
 }
 
@@ -57,11 +74,31 @@ enum Segment {
     Run(Rc<Run>),
     /// Whole frames for this connection alone.
     Own(Vec<u8>),
+    /// In place of messages that were withheld.
+    Gap(Box<Gap>),
 }
 
-/// Queues that no connection needs at the moment.
+/// Messages that did not reach a connection, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Drops {
+    pub(crate) slow_consumer: u64,
+    pub(crate) expired: u64,
+    pub(crate) overload: u64,
+    pub(crate) transient: u64,
+}
+
+/// What the outboxes of a core share.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
+    /// Messages that did not reach a connection since they were last counted, by reason.
+    pub(crate) drops: Drops,
+    /// What they hold together.
+    pub(crate) budget: Budget,
+    /// The most that may be.
+    pub(crate) budget_bytes: u64,
+    /// Counts the ticks: what waits since an earlier one was not taken by its socket.
+    pub(crate) tick: u32,
+    /// Queues that no connection needs at the moment.
     // Boxed, because that is how an outbox holds them.
     #[allow(clippy::vec_box, reason = "a queue moves between outboxes by its box")]
     queues: Vec<Box<Queue>>,
@@ -72,6 +109,15 @@ impl Segment {
         match self {
             Self::Run(run) => run.bytes(),
             Self::Own(bytes) => bytes,
+            Self::Gap(gap) => &gap.frame,
+        }
+    }
+
+    /// What is known about messages.
+    fn label(&self) -> Option<&Label> {
+        match self {
+            Self::Run(run) => Some(&run.label),
+            Self::Own(_) | Self::Gap(_) => None,
         }
     }
 }
@@ -98,6 +144,9 @@ impl Outbox {
     /// The next bytes to write, in order, as many slices as there are and as fit; returns how many.
     /// They stay in place until [`advance`](Self::advance), even while more is queued.
     pub fn gather<'a>(&'a mut self, out: &mut [IoSlice<'a>]) -> usize {
+        if self.held {
+            return 0;
+        }
         let skip = self.written_bytes as usize;
         if let Some(run) = &self.single {
             let Some(first) = out.first_mut() else { return 0 };
@@ -146,23 +195,48 @@ impl Outbox {
         usize::from(self.lent).max(usize::from(self.written_bytes > 0))
     }
 
-    /// Appends a shared run.
+    /// Queues messages without asking whether there is space: behind what is as urgent, behind the
+    /// room's own earlier ones, and behind answers.
     pub(crate) fn push_run(&mut self, run: Rc<Run>, pool: &mut Pool) {
         if self.closed {
             return;
         }
+        if self.pending_bytes == 0 {
+            self.filled_tick = pool.tick;
+        }
         self.pending_bytes += len32(run.bytes().len());
-        if self.queue.is_none() && self.single.is_none() {
+        self.expiring |= run.label.expires.is_some();
+        self.transient |= run.label.is_transient();
+        if self.queue.is_none() && self.single.is_none() && !self.expiring {
             self.single = Some(run);
             return;
         }
-        self.spill(pool).segments.push_back(Segment::Run(run));
+        let pinned = self.pinned();
+        let queue = self.spill(pool);
+        queue.bytes += run.bytes().len();
+        let segments = &mut queue.segments;
+        let mut at = segments.len();
+        while at > pinned {
+            match segments[at - 1].label() {
+                Some(before)
+                    if before.priority < run.label.priority
+                        && !before.same_room(&run.label.room) =>
+                {
+                    at -= 1;
+                }
+                _ => break,
+            }
+        }
+        segments.insert(at, Segment::Run(run));
     }
 
     /// Appends whole frames that `write` makes, for this connection alone.
     pub(crate) fn push_own(&mut self, pool: &mut Pool, write: impl FnOnce(&mut Vec<u8>)) {
         if self.closed {
             return;
+        }
+        if self.pending_bytes == 0 {
+            self.filled_tick = pool.tick;
         }
         let pinned = self.pinned();
         let queue = self.spill(pool);
@@ -183,6 +257,7 @@ impl Outbox {
             }
         };
         queue.own_bytes += grown;
+        queue.bytes += grown;
         self.pending_bytes += len32(grown);
     }
 
@@ -200,25 +275,72 @@ impl Outbox {
         if let Some(queue) = &mut self.queue {
             queue.truncate(pinned);
         }
-        let written = self.written_bytes as usize;
-        let single = self.single.as_ref().map_or(0, |run| run.bytes().len());
-        let queued = self.queue.as_ref().map_or(0, |queue| queue.bytes());
-        self.pending_bytes = len32((single + queued).saturating_sub(written));
+        self.recount();
+    }
+
+    /// Holds everything back until [`release`](Self::release).
+    pub(crate) fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// Whether everything is held back.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// Lets what was held back go, behind what `write` makes.
+    pub(crate) fn release(&mut self, pool: &mut Pool, write: impl FnOnce(&mut Vec<u8>)) {
+        self.held = false;
+        let mut first = Vec::new();
+        write(&mut first);
+        if first.is_empty() {
+            return;
+        }
+        let queue = self.spill(pool);
+        queue.own_bytes += first.len();
+        queue.bytes += first.len();
+        queue.segments.push_front(Segment::Own(first));
+        self.recount();
+    }
+
+    /// Whether something has waited since an earlier tick.
+    pub(crate) fn lags(&self, pool: &Pool) -> bool {
+        self.pending_bytes > 0 && self.filled_tick != pool.tick
+    }
+
+    /// Whether something that waits may expire.
+    pub(crate) fn is_expiring(&self) -> bool {
+        self.expiring
     }
 
     /// Gives an empty queue back, so that an idle outbox owns nothing.
     pub(crate) fn reclaim(&mut self, pool: &mut Pool) {
-        if self.pending_bytes == 0 && self.lent == 0 {
-            if let Some(queue) = self.queue.take() {
-                pool.put(queue);
-            }
+        if self.pending_bytes == 0
+            && self.lent == 0
+            && let Some(queue) = self.queue.take()
+        {
+            pool.put(queue);
         }
+    }
+
+    /// Whether its counts are right.
+    pub(crate) fn adds_up(&self) -> bool {
+        let single = self.single.as_ref().map_or(0, |run| run.bytes().len());
+        let queue = self.queue.as_deref();
+        let segments = || queue.into_iter().flat_map(|queue| &queue.segments);
+        let queued: usize = segments().map(|segment| segment.bytes().len()).sum();
+        let own = segments().filter(|segment| matches!(segment, Segment::Own(_)));
+        let own: usize = own.map(|segment| segment.bytes().len()).sum();
+        let counted = queue.map_or((0, 0), |queue| (queue.bytes, queue.own_bytes));
+        counted == (queued, own)
+            && single + queued == self.pending_bytes as usize + self.written_bytes as usize
     }
 
     /// The queue, made if there was none, with the single run at its front.
     fn spill(&mut self, pool: &mut Pool) -> &mut Queue {
         let queue = self.queue.get_or_insert_with(|| pool.take());
         if let Some(run) = self.single.take() {
+            queue.bytes += run.bytes().len();
             queue.segments.push_back(Segment::Run(run));
         }
         queue
@@ -235,6 +357,7 @@ impl Queue {
                 return bytes;
             }
             bytes -= len;
+            self.bytes -= len;
             if let Some(Segment::Own(buffer)) = self.segments.pop_front() {
                 self.recycle(buffer);
             }
@@ -245,7 +368,9 @@ impl Queue {
     /// Keeps the first `count` segments.
     fn truncate(&mut self, count: usize) {
         while self.segments.len() > count {
-            if let Some(Segment::Own(buffer)) = self.segments.pop_back() {
+            let Some(segment) = self.segments.pop_back() else { return };
+            self.bytes -= segment.bytes().len();
+            if let Segment::Own(buffer) = segment {
                 self.recycle(buffer);
             }
         }
@@ -258,10 +383,6 @@ impl Queue {
             self.spare = buffer;
         }
     }
-
-    fn bytes(&self) -> usize {
-        self.segments.iter().map(|segment| segment.bytes().len()).sum()
-    }
 }
 
 /// Lengths of what one connection is owed: bounded by limits that are `u32` themselves.
@@ -270,12 +391,23 @@ fn len32(bytes: usize) -> u32 {
 }
 
 impl Pool {
+    /// Nothing is held yet, and at most `budget_bytes` will be, apart from what was just queued.
+    pub(crate) fn new(budget_bytes: u64) -> Self {
+        Self { budget_bytes, ..Self::default() }
+    }
+
+    /// Whether the outboxes of this core hold more than they may together.
+    pub(crate) fn is_over_budget(&self) -> bool {
+        self.budget_bytes > 0 && self.budget.held_bytes() > self.budget_bytes
+    }
+
     fn take(&mut self) -> Box<Queue> {
         self.queues.pop().unwrap_or_default()
     }
 
     fn put(&mut self, queue: Box<Queue>) {
-        if self.queues.len() < POOLED_QUEUES {
+        let small = queue.segments.capacity() <= POOLED_SEGMENTS;
+        if small && self.queues.len() < POOLED_QUEUES {
             self.queues.push(queue);
         }
     }

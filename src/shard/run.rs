@@ -2,6 +2,12 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::clock::Moment;
+use crate::protocol::Priority;
+use crate::room::hub::RoomTag;
+use crate::room::publication::{Form, Publication};
 
 /// Bytes that all outboxes of a core hold together, each shared byte counted once.
 #[derive(Clone, Debug, Default)]
@@ -21,28 +27,97 @@ impl Budget {
     }
 }
 
+/// What has to be known about messages to decide whether they may be dropped, and to say so.
+#[derive(Clone, Debug)]
+pub(crate) struct Label {
+    pub(crate) room: Rc<RoomTag>,
+    /// The first offset; 0: all are transient.
+    pub(crate) first: u64,
+    /// The last offset.
+    pub(crate) last: u64,
+    pub(crate) priority: Priority,
+    pub(crate) expires: Option<Moment>,
+    /// Stands for the event's name, for the policy `latest`.
+    pub(crate) event: u64,
+}
+
+impl Label {
+    /// Of one message; `event` stands for its event's name.
+    pub(crate) fn of(publication: &Publication, room: &Rc<RoomTag>, event: u64) -> Self {
+        Self {
+            room: Rc::clone(room),
+            first: publication.offset,
+            last: publication.offset,
+            priority: publication.priority,
+            expires: publication.expires,
+            event,
+        }
+    }
+
+    /// How many messages it is of, at most.
+    pub(crate) fn count(&self) -> u64 {
+        self.last.saturating_sub(self.first) + 1
+    }
+
+    pub(crate) fn is_transient(&self) -> bool {
+        self.last == 0
+    }
+
+    pub(crate) fn same_room(&self, room: &RoomTag) -> bool {
+        self.room.is(room)
+    }
+}
+
+#[derive(Debug)]
+enum Bytes {
+    /// Several messages in one piece, or one that was written here.
+    Joined(Box<[u8]>),
+    /// One message as its home wrote it.
+    Whole(Arc<Publication>, Form),
+}
+
 /// Whole frames, shared by the outboxes that wait to write them.
 #[derive(Debug)]
 pub(crate) struct Run {
-    bytes: Box<[u8]>,
+    bytes: Bytes,
+    pub(crate) label: Label,
     budget: Budget,
 }
 
 impl Run {
     /// Frames in one piece.
-    pub(crate) fn new(bytes: Box<[u8]>, budget: &Budget) -> Self {
-        budget.add(bytes.len());
-        Self { bytes, budget: budget.clone() }
+    pub(crate) fn joined(bytes: Box<[u8]>, label: Label, budget: &Budget) -> Rc<Self> {
+        Self::new(Bytes::Joined(bytes), label, budget)
+    }
+
+    /// A publication as it is; none if its home did not write this form.
+    pub(crate) fn whole(
+        publication: &Arc<Publication>,
+        form: Form,
+        label: Label,
+        budget: &Budget,
+    ) -> Option<Rc<Self>> {
+        publication.frame(form)?;
+        Some(Self::new(Bytes::Whole(Arc::clone(publication), form), label, budget))
+    }
+
+    fn new(bytes: Bytes, label: Label, budget: &Budget) -> Rc<Self> {
+        let run = Self { bytes, label, budget: budget.clone() };
+        run.budget.add(run.bytes().len());
+        Rc::new(run)
     }
 
     /// What is written.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+        match &self.bytes {
+            Bytes::Joined(bytes) => bytes,
+            Bytes::Whole(publication, form) => publication.frame(*form).unwrap_or_default(),
+        }
     }
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        self.budget.sub(self.bytes.len());
+        self.budget.sub(self.bytes().len());
     }
 }

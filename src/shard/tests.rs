@@ -1,19 +1,27 @@
 //! The engine by itself: scripted inputs, virtual time, and what its connections are written.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod cluster;
+mod random;
+mod rooms;
+mod slow;
+
 use std::io::IoSlice;
 
 use super::*;
 use crate::ws::close::Fault;
 
-/// Bytes that are the same in every run.
+/// Bytes that are the same in every run (SplitMix64).
 #[derive(Debug)]
-struct Counting(u8);
+struct Counting(u64);
 
 impl Entropy for Counting {
     fn fill(&mut self, bytes: &mut [u8]) {
         for byte in bytes {
-            self.0 = self.0.wrapping_mul(5).wrapping_add(1);
-            *byte = self.0;
+            self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            *byte = (mixed >> 56) as u8;
         }
     }
 }

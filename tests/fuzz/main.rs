@@ -93,6 +93,11 @@ fn mutated(corpus: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
 }
 
 #[test]
+fn command() {
+    drive("command", targets::command::check);
+}
+
+#[test]
 fn connection() {
     drive("connection", targets::connection::check);
 }

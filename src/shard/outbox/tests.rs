@@ -1,7 +1,12 @@
 //! What is gathered is what was queued, in order, and what is lent stays.
 
-use super::super::run::Budget;
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 use super::*;
+use crate::id::TenantId;
+use crate::protocol::{Priority, SlowConsumer};
+use crate::room::hub::RoomTag;
+use crate::room::name::{RoomKey, RoomName};
 
 fn read(outbox: &mut Outbox, slices: usize) -> Vec<u8> {
     let mut out = vec![IoSlice::new(&[]); slices];
@@ -10,12 +15,29 @@ fn read(outbox: &mut Outbox, slices: usize) -> Vec<u8> {
 }
 
 fn run(text: &str, budget: &Budget) -> Rc<Run> {
-    Rc::new(Run::new(text.as_bytes().into(), budget))
+    let room = RoomKey::new(TenantId::DEFAULT, RoomName::parse("room").unwrap());
+    let tag = RoomTag {
+        room,
+        epoch: "e".into(),
+        slow_consumer: SlowConsumer::DropOldest,
+        guaranteed: false,
+    };
+    let label = Label {
+        room: Rc::new(tag),
+        first: 1,
+        last: 1,
+        priority: Priority::Normal,
+        expires: None,
+        event: 0,
+    };
+    Run::joined(text.as_bytes().into(), label, budget)
 }
 
 #[test]
 fn an_outbox_is_small() {
-    assert!(size_of::<Outbox>() <= 32, "{}", size_of::<Outbox>());
+    assert!(size_of::<Outbox>() <= 40, "{}", size_of::<Outbox>());
+    let slot = size_of::<crate::shard::outbound::Slot>();
+    assert!(slot <= 64, "a slot is one cache line: {slot}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What must hold for any bytes, a module for each of the parsers, and one for a whole connection.
 
+pub(crate) mod command;
 pub(crate) mod connection;
 pub(crate) mod decoder;
 pub(crate) mod deflate;

@@ -1,0 +1,445 @@
+//! A room on its home core: the authority over its sequence, its history, and who is in it.
+//!
+//! Invariants: offsets are given here, without a hole; a connection is attached at most once; the
+//! links count, for each core, the connections attached there, so a core without any is sent
+//! nothing.
+
+mod cursor;
+mod join;
+mod publish;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::bucket::Bucket;
+use crate::clock::{Moment, Now};
+use crate::hash::{Map, Seed};
+use crate::id::{ConnectionAddress, CoreId};
+use crate::protocol::{ErrorCode, OwnedData, Role};
+
+use super::config::{Bounds, ConfigError, Layers, RoomConfig, Settings};
+use super::history::History;
+use super::idempotency::Idempotency;
+use super::members::Members;
+use super::name::RoomKey;
+use super::presence::{Change, Presence};
+use super::publication::{Form, FormSet, Publication};
+use super::standing::{Denied, Standing};
+
+pub use cursor::ReaderId;
+pub use join::{JoinRequest, Joining, Recovery};
+
+use cursor::Cursors;
+pub use publish::{Accepted, PublishRequest};
+
+/// Publish keys that a room remembers.
+const KEYS: usize = 10_000;
+/// With at most so many users, changes of presence are told at once.
+const PROMPT_USERS: usize = 64;
+/// How long a room that was made waits for the first to come.
+const HOLD_MS: u64 = 60_000;
+/// How long changes of presence are collected in a larger room.
+const PRESENCE_DELAY_MS: u64 = 200;
+
+/// Why a command was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people.
+    pub message: &'static str,
+    /// When to try again.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Refusal {
+    /// One that waiting does not help.
+    #[must_use]
+    pub const fn new(code: ErrorCode, message: &'static str) -> Self {
+        Self { code, message, retry_after_ms: None }
+    }
+}
+
+impl Denied {
+    /// The refusal that says so.
+    #[must_use]
+    pub fn refusal(self, now: Moment) -> Refusal {
+        let message = match self {
+            Self::Banned(_) => "banned from this room",
+            Self::Muted(_) => "muted in this room",
+            Self::InviteRequired => "this room is for the invited",
+            Self::ProofRequired => "password or room token required",
+            Self::Forbidden => "the role in this room does not allow it",
+        };
+        let retry_after_ms = match self {
+            Self::Muted(until) => Some(until.left_ms(now).unwrap_or(u64::from(u32::MAX))),
+            _ => None,
+        };
+        Refusal { code: self.code(), message, retry_after_ms }
+    }
+}
+
+/// A connection in the room.
+#[derive(Clone, Debug)]
+pub struct Attachment {
+    /// Whose it is; none: anonymous.
+    pub user: Option<Arc<str>>,
+    /// As whom it acknowledges.
+    pub reader: Option<ReaderId>,
+    /// How it is written to.
+    pub form: Form,
+    /// Whether it wants notices of presence.
+    pub notices: bool,
+    /// What it has published lately.
+    bucket: Bucket,
+    /// When it may publish again, in slow mode.
+    next_publish: Moment,
+}
+
+/// A core that is sent the room's messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    /// Which core.
+    pub core: CoreId,
+    /// Connections attached there.
+    pub attached: u32,
+    /// Of those, how many want notices of presence.
+    pub notices: u32,
+    /// How they are written to; grows while there are any.
+    pub forms: FormSet,
+    /// Connections there are in the room by themselves, and not counted.
+    pub implicit: bool,
+}
+
+/// Users who came, went, or said something about themselves, to be told.
+pub type PresenceChange = (crate::protocol::PresenceAction, Arc<str>, Option<OwnedData>);
+
+/// A room on its home core.
+#[derive(Debug)]
+pub struct HomeRoom {
+    /// Its name.
+    pub key: RoomKey,
+    /// Which life of it.
+    pub epoch: Arc<str>,
+    /// When it was made, in Unix time.
+    pub created_at_ms: u64,
+    /// What it is configured to be.
+    pub config: Arc<RoomConfig>,
+    settings: Settings,
+    /// Roles, invitations, bans, mutes.
+    pub members: Members,
+    presence: Presence<OwnedData>,
+    /// Publications, and the last offset.
+    pub history: History<Arc<Publication>>,
+    keys: Option<Box<Idempotency>>,
+    /// What was acknowledged, where that counts.
+    cursors: Option<Box<Cursors>>,
+    attached: Map<ConnectionAddress, Attachment>,
+    links: Vec<Link>,
+    /// Attached connections without a user.
+    anonymous: u64,
+    /// Detached sessions that keep the room. Negative for a moment, when a session has come back
+    /// before the news that it had gone.
+    kept: i64,
+    presence_due: Option<Moment>,
+    /// Nobody has come yet, and may until then.
+    held_until: Option<Moment>,
+    seed: Seed,
+}
+
+impl HomeRoom {
+    /// A room that begins now.
+    #[must_use]
+    pub fn new(
+        key: RoomKey,
+        epoch: Arc<str>,
+        config: Arc<RoomConfig>,
+        seed: Seed,
+        now: Now,
+    ) -> Self {
+        Self {
+            key,
+            epoch,
+            created_at_ms: now.unix_ms,
+            history: History::new(config.history, 0),
+            config,
+            settings: Settings::default(),
+            members: Members::default(),
+            presence: Presence::new(seed),
+            keys: None,
+            cursors: None,
+            attached: Map::with_hasher(seed),
+            links: Vec::new(),
+            anonymous: 0,
+            kept: 0,
+            presence_due: None,
+            held_until: None,
+            seed,
+        }
+    }
+
+    /// The last offset.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.history.last()
+    }
+
+    /// Users there; each anonymous connection counts for one.
+    #[must_use]
+    pub fn user_count(&self) -> u64 {
+        self.presence.user_count() as u64 + self.anonymous
+    }
+
+    /// The users who are there.
+    #[must_use]
+    pub fn presence(&self) -> &Presence<OwnedData> {
+        &self.presence
+    }
+
+    /// The cores that are sent its messages.
+    #[must_use]
+    pub fn links(&self) -> &[Link] {
+        &self.links
+    }
+
+    /// The connections in it.
+    pub fn attached(&self) -> impl Iterator<Item = (&ConnectionAddress, &Attachment)> {
+        self.attached.iter()
+    }
+
+    /// Whether a connection is in it.
+    #[must_use]
+    pub fn is_attached(&self, address: ConnectionAddress) -> bool {
+        self.attached.contains_key(&address)
+    }
+
+    /// Whether nobody needs it any more.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.attached.is_empty()
+            && self.kept <= 0
+            && self.held_until.is_none()
+            && !self.config.persistent
+            && !self.links.iter().any(|link| link.implicit)
+            && (!self.key.name.is_reserved() || self.history.is_empty())
+    }
+
+    /// What is known of a user.
+    #[must_use]
+    pub fn standing(
+        &self,
+        user: Option<&str>,
+        ip: Option<std::net::IpAddr>,
+        now: Moment,
+    ) -> Standing {
+        self.members.standing(user, ip, now)
+    }
+
+    /// A user's role.
+    #[must_use]
+    pub fn role(&self, user: Option<&str>) -> Role {
+        user.map_or(Role::Guest, |user| self.members.role(user))
+    }
+
+    /// Changes what is set.
+    ///
+    /// # Errors
+    /// What is wrong with it; nothing is changed then.
+    pub fn configure(
+        &mut self,
+        patch: &crate::protocol::RoomPatch,
+        bounds: &Bounds,
+        now: Moment,
+    ) -> Result<(), ConfigError> {
+        self.settings.apply(patch, bounds)?;
+        let namespace = Settings::default();
+        let layers = Layers { own: &self.settings, parents: &[], namespace: &namespace };
+        self.config = Arc::new(RoomConfig::resolve(layers, bounds));
+        self.history.set_bounds(self.config.history, now);
+        Ok(())
+    }
+
+    /// Keeps the room for a while though nobody is in it.
+    pub fn hold(&mut self, now: Moment) {
+        self.held_until = Some(now.plus_ms(HOLD_MS));
+    }
+
+    /// A core has connections that are in the room by themselves, or has them no more.
+    pub fn attach_implicitly(&mut self, core: CoreId, form: Option<Form>) {
+        match form {
+            Some(form) => {
+                let link = self.link(core);
+                link.implicit = true;
+                link.forms.insert(form);
+            }
+            None => {
+                self.link(core).implicit = false;
+                self.unlink_idle();
+            }
+        }
+    }
+
+    /// A connection is gone; its session may keep the life of the room it was in. False if it was not
+    /// in it.
+    pub fn detach(
+        &mut self,
+        address: ConnectionAddress,
+        kept: Option<&str>,
+        grace_ms: u64,
+        now: Moment,
+    ) -> bool {
+        let Some(attachment) = self.attached.remove(&address) else { return false };
+        if self.attached.capacity() > 64 && self.attached.len() * 4 < self.attached.capacity() {
+            self.attached.shrink_to(self.attached.len() * 2);
+        }
+        self.note_sent(attachment.reader.as_ref());
+        match &attachment.user {
+            Some(user) => {
+                self.presence.exit(user, grace_ms, now);
+            }
+            None => self.anonymous -= 1,
+        }
+        self.kept += i64::from(kept == Some(&*self.epoch));
+        let link = self.link(address.core);
+        link.attached -= 1;
+        link.notices -= u32::from(attachment.notices);
+        self.unlink_idle();
+        self.plan_presence(now);
+        true
+    }
+
+    /// A connection leaves, and wants nothing that was not acknowledged.
+    pub fn leave(&mut self, address: ConnectionAddress, grace_ms: u64, now: Moment) -> bool {
+        let reader = self.attached.get(&address).and_then(|it| it.reader.clone());
+        if let Some(reader) = reader.filter(|reader| !self.has_another(reader)) {
+            self.forget_reader(&reader);
+        }
+        self.detach(address, None, grace_ms, now)
+    }
+
+    /// A session that kept this life of the room will not come back, or has.
+    pub fn forget(&mut self, epoch: &str) {
+        self.kept -= i64::from(*epoch == *self.epoch);
+    }
+
+    /// All connections of a user, for sending them out.
+    #[must_use]
+    pub fn connections_of(&self, user: &str) -> Vec<ConnectionAddress> {
+        let mut found: Vec<_> = self
+            .attached
+            .iter()
+            .filter(|(_, attachment)| attachment.user.as_deref() == Some(user))
+            .map(|(address, _)| *address)
+            .collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// A user says something about themselves. False if the user is not there.
+    pub fn set_info(&mut self, user: &str, info: OwnedData, now: Moment) -> bool {
+        let there = self.presence.set_info(user, info);
+        self.plan_presence(now);
+        there
+    }
+
+    /// What is to be told of presence now.
+    pub fn take_presence(&mut self, now: Moment) -> Vec<PresenceChange> {
+        use crate::protocol::PresenceAction as Action;
+        self.presence.expire(now);
+        self.plan_presence(now);
+        if self.presence_due.is_none_or(|due| due > now) {
+            return Vec::new();
+        }
+        self.presence_due = None;
+        let mut changes = Vec::new();
+        let told = self.config.presence;
+        self.presence.drain(usize::MAX, |user, change| {
+            let (action, info) = match change {
+                Change::Join(info) => (Action::Join, info),
+                Change::Leave => (Action::Leave, None),
+                Change::Update(info) => (Action::Update, info),
+            };
+            if told {
+                changes.push((action, Arc::clone(user), info.cloned()));
+            }
+        });
+        changes
+    }
+
+    /// When it is to be looked at next: presence to tell, a grace that ends, history that is old.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Moment> {
+        let history = self.history.next_expiry();
+        let keys = self.keys.as_ref().and_then(|keys| keys.next_expiry());
+        let cursors = self.cursors.as_ref().and_then(|cursors| cursors.next_check());
+        let presence = self.presence.next_timeout();
+        [self.presence_due, presence, history, keys, self.held_until, cursors]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Forgets what is too old.
+    pub fn expire(&mut self, now: Moment) {
+        self.history.trim(now);
+        self.held_until = self.held_until.filter(|until| *until > now);
+        if let Some(keys) = &mut self.keys {
+            keys.expire(now);
+            if keys.is_empty() {
+                self.keys = None;
+            }
+        }
+    }
+
+    /// Decides when the changes of presence are told.
+    fn plan_presence(&mut self, now: Moment) {
+        if self.presence_due.is_some() || !self.presence.has_changes() {
+            return;
+        }
+        let crowded = self.presence.user_count() > PROMPT_USERS;
+        self.presence_due = Some(if crowded { now.plus_ms(PRESENCE_DELAY_MS) } else { now });
+    }
+
+    fn link(&mut self, core: CoreId) -> &mut Link {
+        let at = self.links.iter().position(|link| link.core == core).unwrap_or_else(|| {
+            let forms = FormSet::default();
+            self.links.push(Link { core, attached: 0, notices: 0, forms, implicit: false });
+            self.links.len() - 1
+        });
+        &mut self.links[at]
+    }
+
+    fn unlink_idle(&mut self) {
+        self.links.retain(|link| link.attached > 0 || link.implicit);
+    }
+
+    /// What must always hold.
+    ///
+    /// # Errors
+    /// Which of it does not.
+    pub fn audit(&self) -> Result<(), &'static str> {
+        let anonymous = self.attached.values().filter(|it| it.user.is_none()).count() as u64;
+        if anonymous != self.anonymous {
+            return Err("anonymous connections are miscounted");
+        }
+        let users = self.attached.len() as u64 - anonymous;
+        if users != self.presence.connection_count() {
+            return Err("presence does not count the attached connections");
+        }
+        for link in &self.links {
+            let here = self.attached.iter().filter(|(address, _)| address.core == link.core);
+            let (attached, notices) = here.fold((0, 0), |(attached, notices), (_, it)| {
+                (attached + 1, notices + u32::from(it.notices))
+            });
+            if (attached, notices) != (link.attached, link.notices) {
+                return Err("a link miscounts its connections");
+            }
+        }
+        let linked: u64 = self.links.iter().map(|link| u64::from(link.attached)).sum();
+        if linked != self.attached.len() as u64 {
+            return Err("a connection is attached without a link");
+        }
+        Ok(())
+    }
+}

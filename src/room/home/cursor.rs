@@ -1,0 +1,160 @@
+//! What those who are in a `guaranteed` room have acknowledged, and what is sent to them again.
+//!
+//! Invariants: one cursor for each user, whichever device acknowledges, or for each anonymous
+//! session; a cursor never goes back; it stays when its owner is away, and goes when they leave.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::clock::Moment;
+use crate::id::ConnectionAddress;
+use crate::protocol::Mode;
+use crate::room::publication::Publication;
+
+use super::{HomeRoom, JoinRequest};
+
+/// Cursors of one room.
+const MAX_CURSORS: usize = 100_000;
+
+/// As whom a connection acknowledges.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReaderId {
+    /// With all other connections of its user.
+    User(Arc<str>),
+    /// For its session alone.
+    Session([u8; 16]),
+}
+
+/// How far somebody has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cursor {
+    /// Everything up to here was taken in.
+    pub(super) acknowledged: u64,
+    /// Everything up to here was sent at least once.
+    pub(super) sent: u64,
+}
+
+/// The cursors of a room.
+#[derive(Debug, Default)]
+pub(super) struct Cursors {
+    by_reader: BTreeMap<ReaderId, Cursor>,
+    /// When somebody may have to be sent something again.
+    next_check: Option<Moment>,
+}
+
+impl Cursors {
+    pub(super) fn next_check(&self) -> Option<Moment> {
+        self.next_check
+    }
+}
+
+impl JoinRequest<'_> {
+    pub(super) fn reader(&self) -> Option<ReaderId> {
+        let user = self.user.map(|user| ReaderId::User(Arc::clone(user)));
+        user.or(self.session.map(ReaderId::Session))
+    }
+}
+
+impl HomeRoom {
+    /// The cursor of somebody who comes in again; who comes for the first time has one from now on.
+    pub(super) fn resume_cursor(&mut self, request: &JoinRequest<'_>) -> Option<Cursor> {
+        if self.config.mode != Mode::Guaranteed {
+            return None;
+        }
+        let last = self.offset();
+        let reader = request.reader()?;
+        let has_another = self.has_another(&reader);
+        let cursors = self.cursors.get_or_insert_default();
+        if cursors.by_reader.len() >= MAX_CURSORS && !cursors.by_reader.contains_key(&reader) {
+            return None;
+        }
+        let start = request.since.filter(|(epoch, _)| **epoch == *self.epoch);
+        let new = Cursor { acknowledged: start.map_or(last, |(_, at)| at.min(last)), sent: last };
+        if let Some(cursor) = cursors.by_reader.get(&reader) {
+            let sent = if has_another { last } else { cursor.sent };
+            return Some(Cursor { sent, ..*cursor });
+        }
+        cursors.by_reader.insert(reader, new);
+        None
+    }
+
+    /// A connection has taken in everything up to `offset`.
+    pub fn acknowledge(&mut self, address: ConnectionAddress, offset: u64) {
+        let offset = offset.min(self.offset());
+        let reader = self.attached.get(&address).and_then(|attachment| attachment.reader.as_ref());
+        if let (Some(cursors), Some(reader)) = (&mut self.cursors, reader)
+            && let Some(cursor) = cursors.by_reader.get_mut(reader)
+        {
+            cursor.acknowledged = cursor.acknowledged.max(offset);
+        }
+    }
+
+    /// Somebody has left for good.
+    pub fn forget_reader(&mut self, reader: &ReaderId) {
+        if let Some(cursors) = &mut self.cursors {
+            cursors.by_reader.remove(reader);
+        }
+    }
+
+    /// A message was published: it may have to be sent again.
+    pub fn expect_acknowledgements(&mut self, now: Moment, timeout_ms: u64) {
+        if let Some(cursors) = &mut self.cursors {
+            cursors.next_check.get_or_insert(now.plus_ms(timeout_ms));
+        }
+    }
+
+    /// A connection goes: up to here its reader was sent everything.
+    pub(super) fn note_sent(&mut self, reader: Option<&ReaderId>) {
+        let last = self.offset();
+        if let (Some(cursors), Some(reader)) = (&mut self.cursors, reader)
+            && let Some(cursor) = cursors.by_reader.get_mut(reader)
+        {
+            cursor.sent = last;
+        }
+    }
+
+    /// Whether another connection of the same reader is in the room.
+    pub(super) fn has_another(&self, reader: &ReaderId) -> bool {
+        match reader {
+            ReaderId::User(user) => self.presence.get(user).is_some_and(|it| it.connections > 1),
+            ReaderId::Session(_) => false,
+        }
+    }
+
+    /// What those who are here have not acknowledged within `timeout_ms`.
+    pub fn take_overdue(
+        &mut self,
+        now: Moment,
+        timeout_ms: u64,
+        most: usize,
+    ) -> Vec<(ConnectionAddress, Vec<Arc<Publication>>)> {
+        let Some(cursors) = &mut self.cursors else { return Vec::new() };
+        if cursors.next_check.is_none_or(|due| due > now) {
+            return Vec::new();
+        }
+        let last = self.history.last();
+        let mut overdue = Vec::new();
+        let mut behind = false;
+        for (address, attachment) in &self.attached {
+            let Some(cursor) = attachment.reader.as_ref().and_then(|it| cursors.by_reader.get(it))
+            else {
+                continue;
+            };
+            behind |= cursor.acknowledged < last;
+            let page = self.history.page(
+                crate::room::history::Bound::Since(cursor.acknowledged),
+                most,
+                now,
+            );
+            let old =
+                |publication: &&Arc<Publication>| publication.published.plus_ms(timeout_ms) <= now;
+            let missed: Vec<_> = page.entries.take_while(old).cloned().collect();
+            if !missed.is_empty() {
+                overdue.push((*address, missed));
+            }
+        }
+        cursors.next_check = behind.then(|| now.plus_ms(timeout_ms));
+        overdue.sort_unstable_by_key(|(address, _)| *address);
+        overdue
+    }
+}

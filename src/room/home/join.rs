@@ -1,0 +1,170 @@
+//! Coming into a room, and what was missed before.
+
+use std::sync::Arc;
+
+use crate::bucket::Bucket;
+use crate::clock::{Moment, Now};
+use crate::id::ConnectionAddress;
+use crate::protocol::{ErrorCode, GapReason, Role};
+use crate::room::history::Unrecoverable;
+use crate::room::publication::{Form, Publication};
+use crate::room::standing::Action;
+
+use super::{Attachment, HomeRoom, Refusal};
+
+/// Who wants to come in, and how.
+#[derive(Clone, Debug)]
+pub struct JoinRequest<'a> {
+    /// Which connection.
+    pub address: ConnectionAddress,
+    /// Where it comes from.
+    pub ip: Option<std::net::IpAddr>,
+    /// Its session, by which an anonymous one is known.
+    pub session: Option<[u8; 16]>,
+    /// Whose it is; none: anonymous.
+    pub user: Option<&'a Arc<str>>,
+    /// How it is written to.
+    pub form: Form,
+    /// Whether it wants notices of presence.
+    pub notices: bool,
+    /// The password they gave.
+    pub password: Option<&'a str>,
+    /// A session comes back: its word counts less than what it has acknowledged.
+    pub resumes: bool,
+    /// The last that was seen: epoch and offset.
+    pub since: Option<(&'a str, u64)>,
+    /// How much may be recovered: messages and bytes.
+    pub recovery: (u32, u32),
+}
+
+/// What the one who came in gets.
+#[derive(Debug)]
+pub struct Joining {
+    /// What they may do.
+    pub role: Role,
+    /// What they missed.
+    pub recovery: Recovery,
+    /// Up to which offset they may have got it before.
+    pub redelivers: u64,
+}
+
+/// What somebody who was away gets.
+#[derive(Debug)]
+pub enum Recovery {
+    /// They did not ask.
+    None,
+    /// All of it.
+    Replay(Vec<Arc<Publication>>),
+    /// They say they have seen what was not there yet.
+    Ahead,
+    /// Not all of it, and none.
+    Lost {
+        /// The first offset they do not get.
+        from: u64,
+        /// The last.
+        to: u64,
+        /// Why.
+        reason: GapReason,
+    },
+}
+
+impl HomeRoom {
+    /// A connection comes in, or changes how it is in.
+    ///
+    /// # Errors
+    /// Why not; nothing is changed then.
+    pub fn join(&mut self, request: &JoinRequest<'_>, now: Now) -> Result<Joining, Refusal> {
+        let user = request.user.map(|user| &**user);
+        let standing = self.standing(user, request.ip, now.moment);
+        let proven = match (&self.config.password, request.password) {
+            (Some(password), Some(text)) => password.is(text),
+            _ => false,
+        };
+        standing
+            .may(Action::Join { proven }, &self.config)
+            .map_err(|denied| denied.refusal(now.moment))?;
+        let is_new = user.is_none_or(|user| self.presence.get(user).is_none());
+        let is_attached = self.is_attached(request.address);
+        if is_new && !is_attached && self.user_count() >= u64::from(self.config.max_members) {
+            return Err(Refusal::new(ErrorCode::RoomFull, "the room is full"));
+        }
+        if let Some(user) = user
+            && let Some(invitation) = self.members.accept(user, now.moment)
+        {
+            // The list of members is full: then the invitation lets in and no more.
+            let _ = self.members.set_role(user, invitation.role, now.unix_ms);
+        }
+        self.held_until = None;
+        self.attach(request, now.moment);
+        let cursor = self.resume_cursor(request);
+        let epoch = Arc::clone(&self.epoch);
+        let since = match (&cursor, request.since) {
+            (Some(cursor), None) => Some((&*epoch, cursor.acknowledged)),
+            (Some(cursor), Some((since, _))) if request.resumes && *since == *epoch => {
+                Some((&*epoch, cursor.acknowledged))
+            }
+            (_, since) => since,
+        };
+        let recovery = self.recover(since, request.recovery, now.moment);
+        let redelivers = cursor.map_or(0, |cursor| cursor.sent);
+        Ok(Joining { role: self.role(user), recovery, redelivers })
+    }
+
+    fn attach(&mut self, request: &JoinRequest<'_>, now: Moment) {
+        let before = self.attached.get_mut(&request.address);
+        let (is_new, had_notices) = match before {
+            Some(attachment) => {
+                let had_notices = attachment.notices;
+                attachment.notices = request.notices;
+                attachment.form = request.form;
+                (false, had_notices)
+            }
+            None => {
+                let attachment = Attachment {
+                    user: request.user.cloned(),
+                    reader: request.reader(),
+                    form: request.form,
+                    notices: request.notices,
+                    bucket: Bucket::default(),
+                    next_publish: Moment::default(),
+                };
+                self.attached.insert(request.address, attachment);
+                (true, false)
+            }
+        };
+        if is_new {
+            match request.user {
+                Some(user) => {
+                    self.presence.enter(user);
+                }
+                None => self.anonymous += 1,
+            }
+            self.plan_presence(now);
+        }
+        let link = self.link(request.address.core);
+        link.attached += u32::from(is_new);
+        link.notices = link.notices + u32::from(request.notices) - u32::from(had_notices);
+        link.forms.insert(request.form);
+    }
+
+    fn recover(
+        &mut self,
+        since: Option<(&str, u64)>,
+        (messages, bytes): (u32, u32),
+        now: Moment,
+    ) -> Recovery {
+        let Some((epoch, offset)) = since else { return Recovery::None };
+        let last = self.offset();
+        if *epoch != *self.epoch {
+            let lost = Recovery::Lost { from: 1, to: last, reason: GapReason::EpochChanged };
+            return if last > 0 { lost } else { Recovery::Replay(Vec::new()) };
+        }
+        match self.history.recover(offset, messages as usize, bytes.into(), now) {
+            Ok(missed) => Recovery::Replay(missed.cloned().collect()),
+            Err(Unrecoverable::Ahead) => Recovery::Ahead,
+            Err(_) => {
+                Recovery::Lost { from: offset + 1, to: last, reason: GapReason::HistoryTruncated }
+            }
+        }
+    }
+}

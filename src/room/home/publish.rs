@@ -1,0 +1,93 @@
+//! Publishing in a room: whether one may, and which offset it gets.
+
+use crate::bucket::Quota;
+use crate::clock::{Moment, Now};
+use crate::id::ConnectionAddress;
+use crate::protocol::ErrorCode;
+use crate::room::idempotency::Idempotency;
+use crate::room::standing::Action;
+
+use super::{HomeRoom, KEYS, Refusal};
+
+/// What somebody wants to publish, as far as it decides whether they may.
+#[derive(Clone, Copy, Debug)]
+pub struct PublishRequest<'a> {
+    /// Which connection.
+    pub address: ConnectionAddress,
+    /// Where it comes from.
+    pub ip: Option<std::net::IpAddr>,
+    /// Whose it is; none: anonymous.
+    pub user: Option<&'a str>,
+    /// It need not be in the room.
+    pub from_outside: bool,
+    /// How long the content is.
+    pub bytes: usize,
+    /// No offset.
+    pub transient: bool,
+    /// A second one with this key is the first one again.
+    pub key: Option<&'a str>,
+    /// How long keys are remembered.
+    pub key_window_ms: u64,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// It has this offset; 0 if transient.
+    New(u64),
+    /// It was published before, and got this offset.
+    Duplicate(u64),
+}
+
+impl HomeRoom {
+    /// Somebody wants to publish: which offset it gets. The caller then makes the publication and
+    /// has it [kept](crate::room::history::History::push).
+    ///
+    /// # Errors
+    /// Why not; nothing is changed then.
+    pub fn accept(&mut self, request: &PublishRequest<'_>, now: Now) -> Result<Accepted, Refusal> {
+        if !request.from_outside && !self.is_attached(request.address) {
+            return Err(Refusal::new(ErrorCode::NotJoined, "join the room first"));
+        }
+        self.standing(request.user, request.ip, now.moment)
+            .may(Action::Publish, &self.config)
+            .map_err(|denied| denied.refusal(now.moment))?;
+        if request.bytes > self.config.message_bytes as usize {
+            return Err(Refusal::new(ErrorCode::TooLarge, "data is longer than the room allows"));
+        }
+        if let (Some(key), Some(keys)) = (request.key, &mut self.keys)
+            && let Some(offset) = keys.find(key, now.moment)
+        {
+            return Ok(Accepted::Duplicate(offset));
+        }
+        self.pace(request.address, now.moment)?;
+        let offset = if request.transient { 0 } else { self.offset() + 1 };
+        if let Some(key) = request.key {
+            let (seed, window_ms) = (self.seed, request.key_window_ms);
+            let keys =
+                self.keys.get_or_insert_with(|| Box::new(Idempotency::new(seed, window_ms, KEYS)));
+            keys.note(key, offset, now.moment);
+        }
+        Ok(Accepted::New(offset))
+    }
+
+    /// The room's own limits on how often one publishes.
+    fn pace(&mut self, address: ConnectionAddress, now: Moment) -> Result<(), Refusal> {
+        let slow_mode_ms = self.config.slow_mode_ms;
+        let rate: Quota = self.config.rate;
+        let Some(attachment) = self.attached.get_mut(&address) else { return Ok(()) };
+        let limited = |retry_after_ms| Refusal {
+            code: ErrorCode::RateLimited,
+            message: "too often for this room",
+            retry_after_ms: Some(retry_after_ms),
+        };
+        if attachment.next_publish > now {
+            return Err(limited(attachment.next_publish.since_us(now).div_ceil(1_000)));
+        }
+        attachment.bucket.take(rate, now, 1).map_err(limited)?;
+        if slow_mode_ms > 0 {
+            attachment.next_publish = now.plus_ms(slow_mode_ms);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,184 @@
+//! Counting who is in, and what the one who comes back gets.
+
+use super::*;
+use crate::id::{ConnectionKey, TenantId};
+use crate::protocol::{Codec, GapReason, Priority, RoomPatch};
+use crate::room::name::RoomName;
+use crate::room::publication::{Draft, Press};
+
+fn now(ms: u64) -> Now {
+    Now { moment: Moment::default().plus_ms(ms), unix_ms: 1_000 + ms }
+}
+
+fn address(core: u16, index: u32) -> ConnectionAddress {
+    ConnectionAddress { core: CoreId(core), key: ConnectionKey { index, generation: 0 } }
+}
+
+fn room(patch: &RoomPatch) -> HomeRoom {
+    let bounds = Bounds { message_bytes: 100, history_bytes: 1 << 20, durable: false };
+    let namespace = Settings::default();
+    let layers = Layers { own: &namespace, parents: &[], namespace: &namespace };
+    let config = Arc::new(RoomConfig::resolve(layers, &bounds));
+    let name = RoomName::parse("room").expect("a good name");
+    let key = RoomKey::new(TenantId::DEFAULT, name);
+    let mut room = HomeRoom::new(key, "e1".into(), config, Seed(1, 2), now(0));
+    room.configure(patch, &bounds, now(0).moment).expect("a good patch");
+    room
+}
+
+fn request<'a>(
+    at: ConnectionAddress,
+    user: Option<&'a Arc<str>>,
+    since: Option<(&'a str, u64)>,
+) -> JoinRequest<'a> {
+    let form = Form { codec: Codec::Json, deflated: false };
+    JoinRequest {
+        address: at,
+        ip: None,
+        session: None,
+        resumes: false,
+        user,
+        form,
+        notices: true,
+        password: None,
+        since,
+        recovery: (3, 1 << 20),
+    }
+}
+
+fn publish(
+    room: &mut HomeRoom,
+    from: ConnectionAddress,
+    key: Option<&str>,
+) -> Result<Accepted, Refusal> {
+    let request = PublishRequest {
+        address: from,
+        ip: None,
+        user: None,
+        from_outside: false,
+        bytes: 2,
+        transient: false,
+        key,
+        key_window_ms: 1_000,
+    };
+    let accepted = room.accept(&request, now(0))?;
+    if let Accepted::New(offset) = accepted {
+        let draft = Draft {
+            room: room.key.clone(),
+            epoch: Arc::clone(&room.epoch),
+            offset,
+            at_ms: 0,
+            data: crate::protocol::Data::null(Codec::Json).to_owned(),
+            event: None,
+            author: None,
+            exclude_self: false,
+            priority: Priority::Normal,
+            expires: None,
+            published: Moment::default(),
+            audience: None,
+        };
+        let publication = Publication::new(draft, FormSet::default(), &mut Press::new(1, 100));
+        assert!(room.history.push(Arc::new(publication), now(0).moment));
+    }
+    Ok(accepted)
+}
+
+#[test]
+fn users_count_once_and_anonymous_connections_each() {
+    let mut room = room(&RoomPatch::default());
+    let ada: Arc<str> = "ada".into();
+    for (at, user) in [
+        (address(0, 1), Some(&ada)),
+        (address(1, 1), Some(&ada)),
+        (address(1, 2), None),
+        (address(1, 3), None),
+    ] {
+        assert!(room.join(&request(at, user, None), now(0)).is_ok());
+        room.audit().expect("it adds up");
+    }
+    assert_eq!(room.user_count(), 3);
+    assert_eq!(room.take_presence(now(0).moment).len(), 1);
+    assert!(room.detach(address(0, 1), None, 0, now(1).moment));
+    assert!(!room.detach(address(0, 1), None, 0, now(1).moment));
+    assert!(room.take_presence(now(1).moment).is_empty());
+    assert!(room.detach(address(1, 1), None, 500, now(1).moment));
+    assert!(room.take_presence(now(2).moment).is_empty(), "grace");
+    assert_eq!(room.next_timeout(), Some(now(501).moment));
+    assert_eq!(room.take_presence(now(501).moment).len(), 1);
+    room.audit().expect("it adds up");
+    assert!(!room.is_idle());
+    assert!(room.detach(address(1, 2), Some("e1"), 0, now(2).moment));
+    assert!(room.detach(address(1, 3), None, 0, now(2).moment));
+    assert!(!room.is_idle() && room.links().is_empty(), "a session keeps it");
+    room.forget("e1");
+    assert!(room.is_idle());
+}
+
+#[test]
+fn joining_again_changes_how_and_counts_nothing_twice() {
+    let mut room = room(&RoomPatch::default());
+    assert!(room.join(&request(address(0, 1), None, None), now(0)).is_ok());
+    let quiet = JoinRequest { notices: false, ..request(address(0, 1), None, None) };
+    assert!(room.join(&quiet, now(0)).is_ok());
+    assert_eq!((room.links()[0].attached, room.links()[0].notices), (1, 0));
+    room.audit().expect("it adds up");
+}
+
+#[test]
+fn a_room_takes_no_more_than_its_members() {
+    let mut room = room(&RoomPatch { max_members: Some(1), ..RoomPatch::default() });
+    assert!(room.join(&request(address(0, 1), None, None), now(0)).is_ok());
+    let refused = room.join(&request(address(0, 2), None, None), now(0));
+    assert_eq!(refused.err().map(|refusal| refusal.code), Some(ErrorCode::RoomFull));
+    room.audit().expect("it adds up");
+}
+
+#[test]
+fn who_comes_back_gets_all_or_is_told() {
+    let mut room = room(&RoomPatch { history_size: Some(4), ..RoomPatch::default() });
+    let me = address(0, 1);
+    assert_eq!(publish(&mut room, me, None).err().map(|it| it.code), Some(ErrorCode::NotJoined));
+    assert!(room.join(&request(me, None, None), now(0)).is_ok());
+    for offset in 1..=6 {
+        assert_eq!(publish(&mut room, me, None), Ok(Accepted::New(offset)));
+    }
+    for (since, expected) in [
+        (("e1", 6), Ok(0)),
+        (("e1", 3), Ok(3)),
+        // Beyond what one recovery may carry.
+        (("e1", 2), Err((3, GapReason::HistoryTruncated))),
+        (("e1", 0), Err((1, GapReason::HistoryTruncated))),
+        (("e0", 5), Err((1, GapReason::EpochChanged))),
+    ] {
+        let joining = room.join(&request(me, None, Some(since)), now(0)).expect("it may");
+        let got = match joining.recovery {
+            Recovery::Replay(missed) => Ok(missed.len()),
+            Recovery::Lost { from, to, reason } => {
+                assert_eq!(to, 6);
+                Err((from, reason))
+            }
+            Recovery::None | Recovery::Ahead => panic!("it asked"),
+        };
+        assert_eq!(got, expected, "{since:?}");
+    }
+}
+
+#[test]
+fn a_key_publishes_once() {
+    let mut room = room(&RoomPatch::default());
+    let me = address(0, 1);
+    assert!(room.join(&request(me, None, None), now(0)).is_ok());
+    assert_eq!(publish(&mut room, me, Some("k")), Ok(Accepted::New(1)));
+    assert_eq!(publish(&mut room, me, Some("k")), Ok(Accepted::Duplicate(1)));
+    assert_eq!(publish(&mut room, me, Some("l")), Ok(Accepted::New(2)));
+}
+
+#[test]
+fn a_slow_room_says_when() {
+    let mut room = room(&RoomPatch { slow_mode_ms: Some(250), ..RoomPatch::default() });
+    let me = address(0, 1);
+    assert!(room.join(&request(me, None, None), now(0)).is_ok());
+    assert_eq!(publish(&mut room, me, None), Ok(Accepted::New(1)));
+    let refusal = publish(&mut room, me, None).expect_err("it was just now");
+    assert_eq!((refusal.code, refusal.retry_after_ms), (ErrorCode::RateLimited, Some(250)));
+}

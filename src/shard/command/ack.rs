@@ -1,0 +1,101 @@
+//! `ack`: everything up to an offset was taken in, so it need not come again.
+
+use std::sync::Arc;
+
+use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
+use crate::protocol::ErrorCode;
+use crate::protocol::command::Ack;
+use crate::protocol::event::Reply;
+use crate::room::home::Refusal;
+use crate::room::name::{RoomKey, RoomName};
+use crate::room::publication::Publication;
+use crate::shard::Shard;
+use crate::shard::eligible::Reader;
+use crate::shard::message::{CoreMessage, Ticket};
+
+impl Shard {
+    pub(super) fn ack(&mut self, key: ConnectionKey, ack: &Ack<'_>, ticket: &Ticket) {
+        let Some(connection) = self.outbound.get_mut(key) else { return };
+        let name = RoomName::parse(&ack.room).ok();
+        let room = name.map(|name| RoomKey::new(connection.identity.tenant, name));
+        let index = room.and_then(|room| self.hub.find(&room));
+        let found = index.and_then(|index| Some((index, connection.membership(index)?)));
+        let Some((index, membership)) = found else {
+            let refusal = Refusal::new(ErrorCode::NotJoined, "the room is not joined");
+            self.refuse(key, ticket, refusal);
+            return;
+        };
+        // Nobody has seen what was not sent yet.
+        let last = self.hub.get(index).map_or(0, |room| room.offset);
+        let offset = ack.offset.min(last);
+        membership.position = membership.position.max(offset);
+        if let Some(room) = self.hub.get(index)
+            && let Some(tag) = room.tag.as_ref().filter(|tag| tag.guaranteed)
+        {
+            let message = CoreMessage::Ack {
+                room: room.key.clone(),
+                epoch: Arc::clone(&tag.epoch),
+                connection: key,
+                offset,
+            };
+            self.outbound.send(room.home, message);
+        }
+        self.reply(key, ticket, Reply::Done);
+    }
+
+    /// At home: what need not be sent again.
+    pub(in crate::shard) fn on_ack(
+        &mut self,
+        from: CoreId,
+        room: &RoomKey,
+        epoch: &str,
+        connection: ConnectionKey,
+        offset: u64,
+    ) {
+        let address = ConnectionAddress { core: from, key: connection };
+        if let Some(home) = self.homes.get_mut(room).filter(|home| *home.epoch == *epoch) {
+            home.acknowledge(address, offset);
+        }
+        self.tend(room);
+    }
+
+    /// At home: sends again what was not acknowledged in time.
+    pub(in crate::shard) fn redeliver(&mut self, room: &RoomKey) {
+        let now = self.outbound.now.moment;
+        let timeout_ms = self.config.rooms.ack_timeout_ms;
+        let most = self.config.limits.recovery_messages as usize;
+        let Some(home) = self.homes.get_mut(room) else { return };
+        for (address, publications) in home.take_overdue(now, timeout_ms, most) {
+            let message = CoreMessage::Redeliver { connection: address.key, publications };
+            self.outbound.send(address.core, message);
+        }
+    }
+
+    /// Messages that a connection has not acknowledged, once more.
+    pub(in crate::shard) fn on_redeliver(
+        &mut self,
+        key: ConnectionKey,
+        publications: &[Arc<Publication>],
+    ) {
+        let now = self.outbound.now.moment;
+        // Whoever is far behind may not have read the first copy yet, and is not sent a second.
+        let most = self.config.limits.outbox_bytes as usize / 4;
+        let slot = self.outbound.slot_mut(key);
+        let reads = slot.is_some_and(|slot| slot.outbox.pending_bytes() <= most);
+        for publication in publications.iter().filter(|_| reads) {
+            let Some(connection) = self.outbound.get(key) else { return };
+            let index = self.hub.find(&publication.room);
+            if !index.is_some_and(|index| connection.rooms.iter().any(|it| it.room == index)) {
+                return;
+            }
+            let expired = publication.expires.is_some_and(|expires| expires <= now);
+            let reader = Reader { connection, interest: None, now };
+            if expired || !reader.gets(publication) {
+                continue;
+            }
+            let codec = connection.form.codec;
+            let frame = self.press.message(publication, codec, true);
+            self.outbound.push_bytes(key, &frame);
+        }
+    }
+}

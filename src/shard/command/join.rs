@@ -1,0 +1,271 @@
+//! `join`: receive a room from here on, and what was missed before.
+
+use std::rc::Rc;
+
+use crate::id::{ConnectionKey, CoreId};
+use crate::protocol::command::Join;
+use crate::protocol::event::{Gap, JoinedRoom, Place, Reply};
+use crate::protocol::{ErrorCode, Event, GapReason, Mode, Role};
+use crate::room::home::{JoinRequest, Joining, Recovery, Refusal};
+use crate::room::hub::{Interest, Member, RoomIndex, RoomTag};
+use crate::room::name::RoomKey;
+use crate::shard::Shard;
+use crate::shard::ask::{JoinAsk, Since, What};
+use crate::shard::connection::{Membership, NO_PLACE};
+use crate::shard::eligible::Reader;
+use crate::shard::fanout::single_run;
+use crate::shard::identity::Right;
+use crate::shard::message::{AnswerEffect, Asker, Joined, Ticket};
+use crate::shard::outbound::write_event;
+use crate::shard::run::{Label, Run};
+
+impl Shard {
+    pub(super) fn join(&mut self, key: ConnectionKey, join: Join<'_>, ticket: Ticket) {
+        let Some(room) = self.room_key(key, &join.room, Right::Join, &ticket) else { return };
+        let events = join.events.map(|events| {
+            events.into_iter().map(|event| event.into_owned().into_boxed_str()).collect()
+        });
+        let ask = JoinAsk {
+            interest: Interest { presence: join.presence, events, min_priority: join.min_priority },
+            since: join.since.map(|since| Since {
+                epoch: since.epoch.into_owned().into_boxed_str(),
+                offset: since.offset,
+            }),
+            password: join.password.map(crate::protocol::Secret::into_owned),
+            resumes: false,
+        };
+        self.ask_join(key, room, ask, ticket);
+    }
+
+    /// Asks a room's home to let a connection in; false if it has too many rooms.
+    pub(in crate::shard) fn ask_join(
+        &mut self,
+        key: ConnectionKey,
+        room: RoomKey,
+        ask: JoinAsk,
+        ticket: Ticket,
+    ) -> bool {
+        let home = self.home_core(&room);
+        let index = self.hub.enter(&room, home);
+        let most = usize::from(self.config.limits.rooms_per_connection);
+        let Some(connection) = self.outbound.get_mut(key) else { return false };
+        let full = connection.rooms.iter().filter(|it| !it.implicit).count() >= most;
+        match connection.membership(index) {
+            Some(membership) => membership.joining += 1,
+            None if full => {
+                self.tidy_room(index);
+                let refusal = Refusal::new(ErrorCode::LimitExceeded, "too many rooms are joined");
+                self.refuse(key, &ticket, refusal);
+                return false;
+            }
+            None => connection.rooms.push(Membership::joining(index)),
+        }
+        if let Some(hub_room) = self.hub.get_mut(index) {
+            hub_room.joining += 1;
+        }
+        self.ask(key, room, What::Join(Box::new(ask)), ticket);
+        true
+    }
+
+    /// At home.
+    pub(super) fn on_join(
+        &mut self,
+        from: CoreId,
+        room: &RoomKey,
+        asker: &Asker,
+        ticket: Ticket,
+        ask: &JoinAsk,
+    ) {
+        let now = self.outbound.now;
+        let recovery = (self.config.limits.recovery_messages, self.config.limits.recovery_bytes);
+        let is_new = !self.homes.rooms.contains_key(room);
+        let request = JoinRequest {
+            address: asker.address(from),
+            ip: asker.ip,
+            session: asker.session.map(|session| session.0),
+            user: asker.identity.user.as_ref(),
+            form: asker.form,
+            notices: ask.interest.presence,
+            password: ask.password.as_ref().map(crate::protocol::Secret::expose),
+            resumes: ask.resumes,
+            since: ask.since.as_ref().map(|since| (&*since.epoch, since.offset)),
+            recovery,
+        };
+        let outcome = self.home_of(room).and_then(|home| {
+            if let (true, Some(since)) = (ask.resumes, &ask.since) {
+                home.forget(&since.epoch);
+            }
+            if let (true, Some(user)) = (is_new, asker.user()) {
+                // An empty list of members takes one.
+                let _ = home.members.set_role(user, Role::Owner, now.unix_ms);
+            }
+            home.join(&request, now)
+        });
+        // Those who were there are told first: who comes in does not hear of it.
+        self.tend(room);
+        let joining = match outcome {
+            Ok(joining) => joining,
+            Err(refusal) => {
+                let effect = AnswerEffect::NotJoined;
+                self.answer_refusal(from, room, asker, ticket, refusal, effect);
+                return;
+            }
+        };
+        self.answer_joined(from, room, asker, ticket, ask, joining);
+    }
+
+    fn answer_joined(
+        &mut self,
+        from: CoreId,
+        room: &RoomKey,
+        asker: &Asker,
+        ticket: Ticket,
+        ask: &JoinAsk,
+        joining: Joining,
+    ) {
+        let Some(home) = self.homes.get_mut(room) else { return };
+        let mut gap = Vec::new();
+        let (replay, recovered) = match joining.recovery {
+            Recovery::Replay(missed) => (missed, true),
+            Recovery::Lost { from, to, reason } => {
+                if ask.resumes && from <= to {
+                    let (room, epoch) = (room.name.as_str(), &*home.epoch);
+                    let event = Event::Gap(Gap { room, epoch, from, to, reason });
+                    write_event(&event, asker.form.codec, &mut gap);
+                }
+                (Vec::new(), false)
+            }
+            Recovery::None | Recovery::Ahead => (Vec::new(), false),
+        };
+        let epoch = std::sync::Arc::clone(&home.epoch);
+        let (offset, user_count) = (home.offset(), home.user_count());
+        let joined = Joined {
+            epoch: std::sync::Arc::clone(&epoch),
+            offset,
+            role: joining.role,
+            recovered,
+            slow_consumer: home.config.slow_consumer,
+            guaranteed: home.config.mode == Mode::Guaranteed,
+            redelivers: joining.redelivers,
+            interest: ask.interest.clone(),
+            replay,
+            gap: gap.into_boxed_slice(),
+        };
+        let at = Place { epoch: &epoch, offset };
+        let joined_room = JoinedRoom { room: room.name.as_str(), role: joining.role, at };
+        let reply = Reply::Join { joined: joined_room, recovered, user_count };
+        let effect = AnswerEffect::Joined(Box::new(joined));
+        self.answer(from, room, asker, ticket, reply, effect);
+    }
+
+    /// The home has let a connection in: from here on it is delivered to.
+    pub(super) fn on_joined(
+        &mut self,
+        key: ConnectionKey,
+        room: &RoomKey,
+        joined: &Joined,
+        frame: &[u8],
+    ) {
+        let Some(index) = self.hub.find(room) else { return };
+        self.settle_room(index);
+        let Some(hub_room) = self.hub.get_mut(index) else { return };
+        hub_room.joining -= 1;
+        hub_room.offset = hub_room.offset.max(joined.offset);
+        let same = hub_room.tag.as_ref().is_some_and(|tag| {
+            tag.epoch == joined.epoch
+                && tag.slow_consumer == joined.slow_consumer
+                && tag.guaranteed == joined.guaranteed
+        });
+        if !same {
+            hub_room.offset = joined.offset;
+            hub_room.tag = Some(Rc::new(RoomTag {
+                room: room.clone(),
+                epoch: std::sync::Arc::clone(&joined.epoch),
+                slow_consumer: joined.slow_consumer,
+                guaranteed: joined.guaranteed,
+            }));
+        }
+        if !self.seat(key, index, joined) {
+            // It is gone, and its home has been told.
+            self.tidy_room(index);
+            return;
+        }
+        self.outbound.push_bytes(key, frame);
+        self.replay(key, index, joined);
+        self.outbound.push_bytes(key, &joined.gap);
+        self.arrived_in(key, room, joined);
+    }
+
+    /// Gives a connection its place among the members; false if it is gone.
+    fn seat(&mut self, key: ConnectionKey, index: RoomIndex, joined: &Joined) -> bool {
+        let Some(connection) = self.outbound.get_mut(key) else { return false };
+        let interest = (!joined.interest.is_plain()).then(|| Box::new(joined.interest.clone()));
+        let member = Member {
+            connection: key.index,
+            form: connection.form,
+            presence: joined.interest.presence,
+            interest,
+        };
+        let Some(membership) = connection.membership(index) else { return false };
+        membership.joining -= 1;
+        membership.role = joined.role;
+        membership.kept = None;
+        let seen = joined.replay.first().map_or(joined.offset, |first| first.offset - 1);
+        if membership.place == NO_PLACE {
+            membership.position = seen;
+            membership.pinged = seen;
+            if let Some(place) = self.hub.add(index, member) {
+                membership.place = place;
+            }
+        } else if let Some(hub_room) = self.hub.get_mut(index)
+            && let Some(seat) = hub_room.members.get_mut(membership.place as usize)
+        {
+            *seat = member;
+        }
+        true
+    }
+
+    /// Queues what was missed, before anything live.
+    fn replay(&mut self, key: ConnectionKey, index: RoomIndex, joined: &Joined) {
+        let Some(tag) = self.hub.get(index).and_then(|room| room.tag.clone()) else { return };
+        let now = self.outbound.now.moment;
+        for publication in &joined.replay {
+            let Some(connection) = self.outbound.get(key) else { return };
+            let interest = Some(&joined.interest);
+            if !(Reader { connection, interest, now }).gets(publication) {
+                continue;
+            }
+            let form = connection.form;
+            if publication.expires.is_some_and(|expires| expires <= now) {
+                let offset = publication.offset;
+                self.outbound.push_gap(key, &tag, (offset, offset), GapReason::Expired);
+                continue;
+            }
+            let label = Label::of(publication, &tag, 0);
+            let budget = &self.outbound.pool.budget;
+            let run = if publication.offset <= joined.redelivers {
+                Run::joined(self.press.message(publication, form.codec, true), label, budget)
+            } else {
+                single_run(&mut self.press, publication, form, label, budget)
+            };
+            self.outbound.push_run(key, run);
+        }
+    }
+
+    /// The home has not let a connection in.
+    pub(super) fn on_not_joined(&mut self, key: ConnectionKey, room: &RoomKey, frame: &[u8]) {
+        self.outbound.push_bytes(key, frame);
+        let Some(index) = self.hub.find(room) else { return };
+        if let Some(hub_room) = self.hub.get_mut(index) {
+            hub_room.joining -= 1;
+        }
+        if let Some(connection) = self.outbound.get_mut(key) {
+            if let Some(membership) = connection.membership(index) {
+                membership.joining -= 1;
+            }
+            connection.rooms.retain(|it| it.joining > 0 || it.place != NO_PLACE);
+        }
+        self.tidy_room(index);
+        self.arrived_nowhere(key);
+    }
+}

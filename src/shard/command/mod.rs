@@ -1,0 +1,409 @@
+//! What clients ask for: one file for each command, each with its two sides: the core of the
+//! connection, and the home of the room.
+//!
+//! Invariants: a command with an id is answered exactly once, one without only if it fails; a batch
+//! is answered after its last message; commands of a connection for one room reach its home in the
+//! order in which they were sent.
+
+mod ack;
+mod history;
+mod join;
+mod leave;
+mod moderate;
+mod presence;
+mod publish;
+mod room;
+mod send;
+mod small;
+mod subscribe;
+
+pub(super) use send::{ConnectionName, Sending};
+pub(super) use subscribe::Subscriptions;
+
+use crate::bucket::Verdict;
+use crate::hash;
+use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
+use crate::protocol::event::{Error, Reply};
+use crate::protocol::{
+    Bad, CloseReason, Command, Envelope, ErrorCode, Event, ParseLimits, RequestId, parse,
+};
+use crate::room::home::Refusal;
+use crate::room::name::{RoomKey, RoomName};
+use crate::ws::MessageKind;
+
+use super::Shard;
+use super::ask::What;
+use super::connection::Connection;
+use super::identity::Right;
+use super::message::{Answer, AnswerEffect, Ask, Asker, CoreMessage, Ticket};
+use super::outbound::write_event;
+
+/// A batch that is answered after its last message.
+#[derive(Debug)]
+pub(super) struct Batch {
+    number: u32,
+    id: RequestId,
+    /// Messages without an answer, and one for the batch while it is read.
+    left: u32,
+}
+
+/// How long bad messages are remembered.
+const BAD_WINDOW_MS: u64 = 60_000;
+
+impl Shard {
+    /// A message of a client.
+    pub(super) fn read(&mut self, key: ConnectionKey, kind: MessageKind, payload: &[u8]) {
+        let limits = ParseLimits::from(&self.config.limits);
+        for message in parse(kind, payload, &limits) {
+            if !self.outbound.get(key).is_some_and(Connection::is_open) {
+                return;
+            }
+            match message {
+                Ok(envelope) if self.pace(key, &envelope, payload.len()) => {
+                    self.command(key, envelope, 0);
+                }
+                Ok(_) => {}
+                Err(bad) => self.bad(key, &bad, 0),
+            }
+        }
+    }
+
+    /// Carries out a command.
+    fn command(&mut self, key: ConnectionKey, envelope: Envelope<'_>, batch: u32) {
+        let ticket = Ticket { id: envelope.id, batch, send: 0 };
+        let welcomed = self.outbound.get(key).is_some_and(|connection| connection.welcomed);
+        if !welcomed && !matches!(envelope.command, Command::Auth(_) | Command::Ping(_)) {
+            let refusal = Refusal::new(ErrorCode::Unauthorized, "wait for welcome");
+            self.refuse(key, &ticket, refusal);
+            return;
+        }
+        match envelope.command {
+            Command::Auth(_) => self.auth(key, &ticket),
+            Command::Join(join) => self.join(key, *join, ticket),
+            Command::Leave(leave) => self.leave_room(key, &leave, ticket),
+            Command::Publish(publish) => self.publish(key, publish, ticket),
+            Command::Send(send) => self.send_to(key, send, ticket),
+            Command::Broadcast(post) => self.broadcast(key, post, ticket),
+            Command::Ack(ack) => self.ack(key, &ack, &ticket),
+            Command::History(history) => self.history(key, history, ticket),
+            Command::Presence(page) => self.presence(key, page, ticket),
+            Command::PresenceSet(set) => self.presence_set(key, &set, ticket),
+            Command::Rooms => self.rooms(key, &ticket),
+            Command::StateSet(set) => self.state_set(key, &set, &ticket),
+            Command::StateGet => self.state_get(key, &ticket),
+            Command::RoomCreate(room) => self.room_create(key, room, ticket),
+            Command::RoomUpdate(room) => self.room_update(key, room, ticket),
+            Command::RoomDelete(room) => self.room_ask(key, &room.room, What::Delete, ticket),
+            Command::RoomInfo(room) => self.room_ask(key, &room.room, What::Info, ticket),
+            Command::RoomMembers(page) => self.room_members(key, page, ticket),
+            Command::Moderate(moderate) => self.moderate(key, moderate, ticket),
+            Command::Subscribe(subscribe) => self.subscribe(key, subscribe, &ticket),
+            Command::Unsubscribe(unsubscribe) => self.unsubscribe(key, &unsubscribe, &ticket),
+            Command::Batch(messages) => self.batch(key, messages, &ticket),
+            Command::Ping(ping) => self.ping(key, &ping, &ticket),
+            Command::Response(_) => {}
+            Command::Application(_) => {
+                let refusal = Refusal::new(ErrorCode::NotFound, "no handler for this type");
+                self.refuse(key, &ticket, refusal);
+            }
+        }
+    }
+
+    /// The messages of a batch, and its answer behind theirs.
+    fn batch(
+        &mut self,
+        key: ConnectionKey,
+        messages: crate::protocol::Messages<'_>,
+        ticket: &Ticket,
+    ) {
+        if ticket.batch != 0 {
+            let refusal = Refusal::new(ErrorCode::BadRequest, "a batch in a batch");
+            self.refuse(key, ticket, refusal);
+            return;
+        }
+        let number = ticket.id.clone().map_or(0, |id| self.begin_batch(key, id));
+        for message in messages {
+            if !self.outbound.get(key).is_some_and(Connection::is_open) {
+                return;
+            }
+            self.grow_batch(key, number);
+            match message {
+                Ok(Envelope { id, command: Command::Batch(_) }) => {
+                    let refusal = Refusal::new(ErrorCode::BadRequest, "a batch in a batch");
+                    self.refuse(key, &Ticket { id, batch: number, send: 0 }, refusal);
+                }
+                Ok(envelope) => {
+                    let unanswered = matches!(envelope.command, Command::Response(_));
+                    self.command(key, envelope, number);
+                    if unanswered {
+                        self.done(key, number);
+                    }
+                }
+                Err(bad) => self.bad(key, &bad, number),
+            }
+        }
+        self.done(key, number);
+    }
+
+    fn begin_batch(&mut self, key: ConnectionKey, id: RequestId) -> u32 {
+        let Some(connection) = self.outbound.get_mut(key) else { return 0 };
+        let rare = connection.rare();
+        rare.last_batch = rare.last_batch.wrapping_add(1).max(1);
+        let number = rare.last_batch;
+        rare.batches.push(Batch { number, id, left: 1 });
+        number
+    }
+
+    fn grow_batch(&mut self, key: ConnectionKey, number: u32) {
+        let Some(connection) = self.outbound.get_mut(key).filter(|_| number != 0) else { return };
+        if let Some(batch) = connection.rare().batches.iter_mut().find(|it| it.number == number) {
+            batch.left += 1;
+        }
+    }
+
+    /// A message of a batch is answered.
+    pub(super) fn done(&mut self, key: ConnectionKey, number: u32) {
+        let Some(connection) = self.outbound.get_mut(key).filter(|_| number != 0) else { return };
+        let batches = &mut connection.rare().batches;
+        let Some(at) = batches.iter().position(|batch| batch.number == number) else { return };
+        batches[at].left -= 1;
+        if batches[at].left == 0 {
+            let batch = batches.remove(at);
+            self.outbound.say(key, &Event::Ok { id: &batch.id, reply: Reply::Done });
+        }
+    }
+
+    /// Whether a connection may send this now; it is told if not.
+    fn pace(&mut self, key: ConnectionKey, envelope: &Envelope<'_>, bytes: usize) -> bool {
+        if self.limits.are_off() {
+            return true;
+        }
+        let now = self.outbound.now.moment;
+        let Some(connection) = self.outbound.get_mut(key) else { return false };
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let verdict = connection.rare().limiter.take(&self.limits, now, bytes);
+        let (retry_after_ms, banned) = match verdict {
+            Verdict::Pass => return true,
+            Verdict::Refused { retry_after_ms } => (retry_after_ms, false),
+            Verdict::Banned { retry_after_ms, began: _ } => (retry_after_ms, true),
+        };
+        let ticket = Ticket { id: envelope.id.clone(), ..Ticket::default() };
+        let refusal = Refusal {
+            code: ErrorCode::RateLimited,
+            message: "too many messages",
+            retry_after_ms: Some(retry_after_ms),
+        };
+        self.figures.rate_limited.add(1);
+        self.refuse(key, &ticket, refusal);
+        if banned {
+            self.close(key, CloseReason::RateLimited);
+        }
+        false
+    }
+
+    /// A message that is no command.
+    fn bad(&mut self, key: ConnectionKey, bad: &Bad, batch: u32) {
+        self.figures.bad_messages.add(1);
+        self.outbound.say(
+            key,
+            &Event::Error(Error {
+                id: bad.id.as_ref(),
+                code: bad.code,
+                message: &bad.message,
+                retry_after_ms: None,
+            }),
+        );
+        self.done(key, batch);
+        let now = self.outbound.now.moment;
+        let most = self.config.limits.bad_messages;
+        let Some(connection) = self.outbound.get_mut(key) else { return };
+        let rare = connection.rare();
+        if rare.bad_messages == 0 || now.since_ms(rare.bad_since) >= BAD_WINDOW_MS {
+            rare.bad_messages = 0;
+            rare.bad_since = now;
+        }
+        rare.bad_messages = rare.bad_messages.saturating_add(1);
+        if rare.bad_messages >= most {
+            self.close(key, CloseReason::BadMessages);
+        }
+    }
+
+    /// Answers a command that this core has carried out by itself.
+    pub(super) fn reply(&mut self, key: ConnectionKey, ticket: &Ticket, reply: Reply<'_>) {
+        if let Some(id) = &ticket.id {
+            self.outbound.say(key, &Event::Ok { id, reply });
+        }
+        self.done(key, ticket.batch);
+    }
+
+    /// Answers a command that this core has refused.
+    pub(super) fn refuse(&mut self, key: ConnectionKey, ticket: &Ticket, refusal: Refusal) {
+        self.outbound.say(key, &error(ticket, refusal));
+        self.done(key, ticket.batch);
+    }
+
+    /// The name of a room that a client wrote, and of which it may do that; else it is told.
+    fn room_key(
+        &mut self,
+        key: ConnectionKey,
+        text: &str,
+        right: Right,
+        ticket: &Ticket,
+    ) -> Option<RoomKey> {
+        let identity = &self.outbound.get(key)?.identity;
+        let refusal = match RoomName::parse(text) {
+            Ok(name) if identity.may(right, &name) => {
+                return Some(RoomKey::new(identity.tenant, name));
+            }
+            Ok(_) => Refusal::new(ErrorCode::Forbidden, "not allowed"),
+            Err(_) => Refusal::new(ErrorCode::InvalidRoom, "no name that a room can have"),
+        };
+        self.refuse(key, ticket, refusal);
+        None
+    }
+
+    /// The core that is a room's authority.
+    pub(super) fn home_core(&self, room: &RoomKey) -> CoreId {
+        hash::home(self.seed, room, self.cores)
+    }
+
+    /// Hands a command to the room's home.
+    pub(super) fn ask(&mut self, key: ConnectionKey, room: RoomKey, what: What, ticket: Ticket) {
+        let home = self.home_core(&room);
+        let Some(connection) = self.outbound.get_mut(key) else { return };
+        connection.unanswered += 1;
+        let asker = Asker {
+            connection: key,
+            name: std::sync::Arc::clone(&connection.name),
+            identity: std::sync::Arc::clone(&connection.identity),
+            form: connection.form,
+            ip: connection.address,
+            session: connection.session,
+        };
+        self.outbound.send(home, CoreMessage::Ask(Box::new(Ask { room, asker, ticket, what })));
+    }
+
+    /// A hub asks.
+    pub(super) fn on_ask(&mut self, from: CoreId, ask: Ask) {
+        let Ask { room, asker, ticket, what } = ask;
+        match what {
+            What::Join(join) => self.on_join(from, &room, &asker, ticket, &join),
+            What::Leave => self.on_leave(from, &room, &asker, ticket),
+            What::Publish(publish) => self.on_publish(from, &room, &asker, ticket, *publish),
+            What::History(history) => self.on_history(from, &room, &asker, ticket, &history),
+            What::Presence(page) => self.on_presence(from, &room, &asker, ticket, &page),
+            What::PresenceSet(info) => self.on_presence_set(from, &room, &asker, ticket, info),
+            What::Create(patch) => self.on_create(from, &room, &asker, ticket, &patch),
+            What::Update(patch) => self.on_update(from, &room, &asker, ticket, &patch),
+            What::Delete => self.on_delete(from, &room, &asker, ticket),
+            What::Info => self.on_info(from, &room, &asker, ticket),
+            What::Members(page) => self.on_members(from, &room, &asker, ticket, &page),
+            What::Moderate(moderate) => self.on_moderate(from, &room, &asker, ticket, &moderate),
+        }
+        self.tend(&room);
+    }
+
+    /// Tells a hub what came of a command.
+    pub(super) fn answer_ok(
+        &mut self,
+        core: CoreId,
+        room: &RoomKey,
+        asker: &Asker,
+        ticket: Ticket,
+        reply: Reply<'_>,
+    ) {
+        self.answer(core, room, asker, ticket, reply, AnswerEffect::None);
+    }
+
+    /// Tells a hub what came of a command, and what to do about it.
+    pub(super) fn answer(
+        &mut self,
+        core: CoreId,
+        room: &RoomKey,
+        asker: &Asker,
+        ticket: Ticket,
+        reply: Reply<'_>,
+        effect: AnswerEffect,
+    ) {
+        let mut frame = Vec::new();
+        if let Some(id) = &ticket.id {
+            write_event(&Event::Ok { id, reply }, asker.form.codec, &mut frame);
+        }
+        self.answer_frame(core, room, asker, ticket, frame, effect);
+    }
+
+    /// Tells a hub why a command was refused.
+    pub(super) fn answer_refusal(
+        &mut self,
+        core: CoreId,
+        room: &RoomKey,
+        asker: &Asker,
+        ticket: Ticket,
+        refusal: Refusal,
+        effect: AnswerEffect,
+    ) {
+        let mut frame = Vec::new();
+        write_event(&error(&ticket, refusal), asker.form.codec, &mut frame);
+        self.answer_frame(core, room, asker, ticket, frame, effect);
+    }
+
+    fn answer_frame(
+        &mut self,
+        core: CoreId,
+        room: &RoomKey,
+        asker: &Asker,
+        ticket: Ticket,
+        frame: Vec<u8>,
+        effect: AnswerEffect,
+    ) {
+        let answer = Answer {
+            room: room.clone(),
+            connection: asker.connection,
+            ticket,
+            frame: frame.into_boxed_slice(),
+            effect,
+        };
+        self.outbound.send(core, CoreMessage::Answer(Box::new(answer)));
+    }
+
+    /// A home answers.
+    pub(super) fn on_answer(&mut self, answer: Answer) {
+        let Answer { room, connection: key, ticket, frame, effect } = answer;
+        if let Some(connection) = self.outbound.get_mut(key) {
+            connection.unanswered = connection.unanswered.saturating_sub(1);
+        }
+        match effect {
+            AnswerEffect::None => self.outbound.push_bytes(key, &frame),
+            AnswerEffect::Joined(joined) => self.on_joined(key, &room, &joined, &frame),
+            AnswerEffect::NotJoined => self.on_not_joined(key, &room, &frame),
+            AnswerEffect::Left => self.on_left(key, &room, &frame),
+            AnswerEffect::Sent { delivered } => {
+                self.on_sent(key, &ticket, delivered);
+                return;
+            }
+        }
+        self.done(key, ticket.batch);
+    }
+}
+
+/// The error that says why a command was refused.
+fn error(ticket: &Ticket, refusal: Refusal) -> Event<'_> {
+    Event::Error(Error {
+        id: ticket.id.as_ref(),
+        code: refusal.code,
+        message: refusal.message,
+        retry_after_ms: refusal.retry_after_ms,
+    })
+}
+
+impl Asker {
+    /// Where its connection is, seen from a core that `from` has asked.
+    pub(super) fn address(&self, from: CoreId) -> ConnectionAddress {
+        ConnectionAddress { core: from, key: self.connection }
+    }
+
+    /// Its user's name; none: anonymous.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.identity.user.as_deref()
+    }
+}

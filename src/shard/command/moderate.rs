@@ -1,0 +1,145 @@
+//! `room.invite`, `.ban`, `.unban`, `.mute`, `.unmute`, `.kick`, `.role`.
+
+use std::sync::Arc;
+
+use crate::clock::Now;
+use crate::id::{ConnectionKey, CoreId};
+use crate::protocol::command::{Moderate, ModerationTarget};
+use crate::protocol::event::{Reply, RoomChange};
+use crate::protocol::{ErrorCode, Event, LeftReason, ModerationAction, Role};
+use crate::room::home::{HomeRoom, Refusal};
+use crate::room::members::{Banned, Full};
+use crate::room::name::RoomKey;
+use crate::room::standing::{Action, Until};
+use crate::shard::Shard;
+use crate::shard::ask::{ModerateAsk, What};
+use crate::shard::identity::Right;
+use crate::shard::message::{AnswerEffect, Asker, CoreMessage, Ticket};
+use crate::shard::outbound::write_event;
+
+impl Shard {
+    pub(super) fn moderate(&mut self, key: ConnectionKey, moderate: Moderate<'_>, ticket: Ticket) {
+        let ModerationTarget::User(user) = moderate.target else {
+            // Homes are not told where connections come from.
+            let refusal = Refusal::new(ErrorCode::Forbidden, "addresses are banned elsewhere");
+            self.refuse(key, &ticket, refusal);
+            return;
+        };
+        let ask = ModerateAsk {
+            action: moderate.action,
+            user: user.into_owned().into_boxed_str(),
+            for_ms: moderate.for_ms,
+            role: moderate.role,
+            reason: moderate.reason.map(|reason| reason.into_owned().into_boxed_str()),
+        };
+        self.room_ask(key, &moderate.room, What::Moderate(Box::new(ask)), ticket);
+    }
+
+    /// At home.
+    pub(super) fn on_moderate(
+        &mut self,
+        from: CoreId,
+        room: &RoomKey,
+        asker: &Asker,
+        ticket: Ticket,
+        ask: &ModerateAsk,
+    ) {
+        let now = self.outbound.now;
+        let absent = Refusal::new(ErrorCode::NotFound, "there is no such room");
+        let outcome = self.homes.get_mut(room).ok_or(absent).and_then(|home| {
+            permit(home, asker, ask, now)?;
+            carry_out(home, ask, now)
+                .map_err(|Full| Refusal::new(ErrorCode::LimitExceeded, "the room's list is full"))
+        });
+        if let Err(refusal) = outcome {
+            let effect = AnswerEffect::None;
+            self.answer_refusal(from, room, asker, ticket, refusal, effect);
+            return;
+        }
+        let by = asker.identity.user.as_ref();
+        match ask.action {
+            ModerationAction::Kick => self.send_out(room, &ask.user, LeftReason::Kicked, by),
+            ModerationAction::Ban => self.send_out(room, &ask.user, LeftReason::Banned, by),
+            _ => self.tell_change(room, ask, by),
+        }
+        self.answer_ok(from, room, asker, ticket, Reply::Done);
+    }
+
+    fn send_out(&mut self, room: &RoomKey, user: &str, reason: LeftReason, by: Option<&Arc<str>>) {
+        let Some(home) = self.homes.get_mut(room) else { return };
+        let connections = home.connections_of(user);
+        self.expel(room, connections, reason, by);
+    }
+
+    /// Tells the user's connections in the room what was done to them.
+    fn tell_change(&mut self, room: &RoomKey, ask: &ModerateAsk, by: Option<&Arc<str>>) {
+        let by = by.map(|by| &**by);
+        let until_ms = ask.for_ms.map(|for_ms| self.outbound.now.unix_ms.saturating_add(for_ms));
+        let change = match ask.action {
+            ModerationAction::Mute => {
+                RoomChange::Muted { until_ms, by, reason: ask.reason.as_deref() }
+            }
+            ModerationAction::Unmute => RoomChange::Unmuted { by },
+            ModerationAction::Role => RoomChange::Role { role: ask.role.unwrap_or_default(), by },
+            ModerationAction::Invite => RoomChange::Invited { by, role: ask.role },
+            ModerationAction::Kick | ModerationAction::Ban | ModerationAction::Unban => return,
+        };
+        let Some(home) = self.homes.get_mut(room) else { return };
+        let event = Event::Room { room: room.name.as_str(), change };
+        let mut to: Vec<_> = home
+            .attached()
+            .filter(|(_, it)| it.user.as_deref() == Some(&*ask.user))
+            .map(|(address, it)| (*address, it.form.codec))
+            .collect();
+        to.sort_unstable_by_key(|(address, _)| *address);
+        for (address, codec) in to {
+            let mut frame = Vec::new();
+            write_event(&event, codec, &mut frame);
+            let frame = frame.into_boxed_slice();
+            let message = CoreMessage::Notify { connection: address.key, frame };
+            self.outbound.send(address.core, message);
+        }
+    }
+}
+
+/// Whether the role in the room, or the credential, allows it.
+fn permit(home: &HomeRoom, asker: &Asker, ask: &ModerateAsk, now: Now) -> Result<(), Refusal> {
+    if asker.identity.may(Right::Moderate, &home.key.name) {
+        return Ok(());
+    }
+    let standing = home.standing(asker.user(), asker.ip, now.moment);
+    let target = home.members.role(&ask.user);
+    let allowed = match ask.action {
+        ModerationAction::Role => standing.may_give(ask.role.unwrap_or_default(), target),
+        ModerationAction::Invite => standing.may(Action::Moderate, &home.config),
+        _ => standing.may_moderate(target, &home.config),
+    };
+    allowed.map_err(|denied| denied.refusal(now.moment))
+}
+
+/// Changes the room's lists.
+fn carry_out(home: &mut HomeRoom, ask: &ModerateAsk, now: Now) -> Result<(), Full> {
+    let until =
+        ask.for_ms.map_or(Until::Undone, |for_ms| Until::Moment(now.moment.plus_ms(for_ms)));
+    let (members, user) = (&mut home.members, &*ask.user);
+    match ask.action {
+        ModerationAction::Invite => {
+            members.invite(user, ask.role.unwrap_or(Role::Member), until, now.moment)?;
+        }
+        ModerationAction::Ban => {
+            members.ban(Banned::User(user), until, now.moment)?;
+        }
+        ModerationAction::Unban => {
+            members.unban(Banned::User(user), now.moment);
+        }
+        ModerationAction::Mute => members.mute(user, until, now.moment)?,
+        ModerationAction::Unmute => {
+            members.unmute(user, now.moment);
+        }
+        ModerationAction::Role => {
+            members.set_role(user, ask.role.unwrap_or_default(), now.unix_ms)?;
+        }
+        ModerationAction::Kick => {}
+    }
+    Ok(())
+}

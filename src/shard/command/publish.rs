@@ -1,0 +1,256 @@
+//! `publish` and `broadcast`: a message for everyone in a room.
+
+use std::sync::Arc;
+
+use crate::id::{ConnectionKey, CoreId};
+use crate::protocol::ErrorCode;
+use crate::protocol::command::{Post, Publish};
+use crate::protocol::event::{Place, Published, Reply};
+use crate::room::filter::Audience;
+use crate::room::home::{Accepted, PublishRequest, Refusal};
+use crate::room::hub::Delivery;
+use crate::room::name::RoomKey;
+use crate::room::publication::{Author, Draft, FormSet, Publication};
+use crate::shard::Shard;
+use crate::shard::ask::{PublishAsk, What};
+use crate::shard::identity::Right;
+use crate::shard::message::{AnswerEffect, Asker, CoreMessage, Ticket};
+use crate::shard::receipt::Waiting;
+
+impl PublishAsk {
+    pub(super) fn new(post: Post<'_>) -> Self {
+        let owned = |text: crate::protocol::command::Text<'_>| text.into_owned().into_boxed_str();
+        Self {
+            data: post.data.to_owned(),
+            event: post.event.map(owned),
+            exclude_self: post.exclude_self,
+            transient: post.transient,
+            key: post.key.map(owned),
+            priority: post.priority,
+            ttl_ms: post.ttl_ms,
+            filter: post.filter,
+            receipt: post.receipt,
+            is_send: false,
+        }
+    }
+}
+
+/// Where a message goes.
+#[derive(Debug, Default)]
+struct Audiences {
+    /// The cores, and how many connections of each may get it.
+    cores: Vec<(CoreId, u32)>,
+    forms: FormSet,
+}
+
+impl Shard {
+    pub(super) fn publish(&mut self, key: ConnectionKey, publish: Publish<'_>, ticket: Ticket) {
+        let right = Right::Publish;
+        let Some(room) = self.room_key(key, &publish.room, right, &ticket) else { return };
+        let Some(connection) = self.outbound.get_mut(key) else { return };
+        let index = self.hub.find(&room);
+        let joined = index.is_some_and(|index| connection.membership(index).is_some());
+        let permit = &connection.identity.permit;
+        if !joined && !permit.allows_from_outside(right, room.name.as_str()) {
+            let refusal = Refusal::new(ErrorCode::NotJoined, "join the room first");
+            self.refuse(key, &ticket, refusal);
+            return;
+        }
+        let ask = PublishAsk::new(publish.post);
+        self.ask(key, room, What::Publish(Box::new(ask)), ticket);
+    }
+
+    pub(super) fn broadcast(&mut self, key: ConnectionKey, post: Post<'_>, ticket: Ticket) {
+        let Some(connection) = self.outbound.get(key) else { return };
+        let room = RoomKey::new(connection.identity.tenant, self.everyone.clone());
+        if !connection.identity.may(Right::Broadcast, &room.name) {
+            let refusal = Refusal::new(ErrorCode::Forbidden, "not allowed");
+            self.refuse(key, &ticket, refusal);
+            return;
+        }
+        let ask = PublishAsk::new(post);
+        self.ask(key, room, What::Publish(Box::new(ask)), ticket);
+    }
+
+    /// At home.
+    pub(super) fn on_publish(
+        &mut self,
+        from: CoreId,
+        room: &RoomKey,
+        asker: &Asker,
+        ticket: Ticket,
+        ask: PublishAsk,
+    ) {
+        let receipt = ask.receipt.then(|| self.homes.receipts.next());
+        match self.place(from, room, asker, ask, receipt) {
+            Err(refusal) => {
+                let effect = AnswerEffect::None;
+                self.answer_refusal(from, room, asker, ticket, refusal, effect);
+            }
+            Ok(Placed { epoch, offset, duplicate, cores, is_send }) => match receipt {
+                Some(receipt) if cores > 0 => {
+                    let timer = self.receipt_timer(receipt);
+                    let waiting = Waiting {
+                        room: room.clone(),
+                        epoch,
+                        offset,
+                        core: from,
+                        asker: asker.clone(),
+                        ticket,
+                        cores_left: cores,
+                        delivered: 0,
+                        total: 0,
+                        timer,
+                        is_send,
+                    };
+                    self.homes.receipts.insert(receipt, waiting);
+                }
+                _ if is_send => {
+                    let (effect, reply) = (AnswerEffect::Sent { delivered: 0 }, Reply::Done);
+                    let ticket = Ticket { id: None, ..ticket };
+                    self.answer(from, room, asker, ticket, reply, effect);
+                }
+                _ => {
+                    let reply = Reply::Publish(Published {
+                        room: (!room.name.is_reserved()).then_some(room.name.as_str()),
+                        at: (offset > 0).then_some(Place { epoch: &epoch, offset }),
+                        duplicate,
+                        receipt: receipt.map(|_| crate::protocol::event::Receipt {
+                            delivered: 0,
+                            total: 0,
+                            partial: false,
+                        }),
+                    });
+                    self.answer_ok(from, room, asker, ticket, reply);
+                }
+            },
+        }
+    }
+
+    /// Gives a message its place in the room and sends it out.
+    fn place(
+        &mut self,
+        from: CoreId,
+        room: &RoomKey,
+        asker: &Asker,
+        ask: PublishAsk,
+        receipt: Option<u64>,
+    ) -> Result<Placed, Refusal> {
+        let now = self.outbound.now;
+        let reserved = room.name.is_reserved();
+        let permit = &asker.identity.permit;
+        let from_outside =
+            reserved || permit.allows_from_outside(Right::Publish, room.name.as_str());
+        if !from_outside && !self.homes.rooms.contains_key(room) {
+            return Err(Refusal::new(ErrorCode::NotJoined, "join the room first"));
+        }
+        let request = PublishRequest {
+            address: asker.address(from),
+            ip: asker.ip,
+            user: asker.user(),
+            from_outside,
+            bytes: ask.data.as_data().bytes().len(),
+            transient: ask.transient,
+            key: ask.key.as_deref(),
+            key_window_ms: self.config.rooms.idempotency_window_ms,
+        };
+        let is_send = ask.is_send;
+        let home = self.home_of(room)?;
+        let (epoch, compress) = (Arc::clone(&home.epoch), home.config.compress);
+        let offset = match home.accept(&request, now)? {
+            Accepted::New(offset) => offset,
+            Accepted::Duplicate(offset) => {
+                return Ok(Placed { epoch, offset, duplicate: true, cores: 0, is_send });
+            }
+        };
+        let audiences = self.audiences(room);
+        let author = Author {
+            user: asker.identity.user.clone(),
+            connection: Arc::clone(&asker.name),
+            address: asker.address(from),
+        };
+        let draft = Draft {
+            room: room.clone(),
+            epoch: Arc::clone(&epoch),
+            offset,
+            at_ms: now.unix_ms,
+            data: ask.data,
+            event: ask.event,
+            author: Some(author),
+            exclude_self: ask.exclude_self,
+            priority: ask.priority,
+            expires: ask.ttl_ms.map(|ttl_ms| now.moment.plus_ms(ttl_ms)),
+            published: now.moment,
+            audience: ask.filter.map(|filter| Box::new(Audience::new(*filter))),
+        };
+        let forms = if compress { audiences.forms } else { audiences.forms.plain() };
+        let publication = Arc::new(Publication::new(draft, forms, &mut self.press));
+        if offset > 0 {
+            self.keep_publication(&publication);
+            let timeout_ms = self.config.rooms.ack_timeout_ms;
+            if let Some(home) = self.homes.get_mut(room) {
+                home.expect_acknowledgements(now.moment, timeout_ms);
+            }
+        }
+        self.figures.published.add(1);
+        let cores = audiences.cores.len();
+        self.deliver(&publication, receipt, audiences);
+        Ok(Placed { epoch, offset, duplicate: false, cores, is_send })
+    }
+
+    /// The cores that are to be sent a room's message.
+    fn audiences(&mut self, room: &RoomKey) -> Audiences {
+        let mut found = Audiences::default();
+        let Some(home) = self.homes.rooms.get(room) else { return found };
+        for link in home.room.links() {
+            found.cores.push((link.core, if link.implicit { u32::MAX } else { link.attached }));
+            found.forms.extend(link.forms);
+        }
+        if let Some(watchers) = self.homes.watchers.get(&room.tenant) {
+            watchers.visit(&room.name, |core| {
+                if !found.cores.iter().any(|(other, _)| *other == core) {
+                    found.cores.push((core, u32::MAX));
+                }
+                found.forms.extend(self.homes.watcher_forms[core.index()]);
+            });
+        }
+        found
+    }
+
+    /// Sends a message to the cores that have someone to give it to.
+    fn deliver(
+        &mut self,
+        publication: &Arc<Publication>,
+        receipt: Option<u64>,
+        audiences: Audiences,
+    ) {
+        let most = publication.audience.as_ref().and_then(|audience| audience.max_connections());
+        let mut left = most.map(|most| u32::try_from(most).unwrap_or(u32::MAX));
+        for (core, attached) in audiences.cores {
+            // Each core is given its share, so that together they do not exceed it.
+            let quota = left.map(|left| left.min(attached));
+            left = left.map(|left| left - left.min(attached));
+            let publication = Arc::clone(publication);
+            self.outbound
+                .send(core, CoreMessage::Deliver(Delivery { publication, receipt, quota }));
+        }
+    }
+
+    /// The home has sent a message for those who are here.
+    pub(in crate::shard) fn on_deliver(&mut self, delivery: Delivery) {
+        match self.hub.find(&delivery.publication.room) {
+            Some(index) => self.hub.collect(index, crate::room::hub::Item::Delivery(delivery)),
+            None => self.deliver_to_subscribers(delivery),
+        }
+    }
+}
+
+/// A message has its place.
+struct Placed {
+    epoch: Arc<str>,
+    offset: u64,
+    duplicate: bool,
+    /// How many cores were sent it.
+    cores: usize,
+    is_send: bool,
+}

@@ -1,0 +1,278 @@
+//! `room.create`, `room.update`, `room.delete`, `room.info`, `room.members`.
+
+use crate::id::{ConnectionKey, CoreId};
+use crate::protocol::command::{Page, RoomConfigure};
+use crate::protocol::event::RoomChange;
+use crate::protocol::event::{Member, Place, Reply, RoomInfo};
+use crate::protocol::{ErrorCode, Event, LeftReason, Role, RoomPatch};
+use crate::room::home::{HomeRoom, Refusal};
+use crate::room::name::RoomKey;
+use crate::room::standing::Action;
+use crate::shard::Shard;
+use crate::shard::ask::{PageAsk, What};
+use crate::shard::identity::Right;
+use crate::shard::message::{AnswerEffect, Asker, CoreMessage, Ticket};
+use crate::shard::outbound::write_event;
+
+impl Shard {
+    pub(super) fn room_create(
+        &mut self,
+        key: ConnectionKey,
+        room: RoomConfigure<'_>,
+        ticket: Ticket,
+    ) {
+        let right = Right::Create;
+        let Some(name) = self.room_key(key, &room.room, right, &ticket) else { return };
+        self.ask(key, name, What::Create(room.config), ticket);
+    }
+
+    pub(super) fn room_update(
+        &mut self,
+        key: ConnectionKey,
+        room: RoomConfigure<'_>,
+        ticket: Ticket,
+    ) {
+        self.room_ask(key, &room.room, What::Update(room.config), ticket);
+    }
+
+    pub(super) fn room_members(&mut self, key: ConnectionKey, page: Page<'_>, ticket: Ticket) {
+        let what = What::Members(PageAsk::new(page.limit, page.after));
+        self.room_ask(key, &page.room, what, ticket);
+    }
+
+    /// Hands a command to a room's home, which knows whether the role there allows it.
+    pub(super) fn room_ask(&mut self, key: ConnectionKey, room: &str, what: What, ticket: Ticket) {
+        let right = Right::Join;
+        if let Some(room) = self.room_key(key, room, right, &ticket) {
+            self.ask(key, room, what, ticket);
+        }
+    }
+
+    /// At home.
+    pub(super) fn on_create(
+        &mut self,
+        from: CoreId,
+        room: &RoomKey,
+        asker: &Asker,
+        ticket: Ticket,
+        patch: &RoomPatch,
+    ) {
+        let now = self.outbound.now;
+        let bounds = self.homes.bounds;
+        let created = if self.homes.rooms.contains_key(room) {
+            Err(Refusal::new(ErrorCode::RoomExists, "a room of this name exists"))
+        } else {
+            self.home_of(room).and_then(|home| {
+                home.hold(now.moment);
+                home.configure(patch, &bounds, now.moment).map_err(|_| bad_config())?;
+                if let Some(user) = asker.user() {
+                    // An empty list of members takes one.
+                    let _ = home.members.set_role(user, Role::Owner, now.unix_ms);
+                }
+                Ok(())
+            })
+        };
+        if created.is_err_and(|refusal| refusal.code == ErrorCode::BadRequest) {
+            self.end_room(room);
+        }
+        self.answer_config(from, room, asker, ticket, created);
+    }
+
+    /// At home.
+    pub(super) fn on_update(
+        &mut self,
+        from: CoreId,
+        room: &RoomKey,
+        asker: &Asker,
+        ticket: Ticket,
+        patch: &RoomPatch,
+    ) {
+        let now = self.outbound.now.moment;
+        let bounds = self.homes.bounds;
+        let before = self.homes.get_mut(room).map_or(0, |home| home.history.bytes());
+        let updated = self.governed(room, asker, Action::Configure).and_then(|home| {
+            home.configure(patch, &bounds, now).map_err(|_| bad_config())?;
+            Ok(())
+        });
+        let after = self.homes.get_mut(room).map_or(0, |home| home.history.bytes());
+        self.homes.history_bytes = self.homes.history_bytes + after - before;
+        if updated.is_ok() {
+            self.announce_config(room);
+        }
+        self.answer_config(from, room, asker, ticket, updated);
+    }
+
+    fn answer_config(
+        &mut self,
+        from: CoreId,
+        room: &RoomKey,
+        asker: &Asker,
+        ticket: Ticket,
+        outcome: Result<(), Refusal>,
+    ) {
+        let home = self.homes.get_mut(room);
+        let described = outcome.and_then(|()| {
+            let home = home.ok_or(Refusal::new(ErrorCode::Internal, "the room is gone"))?;
+            Ok((home.config.describe(), home.role(asker.user())))
+        });
+        match described {
+            Ok((config, role)) => {
+                let reply = Reply::Room { room: room.name.as_str(), config: &config, role };
+                self.answer_ok(from, room, asker, ticket, reply);
+            }
+            Err(refusal) => {
+                let effect = AnswerEffect::None;
+                self.answer_refusal(from, room, asker, ticket, refusal, effect);
+            }
+        }
+    }
+
+    /// Tells those who are in a room how it is now.
+    fn announce_config(&mut self, room: &RoomKey) {
+        let Some(home) = self.homes.get_mut(room) else { return };
+        let config = home.config.describe();
+        let mut to: Vec<_> = home.attached().map(|(at, it)| (*at, it.form.codec)).collect();
+        to.sort_unstable_by_key(|(address, _)| *address);
+        let change = RoomChange::Updated { config: &config };
+        let event = Event::Room { room: room.name.as_str(), change };
+        for (address, codec) in to {
+            let mut frame = Vec::new();
+            write_event(&event, codec, &mut frame);
+            let frame = frame.into_boxed_slice();
+            let message = CoreMessage::Notify { connection: address.key, frame };
+            self.outbound.send(address.core, message);
+        }
+    }
+
+    /// At home.
+    pub(super) fn on_delete(
+        &mut self,
+        from: CoreId,
+        room: &RoomKey,
+        asker: &Asker,
+        ticket: Ticket,
+    ) {
+        let outcome = self.governed(room, asker, Action::Delete).map(|home| {
+            let mut all: Vec<_> = home.attached().map(|(address, _)| *address).collect();
+            all.sort_unstable();
+            all
+        });
+        match outcome {
+            Ok(all) => {
+                let by = asker.identity.user.as_ref();
+                self.expel(room, all, LeftReason::RoomDeleted, by);
+                self.end_room(room);
+                self.answer_ok(from, room, asker, ticket, Reply::Done);
+            }
+            Err(refusal) => {
+                let effect = AnswerEffect::None;
+                self.answer_refusal(from, room, asker, ticket, refusal, effect);
+            }
+        }
+    }
+
+    /// A room, if the role there or the credential allows to govern it.
+    fn governed(
+        &mut self,
+        room: &RoomKey,
+        asker: &Asker,
+        action: Action,
+    ) -> Result<&mut HomeRoom, Refusal> {
+        let now = self.outbound.now.moment;
+        let absent = Refusal::new(ErrorCode::NotFound, "there is no such room");
+        let home = self.homes.get_mut(room).ok_or(absent)?;
+        if !asker.identity.may(Right::Configure, &room.name) {
+            home.standing(asker.user(), asker.ip, now)
+                .may(action, &home.config)
+                .map_err(|denied| denied.refusal(now))?;
+        }
+        Ok(home)
+    }
+
+    /// At home.
+    pub(super) fn on_info(&mut self, from: CoreId, room: &RoomKey, asker: &Asker, ticket: Ticket) {
+        match self.seen(from, room, asker) {
+            Ok(home) => {
+                let (config, epoch) = (home.config.describe(), std::sync::Arc::clone(&home.epoch));
+                let info = RoomInfo {
+                    room: room.name.as_str(),
+                    config: &config,
+                    user_count: home.user_count(),
+                    member_count: home.members.count() as u64,
+                    at: Place { epoch: &epoch, offset: home.offset() },
+                    created_at_ms: home.created_at_ms,
+                };
+                self.answer_ok(from, room, asker, ticket, Reply::RoomInfo(info));
+            }
+            Err(refusal) => {
+                let effect = AnswerEffect::None;
+                self.answer_refusal(from, room, asker, ticket, refusal, effect);
+            }
+        }
+    }
+
+    /// A room, if the one who asks may see that it is there.
+    fn seen(
+        &mut self,
+        from: CoreId,
+        room: &RoomKey,
+        asker: &Asker,
+    ) -> Result<&mut HomeRoom, Refusal> {
+        let now = self.outbound.now.moment;
+        let absent = Refusal::new(ErrorCode::NotFound, "there is no such room");
+        let home = self.homes.get_mut(room).ok_or(absent)?;
+        let joined = home.is_attached(asker.address(from));
+        // Whoever may not see who is there is not told that anything is.
+        home.standing(asker.user(), asker.ip, now)
+            .may(Action::Presence { joined }, &home.config)
+            .map_err(|_| absent)?;
+        Ok(home)
+    }
+
+    /// At home.
+    pub(super) fn on_members(
+        &mut self,
+        from: CoreId,
+        room: &RoomKey,
+        asker: &Asker,
+        ticket: Ticket,
+        ask: &PageAsk,
+    ) {
+        let now = self.outbound.now.moment;
+        let home = match self.seen(from, room, asker) {
+            Ok(home) => home,
+            Err(refusal) => {
+                let effect = AnswerEffect::None;
+                self.answer_refusal(from, room, asker, ticket, refusal, effect);
+                return;
+            }
+        };
+        let limit = ask.limit as usize;
+        let mut listed: Vec<_> = home
+            .members
+            .after(ask.after.as_deref())
+            .take(limit + 1)
+            .map(|(user, member)| {
+                let muted = home.members.standing(Some(user), None, now).muted.is_some();
+                (std::sync::Arc::clone(user), *member, muted)
+            })
+            .collect();
+        let more = listed.len() > limit;
+        listed.truncate(limit);
+        let members: Vec<_> = listed
+            .iter()
+            .map(|(user, member, muted)| Member {
+                user,
+                role: member.role,
+                muted: *muted,
+                joined_at_ms: member.joined_at_ms,
+            })
+            .collect();
+        let next = listed.last().filter(|_| more).map(|(user, ..)| &**user);
+        self.answer_ok(from, room, asker, ticket, Reply::Members { members: &members, next });
+    }
+}
+
+fn bad_config() -> Refusal {
+    Refusal::new(ErrorCode::BadRequest, "the configuration does not hold together")
+}

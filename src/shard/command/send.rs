@@ -1,0 +1,254 @@
+//! `send`: a message for users, which is one to the room of each, or for one connection.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
+use crate::protocol::command::{Post, Recipient, Send};
+use crate::protocol::event::Reply;
+use crate::protocol::{ErrorCode, RequestId, SlowConsumer};
+use crate::room::home::Refusal;
+use crate::room::hub::RoomTag;
+use crate::room::name::{RoomKey, RoomName};
+use crate::room::publication::{Author, Draft, FormSet, Publication};
+use crate::shard::Shard;
+use crate::shard::ask::{PublishAsk, What};
+use crate::shard::fanout::single_run;
+use crate::shard::identity::Right;
+use crate::shard::message::{CoreMessage, Direct, Ticket};
+use crate::shard::outbox::Offer;
+use crate::shard::run::Label;
+
+/// Users of one `send`.
+const MAX_USERS: usize = 100;
+
+/// A `send` that is answered when all whom it is for are.
+#[derive(Debug)]
+pub(in crate::shard) struct Sending {
+    number: u32,
+    id: Option<RequestId>,
+    batch: u32,
+    left: u32,
+    delivered: u64,
+}
+
+/// A connection's name, taken apart: where it is, and what nobody can guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::shard) struct ConnectionName {
+    pub(in crate::shard) core: CoreId,
+    pub(in crate::shard) index: u32,
+    /// 48 bits.
+    pub(in crate::shard) secret: u64,
+}
+
+impl ConnectionName {
+    pub(in crate::shard) fn to_text(self) -> String {
+        let mut bytes = [0; 12];
+        bytes[..6].copy_from_slice(&self.secret.to_be_bytes()[2..]);
+        bytes[6..8].copy_from_slice(&self.core.0.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.index.to_be_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 12];
+        if URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()? != bytes.len() {
+            return None;
+        }
+        let [s0, s1, s2, s3, s4, s5, c0, c1, index @ ..] = bytes;
+        Some(Self {
+            secret: u64::from_be_bytes([0, 0, s0, s1, s2, s3, s4, s5]),
+            core: CoreId(u16::from_be_bytes([c0, c1])),
+            index: u32::from_be_bytes(index),
+        })
+    }
+}
+
+impl Shard {
+    pub(super) fn send_to(&mut self, key: ConnectionKey, send: Send<'_>, ticket: Ticket) {
+        let Send { to, data, event, transient, priority, ttl_ms } = send;
+        let Some(connection) = self.outbound.get(key) else { return };
+        if !connection.identity.permit.allows(Right::Send, "@user") {
+            self.refuse(key, &ticket, Refusal::new(ErrorCode::Forbidden, "not allowed"));
+            return;
+        }
+        let ask = PublishAsk::new(Post {
+            data,
+            event,
+            exclude_self: false,
+            transient,
+            key: None,
+            priority,
+            ttl_ms,
+            filter: None,
+            receipt: true,
+        });
+        let ask = PublishAsk { is_send: true, ..ask };
+        let users = match to {
+            Recipient::User(user) => vec![user],
+            Recipient::Users(users) if users.len() <= MAX_USERS => users,
+            Recipient::Users(_) => {
+                self.refuse(key, &ticket, Refusal::new(ErrorCode::LimitExceeded, "too many users"));
+                return;
+            }
+            Recipient::Connection(name) => {
+                self.send_to_connection(key, &name, ask, ticket);
+                return;
+            }
+        };
+        let tenant = connection.identity.tenant;
+        let rooms: Result<Vec<_>, _> = users.iter().map(|user| RoomName::user(user)).collect();
+        let Ok(mut rooms) = rooms else {
+            self.refuse(key, &ticket, Refusal::new(ErrorCode::BadRequest, "no user's name"));
+            return;
+        };
+        rooms.sort_unstable();
+        rooms.dedup();
+        let count = u32::try_from(rooms.len()).unwrap_or(u32::MAX);
+        let part = self.begin_send(key, ticket, count);
+        for room in rooms {
+            let what = What::Publish(Box::new(ask.clone()));
+            self.ask(key, RoomKey::new(tenant, room), what, part.clone());
+        }
+    }
+
+    /// Begins to count the answers; nothing to count is an answer too.
+    fn begin_send(&mut self, key: ConnectionKey, ticket: Ticket, left: u32) -> Ticket {
+        if left == 0 {
+            self.reply(key, &ticket, Reply::Send { delivered: 0 });
+            return Ticket::default();
+        }
+        let Some(connection) = self.outbound.get_mut(key) else { return Ticket::default() };
+        let rare = connection.rare();
+        rare.last_send = rare.last_send.wrapping_add(1).max(1);
+        let number = rare.last_send;
+        let Ticket { id, batch, .. } = ticket;
+        rare.sendings.push(Sending { number, id, batch, left, delivered: 0 });
+        Ticket { id: None, batch: 0, send: number }
+    }
+
+    /// A part of a `send` is answered.
+    pub(super) fn on_sent(&mut self, key: ConnectionKey, part: &Ticket, delivered: u64) {
+        let Some(connection) = self.outbound.get_mut(key) else { return };
+        let sendings = &mut connection.rare().sendings;
+        let Some(at) = sendings.iter().position(|it| it.number == part.send) else { return };
+        sendings[at].left -= 1;
+        sendings[at].delivered += delivered;
+        if sendings[at].left == 0 {
+            let Sending { id, batch, delivered, .. } = sendings.remove(at);
+            let ticket = Ticket { id, batch, send: 0 };
+            self.reply(key, &ticket, Reply::Send { delivered });
+        }
+    }
+
+    fn send_to_connection(
+        &mut self,
+        key: ConnectionKey,
+        name: &str,
+        ask: PublishAsk,
+        ticket: Ticket,
+    ) {
+        let Some(connection) = self.outbound.get_mut(key) else { return };
+        let Some(to) = ConnectionName::parse(name).filter(|to| to.core.0 < self.cores) else {
+            self.refuse(key, &ticket, Refusal::new(ErrorCode::NotFound, "no such connection"));
+            return;
+        };
+        connection.unanswered += 1;
+        let author = Author {
+            user: connection.identity.user.clone(),
+            connection: Arc::clone(&connection.name),
+            address: ConnectionAddress { core: self.core, key },
+        };
+        let tenant = connection.identity.tenant;
+        let direct = Direct { index: to.index, secret: to.secret, tenant, author, ask, ticket };
+        self.outbound.send(to.core, CoreMessage::Direct(Box::new(direct)));
+    }
+
+    /// On the core of the connection that a message is for.
+    pub(in crate::shard) fn on_direct(&mut self, direct: Direct) {
+        let Direct { index, secret, tenant, author, ask, ticket } = direct;
+        let from = author.address;
+        let now = self.outbound.now;
+        let slot = self.outbound.slots.get(index as usize);
+        let connection = slot.and_then(|slot| slot.connection.as_deref()).filter(|connection| {
+            connection.secret == secret
+                && connection.identity.tenant == tenant
+                && connection.welcomed
+        });
+        let Some(connection) = connection else {
+            let message = CoreMessage::Directed { connection: from.key, ticket, delivered: None };
+            self.outbound.send(from.core, message);
+            return;
+        };
+        let (key, form) = (connection.key, connection.form);
+        let user = connection.identity.user.as_deref().unwrap_or(&connection.name);
+        let Ok(name) = RoomName::user(user) else { return };
+        let room = RoomKey::new(tenant, name);
+        let epoch: Arc<str> = "".into();
+        let draft = Draft {
+            room: room.clone(),
+            epoch: Arc::clone(&epoch),
+            offset: 0,
+            at_ms: now.unix_ms,
+            data: ask.data,
+            event: ask.event,
+            author: Some(author),
+            exclude_self: false,
+            priority: ask.priority,
+            expires: ask.ttl_ms.map(|ttl_ms| now.moment.plus_ms(ttl_ms)),
+            published: now.moment,
+            audience: None,
+        };
+        let mut forms = FormSet::default();
+        forms.insert(form);
+        let publication = Arc::new(Publication::new(draft, forms, &mut self.press));
+        let tag = std::rc::Rc::new(RoomTag {
+            room,
+            epoch,
+            slow_consumer: SlowConsumer::DropNewest,
+            guaranteed: false,
+        });
+        let label = Label::of(&publication, &tag, 0);
+        let budget = &self.outbound.pool.budget;
+        let run = single_run(&mut self.press, &publication, form, label, budget);
+        let taken = self.outbound.offer_run(key, &run) == Offer::Taken;
+        let message =
+            CoreMessage::Directed { connection: from.key, ticket, delivered: Some(taken) };
+        self.outbound.send(from.core, message);
+    }
+
+    /// What became of a message for a connection.
+    pub(in crate::shard) fn on_directed(
+        &mut self,
+        key: ConnectionKey,
+        ticket: &Ticket,
+        delivered: Option<bool>,
+    ) {
+        if let Some(connection) = self.outbound.get_mut(key) {
+            connection.unanswered = connection.unanswered.saturating_sub(1);
+        }
+        match delivered {
+            Some(taken) => self.reply(key, ticket, Reply::Send { delivered: taken.into() }),
+            None => {
+                let refusal = Refusal::new(ErrorCode::NotFound, "no such connection");
+                self.refuse(key, ticket, refusal);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_where_and_reads_back() {
+        let name = ConnectionName { core: CoreId(3), index: 70_000, secret: 0x1234_5678_9ABC };
+        assert_eq!(ConnectionName::parse(&name.to_text()), Some(name));
+        for bad in ["", "short", "not*base64*text!", "AAAAAAAAAAAAAAAAAAAAAAAA"] {
+            assert_eq!(ConnectionName::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! `subscribe` and `unsubscribe`: receive all rooms of a pattern, without being in them.
+//!
+//! Every core tells every home which patterns it receives, so that a room's message crosses to it
+//! once, like that of a joined one.
+
+use crate::hash::Map;
+use crate::id::{ConnectionKey, CoreId, TenantId};
+use crate::protocol::ErrorCode;
+use crate::protocol::command::{Subscribe, Unsubscribe};
+use crate::protocol::event::Reply;
+use crate::room::home::Refusal;
+use crate::room::hub::{Delivery, Interest, Item, RoomIndex};
+use crate::room::pattern::{Pattern, PatternSet};
+use crate::room::publication::{Form, FormSet};
+use crate::shard::Shard;
+use crate::shard::connection::NO_PLACE;
+use crate::shard::eligible::Reader;
+use crate::shard::fanout::{Fanout, Walk};
+use crate::shard::identity::Right;
+use crate::shard::message::{CoreMessage, Ticket};
+
+/// The patterns that connections of this core receive.
+#[derive(Debug)]
+pub(in crate::shard) struct Subscriptions {
+    /// By tenant; the holders are places of connections.
+    sets: Map<TenantId, PatternSet<u32>>,
+    /// How many hold a pattern, and how they are written to.
+    held: Map<(TenantId, Pattern), (u32, FormSet)>,
+}
+
+impl Subscriptions {
+    pub(in crate::shard) fn new(seed: crate::hash::Seed) -> Self {
+        Self { sets: Map::with_hasher(seed), held: Map::with_hasher(seed) }
+    }
+
+    pub(in crate::shard) fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+}
+
+impl Shard {
+    pub(super) fn subscribe(
+        &mut self,
+        key: ConnectionKey,
+        subscribe: Subscribe<'_>,
+        ticket: &Ticket,
+    ) {
+        let Some(connection) = self.outbound.get_mut(key) else { return };
+        let most = usize::from(self.config.limits.subscriptions_per_connection);
+        let Ok(pattern) = Pattern::parse(&subscribe.pattern) else {
+            let refusal = Refusal::new(ErrorCode::InvalidRoom, "no pattern of rooms");
+            self.refuse(key, ticket, refusal);
+            return;
+        };
+        if !connection.identity.permit.allows(Right::Subscribe, pattern.as_str()) {
+            self.refuse(key, ticket, Refusal::new(ErrorCode::Forbidden, "not allowed"));
+            return;
+        }
+        let events = subscribe.events.map(|events| {
+            events.into_iter().map(|event| event.into_owned().into_boxed_str()).collect()
+        });
+        let interest = Interest { presence: false, events, min_priority: subscribe.min_priority };
+        let (tenant, form) = (connection.identity.tenant, connection.form);
+        let patterns = &mut connection.rare().patterns;
+        let held = patterns.iter().position(|(held, _)| *held == pattern);
+        match held {
+            Some(at) => patterns[at].1 = interest,
+            None if patterns.len() >= most => {
+                let refusal = Refusal::new(ErrorCode::LimitExceeded, "too many subscriptions");
+                self.refuse(key, ticket, refusal);
+                return;
+            }
+            None => {
+                patterns.push((pattern.clone(), interest));
+                self.hold_pattern(tenant, &pattern, key.index, form);
+            }
+        }
+        self.reply(key, ticket, Reply::Pattern(pattern.as_str()));
+    }
+
+    pub(super) fn unsubscribe(
+        &mut self,
+        key: ConnectionKey,
+        unsubscribe: &Unsubscribe<'_>,
+        ticket: &Ticket,
+    ) {
+        let Some(connection) = self.outbound.get_mut(key) else { return };
+        let tenant = connection.identity.tenant;
+        let patterns = &mut connection.rare().patterns;
+        let at = patterns.iter().position(|(held, _)| *held.as_str() == *unsubscribe.pattern);
+        let Some(at) = at else {
+            let refusal = Refusal::new(ErrorCode::NotFound, "no such subscription");
+            self.refuse(key, ticket, refusal);
+            return;
+        };
+        let (pattern, _) = patterns.remove(at);
+        // Nothing of it after the answer.
+        self.settle_rooms();
+        self.drop_pattern(tenant, &pattern, key.index);
+        self.reply(key, ticket, Reply::Pattern(pattern.as_str()));
+    }
+
+    fn hold_pattern(&mut self, tenant: TenantId, pattern: &Pattern, index: u32, form: Form) {
+        let seed = self.seed;
+        let sets = &mut self.subscriptions.sets;
+        sets.entry(tenant).or_insert_with(|| PatternSet::new(seed)).insert(pattern, index);
+        let held = self.subscriptions.held.entry((tenant, pattern.clone())).or_default();
+        held.0 += 1;
+        if held.0 == 1 || !held.1.contains(form) {
+            held.1.insert(form);
+            self.tell_pattern(tenant, pattern, Some(form));
+        }
+    }
+
+    /// A connection receives a pattern no more.
+    pub(in crate::shard) fn drop_pattern(
+        &mut self,
+        tenant: TenantId,
+        pattern: &Pattern,
+        index: u32,
+    ) {
+        if let Some(set) = self.subscriptions.sets.get_mut(&tenant) {
+            set.remove(pattern, index);
+            if set.is_empty() {
+                self.subscriptions.sets.remove(&tenant);
+            }
+        }
+        let entry = (tenant, pattern.clone());
+        let Some(held) = self.subscriptions.held.get_mut(&entry) else { return };
+        held.0 -= 1;
+        if held.0 == 0 {
+            self.subscriptions.held.remove(&entry);
+            self.tell_pattern(tenant, pattern, None);
+        }
+    }
+
+    fn tell_pattern(&mut self, tenant: TenantId, pattern: &Pattern, form: Option<Form>) {
+        for core in 0..self.cores {
+            let message = CoreMessage::Pattern { tenant, pattern: pattern.clone(), form };
+            self.outbound.send(CoreId(core), message);
+        }
+    }
+
+    /// At every home: a core does, or does no longer, receive a pattern.
+    pub(in crate::shard) fn on_pattern(
+        &mut self,
+        from: CoreId,
+        tenant: TenantId,
+        pattern: &Pattern,
+        form: Option<Form>,
+    ) {
+        let seed = self.seed;
+        let watchers = &mut self.homes.watchers;
+        match form {
+            Some(form) => {
+                let set = watchers.entry(tenant).or_insert_with(|| PatternSet::new(seed));
+                set.insert(pattern, from);
+                if let Some(forms) = self.homes.watcher_forms.get_mut(from.index()) {
+                    forms.insert(form);
+                }
+            }
+            None => {
+                if let Some(set) = watchers.get_mut(&tenant) {
+                    set.remove(pattern, from);
+                    if set.is_empty() {
+                        watchers.remove(&tenant);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A message of a room that nobody here is in.
+    pub(super) fn deliver_to_subscribers(&mut self, delivery: Delivery) {
+        let room = delivery.publication.room.clone();
+        if self.subscriptions.is_empty() && delivery.receipt.is_none() {
+            return;
+        }
+        let home = self.home_core(&room);
+        let index = self.hub.enter(&room, home);
+        self.hub.collect(index, Item::Delivery(delivery));
+    }
+
+    /// Queues what came for a room to those who receive it by a pattern and are not in it.
+    pub(in crate::shard) fn subscribers_of(
+        &mut self,
+        index: RoomIndex,
+        items: &[Item],
+        fanout: &mut Fanout,
+    ) {
+        if self.subscriptions.is_empty() {
+            return;
+        }
+        let Some(room) = self.hub.get(index) else { return };
+        let Some(set) = self.subscriptions.sets.get(&room.key.tenant) else { return };
+        let Some(tag) = room.tag.clone() else { return };
+        let mut places = Vec::new();
+        set.visit(&room.key.name, |place| places.push(place));
+        // In an order that does not depend on the map, and one copy each.
+        places.sort_unstable();
+        places.dedup();
+        let name = room.key.name.clone();
+        for place in places {
+            let mut walk = Walk {
+                outbound: &mut self.outbound,
+                press: &mut self.press,
+                seed: self.seed,
+                tag: &tag,
+                items,
+                fanout: &mut *fanout,
+            };
+            walk.subscriber(place, index, &name);
+        }
+    }
+}
+
+impl Walk<'_> {
+    /// Queues to one that receives the room by a pattern.
+    fn subscriber(&mut self, place: u32, index: RoomIndex, name: &crate::room::name::RoomName) {
+        for at in 0..self.items.len() {
+            let Item::Delivery(delivery) = &self.items[at] else { continue };
+            let slot = self.outbound.slots.get(place as usize);
+            let Some(connection) = slot.and_then(|slot| slot.connection.as_deref()) else { return };
+            if connection.rooms.iter().any(|it| it.room == index && it.place != NO_PLACE) {
+                return;
+            }
+            let Some(rare) = &connection.rare else { return };
+            let now = self.outbound.now.moment;
+            let wanted = rare.patterns.iter().any(|(pattern, interest)| {
+                let reader = Reader { connection, interest: Some(interest), now };
+                pattern.matches(name) && reader.gets(&delivery.publication)
+            });
+            let left = delivery.quota.is_none_or(|quota| self.fanout.total(at) < quota);
+            let form = connection.form;
+            if wanted && left {
+                self.offer_single(place, form, at);
+            }
+        }
+    }
+}

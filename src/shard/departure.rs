@@ -1,0 +1,208 @@
+//! When a connection goes: it leaves its rooms, and its session stays for a while.
+
+use std::sync::Arc;
+
+use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
+use crate::protocol::CloseReason;
+use crate::room::home::ReaderId;
+use crate::room::hub::Interest;
+
+use super::connection::{Connection, Membership, NO_PLACE};
+use super::identity::Identity;
+use super::message::CoreMessage;
+use super::session::{KeptRoom, Release, Resumption, SessionId, Snapshot};
+use super::{Alarm, Shard};
+
+impl Shard {
+    /// The socket is gone.
+    pub(super) fn on_lost(&mut self, key: ConnectionKey) {
+        let Some(mut connection) = self.outbound.remove(key) else { return };
+        if let Some(timer) = connection.timer {
+            self.wheel.cancel(timer);
+        }
+        self.detach(&mut connection);
+        self.figures.connections.set(self.outbound.len() as u64);
+    }
+
+    /// Takes a connection out of everything, and lets go of its session.
+    fn detach(&mut self, connection: &mut Connection) {
+        let session = connection.session.take();
+        let keeps = session.is_some() && self.config.session.ttl_ms > 0;
+        let mut rooms = Vec::new();
+        for membership in std::mem::take(&mut connection.rooms) {
+            let kept = if membership.implicit { None } else { self.kept_room(&membership) };
+            self.give_up_room(connection.key, &membership, kept.as_ref().filter(|_| keeps));
+            rooms.extend(kept);
+        }
+        let mut state = None;
+        if let Some(rare) = &mut connection.rare {
+            state = rare.state.take();
+            for (pattern, _) in std::mem::take(&mut rare.patterns) {
+                self.drop_pattern(connection.identity.tenant, &pattern, connection.key.index);
+            }
+        }
+        let Some(session) = session else { return };
+        let identity = Arc::clone(&connection.identity);
+        let snapshot = Box::new(Snapshot { identity, rooms, state });
+        let home = crate::hash::home(self.seed, &session, self.cores);
+        let message = CoreMessage::Detached { session, connection: connection.key, snapshot };
+        self.outbound.send(home, message);
+    }
+
+    /// What a session keeps of a room: nothing if its home has never let it in.
+    fn kept_room(&self, membership: &Membership) -> Option<KeptRoom> {
+        if membership.place == NO_PLACE {
+            return membership.kept.as_deref().cloned();
+        }
+        let room = self.hub.get(membership.room)?;
+        let member = room.members.get(membership.place as usize)?;
+        let mut interest = member.interest.as_deref().cloned().unwrap_or_default();
+        interest.presence = member.presence;
+        Some(KeptRoom {
+            room: room.key.clone(),
+            epoch: Arc::clone(&room.tag.as_ref()?.epoch),
+            position: membership.position,
+            interest: Interest { ..interest },
+        })
+    }
+
+    /// Leaves a room without an answer.
+    fn give_up_room(
+        &mut self,
+        key: ConnectionKey,
+        membership: &Membership,
+        kept: Option<&KeptRoom>,
+    ) {
+        let index = membership.room;
+        self.vacate(index, membership.place);
+        let Some(room) = self.hub.get(index) else { return };
+        if !membership.implicit {
+            let message = CoreMessage::Gone {
+                room: room.key.clone(),
+                connection: key,
+                kept: kept.map(|kept| Arc::clone(&kept.epoch)),
+            };
+            let home = room.home;
+            self.outbound.send(home, message);
+        }
+        self.tidy_room(index);
+    }
+
+    /// At a room's home: a connection is gone.
+    pub(super) fn on_gone(
+        &mut self,
+        from: CoreId,
+        room: &crate::room::name::RoomKey,
+        connection: ConnectionKey,
+        kept: Option<&str>,
+    ) {
+        let now = self.outbound.now.moment;
+        let grace_ms = self.config.presence.grace_ms;
+        let address = ConnectionAddress { core: from, key: connection };
+        if let Some(home) = self.homes.get_mut(room) {
+            home.detach(address, kept, grace_ms, now);
+        }
+        self.tend(room);
+    }
+
+    /// At a session's home: a connection asks to go on with it.
+    pub(super) fn on_resume(
+        &mut self,
+        session: SessionId,
+        by: ConnectionAddress,
+        identity: &Identity,
+    ) {
+        let snapshot = match self.sessions.resume(session, by, identity) {
+            Resumption::Takeover(from) => {
+                let message = CoreMessage::Takeover { connection: from.key, session };
+                self.outbound.send(from.core, message);
+                return;
+            }
+            Resumption::Resumed(snapshot, timer) => {
+                self.wheel.cancel(timer);
+                Some(snapshot)
+            }
+            Resumption::Refused => None,
+        };
+        let message = CoreMessage::Resumed { connection: by.key, session, snapshot };
+        self.outbound.send(by.core, message);
+    }
+
+    /// Another connection goes on with the session of this one.
+    pub(super) fn on_takeover(&mut self, key: ConnectionKey, session: SessionId) {
+        let slot = self.outbound.slot_mut(key);
+        let connection = slot.and_then(|slot| {
+            slot.connection.as_deref().is_some_and(|it| it.session == Some(session)).then_some(())
+        });
+        if connection.is_none() {
+            // It let go before it was told to; that is on its way.
+            return;
+        }
+        self.settle_rooms();
+        let Some(slot) = self.outbound.slot_mut(key) else { return };
+        let Some(mut connection) = slot.connection.take() else { return };
+        self.detach(&mut connection);
+        if let Some(slot) = self.outbound.slots.get_mut(key.index as usize) {
+            slot.connection = Some(connection);
+        }
+        self.close(key, CloseReason::Replaced);
+    }
+
+    /// At a session's home: a connection has let go.
+    pub(super) fn on_detached(
+        &mut self,
+        session: SessionId,
+        by: ConnectionAddress,
+        snapshot: Box<Snapshot>,
+    ) {
+        match self.sessions.release(session, by, snapshot) {
+            Release::Stale(snapshot) => self.forget_rooms(session, *snapshot),
+            Release::HandOver(to, snapshot) => {
+                let message =
+                    CoreMessage::Resumed { connection: to.key, session, snapshot: Some(snapshot) };
+                self.outbound.send(to.core, message);
+            }
+            Release::Keep(snapshot) => {
+                let ttl_ms = self.config.session.ttl_ms;
+                if ttl_ms == 0 {
+                    self.sessions.remove(session);
+                } else {
+                    let at = self.outbound.now.moment.plus_ms(ttl_ms);
+                    let timer = self.wheel.insert(at, Alarm::Session(session));
+                    self.sessions.keep(session, snapshot, timer);
+                }
+            }
+        }
+        self.figures.sessions.set(self.sessions.len() as u64);
+    }
+
+    /// A session's time is over: nothing keeps its rooms any more.
+    pub(super) fn on_session_alarm(&mut self, session: SessionId) {
+        if let Some(snapshot) = self.sessions.expire(session) {
+            self.forget_rooms(session, *snapshot);
+        }
+        self.figures.sessions.set(self.sessions.len() as u64);
+    }
+
+    fn forget_rooms(&mut self, session: SessionId, snapshot: Snapshot) {
+        for kept in snapshot.rooms {
+            let home = self.home_core(&kept.room);
+            let message = CoreMessage::Forget { room: kept.room, epoch: kept.epoch, session };
+            self.outbound.send(home, message);
+        }
+    }
+
+    /// At a room's home: a session that kept it will not come back.
+    pub(super) fn on_forget(
+        &mut self,
+        room: &crate::room::name::RoomKey,
+        epoch: &str,
+        session: SessionId,
+    ) {
+        if let Some(home) = self.homes.get_mut(room) {
+            home.forget(epoch);
+            home.forget_reader(&ReaderId::Session(session.0));
+        }
+        self.tend(room);
+    }
+}

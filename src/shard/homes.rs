@@ -1,0 +1,184 @@
+//! The rooms whose home this core is: made, found, looked at in time, and ended.
+//!
+//! Invariant: a room that nobody needs is gone by the end of the command that left it so.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::hash::{Map, Seed};
+use crate::id::{CoreId, TenantId};
+use crate::protocol::{ErrorCode, Mode};
+use crate::room::config::{Bounds, Layers, RoomConfig, Settings};
+use crate::room::home::{HomeRoom, Refusal};
+use crate::room::hub::Notice;
+use crate::room::name::RoomKey;
+use crate::room::pattern::PatternSet;
+use crate::room::publication::{Form, FormSet};
+use crate::wheel::Timer;
+
+use super::message::CoreMessage;
+use super::receipt::Receipts;
+use super::{Alarm, Shard};
+
+/// A room and when it is looked at.
+#[derive(Debug)]
+pub(super) struct Home {
+    pub(super) room: HomeRoom,
+    timer: Option<(crate::clock::Moment, Timer)>,
+}
+
+/// The rooms whose home a core is.
+#[derive(Debug)]
+pub(super) struct Homes {
+    pub(super) rooms: Map<RoomKey, Box<Home>>,
+    pub(super) bounds: Bounds,
+    /// What a room is that nobody configured.
+    default_config: Arc<RoomConfig>,
+    /// What all their histories hold.
+    pub(super) history_bytes: u64,
+    history_limit_bytes: u64,
+    rooms_limit: usize,
+    /// Cores that receive patterns.
+    pub(super) watchers: Map<TenantId, PatternSet<CoreId>>,
+    /// How messages are written on each of them.
+    pub(super) watcher_forms: Vec<FormSet>,
+    pub(super) receipts: Receipts,
+}
+
+impl Homes {
+    pub(super) fn new(seed: Seed, cores: u16, config: &crate::config::Config) -> Self {
+        let bounds = Bounds::new(config);
+        let settings = Settings::default();
+        let layers = Layers { own: &settings, parents: &[], namespace: &settings };
+        let cores = cores.max(1);
+        Self {
+            rooms: Map::with_hasher(seed),
+            default_config: Arc::new(RoomConfig::resolve(layers, &bounds)),
+            bounds,
+            history_bytes: 0,
+            history_limit_bytes: config.rooms.history_bytes / u64::from(cores),
+            rooms_limit: (config.rooms.count / u32::from(cores)).max(1) as usize,
+            watchers: Map::with_hasher(seed),
+            watcher_forms: vec![FormSet::default(); cores.into()],
+            receipts: Receipts::new(seed),
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, key: &RoomKey) -> Option<&mut HomeRoom> {
+        self.rooms.get_mut(key).map(|home| &mut home.room)
+    }
+
+    /// Whether the histories hold more than they may together.
+    pub(super) fn is_over_history(&self) -> bool {
+        self.history_limit_bytes > 0 && self.history_bytes > self.history_limit_bytes
+    }
+}
+
+impl Shard {
+    /// A room; it exists from now on.
+    pub(super) fn home_of(&mut self, key: &RoomKey) -> Result<&mut HomeRoom, Refusal> {
+        if !self.homes.rooms.contains_key(key) {
+            if self.homes.rooms.len() >= self.homes.rooms_limit {
+                return Err(Refusal::new(ErrorCode::LimitExceeded, "there are too many rooms"));
+            }
+            let mut epoch = [0; 8];
+            self.entropy.fill(&mut epoch);
+            let epoch = URL_SAFE_NO_PAD.encode(epoch).into();
+            let config = Arc::clone(&self.homes.default_config);
+            let room = HomeRoom::new(key.clone(), epoch, config, self.seed, self.outbound.now);
+            self.homes.rooms.insert(key.clone(), Box::new(Home { room, timer: None }));
+            self.figures.rooms.set(self.homes.rooms.len() as u64);
+        }
+        match self.homes.rooms.get_mut(key) {
+            Some(home) => Ok(&mut home.room),
+            None => Err(Refusal::new(ErrorCode::Internal, "the room is gone")),
+        }
+    }
+
+    /// After anything that may have changed a room: tells presence, plans its next look, and ends it
+    /// if nobody needs it.
+    pub(super) fn tend(&mut self, key: &RoomKey) {
+        let now = self.outbound.now.moment;
+        let Some(home) = self.homes.rooms.get_mut(key) else { return };
+        let changes = home.room.take_presence(now);
+        if !changes.is_empty() {
+            for (action, user, info) in changes {
+                let notice = Arc::new(Notice { room: key.clone(), action, user, info });
+                for link in home.room.links().iter().filter(|link| link.notices > 0) {
+                    self.outbound.send(link.core, CoreMessage::Presence(Arc::clone(&notice)));
+                }
+            }
+        }
+        if home.room.is_idle() {
+            self.end_room(key);
+            return;
+        }
+        let due = home.room.next_timeout();
+        let planned = home.timer.as_ref().map(|(at, _)| *at);
+        if due != planned {
+            if let Some((_, timer)) = home.timer.take() {
+                self.wheel.cancel(timer);
+            }
+            home.timer = due.map(|at| (at, self.wheel.insert(at, Alarm::Room(key.clone()))));
+        }
+    }
+
+    /// Forgets a room.
+    pub(super) fn end_room(&mut self, key: &RoomKey) {
+        let Some(home) = self.homes.rooms.remove(key) else { return };
+        if let Some((_, timer)) = home.timer {
+            self.wheel.cancel(timer);
+        }
+        self.homes.history_bytes -= home.room.history.bytes();
+        self.figures.rooms.set(self.homes.rooms.len() as u64);
+        let (len, capacity) = (self.homes.rooms.len(), self.homes.rooms.capacity());
+        if capacity > 1_024 && len * 4 < capacity {
+            self.homes.rooms.shrink_to(len * 2);
+        }
+    }
+
+    /// A room's time has come.
+    pub(super) fn on_room_alarm(&mut self, key: &RoomKey) {
+        let now = self.outbound.now.moment;
+        let Some(home) = self.homes.rooms.get_mut(key) else { return };
+        home.timer = None;
+        let before = home.room.history.bytes();
+        home.room.expire(now);
+        self.homes.history_bytes -= before - home.room.history.bytes();
+        self.redeliver(key);
+        self.tend(key);
+    }
+
+    /// Keeps a room's message, within what the room and all rooms together may keep.
+    pub(super) fn keep_publication(
+        &mut self,
+        publication: &Arc<crate::room::publication::Publication>,
+    ) {
+        let now = self.outbound.now.moment;
+        let over = self.homes.is_over_history();
+        let Some(home) = self.homes.rooms.get_mut(&publication.room) else { return };
+        let history = &mut home.room.history;
+        let before = history.bytes();
+        history.push(Arc::clone(publication), now);
+        // The room that grows pays.
+        if over && home.room.config.mode != Mode::Guaranteed {
+            while history.bytes() > before && history.drop_oldest().is_some() {}
+        }
+        let after = history.bytes();
+        self.homes.history_bytes = self.homes.history_bytes + after - before;
+    }
+
+    /// A core has, or has no longer, connections that are in a room by themselves.
+    pub(super) fn on_attach(&mut self, from: CoreId, key: &RoomKey, form: Option<Form>) {
+        let home = match form {
+            Some(_) => self.home_of(key).ok(),
+            None => self.homes.get_mut(key),
+        };
+        if let Some(home) = home {
+            home.attach_implicitly(from, form);
+        }
+        self.tend(key);
+    }
+}

@@ -1,0 +1,296 @@
+//! From the handshake to `welcome`: a new session or the one that is resumed, and the rooms that are
+//! joined on the way.
+//!
+//! Invariant: `welcome` is the first message that is written; all that comes for the connection
+//! before it is held back and follows it.
+
+use std::sync::Arc;
+
+use crate::id::{ConnectionAddress, ConnectionKey};
+use crate::protocol::event::{JoinedRoom, Place, Welcome, WelcomeRoom};
+use crate::protocol::{CloseReason, ErrorCode, Event, Role};
+use crate::room::home::Refusal;
+use crate::room::hub::{Interest, Member, RoomIndex};
+use crate::room::name::{RoomKey, RoomName};
+
+use super::Shard;
+use super::ask::{JoinAsk, Since};
+use super::command::ConnectionName;
+use super::connection::{Connection, Membership, Purpose};
+use super::identity::Right;
+use super::input::{Opened, Route};
+use super::message::{CoreMessage, Joined, Ticket};
+use super::outbound::write_event;
+use super::session::{SessionId, Snapshot};
+
+/// What is known of a connection on its way to `welcome`.
+#[derive(Debug, Default)]
+pub(super) struct Arrival {
+    /// Answers that it waits for.
+    left: u32,
+    /// A session was resumed.
+    recovered: bool,
+    /// The room of the request's path, until it is asked for.
+    room: Option<String>,
+    rooms: Vec<ArrivalRoom>,
+}
+
+#[derive(Debug)]
+struct ArrivalRoom {
+    room: RoomKey,
+    role: Role,
+    epoch: Arc<str>,
+    offset: u64,
+    recovered: bool,
+}
+
+impl Shard {
+    pub(super) fn on_opened(&mut self, opened: Opened) {
+        let now = self.outbound.now.moment;
+        let key = opened.connection;
+        let purpose = match opened.route {
+            Route::Echo => Purpose::Echo,
+            Route::Rooms(_) => Purpose::Rooms,
+        };
+        let mut secret = [0; 8];
+        self.entropy.fill(&mut secret[2..]);
+        let secret = u64::from_be_bytes(secret);
+        let name = ConnectionName { core: self.core, index: key.index, secret };
+        let identity = Arc::clone(&self.anonymous);
+        let names = (name.to_text().into(), secret);
+        let connection = Connection::new(&opened, purpose, identity, names, now);
+        self.outbound.insert(Box::new(connection));
+        self.figures.connections.set(self.outbound.len() as u64);
+        if self.config.heartbeat.interval_ms > 0 {
+            self.look_again(key, now.plus_ms(self.config.heartbeat.interval_ms));
+        }
+        if self.is_draining() {
+            self.close(key, CloseReason::Drain);
+            return;
+        }
+        if let Route::Rooms(room) = opened.route {
+            self.arrive(key, room, opened.session.as_deref());
+        }
+    }
+
+    /// Begins the way to `welcome`.
+    fn arrive(&mut self, key: ConnectionKey, room: Option<String>, session: Option<&str>) {
+        let session = session.and_then(SessionId::parse);
+        let Some(slot) = self.outbound.slot_mut(key) else { return };
+        slot.outbox.hold();
+        let Some(connection) = slot.connection.as_deref_mut() else { return };
+        // One for the way itself, so that it does not end before all is asked.
+        let arrival = Arrival { left: 1, room, ..Arrival::default() };
+        if let Some(session) = session {
+            let identity = Arc::clone(&connection.identity);
+            connection.rare().arrival = Some(arrival);
+            let by = ConnectionAddress { core: self.core, key };
+            let home = crate::hash::home(self.seed, &session, self.cores);
+            self.outbound.send(home, CoreMessage::Resume { session, by, identity });
+            return;
+        }
+        if arrival.room.is_some() {
+            connection.rare().arrival = Some(arrival);
+        }
+        self.begin_session(key);
+        self.arrive_in_room(key);
+    }
+
+    /// A new session. It is drawn until it lives on this core, so that nobody has to be told.
+    fn begin_session(&mut self, key: ConnectionKey) {
+        let mut id = SessionId([0; 16]);
+        loop {
+            self.entropy.fill(&mut id.0);
+            if crate::hash::home(self.seed, &id, self.cores) == self.core {
+                break;
+            }
+        }
+        let Some(connection) = self.outbound.get_mut(key) else { return };
+        connection.session = Some(id);
+        let by = ConnectionAddress { core: self.core, key };
+        self.sessions.open(id, by, &connection.identity);
+        self.figures.sessions.set(self.sessions.len() as u64);
+    }
+
+    /// The session's home has said what it held.
+    pub(super) fn on_resumed(
+        &mut self,
+        key: ConnectionKey,
+        session: SessionId,
+        snapshot: Option<Box<Snapshot>>,
+    ) {
+        let Some(connection) = self.outbound.get_mut(key).filter(|it| it.is_open()) else {
+            // It went while its session was fetched, which goes back.
+            if let Some(snapshot) = snapshot {
+                let home = crate::hash::home(self.seed, &session, self.cores);
+                let message = CoreMessage::Detached { session, connection: key, snapshot };
+                self.outbound.send(home, message);
+            }
+            return;
+        };
+        let Some(snapshot) = snapshot else {
+            self.begin_session(key);
+            self.arrive_in_room(key);
+            return;
+        };
+        connection.session = Some(session);
+        let rare = connection.rare();
+        rare.state = snapshot.state;
+        if let Some(arrival) = &mut rare.arrival {
+            arrival.recovered = true;
+        }
+        for kept in snapshot.rooms {
+            let ask = JoinAsk {
+                interest: kept.interest.clone(),
+                since: Some(Since { epoch: (&*kept.epoch).into(), offset: kept.position }),
+                password: None,
+                resumes: true,
+            };
+            let room = kept.room.clone();
+            self.expect_arrival(key);
+            if !self.ask_join(key, room.clone(), ask, Ticket::default()) {
+                let home = self.home_core(&room);
+                self.outbound.send(home, CoreMessage::Forget { room, epoch: kept.epoch, session });
+                self.arrived_nowhere(key);
+                continue;
+            }
+            let index = self.hub.find(&room);
+            let connection = self.outbound.get_mut(key);
+            if let (Some(index), Some(connection)) = (index, connection)
+                && let Some(membership) = connection.membership(index)
+            {
+                membership.kept = Some(Box::new(kept));
+            }
+        }
+        self.arrive_in_room(key);
+    }
+
+    /// Asks for the room of the request's path, and ends the way if there is none.
+    fn arrive_in_room(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.outbound.get_mut(key) else { return };
+        let arrival = connection.rare.as_mut().and_then(|rare| rare.arrival.as_mut());
+        let room = arrival.and_then(|arrival| arrival.room.take());
+        if let Some(text) = room {
+            self.join_on_arrival(key, &text);
+        }
+        self.arrived_nowhere(key);
+    }
+
+    fn join_on_arrival(&mut self, key: ConnectionKey, text: &str) {
+        let Some(connection) = self.outbound.get_mut(key) else { return };
+        let identity = &connection.identity;
+        let refusal = match RoomName::parse(text) {
+            Err(_) => Refusal::new(ErrorCode::InvalidRoom, "no name that a room can have"),
+            Ok(name) if !identity.may(Right::Join, &name) => {
+                Refusal::new(ErrorCode::Forbidden, "not allowed")
+            }
+            Ok(name) => {
+                let room = RoomKey::new(identity.tenant, name);
+                let index = self.hub.find(&room);
+                if index.is_some_and(|index| connection.membership(index).is_some()) {
+                    return;
+                }
+                let (interest, since, password) = (Interest::default(), None, None);
+                let ask = JoinAsk { interest, since, password, resumes: false };
+                self.expect_arrival(key);
+                if !self.ask_join(key, room, ask, Ticket::default()) {
+                    self.arrived_nowhere(key);
+                }
+                return;
+            }
+        };
+        self.refuse(key, &Ticket::default(), refusal);
+    }
+
+    fn expect_arrival(&mut self, key: ConnectionKey) {
+        let connection = self.outbound.get_mut(key);
+        if let Some(arrival) = connection.and_then(|it| it.rare().arrival.as_mut()) {
+            arrival.left += 1;
+        }
+    }
+
+    /// A room was joined; if that was on the way to `welcome`, it is told there.
+    pub(super) fn arrived_in(&mut self, key: ConnectionKey, room: &RoomKey, joined: &Joined) {
+        let connection = self.outbound.get_mut(key).filter(|it| !it.welcomed);
+        let Some(connection) = connection else { return };
+        if let Some(arrival) = connection.rare.as_mut().and_then(|rare| rare.arrival.as_mut()) {
+            arrival.rooms.push(ArrivalRoom {
+                room: room.clone(),
+                role: joined.role,
+                epoch: Arc::clone(&joined.epoch),
+                offset: joined.offset,
+                recovered: joined.recovered,
+            });
+        }
+        self.arrived_nowhere(key);
+    }
+
+    /// One thing less to wait for before `welcome`.
+    pub(super) fn arrived_nowhere(&mut self, key: ConnectionKey) {
+        let connection = self.outbound.get_mut(key).filter(|it| !it.welcomed);
+        let Some(connection) = connection else { return };
+        match connection.rare.as_mut().and_then(|rare| rare.arrival.as_mut()) {
+            Some(arrival) if arrival.left > 1 => arrival.left -= 1,
+            _ => self.welcome(key),
+        }
+    }
+
+    fn welcome(&mut self, key: ConnectionKey) {
+        let Some(slot) = self.outbound.slot_mut(key) else { return };
+        let Some(connection) = slot.connection.as_deref_mut() else { return };
+        connection.welcomed = true;
+        let arrival = connection.rare.as_mut().and_then(|rare| rare.arrival.take());
+        let arrival = arrival.unwrap_or_default();
+        let session = connection.session.map(SessionId::to_text);
+        let name = Arc::clone(&connection.name);
+        let (identity, codec) = (Arc::clone(&connection.identity), connection.form.codec);
+        let rooms: Vec<_> = arrival
+            .rooms
+            .iter()
+            .map(|it| WelcomeRoom {
+                joined: JoinedRoom {
+                    room: it.room.name.as_str(),
+                    role: it.role,
+                    at: Place { epoch: &it.epoch, offset: it.offset },
+                },
+                recovered: it.recovered,
+            })
+            .collect();
+        let event = Event::Welcome(Welcome {
+            connection: &name,
+            session: session.as_deref(),
+            user: identity.user.as_deref(),
+            tenant: &identity.tenant_name,
+            heartbeat_ms: self.config.heartbeat.interval_ms,
+            expires_at_ms: identity.expires_at_ms,
+            recovered: arrival.recovered,
+            rooms: &rooms,
+        });
+        self.outbound.release(key, |out| write_event(&event, codec, out));
+        self.enter_reserved(key, self.everyone.clone());
+        if let Some(Ok(name)) = identity.user.as_deref().map(RoomName::user) {
+            self.enter_reserved(key, name);
+        }
+    }
+
+    /// A connection is in its reserved rooms by itself.
+    fn enter_reserved(&mut self, key: ConnectionKey, name: RoomName) {
+        let Some(connection) = self.outbound.get_mut(key) else { return };
+        let room = RoomKey::new(connection.identity.tenant, name);
+        let home = crate::hash::home(self.seed, &room, self.cores);
+        let index: RoomIndex = self.hub.enter(&room, home);
+        let form = connection.form;
+        let member = Member { connection: key.index, form, presence: false, interest: None };
+        // What came before is not for it.
+        self.settle_room(index);
+        let (Some(connection), Some(place)) =
+            (self.outbound.get_mut(key), self.hub.add(index, member))
+        else {
+            return;
+        };
+        connection.rooms.push(Membership::implicit(index, place));
+        if self.hub.get_mut(index).is_some_and(|room| room.announce(form)) {
+            self.outbound.send(home, CoreMessage::Attach { room, form: Some(form) });
+        }
+    }
+}

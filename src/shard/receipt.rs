@@ -1,0 +1,103 @@
+//! Publishes whose answer waits until every core has said how many took them.
+//!
+//! Invariant: each is answered once: when the last core has said, or when its time is over.
+
+use crate::hash::{Map, Seed};
+use crate::id::CoreId;
+use crate::protocol::event;
+use crate::protocol::event::{Place, Published, Reply};
+use crate::room::name::RoomKey;
+use crate::wheel::Timer;
+
+use super::message::{AnswerEffect, Asker, Ticket};
+use super::{Alarm, Shard};
+
+/// A publish that waits.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) room: RoomKey,
+    pub(super) epoch: std::sync::Arc<str>,
+    pub(super) offset: u64,
+    pub(super) core: CoreId,
+    pub(super) asker: Asker,
+    pub(super) ticket: Ticket,
+    pub(super) cores_left: usize,
+    pub(super) delivered: u64,
+    pub(super) total: u64,
+    pub(super) timer: Timer,
+    /// It is a `send`: the answer carries only the count.
+    pub(super) is_send: bool,
+}
+
+/// All that wait.
+#[derive(Debug)]
+pub(super) struct Receipts {
+    waiting: Map<u64, Waiting>,
+    last: u64,
+}
+
+impl Receipts {
+    pub(super) fn new(seed: Seed) -> Self {
+        Self { waiting: Map::with_hasher(seed), last: 0 }
+    }
+
+    /// A number for the next one.
+    pub(super) fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    pub(super) fn insert(&mut self, receipt: u64, waiting: Waiting) {
+        self.waiting.insert(receipt, waiting);
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+impl Shard {
+    /// A core said how many took a message.
+    pub(super) fn on_receipt(&mut self, receipt: u64, delivered: u32, total: u32) {
+        let Some(waiting) = self.homes.receipts.waiting.get_mut(&receipt) else { return };
+        waiting.delivered += u64::from(delivered);
+        waiting.total += u64::from(total);
+        waiting.cores_left = waiting.cores_left.saturating_sub(1);
+        if waiting.cores_left == 0 {
+            self.answer_receipt(receipt, false);
+        }
+    }
+
+    /// Some cores did not say in time.
+    pub(super) fn on_receipt_alarm(&mut self, receipt: u64) {
+        self.answer_receipt(receipt, true);
+    }
+
+    fn answer_receipt(&mut self, receipt: u64, partial: bool) {
+        let Some(waiting) = self.homes.receipts.waiting.remove(&receipt) else { return };
+        if !partial {
+            self.wheel.cancel(waiting.timer);
+        }
+        let Waiting { room, epoch, offset, core, asker, ticket, delivered, total, is_send, .. } =
+            waiting;
+        if is_send {
+            let effect = AnswerEffect::Sent { delivered };
+            self.answer(core, &room, &asker, ticket, Reply::Done, effect);
+            return;
+        }
+        let reply = Reply::Publish(Published {
+            room: (!room.name.is_reserved()).then_some(room.name.as_str()),
+            at: (offset > 0).then_some(Place { epoch: &epoch, offset }),
+            duplicate: false,
+            receipt: Some(event::Receipt { delivered, total, partial }),
+        });
+        self.answer_ok(core, &room, &asker, ticket, reply);
+    }
+
+    /// Sets the time a receipt has.
+    pub(super) fn receipt_timer(&mut self, receipt: u64) -> Timer {
+        let at = self.outbound.now.moment.plus_ms(self.config.rooms.receipt_timeout_ms);
+        self.wheel.insert(at, Alarm::Receipt(receipt))
+    }
+}

@@ -1,0 +1,194 @@
+//! Sessions on their home core: which connection has one, and what a connection that went has left.
+//!
+//! Invariants: a session is had by at most one connection; whoever resumes it gets what the last one
+//! left, after that one has let go; one that nobody has is forgotten after its time.
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::hash::{Map, Seed};
+use crate::id::ConnectionAddress;
+use crate::protocol::OwnedData;
+use crate::room::hub::Interest;
+use crate::room::name::RoomKey;
+use crate::wheel::Timer;
+
+use super::identity::Identity;
+
+/// What a client shows to go on where it was. Secret.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionId(pub(super) [u8; 16]);
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionId(…)")
+    }
+}
+
+impl SessionId {
+    /// What a client wrote.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 16];
+        let len = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+        (len == bytes.len()).then_some(Self(bytes))
+    }
+
+    /// As it is told to the client.
+    pub(super) fn to_text(self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+}
+
+/// A room that a session was in.
+#[derive(Clone, Debug)]
+pub struct KeptRoom {
+    /// Which.
+    pub room: RoomKey,
+    /// Which life of it.
+    pub epoch: Arc<str>,
+    /// The last offset that is known to have arrived.
+    pub position: u64,
+    /// What was wanted of it.
+    pub interest: Interest,
+}
+
+/// What a connection leaves to the next one of its session.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Whose it is.
+    pub identity: Arc<Identity>,
+    /// Where it was.
+    pub rooms: Vec<KeptRoom>,
+    /// What the client kept.
+    pub state: Option<OwnedData>,
+}
+
+/// Who has a session.
+#[derive(Debug)]
+enum Holder {
+    /// A connection.
+    Connection(ConnectionAddress),
+    /// A connection that has been told to let go, for another one.
+    Moving { from: ConnectionAddress, to: ConnectionAddress },
+    /// Nobody, until the timer.
+    Nobody { snapshot: Box<Snapshot>, timer: Timer },
+}
+
+#[derive(Debug)]
+struct Session {
+    identity: Arc<Identity>,
+    holder: Holder,
+}
+
+/// What a request to resume leads to.
+#[derive(Debug)]
+pub(super) enum Resumption {
+    /// It is unknown, another's, or on its way to somebody else.
+    Refused,
+    /// Here is what was left; the timer is no longer needed.
+    Resumed(Box<Snapshot>, Timer),
+    /// This connection has to let go first.
+    Takeover(ConnectionAddress),
+}
+
+/// What a connection's letting go leads to.
+#[derive(Debug)]
+pub(super) enum Release {
+    /// It had the session no more.
+    Stale(Box<Snapshot>),
+    /// Another one waits for it.
+    HandOver(ConnectionAddress, Box<Snapshot>),
+    /// It is kept: set a timer.
+    Keep(Box<Snapshot>),
+}
+
+/// The sessions whose home a core is.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    by_id: Map<SessionId, Session>,
+}
+
+impl Sessions {
+    pub(super) fn new(seed: Seed) -> Self {
+        Self { by_id: Map::with_hasher(seed) }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// A connection begins one.
+    pub(super) fn open(&mut self, id: SessionId, by: ConnectionAddress, identity: &Arc<Identity>) {
+        let identity = Arc::clone(identity);
+        self.by_id.insert(id, Session { identity, holder: Holder::Connection(by) });
+    }
+
+    /// A connection asks to go on with one.
+    pub(super) fn resume(
+        &mut self,
+        id: SessionId,
+        by: ConnectionAddress,
+        identity: &Identity,
+    ) -> Resumption {
+        let Some(session) = self.by_id.get_mut(&id) else { return Resumption::Refused };
+        if !session.identity.same_user(identity) {
+            return Resumption::Refused;
+        }
+        match std::mem::replace(&mut session.holder, Holder::Connection(by)) {
+            Holder::Nobody { snapshot, timer } => Resumption::Resumed(snapshot, timer),
+            Holder::Connection(from) => {
+                session.holder = Holder::Moving { from, to: by };
+                Resumption::Takeover(from)
+            }
+            moving @ Holder::Moving { .. } => {
+                session.holder = moving;
+                Resumption::Refused
+            }
+        }
+    }
+
+    /// A connection lets go.
+    pub(super) fn release(
+        &mut self,
+        id: SessionId,
+        by: ConnectionAddress,
+        snapshot: Box<Snapshot>,
+    ) -> Release {
+        let Some(session) = self.by_id.get_mut(&id) else { return Release::Stale(snapshot) };
+        match session.holder {
+            Holder::Moving { from, to } if from == by => {
+                session.holder = Holder::Connection(to);
+                Release::HandOver(to, snapshot)
+            }
+            Holder::Connection(holder) if holder == by => Release::Keep(snapshot),
+            _ => Release::Stale(snapshot),
+        }
+    }
+
+    /// Nobody has it until `timer`.
+    pub(super) fn keep(&mut self, id: SessionId, snapshot: Box<Snapshot>, timer: Timer) {
+        if let Some(session) = self.by_id.get_mut(&id) {
+            session.holder = Holder::Nobody { snapshot, timer };
+        }
+    }
+
+    /// Its time is over: what it had left, if still nobody has it.
+    pub(super) fn expire(&mut self, id: SessionId) -> Option<Box<Snapshot>> {
+        let session = self.by_id.get(&id)?;
+        if !matches!(session.holder, Holder::Nobody { .. }) {
+            return None;
+        }
+        match self.by_id.remove(&id)?.holder {
+            Holder::Nobody { snapshot, .. } => Some(snapshot),
+            _ => None,
+        }
+    }
+
+    /// Forgets one that nobody is to resume.
+    pub(super) fn remove(&mut self, id: SessionId) {
+        self.by_id.remove(&id);
+    }
+}

@@ -1,0 +1,218 @@
+//! Several engines in one thread, connected by a bus that delivers at once and in order.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::Counting;
+use crate::clock::Now;
+use crate::config::Config;
+use crate::hash::Seed;
+use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
+use crate::protocol::Codec;
+use crate::shard::{CoreMessage, Effects, Input, Opened, Route, Setup, Shard};
+use crate::ws::MessageKind;
+
+/// Engines and what is on its way between them.
+pub(super) struct Cluster {
+    pub(super) shards: Vec<Shard>,
+    pub(super) now: Now,
+    pub(super) effects: Vec<Effects>,
+    letters: VecDeque<(CoreId, CoreId, CoreMessage)>,
+    /// Letters stay where they are until they are let go.
+    pub(super) holds: bool,
+    opened: u32,
+}
+
+pub(super) type Address = ConnectionAddress;
+
+impl Cluster {
+    pub(super) fn new(cores: u16, config: Config) -> Self {
+        let config = Arc::new(config);
+        let shards = (0..cores).map(|core| {
+            Shard::new(Setup {
+                core: CoreId(core),
+                cores,
+                config: Arc::clone(&config),
+                seed: Seed(3, 4),
+                entropy: Box::new(Counting(u64::from(core) + 1)),
+            })
+        });
+        Self {
+            shards: shards.collect(),
+            now: Now { unix_ms: 1_700_000_000_000, ..Now::default() },
+            effects: (0..cores).map(|_| Effects::default()).collect(),
+            letters: VecDeque::new(),
+            holds: false,
+            opened: 0,
+        }
+    }
+
+    pub(super) fn open_with(&mut self, core: u16, make: impl FnOnce(&mut Opened)) -> Address {
+        self.opened += 1;
+        let key = ConnectionKey { index: self.opened, generation: self.opened };
+        let mut opened = Opened {
+            connection: key,
+            route: Route::Rooms(None),
+            codec: Codec::Json,
+            deflate_up_to: 0,
+            address: None,
+            session: None,
+        };
+        make(&mut opened);
+        let at = Address { core: CoreId(core), key };
+        self.input(at, Input::Opened(Box::new(opened)));
+        at
+    }
+
+    /// A connection that has been welcomed.
+    pub(super) fn open(&mut self, core: u16) -> Address {
+        let at = self.open_with(core, |_| {});
+        assert_eq!(self.read(at)[0]["type"], "welcome");
+        at
+    }
+
+    pub(super) fn input(&mut self, at: Address, input: Input<'_>) {
+        let core = at.core.index();
+        self.shards[core].handle(self.now, input, &mut self.effects[core]);
+        self.carry();
+    }
+
+    pub(super) fn send(&mut self, at: Address, text: &str) {
+        let mut payload = text.as_bytes().to_vec();
+        let input =
+            Input::Message { connection: at.key, kind: MessageKind::Text, payload: &mut payload };
+        self.input(at, input);
+    }
+
+    /// Sends a command and reads everything up to its answer, which is last.
+    pub(super) fn ask(&mut self, at: Address, text: &str) -> Value {
+        self.send(at, text);
+        self.read(at).pop().unwrap_or_else(|| panic!("no answer to {text}"))
+    }
+
+    pub(super) fn lose(&mut self, at: Address) {
+        self.input(at, Input::Lost { connection: at.key });
+    }
+
+    /// Moves letters until there are none.
+    pub(super) fn carry(&mut self) {
+        loop {
+            for (core, effects) in self.effects.iter_mut().enumerate() {
+                for (to, message) in effects.letters.drain(..) {
+                    let from = CoreId(u16::try_from(core).unwrap());
+                    assert_ne!(from, to, "an engine writes to itself");
+                    self.letters.push_back((from, to, message));
+                }
+            }
+            if self.holds {
+                return;
+            }
+            let Some((from, to, message)) = self.letters.pop_front() else { return };
+            let to = to.index();
+            let input = Input::Core { from, message };
+            self.shards[to].handle(self.now, input, &mut self.effects[to]);
+        }
+    }
+
+    /// Ends a tick everywhere.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..3 {
+            for (shard, effects) in self.shards.iter_mut().zip(&mut self.effects) {
+                shard.settle(self.now, effects);
+            }
+            self.carry();
+        }
+        for shard in &self.shards {
+            shard.audit().unwrap();
+        }
+    }
+
+    pub(super) fn wait(&mut self, ms: u64) {
+        let until = self.now.moment.plus_ms(ms);
+        loop {
+            let next = self.shards.iter().filter_map(Shard::next_timeout).min();
+            let Some(next) = next.filter(|next| *next <= until) else { break };
+            let passed = next.since_ms(self.now.moment);
+            self.now.moment = self.now.moment.max(next);
+            self.now.unix_ms += passed;
+            for (shard, effects) in self.shards.iter_mut().zip(&mut self.effects) {
+                shard.handle_timeout(self.now, effects);
+            }
+            self.carry();
+        }
+        self.now.unix_ms += until.since_ms(self.now.moment);
+        self.now.moment = until;
+    }
+
+    /// The frames a connection is written: opcode and payload.
+    pub(super) fn frames(&mut self, at: Address) -> Vec<(u8, Vec<u8>)> {
+        self.settle();
+        let mut bytes = Vec::new();
+        while let Some(outbox) = self.shards[at.core.index()].outbox(at.key) {
+            let mut slices = [IoSlice::new(&[]); 16];
+            let count = outbox.gather(&mut slices);
+            let taken: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
+            if taken.is_empty() {
+                break;
+            }
+            outbox.advance(taken.len());
+            self.input(at, Input::Written { connection: at.key, bytes: taken.len() });
+            bytes.extend(taken);
+        }
+        split(&bytes)
+    }
+
+    /// The messages a connection is written.
+    pub(super) fn read(&mut self, at: Address) -> Vec<Value> {
+        let frames = self.frames(at);
+        let texts = frames.iter().filter(|(opcode, _)| *opcode == 1);
+        texts.map(|(_, payload)| serde_json::from_slice(payload).unwrap()).collect()
+    }
+
+    /// The offsets of the messages a connection is written, gaps as negative ranges' ends.
+    pub(super) fn offsets(&mut self, at: Address) -> Vec<i64> {
+        let messages = self.read(at);
+        messages
+            .iter()
+            .flat_map(|message| match message["type"].as_str() {
+                Some("message") => vec![message["offset"].as_i64().unwrap_or(0)],
+                Some("gap") => {
+                    vec![-message["from"].as_i64().unwrap(), -message["to"].as_i64().unwrap()]
+                }
+                _ => Vec::new(),
+            })
+            .collect()
+    }
+
+    /// Whether nothing is left of anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.shards.iter().all(|shard| {
+            shard.hub.is_empty()
+                && shard.homes.rooms.is_empty()
+                && shard.sessions.len() == 0
+                && shard.outbound.pool.budget.held_bytes() == 0
+                && shard.homes.receipts.len() == 0
+        })
+    }
+}
+
+/// Frames of a server: opcode and payload.
+fn split(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut frames = Vec::new();
+    while !bytes.is_empty() {
+        let (header, len) = match bytes[1] {
+            126 => (4, usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))),
+            127 => (
+                10,
+                usize::try_from(u64::from_be_bytes(*bytes[2..].first_chunk().unwrap())).unwrap(),
+            ),
+            short => (2, usize::from(short)),
+        };
+        frames.push((bytes[0] & 0x0F, bytes[header..header + len].to_vec()));
+        bytes = &bytes[header + len..];
+    }
+    frames
+}

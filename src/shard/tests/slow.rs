@@ -1,0 +1,168 @@
+//! Connections that do not read as fast as messages come.
+
+use super::cluster::{Address, Cluster};
+use crate::config::Config;
+
+fn config(outbox_bytes: u32) -> Config {
+    let mut config = Config::default();
+    config.limits.outbox_bytes = outbox_bytes;
+    config
+}
+
+/// A room with a policy, one that publishes and does not listen, and one that does not read.
+fn room(cluster: &mut Cluster, policy: &str) -> (Address, Address) {
+    let (a, b) = (cluster.open(0), cluster.open(1));
+    let create = format!(
+        r#"{{"type":"room.create","id":0,"room":"r","config":{{"slow_consumer":"{policy}"}}}}"#
+    );
+    assert_eq!(cluster.ask(a, &create)["type"], "ok");
+    for at in [a, b] {
+        assert_eq!(cluster.ask(at, r#"{"type":"join","id":1,"room":"r"}"#)["type"], "ok");
+    }
+    (a, b)
+}
+
+fn publish(cluster: &mut Cluster, at: Address, fields: &str) {
+    cluster.send(
+        at,
+        &format!(
+            r#"{{"type":"publish","room":"r","exclude_self":true,"data":"{}"{fields}}}"#,
+            "x".repeat(300)
+        ),
+    );
+    cluster.settle();
+}
+
+/// What the slow one sees covers everything once, in order.
+fn covered(seen: &[i64], last: i64) {
+    let mut next = 1;
+    let mut at = seen.iter();
+    while let Some(offset) = at.next() {
+        if *offset < 0 {
+            assert_eq!(-offset, next, "{seen:?}");
+            next = -at.next().expect("a gap has two ends") + 1;
+        } else {
+            assert_eq!(*offset, next, "{seen:?}");
+            next += 1;
+        }
+    }
+    assert_eq!(next, last + 1, "{seen:?}");
+}
+
+#[test]
+fn the_oldest_is_dropped_and_told() {
+    let mut cluster = Cluster::new(2, config(2_000));
+    let (a, b) = room(&mut cluster, "drop_oldest");
+    for _ in 0..20 {
+        publish(&mut cluster, a, "");
+    }
+    let seen = cluster.offsets(b);
+    covered(&seen, 20);
+    assert_eq!(seen.last(), Some(&20));
+    assert!(seen[0] < 0);
+}
+
+#[test]
+fn the_newest_is_dropped_and_told() {
+    let mut cluster = Cluster::new(2, config(2_000));
+    let (a, b) = room(&mut cluster, "drop_newest");
+    for _ in 0..20 {
+        publish(&mut cluster, a, "");
+    }
+    let seen = cluster.offsets(b);
+    covered(&seen, 20);
+    assert_eq!(seen[0], 1);
+    assert!(seen[seen.len() - 1] < 0);
+}
+
+#[test]
+fn only_the_newest_of_each_event_is_kept_where_that_is_the_policy() {
+    let mut cluster = Cluster::new(2, config(20_000));
+    let (a, b) = room(&mut cluster, "latest");
+    for n in 0..10 {
+        publish(
+            &mut cluster,
+            a,
+            if n % 2 == 0 { r#","event":"even""# } else { r#","event":"odd""# },
+        );
+    }
+    let seen = cluster.offsets(b);
+    covered(&seen, 10);
+    assert_eq!(seen, [-1, -8, 9, 10]);
+}
+
+#[test]
+fn a_slow_one_is_sent_away_by_default() {
+    let mut cluster = Cluster::new(2, config(2_000));
+    let (a, b) = room(&mut cluster, "disconnect");
+    for _ in 0..20 {
+        publish(&mut cluster, a, "");
+    }
+    let seen = cluster.read(b);
+    assert_eq!(seen.last().expect("a reason")["reason"], "slow_consumer");
+    assert!(seen.last().expect("a reason")["retry_after_ms"].is_u64());
+}
+
+#[test]
+fn drops_begin_with_what_is_least_urgent_and_never_reach_what_is_critical() {
+    let mut cluster = Cluster::new(2, config(2_000));
+    let (a, b) = room(&mut cluster, "drop_oldest");
+    for n in 0..12 {
+        publish(&mut cluster, a, if n == 2 { r#","priority":"critical""# } else { "" });
+    }
+    let seen = cluster.offsets(b);
+    covered(&seen, 12);
+    assert!(seen.contains(&3), "{seen:?}");
+}
+
+#[test]
+fn what_has_expired_is_not_written_and_told() {
+    let mut cluster = Cluster::new(2, config(100_000));
+    let (a, b) = room(&mut cluster, "disconnect");
+    publish(&mut cluster, a, "");
+    publish(&mut cluster, a, r#","ttl_ms":50"#);
+    publish(&mut cluster, a, r#","ttl_ms":5000"#);
+    cluster.wait(100);
+    assert_eq!(cluster.offsets(b), [1, -2, -2, 3]);
+}
+
+#[test]
+fn transient_messages_go_first_and_silently() {
+    let mut cluster = Cluster::new(2, config(2_000));
+    let (a, b) = room(&mut cluster, "disconnect");
+    for n in 0..6 {
+        publish(&mut cluster, a, if n < 4 { r#","transient":true"# } else { "" });
+    }
+    assert_eq!(cluster.offsets(b).iter().filter(|offset| **offset > 0).count(), 2);
+}
+
+#[test]
+fn the_urgent_leaves_first_but_a_room_stays_in_order() {
+    let mut cluster = Cluster::new(2, config(100_000));
+    let (a, b) = room(&mut cluster, "disconnect");
+    for at in [a, b] {
+        cluster.ask(at, r#"{"type":"join","id":1,"room":"urgent"}"#);
+    }
+    publish(&mut cluster, a, "");
+    cluster.send(a, r#"{"type":"publish","room":"urgent","data":1,"priority":"high"}"#);
+    publish(&mut cluster, a, r#","priority":"high""#);
+    let seen = cluster.read(b);
+    let order: Vec<_> = seen
+        .iter()
+        .map(|it| (it["room"].as_str().unwrap_or_default(), it["offset"].as_u64().unwrap_or(0)))
+        .collect();
+    assert_eq!(order, [("urgent", 1), ("r", 1), ("r", 2)]);
+}
+
+#[test]
+fn all_slow_connections_together_stay_within_their_budget() {
+    let mut config = config(1 << 20);
+    config.limits.outbox_total_bytes = 40_000;
+    let mut cluster = Cluster::new(2, config);
+    let (a, _) = room(&mut cluster, "drop_newest");
+    for _ in 0..400 {
+        publish(&mut cluster, a, "");
+    }
+    let held = cluster.shards[1].outbound.pool.budget.held_bytes();
+    assert!(held < 21_000, "{held}");
+}
