@@ -24,7 +24,7 @@ async def websockets_echo(compression):
         await socket.send(["frag", "", "ments"])
         assert await socket.recv() == "fragments"
         await socket.close(3000)
-    assert socket.close_code == 3000
+    assert socket.protocol.close_code == 3000
 
 
 async def aiohttp_echo(compress):
