@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-STEPS=(format lint deny unit loom docs clients autobahn fuzz operations)
+STEPS=(format lint deny unit docs clients autobahn fuzz operations)
 TOOLS="$PWD/tests/.tools"
 INSTALL=yes
 SKIPPED=0
@@ -61,11 +61,6 @@ deny() {
 }
 
 unit() { cargo test --workspace --quiet; }
-
-# Every order in which the doorbell's sleep and wake can fall, with loom's atomics in place of std's.
-loom() {
-  RUSTFLAGS="--cfg loom" cargo test --quiet --target-dir target/loom --test loom_mesh --release
-}
 
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet; }
 
