@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::Shutdown;
+use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -221,7 +222,7 @@ impl State {
         while let Some(deadline) = self.wheel.expire(now.moment) {
             self.events += 1;
             match deadline {
-                Deadline::Connection(key) => self.end_overdue(key),
+                Deadline::Connection(key) => self.end_overdue(now, key),
                 Deadline::Beat => self.beat(now),
                 Deadline::Wake(sleeper) => sleeper.ring(),
             }
@@ -361,21 +362,36 @@ impl State {
         };
         // A task that waits for room in the kernel's buffer sees the end, too.
         connection.stream.shutdown(Shutdown::Both);
-        let last_words = match &connection.stage {
-            Stage::Relay(relay) => Some(relay.reset()),
-            Stage::Handshake | Stage::Open | Stage::Ending => None,
-        };
+        self.retire(now, key);
         let connection = self.connections.remove(key.index as usize);
-        self.leave(&connection.stage);
-        let was_open = matches!(connection.stage, Stage::Open);
         if let Some(timer) = connection.deadline {
             self.wheel.cancel(timer);
         }
-        if let Some(message) = last_words {
-            self.post_to_control(message);
+    }
+
+    /// Nothing more is to come of a connection: whoever else knows of it forgets it, the engine or
+    /// the control plane.
+    pub(super) fn retire(&mut self, now: Now, key: ConnectionKey) {
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        let before = std::mem::replace(&mut connection.stage, Stage::Ending);
+        self.leave(&before);
+        match before {
+            Stage::Open => self.lose(now, key),
+            Stage::Relay(relay) => self.post_to_control(relay.reset()),
+            Stage::Handshake | Stage::Ending => {}
         }
-        if was_open {
-            self.shard.handle(now, Input::Lost { connection: key }, &mut self.effects);
+    }
+
+    /// Tells the engine. What panics here would else take the core with it.
+    fn lose(&mut self, now: Now, key: ConnectionKey) {
+        let input = Input::Lost { connection: key };
+        let told = panic::catch_unwind(AssertUnwindSafe(|| {
+            self.shard.handle(now, input, &mut self.effects);
+        }));
+        if told.is_err() {
+            self.metrics.panics.add(1);
         }
     }
 
@@ -414,11 +430,13 @@ impl State {
         self.part(now, key);
     }
 
-    /// Ends a connection once all that waits is written; it may take [`GOODBYE_MS`].
+    /// Ends a connection once all that waits is written; it may take [`GOODBYE_MS`], and no longer
+    /// for being told twice.
     pub(super) fn part(&mut self, now: Now, key: ConnectionKey) {
         let deadline = now.moment.plus_ms(GOODBYE_MS);
         let timer = self.wheel.insert(deadline, Deadline::Connection(key));
-        let Some(connection) = self.connection(key) else {
+        let Some(connection) = self.connection(key).filter(|connection| !connection.hangs_up)
+        else {
             self.wheel.cancel(timer);
             return;
         };
@@ -431,20 +449,16 @@ impl State {
     }
 
     /// A connection has had its time: its reader sees the end and lets go.
-    fn end_overdue(&mut self, key: ConnectionKey) {
+    fn end_overdue(&mut self, now: Now, key: ConnectionKey) {
         let Some(connection) = self.connection(key) else {
             return;
         };
         connection.deadline = None;
-        let stage = &connection.stage;
-        let is_late = matches!(stage, Stage::Handshake) && !connection.hangs_up;
-        connection.hangs_up = true;
-        connection.stream.reset_on_close();
-        connection.stream.shutdown(Shutdown::Both);
+        let is_late = matches!(connection.stage, Stage::Handshake) && !connection.hangs_up;
         if is_late {
             self.metrics.handshake_failures.count(HandshakeFailure::Deadline);
         }
-        self.resume(key);
+        self.abort(now, key);
     }
 
     /// Goes by new settings: what comes in from now on is judged by them.

@@ -18,7 +18,7 @@ impl State {
             self.part(now, key);
         }
         for key in std::mem::take(&mut self.effects.aborts) {
-            self.abort(key);
+            self.abort(now, key);
         }
         let mut dirty = std::mem::take(&mut self.effects.dirty);
         for key in dirty.drain(..) {
@@ -26,7 +26,8 @@ impl State {
         }
         // Whatever writing has made dirty again waits for the next tick.
         let again = std::mem::replace(&mut self.effects.dirty, dirty);
-        if !again.is_empty() || !self.effects.hangups.is_empty() {
+        let ends_more = !self.effects.hangups.is_empty() || !self.effects.aborts.is_empty();
+        if !again.is_empty() || ends_more {
             self.effects.dirty.extend(again);
             core.bell.ring();
         }
@@ -38,11 +39,11 @@ impl State {
         match written {
             Ok(None | Some(Written::All)) => self.let_go(now, key),
             Ok(Some(Written::Blocked)) => self.wait_for_room(key, core),
-            Ok(Some(Written::Gone)) => self.give_up(key),
+            Ok(Some(Written::Gone)) => self.give_up(now, key),
             Err(_) => {
                 self.metrics.panics.add(1);
                 self.shard.recover(&mut self.effects);
-                self.give_up(key);
+                self.give_up(now, key);
             }
         }
     }
@@ -100,28 +101,30 @@ impl State {
             let _ = tls.send(&connection.stream);
         }
         connection.stream.shutdown(Shutdown::Write);
-        let before = std::mem::replace(&mut connection.stage, Stage::Ending);
-        self.leave(&before);
-        if matches!(before, Stage::Open) {
-            self.shard.handle(now, Input::Lost { connection: key }, &mut self.effects);
-        }
+        self.retire(now, key);
         self.resume(key);
     }
 
-    /// The peer has not kept its side of the close: what it was still owed is forgotten.
-    fn abort(&mut self, key: ConnectionKey) {
+    /// Ends a connection at once, whatever waits for it.
+    pub(super) fn abort(&mut self, now: Now, key: ConnectionKey) {
         if let Some(connection) = self.connection(key) {
+            connection.hangs_up = true;
             connection.stream.reset_on_close();
+            self.give_up(now, key);
         }
-        self.give_up(key);
     }
 
     /// The socket is gone: its reader sees the end and lets go.
-    fn give_up(&mut self, key: ConnectionKey) {
-        if let Some(connection) = self.connection(key) {
-            connection.stream.shutdown(Shutdown::Both);
-            self.resume(key);
+    fn give_up(&mut self, now: Now, key: ConnectionKey) {
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        connection.stream.shutdown(Shutdown::Both);
+        // A client that has ended its side waits for a response that it cannot be given.
+        if matches!(connection.stage, Stage::Relay(_)) {
+            self.retire(now, key);
         }
+        self.resume(key);
     }
 
     fn wait_for_room(&mut self, key: ConnectionKey, core: &Rc<Core>) {

@@ -20,6 +20,8 @@ mod ring;
 mod run;
 mod socket;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod timer;
 pub mod tls;
 

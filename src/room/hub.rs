@@ -20,7 +20,7 @@ use super::publication::{Form, FormSet, Publication};
 pub type RoomIndex = u32;
 
 /// What a member asked for beyond plain receiving.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interest {
     /// Notices of who comes and goes.
     pub presence: bool,
@@ -28,6 +28,13 @@ pub struct Interest {
     pub events: Option<Box<[Box<str>]>>,
     /// Nothing less urgent.
     pub min_priority: Priority,
+}
+
+impl Default for Interest {
+    /// Everything is wanted, and no notices.
+    fn default() -> Self {
+        Self { presence: false, events: None, min_priority: Priority::Low }
+    }
 }
 
 impl Interest {

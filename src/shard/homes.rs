@@ -26,6 +26,8 @@ use super::{Alarm, Shard};
 #[derive(Debug)]
 pub(super) struct Home {
     pub(super) room: HomeRoom,
+    /// What its history counts among all.
+    counted_bytes: u64,
     timer: Option<(crate::clock::Moment, Timer)>,
 }
 
@@ -70,6 +72,15 @@ impl Homes {
         self.rooms.get_mut(key).map(|home| &mut home.room)
     }
 
+    /// Counts what a room's history holds now: it drops what is old whenever it is looked at.
+    fn recount(&mut self, key: &RoomKey) {
+        if let Some(home) = self.rooms.get_mut(key) {
+            let bytes = home.room.history.bytes();
+            self.history_bytes = self.history_bytes + bytes - home.counted_bytes;
+            home.counted_bytes = bytes;
+        }
+    }
+
     /// Whether the histories hold more than they may together.
     pub(super) fn is_over_history(&self) -> bool {
         self.history_limit_bytes > 0 && self.history_bytes > self.history_limit_bytes
@@ -88,7 +99,7 @@ impl Shard {
             let epoch = URL_SAFE_NO_PAD.encode(epoch).into();
             let config = Arc::clone(&self.homes.default_config);
             let room = HomeRoom::new(key.clone(), epoch, config, self.seed, self.outbound.now);
-            self.homes.rooms.insert(key.clone(), Box::new(Home { room, timer: None }));
+            self.homes.rooms.insert(key.clone(), Box::new(Home { room, counted_bytes: 0, timer: None }));
             self.figures.rooms.set(self.homes.rooms.len() as u64);
         }
         match self.homes.rooms.get_mut(key) {
@@ -101,6 +112,7 @@ impl Shard {
     /// if nobody needs it.
     pub(super) fn tend(&mut self, key: &RoomKey) {
         let now = self.outbound.now.moment;
+        self.homes.recount(key);
         let Some(home) = self.homes.rooms.get_mut(key) else { return };
         let changes = home.room.take_presence(now);
         if !changes.is_empty() {
@@ -131,7 +143,7 @@ impl Shard {
         if let Some((_, timer)) = home.timer {
             self.wheel.cancel(timer);
         }
-        self.homes.history_bytes -= home.room.history.bytes();
+        self.homes.history_bytes -= home.counted_bytes;
         self.figures.rooms.set(self.homes.rooms.len() as u64);
         let (len, capacity) = (self.homes.rooms.len(), self.homes.rooms.capacity());
         if capacity > 1_024 && len * 4 < capacity {
@@ -144,9 +156,7 @@ impl Shard {
         let now = self.outbound.now.moment;
         let Some(home) = self.homes.rooms.get_mut(key) else { return };
         home.timer = None;
-        let before = home.room.history.bytes();
         home.room.expire(now);
-        self.homes.history_bytes -= before - home.room.history.bytes();
         self.redeliver(key);
         self.tend(key);
     }
@@ -166,8 +176,7 @@ impl Shard {
         if over && home.room.config.mode != Mode::Guaranteed {
             while history.bytes() > before && history.drop_oldest().is_some() {}
         }
-        let after = history.bytes();
-        self.homes.history_bytes = self.homes.history_bytes + after - before;
+        self.homes.recount(&publication.room);
     }
 
     /// A core has, or has no longer, connections that are in a room by themselves.

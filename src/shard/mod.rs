@@ -106,9 +106,9 @@ pub struct Shard {
     wheel: Wheel<Alarm>,
     drain: Option<Drain>,
     figures: Arc<Figures>,
+    metrics: Arc<metrics::Core>,
     /// Whether a call goes on, or ended in a panic.
     is_called: bool,
-    metrics: Arc<metrics::Core>,
 }
 
 impl Shard {
@@ -134,8 +134,8 @@ impl Shard {
             wheel: Wheel::new(),
             drain: None,
             figures: Arc::default(),
-            is_called: false,
             metrics: Arc::default(),
+            is_called: false,
             config,
         }
     }
@@ -239,6 +239,11 @@ impl Shard {
     /// Where it counts what every core counts.
     pub fn report_to(&mut self, metrics: Arc<metrics::Core>) {
         self.metrics = metrics;
+    }
+
+    /// Who connections are that come from now on, where no credential says it.
+    pub fn assume(&mut self, identity: Arc<Identity>) {
+        self.anonymous = identity;
     }
 
     /// Which core it is the engine of.

@@ -237,7 +237,8 @@ impl Shard {
 
     fn welcome(&mut self, key: ConnectionKey) {
         let Some(slot) = self.outbound.slot_mut(key) else { return };
-        let Some(connection) = slot.connection.as_deref_mut() else { return };
+        let connection = slot.connection.as_deref_mut().filter(|connection| connection.is_open());
+        let Some(connection) = connection else { return };
         connection.welcomed = true;
         let arrival = connection.rare.as_mut().and_then(|rare| rare.arrival.take());
         let arrival = arrival.unwrap_or_default();

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::clock::Moment;
 use crate::id::{ConnectionKey, CoreId};
 use crate::protocol::ErrorCode;
 use crate::protocol::command::{History, HistoryBound, Position};
 use crate::protocol::event::{Place, Reply};
+use crate::room::filter::Receiver;
 use crate::room::history::Bound;
 use crate::room::home::Refusal;
 use crate::room::name::RoomKey;
@@ -101,15 +103,24 @@ impl Shard {
         let truncated = page.truncated;
         let backwards = ask.reverse || matches!(bound, Bound::Newest | Bound::Before(_));
         let mut bytes = 0;
+        // Whoever asks now was not asked how long they are connected when it was published.
+        let reader = Receiver {
+            user: asker.user(),
+            metadata: &asker.identity.metadata,
+            opened_at: Moment::default(),
+        };
+        let meant = |publication: &&Arc<Publication>| {
+            publication.audience.as_ref().is_none_or(|audience| audience.includes(&reader, now))
+        };
         let mut fits = |publication: &&Arc<Publication>| {
             bytes += publication.data.as_data().bytes().len();
             bytes <= most_bytes
         };
         // What does not fit is cut off where the next page begins.
         let mut messages: Vec<_> = if backwards {
-            page.reversed().take_while(&mut fits).cloned().collect()
+            page.reversed().take_while(&mut fits).filter(meant).cloned().collect()
         } else {
-            page.entries.take_while(&mut fits).cloned().collect()
+            page.entries.take_while(&mut fits).filter(meant).cloned().collect()
         };
         if backwards != ask.reverse {
             messages.reverse();

@@ -209,8 +209,13 @@ impl Shard {
         let Some(membership) = connection.membership(index) else { return false };
         membership.joining -= 1;
         membership.role = joined.role;
-        membership.kept = None;
-        let seen = joined.replay.first().map_or(joined.offset, |first| first.offset - 1);
+        let seen = match membership.kept.take() {
+            // Until the gap is known to have arrived, what it tells of is still owed.
+            Some(kept) if !joined.gap.is_empty() => {
+                if kept.epoch == joined.epoch { kept.position } else { 0 }
+            }
+            _ => joined.replay.first().map_or(joined.offset, |first| first.offset - 1),
+        };
         if membership.place == NO_PLACE {
             membership.position = seen;
             membership.pinged = seen;

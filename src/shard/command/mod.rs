@@ -132,6 +132,7 @@ impl Shard {
                     let refusal = Refusal::new(ErrorCode::BadRequest, "a batch in a batch");
                     self.refuse(key, &Ticket { id, batch: number, send: 0 }, refusal);
                 }
+                Ok(envelope) if !self.pace(key, &envelope, 0) => self.done(key, number),
                 Ok(envelope) => {
                     let unanswered = matches!(envelope.command, Command::Response(_));
                     self.command(key, envelope, number);
@@ -366,12 +367,22 @@ impl Shard {
         self.outbound.send(core, CoreMessage::Answer(Box::new(answer)));
     }
 
+    /// A command is answered. If reading had stopped because of too many that were not, the driver
+    /// is to look at the connection again, whether anything is written or not.
+    fn note_answered(&mut self, key: ConnectionKey) {
+        let most = u32::from(self.config.limits.unanswered_commands);
+        let Some(connection) = self.outbound.get_mut(key) else { return };
+        let stopped = connection.unanswered >= most;
+        connection.unanswered = connection.unanswered.saturating_sub(1);
+        if stopped && connection.unanswered < most {
+            self.outbound.effects.dirty.push(key);
+        }
+    }
+
     /// A home answers.
     pub(super) fn on_answer(&mut self, answer: Answer) {
         let Answer { room, connection: key, ticket, frame, effect } = answer;
-        if let Some(connection) = self.outbound.get_mut(key) {
-            connection.unanswered = connection.unanswered.saturating_sub(1);
-        }
+        self.note_answered(key);
         match effect {
             AnswerEffect::None => self.outbound.push_bytes(key, &frame),
             AnswerEffect::Joined(joined) => self.on_joined(key, &room, &joined, &frame),

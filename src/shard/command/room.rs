@@ -89,13 +89,10 @@ impl Shard {
     ) {
         let now = self.outbound.now.moment;
         let bounds = self.homes.bounds;
-        let before = self.homes.get_mut(room).map_or(0, |home| home.history.bytes());
         let updated = self.governed(room, asker, Action::Configure).and_then(|home| {
             home.configure(patch, &bounds, now).map_err(|_| bad_config())?;
             Ok(())
         });
-        let after = self.homes.get_mut(room).map_or(0, |home| home.history.bytes());
-        self.homes.history_bytes = self.homes.history_bytes + after - before;
         if updated.is_ok() {
             self.announce_config(room);
         }

@@ -226,9 +226,7 @@ impl Shard {
         ticket: &Ticket,
         delivered: Option<bool>,
     ) {
-        if let Some(connection) = self.outbound.get_mut(key) {
-            connection.unanswered = connection.unanswered.saturating_sub(1);
-        }
+        self.note_answered(key);
         match delivered {
             Some(taken) => self.reply(key, ticket, Reply::Send { delivered: taken.into() }),
             None => {

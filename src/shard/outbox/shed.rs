@@ -125,7 +125,9 @@ impl Outbox {
         let pinned = self.pinned();
         self.expiring = false;
         let Some(queue) = &mut self.queue else { return };
-        let (mut left, mut count) = (false, 0);
+        // What the driver holds may come back unwritten.
+        let mut held = queue.segments.iter().take(pinned).filter_map(Segment::label);
+        let (mut left, mut count) = (held.any(|label| label.expires.is_some()), 0);
         queue.withhold_where(pinned, GapReason::Expired, codec, |label, _| {
             let expired = label.expires.is_some_and(|expires| expires <= now);
             left |= !expired && label.expires.is_some();

@@ -431,6 +431,55 @@ fn nothing_but_ping_is_taken_before_welcome() {
 }
 
 #[test]
+fn who_is_sent_away_before_welcome_hears_of_it() {
+    let mut cluster = Cluster::new(3, Config::default());
+    cluster.holds = true;
+    let session = Some("AAAAAAAAAAAAAAAAAAAAAA".to_owned());
+    let all: Vec<_> = (0..3)
+        .map(|core| cluster.open_with(core, |opened| opened.session.clone_from(&session)))
+        .collect();
+    let waiting = *all
+        .iter()
+        .find(|at| cluster.shards[at.core.index()].outbox(at.key).is_some_and(|it| it.is_empty()))
+        .unwrap();
+    cluster.input(waiting, Input::Drain { window_ms: 0 });
+    let frames = cluster.frames(waiting);
+    assert_eq!(frames.iter().map(|(opcode, _)| *opcode).collect::<Vec<_>>(), [1, 8]);
+    cluster.holds = false;
+    cluster.carry();
+    assert!(cluster.frames(waiting).is_empty());
+}
+
+#[test]
+fn reading_goes_on_once_commands_without_an_id_are_answered() {
+    let mut config = Config::default();
+    config.limits.unanswered_commands = 4;
+    let mut cluster = Cluster::new(3, config);
+    let at = cluster.open(0);
+    let rooms = ["a", "b", "c", "d", "e", "f"];
+    for room in rooms {
+        join(&mut cluster, at, room);
+    }
+    cluster.read(at);
+    cluster.holds = true;
+    let mut sent = 0;
+    while cluster.shards[0].wants_reading(at.key) {
+        for room in rooms {
+            let leave =
+                format!(r#"{{"type":"publish","room":"{room}","exclude_self":true,"data":1}}"#);
+            cluster.send(at, &leave);
+        }
+        sent += 1;
+        assert!(sent < 100, "no room has its home elsewhere");
+    }
+    cluster.effects[0].dirty.clear();
+    cluster.holds = false;
+    cluster.carry();
+    assert!(cluster.shards[0].wants_reading(at.key));
+    assert_eq!(cluster.effects[0].dirty, [at.key]);
+}
+
+#[test]
 fn configuration_and_deletion_are_told() {
     for mut cluster in clusters() {
         let (a, b) = (cluster.open(0), cluster.open(last(&cluster)));

@@ -1,0 +1,185 @@
+//! A connection's time in a room: what it has to be given, and what it was given.
+
+use std::collections::BTreeMap;
+
+use crate::Checked;
+use crate::truth::{Interest, Meant, Reader, RoomId, Truth};
+
+/// A connection's time in a room, from the `ok` of the join to the `ok` of the leave.
+#[derive(Clone, Debug)]
+pub(crate) struct Stay {
+    /// None: in a room of which nothing was seen yet, in which it is by itself.
+    pub(crate) epoch: Option<String>,
+    /// Up to here all was given, announced as a gap, or not meant for it. None: unknown.
+    pub(crate) position: Option<u64>,
+    /// The last offset that the server knows to be taken in: nothing up to here comes again.
+    pub(crate) acknowledged: u64,
+    /// After a resume, what was seen may come again, up to the position: the last that came.
+    repeats: Option<u64>,
+    pub(crate) interest: Interest,
+    /// Nobody knows what it asked for last: an answer was lost on the way.
+    pub(crate) is_vague: bool,
+    /// What notices have said: who is there.
+    pub(crate) notices: BTreeMap<String, bool>,
+}
+
+impl Stay {
+    pub(crate) fn new(epoch: Option<String>, position: Option<u64>, interest: Interest) -> Self {
+        Self {
+            epoch,
+            position,
+            acknowledged: 0,
+            repeats: None,
+            interest,
+            is_vague: false,
+            notices: BTreeMap::new(),
+        }
+    }
+
+    /// One of which little is known, because an answer was lost on the way.
+    pub(crate) fn vague(epoch: String) -> Self {
+        let stay = Self::new(Some(epoch), None, Interest::default());
+        Self { is_vague: true, ..stay }
+    }
+
+    /// The same after a resume in which the room is where it was.
+    pub(crate) fn resumed(&self) -> Self {
+        let repeats = Some(self.acknowledged);
+        Self { repeats, notices: BTreeMap::new(), ..self.clone() }
+    }
+
+    pub(crate) fn message(
+        &mut self,
+        truth: &mut Truth,
+        room: &RoomId,
+        reader: &Reader,
+        (epoch, offset): (&str, u64),
+    ) -> Checked {
+        self.check_epoch(room, epoch)?;
+        if let Some(number) = truth.at(room, epoch, offset) {
+            let meant = truth.publications[number].meant(reader, &self.interest);
+            if meant == Meant::No && !self.is_vague {
+                return Err(format!(
+                    "{} ({:?}) was given {offset} of {room:?}, not meant for it",
+                    reader.name, reader.user
+                ));
+            }
+        }
+        match self.position {
+            Some(position) if offset <= position => self.repeat(room, offset),
+            Some(position) => {
+                self.repeats = None;
+                self.skip(truth, room, reader, (position + 1, offset - 1))?;
+                self.position = Some(offset);
+                Ok(())
+            }
+            None => {
+                self.position = Some(offset);
+                Ok(())
+            }
+        }
+    }
+
+    fn repeat(&mut self, room: &RoomId, offset: u64) -> Checked {
+        match self.repeats {
+            Some(last) if offset > last => {
+                self.repeats = Some(offset);
+                Ok(())
+            }
+            _ => Err(format!("{offset} of {room:?} comes again or too late ({self:?})")),
+        }
+    }
+
+    pub(crate) fn gap(
+        &mut self,
+        truth: &mut Truth,
+        room: &RoomId,
+        reader: &Reader,
+        (epoch, from, to): (&str, u64, u64),
+        reason: &str,
+    ) -> Checked {
+        self.check_epoch(room, epoch)?;
+        if from == 0 || from > to {
+            return Err(format!("a gap from {from} to {to} of {room:?}"));
+        }
+        truth.reaches(room, epoch, to);
+        for offset in from..=to {
+            let Some(number) = truth.at(room, epoch, offset) else { continue };
+            let publication = &truth.publications[number];
+            let wanted = publication.meant(reader, &self.interest) == Meant::Yes;
+            if wanted && reason == "expired" && publication.ttl_ms.is_none() {
+                return Err(format!("{offset} of {room:?} is said to have expired and cannot"));
+            }
+            if wanted && reason == "slow_consumer" && publication.priority == 3 {
+                return Err(format!("{offset} of {room:?} is critical and was dropped"));
+            }
+        }
+        let Some(position) = self.position else {
+            self.position = Some(to);
+            return Ok(());
+        };
+        if from <= position {
+            self.repeat(room, from)?;
+        } else {
+            self.skip(truth, room, reader, (position + 1, from - 1))?;
+        }
+        if self.repeats.is_some() {
+            self.repeats = Some(to);
+        }
+        self.position = Some(position.max(to));
+        Ok(())
+    }
+
+    /// Nothing more up to `offset` is on its way.
+    pub(crate) fn reach(
+        &mut self,
+        truth: &mut Truth,
+        room: &RoomId,
+        reader: &Reader,
+        offset: u64,
+    ) -> Checked {
+        let Some(position) = self.position else { return Ok(()) };
+        self.skip(truth, room, reader, (position + 1, offset))?;
+        self.position = Some(position.max(offset));
+        Ok(())
+    }
+
+    /// These offsets are not given to it.
+    fn skip(&self, truth: &mut Truth, room: &RoomId, reader: &Reader, range: (u64, u64)) -> Checked {
+        match &self.epoch {
+            Some(epoch) if !self.is_vague => {
+                truth.skip(room, epoch, range, reader, &self.interest)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A notice of presence. Strict: none was lost on the way.
+    pub(crate) fn notice(&mut self, user: &str, action: &str, strict: bool) -> Checked {
+        let before = self.notices.get(user).copied();
+        let (allowed, now) = match action {
+            "join" => (before != Some(true), true),
+            "leave" => (before != Some(false), false),
+            "update" => (before != Some(false), true),
+            other => return Err(format!("presence {other}")),
+        };
+        if strict && !allowed && !self.is_vague {
+            return Err(format!("presence {action} of {user} who was there: {before:?}"));
+        }
+        self.notices.insert(user.to_owned(), now);
+        Ok(())
+    }
+
+    fn check_epoch(&mut self, room: &RoomId, epoch: &str) -> Checked {
+        match &self.epoch {
+            Some(known) if known != epoch => {
+                Err(format!("{room:?} is in epoch {known} and a message is from {epoch}"))
+            }
+            Some(_) => Ok(()),
+            None => {
+                self.epoch = Some(epoch.to_owned());
+                Ok(())
+            }
+        }
+    }
+}
