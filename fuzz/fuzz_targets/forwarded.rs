@@ -23,6 +23,10 @@ const WORDS: [(AddressHeader, &str, &str); 3] = [
 static LIMITS: LazyLock<Handshake> = LazyLock::new(|| Config::default().handshake);
 
 fuzz_target!(|claim: &[u8]| {
+    // With a line end it would be more than a value.
+    if claim.contains(&b'\r') {
+        return;
+    }
     for (header, name, word) in WORDS {
         for between in [", ".to_owned(), format!("\r\n{name}: ")] {
             let start = format!("GET / HTTP/1.1\r\n{name}: ");

@@ -134,7 +134,7 @@ pub(super) fn close(core: &Rc<Core>, door: &Rc<Door>) {
 }
 
 fn accept_some(core: &Rc<Core>, door: &Door) -> Turn {
-    let now = core.clock.now();
+    let now = core.now();
     for _ in 0..ACCEPTS_PER_TURN {
         if let Err(wait_ms) = core.state.borrow_mut().pace.check(now) {
             return Turn::Rest(wait_ms);
@@ -204,7 +204,7 @@ fn welcome(core: &Rc<Core>, now: Now, listener: u16, socket: OwnedFd, peer: Opti
     drop(state);
     core.bell.ring();
     let intake = Intake::new(begins_with_proxy_header);
-    monoio::spawn(reader::read(Rc::clone(core), key, stream, intake));
+    reader::spawn(Rc::clone(core), key, stream, intake);
 }
 
 impl State {

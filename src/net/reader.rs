@@ -36,138 +36,168 @@ const READS_PER_TURN: usize = 4;
 /// Memory in which the quiet connections of a core read.
 pub(super) const SHARED_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Reads until the connection ends.
-pub(super) async fn read(
+/// What a reader takes with it from one pace to the other.
+pub(super) struct Reader {
     core: Rc<Core>,
     key: ConnectionKey,
     stream: Rc<Stream>,
-    mut intake: Intake,
-) {
-    let mut pace = Pace::default();
-    loop {
-        let flow = match std::mem::take(&mut pace.buffer) {
-            Some(buffer) => read_busy(&core, key, &stream, &mut intake, &mut pace, buffer).await,
-            None => match stream.readable().await {
-                Ok(()) => read_ready(&core, key, &stream, &mut intake, &mut pace),
-                Err(_) => Flow::End,
-            },
-        };
-        match flow {
-            Flow::On => {}
-            Flow::Pause => pause(&core, key).await,
-            Flow::End => break,
-        }
-    }
-    // A relayed client that has ended its side may still be owed a response.
-    while core.end_of_input(key) {
-        pause(&core, key).await;
-    }
-    core.end(key);
-}
-
-/// How often a connection sends.
-#[derive(Default)]
-struct Pace {
-    last: Moment,
+    intake: Intake,
+    last_read: Moment,
     reads_in_a_row: u8,
-    /// For the next read; none: wait for readability.
-    buffer: Option<Vec<u8>>,
 }
 
-impl Pace {
-    fn note(&mut self, now: Moment) {
-        let gap_us = now.since_us(self.last);
-        self.last = now;
-        self.reads_in_a_row =
-            if gap_us < BUSY_GAP_US { self.reads_in_a_row.saturating_add(1) } else { 0 };
-        if gap_us >= QUIET_GAP_US {
-            self.buffer = None;
-        } else if self.reads_in_a_row >= BUSY_READS && self.buffer.is_none() {
-            self.buffer = Some(Vec::with_capacity(BUFFER_MIN_BYTES));
-        }
-    }
+/// Reads a new connection until it ends.
+pub(super) fn spawn(core: Rc<Core>, key: ConnectionKey, stream: Rc<Stream>, intake: Intake) {
+    let last_read = Moment::default();
+    let reader = Reader { core, key, stream, intake, last_read, reads_in_a_row: 0 };
+    spawn_task(reader.read_now_and_then());
 }
 
-async fn read_busy(
-    core: &Rc<Core>,
-    key: ConnectionKey,
-    stream: &Stream,
-    intake: &mut Intake,
-    pace: &mut Pace,
-    buffer: Vec<u8>,
-) -> Flow {
-    let (read, mut buffer) = stream.read(buffer).await;
-    let count = match read {
-        Ok(0) | Err(_) => return Flow::End,
-        Ok(count) => count,
-    };
-    let (flow, now) = core.take(key, intake, &mut buffer[..count]);
-    let is_full = count == buffer.capacity();
-    if is_full && buffer.capacity() < BUFFER_MAX_BYTES {
-        buffer = Vec::with_capacity((buffer.capacity() * 4).min(BUFFER_MAX_BYTES));
-    }
-    buffer.clear();
-    pace.buffer = Some(buffer);
-    pace.note(now);
-    if is_full && flow == Flow::On {
-        return read_ready(core, key, stream, intake, pace);
-    }
-    flow
+fn spawn_task(task: impl Future<Output = ()> + 'static) {
+    // Nobody waits for a reader: it lets go of its connection by itself.
+    drop(monoio::spawn(task));
 }
 
-/// Reads what is there into the core's shared buffer.
-fn read_ready(
-    core: &Rc<Core>,
-    key: ConnectionKey,
-    stream: &Stream,
-    intake: &mut Intake,
-    pace: &mut Pace,
-) -> Flow {
-    let mut shared = core.shared_buffer.take();
-    let mut flow = Flow::On;
-    for _ in 0..READS_PER_TURN {
-        match stream.receive(&mut shared) {
-            Ok(0) => flow = Flow::End,
-            Ok(count) => {
-                let (next, now) = core.take(key, intake, &mut shared[..count]);
-                pace.note(now);
-                flow = next;
-                if count == shared.len() && flow == Flow::On {
-                    continue;
+/// What follows a read.
+enum Next {
+    /// The same again.
+    Again,
+    /// Reading on at the other pace.
+    ChangePace,
+    /// The connection is gone.
+    End,
+}
+
+#[allow(clippy::manual_async_fn, reason = "an async fn holds its arguments twice")]
+impl Reader {
+    /// The pace of a connection that is mostly silent. A task of its own, because what a pending
+    /// read needs would be memory that tens of thousands of silent connections own for nothing.
+    fn read_now_and_then(mut self) -> impl Future<Output = ()> {
+        async move {
+            loop {
+                let flow = match self.stream.readable().await {
+                    Ok(()) => self.read_ready(),
+                    Err(_) => Flow::End,
+                };
+                match self.next(flow, false).await {
+                    Next::Again => {}
+                    Next::ChangePace => return spawn_task(self.read_often()),
+                    Next::End => return,
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => flow = Flow::End,
         }
-        break;
     }
-    core.shared_buffer.set(shared);
-    flow
-}
 
-/// Waits until the core lets this reader go on.
-async fn pause(core: &Rc<Core>, key: ConnectionKey) {
-    let mut is_registered = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut is_registered, true) {
-            return Poll::Ready(());
-        }
-        match core.state.borrow_mut().connection(key) {
-            Some(connection) => {
-                connection.paused = Some(context.waker().clone());
-                Poll::Pending
+    /// The pace of a connection that sends often: a read is always pending.
+    fn read_often(mut self) -> impl Future<Output = ()> {
+        async move {
+            let mut buffer = Vec::with_capacity(BUFFER_MIN_BYTES);
+            loop {
+                let (read, filled) = self.stream.read(buffer).await;
+                buffer = filled;
+                let flow = match read {
+                    Ok(0) | Err(_) => Flow::End,
+                    Ok(count) => self.take_buffer(&mut buffer, count),
+                };
+                match self.next(flow, true).await {
+                    Next::Again => {}
+                    Next::ChangePace => return spawn_task(self.read_now_and_then()),
+                    Next::End => return,
+                }
             }
-            None => Poll::Ready(()),
         }
-    })
-    .await;
+    }
+
+    /// Waits if the core says so, and decides how to go on.
+    async fn next(&mut self, flow: Flow, is_busy: bool) -> Next {
+        match flow {
+            Flow::On => {}
+            Flow::Pause => self.core.pause(self.key).await,
+            Flow::End => {
+                // A relayed client that has ended its side may still be owed a response.
+                while self.core.end_of_input(self.key) {
+                    self.core.pause(self.key).await;
+                }
+                self.core.end(self.key);
+                return Next::End;
+            }
+        }
+        let wants_busy = self.reads_in_a_row >= BUSY_READS;
+        if wants_busy == is_busy { Next::Again } else { Next::ChangePace }
+    }
+
+    fn take_buffer(&mut self, buffer: &mut Vec<u8>, count: usize) -> Flow {
+        let flow = self.take(&mut buffer[..count]);
+        let is_full = count == buffer.capacity();
+        buffer.clear();
+        if !is_full || flow != Flow::On {
+            return flow;
+        }
+        if buffer.capacity() < BUFFER_MAX_BYTES {
+            *buffer = Vec::with_capacity((count * 4).min(BUFFER_MAX_BYTES));
+        }
+        self.read_ready()
+    }
+
+    /// Reads what is there into the core's shared buffer.
+    fn read_ready(&mut self) -> Flow {
+        let mut shared = self.core.shared_buffer.take();
+        let mut flow = Flow::On;
+        for _ in 0..READS_PER_TURN {
+            match self.stream.receive(&mut shared) {
+                Ok(0) => flow = Flow::End,
+                Ok(count) => {
+                    flow = self.take(&mut shared[..count]);
+                    if count == shared.len() && flow == Flow::On {
+                        continue;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => flow = Flow::End,
+            }
+            break;
+        }
+        self.core.shared_buffer.set(shared);
+        flow
+    }
+
+    /// Hands bytes on, and notes how often there are some.
+    fn take(&mut self, bytes: &mut [u8]) -> Flow {
+        let (flow, now) = self.core.take(self.key, &mut self.intake, bytes);
+        let gap_us = now.since_us(self.last_read);
+        self.last_read = now;
+        if gap_us < BUSY_GAP_US {
+            self.reads_in_a_row = self.reads_in_a_row.saturating_add(1);
+        } else if gap_us >= QUIET_GAP_US || self.reads_in_a_row < BUSY_READS {
+            self.reads_in_a_row = 0;
+        }
+        flow
+    }
 }
 
 impl Core {
+    /// Waits until the core lets this reader go on.
+    async fn pause(&self, key: ConnectionKey) {
+        let mut is_registered = false;
+        poll_fn(|context| {
+            if std::mem::replace(&mut is_registered, true) {
+                return Poll::Ready(());
+            }
+            match self.state.borrow_mut().connection(key) {
+                Some(connection) => {
+                    connection.paused = Some(context.waker().clone());
+                    Poll::Pending
+                }
+                None => Poll::Ready(()),
+            }
+        })
+        .await;
+    }
+
     /// Hands bytes to the intake. A panic on the way ends this connection and no other.
     fn take(&self, key: ConnectionKey, intake: &mut Intake, bytes: &mut [u8]) -> (Flow, Moment) {
-        let now = self.clock.now();
+        let now = self.now();
         let mut state = self.state.borrow_mut();
         state.reads += 1;
         state.metrics.bytes_in.add(bytes.len() as u64);
@@ -195,7 +225,7 @@ impl Core {
 
     /// The reader is done: nothing of the connection stays.
     fn end(&self, key: ConnectionKey) {
-        let now = self.clock.now();
+        let now = self.now();
         let mut state = self.state.borrow_mut();
         let left_early = state.connection(key).is_some_and(|connection| {
             matches!(connection.stage, Stage::Handshake) && !connection.hangs_up
@@ -205,5 +235,23 @@ impl Core {
         }
         state.remove(now, key);
         self.bell.ring();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::connection::Connection;
+
+    fn task_bytes<F>(_: fn(Reader) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Tens of thousands of silent connections each own one of these.
+    #[test]
+    fn what_a_silent_connection_owns_stays_small() {
+        assert!(task_bytes(Reader::read_now_and_then) <= 192, "its task");
+        assert!(size_of::<Connection>() <= 160, "its place in the slab");
+        assert!(size_of::<Stream>() <= 88, "its socket");
     }
 }

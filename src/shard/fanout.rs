@@ -59,6 +59,12 @@ pub(super) struct Fanout {
 }
 
 impl Shard {
+    /// To how many places [`settle`](Self::settle) would bring something now.
+    #[must_use]
+    pub fn waiting_deliveries(&self) -> usize {
+        self.hub.waiting_members()
+    }
+
     /// The end of a tick: all rooms for which something came.
     pub(super) fn settle_rooms(&mut self) {
         let dirty = self.hub.take_dirty();

@@ -1,0 +1,74 @@
+//! One invocation: options to phases, phases to reports.
+
+use std::error::Error;
+use std::fs;
+use std::io::{self, Write};
+use std::sync::atomic::Ordering;
+
+use crate::cli::{Action, Cli};
+use crate::net::runtime::Backend;
+use crate::net::signal;
+use crate::plan_file;
+use crate::report::{Report, html, text};
+use crate::run::{self, INTERRUPTED};
+use crate::scenario::Workload;
+use crate::scenario::echo::Echo;
+use crate::scenario::fanout::Fanout;
+use crate::scenario::storm::Storm;
+
+/// Does what the command line says. `Ok(false)`: done, but not to be believed.
+pub fn execute(cli: &Cli) -> Result<bool, Box<dyn Error>> {
+    let settings = cli.common.settings()?.shared();
+    let workloads = match &cli.action {
+        Some(Action::One(workload)) => vec![workload.clone()],
+        Some(Action::Plan { file }) => plan_file::read(file)?,
+        None => canonical(),
+    };
+    signal::listen();
+    let mut report = Report::new(&settings);
+    for workload in &workloads {
+        let (phase, backend) = run::phase(&settings, workload)?;
+        report.backend = backend.to_string();
+        report.phases.push(phase);
+        if INTERRUPTED.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text::render(&report).as_bytes())?;
+    if let Some(path) = &cli.common.json {
+        fs::write(path, serde_json::to_vec_pretty(&report)?)?;
+    }
+    if let Some(path) = &cli.common.html {
+        fs::write(path, html::render(&report))?;
+    }
+    Ok(report.is_valid())
+}
+
+/// What runs when nothing is asked for: how fast connections open, how long an echo takes at a
+/// modest load, and what rooms deliver. Half a minute in all.
+fn canonical() -> Vec<Workload> {
+    vec![
+        Workload::Storm(Storm { connections: 2_000, seconds: 2.0 }),
+        Workload::Echo(Echo { rate: 5_000.0, seconds: 8.0, ..Echo::default() }),
+        Workload::Fanout(Fanout { rooms: 10, rate: 20.0, seconds: 8.0, ..Fanout::default() }),
+    ]
+}
+
+impl Report {
+    fn new(settings: &crate::plan::Settings) -> Self {
+        let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            command: std::env::args().collect(),
+            url: settings.target.url.clone(),
+            dialect: settings.dialect.to_string(),
+            unix_seconds: unix.map_or(0, |since| since.as_secs()),
+            kernel: fs::read_to_string("/proc/sys/kernel/osrelease")
+                .map_or_else(|_| String::new(), |release| release.trim().to_owned()),
+            machine_cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            backend: Backend::Deferred.to_string(),
+            phases: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! How the main thread leads the others through a phase, without a lock or a descriptor.
+//!
+//! Threads look at the stage on every tick, so at least every 10 ms.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+
+/// Where a phase is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Connections are made and rooms joined.
+    Connect,
+    /// The load runs, from [`Control::start_us`].
+    Run,
+    /// Nothing new is sent; what is under way may arrive.
+    Drain,
+    /// Everything is closed.
+    Stop,
+}
+
+/// Shared by all threads of a phase.
+pub struct Control {
+    stage: AtomicU8,
+    start_us: AtomicU64,
+    ready: AtomicUsize,
+    settled: AtomicUsize,
+    /// By publisher: messages sent so far.
+    sent: Box<[AtomicU64]>,
+}
+
+impl Control {
+    /// For a phase with so many publishers.
+    #[must_use]
+    pub fn new(publishers: usize) -> Self {
+        Self {
+            stage: AtomicU8::new(0),
+            start_us: AtomicU64::new(u64::MAX),
+            ready: AtomicUsize::new(0),
+            settled: AtomicUsize::new(0),
+            sent: (0..publishers).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    /// The current stage.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        match self.stage.load(Ordering::Acquire) {
+            0 => Stage::Connect,
+            1 => Stage::Run,
+            2 => Stage::Drain,
+            _ => Stage::Stop,
+        }
+    }
+
+    /// Goes to a later stage.
+    pub fn advance(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Release);
+    }
+
+    /// Starts the load at this moment.
+    pub fn start_at(&self, start_us: u64) {
+        self.start_us.store(start_us, Ordering::Release);
+        self.advance(Stage::Run);
+    }
+
+    /// When the load starts.
+    #[must_use]
+    pub fn start_us(&self) -> u64 {
+        self.start_us.load(Ordering::Acquire)
+    }
+
+    /// One more thread has all its connections.
+    pub fn note_ready(&self) {
+        self.ready.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Threads that have all their connections.
+    #[must_use]
+    pub fn ready(&self) -> usize {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// One more thread has received all it was owed.
+    pub fn note_settled(&self) {
+        self.settled.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Threads that have received all they were owed.
+    #[must_use]
+    pub fn settled(&self) -> usize {
+        self.settled.load(Ordering::Acquire)
+    }
+
+    /// Notes that a publisher's messages up to `sequence` are sent.
+    pub fn note_sent(&self, publisher: usize, sequence: u64) {
+        self.sent[publisher].store(sequence, Ordering::Release);
+    }
+
+    /// The number of a publisher's latest message.
+    #[must_use]
+    pub fn sent(&self, publisher: usize) -> u64 {
+        self.sent[publisher].load(Ordering::Acquire)
+    }
+}

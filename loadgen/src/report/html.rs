@@ -1,0 +1,141 @@
+//! A report as one page that needs nothing else: figures, charts, and the text report below.
+
+use std::fmt::Write;
+
+use super::chart::{Chart, Line};
+use super::{PhaseReport, Report, Second, text};
+
+const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:760px;margin:2em auto;\
+padding:0 1em;color:#111;background:#fff}h1{font-size:1.4em}h2{font-size:1.1em;margin-top:2em;\
+border-bottom:1px solid #999}svg{width:100%;height:auto;margin:.5em 0}svg text{font-family:inherit}\
+.title{font-size:12px;font-weight:600}.mark{font-size:10px;fill:#333}.grid{stroke:#ddd}\
+pre{font-size:12px;overflow-x:auto;background:#f6f6f6;padding:1em}.valid{color:#38761d}\
+.invalid{color:#b00020}dl{display:grid;grid-template-columns:10em 1fr;margin:0}dd{margin:0}\
+@media print{body{margin:0;max-width:none;font-size:11px}pre{background:none;border:1px solid #999;\
+white-space:pre-wrap}svg,h2{break-inside:avoid}h2{break-after:avoid}}";
+
+/// The whole page.
+#[must_use]
+pub fn render(report: &Report) -> String {
+    let mut out = String::new();
+    let (class, verdict) =
+        if report.is_valid() { ("valid", "VALID") } else { ("invalid", "INVALID") };
+    let _ = write!(
+        out,
+        "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\">\
+         <title>Load report</title><style>{STYLE}</style>\n\
+         <h1>Load report: <span class=\"{class}\">{verdict}</span></h1>\n<dl>"
+    );
+    for (name, value) in [
+        ("Server", report.url.clone()),
+        ("Dialect", report.dialect.clone()),
+        ("Command", report.command.join(" ")),
+        ("Unix time", report.unix_seconds.to_string()),
+        ("Machine", format!("{} CPUs, Linux {}", report.machine_cpus, report.kernel)),
+        ("Generator", format!("{}, {}", report.version, report.backend)),
+    ] {
+        let _ = writeln!(out, "<dt>{name}</dt><dd>{}</dd>", escape(&value));
+    }
+    out.push_str("</dl>\n");
+    for phase in &report.phases {
+        render_phase(&mut out, phase);
+    }
+    let _ =
+        write!(out, "<h2>As text</h2>\n<pre>{}</pre>\n</html>\n", escape(&text::render(report)));
+    out
+}
+
+fn render_phase(out: &mut String, phase: &PhaseReport) {
+    let name = phase.workload.plan().name();
+    let kind = if phase.closed_loop { " (closed loop)" } else { "" };
+    let _ = writeln!(out, "<h2>{name}{kind}</h2>");
+    for reason in &phase.invalid {
+        let _ = writeln!(out, "<p class=\"invalid\">{}</p>", escape(reason));
+    }
+    if phase.latency.count > 0 {
+        out.push_str(&quantile_chart(phase).render());
+        out.push_str(&over_time(
+            phase,
+            "Latency",
+            "microseconds",
+            true,
+            &[("p50", |second| exact(second.p50_us)), ("p99", |second| exact(second.p99_us))],
+        ));
+        out.push_str(&over_time(
+            phase,
+            "Messages",
+            "a second",
+            false,
+            &[("received", |second| exact(second.received)), ("sent", |second| exact(second.sent))],
+        ));
+    }
+    out.push_str(&over_time(
+        phase,
+        "Connections open",
+        "",
+        false,
+        &[("open", |second| exact(second.open))],
+    ));
+    out.push_str(&over_time(
+        phase,
+        "CPU",
+        "CPUs busy",
+        false,
+        &[("generator", |second| second.generator_cpus), ("server", |second| second.server_cpus)],
+    ));
+    if phase.server.is_some() {
+        out.push_str(&over_time(
+            phase,
+            "Server memory",
+            "MiB resident",
+            false,
+            &[("server", |second| exact(second.server_resident_bytes) / f64::from(1 << 20))],
+        ));
+    }
+}
+
+/// Latency by quantile, the axis stretched towards 1 as such curves are read.
+fn quantile_chart(phase: &PhaseReport) -> Chart {
+    let stretch = |quantile: f64| -(1.0 - quantile).max(1e-7).log10();
+    let points = |curve: &[(f64, u64)]| {
+        curve.iter().map(|(quantile, us)| (stretch(*quantile), exact(*us))).collect()
+    };
+    let marks = [(0.0, "0"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %"), (0.9999, "99.99 %")];
+    Chart {
+        title: "Latency from the intended moment",
+        x: "quantile",
+        x_marks: marks.map(|(quantile, text)| (stretch(quantile), text.to_owned())).to_vec(),
+        y: "microseconds",
+        logarithmic: true,
+        lines: vec![Line { name: "latency", points: points(&phase.latency.curve) }],
+    }
+}
+
+type Value = fn(&Second) -> f64;
+
+fn over_time(
+    phase: &PhaseReport,
+    title: &'static str,
+    y: &'static str,
+    logarithmic: bool,
+    values: &[(&'static str, Value)],
+) -> String {
+    let lines = values
+        .iter()
+        .map(|(name, value)| Line {
+            name,
+            points: phase.series.iter().map(|second| (second.at, value(second))).collect(),
+        })
+        .collect();
+    Chart { title, x: "seconds", x_marks: Vec::new(), y, logarithmic, lines }.render()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a point on a chart")]
+fn exact(value: u64) -> f64 {
+    value as f64
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

@@ -1,0 +1,343 @@
+//! A run: its phases one after the other, each led through its stages and watched.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use crate::clock;
+use crate::control::{Control, Stage};
+use crate::net::driver::Driver;
+use crate::net::runtime::{Backend, Runtime};
+use crate::net::thread as isolation;
+use crate::net::tls;
+use crate::net::wire::{Place, Wire};
+use crate::observe::kernel::KernelCounters;
+use crate::observe::process::Usage;
+use crate::payload::{PUBLISHERS_MAX, Payload, STAMP_LEN};
+use crate::plan::{self, Settings};
+use crate::report::{Doubts, PhaseReport, Quantiles, judge};
+use crate::scenario::Workload;
+use crate::stats::{Counters, Recorder, Shared};
+use crate::watch::Watch;
+
+/// How often the main thread looks.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// From "everything is ready" to the first message: every thread has seen it by then.
+const START_DELAY_US: u64 = 50_000;
+
+/// Set by a signal: end early, and report what there is.
+pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Why a phase could not run.
+#[derive(Debug)]
+pub enum RunError {
+    /// More connections than descriptors, and no table per thread.
+    TooMany(plan::TooMany),
+    /// Payloads must hold a stamp.
+    PayloadTooSmall,
+    /// More publishers than stamps can tell apart.
+    TooManyPublishers,
+    /// Nothing to do.
+    Empty,
+    /// The machine.
+    Io(io::Error),
+}
+
+impl std::fmt::Display for RunError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TooMany(plan::TooMany { per_thread }) => write!(
+                out,
+                "this process may hold {per_thread} connections: threads cannot have descriptor \
+                 tables of their own here"
+            ),
+            Self::PayloadTooSmall => write!(out, "a payload takes at least {STAMP_LEN} bytes"),
+            Self::TooManyPublishers => write!(out, "at most {PUBLISHERS_MAX} publishers"),
+            Self::Empty => write!(out, "no connections: nothing to do"),
+            Self::Io(error) => error.fmt(out),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+impl From<io::Error> for RunError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// What a thread says at its end.
+struct Finished {
+    backend: Backend,
+    complaints: Vec<String>,
+}
+
+/// Runs one phase.
+pub fn phase(
+    settings: &Arc<Settings>,
+    workload: &Workload,
+) -> Result<(PhaseReport, Backend), RunError> {
+    let plan = workload.plan();
+    check(workload)?;
+    let descriptors = isolation::raise_descriptor_limit()?;
+    let places = plan::spread(settings, plan.peers(), descriptors, can_separate())
+        .map_err(RunError::TooMany)?;
+    let threads = places.len();
+    let control = Arc::new(Control::new(plan.publishers()));
+    let shared = Arc::new(Shared::default());
+    let run = u32::try_from(run_number() & 0x00ff_ffff).expect("masked to 24 bits");
+    let mut phase = Phase {
+        settings,
+        workload,
+        control: Arc::clone(&control),
+        watch: Watch::new(settings, Arc::clone(&shared)),
+        threads,
+    };
+    let handles = places
+        .into_iter()
+        .map(|place| {
+            let (settings, workload) = (Arc::clone(settings), workload.clone());
+            let (control, shared) = (Arc::clone(&control), Arc::clone(&shared));
+            thread::Builder::new()
+                .name(format!("loadgen-{}", place.thread))
+                .spawn(move || serve(place, &settings, &workload, &control, shared, run))
+        })
+        .collect::<io::Result<Vec<_>>>()?;
+    phase.lead(handles)
+}
+
+fn check(workload: &Workload) -> Result<(), RunError> {
+    let plan = workload.plan();
+    if plan.peers() == 0 {
+        return Err(RunError::Empty);
+    }
+    if plan.size() < STAMP_LEN {
+        return Err(RunError::PayloadTooSmall);
+    }
+    if plan.publishers() as u64 > PUBLISHERS_MAX {
+        return Err(RunError::TooManyPublishers);
+    }
+    Ok(())
+}
+
+/// One thread, from its first descriptor to its last.
+fn serve(
+    place: Place,
+    settings: &Arc<Settings>,
+    workload: &Workload,
+    control: &Arc<Control>,
+    shared: Arc<Shared>,
+    run: u32,
+) -> io::Result<Finished> {
+    isolation::separate_descriptors();
+    if !settings.cpus.is_empty()
+        && !isolation::pin(settings.cpus[place.thread % settings.cpus.len()])
+    {
+        return Err(io::Error::other("cannot pin a thread to its CPU"));
+    }
+    let tls = if settings.target.tls { Some(tls::configure(settings.insecure)?) } else { None };
+    let payload = Payload::new(run, workload.plan().size());
+    let recorder = Recorder::new(shared);
+    let wire = Wire::new(place, Arc::clone(settings), Arc::clone(control), recorder, payload);
+    let scenario = workload.plan().scenario(&wire);
+    let mut runtime = Runtime::new(settings.epoll)?;
+    let backend = runtime.backend;
+    let blocking = backend != Backend::Epoll;
+    let complaints = runtime.block_on(Driver::run(wire, scenario, tls, blocking))?;
+    Ok(Finished { backend, complaints })
+}
+
+/// Whether a thread may have its own descriptor table, tried on a thread that ends at once.
+fn can_separate() -> bool {
+    thread::spawn(isolation::separate_descriptors).join().unwrap_or(false)
+}
+
+fn run_number() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now_us = since.map_or(0, |since| since.as_micros());
+    let mixed = now_us.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 24;
+    u64::try_from(mixed & 0xffff_ffff).expect("masked to 32 bits") ^ u64::from(std::process::id())
+}
+
+struct Phase<'a> {
+    settings: &'a Settings,
+    workload: &'a Workload,
+    control: Arc<Control>,
+    watch: Watch,
+    threads: usize,
+}
+
+impl Phase<'_> {
+    /// Connect, run, drain, stop; then the report.
+    fn lead(&mut self, handles: Vec<Worker>) -> Result<(PhaseReport, Backend), RunError> {
+        let led = self.lead_through_stages(&handles)?;
+        self.control.advance(Stage::Stop);
+        let finished = join(handles)?;
+        self.watch.end();
+        let doubts = Doubts {
+            lateness_max_us: self.settings.lateness_max_us,
+            expects_messages: self.workload.plan().expects_messages(),
+            wanted: self.workload.plan().peers() as u64,
+            connect_timed_out: !led.all_ready,
+            interrupted: INTERRUPTED.load(Ordering::Relaxed),
+        };
+        let backend = finished.iter().map(|thread| thread.backend).max();
+        let mut report = self.report(led, &finished);
+        judge(&mut report, &doubts);
+        Ok((report, backend.unwrap_or(Backend::Deferred)))
+    }
+
+    fn lead_through_stages(&mut self, handles: &[Worker]) -> io::Result<Led> {
+        let kernel = KernelCounters::read();
+        let server_resident = self.watch.server_resident();
+        let began_us = clock::now_us();
+        let all_ready = |control: &Control, threads: usize| control.ready() >= threads;
+        let all_ready = self.wait(self.settings.connect_seconds, all_ready, handles);
+        let connect_seconds = seconds_since(began_us);
+        self.watch.look();
+        // Without a connection there is nothing to wait for.
+        let load_seconds = match self.watch.counters().opened {
+            0 => 0.0,
+            _ => self.workload.plan().seconds(),
+        };
+        self.control.start_at(clock::now_us() + START_DELAY_US);
+        self.wait(self.settings.warmup_seconds, |_, _| false, handles);
+        let handshake = self.watch.discard_latencies();
+        let before = self.snapshot()?;
+        self.wait(load_seconds, |_, _| false, handles);
+        let after = self.snapshot()?;
+        let lateness = self.watch.take_lateness();
+        self.control.advance(Stage::Drain);
+        let all_settled = |control: &Control, threads: usize| control.settled() >= threads;
+        self.wait(self.settings.drain_seconds, all_settled, handles);
+        Ok(Led {
+            kernel,
+            server_resident,
+            all_ready,
+            connect_seconds,
+            handshake,
+            before,
+            after,
+            lateness,
+        })
+    }
+
+    fn report(&mut self, led: Led, finished: &[Finished]) -> PhaseReport {
+        let Led { before, after, .. } = led;
+        let seconds = after.seconds - before.seconds;
+        let mut histograms = self.watch.histograms();
+        let bounds = "all histograms here have the same bounds";
+        histograms.handshake.add(&led.handshake).expect(bounds);
+        PhaseReport {
+            workload: self.workload.clone(),
+            closed_loop: self.workload.plan().is_closed_loop(),
+            threads: self.threads,
+            connect_seconds: led.connect_seconds,
+            seconds,
+            totals: self.watch.counters(),
+            measured: after.counters.since(&before.counters),
+            held: held(&after.counters),
+            latency: Quantiles::of(&histograms.latency),
+            handshake: Quantiles::of(&histograms.handshake),
+            lateness: Quantiles::of(&led.lateness),
+            generator: after.generator.since(&before.generator, seconds),
+            server: after
+                .server
+                .zip(before.server)
+                .map(|(after, before)| after.since(&before, seconds)),
+            server_resident_before: led.server_resident,
+            kernel: KernelCounters::read().since(&led.kernel),
+            series: self.watch.take_series(),
+            complaints: complaints(finished),
+            invalid: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Watches until `done`, or for so long. `false`: time ran out first.
+    fn wait(
+        &mut self,
+        seconds: f64,
+        done: impl Fn(&Control, usize) -> bool,
+        handles: &[Worker],
+    ) -> bool {
+        let began_us = clock::now_us();
+        loop {
+            if done(&self.control, self.threads) {
+                return true;
+            }
+            let left = seconds - seconds_since(began_us);
+            // A thread that ended before its time has failed, and says why when it is joined.
+            let over =
+                INTERRUPTED.load(Ordering::Relaxed) || handles.iter().any(JoinHandle::is_finished);
+            if left <= 0.0 || over {
+                return false;
+            }
+            thread::sleep(LOOK_EVERY.min(Duration::from_secs_f64(left)));
+            self.watch.look();
+        }
+    }
+
+    fn snapshot(&mut self) -> io::Result<Snapshot> {
+        self.watch.look();
+        // A server that is gone has no usage; its connections tell the rest.
+        let server = self.settings.server_pid.and_then(|pid| Usage::read(Some(pid)).ok());
+        Ok(Snapshot {
+            seconds: seconds_since(0),
+            counters: self.watch.counters(),
+            generator: Usage::read(None)?,
+            server,
+        })
+    }
+}
+
+type Worker = JoinHandle<io::Result<Finished>>;
+
+/// What the stages left behind.
+struct Led {
+    kernel: KernelCounters,
+    server_resident: Option<u64>,
+    all_ready: bool,
+    connect_seconds: f64,
+    handshake: Histogram<u64>,
+    before: Snapshot,
+    after: Snapshot,
+    lateness: Histogram<u64>,
+}
+
+/// One end of the measured time.
+struct Snapshot {
+    seconds: f64,
+    counters: Counters,
+    generator: Usage,
+    server: Option<Usage>,
+}
+
+fn join(handles: Vec<Worker>) -> io::Result<Vec<Finished>> {
+    handles
+        .into_iter()
+        .map(|handle| handle.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked"))))
+        .collect()
+}
+
+fn complaints(finished: &[Finished]) -> Vec<String> {
+    let mut all: Vec<String> =
+        finished.iter().flat_map(|thread| thread.complaints.iter().cloned()).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+fn held(counters: &Counters) -> u64 {
+    counters.opened.saturating_sub(counters.dropped + counters.closed)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds for people")]
+fn seconds_since(began_us: u64) -> f64 {
+    clock::now_us().saturating_sub(began_us) as f64 / 1e6
+}

@@ -1,0 +1,189 @@
+//! Talks as people do: some publish, and meanwhile members leave and come back, ask who is there
+//! and what was said.
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::fanout::{FanningOut, Fanout};
+use super::{Plan, Scenario, room_name};
+use crate::clock;
+use crate::dialect::{Command, Event, Notice};
+use crate::net::wire::{Phase, Wire};
+use crate::pace::Pace;
+
+/// Messages asked for at once.
+const HISTORY_LIMIT: u32 = 20;
+
+/// Options of `chat`.
+#[derive(Args, Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Chat {
+    /// The rooms, as of `fanout`.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub fanout: Fanout,
+    /// Commands a second over all members: leaving and coming back, presence, history in turn.
+    #[arg(long, default_value_t = 100.0)]
+    pub commands: f64,
+}
+
+impl Default for Chat {
+    fn default() -> Self {
+        super::from_defaults()
+    }
+}
+
+impl Plan for Chat {
+    fn name(&self) -> &'static str {
+        "chat"
+    }
+
+    fn peers(&self) -> usize {
+        self.fanout.peers()
+    }
+
+    fn publishers(&self) -> usize {
+        self.fanout.publishers()
+    }
+
+    fn size(&self) -> usize {
+        self.fanout.size()
+    }
+
+    fn seconds(&self) -> f64 {
+        self.fanout.seconds
+    }
+
+    fn is_closed_loop(&self) -> bool {
+        self.fanout.is_closed_loop()
+    }
+
+    fn scenario(&self, wire: &Wire) -> Box<dyn Scenario> {
+        #[expect(clippy::cast_precision_loss, reason = "exact below 2^53 connections")]
+        let share = wire.peers() as f64 / self.peers().max(1) as f64;
+        Box::new(Chatting {
+            inner: self.fanout.part(wire),
+            rate: self.commands * share,
+            pace: None,
+            members: vec![Member::Joined; wire.peers()],
+            next_peer: 0,
+            next_command: 0,
+        })
+    }
+}
+
+/// What a member does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Member {
+    Joined,
+    /// The answer to its `leave` is awaited; messages may still come.
+    Leaving,
+    /// Out, and the answer to its `join` is awaited: nothing may come before.
+    Joining,
+    /// A question is open.
+    Asking,
+}
+
+struct Chatting {
+    inner: FanningOut,
+    rate: f64,
+    pace: Option<Pace>,
+    members: Vec<Member>,
+    next_peer: usize,
+    next_command: u8,
+}
+
+impl Chatting {
+    /// Has the next member that is free do the next thing. Publishers stay.
+    fn command_one(&mut self, wire: &mut Wire) {
+        for _ in 0..wire.peers() {
+            let peer = self.next_peer;
+            self.next_peer = (peer + 1) % wire.peers();
+            let stays = self.inner.layout.publisher(peer).is_some();
+            let free = self.members[peer] == Member::Joined && wire.phase(peer) == Phase::Open;
+            if stays || !free {
+                continue;
+            }
+            let room = room_name(wire.payload.run(), self.inner.layout.room(peer));
+            self.next_command = (self.next_command + 1) % 3;
+            let (command, state) = match self.next_command {
+                0 => (Command::Leave { room: &room }, Member::Leaving),
+                1 => (Command::Presence { room: &room }, Member::Asking),
+                _ => (Command::History { room: &room, limit: HISTORY_LIMIT }, Member::Asking),
+            };
+            if wire.command(peer, command) {
+                self.members[peer] = state;
+            }
+            return;
+        }
+    }
+
+    fn answered(&mut self, wire: &mut Wire, peer: usize) {
+        wire.recorder.counters.answered += 1;
+        self.members[peer] = match self.members[peer] {
+            Member::Leaving => {
+                let room = room_name(wire.payload.run(), self.inner.layout.room(peer));
+                wire.command(peer, Command::Join { room: &room, since: None });
+                Member::Joining
+            }
+            Member::Joining => {
+                self.inner.ledger.forget(peer);
+                Member::Joined
+            }
+            Member::Asking | Member::Joined => Member::Joined,
+        };
+    }
+}
+
+impl Scenario for Chatting {
+    fn begin(&mut self, wire: &mut Wire) {
+        self.inner.begin(wire);
+    }
+
+    fn opened(&mut self, wire: &mut Wire, peer: usize, welcome: Option<Notice>) {
+        self.inner.opened(wire, peer, welcome);
+    }
+
+    fn received(&mut self, wire: &mut Wire, peer: usize, event: Event<'_>) {
+        let state = self.members[peer];
+        match &event {
+            Event::Message(_) if state == Member::Joining => {
+                wire.recorder.counters.misdelivered += 1;
+            }
+            Event::Notice(Notice::Joined { .. } | Notice::Done) if state != Member::Joined => {
+                self.answered(wire, peer);
+            }
+            Event::Notice(Notice::Failed { .. }) if state != Member::Joined => {
+                self.members[peer] = Member::Joined;
+            }
+            _ => self.inner.received(wire, peer, event),
+        }
+    }
+
+    fn closed(&mut self, wire: &mut Wire, peer: usize, phase: Phase) {
+        self.inner.closed(wire, peer, phase);
+    }
+
+    fn is_ready(&self, wire: &Wire) -> bool {
+        self.inner.is_ready(wire)
+    }
+
+    fn run(&mut self, wire: &mut Wire) -> u64 {
+        let start_us = wire.control.start_us();
+        let mut pace = self.pace.unwrap_or_else(|| Pace::new(start_us, self.rate));
+        if pace.take(clock::now_us()).is_some() {
+            self.command_one(wire);
+        }
+        self.pace = Some(pace);
+        self.inner.run(wire).min(pace.next_us())
+    }
+
+    fn is_settled(&self, wire: &Wire) -> bool {
+        let all_in = self.members.iter().all(|state| *state == Member::Joined);
+        all_in && self.inner.is_settled(wire)
+    }
+
+    fn finish(&mut self, wire: &mut Wire) {
+        self.inner.finish(wire);
+    }
+}

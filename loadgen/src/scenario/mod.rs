@@ -1,0 +1,139 @@
+//! What connections do. One scenario a file: its options, and its behaviour as a state machine
+//! that is told what happens on its thread's connections.
+
+pub mod chat;
+pub mod churn;
+pub mod echo;
+pub mod fanout;
+pub mod hold;
+mod ledger;
+pub mod resume;
+pub mod slow;
+pub mod storm;
+
+use clap::{Args, Command, Subcommand};
+use serde::{Deserialize, Serialize};
+
+use crate::dialect::{Event, Notice};
+use crate::net::wire::{Phase, Wire};
+
+pub use ledger::Ledger;
+
+/// Messages sent in one tick at most, so that reading is not starved.
+pub const BURST_MAX: usize = 512;
+/// How far ahead a scenario without a timetable wants to be asked again.
+const IDLE_US: u64 = 10_000;
+
+/// One thread's part of a phase.
+pub trait Scenario {
+    /// Asks for the first connections.
+    fn begin(&mut self, wire: &mut Wire);
+
+    /// A connection may be used.
+    fn opened(&mut self, wire: &mut Wire, peer: usize, welcome: Option<Notice>);
+
+    /// A message came.
+    fn received(&mut self, wire: &mut Wire, peer: usize, event: Event<'_>);
+
+    /// A connection ended, having come as far as `phase`.
+    fn closed(&mut self, wire: &mut Wire, peer: usize, phase: Phase);
+
+    /// Whether the load may start.
+    fn is_ready(&self, wire: &Wire) -> bool;
+
+    /// Does what is due while the load runs; says when it wants to be asked again.
+    fn run(&mut self, wire: &mut Wire) -> u64;
+
+    /// Whether all that was sent has arrived.
+    fn is_settled(&self, _wire: &Wire) -> bool {
+        true
+    }
+
+    /// Counts what did not arrive.
+    fn finish(&mut self, _wire: &mut Wire) {}
+}
+
+/// A scenario's options.
+pub trait Plan {
+    /// Its name.
+    fn name(&self) -> &'static str;
+
+    /// Connections over all threads.
+    fn peers(&self) -> usize;
+
+    /// Publishers over all threads.
+    fn publishers(&self) -> usize {
+        0
+    }
+
+    /// Bytes of a payload.
+    fn size(&self) -> usize {
+        crate::payload::STAMP_LEN
+    }
+
+    /// How long the load runs.
+    fn seconds(&self) -> f64;
+
+    /// Whether what is sent waits for answers: such latencies say nothing about a fixed load.
+    fn is_closed_loop(&self) -> bool {
+        false
+    }
+
+    /// Whether a run without messages would be no measurement.
+    fn expects_messages(&self) -> bool {
+        true
+    }
+
+    /// One thread's part, for so many peers from `first_peer` on.
+    fn scenario(&self, wire: &Wire) -> Box<dyn Scenario>;
+}
+
+/// All scenarios.
+#[derive(Clone, Debug, Subcommand, Serialize, Deserialize)]
+#[serde(tag = "scenario", rename_all = "kebab-case")]
+pub enum Workload {
+    /// Hold idle connections, answering heartbeats.
+    Hold(hold::Hold),
+    /// Send messages that come back to their sender.
+    Echo(echo::Echo),
+    /// Publish to rooms; every member receives.
+    Fanout(fanout::Fanout),
+    /// Connect as fast as is allowed.
+    Storm(storm::Storm),
+    /// Talk as people do: messages, comings and goings, questions.
+    Chat(chat::Chat),
+    /// Hold connections while some of them end and come anew.
+    Churn(churn::Churn),
+    /// Cut connections and take up where they ended.
+    Resume(resume::Resume),
+    /// Publish to rooms some of whose members stop reading.
+    Slow(slow::Slow),
+}
+
+impl Workload {
+    /// The options behind the name.
+    #[must_use]
+    pub fn plan(&self) -> &dyn Plan {
+        match self {
+            Self::Hold(plan) => plan,
+            Self::Echo(plan) => plan,
+            Self::Fanout(plan) => plan,
+            Self::Storm(plan) => plan,
+            Self::Chat(plan) => plan,
+            Self::Churn(plan) => plan,
+            Self::Resume(plan) => plan,
+            Self::Slow(plan) => plan,
+        }
+    }
+}
+
+/// Options as the command line has them when none is given: the one place where defaults stand.
+fn from_defaults<T: Args>() -> T {
+    let matches = T::augment_args(Command::new("defaults")).get_matches_from(["defaults"]);
+    T::from_arg_matches(&matches).expect("every option has a default")
+}
+
+/// The name of a run's room: new in every run, so that no history of another one answers.
+fn room_name(run: u32, index: usize) -> String {
+    format!("load-{run:x}-{index}")
+}

@@ -1,0 +1,114 @@
+//! The generator finds every lie of a server, and hides none of its delays.
+
+mod stub;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ringroom_loadgen::dialect::DialectName;
+use ringroom_loadgen::plan::Settings;
+use ringroom_loadgen::report::PhaseReport;
+use ringroom_loadgen::run;
+use ringroom_loadgen::scenario::Workload;
+use ringroom_loadgen::scenario::echo::Echo;
+use ringroom_loadgen::scenario::fanout::Fanout;
+use ringroom_loadgen::target::Target;
+use stub::{Lie, Manner};
+
+fn run(address: SocketAddr, dialect: DialectName, workload: &Workload) -> PhaseReport {
+    let target = Target::resolve(&format!("ws://{address}/ws")).expect("an address");
+    let settings = Settings {
+        threads: Some(2),
+        // The machine that runs the tests may be busy with others; that is not what is tested.
+        lateness_max_us: 60_000_000,
+        drain_seconds: 1.0,
+        ..Settings::new(target, dialect)
+    };
+    run::phase(&settings.shared(), workload).expect("it runs").0
+}
+
+fn echo() -> Workload {
+    Workload::Echo(Echo {
+        connections: 4,
+        rate: 5_000.0,
+        seconds: 0.5,
+        size: 48,
+        ..Echo::default()
+    })
+}
+
+fn fanout(publishers: usize) -> Workload {
+    Workload::Fanout(Fanout {
+        rooms: 1,
+        members: 10,
+        publishers,
+        rate: 250.0,
+        seconds: 0.5,
+        ..Fanout::default()
+    })
+}
+
+const DIALECTS: [DialectName; 3] =
+    [DialectName::Ringroom, DialectName::Raw, DialectName::RawBinary];
+
+#[test]
+fn an_honest_server_is_valid_in_every_dialect() {
+    for dialect in DIALECTS {
+        for (broadcast, workload) in [(false, echo()), (true, fanout(2))] {
+            let address = stub::start(Manner { broadcast, ..Manner::default() });
+            let report = run(address, dialect, &workload);
+            assert_eq!(report.invalid, [""; 0], "{dialect}");
+            let fold = if broadcast { 10 } else { 1 };
+            assert_eq!(report.totals.received, report.totals.sent * fold, "{dialect}");
+            assert!(report.totals.sent > 100, "{dialect}: {}", report.totals.sent);
+            assert_eq!(report.latency.count, report.totals.received);
+        }
+    }
+}
+
+#[test]
+fn every_lie_is_found_out() {
+    let lies = [
+        (Lie::Lose, "lost"),
+        (Lie::Repeat, "repeated"),
+        (Lie::Reorder, "out of order"),
+        (Lie::Corrupt, "corrupt"),
+        (Lie::Drop, "dropped"),
+    ];
+    for dialect in DIALECTS {
+        for (lie, word) in lies {
+            // Without numbers of a room, there is an order of each publisher's messages only.
+            let publishers = if dialect == DialectName::Ringroom { 2 } else { 1 };
+            for (broadcast, workload) in [(false, echo()), (true, fanout(publishers))] {
+                let manner = Manner { broadcast, lie, one_in: 300, ..Manner::default() };
+                let report = run(stub::start(manner), dialect, &workload);
+                let told = report.invalid.iter().any(|reason| reason.contains(word));
+                assert!(told, "{dialect} {lie:?} {broadcast}: {:?}", report.invalid);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stall_of_half_a_second_shows_in_the_percentiles() {
+    let manner = Manner { stall_at: 1_000, stall: Duration::from_millis(500), ..Manner::default() };
+    let workload =
+        Workload::Echo(Echo { connections: 4, rate: 1_000.0, seconds: 3.0, ..Echo::default() });
+    let report = run(stub::start(manner), DialectName::Raw, &workload);
+    assert_eq!(report.invalid, [""; 0]);
+    // All that was meant to be sent meanwhile waited: a sixth of it, half of that for over 250 ms.
+    assert!(report.latency.p999 > 400_000, "{:?}", report.latency);
+    assert!(report.latency.p99 > 300_000, "{:?}", report.latency);
+    assert!(report.latency.p50 < 250_000, "{:?}", report.latency);
+}
+
+#[test]
+fn nobody_there_is_no_measurement() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    drop(listener);
+    let report = run(address, DialectName::Raw, &echo());
+    assert!(report.invalid.iter().any(|reason| reason.contains("connections failed")));
+    assert!(report.invalid.iter().any(|reason| reason.contains("no message arrived")));
+    assert!(report.complaints.iter().any(|complaint| complaint.contains("refused")));
+}

@@ -1,0 +1,80 @@
+//! Every scenario against an honest stub.
+
+mod stub;
+
+use ringroom_loadgen::dialect::DialectName;
+use ringroom_loadgen::plan::Settings;
+use ringroom_loadgen::report::PhaseReport;
+use ringroom_loadgen::run;
+use ringroom_loadgen::scenario::Workload;
+use ringroom_loadgen::scenario::chat::Chat;
+use ringroom_loadgen::scenario::churn::Churn;
+use ringroom_loadgen::scenario::fanout::Fanout;
+use ringroom_loadgen::scenario::hold::Hold;
+use ringroom_loadgen::scenario::resume::Resume;
+use ringroom_loadgen::scenario::slow::Slow;
+use ringroom_loadgen::scenario::storm::Storm;
+use ringroom_loadgen::target::Target;
+use stub::Manner;
+
+fn run(workload: &Workload) -> PhaseReport {
+    let address = stub::start(Manner::default());
+    let target = Target::resolve(&format!("ws://{address}/ws")).expect("an address");
+    let settings = Settings {
+        threads: Some(2),
+        lateness_max_us: 60_000_000,
+        ..Settings::new(target, DialectName::Ringroom)
+    };
+    let report = run::phase(&settings.shared(), workload).expect("it runs").0;
+    assert_eq!(report.invalid, [""; 0]);
+    report
+}
+
+fn rooms() -> Fanout {
+    Fanout { members: 12, publishers: 1, rate: 100.0, seconds: 1.5, ..Fanout::default() }
+}
+
+#[test]
+fn hold_joins_and_holds() {
+    let report = run(&Workload::Hold(Hold { connections: 40, seconds: 0.3, members: 4 }));
+    assert_eq!(report.held, 40);
+    assert_eq!(report.totals.answered, 40);
+}
+
+#[test]
+fn storm_times_every_handshake() {
+    let report = run(&Workload::Storm(Storm { connections: 60, seconds: 0.1 }));
+    assert_eq!(report.handshake.count, 60);
+    assert!(report.connect_seconds > 0.0);
+}
+
+#[test]
+fn churn_ends_connections_and_makes_them_anew() {
+    let churn = Churn { connections: 20, rate: 50.0, cut_every: 3, seconds: 1.5 };
+    let report = run(&Workload::Churn(churn));
+    assert!(report.totals.closed > 20, "{:?}", report.totals);
+    assert!(report.totals.opened > 40, "{:?}", report.totals);
+    assert_eq!(report.totals.dropped, 0);
+}
+
+#[test]
+fn chat_comes_and_goes_without_a_fault() {
+    let report = run(&Workload::Chat(Chat { fanout: rooms(), commands: 100.0 }));
+    // Joins at the start are answers, too; the rest are comings, goings and questions.
+    assert!(report.totals.answered > 60, "{:?}", report.totals);
+    assert!(report.totals.received > 500, "{:?}", report.totals);
+}
+
+#[test]
+fn resume_takes_up_where_it_ended() {
+    let resume = Resume { fanout: rooms(), cuts: 20.0, ..Resume::default() };
+    let report = run(&Workload::Resume(resume));
+    assert!(report.totals.resumed > 5, "{:?}", report.totals);
+    assert_eq!(report.totals.received, report.totals.sent * 12);
+}
+
+#[test]
+fn slow_consumers_do_not_spoil_the_books_of_others() {
+    let report = run(&Workload::Slow(Slow { fanout: rooms(), slow: 3 }));
+    assert_eq!(report.totals.received, report.totals.sent * 9);
+}
