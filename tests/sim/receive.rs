@@ -237,8 +237,10 @@ impl Client {
             Request::Join { room, interest, since } => {
                 self.on_joined(room, interest, since, value, common)
             }
-            Request::Leave { room } => match self.stays.remove(&room) {
-                Some(stay) => {
+            Request::Leave { room, last } => match self.stays.remove(&room) {
+                Some(mut stay) => {
+                    // Whatever was there before it asked comes before the answer.
+                    stay.reach(&mut common.truth, &room, &self.reader, last)?;
                     if let (Some(epoch), Some(position)) = (stay.epoch, stay.position) {
                         self.heard.insert(room, (epoch, position));
                     }
