@@ -494,7 +494,9 @@ impl Client {
         }
         let (epoch, offset) = place(value)?;
         common.truth.place(index, &room, &epoch, offset)?;
-        if room.1.starts_with('@') && !self.stays.contains_key(&room) {
+        // It is in such a room by itself, and gone from it for a moment where its session moves.
+        let known = self.stays.get(&room).is_some_and(|it| it.epoch.as_deref() == Some(&*epoch));
+        if room.1.starts_with('@') && !known {
             let stay = Stay::new(None, None, Interest::default());
             self.stays.insert(room.clone(), stay);
         }

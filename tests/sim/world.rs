@@ -223,7 +223,6 @@ impl World {
         if client.stage == Stage::Gone {
             return;
         }
-        let was_arriving = client.stage == Stage::Arriving;
         client.stage = Stage::Gone;
         let (core, connection) = (client.core, client.key);
         let kept = client.keep();
@@ -233,7 +232,7 @@ impl World {
             if let Some(record) = record {
                 record.lost = Some((now_ms, kept));
             }
-        } else if let Some(asked) = client.resumes.clone().filter(|_| was_arriving) {
+        } else if let Some(asked) = client.resumes.clone() {
             self.abort_resume(me, &asked);
         }
         self.digest.step(|| format!("client {me} is lost"));
