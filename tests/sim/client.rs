@@ -16,8 +16,8 @@ use crate::truth::{Interest, Reader, RoomId, Truth};
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
     Join { room: RoomId, interest: Interest, since: Option<(String, u64)> },
-    /// When it was sent, the room had come at least so far.
-    Leave { room: RoomId, last: u64 },
+    /// When it was sent, that life of the room had come at least so far.
+    Leave { room: RoomId, last: Option<(String, u64)> },
     Publish { number: usize },
     Ack { room: RoomId, offset: u64 },
     History { room: RoomId, after: Option<u64>, before: Option<u64>, limit: u64, reverse: bool },

@@ -126,7 +126,9 @@ impl Client {
             }
             if recovered {
                 let left = record.lost.take().map(|(_, kept)| kept);
-                kept = Some(left.or(common.handed.take()).unwrap_or_default());
+                let mut left = left.or(common.handed.take()).unwrap_or_default();
+                left.unsure.append(&mut record.paths);
+                kept = Some(left);
                 if let Some(kept) = kept.as_mut().filter(|_| record.contested || record.aborted) {
                     kept.state = None;
                     kept.is_vague = record.contested;
@@ -147,6 +149,7 @@ impl Client {
                 holder: me,
                 lost: None,
                 askers: Default::default(),
+                paths: Default::default(),
                 contested: false,
                 aborted: false,
             };
@@ -240,7 +243,10 @@ impl Client {
             Request::Leave { room, last } => match self.stays.remove(&room) {
                 Some(mut stay) => {
                     // Whatever was there before it asked comes before the answer.
-                    stay.reach(&mut common.truth, &room, &self.reader, last)?;
+                    let last = last.filter(|(epoch, _)| stay.epoch.as_ref() == Some(epoch));
+                    if let Some((_, last)) = last {
+                        stay.reach(&mut common.truth, &room, &self.reader, last)?;
+                    }
                     if let (Some(epoch), Some(position)) = (stay.epoch, stay.position) {
                         self.heard.insert(room, (epoch, position));
                     }

@@ -28,6 +28,8 @@ pub(crate) struct Session {
     pub(crate) lost: Option<(u64, Kept)>,
     /// Connections that asked for it and were not welcomed yet.
     pub(crate) askers: BTreeSet<usize>,
+    /// Rooms that those asked for on their way who went without a welcome.
+    pub(crate) paths: BTreeSet<RoomId>,
     /// More than one has asked at a time, so nobody knows who gets it.
     pub(crate) contested: bool,
     /// One that asked went without a welcome: what it left is anyone's guess but the rooms.

@@ -251,9 +251,7 @@ impl World {
             Some((_, kept)) => Some((now_ms, kept)),
             None => Some((now_ms, self.clients[record.holder].keep())),
         };
-        if let Some((_, kept)) = &mut record.lost {
-            kept.unsure.extend(self.clients[me].path_room.clone());
-        }
+        record.paths.extend(self.clients[me].path_room.clone());
     }
 
     /// A core's tick, as the driver runs it: what came, timers, the engine's end of the tick, writes.
