@@ -164,6 +164,7 @@ impl Client {
         let stays = self.stays.iter().filter(|(room, _)| !room.1.starts_with('@'));
         let state_is_sure = !self.awaits(|request| matches!(request, Request::StateSet(_)));
         Kept {
+            reader: self.reader.clone(),
             stays: stays.map(|(room, stay)| (room.clone(), stay.clone())).collect(),
             unsure,
             is_vague: false,

@@ -174,7 +174,9 @@ impl Client {
             Some(_) if kept.is_some_and(|kept| kept.unsure.contains(&room)) => {
                 Stay::vague(epoch)
             }
-            Some(before) if before.epoch.as_deref() == Some(&*epoch) => before.resumed(),
+            Some(before) if before.epoch.as_deref() == Some(&*epoch) => {
+                before.resumed(kept.map_or(&self.reader, |kept| &kept.reader))
+            }
             Some(before) => {
                 // The room has begun anew: all of it is owed, or said to be missing.
                 let mut stay = Stay::new(Some(epoch), Some(0), before.interest.clone());
@@ -446,7 +448,7 @@ impl Client {
         for two in offsets.windows(2) {
             let (reader, interest) = (self.reader.clone(), Interest::default());
             let between = (two[0] + 1, two[1] - 1);
-            common.truth.skip(room, &epoch, between, &reader, &interest)?;
+            common.truth.skip(room, &epoch, between, (&reader, None), &interest)?;
         }
         Ok(())
     }
@@ -559,6 +561,10 @@ impl Client {
         let room = self.room(text(value, "room")?);
         let (epoch, reason) = (text(value, "epoch")?, text(value, "reason")?);
         let (from, to) = (number(value, "from")?, number(value, "to")?);
+        let known = self.stays.get(&room).is_some_and(|it| it.epoch.as_deref() == Some(epoch));
+        if room.1.starts_with('@') && !known {
+            self.stays.remove(&room);
+        }
         if let Some(stay) = self.stays.get_mut(&room) {
             let range = (epoch, from, to);
             return stay.gap(&mut common.truth, &room, &self.reader, range, reason);

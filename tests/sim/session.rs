@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::stay::Stay;
-use crate::truth::RoomId;
+use crate::truth::{Reader, RoomId};
 
 /// What a session was left with.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Kept {
+    /// Who had it.
+    pub(crate) reader: Reader,
     pub(crate) stays: BTreeMap<RoomId, Stay>,
     /// Rooms that it may be in or not.
     pub(crate) unsure: BTreeSet<RoomId>,

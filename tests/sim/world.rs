@@ -246,11 +246,9 @@ impl World {
         let Some(record) = self.common.sessions.get_mut(asked) else { return };
         record.askers.remove(&me);
         record.aborted = true;
-        let now_ms = self.common.now_ms;
-        record.lost = match record.lost.take() {
-            Some((_, kept)) => Some((now_ms, kept)),
-            None => Some((now_ms, self.clients[record.holder].keep())),
-        };
+        if let Some((lost_ms, _)) = &mut record.lost {
+            *lost_ms = self.common.now_ms;
+        }
         record.paths.extend(self.clients[me].path_room.clone());
     }
 
