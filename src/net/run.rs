@@ -31,7 +31,7 @@ use super::notify::Notify;
 use super::reader::SHARED_BUFFER_BYTES;
 use super::ring::{self, Kind, Ring};
 use super::socket;
-use super::timer::{Clock, Counter, Glance, Timer};
+use super::timer::{Clock, Counter, Glance, Timer, monotonic_us};
 
 /// What a core is given to begin with.
 #[derive(Debug)]
@@ -135,7 +135,7 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
         seed,
         entropy,
         metrics: Arc::clone(&metrics),
-        stopwatch: timer::monotonic_us,
+        stopwatch: monotonic_us,
     });
     let state = State {
         shard,
@@ -150,7 +150,7 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
         wheel: Wheel::new(),
         metrics,
         frame_limits: decoder::Limits::from(&config.limits),
-        scratch: Scratch::timed(timer::monotonic_us),
+        scratch: Scratch::timed(monotonic_us),
         decrypted: Vec::new(),
         reads: 0,
         events: 0,

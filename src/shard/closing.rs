@@ -72,8 +72,7 @@ impl Shard {
         if matches!(reason, CloseReason::SlowConsumer | CloseReason::HeartbeatTimeout) {
             slot.outbox.clear();
         }
-        // It is not welcomed any more.
-        self.outbound.release(key, |_| {});
+        self.outbound.let_go(key);
         if speaks_rooms {
             self.outbound.say(key, &Event::Disconnect { reason, retry_after_ms });
         }
@@ -91,7 +90,7 @@ impl Shard {
             Phase::Open => {
                 self.metrics.closes.count(Close::Client);
                 connection.pong = None;
-                self.outbound.release(key, |_| {});
+                self.outbound.let_go(key);
                 self.finish(key, code, "");
                 let deadline = self.outbound.now.moment.plus_ms(PATIENCE_MS);
                 self.look_again(key, deadline);

@@ -62,7 +62,7 @@ pub(crate) struct Interest {
 }
 
 /// A connection, as far as it decides what it gets.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Reader {
     pub(crate) name: String,
     pub(crate) user: Option<String>,
@@ -116,6 +116,7 @@ pub(crate) struct Doubt {
     pub(crate) epoch: String,
     pub(crate) offset: u64,
     pub(crate) reader: Reader,
+    pub(crate) before: Option<Reader>,
     pub(crate) interest: Interest,
 }
 
@@ -174,23 +175,27 @@ impl Truth {
         self.lives.get(&(room.clone(), epoch.to_owned())).map_or(0, |life| life.last)
     }
 
-    /// A reader is not given the offsets from `from` to `to`: each has to be one not meant for it.
+    /// A reader is not given the offsets from `from` to `to`: each has to be one not meant for it, or
+    /// for the connection whose session it goes on with.
     pub(crate) fn skip(
         &mut self,
         room: &RoomId,
         epoch: &str,
         (from, to): (u64, u64),
-        reader: &Reader,
+        (reader, before): (&Reader, Option<&Reader>),
         interest: &Interest,
     ) -> Checked {
         for offset in from..=to {
             match self.at(room, epoch, offset) {
-                Some(number) => self.check_skipped(number, room, offset, reader, interest)?,
+                Some(number) => {
+                    self.check_skipped(number, room, offset, (reader, before), interest)?;
+                }
                 None => self.doubts.push(Doubt {
                     room: room.clone(),
                     epoch: epoch.to_owned(),
                     offset,
                     reader: reader.clone(),
+                    before: before.cloned(),
                     interest: interest.clone(),
                 }),
             }
@@ -203,11 +208,12 @@ impl Truth {
         number: usize,
         room: &RoomId,
         offset: u64,
-        reader: &Reader,
+        (reader, before): (&Reader, Option<&Reader>),
         interest: &Interest,
     ) -> Checked {
         let publication = &self.publications[number];
-        if publication.meant(reader, interest) == Meant::Yes {
+        let is_owed = |reader| publication.meant(reader, interest) == Meant::Yes;
+        if is_owed(reader) && before.is_none_or(is_owed) {
             let Publication { event, priority, exclude_self, filter, ttl_ms, .. } = publication;
             return Err(format!(
                 "{reader:?} with {interest:?} was given neither {offset} of {room:?} nor a gap: \
@@ -226,7 +232,7 @@ impl Truth {
                     number,
                     &doubt.room,
                     doubt.offset,
-                    &doubt.reader,
+                    (&doubt.reader, doubt.before.as_ref()),
                     &doubt.interest,
                 )?;
             }

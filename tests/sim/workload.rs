@@ -146,7 +146,9 @@ impl World {
 
     fn leave(&mut self, me: usize) -> Ask {
         let room = self.some_room(me);
-        (Message::new("leave").with("room", &*room.1), Some(Request::Leave { room }))
+        let epoch = self.clients[me].stays.get(&room).and_then(|stay| stay.epoch.as_ref());
+        let last = epoch.map(|epoch| (epoch.clone(), self.common.truth.last(&room, epoch)));
+        (Message::new("leave").with("room", &*room.1), Some(Request::Leave { room, last }))
     }
 
     fn publish(&mut self, me: usize, codec: Codec) -> Ask {

@@ -228,7 +228,6 @@ impl World {
         if client.stage == Stage::Gone {
             return;
         }
-        let was_arriving = client.stage == Stage::Arriving;
         client.stage = Stage::Gone;
         let (core, connection) = (client.core, client.key);
         let kept = client.keep();
@@ -238,7 +237,7 @@ impl World {
             if let Some(record) = record {
                 record.lost = Some((now_ms, kept));
             }
-        } else if let Some(asked) = client.resumes.clone().filter(|_| was_arriving) {
+        } else if let Some(asked) = client.resumes.clone() {
             self.abort_resume(me, &asked);
         }
         self.digest.step(|| format!("client {me} is lost"));
@@ -252,14 +251,10 @@ impl World {
         let Some(record) = self.common.sessions.get_mut(asked) else { return };
         record.askers.remove(&me);
         record.aborted = true;
-        let now_ms = self.common.now_ms;
-        record.lost = match record.lost.take() {
-            Some((_, kept)) => Some((now_ms, kept)),
-            None => Some((now_ms, self.clients[record.holder].keep())),
-        };
-        if let Some((_, kept)) = &mut record.lost {
-            kept.unsure.extend(self.clients[me].path_room.clone());
+        if let Some((lost_ms, _)) = &mut record.lost {
+            *lost_ms = self.common.now_ms;
         }
+        record.paths.extend(self.clients[me].path_room.clone());
     }
 
     /// A core's tick, as the driver runs it: what came, timers, the engine's end of the tick, writes.
