@@ -89,11 +89,16 @@ impl Client {
         }
         if let Some(kept) = kept {
             self.state.clone_from(&kept.state);
-            let missing = kept.stays.keys().filter(|room| {
-                !self.stays.contains_key(*room) && !kept.unsure.contains(*room)
-            });
+            let missing = kept
+                .stays
+                .keys()
+                .filter(|room| !self.stays.contains_key(*room) && !kept.unsure.contains(*room));
             let missing: Vec<_> = missing.collect();
-            if !missing.is_empty() && !kept.is_vague && !common.rules.moderates && !common.rules.refuses {
+            if !missing.is_empty()
+                && !kept.is_vague
+                && !common.rules.moderates
+                && !common.rules.refuses
+            {
                 return Err(format!("a resumed session is no longer in {missing:?}"));
             }
         }
@@ -118,9 +123,10 @@ impl Client {
             if recovered && !own {
                 return Err("a session was resumed by somebody else".into());
             }
-            let lives = record.lost.as_ref().is_none_or(|(at, _)| {
-                common.now_ms < at + common.rules.session_ttl_ms
-            });
+            let lives = record
+                .lost
+                .as_ref()
+                .is_none_or(|(at, _)| common.now_ms < at + common.rules.session_ttl_ms);
             if own && lives && !record.contested && !record.aborted && !recovered {
                 return Err("a session that lives was not resumed".into());
             }
@@ -171,9 +177,7 @@ impl Client {
             || kept.is_some_and(|kept| kept.is_vague || kept.unsure.contains(&room));
         let stay = match before {
             _ if kept.is_some_and(|kept| kept.is_vague) => Stay::vague(epoch),
-            Some(_) if kept.is_some_and(|kept| kept.unsure.contains(&room)) => {
-                Stay::vague(epoch)
-            }
+            Some(_) if kept.is_some_and(|kept| kept.unsure.contains(&room)) => Stay::vague(epoch),
             Some(before) if before.epoch.as_deref() == Some(&*epoch) => {
                 before.resumed(kept.map_or(&self.reader, |kept| &kept.reader))
             }
@@ -353,7 +357,8 @@ impl Client {
         let publication = &mut truth.publications[number];
         let duplicate = value["duplicate"].as_bool() == Some(true);
         publication.outcome = if duplicate { Outcome::Duplicate } else { Outcome::Taken };
-        if let (Some(delivered), Some(total)) = (value["delivered"].as_u64(), value["total"].as_u64())
+        if let (Some(delivered), Some(total)) =
+            (value["delivered"].as_u64(), value["total"].as_u64())
         {
             if delivered > total {
                 return Err(format!("{delivered} of {total} took it"));

@@ -123,6 +123,8 @@ impl Driver {
             config: Arc::clone(&CONFIG),
             seed: Seed(1, 2),
             entropy: Box::new(Counting(0)),
+            metrics: Arc::default(),
+            stopwatch: || 0,
         };
         let closed = |index| Socket {
             key: ConnectionKey { index, generation: 0 },
@@ -282,7 +284,7 @@ impl Driver {
         let bytes = socket.written.len() - came;
         outbox.advance(bytes);
         let (is_done, connection) = (outbox.is_empty(), socket.key);
-        self.handle(Input::Written { connection, bytes });
+        self.handle(Input::Written { connection });
         if is_done && self.sockets[index].hangs_up {
             self.lose(index);
         }
