@@ -84,6 +84,9 @@ impl Membership {
     }
 }
 
+/// So many rooms of a connection take no more memory than they need.
+const ROOMS_EXACT: usize = 4;
+
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -180,6 +183,21 @@ impl Connection {
         self.rare.get_or_insert_default()
     }
 
+    /// Gives back what it needed only on its way in.
+    pub(super) fn forget_rare(&mut self) {
+        if self.rare.as_deref().is_some_and(Rare::is_blank) {
+            self.rare = None;
+        }
+    }
+
+    /// Adds a room. Most connections are in one or two: memory for more is not taken ahead.
+    pub(super) fn add_room(&mut self, membership: Membership) {
+        if self.rooms.len() < ROOMS_EXACT {
+            self.rooms.reserve_exact(1);
+        }
+        self.rooms.push(membership);
+    }
+
     /// The room at `index` in the hub.
     pub(super) fn membership(&mut self, room: RoomIndex) -> Option<&mut Membership> {
         self.rooms.iter_mut().find(|membership| membership.room == room)
@@ -201,5 +219,18 @@ mod tests {
     fn a_connection_is_small() {
         assert!(size_of::<Connection>() <= 256, "{}", size_of::<Connection>());
         assert!(size_of::<Membership>() <= 40, "{}", size_of::<Membership>());
+    }
+}
+
+impl Rare {
+    /// Whether nothing in it needs to be remembered.
+    fn is_blank(&self) -> bool {
+        self.state.is_none()
+            && self.arrival.is_none()
+            && self.batches.is_empty()
+            && self.sendings.is_empty()
+            && self.bad_messages == 0
+            && self.limiter == Limiter::default()
+            && self.patterns.is_empty()
     }
 }

@@ -241,6 +241,7 @@ impl Shard {
         connection.welcomed = true;
         let arrival = connection.rare.as_mut().and_then(|rare| rare.arrival.take());
         let arrival = arrival.unwrap_or_default();
+        connection.forget_rare();
         let session = connection.session.map(SessionId::to_text);
         let name = Arc::clone(&connection.name);
         let (identity, codec) = (Arc::clone(&connection.identity), connection.form.codec);
@@ -288,7 +289,7 @@ impl Shard {
         else {
             return;
         };
-        connection.rooms.push(Membership::implicit(index, place));
+        connection.add_room(Membership::implicit(index, place));
         if self.hub.get_mut(index).is_some_and(|room| room.announce(form)) {
             self.outbound.send(home, CoreMessage::Attach { room, form: Some(form) });
         }

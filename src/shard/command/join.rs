@@ -58,7 +58,7 @@ impl Shard {
                 self.refuse(key, &ticket, refusal);
                 return false;
             }
-            None => connection.rooms.push(Membership::joining(index)),
+            None => connection.add_room(Membership::joining(index)),
         }
         if let Some(hub_room) = self.hub.get_mut(index) {
             hub_room.joining += 1;
