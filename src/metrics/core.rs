@@ -123,8 +123,8 @@ pub struct Core {
 
     /// Times round the loop.
     pub ticks: Figure,
-    /// Parks that ended with nothing to do and no timer due.
-    pub empty_parks: Figure,
+    /// Times round the loop with nothing to do and no timer due.
+    pub empty_rounds: Figure,
     /// Bytes on their way to other threads now.
     pub mesh_backlog_bytes: Figure,
     /// Batches handed to other threads.
@@ -138,7 +138,7 @@ pub struct Core {
 
     /// From accept to 101.
     pub handshake_latency: Histogram,
-    /// From the first byte queued for a connection to the kernel taking it.
+    /// How long a socket that took no more was waited for.
     pub write_latency: Histogram,
     /// From a ping to its pong.
     pub round_trip: Histogram,

@@ -84,7 +84,7 @@ const COUNTERS: &[Row<Figure>] = &[
     ("pongs", "Pings answered", |core| &core.pongs),
     ("panics", "Connections closed by a panic", |core| &core.panics),
     ("ticks", "Times round the loop", |core| &core.ticks),
-    ("empty_parks", "Parks that ended for nothing", |core| &core.empty_parks),
+    ("empty_rounds", "Times round the loop for nothing", |core| &core.empty_rounds),
     ("mesh_batches", "Batches handed to other threads", |core| &core.mesh_batches),
     ("mesh_rings", "Doorbells rung", |core| &core.mesh_rings),
     ("mesh_full", "Times a batch found an inbox full", |core| &core.mesh_full),
@@ -102,7 +102,9 @@ const REASONS: &[ReasonRow] = &[
 
 const HISTOGRAMS: &[Row<Histogram>] = &[
     ("handshake_latency_seconds", "From accept to 101", |core| &core.handshake_latency),
-    ("write_latency_seconds", "From queued to taken by the kernel", |core| &core.write_latency),
+    ("write_latency_seconds", "How long blocked sockets waited for room in the kernel", |core| {
+        &core.write_latency
+    }),
     ("round_trip_seconds", "From a ping to its pong", |core| &core.round_trip),
     ("loop_time_seconds", "How long the loop took to come round", |core| &core.loop_time),
     ("timer_lateness_seconds", "From due to run", |core| &core.timer_lateness),

@@ -17,11 +17,12 @@ use crate::config::Config;
 use crate::id::{ConnectionKey, CoreId};
 use crate::letter::{Fault, Letter, Order, Reload, relay};
 use crate::mesh::Port;
-use crate::metrics::{self, HandshakeFailure};
+use crate::metrics;
 use crate::shard::{CoreMessage, Effects, Input, Shard};
 use crate::wheel::Wheel;
 use crate::ws::decoder::{self, Scratch};
 use crate::ws::origin::Origins;
+use crate::ws::refusal::Refusal;
 
 use super::admission::Admission;
 use super::connection::{Connection, Stage};
@@ -232,14 +233,14 @@ impl State {
         }
     }
 
-    /// A runtime that cannot wait for its sockets would come round for nothing, unseen: a round in
-    /// which nothing was read, received or due since the one before is counted.
+    /// A runtime that comes round for nothing would do so unseen: a round in which nothing was read,
+    /// received or due since the one before is counted.
     fn count_round(&mut self) {
         self.metrics.ticks.add(1);
         let before = (self.reads_before, self.events_before);
         (self.reads_before, self.events_before) = (self.reads, self.events);
         if before == (self.reads, self.events) {
-            self.metrics.empty_parks.add(1);
+            self.metrics.empty_rounds.add(1);
         }
     }
 
@@ -482,17 +483,17 @@ impl State {
         self.effects.dirty.push(key);
     }
 
-    /// A connection has had its time: its reader sees the end and lets go.
+    /// A connection has had its time: in the handshake it is told so, at the end it is let go.
     fn end_overdue(&mut self, now: Now, key: ConnectionKey) {
         let Some(connection) = self.connection(key) else {
             return;
         };
         connection.deadline = None;
-        let is_late = matches!(connection.stage, Stage::Handshake) && !connection.hangs_up;
-        if is_late {
-            self.metrics.handshake_failures.count(HandshakeFailure::Deadline);
+        if matches!(connection.stage, Stage::Handshake) && !connection.hangs_up {
+            self.refuse(now, key, &Refusal::Deadline);
+        } else {
+            self.abort(now, key);
         }
-        self.abort(now, key);
     }
 
     /// Goes by new settings: what comes in from now on is judged by them.

@@ -137,6 +137,7 @@ impl State {
             // An error shows again at the write.
             let _ = stream.writable().await;
             let mut state = core.state.borrow_mut();
+            state.events += 1;
             state.metrics.write_latency.record(core.clock.moment().since_us(since));
             if let Some(connection) = state.connection(key) {
                 connection.is_blocked = false;

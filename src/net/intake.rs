@@ -141,7 +141,7 @@ impl State {
             return Flow::End;
         };
         // Nobody listens any more: what comes is not worth decrypting.
-        if connection.is_over() || matches!(intake, Intake::Deaf) {
+        if connection.is_over() || connection.hangs_up || matches!(intake, Intake::Deaf) {
             return Flow::On;
         }
         if connection.tls.is_none() {
@@ -315,7 +315,7 @@ impl State {
     }
 
     /// Answers with an error and ends.
-    fn refuse(&mut self, now: Now, key: ConnectionKey, refusal: &Refusal) {
+    pub(super) fn refuse(&mut self, now: Now, key: ConnectionKey, refusal: &Refusal) {
         self.metrics.handshake_failures.count(failure(*refusal));
         if let Some(connection) = self.connections.get_mut(key.index as usize) {
             connection.raw = refusal.response();

@@ -176,6 +176,7 @@ fn out_of_descriptors(core: &Rc<Core>, door: &Door, error: &io::Error) {
 fn welcome(core: &Rc<Core>, now: Now, listener: u16, socket: OwnedFd, peer: Option<SocketAddr>) {
     let mut state = core.state.borrow_mut();
     state.pace.count(now);
+    state.events += 1;
     state.metrics.accepts.add(1);
     let counted = peer.map(|peer| peer.ip()).filter(|ip| !state.speaks_for_others(*ip, listener));
     let admitted = match core.admission.admit(counted) {
