@@ -16,7 +16,8 @@ use crate::truth::{Interest, Reader, RoomId, Truth};
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
     Join { room: RoomId, interest: Interest, since: Option<(String, u64)> },
-    Leave { room: RoomId },
+    /// When it was sent, that life of the room had come at least so far.
+    Leave { room: RoomId, last: Option<(String, u64)> },
     Publish { number: usize },
     Ack { room: RoomId, offset: u64 },
     History { room: RoomId, after: Option<u64>, before: Option<u64>, limit: u64, reverse: bool },
@@ -155,7 +156,7 @@ impl Client {
     pub(crate) fn keep(&self) -> Kept {
         let mut unsure = BTreeSet::new();
         for request in self.pending.values() {
-            if let Request::Join { room, .. } | Request::Leave { room } = request {
+            if let Request::Join { room, .. } | Request::Leave { room, .. } = request {
                 unsure.insert(room.clone());
             }
         }
@@ -163,6 +164,7 @@ impl Client {
         let stays = self.stays.iter().filter(|(room, _)| !room.1.starts_with('@'));
         let state_is_sure = !self.awaits(|request| matches!(request, Request::StateSet(_)));
         Kept {
+            reader: self.reader.clone(),
             stays: stays.map(|(room, stay)| (room.clone(), stay.clone())).collect(),
             unsure,
             is_vague: false,

@@ -126,7 +126,9 @@ impl Client {
             }
             if recovered {
                 let left = record.lost.take().map(|(_, kept)| kept);
-                kept = Some(left.or(common.handed.take()).unwrap_or_default());
+                let mut left = left.or(common.handed.take()).unwrap_or_default();
+                left.unsure.append(&mut record.paths);
+                kept = Some(left);
                 if let Some(kept) = kept.as_mut().filter(|_| record.contested || record.aborted) {
                     kept.state = None;
                     kept.is_vague = record.contested;
@@ -147,6 +149,7 @@ impl Client {
                 holder: me,
                 lost: None,
                 askers: Default::default(),
+                paths: Default::default(),
                 contested: false,
                 aborted: false,
             };
@@ -171,7 +174,9 @@ impl Client {
             Some(_) if kept.is_some_and(|kept| kept.unsure.contains(&room)) => {
                 Stay::vague(epoch)
             }
-            Some(before) if before.epoch.as_deref() == Some(&*epoch) => before.resumed(),
+            Some(before) if before.epoch.as_deref() == Some(&*epoch) => {
+                before.resumed(kept.map_or(&self.reader, |kept| &kept.reader))
+            }
             Some(before) => {
                 // The room has begun anew: all of it is owed, or said to be missing.
                 let mut stay = Stay::new(Some(epoch), Some(0), before.interest.clone());
@@ -237,8 +242,13 @@ impl Client {
             Request::Join { room, interest, since } => {
                 self.on_joined(room, interest, since, value, common)
             }
-            Request::Leave { room } => match self.stays.remove(&room) {
-                Some(stay) => {
+            Request::Leave { room, last } => match self.stays.remove(&room) {
+                Some(mut stay) => {
+                    // Whatever was there before it asked comes before the answer.
+                    let last = last.filter(|(epoch, _)| stay.epoch.as_ref() == Some(epoch));
+                    if let Some((_, last)) = last {
+                        stay.reach(&mut common.truth, &room, &self.reader, last)?;
+                    }
                     if let (Some(epoch), Some(position)) = (stay.epoch, stay.position) {
                         self.heard.insert(room, (epoch, position));
                     }
@@ -438,7 +448,7 @@ impl Client {
         for two in offsets.windows(2) {
             let (reader, interest) = (self.reader.clone(), Interest::default());
             let between = (two[0] + 1, two[1] - 1);
-            common.truth.skip(room, &epoch, between, &reader, &interest)?;
+            common.truth.skip(room, &epoch, between, (&reader, None), &interest)?;
         }
         Ok(())
     }
@@ -492,7 +502,9 @@ impl Client {
         }
         let (epoch, offset) = place(value)?;
         common.truth.place(index, &room, &epoch, offset)?;
-        if room.1.starts_with('@') && !self.stays.contains_key(&room) {
+        // It is in such a room by itself, and gone from it for a moment where its session moves.
+        let known = self.stays.get(&room).is_some_and(|it| it.epoch.as_deref() == Some(&*epoch));
+        if room.1.starts_with('@') && !known {
             let stay = Stay::new(None, None, Interest::default());
             self.stays.insert(room.clone(), stay);
         }
@@ -549,6 +561,10 @@ impl Client {
         let room = self.room(text(value, "room")?);
         let (epoch, reason) = (text(value, "epoch")?, text(value, "reason")?);
         let (from, to) = (number(value, "from")?, number(value, "to")?);
+        let known = self.stays.get(&room).is_some_and(|it| it.epoch.as_deref() == Some(epoch));
+        if room.1.starts_with('@') && !known {
+            self.stays.remove(&room);
+        }
         if let Some(stay) = self.stays.get_mut(&room) {
             let range = (epoch, from, to);
             return stay.gap(&mut common.truth, &room, &self.reader, range, reason);
