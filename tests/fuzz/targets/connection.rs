@@ -123,6 +123,8 @@ impl Driver {
             config: Arc::clone(&CONFIG),
             seed: Seed(1, 2),
             entropy: Box::new(Counting(0)),
+            metrics: Arc::default(),
+            stopwatch: || 0,
         };
         let closed = |index| Socket {
             key: ConnectionKey { index, generation: 0 },
@@ -279,10 +281,9 @@ impl Driver {
             let left = room - (socket.written.len() - came);
             socket.written.extend_from_slice(&slice[..slice.len().min(left)]);
         }
-        let bytes = socket.written.len() - came;
-        outbox.advance(bytes);
+        outbox.advance(socket.written.len() - came);
         let (is_done, connection) = (outbox.is_empty(), socket.key);
-        self.handle(Input::Written { connection, bytes });
+        self.handle(Input::Written { connection });
         if is_done && self.sockets[index].hangs_up {
             self.lose(index);
         }
@@ -300,6 +301,7 @@ impl Driver {
     /// The end of a tick.
     fn settle(&mut self) {
         self.shard.settle(self.now, &mut self.effects);
+        self.shard.audit().expect("what must hold between two inputs");
         let effects = std::mem::take(&mut self.effects);
         assert!(effects.letters.is_empty(), "there is no other core");
         for key in effects.hangups {
