@@ -3,7 +3,7 @@
 //! Invariant: the same seed and the same calls give the same order of iteration, so a simulation
 //! replays; a seed that a peer does not know keeps it from choosing names that collide.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash};
 
 use siphasher::sip::SipHasher13;
 
@@ -36,8 +36,7 @@ pub type Set<K> = std::collections::HashSet<K, Seed>;
 /// Where a name lives: the core that is its authority.
 #[must_use]
 pub fn home(seed: Seed, name: &impl Hash, cores: u16) -> crate::id::CoreId {
-    let mut hasher = seed.build_hasher();
-    name.hash(&mut hasher);
     // The high half: the low bits choose the bucket in that core's map.
-    crate::id::CoreId(((hasher.finish() >> 32) % u64::from(cores.max(1))) as u16)
+    let core = (seed.hash(name) >> 32) % u64::from(cores.max(1));
+    crate::id::CoreId(u16::try_from(core).expect("a remainder is below its divisor"))
 }

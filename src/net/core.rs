@@ -106,6 +106,7 @@ pub(super) enum Deadline {
 
 impl Core {
     /// The main task: returns when the core has drained.
+    #[allow(clippy::await_holding_refcell_ref, reason = "it is dropped before each await")]
     pub(super) async fn run(self: &Rc<Self>) {
         self.state.borrow_mut().beat(self.now());
         loop {

@@ -143,13 +143,12 @@ fn accept_some(core: &Rc<Core>, door: &Door) -> Turn {
         match socket::accept(door.fd) {
             Ok((socket, peer)) => welcome(core, now, door.listener, socket, peer),
             Err(error) => match error.raw_os_error() {
-                Some(libc::EAGAIN) => return Turn::Empty,
+                // Nobody waits, or the door was closed.
+                Some(libc::EAGAIN | libc::EINVAL) => return Turn::Empty,
                 Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS) => {
                     out_of_descriptors(core, door, &error);
                     return Turn::Rest(REST_MS);
                 }
-                // The door was closed.
-                Some(libc::EINVAL) => return Turn::Empty,
                 // The client was gone before it was accepted, or a signal came.
                 _ => debug!(%error, "accept"),
             },
@@ -188,9 +187,8 @@ fn welcome(core: &Rc<Core>, now: Now, listener: u16, socket: OwnedFd, peer: Opti
     };
     let door = &state.listeners[usize::from(listener)];
     let begins_with_proxy_header = door.config.proxy_protocol;
-    let tls = match door.tls.as_ref().map(Tls::new).transpose() {
-        Ok(tls) => tls,
-        Err(_) => return state.metrics.handshake_failures.count(HandshakeFailure::Tls),
+    let Ok(tls) = door.tls.as_ref().map(Tls::new).transpose() else {
+        return state.metrics.handshake_failures.count(HandshakeFailure::Tls);
     };
     let connection = Connection {
         stream: Rc::clone(&stream),

@@ -66,7 +66,7 @@ pub(super) fn reset_on_close(fd: RawFd) -> io::Result<()> {
 /// absent on UNIX sockets.
 pub(super) fn accept(listener: RawFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
     let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
-    let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    let mut length = length_of::<libc::sockaddr_storage>();
     // SAFETY: the kernel writes at most `length` bytes of the storage.
     let fd = check(unsafe {
         libc::accept4(
@@ -151,7 +151,7 @@ fn bind_address(fd: RawFd, address: SocketAddr) -> io::Result<()> {
     match address {
         SocketAddr::V4(v4) => {
             let raw = libc::sockaddr_in {
-                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_family: family(libc::AF_INET),
                 sin_port: v4.port().to_be(),
                 sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
                 sin_zero: [0; 8],
@@ -160,7 +160,7 @@ fn bind_address(fd: RawFd, address: SocketAddr) -> io::Result<()> {
         }
         SocketAddr::V6(v6) => {
             let raw = libc::sockaddr_in6 {
-                sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                sin6_family: family(libc::AF_INET6),
                 sin6_port: v6.port().to_be(),
                 sin6_flowinfo: v6.flowinfo(),
                 sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
@@ -171,8 +171,18 @@ fn bind_address(fd: RawFd, address: SocketAddr) -> io::Result<()> {
     }
 }
 
+/// A family, as addresses hold it.
+fn family(family: libc::c_int) -> libc::sa_family_t {
+    libc::sa_family_t::try_from(family).expect("families are small")
+}
+
+/// How long a structure is, as system calls take it.
+fn length_of<T>() -> libc::socklen_t {
+    libc::socklen_t::try_from(size_of::<T>()).expect("it is no structure of four gigabytes")
+}
+
 fn bind_raw<T>(fd: RawFd, raw: &T) -> io::Result<()> {
-    let length = size_of::<T>() as libc::socklen_t;
+    let length = length_of::<T>();
     // SAFETY: `raw` is a socket address of the given length.
     check(unsafe { libc::bind(fd, std::ptr::from_ref(raw).cast(), length) }).map(drop)
 }
@@ -196,7 +206,7 @@ pub(super) fn set_nonblocking(fd: RawFd) -> io::Result<()> {
 /// The address a socket is bound to.
 pub(super) fn local_address(socket: &OwnedFd) -> io::Result<Option<SocketAddr>> {
     let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
-    let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    let mut length = length_of::<libc::sockaddr_storage>();
     // SAFETY: the kernel writes at most `length` bytes of the storage.
     check(unsafe {
         libc::getsockname(socket.as_raw_fd(), storage.as_mut_ptr().cast(), &raw mut length)
@@ -215,7 +225,7 @@ fn set_flag(
 }
 
 fn set_option<T>(fd: RawFd, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
-    let length = size_of::<T>() as libc::socklen_t;
+    let length = length_of::<T>();
     // SAFETY: `value` is live and of the given length.
     check(unsafe { libc::setsockopt(fd, level, name, std::ptr::from_ref(value).cast(), length) })
         .map(drop)

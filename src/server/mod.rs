@@ -107,7 +107,7 @@ pub fn run(mut config: Config, reread: Reread) -> Result<(), Error> {
         origins: &origins,
         certificates: &certificates,
     };
-    let threads = threads::spawn(parts)?;
+    let threads = threads::spawn(&parts)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -184,7 +184,7 @@ impl Watch {
             Ok(new) => new,
             Err(wrong) => return error!("the old settings are kept: {wrong}"),
         };
-        let (config, kept) = reload::merge(&self.config, new);
+        let (config, kept) = reload::merge(&self.config, &new);
         for key in kept {
             warn!(key, "this setting has changed, and takes effect when the process starts again");
         }

@@ -3,7 +3,7 @@
 use crate::config::{self, Config};
 
 /// The settings to go on with, and the keys that have changed and must wait for a new process.
-pub(super) fn merge(old: &Config, new: Config) -> (Config, Vec<String>) {
+pub(super) fn merge(old: &Config, new: &Config) -> (Config, Vec<String>) {
     let mut merged = old.clone();
     merged.handshake = new.handshake.clone();
     merged.proxy = new.proxy.clone();
@@ -17,6 +17,6 @@ pub(super) fn merge(old: &Config, new: Config) -> (Config, Vec<String>) {
             listener.tls.clone_from(&new.tls);
         }
     }
-    let kept = config::differences(&merged, &new);
+    let kept = config::differences(&merged, new);
     (merged, kept)
 }

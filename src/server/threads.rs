@@ -38,14 +38,14 @@ pub(super) struct Threads {
 }
 
 /// Starts every core and the control plane, and returns when all of them listen.
-pub(super) fn spawn(parts: Parts<'_>) -> Result<Threads, Error> {
+pub(super) fn spawn(parts: &Parts<'_>) -> Result<Threads, Error> {
     let config = parts.config;
     let cpus = plan::cpus(&config.cores);
     let cores = u16::try_from(cpus.len()).unwrap_or(u16::MAX);
     let (mut ports, clock) = (mesh(cores, config)?, Clock::start());
     let port = ports.pop().ok_or_else(|| Error::Mesh(io::Error::other("a mesh of nobody")))?;
     let registry = Registry::new(cores);
-    let cores = spawn_cores(&parts, cpus, ports, clock, &registry)?;
+    let cores = spawn_cores(parts, cpus, ports, clock, &registry)?;
     // Not before now: every core has its own descriptor table.
     let listener = TcpListener::bind(config.control.address)
         .map_err(|error| Error::Control(config.control.address, error))?;

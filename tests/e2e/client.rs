@@ -1,6 +1,6 @@
 //! A WebSocket client that may do anything, right or wrong: it writes bytes and reads frames.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 
@@ -163,11 +163,6 @@ impl Client {
     /// Waits for the end of the connection.
     pub(crate) fn is_at_its_end(&mut self) -> bool {
         http::is_at_its_end(&mut self.wire)
-    }
-
-    /// Whether something has come, or the end.
-    pub(crate) fn has_something(&mut self) -> bool {
-        self.wire.fill_buf().is_ok()
     }
 }
 

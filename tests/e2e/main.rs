@@ -2,6 +2,8 @@
 //! anything. No test here measures time: waits are bounded by far more than is needed.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "for whoever reads a failure")]
+#![allow(clippy::cast_possible_truncation, reason = "a test's numbers are small or random")]
 
 mod client;
 mod http;

@@ -281,8 +281,7 @@ impl Driver {
             let left = room - (socket.written.len() - came);
             socket.written.extend_from_slice(&slice[..slice.len().min(left)]);
         }
-        let bytes = socket.written.len() - came;
-        outbox.advance(bytes);
+        outbox.advance(socket.written.len() - came);
         let (is_done, connection) = (outbox.is_empty(), socket.key);
         self.handle(Input::Written { connection });
         if is_done && self.sockets[index].hangs_up {
@@ -302,6 +301,7 @@ impl Driver {
     /// The end of a tick.
     fn settle(&mut self) {
         self.shard.settle(self.now, &mut self.effects);
+        self.shard.audit().expect("what must hold between two inputs");
         let effects = std::mem::take(&mut self.effects);
         assert!(effects.letters.is_empty(), "there is no other core");
         for key in effects.hangups {
