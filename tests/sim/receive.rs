@@ -183,7 +183,7 @@ impl Client {
                 if recovered && offset > 0 {
                     return Err(format!("{room:?} is recovered from another epoch"));
                 }
-                stay.acknowledged = 0;
+                stay.is_vague = before.is_vague;
                 stay
             }
             None if self.path_room.as_ref() == Some(&room) && kept.is_none() => {
