@@ -99,7 +99,9 @@ impl Shard {
             let epoch = URL_SAFE_NO_PAD.encode(epoch).into();
             let config = Arc::clone(&self.homes.default_config);
             let room = HomeRoom::new(key.clone(), epoch, config, self.seed, self.outbound.now);
-            self.homes.rooms.insert(key.clone(), Box::new(Home { room, counted_bytes: 0, timer: None }));
+            self.homes
+                .rooms
+                .insert(key.clone(), Box::new(Home { room, counted_bytes: 0, timer: None }));
             self.figures.rooms.set(self.homes.rooms.len() as u64);
         }
         match self.homes.rooms.get_mut(key) {

@@ -15,17 +15,44 @@ use crate::truth::{Interest, Reader, RoomId, Truth};
 /// What waits for an answer.
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
-    Join { room: RoomId, interest: Interest, since: Option<(String, u64)> },
-    /// When it was sent, that life of the room had come at least so far.
-    Leave { room: RoomId, last: Option<(String, u64)> },
-    Publish { number: usize },
-    Ack { room: RoomId, offset: u64 },
-    History { room: RoomId, after: Option<u64>, before: Option<u64>, limit: u64, reverse: bool },
-    Presence { room: RoomId },
+    Join {
+        room: RoomId,
+        interest: Interest,
+        since: Option<(String, u64)>,
+    },
+    /// When it was sent, that life of the room had come at least so far, and there were so many
+    /// publications.
+    Leave {
+        room: RoomId,
+        last: Option<(String, u64)>,
+        publications: usize,
+    },
+    Publish {
+        number: usize,
+    },
+    Ack {
+        room: RoomId,
+        offset: u64,
+    },
+    History {
+        room: RoomId,
+        after: Option<u64>,
+        before: Option<u64>,
+        limit: u64,
+        reverse: bool,
+    },
+    Presence {
+        room: RoomId,
+    },
     StateSet(Value),
     StateGet,
-    Subscribe { pattern: String, interest: Interest },
-    Unsubscribe { pattern: String },
+    Subscribe {
+        pattern: String,
+        interest: Interest,
+    },
+    Unsubscribe {
+        pattern: String,
+    },
     Batch(Vec<u64>),
     /// Whatever comes of it, it is an answer.
     Any,

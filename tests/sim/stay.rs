@@ -152,7 +152,13 @@ impl Stay {
     }
 
     /// These offsets are not given to it.
-    fn skip(&self, truth: &mut Truth, room: &RoomId, reader: &Reader, range: (u64, u64)) -> Checked {
+    fn skip(
+        &self,
+        truth: &mut Truth,
+        room: &RoomId,
+        reader: &Reader,
+        range: (u64, u64),
+    ) -> Checked {
         match &self.epoch {
             Some(epoch) if !self.is_vague => {
                 let readers = (reader, self.before.as_ref());

@@ -80,19 +80,18 @@ pub(crate) enum Meant {
 
 impl Publication {
     pub(crate) fn meant(&self, reader: &Reader, interest: &Interest) -> Meant {
-        let named = interest.events.as_ref().is_none_or(|events| {
-            self.event.as_ref().is_some_and(|event| events.contains(event))
-        });
+        let named = interest
+            .events
+            .as_ref()
+            .is_none_or(|events| self.event.as_ref().is_some_and(|event| events.contains(event)));
         let own = self.exclude_self && self.author == reader.name;
         if !named || self.priority < interest.min_priority || own {
             return Meant::No;
         }
         let Some(filter) = &self.filter else { return Meant::Yes };
         let user = reader.user.as_ref();
-        let in_users = filter
-            .users
-            .as_ref()
-            .is_none_or(|users| user.is_some_and(|user| users.contains(user)));
+        let in_users =
+            filter.users.as_ref().is_none_or(|users| user.is_some_and(|user| users.contains(user)));
         let excluded = user.is_some_and(|user| filter.exclude_users.contains(user));
         let team = filter.team.is_none_or(|team| team == reader.team);
         if !in_users || excluded || !team {
@@ -149,7 +148,9 @@ impl Truth {
         let here = (epoch.to_owned(), offset);
         let known = self.places.entry((number, room.clone())).or_insert_with(|| here.clone());
         if *known != here {
-            return Err(format!("publication {number} is at {known:?} and at {here:?} of {room:?}"));
+            return Err(format!(
+                "publication {number} is at {known:?} and at {here:?} of {room:?}"
+            ));
         }
         let life = self.lives.entry((room.clone(), here.0)).or_default();
         let there = *life.at.entry(offset).or_insert(number);
@@ -164,7 +165,10 @@ impl Truth {
     }
 
     pub(crate) fn is_placed(&self, number: usize) -> bool {
-        self.places.range((number, (0, String::new()))..).next().is_some_and(|((n, _), _)| *n == number)
+        self.places
+            .range((number, (0, String::new()))..)
+            .next()
+            .is_some_and(|((n, _), _)| *n == number)
     }
 
     pub(crate) fn last(&self, room: &RoomId, epoch: &str) -> u64 {
@@ -244,7 +248,9 @@ impl Truth {
                     Some(there) => there == room,
                     None => room.1.starts_with("@user/") && it.tenant == room.0,
                 };
-                may_be_there && !it.transient && !self.places.contains_key(&(*number, room.clone()))
+                may_be_there
+                    && !it.transient
+                    && !self.places.contains_key(&(*number, room.clone()))
                     && (it.room.is_none() || it.outcome == Outcome::Unknown)
             });
             if unknown > candidates.count() as u64 {
