@@ -139,19 +139,26 @@ impl Shard {
     }
 }
 
-/// What the room is known to be; a room that only came by itself or by a pattern was never joined.
+/// What the room is known to be. One that only came by itself or by a pattern was never joined: it is
+/// what its messages say, and begins anew with them.
 fn tag(room: &mut HubRoom, items: &[Item]) -> Option<Rc<RoomTag>> {
-    if room.tag.is_none() {
-        let epoch = items.iter().find_map(|item| match item {
-            Item::Delivery(delivery) => Some(Arc::clone(&delivery.publication.epoch)),
+    if room.tag.is_none() || room.key.name.is_reserved() {
+        let epoch = items.iter().rev().find_map(|item| match item {
+            Item::Delivery(delivery) => Some(&delivery.publication.epoch),
             Item::Notice(_) | Item::Lost { .. } => None,
-        })?;
-        room.tag = Some(Rc::new(RoomTag {
-            room: room.key.clone(),
-            epoch,
-            slow_consumer: SlowConsumer::default(),
-            guaranteed: false,
-        }));
+        });
+        match (&room.tag, epoch) {
+            (Some(tag), Some(epoch)) if tag.epoch == *epoch => {}
+            (_, Some(epoch)) => {
+                room.tag = Some(Rc::new(RoomTag {
+                    room: room.key.clone(),
+                    epoch: Arc::clone(epoch),
+                    slow_consumer: SlowConsumer::default(),
+                    guaranteed: false,
+                }));
+            }
+            (_, None) => {}
+        }
     }
     room.tag.clone()
 }

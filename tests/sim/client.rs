@@ -20,10 +20,12 @@ pub(crate) enum Request {
         interest: Interest,
         since: Option<(String, u64)>,
     },
-    /// When it was sent, that life of the room had come at least so far.
+    /// When it was sent, that life of the room had come at least so far, and there were so many
+    /// publications.
     Leave {
         room: RoomId,
         last: Option<(String, u64)>,
+        publications: usize,
     },
     Publish {
         number: usize,

@@ -115,7 +115,7 @@ fn inflate(payload: &[u8]) -> Checked<Vec<u8>> {
 pub(crate) fn show(opcode: u8, payload: &[u8]) -> String {
     let frame = Frame { opcode, payload: payload.to_vec(), written_ms: 0 };
     match value(&frame) {
-        Ok(value) => value.to_string().chars().take(400).collect(),
+        Ok(value) => value.to_string().chars().take(1_000).collect(),
         Err(_) => format!("{opcode}: {}", payload.escape_ascii()),
     }
 }

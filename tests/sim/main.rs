@@ -3,6 +3,7 @@
 
 #![allow(clippy::print_stderr, reason = "a failing seed has to say what it is")]
 
+mod answer;
 mod client;
 mod digest;
 mod frames;
@@ -18,6 +19,7 @@ mod session;
 mod socket;
 mod stay;
 mod truth;
+mod welcome;
 mod workload;
 mod world;
 

@@ -113,7 +113,9 @@ impl Stay {
             let publication = &truth.publications[number];
             let wanted = publication.meant(reader, &self.interest) == Meant::Yes;
             if wanted && reason == "expired" && publication.ttl_ms.is_none() {
-                return Err(format!("{offset} of {room:?} is said to have expired and cannot"));
+                return Err(format!(
+                    "{offset} of {room:?} (publication {number}) is said to have expired and cannot"
+                ));
             }
             if wanted && reason == "slow_consumer" && publication.priority == 3 {
                 return Err(format!("{offset} of {room:?} is critical and was dropped"));

@@ -148,7 +148,9 @@ impl World {
         let room = self.some_room(me);
         let epoch = self.clients[me].stays.get(&room).and_then(|stay| stay.epoch.as_ref());
         let last = epoch.map(|epoch| (epoch.clone(), self.common.truth.last(&room, epoch)));
-        (Message::new("leave").with("room", &*room.1), Some(Request::Leave { room, last }))
+        let publications = self.common.truth.publications.len();
+        let message = Message::new("leave").with("room", &*room.1);
+        (message, Some(Request::Leave { room, last, publications }))
     }
 
     fn publish(&mut self, me: usize, codec: Codec) -> Ask {
