@@ -50,6 +50,8 @@ pub(crate) enum Record {
     Closed,
     /// The connection ended, and nothing had said that it would.
     Vanished,
+    /// It connected anew, without its session.
+    Anew,
     /// `welcome`, after a session was asked for; what follows are its rooms, as [`Record::Arrived`].
     Welcome { resumed: bool },
     /// A room in `welcome`.

@@ -75,6 +75,7 @@ impl<'a> Reader<'a> {
                 self.found(Fault::Vanished);
                 self.end();
             }
+            Record::Anew => self.begin_anew(),
             Record::Welcome { resumed } => self.welcome(resumed),
             Record::Arrived { at, recovered } => self.arrive(at, recovered),
             Record::Settled => self.settle(),
@@ -169,6 +170,10 @@ impl<'a> Reader<'a> {
             return;
         }
         self.found(Fault::Forgotten);
+        self.begin_anew();
+    }
+
+    fn begin_anew(&mut self) {
         for stay in std::mem::take(&mut self.kept).into_values() {
             self.lose(&stay);
         }
