@@ -27,6 +27,10 @@ impl Moment {
     }
 }
 
+/// Reads some clock, in microseconds. Only for figures of how long something took: nothing that a
+/// pure layer does depends on what it says, so a test may give one that stands.
+pub type Stopwatch = fn() -> u64;
+
 /// What a driver tells a pure layer with every call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {

@@ -73,6 +73,8 @@ impl Bench {
             config: Arc::new(Config::default()),
             seed: Seed(1, 2),
             entropy: Box::new(Counting(0)),
+            metrics: Arc::default(),
+            stopwatch: || 0,
         };
         let mut bench = Self {
             shard: Shard::new(setup),
@@ -123,7 +125,7 @@ impl Bench {
                 if bytes == 0 {
                     break;
                 }
-                self.input(Input::Written { connection, bytes });
+                self.input(Input::Written { connection });
                 written += bytes;
             }
         }

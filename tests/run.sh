@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-STEPS=(format lint deny unit loom docs clients autobahn fuzz operations)
+STEPS=(format lint deny unit docs clients autobahn fuzz operations)
 TOOLS="$PWD/tests/.tools"
 INSTALL=yes
 SKIPPED=0
@@ -61,8 +61,6 @@ deny() {
 }
 
 unit() { cargo test --workspace --quiet; }
-
-loom() { tests/loom.sh; }
 
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet; }
 

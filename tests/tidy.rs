@@ -16,10 +16,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("hash", &["id"]),
     ("wheel", &["clock"]),
     ("bucket", &["clock"]),
-    ("metrics", &["id"]),
+    ("metrics", &["id", "ws"]),
     ("config", &[]),
     ("mesh", &["clock", "id"]),
-    ("ws", &["config", "protocol"]),
+    ("ws", &["clock", "config", "protocol"]),
     ("protocol", &["config", "ws"]),
     ("room", &["bucket", "clock", "config", "hash", "id", "protocol", "wheel", "ws"]),
     (

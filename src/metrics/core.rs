@@ -1,5 +1,7 @@
 //! The figures of one core.
 
+use crate::ws::deflate::Tally;
+
 use super::{ByReason, Close, Figure, Gap, HandshakeFailure, Histogram, Refusal};
 
 /// Which driver a core's runtime has.
@@ -44,6 +46,18 @@ pub struct Deflate {
     pub time_us: Figure,
 }
 
+impl Deflate {
+    /// Counts what was inflated or deflated meanwhile.
+    pub fn add(&self, tally: Tally) {
+        if tally.messages > 0 {
+            self.messages.add(tally.messages);
+            self.compressed_bytes.add(tally.compressed_bytes);
+            self.plain_bytes.add(tally.plain_bytes);
+            self.time_us.add(tally.time_us);
+        }
+    }
+}
+
 /// The figures of one core. Padded, so that no other core's writes disturb it.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -82,6 +96,16 @@ pub struct Core {
     pub bytes_in: Figure,
     /// Bytes written to sockets, below TLS.
     pub bytes_out: Figure,
+    /// Rooms whose home this core is.
+    pub rooms: Figure,
+    /// Sessions whose home this core is.
+    pub sessions: Figure,
+    /// Messages published in its rooms.
+    pub published: Figure,
+    /// Messages of clients that could not be understood.
+    pub bad_messages: Figure,
+    /// Messages of clients that came too fast.
+    pub rate_limited: Figure,
     /// Messages inflated.
     pub inflate: Deflate,
     /// Messages deflated.

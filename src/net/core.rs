@@ -26,9 +26,9 @@ use crate::ws::origin::Origins;
 use super::admission::Admission;
 use super::connection::{Connection, Stage};
 use super::listener::{self, Door, Listener, Pace};
-use super::notify::{Notify, after_the_others};
+use super::notify::Notify;
 use super::relay::Relay;
-use super::timer::{Clock, Counter, Timer};
+use super::timer::{Clock, Counter, Glance, Timer};
 
 /// How often an idle core shows that it lives.
 const BEAT_MS: u64 = 500;
@@ -63,7 +63,7 @@ pub(super) struct Core {
     pub(super) shared_buffer: Cell<Vec<u8>>,
     pub(super) timer: Timer,
     pub(super) doorbell: Counter,
-    pub(super) glance: Counter,
+    pub(super) glance: Glance,
 }
 
 /// Everything of a core that changes.
@@ -150,7 +150,6 @@ impl Core {
         let began = self.clock.moment();
         loop {
             self.glance.glance().await;
-            after_the_others().await;
             let now = self.state.borrow().reads;
             if now == reads || self.clock.moment().since_us(began) >= limit_us {
                 return;
@@ -248,11 +247,8 @@ impl State {
     /// while this core writes.
     fn settle(&mut self, now: Now) {
         self.shard.settle(now, &mut self.effects);
-        for (to, message) in self.effects.letters.drain(..) {
-            let bytes = message.cost_bytes();
-            // The plan of the mesh knows every core, and cores end together.
-            let _ = self.port.post(to, Letter::Core(message), bytes);
-        }
+        self.metrics.inflate.add(self.scratch.take_tally());
+        self.post_letters();
         let delivery = self.port.deliver(now.moment);
         self.metrics.mesh_batches.add(delivery.batches);
         self.metrics.mesh_rings.add(delivery.rings);
@@ -264,6 +260,43 @@ impl State {
         let reads = self.reads - self.reads_before;
         let writes = (self.effects.dirty.len() + self.shard.waiting_deliveries()) as u64;
         writes >= DEAR_FLUSH && writes >= reads.saturating_mul(DEAR_PER_READ)
+    }
+
+    /// Posts what the engine has to say to others. For a core that is too far behind, what a room
+    /// published becomes a range of offsets, of which its members there are told by a gap.
+    fn post_letters(&mut self) {
+        let mut overrun: Option<(CoreId, CoreMessage)> = None;
+        for (to, message) in self.effects.letters.drain(..) {
+            let collapsed = if self.port.is_over(to) { message.collapsed() } else { None };
+            let message = match (overrun.take(), collapsed) {
+                (None, Some(collapsed)) => {
+                    overrun = Some((to, collapsed));
+                    continue;
+                }
+                (Some((of, mut range)), Some(collapsed)) if of == to => {
+                    match range.absorb(collapsed) {
+                        Ok(()) => {
+                            overrun = Some((of, range));
+                            continue;
+                        }
+                        Err(next) => {
+                            overrun = Some((to, next));
+                            post(&mut self.port, of, range);
+                            continue;
+                        }
+                    }
+                }
+                (Some((of, range)), collapsed) => {
+                    post(&mut self.port, of, range);
+                    collapsed.unwrap_or(message)
+                }
+                (None, None) => message,
+            };
+            post(&mut self.port, to, message);
+        }
+        if let Some((to, range)) = overrun {
+            post(&mut self.port, to, range);
+        }
     }
 
     /// A sign of life for the watchdog, also when there is nothing to do.
@@ -392,6 +425,7 @@ impl State {
         }));
         if told.is_err() {
             self.metrics.panics.add(1);
+            self.shard.recover(&mut self.effects);
         }
     }
 
@@ -480,6 +514,12 @@ impl State {
             self.part(now, key);
         }
     }
+}
+
+fn post(port: &mut Port<Letter<CoreMessage>>, to: CoreId, message: CoreMessage) {
+    let bytes = message.cost_bytes();
+    // The plan of the mesh knows every core, and cores end together.
+    let _ = port.post(to, Letter::Core(message), bytes);
 }
 
 /// The name of a connection at a place of the slab.

@@ -119,9 +119,11 @@ mod tests {
         let barrier = Arc::new(Barrier::new(1));
         let (table, kept_there, other_there) = std::thread::spawn(move || {
             let table = leave_shared_table(&[kept_fd], &barrier);
+            // Before a number is given out again.
+            let found = (table, is_open(kept_fd), is_open(other_fd));
             let opened = File::open("/dev/null").expect("there is a /dev/null").into_raw_fd();
             assert!(is_open(opened));
-            (table, is_open(kept_fd), is_open(other_fd))
+            found
         })
         .join()
         .expect("the thread does not panic");

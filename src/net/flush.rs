@@ -63,8 +63,7 @@ impl State {
         self.metrics.bytes_out.add(count);
         let left = connection.raw.len();
         if is_open {
-            let bytes = usize::try_from(count).unwrap_or(usize::MAX);
-            let input = Input::Written { connection: key, bytes };
+            let input = Input::Written { connection: key };
             self.shard.handle(now, input, &mut self.effects);
         }
         if let Some(credit) = self.relay(key).and_then(|relay| relay.credit(left)) {

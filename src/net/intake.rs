@@ -19,10 +19,10 @@ use crate::ws::head::{self, Head};
 use crate::ws::refusal::Refusal;
 use crate::ws::{forwarded, proxy};
 
-use super::connection::Stage;
+use super::connection::{Connection, Stage};
 use super::core::State;
 use super::relay::Relay;
-use super::tls::Tls;
+use super::tls::{Fed, Tls};
 
 /// Plain bytes decrypted at a time.
 const DECRYPT_BYTES: usize = 16 * 1024;
@@ -93,6 +93,10 @@ impl State {
                 }
                 Err(failure) => {
                     self.metrics.handshake_failures.count(failure);
+                    if let Some(connection) = self.connection(key) {
+                        // Its end is our doing, and counted.
+                        connection.hangs_up = true;
+                    }
                     Flow::End
                 }
             };
@@ -131,22 +135,24 @@ impl State {
         now: Now,
         key: ConnectionKey,
         intake: &mut Intake,
-        mut bytes: &mut [u8],
+        bytes: &mut [u8],
     ) -> Flow {
         let Some(connection) = self.connections.get_mut(key.index as usize) else {
             return Flow::End;
         };
+        // Nobody listens any more: what comes is not worth decrypting.
+        if connection.is_over() || matches!(intake, Intake::Deaf) {
+            return Flow::On;
+        }
         if connection.tls.is_none() {
             return self.take_plain(now, key, intake, bytes);
         }
+        let mut bytes = &*bytes;
         let mut flow = Flow::On;
         let mut plain = std::mem::take(&mut self.decrypted);
         plain.resize(DECRYPT_BYTES, 0);
         while !bytes.is_empty() && flow != Flow::End {
-            let mut rest = &*bytes;
-            let fed = self.tls(key).map_or(Ok(()), |tls| tls.feed(&mut rest));
-            let used = bytes.len() - rest.len();
-            bytes = &mut bytes[used..];
+            let fed = self.tls(key).map_or(Ok(Fed::Goodbye), |tls| tls.feed(&mut bytes));
             while flow != Flow::End {
                 // It stays in its place: if what follows panics, the goodbye is encrypted, too.
                 let count = self.tls(key).map_or(0, |tls| tls.decrypt(&mut plain));
@@ -155,12 +161,16 @@ impl State {
                 }
                 flow = self.take_plain(now, key, intake, &mut plain[..count]);
             }
-            if let Err(error) = fed {
-                debug!(%error, "TLS ended");
-                self.metrics.handshake_failures.count(HandshakeFailure::Tls);
-                *intake = Intake::Deaf;
-                self.part(now, key);
-                break;
+            match fed {
+                Ok(Fed::Fine) => {}
+                Ok(Fed::Goodbye) => flow = Flow::End,
+                Err(error) => {
+                    debug!(%error, "TLS ended");
+                    *intake = Intake::Deaf;
+                    self.fail_tls(now, key);
+                    flow = Flow::On;
+                    break;
+                }
             }
         }
         self.decrypted = plain;
@@ -168,6 +178,15 @@ impl State {
             self.effects.dirty.push(key);
         }
         flow
+    }
+
+    /// Ends a connection whose TLS is broken, once its alert is written.
+    fn fail_tls(&mut self, now: Now, key: ConnectionKey) {
+        let in_handshake = |it: &mut Connection| matches!(it.stage, Stage::Handshake);
+        if self.connection(key).is_some_and(in_handshake) {
+            self.metrics.handshake_failures.count(HandshakeFailure::Tls);
+        }
+        self.part(now, key);
     }
 
     fn tls(&mut self, key: ConnectionKey) -> Option<&mut Tls> {
@@ -313,6 +332,7 @@ impl State {
         bytes: &mut [u8],
     ) -> (Flow, bool) {
         let mut chunk = Chunk::new(bytes);
+        let mut made_something = false;
         loop {
             let event = match decoder.next(&mut chunk, &self.frame_limits, &mut self.scratch) {
                 Ok(None) => break,
@@ -323,6 +343,7 @@ impl State {
                     return (Flow::On, true);
                 }
             };
+            made_something = true;
             let is_last = matches!(event, Event::Close { .. });
             let input = match event {
                 Event::Message { kind, payload } => {
@@ -337,6 +358,10 @@ impl State {
             if is_last {
                 return (Flow::On, true);
             }
+        }
+        if !made_something {
+            // A large message on a slow line leaves no room for a pong.
+            self.shard.handle(now, Input::Alive { connection: key }, &mut self.effects);
         }
         let flow = if self.shard.wants_reading(key) { Flow::On } else { Flow::Pause };
         (flow, false)

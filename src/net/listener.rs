@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::rc::Rc;
@@ -17,8 +17,9 @@ use tracing::{debug, warn};
 
 use crate::bucket::{Bucket, Quota};
 use crate::clock::Now;
-use crate::config::{self, Config, ListenAddress};
+use crate::config::{self, AddressHeader, Config, ListenAddress};
 use crate::metrics::{HandshakeFailure, Refusal};
+use crate::ws::forwarded;
 use crate::ws::handshake::Policy;
 use crate::ws::origin::Origins;
 
@@ -161,7 +162,11 @@ fn accept_some(core: &Rc<Core>, door: &Door) -> Turn {
 /// sent away at once, so that it knows.
 fn out_of_descriptors(core: &Rc<Core>, door: &Door, error: &io::Error) {
     warn!(%error, "no descriptor or memory for a new connection: accepting rests");
-    core.state.borrow().metrics.refusals.count(Refusal::Descriptors);
+    let refusal = match error.raw_os_error() {
+        Some(libc::ENOMEM | libc::ENOBUFS) => Refusal::Memory,
+        _ => Refusal::Descriptors,
+    };
+    core.state.borrow().metrics.refusals.count(refusal);
     drop(door.spare.take());
     drop(socket::accept(door.fd));
     door.spare.set(spare());
@@ -172,7 +177,8 @@ fn welcome(core: &Rc<Core>, now: Now, listener: u16, socket: OwnedFd, peer: Opti
     let mut state = core.state.borrow_mut();
     state.pace.count(now);
     state.metrics.accepts.add(1);
-    let admitted = match core.admission.admit(peer.map(|peer| peer.ip())) {
+    let counted = peer.map(|peer| peer.ip()).filter(|ip| !state.speaks_for_others(*ip, listener));
+    let admitted = match core.admission.admit(counted) {
         Ok(admitted) => admitted,
         Err(refused) => return state.metrics.refusals.count(refused),
     };
@@ -208,6 +214,14 @@ fn welcome(core: &Rc<Core>, now: Now, listener: u16, socket: OwnedFd, peer: Opti
 }
 
 impl State {
+    /// Whether whoever connects from there will say for whom: its clients count, not itself.
+    fn speaks_for_others(&self, peer: IpAddr, listener: u16) -> bool {
+        let proxy = &self.config.proxy;
+        let says_so = proxy.header != AddressHeader::None
+            || self.listeners[usize::from(listener)].config.proxy_protocol;
+        says_so && forwarded::is_trusted(Some(peer), proxy)
+    }
+
     fn next_generation(&mut self) -> u32 {
         self.connections_ever = self.connections_ever.wrapping_add(1);
         self.connections_ever

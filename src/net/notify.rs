@@ -37,20 +37,3 @@ impl Notify {
         .await;
     }
 }
-
-/// Goes to the end of the run queue once: whatever was woken in the same breath runs first.
-///
-/// Once, and only where a driver round has just passed: a task that keeps waking itself would keep
-/// the runtime from ever looking at its sockets.
-pub(super) async fn after_the_others() {
-    let mut went = false;
-    poll_fn(|context| {
-        if went {
-            return Poll::Ready(());
-        }
-        went = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}

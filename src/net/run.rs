@@ -8,7 +8,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, mpsc};
 
 use slab::Slab;
 
@@ -31,7 +31,7 @@ use super::notify::Notify;
 use super::reader::SHARED_BUFFER_BYTES;
 use super::ring::{self, Kind, Ring};
 use super::socket;
-use super::timer::{self, Clock, Counter, Timer};
+use super::timer::{Clock, Counter, Glance, Timer, monotonic_us};
 
 /// What a core is given to begin with.
 #[derive(Debug)]
@@ -66,15 +66,13 @@ pub struct Plan {
     pub entropy: Box<dyn Entropy + Send>,
     /// All cores have left the shared table, and no one else has opened anything.
     pub tables: Arc<Barrier>,
-    /// All cores listen, or have failed to.
-    pub listening: Arc<Barrier>,
+    /// Told once whether this core listens; hung up without a word, it panicked.
+    pub listening: mpsc::Sender<io::Result<()>>,
 }
 
-/// Runs a core on the calling thread until it has drained.
-///
-/// # Errors
-/// If it cannot have a runtime or a listener. A caller that sees one must still let the others go.
-pub fn run(plan: Plan) -> io::Result<()> {
+/// Runs a core on the calling thread until it has drained. If it cannot have a runtime or a
+/// listener it says so to `plan.listening`, and returns at once.
+pub fn run(plan: Plan) {
     descriptors::leave_signals_to_others();
     if let Some(cpu) = plan.cpu
         && !core_affinity::set_for_current(core_affinity::CoreId { id: cpu })
@@ -82,26 +80,25 @@ pub fn run(plan: Plan) -> io::Result<()> {
         tracing::warn!(cpu, "this core could not be pinned to its CPU");
     }
     descriptors::leave_shared_table(&kept(&plan), &plan.tables);
-    let listening = Arc::clone(&plan.listening);
-    let (mut ring, kind) =
-        match ring::build(plan.config.cores.driver, plan.config.cores.ring_entries) {
-            Ok(built) => built,
-            Err(error) => {
-                listening.wait();
-                return Err(error);
-            }
-        };
-    plan.metrics.set_driver(kind.into());
-    plan.metrics.thread_id.set(descriptors::thread_id());
-    drive(&mut ring, kind, plan, &listening)
+    match ring::build(plan.config.cores.driver, plan.config.cores.ring_entries) {
+        Ok((mut ring, kind)) => drive(&mut ring, kind, plan),
+        // Whoever does not wait for it has given up on all cores.
+        Err(error) => drop(plan.listening.send(Err(error))),
+    }
 }
 
-fn drive(ring: &mut Ring, kind: Kind, plan: Plan, listening: &Barrier) -> io::Result<()> {
+fn drive(ring: &mut Ring, kind: Kind, plan: Plan) {
+    plan.metrics.set_driver(kind.into());
+    plan.metrics.thread_id.set(descriptors::thread_id());
     ring.block_on(async {
-        let name = plan.core;
-        let core = open(plan);
-        listening.wait();
-        let core = core?;
+        let (name, listening) = (plan.core, plan.listening.clone());
+        let core = match open(plan, kind) {
+            Ok(core) => core,
+            Err(error) => return drop(listening.send(Err(error))),
+        };
+        // As above.
+        let _ = listening.send(Ok(()));
+        drop(listening);
         tracing::debug!(core = ?name, ring = kind.name(), "listening");
         for door in core.doors.borrow().iter() {
             monoio::spawn(listener::attend(Rc::clone(&core), Rc::clone(door)));
@@ -110,8 +107,7 @@ fn drive(ring: &mut Ring, kind: Kind, plan: Plan, listening: &Barrier) -> io::Re
         monoio::spawn(hear_the_doorbell(Rc::clone(&core)));
         core.bell.ring();
         core.run().await;
-        Ok(())
-    })
+    });
 }
 
 /// What must stay open when a core leaves the shared table.
@@ -122,7 +118,7 @@ fn kept(plan: &Plan) -> Vec<RawFd> {
 }
 
 /// Everything of a core that needs its runtime.
-fn open(plan: Plan) -> io::Result<Rc<Core>> {
+fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
     let Plan { config, core, cores, control, seed, entropy, metrics, port, clock, .. } = plan;
     let doors = plan.unix.into_iter().zip(&config.listeners).enumerate();
     let doors = doors
@@ -132,7 +128,15 @@ fn open(plan: Plan) -> io::Result<Rc<Core>> {
         })
         .collect::<io::Result<Vec<_>>>()?;
     let doorbell: OwnedFd = port.doorbell_fd().try_clone_to_owned()?;
-    let shard = Shard::new(Setup { core, cores, config: Arc::clone(&config), seed, entropy });
+    let shard = Shard::new(Setup {
+        core,
+        cores,
+        config: Arc::clone(&config),
+        seed,
+        entropy,
+        metrics: Arc::clone(&metrics),
+        stopwatch: monotonic_us,
+    });
     let state = State {
         shard,
         effects: Effects::default(),
@@ -146,7 +150,7 @@ fn open(plan: Plan) -> io::Result<Rc<Core>> {
         wheel: Wheel::new(),
         metrics,
         frame_limits: decoder::Limits::from(&config.limits),
-        scratch: Scratch::new(),
+        scratch: Scratch::timed(monotonic_us),
         decrypted: Vec::new(),
         reads: 0,
         events: 0,
@@ -165,7 +169,7 @@ fn open(plan: Plan) -> io::Result<Rc<Core>> {
         shared_buffer: Cell::new(vec![0; SHARED_BUFFER_BYTES]),
         timer: Timer::new()?,
         doorbell: Counter::new(doorbell)?,
-        glance: timer::always_ready()?,
+        glance: Glance::new(kind)?,
     }))
 }
 

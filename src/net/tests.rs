@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+mod encrypted;
 mod ending;
+mod glance;
+mod proxied;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -42,7 +45,7 @@ struct Bench {
     control: Port<Letter<CoreMessage>>,
     clock: Clock,
     metrics: Arc<metrics::Core>,
-    thread: JoinHandle<std::io::Result<()>>,
+    thread: JoinHandle<()>,
 }
 
 impl Bench {
@@ -65,7 +68,7 @@ impl Bench {
         let mut ports = mesh::build(plan).unwrap();
         let control = ports.pop().unwrap();
         let (clock, metrics) = (Clock::start(), Arc::<metrics::Core>::default());
-        let listening = Arc::new(Barrier::new(2));
+        let (listening, listens) = mpsc::channel();
         let plan = Plan {
             core: CORE,
             cores: 1,
@@ -81,11 +84,11 @@ impl Bench {
             seed: Seed(1, 2),
             entropy: Box::new(Ones),
             tables: Arc::new(Barrier::new(1)),
-            listening: Arc::clone(&listening),
+            listening,
             config: Arc::new(config),
         };
         let thread = thread::spawn(move || super::run(plan));
-        listening.wait();
+        listens.recv().unwrap().unwrap();
         Self { address, control, clock, metrics, thread }
     }
 
@@ -126,7 +129,7 @@ impl Bench {
     fn drain(mut self) {
         self.post(Letter::Order(Order::Drain { window_ms: 0 }));
         wait_until("the end of the core", || self.thread.is_finished());
-        self.thread.join().unwrap().unwrap();
+        self.thread.join().unwrap();
     }
 }
 
@@ -165,6 +168,25 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(began.elapsed() < PATIENCE, "{what} did not come");
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+#[test]
+fn a_message_that_takes_long_is_a_sign_of_life() {
+    let bench = Bench::start(|config| {
+        config.heartbeat.interval_ms = 50;
+        config.heartbeat.max_missed = 2;
+    });
+    let mut client = bench.open_echo();
+    let text = "x".repeat(40);
+    for byte in frame(&text) {
+        client.write_all(&[byte]).unwrap();
+        thread::sleep(Duration::from_millis(15));
+    }
+    let mut answer = vec![0; 2 + text.len()];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer[2..], text.as_bytes(), "neither a ping nor a close");
+    drop(client);
+    bench.drain();
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use crate::clock::Moment;
 
+use super::ring::Kind;
 use super::socket::{check, set_nonblocking};
 use super::stream::Stream;
 
@@ -49,7 +50,8 @@ impl Clock {
     }
 }
 
-fn monotonic_us() -> u64 {
+/// The kernel's monotonic clock.
+pub(super) fn monotonic_us() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the time is live and written by the call, which cannot fail for this clock.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
@@ -127,18 +129,35 @@ impl Counter {
         // SAFETY: eight bytes are there to be written.
         let _ = unsafe { libc::read(self.fd, count.as_mut_ptr().cast(), count.len()) };
     }
-
-    /// Waits for one round of the runtime: everything that is ready now has been seen when it
-    /// returns. The counter must be above 0 and is left so.
-    pub(super) async fn glance(&self) {
-        let _ = self.envelope.readable().await;
-    }
 }
 
-/// An eventfd that always counts 1: for [`Counter::glance`].
-pub(super) fn always_ready() -> io::Result<Counter> {
-    // SAFETY: no memory is involved.
-    let fd = check(unsafe { libc::eventfd(1, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
-    // SAFETY: just made, known to nobody else.
-    Counter::new(unsafe { OwnedFd::from_raw_fd(fd) })
+/// How a task lets the runtime look at all sockets once, without sleeping.
+pub(super) enum Glance {
+    /// A ring completes the wait for an eventfd that always counts 1 with whatever else is ready.
+    Ring(Counter),
+    /// The epoll driver remembers that such an eventfd is ready and would not look. It does look
+    /// before it runs what was spawned in the meantime.
+    Queue,
+}
+
+impl Glance {
+    /// As the runtime needs it.
+    pub(super) fn new(kind: Kind) -> io::Result<Self> {
+        if kind == Kind::Epoll {
+            return Ok(Self::Queue);
+        }
+        // SAFETY: no memory is involved.
+        let fd = check(unsafe { libc::eventfd(1, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+        // SAFETY: just made, known to nobody else.
+        Ok(Self::Ring(Counter::new(unsafe { OwnedFd::from_raw_fd(fd) })?))
+    }
+
+    /// Everything that is ready now has been seen when it returns.
+    pub(super) async fn glance(&self) {
+        match self {
+            // Left ready: nothing reads it.
+            Self::Ring(ready) => drop(ready.envelope.readable().await),
+            Self::Queue => monoio::spawn(async {}).await,
+        }
+    }
 }

@@ -78,10 +78,15 @@ impl Certificates {
         self.configs.clone()
     }
 
-    /// Whether a file was written since it was read.
-    #[must_use]
-    pub fn have_changed(&self) -> bool {
-        self.files.iter().any(|(path, before)| written(path) != *before)
+    /// Whether a file was written since it was read or last asked after: a change that does not
+    /// serve is tried once, not again and again.
+    pub fn have_changed(&mut self) -> bool {
+        let mut have_changed = false;
+        for (path, before) in &mut self.files {
+            let now = written(path);
+            have_changed |= std::mem::replace(before, now) != now;
+        }
+        have_changed
     }
 }
 
@@ -152,6 +157,15 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|error| Error::Read(path.to_owned(), error))
 }
 
+/// What feeding a session came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fed {
+    /// More may follow.
+    Fine,
+    /// The peer has said that nothing more will come.
+    Goodbye,
+}
+
 /// The TLS side of one connection.
 pub(super) struct Tls {
     session: ServerConnection,
@@ -165,12 +179,14 @@ impl Tls {
         Ok(Box::new(Self { session }))
     }
 
-    /// Takes bytes of the socket in, as many as one round holds; the rest is still in `raw`.
+    /// Takes bytes of the socket in, as many as one round holds; the rest is still in `raw`. After
+    /// a goodbye no more is taken, so whoever has a rest must not come back with it.
     /// After an error there may be an alert to send.
-    pub(super) fn feed(&mut self, raw: &mut &[u8]) -> Result<(), rustls::Error> {
+    pub(super) fn feed(&mut self, raw: &mut &[u8]) -> Result<Fed, rustls::Error> {
         // Reading from a slice cannot fail, and a full buffer is emptied by the processing.
         let _ = self.session.read_tls(raw);
-        self.session.process_new_packets().map(drop)
+        let state = self.session.process_new_packets()?;
+        Ok(if state.peer_has_closed() { Fed::Goodbye } else { Fed::Fine })
     }
 
     /// Moves plain bytes that have arrived into `buffer`; 0: none are there.
@@ -229,5 +245,24 @@ impl Write for Wire<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_seen_once() {
+        let name = format!("ringroom-certificate-{}.pem", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let mut certificates =
+            Certificates { configs: Vec::new(), files: vec![(path.clone(), written(&path))] };
+        assert!(!certificates.have_changed());
+        fs::write(&path, "new").expect("the directory for such files can be written");
+        assert!(certificates.have_changed());
+        assert!(!certificates.have_changed(), "it is known by now");
+        fs::remove_file(&path).expect("it was just made");
+        assert!(certificates.have_changed(), "gone is changed, too");
     }
 }

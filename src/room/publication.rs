@@ -6,11 +6,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::clock::Moment;
+use crate::clock::{Moment, Stopwatch};
 use crate::id::ConnectionAddress;
 use crate::protocol::event::{Message, Place, Sender};
 use crate::protocol::{self, Codec, Event, OwnedData, Priority};
-use crate::ws::deflate::Compressor;
+use crate::ws::deflate::{Compressor, Tally};
 use crate::ws::frame::{self, Opcode};
 
 use super::filter::Audience;
@@ -238,13 +238,18 @@ pub struct Press {
 impl Press {
     /// A press that deflates messages of at least `deflate_from_bytes`.
     #[must_use]
-    pub fn new(level: u8, deflate_from_bytes: u32) -> Self {
+    pub fn new(level: u8, deflate_from_bytes: u32, stopwatch: Stopwatch) -> Self {
         Self {
-            compressor: Compressor::new(level),
+            compressor: Compressor::timed(level, stopwatch),
             deflate_from_bytes: deflate_from_bytes as usize,
             body: Vec::new(),
             deflated: Vec::new(),
         }
+    }
+
+    /// What was deflated since the last call.
+    pub fn take_tally(&mut self) -> Tally {
+        self.compressor.take_tally()
     }
 
     /// The frame of an event.

@@ -9,6 +9,7 @@
 mod entropy;
 mod plan;
 mod reload;
+mod sockets;
 mod threads;
 
 use std::fmt;
@@ -93,6 +94,7 @@ pub fn run(mut config: Config, reread: Reread) -> Result<(), Error> {
     let logs = logging::start(&config.log).map_err(Error::Log)?;
     net::raise_descriptor_limit();
     let reserved = net::reserve(&config).map_err(Error::Listen)?;
+    let sockets = sockets::find(&reserved.addresses);
     for (listener, address) in config.listeners.iter_mut().zip(&reserved.addresses) {
         listener.address = address.clone();
     }
@@ -113,7 +115,7 @@ pub fn run(mut config: Config, reread: Reread) -> Result<(), Error> {
     greet(&config, threads.control_address);
     let mut watch = Watch { config, reread, certificates, threads, logs };
     runtime.block_on(watch.until_told_to_end())?;
-    remove_unix_sockets(&reserved.addresses);
+    sockets::remove(&sockets);
     watch.threads.join()
 }
 
@@ -235,13 +237,4 @@ fn greet(config: &Config, control: SocketAddr) {
     }
     println!("Open the page for a chat over the real protocol.");
     println!("Control plane: http://{control}/health and /metrics. End with Ctrl-C.");
-}
-
-fn remove_unix_sockets(addresses: &[ListenAddress]) {
-    for address in addresses {
-        if let ListenAddress::Unix(path) = address {
-            // Another process may have taken the path over by now; then it is gone or not ours.
-            let _ = std::fs::remove_file(path);
-        }
-    }
 }

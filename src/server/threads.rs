@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread::{self, JoinHandle};
 
 use crate::config::Config;
@@ -30,7 +30,7 @@ pub(super) struct Parts<'a> {
 
 /// The threads of a serving process.
 pub(super) struct Threads {
-    cores: Vec<JoinHandle<io::Result<()>>>,
+    cores: Vec<JoinHandle<()>>,
     control: JoinHandle<io::Result<()>>,
     commander: Commander,
     /// Where the control plane listens.
@@ -78,13 +78,13 @@ fn spawn_cores(
     ports: Vec<Port<Letter<CoreMessage>>>,
     clock: Clock,
     registry: &Registry,
-) -> Result<Vec<JoinHandle<io::Result<()>>>, Error> {
+) -> Result<Vec<JoinHandle<()>>, Error> {
     let config = parts.config;
     let count = u16::try_from(cpus.len()).unwrap_or(u16::MAX);
     let seed = System::new().seed();
     let admission = Admission::new(&config.admission, seed);
     let tables = Arc::new(Barrier::new(cpus.len() + 1));
-    let listening = Arc::new(Barrier::new(cpus.len() + 1));
+    let (listening, listens) = mpsc::channel();
     let mut threads = Vec::new();
     for (port, cpu) in ports.into_iter().zip(cpus) {
         let core = port.me();
@@ -104,13 +104,16 @@ fn spawn_cores(
             seed,
             entropy: Box::new(System::new()),
             tables: Arc::clone(&tables),
-            listening: Arc::clone(&listening),
+            listening: listening.clone(),
         };
         let thread = thread::Builder::new().name(format!("core-{}", core.0));
         threads.push(thread.spawn(move || net::run(plan)).map_err(Error::Thread)?);
     }
     tables.wait();
-    listening.wait();
+    drop(listening);
+    for _ in &threads {
+        listens.recv().map_err(|_| Error::Panic)?.map_err(Error::Thread)?;
+    }
     Ok(threads)
 }
 
@@ -143,16 +146,11 @@ impl Threads {
             // It may have ended by itself.
             let _ = self.commander.send(Command::Stop);
         }
-        let (ended, _): (Vec<_>, Vec<_>) = self
-            .cores
-            .into_iter()
-            .chain([self.control])
-            .partition(|thread| are_gone || thread.is_finished());
-        for thread in ended {
-            match thread.join() {
-                Ok(ended) => ended.map_err(Error::Thread)?,
-                Err(_) => return Err(Error::Panic),
-            }
+        for core in self.cores.into_iter().filter(|core| are_gone || core.is_finished()) {
+            core.join().map_err(|_| Error::Panic)?;
+        }
+        if are_gone || self.control.is_finished() {
+            self.control.join().map_err(|_| Error::Panic)?.map_err(Error::Thread)?;
         }
         Ok(())
     }

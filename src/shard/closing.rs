@@ -5,6 +5,7 @@
 
 use crate::clock::Moment;
 use crate::id::ConnectionKey;
+use crate::metrics::Close;
 use crate::protocol::{CloseReason, Event};
 use crate::ws::close::{self, Fault};
 
@@ -71,13 +72,12 @@ impl Shard {
         if matches!(reason, CloseReason::SlowConsumer | CloseReason::HeartbeatTimeout) {
             slot.outbox.clear();
         }
-        // It is not welcomed any more.
-        self.outbound.release(key, |_| {});
+        self.outbound.let_go(key);
         if speaks_rooms {
             self.outbound.say(key, &Event::Disconnect { reason, retry_after_ms });
         }
         self.finish(key, Some(reason.close_code()), text);
-        self.figures.closed.add(1);
+        self.metrics.closes.count(counted(reason));
         let deadline = self.outbound.now.moment.plus_ms(PATIENCE_MS);
         self.look_again(key, deadline);
     }
@@ -88,8 +88,9 @@ impl Shard {
         let phase = std::mem::replace(&mut connection.phase, Phase::Ended);
         match phase {
             Phase::Open => {
+                self.metrics.closes.count(Close::Client);
                 connection.pong = None;
-                self.outbound.release(key, |_| {});
+                self.outbound.let_go(key);
                 self.finish(key, code, "");
                 let deadline = self.outbound.now.moment.plus_ms(PATIENCE_MS);
                 self.look_again(key, deadline);
@@ -154,5 +155,30 @@ impl Shard {
     fn return_delay_ms(&self, key: ConnectionKey) -> u64 {
         let window_ms = self.drain.map_or(0, |drain| drain.window_ms).max(RETURN_WINDOW_MS);
         self.seed.hash(&key) % window_ms + 1
+    }
+}
+
+/// What a close counts as.
+fn counted(reason: CloseReason) -> Close {
+    match reason {
+        CloseReason::HeartbeatTimeout => Close::HeartbeatTimeout,
+        CloseReason::ProtocolError | CloseReason::UnsupportedData | CloseReason::InvalidPayload => {
+            Close::ProtocolError
+        }
+        CloseReason::TooLarge => Close::TooLarge,
+        CloseReason::AuthFailed => Close::AuthFailed,
+        CloseReason::AuthTimeout => Close::AuthTimeout,
+        CloseReason::TokenExpired => Close::TokenExpired,
+        CloseReason::Revoked => Close::Revoked,
+        CloseReason::Banned => Close::Banned,
+        CloseReason::BadMessages => Close::BadMessages,
+        CloseReason::RateLimited => Close::RateLimited,
+        CloseReason::ConnectionLimit => Close::ConnectionLimit,
+        CloseReason::Replaced => Close::Replaced,
+        CloseReason::Suspended => Close::Suspended,
+        CloseReason::Internal => Close::Internal,
+        CloseReason::Drain => Close::Drain,
+        CloseReason::SlowConsumer => Close::SlowConsumer,
+        CloseReason::Overloaded => Close::Overloaded,
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
+use crate::metrics::Close;
 use crate::protocol::CloseReason;
 use crate::room::home::ReaderId;
 use crate::room::hub::Interest;
@@ -20,8 +21,10 @@ impl Shard {
         if let Some(timer) = connection.timer {
             self.wheel.cancel(timer);
         }
+        if connection.is_open() {
+            self.metrics.closes.count(Close::Lost);
+        }
         self.detach(&mut connection);
-        self.figures.connections.set(self.outbound.len() as u64);
     }
 
     /// Takes a connection out of everything, and lets go of its session.
@@ -173,7 +176,7 @@ impl Shard {
                 }
             }
         }
-        self.figures.sessions.set(self.sessions.len() as u64);
+        self.metrics.sessions.set(self.sessions.len() as u64);
     }
 
     /// A session's time is over: nothing keeps its rooms any more.
@@ -181,7 +184,7 @@ impl Shard {
         if let Some(snapshot) = self.sessions.expire(session) {
             self.forget_rooms(session, *snapshot);
         }
-        self.figures.sessions.set(self.sessions.len() as u64);
+        self.metrics.sessions.set(self.sessions.len() as u64);
     }
 
     fn forget_rooms(&mut self, session: SessionId, snapshot: Snapshot) {

@@ -122,8 +122,7 @@ impl Shard {
 
     /// Counts, keeps buffers, and closes those who did not keep up.
     fn finish_fanout(&mut self, index: RoomIndex, mut items: Vec<Item>, mut fanout: Fanout) {
-        self.figures.delivered.add(std::mem::take(&mut fanout.delivered));
-        self.figures.withheld.add(std::mem::take(&mut fanout.withheld));
+        self.metrics.messages_out.add(std::mem::take(&mut fanout.delivered));
         items.clear();
         if let Some(room) = self.hub.get_mut(index).filter(|_| items.capacity() <= 64) {
             room.items = items;

@@ -99,8 +99,10 @@ impl Shard {
             let epoch = URL_SAFE_NO_PAD.encode(epoch).into();
             let config = Arc::clone(&self.homes.default_config);
             let room = HomeRoom::new(key.clone(), epoch, config, self.seed, self.outbound.now);
-            self.homes.rooms.insert(key.clone(), Box::new(Home { room, counted_bytes: 0, timer: None }));
-            self.figures.rooms.set(self.homes.rooms.len() as u64);
+            self.homes
+                .rooms
+                .insert(key.clone(), Box::new(Home { room, counted_bytes: 0, timer: None }));
+            self.metrics.rooms.set(self.homes.rooms.len() as u64);
         }
         match self.homes.rooms.get_mut(key) {
             Some(home) => Ok(&mut home.room),
@@ -144,7 +146,7 @@ impl Shard {
             self.wheel.cancel(timer);
         }
         self.homes.history_bytes -= home.counted_bytes;
-        self.figures.rooms.set(self.homes.rooms.len() as u64);
+        self.metrics.rooms.set(self.homes.rooms.len() as u64);
         let (len, capacity) = (self.homes.rooms.len(), self.homes.rooms.capacity());
         if capacity > 1_024 && len * 4 < capacity {
             self.homes.rooms.shrink_to(len * 2);

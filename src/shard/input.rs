@@ -73,8 +73,6 @@ pub enum Input<'a> {
     Written {
         /// Whose.
         connection: ConnectionKey,
-        /// How many.
-        bytes: usize,
     },
     /// A message of another core's engine.
     Core {

@@ -14,7 +14,6 @@ mod echo;
 mod effect;
 mod eligible;
 mod fanout;
-mod figures;
 mod heartbeat;
 mod homes;
 pub mod identity;
@@ -48,7 +47,6 @@ use crate::ws::frame::Opcode;
 
 pub use audit::Violation;
 pub use effect::Effects;
-pub use figures::Figures;
 pub use input::{Input, Opened, Route};
 pub use message::CoreMessage;
 pub use outbox::Outbox;
@@ -105,7 +103,6 @@ pub struct Shard {
     everyone: RoomName,
     wheel: Wheel<Alarm>,
     drain: Option<Drain>,
-    figures: Arc<Figures>,
     metrics: Arc<metrics::Core>,
     /// Whether a call goes on, or ended in a panic.
     is_called: bool,
@@ -115,7 +112,7 @@ impl Shard {
     /// An engine with no connections.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { core, cores, config, seed, entropy } = setup;
+        let Setup { core, cores, config, seed, entropy, metrics, stopwatch } = setup;
         Self {
             core,
             cores,
@@ -128,13 +125,12 @@ impl Shard {
             homes: Homes::new(seed, cores, &config),
             sessions: Sessions::new(seed),
             subscriptions: Subscriptions::new(seed),
-            press: Press::new(config.deflate.level, config.deflate.min_bytes),
+            press: Press::new(config.deflate.level, config.deflate.min_bytes, stopwatch),
             anonymous: Arc::new(Identity::anonymous()),
             everyone: RoomName::everyone(),
             wheel: Wheel::new(),
             drain: None,
-            figures: Arc::default(),
-            metrics: Arc::default(),
+            metrics,
             is_called: false,
             config,
         }
@@ -155,7 +151,7 @@ impl Shard {
             Input::Fault { connection, fault } => self.fault(connection, fault),
             Input::Failed { connection } => self.close(connection, CloseReason::Internal),
             Input::Lost { connection } => self.on_lost(connection),
-            Input::Written { connection, bytes } => self.on_written(connection, bytes),
+            Input::Written { connection } => self.on_written(connection),
             Input::Core { from, message } => self.on_core(from, message),
             Input::Drain { window_ms } => self.begin_drain(window_ms),
         }
@@ -230,17 +226,6 @@ impl Shard {
         self.outbound.len()
     }
 
-    /// What it counts.
-    #[must_use]
-    pub fn figures(&self) -> Arc<Figures> {
-        Arc::clone(&self.figures)
-    }
-
-    /// Where it counts what every core counts.
-    pub fn report_to(&mut self, metrics: Arc<metrics::Core>) {
-        self.metrics = metrics;
-    }
-
     /// Who connections are that come from now on, where no credential says it.
     pub fn assume(&mut self, identity: Arc<Identity>) {
         self.anonymous = identity;
@@ -260,6 +245,7 @@ impl Shard {
         gaps.figure(Gap::Expired).add(drops.expired);
         gaps.figure(Gap::Overload).add(drops.overload);
         gaps.figure(Gap::Transient).add(drops.transient);
+        self.metrics.deflate.add(self.press.take_tally());
         self.metrics.outbox_bytes.set(self.outbound.pool.budget.held_bytes());
     }
 
@@ -376,8 +362,7 @@ impl Shard {
         }
     }
 
-    fn on_written(&mut self, key: ConnectionKey, bytes: usize) {
-        self.figures.written_bytes.add(bytes as u64);
+    fn on_written(&mut self, key: ConnectionKey) {
         let Some(slot) = self.outbound.slots.get_mut(key.index as usize) else { return };
         if slot.generation != key.generation {
             return;

@@ -60,7 +60,6 @@ impl Shard {
         let names = (name.to_text().into(), secret);
         let connection = Connection::new(&opened, purpose, identity, names, now);
         self.outbound.insert(Box::new(connection));
-        self.figures.connections.set(self.outbound.len() as u64);
         if self.config.heartbeat.interval_ms > 0 {
             self.look_again(key, now.plus_ms(self.config.heartbeat.interval_ms));
         }
@@ -109,7 +108,7 @@ impl Shard {
         connection.session = Some(id);
         let by = ConnectionAddress { core: self.core, key };
         self.sessions.open(id, by, &connection.identity);
-        self.figures.sessions.set(self.sessions.len() as u64);
+        self.metrics.sessions.set(self.sessions.len() as u64);
     }
 
     /// The session's home has said what it held.

@@ -164,6 +164,14 @@ impl Outbound {
         }
     }
 
+    /// A connection that is not welcomed any more: nothing that was held back is for it.
+    pub(super) fn let_go(&mut self, key: ConnectionKey) {
+        if let Some(slot) = self.slot_mut(key).filter(|slot| slot.outbox.is_held()) {
+            slot.outbox.clear();
+            self.release(key, |_| {});
+        }
+    }
+
     /// Changes an outbox; the driver hears of it if it was empty.
     fn fill<T>(
         &mut self,

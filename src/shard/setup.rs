@@ -3,9 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::clock::Stopwatch;
 use crate::config::Config;
 use crate::hash::Seed;
 use crate::id::CoreId;
+use crate::metrics;
 
 /// Where unguessable bytes come from: the operating system, or a simulation's seed.
 pub trait Entropy: fmt::Debug {
@@ -26,4 +28,8 @@ pub struct Setup {
     pub seed: Seed,
     /// For ids and epochs.
     pub entropy: Box<dyn Entropy>,
+    /// Where it counts.
+    pub metrics: Arc<metrics::Core>,
+    /// For how long something took.
+    pub stopwatch: Stopwatch,
 }

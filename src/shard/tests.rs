@@ -45,6 +45,8 @@ impl Bench {
             config: Arc::new(config),
             seed: Seed(1, 2),
             entropy: Box::new(Counting(0)),
+            metrics: Arc::default(),
+            stopwatch: || 0,
         };
         Self { shard: Shard::new(setup), now: Now::default(), effects: Effects::default() }
     }
@@ -89,7 +91,7 @@ impl Bench {
         let count = outbox.gather(&mut slices);
         let bytes: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
         outbox.advance(bytes.len());
-        self.input(Input::Written { connection: key(index), bytes: bytes.len() });
+        self.input(Input::Written { connection: key(index) });
         bytes
     }
 }

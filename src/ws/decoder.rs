@@ -11,9 +11,11 @@ mod unfinished;
 pub use self::chunk::Chunk;
 pub use self::limits::Limits;
 use self::unfinished::{Frame, Message, Unfinished};
+use crate::clock::Stopwatch;
+
 use super::MessageKind;
 use super::close::{self, Fault};
-use super::deflate::Inflater;
+use super::deflate::{Inflater, Tally};
 use super::frame::{Header, Opcode};
 use super::utf8;
 
@@ -54,6 +56,17 @@ impl Scratch {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Scratch that counts how long inflating takes.
+    #[must_use]
+    pub fn timed(stopwatch: Stopwatch) -> Self {
+        Self { inflater: Inflater::timed(stopwatch), assembled: Vec::new() }
+    }
+
+    /// What was inflated since the last call.
+    pub fn take_tally(&mut self) -> Tally {
+        self.inflater.take_tally()
     }
 }
 

@@ -12,6 +12,8 @@ use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUT
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 
 use self::libdeflate::{Failure, Progress};
+use crate::clock::Stopwatch;
+
 use super::close::Fault;
 
 /// What completes the deflate stream of a message: the end of the empty stored block that every
@@ -34,6 +36,31 @@ const ENDS: [&[u8]; 3] = [
 /// How many final blocks a message may have. Nobody needs two; each costs much more than its bytes.
 const MAX_FINAL_BLOCKS: usize = 64;
 
+/// What was inflated or deflated since it was last asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Messages.
+    pub messages: u64,
+    /// Bytes on the wire.
+    pub compressed_bytes: u64,
+    /// Bytes of what they say.
+    pub plain_bytes: u64,
+    /// Time spent.
+    pub time_us: u64,
+}
+
+impl Tally {
+    fn count(&mut self, compressed: usize, plain: usize, time_us: u64) {
+        self.messages += 1;
+        self.compressed_bytes += compressed as u64;
+        self.plain_bytes += plain as u64;
+        self.time_us += time_us;
+    }
+}
+
+/// Stands still: for whoever does not ask how long it takes.
+const STOPPED: Stopwatch = || 0;
+
 /// Inflates messages.
 ///
 /// libdeflate does it, and stops at the first final block. Blocks may follow such a one (RFC 7692
@@ -48,18 +75,33 @@ pub struct Inflater {
     input: Vec<u8>,
     /// As long as the longest limit yet; pages nobody wrote to are not resident.
     output: Vec<u8>,
+    stopwatch: Stopwatch,
+    tally: Tally,
 }
 
 impl Inflater {
     /// An inflater that has inflated nothing yet.
     #[must_use]
     pub fn new() -> Self {
+        Self::timed(STOPPED)
+    }
+
+    /// One that counts how long it takes.
+    #[must_use]
+    pub fn timed(stopwatch: Stopwatch) -> Self {
         Self {
             decompressor: libdeflate::Decompressor::new(),
             streaming: None,
             input: Vec::new(),
             output: Vec::new(),
+            stopwatch,
+            tally: Tally::default(),
         }
+    }
+
+    /// What was inflated since the last call.
+    pub fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
     }
 
     /// The message that the compressed `payload` holds, if it is at most `limit` bytes.
@@ -67,6 +109,7 @@ impl Inflater {
     /// # Errors
     /// The payload is not deflate, not whole, refers to an earlier message, or inflates to more.
     pub fn inflate(&mut self, payload: &[u8], limit: usize) -> Result<&mut [u8], Fault> {
+        let began = (self.stopwatch)();
         self.input.clear();
         self.input.reserve(payload.len() + TAIL.len());
         self.input.extend_from_slice(payload);
@@ -85,6 +128,8 @@ impl Inflater {
         } else {
             self.inflate_rest(progress, limit)?
         };
+        let time_us = (self.stopwatch)().saturating_sub(began);
+        self.tally.count(payload.len(), produced, time_us);
         Ok(&mut self.output[..produced])
     }
 
@@ -136,20 +181,35 @@ impl fmt::Debug for Inflater {
 /// bytes can read every message of at most 2^N bytes, whatever window libdeflate has.
 pub struct Compressor {
     compressor: libdeflater::Compressor,
+    stopwatch: Stopwatch,
+    tally: Tally,
 }
 
 impl Compressor {
     /// A compressor of `level` 1 (fast) to 12 (small).
     #[must_use]
     pub fn new(level: u8) -> Self {
+        Self::timed(level, STOPPED)
+    }
+
+    /// One that counts how long it takes.
+    #[must_use]
+    pub fn timed(level: u8, stopwatch: Stopwatch) -> Self {
         let level = libdeflater::CompressionLvl::new(level.clamp(1, 12).into()).unwrap_or_default();
-        Self { compressor: libdeflater::Compressor::new(level) }
+        let compressor = libdeflater::Compressor::new(level);
+        Self { compressor, stopwatch, tally: Tally::default() }
+    }
+
+    /// What was deflated since the last call.
+    pub fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
     }
 
     /// Appends the payload of a compressed frame for `payload` to `out` and returns true; or false,
     /// with `out` as it was, if it would not be smaller: then send it plain.
     #[must_use]
     pub fn compress(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool {
+        let began = (self.stopwatch)();
         let start = out.len();
         // With the byte behind the final block it is still smaller.
         let Some(room) = payload.len().checked_sub(2) else { return false };
@@ -160,6 +220,8 @@ impl Compressor {
         };
         out.truncate(start + written);
         out.push(AFTER_FINAL_BLOCK);
+        let time_us = (self.stopwatch)().saturating_sub(began);
+        self.tally.count(out.len() - start, payload.len(), time_us);
         true
     }
 }

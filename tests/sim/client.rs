@@ -15,16 +15,42 @@ use crate::truth::{Interest, Reader, RoomId, Truth};
 /// What waits for an answer.
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
-    Join { room: RoomId, interest: Interest, since: Option<(String, u64)> },
-    Leave { room: RoomId },
-    Publish { number: usize },
-    Ack { room: RoomId, offset: u64 },
-    History { room: RoomId, after: Option<u64>, before: Option<u64>, limit: u64, reverse: bool },
-    Presence { room: RoomId },
+    Join {
+        room: RoomId,
+        interest: Interest,
+        since: Option<(String, u64)>,
+    },
+    /// When it was sent, that life of the room had come at least so far.
+    Leave {
+        room: RoomId,
+        last: Option<(String, u64)>,
+    },
+    Publish {
+        number: usize,
+    },
+    Ack {
+        room: RoomId,
+        offset: u64,
+    },
+    History {
+        room: RoomId,
+        after: Option<u64>,
+        before: Option<u64>,
+        limit: u64,
+        reverse: bool,
+    },
+    Presence {
+        room: RoomId,
+    },
     StateSet(Value),
     StateGet,
-    Subscribe { pattern: String, interest: Interest },
-    Unsubscribe { pattern: String },
+    Subscribe {
+        pattern: String,
+        interest: Interest,
+    },
+    Unsubscribe {
+        pattern: String,
+    },
     Batch(Vec<u64>),
     /// Whatever comes of it, it is an answer.
     Any,
@@ -155,7 +181,7 @@ impl Client {
     pub(crate) fn keep(&self) -> Kept {
         let mut unsure = BTreeSet::new();
         for request in self.pending.values() {
-            if let Request::Join { room, .. } | Request::Leave { room } = request {
+            if let Request::Join { room, .. } | Request::Leave { room, .. } = request {
                 unsure.insert(room.clone());
             }
         }
@@ -163,6 +189,7 @@ impl Client {
         let stays = self.stays.iter().filter(|(room, _)| !room.1.starts_with('@'));
         let state_is_sure = !self.awaits(|request| matches!(request, Request::StateSet(_)));
         Kept {
+            reader: self.reader.clone(),
             stays: stays.map(|(room, stay)| (room.clone(), stay.clone())).collect(),
             unsure,
             is_vague: false,

@@ -19,7 +19,13 @@ impl Digest {
     pub(crate) fn new(trace: bool) -> Self {
         let shown = crate::number_of("RINGROOM_SIM_STEPS");
         let shown = shown.and_then(|it| usize::try_from(it).ok()).unwrap_or(SHOWN);
-        Self { hash: 0xCBF2_9CE4_8422_2325, steps: 0, bytes: 0, last: trace.then(VecDeque::new), shown }
+        Self {
+            hash: 0xCBF2_9CE4_8422_2325,
+            steps: 0,
+            bytes: 0,
+            last: trace.then(VecDeque::new),
+            shown,
+        }
     }
 
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {

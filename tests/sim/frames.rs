@@ -54,7 +54,9 @@ impl Decoder {
         let opcode = first & 15;
         let is_control = opcode >= 8;
         if first & 0x80 == 0 || first & 0x30 != 0 || second & 0x80 != 0 {
-            return Err(format!("a server does not send frames that begin {first:02x} {second:02x}"));
+            return Err(format!(
+                "a server does not send frames that begin {first:02x} {second:02x}"
+            ));
         }
         if !matches!(opcode, TEXT | BINARY | CLOSE | PING | PONG) {
             return Err(format!("opcode {opcode}"));

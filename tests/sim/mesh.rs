@@ -66,7 +66,8 @@ impl Mesh {
             while !lane.waiting.is_empty() && self.inboxes[to].len() < self.inbox_batches {
                 let count = lane.waiting.len().min(BATCH);
                 let batch: Vec<_> = lane.waiting.drain(..count).collect();
-                lane.bytes -= batch.iter().map(CoreMessage::cost_bytes).sum::<usize>().min(lane.bytes);
+                lane.bytes -=
+                    batch.iter().map(CoreMessage::cost_bytes).sum::<usize>().min(lane.bytes);
                 self.inboxes[to].push_back((core(from), batch));
             }
         }

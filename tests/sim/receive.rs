@@ -89,11 +89,16 @@ impl Client {
         }
         if let Some(kept) = kept {
             self.state.clone_from(&kept.state);
-            let missing = kept.stays.keys().filter(|room| {
-                !self.stays.contains_key(*room) && !kept.unsure.contains(*room)
-            });
+            let missing = kept
+                .stays
+                .keys()
+                .filter(|room| !self.stays.contains_key(*room) && !kept.unsure.contains(*room));
             let missing: Vec<_> = missing.collect();
-            if !missing.is_empty() && !kept.is_vague && !common.rules.moderates && !common.rules.refuses {
+            if !missing.is_empty()
+                && !kept.is_vague
+                && !common.rules.moderates
+                && !common.rules.refuses
+            {
                 return Err(format!("a resumed session is no longer in {missing:?}"));
             }
         }
@@ -118,15 +123,18 @@ impl Client {
             if recovered && !own {
                 return Err("a session was resumed by somebody else".into());
             }
-            let lives = record.lost.as_ref().is_none_or(|(at, _)| {
-                common.now_ms < at + common.rules.session_ttl_ms
-            });
+            let lives = record
+                .lost
+                .as_ref()
+                .is_none_or(|(at, _)| common.now_ms < at + common.rules.session_ttl_ms);
             if own && lives && !record.contested && !record.aborted && !recovered {
                 return Err("a session that lives was not resumed".into());
             }
             if recovered {
                 let left = record.lost.take().map(|(_, kept)| kept);
-                kept = Some(left.or(common.handed.take()).unwrap_or_default());
+                let mut left = left.or(common.handed.take()).unwrap_or_default();
+                left.unsure.append(&mut record.paths);
+                kept = Some(left);
                 if let Some(kept) = kept.as_mut().filter(|_| record.contested || record.aborted) {
                     kept.state = None;
                     kept.is_vague = record.contested;
@@ -147,6 +155,7 @@ impl Client {
                 holder: me,
                 lost: None,
                 askers: Default::default(),
+                paths: Default::default(),
                 contested: false,
                 aborted: false,
             };
@@ -168,10 +177,10 @@ impl Client {
             || kept.is_some_and(|kept| kept.is_vague || kept.unsure.contains(&room));
         let stay = match before {
             _ if kept.is_some_and(|kept| kept.is_vague) => Stay::vague(epoch),
-            Some(_) if kept.is_some_and(|kept| kept.unsure.contains(&room)) => {
-                Stay::vague(epoch)
+            Some(_) if kept.is_some_and(|kept| kept.unsure.contains(&room)) => Stay::vague(epoch),
+            Some(before) if before.epoch.as_deref() == Some(&*epoch) => {
+                before.resumed(kept.map_or(&self.reader, |kept| &kept.reader))
             }
-            Some(before) if before.epoch.as_deref() == Some(&*epoch) => before.resumed(),
             Some(before) => {
                 // The room has begun anew: all of it is owed, or said to be missing.
                 let mut stay = Stay::new(Some(epoch), Some(0), before.interest.clone());
@@ -237,8 +246,13 @@ impl Client {
             Request::Join { room, interest, since } => {
                 self.on_joined(room, interest, since, value, common)
             }
-            Request::Leave { room } => match self.stays.remove(&room) {
-                Some(stay) => {
+            Request::Leave { room, last } => match self.stays.remove(&room) {
+                Some(mut stay) => {
+                    // Whatever was there before it asked comes before the answer.
+                    let last = last.filter(|(epoch, _)| stay.epoch.as_ref() == Some(epoch));
+                    if let Some((_, last)) = last {
+                        stay.reach(&mut common.truth, &room, &self.reader, last)?;
+                    }
                     if let (Some(epoch), Some(position)) = (stay.epoch, stay.position) {
                         self.heard.insert(room, (epoch, position));
                     }
@@ -343,7 +357,8 @@ impl Client {
         let publication = &mut truth.publications[number];
         let duplicate = value["duplicate"].as_bool() == Some(true);
         publication.outcome = if duplicate { Outcome::Duplicate } else { Outcome::Taken };
-        if let (Some(delivered), Some(total)) = (value["delivered"].as_u64(), value["total"].as_u64())
+        if let (Some(delivered), Some(total)) =
+            (value["delivered"].as_u64(), value["total"].as_u64())
         {
             if delivered > total {
                 return Err(format!("{delivered} of {total} took it"));
@@ -438,7 +453,7 @@ impl Client {
         for two in offsets.windows(2) {
             let (reader, interest) = (self.reader.clone(), Interest::default());
             let between = (two[0] + 1, two[1] - 1);
-            common.truth.skip(room, &epoch, between, &reader, &interest)?;
+            common.truth.skip(room, &epoch, between, (&reader, None), &interest)?;
         }
         Ok(())
     }
@@ -492,7 +507,9 @@ impl Client {
         }
         let (epoch, offset) = place(value)?;
         common.truth.place(index, &room, &epoch, offset)?;
-        if room.1.starts_with('@') && !self.stays.contains_key(&room) {
+        // It is in such a room by itself, and gone from it for a moment where its session moves.
+        let known = self.stays.get(&room).is_some_and(|it| it.epoch.as_deref() == Some(&*epoch));
+        if room.1.starts_with('@') && !known {
             let stay = Stay::new(None, None, Interest::default());
             self.stays.insert(room.clone(), stay);
         }
@@ -549,6 +566,10 @@ impl Client {
         let room = self.room(text(value, "room")?);
         let (epoch, reason) = (text(value, "epoch")?, text(value, "reason")?);
         let (from, to) = (number(value, "from")?, number(value, "to")?);
+        let known = self.stays.get(&room).is_some_and(|it| it.epoch.as_deref() == Some(epoch));
+        if room.1.starts_with('@') && !known {
+            self.stays.remove(&room);
+        }
         if let Some(stay) = self.stays.get_mut(&room) {
             let range = (epoch, from, to);
             return stay.gap(&mut common.truth, &room, &self.reader, range, reason);

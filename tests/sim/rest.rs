@@ -96,7 +96,8 @@ impl World {
             if !client.is_open() {
                 continue;
             }
-            let rooms: Vec<_> = client.stays.keys().filter(|it| !it.1.starts_with('@')).cloned().collect();
+            let rooms: Vec<_> =
+                client.stays.keys().filter(|it| !it.1.starts_with('@')).cloned().collect();
             for room in rooms {
                 if probed.insert(room.clone()) {
                     self.probe_room(me, room);
@@ -140,7 +141,9 @@ impl World {
             if client.stage == Stage::Arriving {
                 return Err(format!("client {me} was never welcomed"));
             }
-            if let Some((id, request)) = client.pending.first_key_value().filter(|_| client.is_open()) {
+            if let Some((id, request)) =
+                client.pending.first_key_value().filter(|_| client.is_open())
+            {
                 return Err(format!("client {me} was never answered {id}: {request:?}"));
             }
         }
@@ -169,7 +172,8 @@ impl World {
         let mut there: BTreeMap<RoomId, (u64, BTreeMap<String, u64>, usize)> = BTreeMap::new();
         for me in self.alive() {
             let client = &self.clients[me];
-            for room in client.stays.keys().filter(|it| client.is_open() && !it.1.starts_with('@')) {
+            for room in client.stays.keys().filter(|it| client.is_open() && !it.1.starts_with('@'))
+            {
                 let (anonymous, users, asker) = there.entry(room.clone()).or_default();
                 *asker = me;
                 match &client.person.user {
@@ -189,8 +193,11 @@ impl World {
             let client = &self.clients[me];
             for (room, stay) in client.stays.iter().filter(|_| client.is_open() && !client.lossy) {
                 let Some((_, users, _)) = there.get(room) else { continue };
-                let wrong = stay.notices.iter().find(|(user, is)| users.contains_key(*user) != **is);
-                if let Some((user, is)) = wrong.filter(|_| !self.common.muted_presence.contains(room)) {
+                let wrong =
+                    stay.notices.iter().find(|(user, is)| users.contains_key(*user) != **is);
+                if let Some((user, is)) =
+                    wrong.filter(|_| !self.common.muted_presence.contains(room))
+                {
                     return Err(format!("client {me} was told that {user} is in {room:?}: {is}"));
                 }
             }
@@ -225,7 +232,9 @@ impl World {
             let outbox = self.cores[core].shard.outbox(key);
             let waiting = outbox.map_or(0, |outbox| outbox.pending_bytes());
             if waiting > 0 {
-                return Err(format!("{waiting} bytes wait for client {me}, and nobody writes them"));
+                return Err(format!(
+                    "{waiting} bytes wait for client {me}, and nobody writes them"
+                ));
             }
         }
         Ok(())
@@ -241,10 +250,12 @@ impl World {
         // Sessions, rooms that were made and wait for somebody, histories.
         self.let_pass(self.config.session.ttl_ms + 400_000)?;
         for (index, core) in self.cores.iter().enumerate() {
-            let figures = core.shard.figures();
+            let figures = &core.metrics;
             let left = (core.shard.connections(), figures.sessions.get(), figures.rooms.get());
             if left != (0, 0, 0) {
-                return Err(format!("core {index} has connections, sessions, rooms left: {left:?}"));
+                return Err(format!(
+                    "core {index} has connections, sessions, rooms left: {left:?}"
+                ));
             }
             if let Some(at) = core.shard.next_timeout() {
                 return Err(format!("core {index} has a timer left, at {at:?}"));

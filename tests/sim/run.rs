@@ -53,9 +53,7 @@ impl World {
         let me = *self.random.pick(&alive);
         match self.random.weighted(&[40, 25, 30, 20, 10, 6, 2]) {
             0 => self.act(me),
-            1 => {
-                while self.hear(me) && self.random.percent(70) {}
-            }
+            1 => while self.hear(me) && self.random.percent(70) {},
             2 => {
                 let core = self.random.below(self.cores.len());
                 let batches = 1 + self.random.below(4);

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::stay::Stay;
-use crate::truth::RoomId;
+use crate::truth::{Reader, RoomId};
 
 /// What a session was left with.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Kept {
+    /// Who had it.
+    pub(crate) reader: Reader,
     pub(crate) stays: BTreeMap<RoomId, Stay>,
     /// Rooms that it may be in or not.
     pub(crate) unsure: BTreeSet<RoomId>,
@@ -28,6 +30,8 @@ pub(crate) struct Session {
     pub(crate) lost: Option<(u64, Kept)>,
     /// Connections that asked for it and were not welcomed yet.
     pub(crate) askers: BTreeSet<usize>,
+    /// Rooms that those asked for on their way who went without a welcome.
+    pub(crate) paths: BTreeSet<RoomId>,
     /// More than one has asked at a time, so nobody knows who gets it.
     pub(crate) contested: bool,
     /// One that asked went without a welcome: what it left is anyone's guess but the rooms.

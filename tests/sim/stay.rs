@@ -16,6 +16,9 @@ pub(crate) struct Stay {
     pub(crate) acknowledged: u64,
     /// After a resume, what was seen may come again, up to the position: the last that came.
     repeats: Option<u64>,
+    /// As whom it was here before: until something new comes, what was withheld from that one is not
+    /// owed to this one.
+    before: Option<Reader>,
     pub(crate) interest: Interest,
     /// Nobody knows what it asked for last: an answer was lost on the way.
     pub(crate) is_vague: bool,
@@ -30,6 +33,7 @@ impl Stay {
             position,
             acknowledged: 0,
             repeats: None,
+            before: None,
             interest,
             is_vague: false,
             notices: BTreeMap::new(),
@@ -43,9 +47,9 @@ impl Stay {
     }
 
     /// The same after a resume in which the room is where it was.
-    pub(crate) fn resumed(&self) -> Self {
-        let repeats = Some(self.acknowledged);
-        Self { repeats, notices: BTreeMap::new(), ..self.clone() }
+    pub(crate) fn resumed(&self, before: &Reader) -> Self {
+        let (repeats, before) = (Some(self.acknowledged), Some(before.clone()));
+        Self { repeats, before, notices: BTreeMap::new(), ..self.clone() }
     }
 
     pub(crate) fn message(
@@ -70,6 +74,7 @@ impl Stay {
             Some(position) => {
                 self.repeats = None;
                 self.skip(truth, room, reader, (position + 1, offset - 1))?;
+                self.before = None;
                 self.position = Some(offset);
                 Ok(())
             }
@@ -145,10 +150,17 @@ impl Stay {
     }
 
     /// These offsets are not given to it.
-    fn skip(&self, truth: &mut Truth, room: &RoomId, reader: &Reader, range: (u64, u64)) -> Checked {
+    fn skip(
+        &self,
+        truth: &mut Truth,
+        room: &RoomId,
+        reader: &Reader,
+        range: (u64, u64),
+    ) -> Checked {
         match &self.epoch {
             Some(epoch) if !self.is_vague => {
-                truth.skip(room, epoch, range, reader, &self.interest)
+                let readers = (reader, self.before.as_ref());
+                truth.skip(room, epoch, range, readers, &self.interest)
             }
             _ => Ok(()),
         }

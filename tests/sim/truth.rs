@@ -62,7 +62,7 @@ pub(crate) struct Interest {
 }
 
 /// A connection, as far as it decides what it gets.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Reader {
     pub(crate) name: String,
     pub(crate) user: Option<String>,
@@ -80,19 +80,18 @@ pub(crate) enum Meant {
 
 impl Publication {
     pub(crate) fn meant(&self, reader: &Reader, interest: &Interest) -> Meant {
-        let named = interest.events.as_ref().is_none_or(|events| {
-            self.event.as_ref().is_some_and(|event| events.contains(event))
-        });
+        let named = interest
+            .events
+            .as_ref()
+            .is_none_or(|events| self.event.as_ref().is_some_and(|event| events.contains(event)));
         let own = self.exclude_self && self.author == reader.name;
         if !named || self.priority < interest.min_priority || own {
             return Meant::No;
         }
         let Some(filter) = &self.filter else { return Meant::Yes };
         let user = reader.user.as_ref();
-        let in_users = filter
-            .users
-            .as_ref()
-            .is_none_or(|users| user.is_some_and(|user| users.contains(user)));
+        let in_users =
+            filter.users.as_ref().is_none_or(|users| user.is_some_and(|user| users.contains(user)));
         let excluded = user.is_some_and(|user| filter.exclude_users.contains(user));
         let team = filter.team.is_none_or(|team| team == reader.team);
         if !in_users || excluded || !team {
@@ -117,6 +116,7 @@ pub(crate) struct Doubt {
     pub(crate) epoch: String,
     pub(crate) offset: u64,
     pub(crate) reader: Reader,
+    pub(crate) before: Option<Reader>,
     pub(crate) interest: Interest,
 }
 
@@ -148,7 +148,9 @@ impl Truth {
         let here = (epoch.to_owned(), offset);
         let known = self.places.entry((number, room.clone())).or_insert_with(|| here.clone());
         if *known != here {
-            return Err(format!("publication {number} is at {known:?} and at {here:?} of {room:?}"));
+            return Err(format!(
+                "publication {number} is at {known:?} and at {here:?} of {room:?}"
+            ));
         }
         let life = self.lives.entry((room.clone(), here.0)).or_default();
         let there = *life.at.entry(offset).or_insert(number);
@@ -163,30 +165,37 @@ impl Truth {
     }
 
     pub(crate) fn is_placed(&self, number: usize) -> bool {
-        self.places.range((number, (0, String::new()))..).next().is_some_and(|((n, _), _)| *n == number)
+        self.places
+            .range((number, (0, String::new()))..)
+            .next()
+            .is_some_and(|((n, _), _)| *n == number)
     }
 
     pub(crate) fn last(&self, room: &RoomId, epoch: &str) -> u64 {
         self.lives.get(&(room.clone(), epoch.to_owned())).map_or(0, |life| life.last)
     }
 
-    /// A reader is not given the offsets from `from` to `to`: each has to be one not meant for it.
+    /// A reader is not given the offsets from `from` to `to`: each has to be one not meant for it, or
+    /// for the connection whose session it goes on with.
     pub(crate) fn skip(
         &mut self,
         room: &RoomId,
         epoch: &str,
         (from, to): (u64, u64),
-        reader: &Reader,
+        (reader, before): (&Reader, Option<&Reader>),
         interest: &Interest,
     ) -> Checked {
         for offset in from..=to {
             match self.at(room, epoch, offset) {
-                Some(number) => self.check_skipped(number, room, offset, reader, interest)?,
+                Some(number) => {
+                    self.check_skipped(number, room, offset, (reader, before), interest)?;
+                }
                 None => self.doubts.push(Doubt {
                     room: room.clone(),
                     epoch: epoch.to_owned(),
                     offset,
                     reader: reader.clone(),
+                    before: before.cloned(),
                     interest: interest.clone(),
                 }),
             }
@@ -199,11 +208,12 @@ impl Truth {
         number: usize,
         room: &RoomId,
         offset: u64,
-        reader: &Reader,
+        (reader, before): (&Reader, Option<&Reader>),
         interest: &Interest,
     ) -> Checked {
         let publication = &self.publications[number];
-        if publication.meant(reader, interest) == Meant::Yes {
+        let is_owed = |reader| publication.meant(reader, interest) == Meant::Yes;
+        if is_owed(reader) && before.is_none_or(is_owed) {
             let Publication { event, priority, exclude_self, filter, ttl_ms, .. } = publication;
             return Err(format!(
                 "{reader:?} with {interest:?} was given neither {offset} of {room:?} nor a gap: \
@@ -222,7 +232,7 @@ impl Truth {
                     number,
                     &doubt.room,
                     doubt.offset,
-                    &doubt.reader,
+                    (&doubt.reader, doubt.before.as_ref()),
                     &doubt.interest,
                 )?;
             }
@@ -238,7 +248,9 @@ impl Truth {
                     Some(there) => there == room,
                     None => room.1.starts_with("@user/") && it.tenant == room.0,
                 };
-                may_be_there && !it.transient && !self.places.contains_key(&(*number, room.clone()))
+                may_be_there
+                    && !it.transient
+                    && !self.places.contains_key(&(*number, room.clone()))
                     && (it.room.is_none() || it.outcome == Outcome::Unknown)
             });
             if unknown > candidates.count() as u64 {

@@ -139,13 +139,16 @@ impl World {
         }
         let ((_, epoch), life) = *self.random.pick(&lives);
         let back = self.random.below(8) as u64;
-        let offset = if self.random.percent(5) { life.last + 2 } else { life.last.saturating_sub(back) };
+        let offset =
+            if self.random.percent(5) { life.last + 2 } else { life.last.saturating_sub(back) };
         Some((epoch.clone(), offset))
     }
 
     fn leave(&mut self, me: usize) -> Ask {
         let room = self.some_room(me);
-        (Message::new("leave").with("room", &*room.1), Some(Request::Leave { room }))
+        let epoch = self.clients[me].stays.get(&room).and_then(|stay| stay.epoch.as_ref());
+        let last = epoch.map(|epoch| (epoch.clone(), self.common.truth.last(&room, epoch)));
+        (Message::new("leave").with("room", &*room.1), Some(Request::Leave { room, last }))
     }
 
     fn publish(&mut self, me: usize, codec: Codec) -> Ask {
@@ -405,11 +408,14 @@ impl World {
         let bad = match self.random.below(6) {
             0 => Message::new("join"),
             1 => Message::new("publish").with("room", 7),
-            2 => Message::new("publish").with("room", "a").with("data", 1).with("priority", "urgent"),
+            2 => {
+                Message::new("publish").with("room", "a").with("data", 1).with("priority", "urgent")
+            }
             3 => Message::new("history").with("room", "a").with("limit", 0),
             4 => Message::default().with("type", Value::Null),
             _ => {
-                let bytes = if self.random.percent(50) { b"{\"type\"".to_vec() } else { b"[[".to_vec() };
+                let bytes =
+                    if self.random.percent(50) { b"{\"type\"".to_vec() } else { b"[[".to_vec() };
                 client.uplink.push_back(crate::client::Up::Message(Codec::Json, bytes));
                 return;
             }

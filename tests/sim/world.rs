@@ -8,6 +8,7 @@ use ringroom::clock::{Moment, Now};
 use ringroom::config::Config;
 use ringroom::hash::Seed;
 use ringroom::id::{ConnectionKey, CoreId};
+use ringroom::metrics::Core as Metrics;
 use ringroom::protocol;
 use ringroom::shard::{Effects, Input, Opened, Route, Setup, Shard};
 use ringroom::ws::MessageKind;
@@ -33,6 +34,7 @@ const GOODBYE_MS: u64 = 5_000;
 /// An engine and the state of its driver.
 pub(crate) struct Core {
     pub(crate) shard: Shard,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) effects: Effects,
     /// Places of connections: which client is there.
     places: Vec<Option<usize>>,
@@ -59,15 +61,18 @@ impl World {
         let config = Arc::new(profile.config());
         let maps = Seed(random.next(), random.next());
         let cores = (0..profile.cores).map(|index| {
+            let metrics = Arc::<Metrics>::default();
             let setup = Setup {
                 core: CoreId(index),
                 cores: profile.cores,
                 config: Arc::clone(&config),
                 seed: maps,
                 entropy: Box::new(Random::new(random.next())),
+                metrics: Arc::clone(&metrics),
+                stopwatch: || 0,
             };
             let (effects, places) = (Effects::default(), Vec::new());
-            Core { shard: Shard::new(setup), effects, places, opened: 0 }
+            Core { shard: Shard::new(setup), metrics, effects, places, opened: 0 }
         });
         let cores: Vec<_> = cores.collect();
         let rules = Rules {
@@ -223,7 +228,6 @@ impl World {
         if client.stage == Stage::Gone {
             return;
         }
-        let was_arriving = client.stage == Stage::Arriving;
         client.stage = Stage::Gone;
         let (core, connection) = (client.core, client.key);
         let kept = client.keep();
@@ -233,7 +237,7 @@ impl World {
             if let Some(record) = record {
                 record.lost = Some((now_ms, kept));
             }
-        } else if let Some(asked) = client.resumes.clone().filter(|_| was_arriving) {
+        } else if let Some(asked) = client.resumes.clone() {
             self.abort_resume(me, &asked);
         }
         self.digest.step(|| format!("client {me} is lost"));
@@ -247,14 +251,10 @@ impl World {
         let Some(record) = self.common.sessions.get_mut(asked) else { return };
         record.askers.remove(&me);
         record.aborted = true;
-        let now_ms = self.common.now_ms;
-        record.lost = match record.lost.take() {
-            Some((_, kept)) => Some((now_ms, kept)),
-            None => Some((now_ms, self.clients[record.holder].keep())),
-        };
-        if let Some((_, kept)) = &mut record.lost {
-            kept.unsure.extend(self.clients[me].path_room.clone());
+        if let Some((lost_ms, _)) = &mut record.lost {
+            *lost_ms = self.common.now_ms;
         }
+        record.paths.extend(self.clients[me].path_room.clone());
     }
 
     /// A core's tick, as the driver runs it: what came, timers, the engine's end of the tick, writes.
@@ -317,7 +317,6 @@ impl World {
         let (core, connection) = (client.core, client.key);
         let pieces = 1 + self.random.below(16);
         let flies = self.random.percent(self.profile.flight_percent);
-        let mut count = 0;
         let Some(outbox) = self.cores[core].shard.outbox(connection) else { return Ok(()) };
         let waiting = outbox.pending_bytes();
         client.lossy |= waiting >= self.config.limits.outbox_bytes as usize / 2;
@@ -339,7 +338,6 @@ impl World {
             outbox.advance(taken);
             self.digest.bytes(&bytes[..taken]);
             client.socket.write(&bytes[..taken], now_ms);
-            count += taken;
             if taken < bytes.len() {
                 client.socket.blocked = true;
                 client.lossy = true;
@@ -348,7 +346,7 @@ impl World {
         }
         let is_empty = outbox.is_empty();
         if client.socket.flight.is_none() {
-            self.input(core, Input::Written { connection, bytes: count });
+            self.input(core, Input::Written { connection });
             if is_empty && self.clients[me].socket.hangs_up.is_some() {
                 self.part(me)?;
             }
@@ -381,7 +379,7 @@ impl World {
             client.socket.blocked = true;
             client.lossy = true;
         }
-        self.input(core, Input::Written { connection, bytes: taken });
+        self.input(core, Input::Written { connection });
         self.cores[core].effects.dirty.push(connection);
     }
 

@@ -77,7 +77,8 @@ fn publish(
             published: Moment::default(),
             audience: None,
         };
-        let publication = Publication::new(draft, FormSet::default(), &mut Press::new(1, 100));
+        let publication =
+            Publication::new(draft, FormSet::default(), &mut Press::new(1, 100, || 0));
         assert!(room.history.push(Arc::new(publication), now(0).moment));
     }
     Ok(accepted)

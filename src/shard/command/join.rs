@@ -212,7 +212,11 @@ impl Shard {
         let seen = match membership.kept.take() {
             // Until the gap is known to have arrived, what it tells of is still owed.
             Some(kept) if !joined.gap.is_empty() => {
-                if kept.epoch == joined.epoch { kept.position } else { 0 }
+                if kept.epoch == joined.epoch {
+                    kept.position
+                } else {
+                    0
+                }
             }
             _ => joined.replay.first().map_or(joined.offset, |first| first.offset - 1),
         };

@@ -194,7 +194,7 @@ impl Shard {
             message: "too many messages",
             retry_after_ms: Some(retry_after_ms),
         };
-        self.figures.rate_limited.add(1);
+        self.metrics.rate_limited.add(1);
         self.refuse(key, &ticket, refusal);
         if banned {
             self.close(key, CloseReason::RateLimited);
@@ -204,7 +204,7 @@ impl Shard {
 
     /// A message that is no command.
     fn bad(&mut self, key: ConnectionKey, bad: &Bad, batch: u32) {
-        self.figures.bad_messages.add(1);
+        self.metrics.bad_messages.add(1);
         self.outbound.say(
             key,
             &Event::Error(Error {

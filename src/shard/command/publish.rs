@@ -192,7 +192,7 @@ impl Shard {
                 home.expect_acknowledgements(now.moment, timeout_ms);
             }
         }
-        self.figures.published.add(1);
+        self.metrics.published.add(1);
         let cores = audiences.cores.len();
         self.deliver(&publication, receipt, audiences);
         Ok(Placed { epoch, offset, duplicate: false, cores, is_send })

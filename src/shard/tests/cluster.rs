@@ -38,6 +38,8 @@ impl Cluster {
                 config: Arc::clone(&config),
                 seed: Seed(3, 4),
                 entropy: Box::new(Counting(u64::from(core) + 1)),
+                metrics: Arc::default(),
+                stopwatch: || 0,
             })
         });
         Self {
@@ -159,7 +161,7 @@ impl Cluster {
                 break;
             }
             outbox.advance(taken.len());
-            self.input(at, Input::Written { connection: at.key, bytes: taken.len() });
+            self.input(at, Input::Written { connection: at.key });
             bytes.extend(taken);
         }
         split(&bytes)

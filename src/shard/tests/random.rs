@@ -67,6 +67,8 @@ impl World {
                 config: Arc::clone(&config),
                 seed: Seed(seed, 1),
                 entropy: Box::new(Counting(seed * 31 + u64::from(core))),
+                metrics: Arc::default(),
+                stopwatch: || 0,
             })
         });
         Self {
@@ -188,7 +190,7 @@ impl World {
         outbox.advance(taken.len());
         let any = !taken.is_empty();
         self.clients[at].bytes.extend(&taken);
-        self.input(core, Input::Written { connection: key, bytes: taken.len() });
+        self.input(core, Input::Written { connection: key });
         self.clients[at].read();
         any
     }

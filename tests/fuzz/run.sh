@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# The fuzz targets.
+#
+#   tests/fuzz/run.sh --smoke            each by random mutations of its corpus, on stable Rust
+#   tests/fuzz/run.sh --long [TARGET…]   each under libFuzzer with the address sanitizer, FUZZ_RUNS
+#                                        executions (10,000,000); wants nightly Rust and cargo-fuzz
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+FOLDER=tests/fuzz
+
+smoke() {
+  # Another seed every day, and the same one all day, so that a failure can be repeated.
+  FUZZ_SEED=${FUZZ_SEED:-$(date -u +%Y%m%d)} cargo test --quiet --test fuzz
+}
+
+long() {
+  local targets=("$@") target
+  cargo +nightly fuzz --version >/dev/null 2>&1 || {
+    printf '!! cargo +nightly fuzz does not run. Install it with:\n' >&2
+    printf '!!   rustup toolchain install nightly && cargo install --locked cargo-fuzz\n' >&2
+    exit 77
+  }
+  [ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(cargo +nightly fuzz list --fuzz-dir "$FOLDER")
+  for target in "${targets[@]}"; do
+    printf '== %s\n' "$target"
+    # What is found goes to a folder that is not kept; merge what is worth keeping into the corpus.
+    mkdir -p "$FOLDER/found/$target" "$FOLDER/corpus/$target"
+    cargo +nightly fuzz run --fuzz-dir "$FOLDER" "$target" \
+      "$FOLDER/found/$target" "$FOLDER/corpus/$target" -- \
+      -runs="${FUZZ_RUNS:-10000000}" -max_len=4096 -timeout=10 -print_final_stats=1
+  done
+}
+
+case ${1:---smoke} in
+  --smoke) smoke ;;
+  --long) shift; long "$@" ;;
+  *) sed -n '2,6p' "$0" | cut -c3-; exit 2 ;;
+esac

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# What an operator will meet, with figures: abuse, hot restarts, drains.
+#
+#   tests/operations/run.sh --short   about a minute, as in CI
+#   tests/operations/run.sh --long    with a thousand clients a side, a hundred restarts
+#
+# Another binary, such as a release: SERVER_BINARY=target/release/ringroom.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/server.sh
+
+FORM=${1:---short}
+build_server
+export SERVER_BINARY
+failed=()
+for script in drain restart abuse; do
+  printf -- '-- %s\n' "$script"
+  python3 "tests/operations/$script.py" "$FORM" || failed+=("$script")
+done
+[ ${#failed[@]} -eq 0 ] || { printf 'failed: %s\n' "${failed[*]}" >&2; exit 1; }

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Plants one bug at a time in a copy of the source and expects the simulator to find it.
+#
+#   tests/sim/mutations.sh              the first two, for CI
+#   tests/sim/mutations.sh all          all of them, with a table
+#   tests/sim/mutations.sh NAME …       these
+#
+# RINGROOM_SIM_SEEDS says how many seeds each gets (400), RINGROOM_SIM_SEED the first one (1).
+# Ends with 1 if a bug was not found, with 2 if one no longer applies or does not compile.
+set -euo pipefail
+cd "$(git -C "$(dirname "$0")" rev-parse --show-toplevel)"
+
+# name | file | what is there | what is planted: literal text, once in the file or the first time.
+read -r -d '' bugs <<'BUGS' || true
+lost-wake|src/shard/fanout.rs|if was_empty && !slot.outbox.is_held() {|if was_empty && slot.outbox.is_held() {
+filter-ignored-on-replay|src/shard/command/join.rs|if !(Reader { connection, interest, now }).gets(publication) {|if false {
+offset-skipped|src/room/home/publish.rs|self.offset() + 1 };|self.offset() + 1 + u64::from(self.offset() % 7 == 6) };
+leave-does-not-settle|src/shard/command/leave.rs|self.settle_room(index);\n        self.unseat(key, index);|self.unseat(key, index);
+gap-dropped|src/shard/outbox/shed.rs|self.push_gap(&run.label.room, (from, to), GapReason::SlowConsumer, terms.codec, pool);|let _ = (from, to);
+presence-leave-lost|src/room/presence.rs|(Told::Present { .. }, None) => tell(&user, Change::Leave),|(Told::Present { .. }, None) => {}
+key-forgotten|src/room/home/publish.rs|keys.note(key, offset, now.moment);|let _ = (keys, key);
+ttl-ignored|src/shard/outbox/shed.rs|label.expires.is_some_and(\|expires\| expires <= now)|label.expires.is_some_and(\|expires\| expires <= now) && false
+replay-one-late|src/room/history.rs|self.entries.range(self.first_after(offset)..)|self.entries.range(self.first_after(offset + 1)..)
+takeover-keeps-the-old|src/shard/departure.rs|self.close(key, CloseReason::Replaced);|
+position-too-far|src/shard/mod.rs|membership.pinged = room.map_or(0, \|room\| room.offset);|membership.position = room.map_or(0, \|room\| room.offset);
+priority-overtakes-in-a-room|src/shard/outbox.rs|&& !before.same_room(&run.label.room) =>|=>
+exclude-self-ignored|src/shard/eligible.rs|&& !self.is_excluded(publication)|
+overrun-not-told|src/shard/mod.rs|.filter(\|_\| to > 0)|.filter(\|_\| to > u64::MAX - from)
+session-leaks-its-rooms|src/shard/departure.rs|if let Some(snapshot) = self.sessions.expire(session) {|if let Some(snapshot) = self.sessions.expire(session).filter(\|it\| it.rooms.len() > 9) {
+expelled-without-a-word|src/shard/command/leave.rs|self.outbound.say(expel.connection, &event);|let _ = event;
+batch-answered-early|src/shard/command/mod.rs|rare.batches.push(Batch { number, id, left: 1 });|rare.batches.push(Batch { number, id, left: 1 + number % 2 - 1 + (number + 1) % 2 });
+gap-not-owed-again|src/shard/command/join.rs|Some(kept) if !joined.gap.is_empty() => {|Some(kept) if joined.gap.len() > 9_999 => {
+state-lost-on-resume|src/shard/opening.rs|rare.state = snapshot.state;|
+BUGS
+
+case "${1-}" in
+'') bugs=$(head -n 2 <<<"$bugs") ;;
+all) ;;
+*) bugs=$(grep -E "^($(IFS='|'; echo "$*"))\|" <<<"$bugs") ;;
+esac
+
+copy=${RINGROOM_SIM_COPY-$PWD/target/mutations}
+mkdir -p "$copy"
+export CARGO_TARGET_DIR=$copy/target CARGO_PROFILE_TEST_OPT_LEVEL=0
+export RINGROOM_SIM_SEEDS=${RINGROOM_SIM_SEEDS-400} RINGROOM_SIM_SEED=${RINGROOM_SIM_SEED-1}
+
+# Replaces literal text in a file of the copy.
+plant() {
+	FROM=$2 TO=$3 perl -0pi -e '
+		my ($from, $to) = map { s/\\n/\n/gr =~ s/\\\|/|/gr } @ENV{qw(FROM TO)};
+		my $at = index $_, $from;
+		$at < 0 ? exit 2 : substr $_, $at, length $from, $to' "$copy/tree/$1"
+}
+
+survivors=0 broken=0
+while IFS=$'\t' read -r name file from to; do
+	rm -rf "$copy/tree" && mkdir "$copy/tree"
+	git ls-files -z | xargs -0 cp --preserve=mode,timestamps --parents -t "$copy/tree"
+	plant "$file" "$from" "$to"
+	if ! (cd "$copy/tree" && cargo test -q --test sim --no-run) >"$copy/$name.log" 2>&1; then
+		printf '%-30s does not compile, see %s\n' "$name" "$copy/$name.log"
+		broken=1
+	elif (cd "$copy/tree" && cargo test -q --test sim every_seed) >"$copy/$name.log" 2>&1; then
+		printf '%-30s SURVIVED\n' "$name"
+		survivors=1
+	else
+		what=$(grep -a -m1 '^seed ' "$copy/$name.log" || tail -n 1 "$copy/$name.log")
+		printf '%-30s %s\n' "$name" "${what:0:110}"
+	fi
+done < <(sed -E 's/\\\|/\x01/g; s/\|/\t/g; s/\x01/\\|/g' <<<"$bugs")
+exit $((broken ? 2 : survivors))

@@ -1,0 +1,339 @@
+"""What stands under deploy/ and can be checked without a cluster, an image or a running systemd."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+import unittest
+from pathlib import Path
+
+import yaml
+
+from server import BINARY, DEPLOY, HOST, ROOT, WebSocket, defaults, free_ports, get, started
+
+# How much longer than its window a drain may take: `DRAIN_GRACE` in src/server/mod.rs.
+GRACE_MS = 5_000
+
+
+def check_config(text):
+    """What the server says of a configuration; its files of secrets are made up."""
+    with tempfile.TemporaryDirectory() as directory:
+        secret = Path(directory) / "token"
+        secret.write_text("a-token-of-more-than-sixteen-bytes")
+        text = re.sub(r'^token_file = ".*"', f'token_file = "{secret}"', text, flags=re.M)
+        path = Path(directory) / "ringroom.toml"
+        path.write_text(text)
+        done = subprocess.run([BINARY, "check-config", "--config", path], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    return tomllib.loads(text)
+
+
+def grace_is_in_the_source():
+    text = (ROOT / "src/server/mod.rs").read_text()
+    return f"DRAIN_GRACE: Duration = Duration::from_secs({GRACE_MS // 1000})" in text
+
+
+class Systemd(unittest.TestCase):
+    TEXT = (DEPLOY / "ringroom.service").read_text()
+
+    def setting(self, name):
+        return re.findall(rf"^{name}=(.*)$", self.TEXT, re.M)
+
+    def verify(self, *command):
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "ringroom.service"
+            path.write_text(self.TEXT.replace("/usr/local/bin/ringroom", os.path.abspath(BINARY)))
+            return subprocess.run(["systemd-analyze", *command, path], capture_output=True, text=True)
+
+    def test_systemd_has_nothing_to_complain_about(self):
+        done = self.verify("verify", "--man=no")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_little_is_exposed(self):
+        done = self.verify("security", "--offline=true", "--threshold=20")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_it_waits_for_the_drain(self):
+        self.assertTrue(grace_is_in_the_source())
+        window_ms = tomllib.loads((DEPLOY / "ringroom.toml").read_text())["drain"]["window_ms"]
+        self.assertEqual(window_ms, int(defaults()["drain.window_ms"]))
+        self.assertGreater(int(self.setting("TimeoutStopSec")[0]) * 1000, window_ms + GRACE_MS)
+
+    def test_descriptors_are_as_the_50k_profile_has_them(self):
+        settings = (ROOT / "tuning/settings.sh").read_text()
+        profile = re.search(r"^setting limits\.nofile .*\nprofile 50k (\d+)$", settings, re.M)[1]
+        self.assertEqual(self.setting("LimitNOFILE"), [profile])
+
+    def test_the_filter_lets_through_what_the_server_calls(self):
+        allowed = set()
+        for line in self.setting("SystemCallFilter"):
+            names = {name for group in line.lstrip("~").split() for name in self.expand(group)}
+            allowed = allowed - names if line.startswith("~") else allowed | names
+        wanted = {name for rule in Seccomp.rules() for name in rule["names"]} - Seccomp.START
+        self.assertEqual(wanted - allowed, set())
+
+    def expand(self, group):
+        if not group.startswith("@"):
+            return {group}
+        done = subprocess.run(["systemd-analyze", "syscall-filter", group], capture_output=True, text=True, check=True)
+        words = [line.strip() for line in done.stdout.splitlines()[1:]]
+        words = [word for word in words if word and not word.startswith("#")]
+        return {name for word in words for name in self.expand(word)}
+
+    def test_its_files_are_valid(self):
+        config = check_config((DEPLOY / "ringroom.toml").read_text())
+        self.assertTrue(config["listener"][0]["proxy_protocol"])
+        path = "/etc/ringroom/ringroom.toml"
+        self.assertTrue(all(path in line for line in self.setting("ExecStart") + self.setting("ExecStartPre")))
+
+
+class Seccomp(unittest.TestCase):
+    """The profile of containers, put in force by libseccomp as a container runtime does it."""
+
+    # What a container runtime calls before the server begins, and a server of its own never does.
+    START = {"setgid", "setuid", "setgroups"}
+
+    @staticmethod
+    def rules():
+        return json.loads((DEPLOY / "container/seccomp.json").read_text())["syscalls"]
+
+    def confined(self, *command, without=()):
+        """The command under the profile, less some calls."""
+        return [sys.executable, str(Path(__file__).with_name("confine.py")),
+                str(DEPLOY / "container/seccomp.json"), ",".join(without), *map(str, command)]
+
+    def probe(self, **confinement):
+        done = subprocess.run(self.confined(BINARY, "probe", "--json", **confinement), capture_output=True, text=True)
+        self.assertIn(done.returncode, (0, 3), done.stderr)
+        return {row["subject"]: row["verdict"] for row in json.loads(done.stdout)["findings"]}
+
+    def setUp(self):
+        try:
+            import seccomp  # noqa: F401
+        except ImportError:
+            self.skipTest("wants Debian's Python and python3-seccomp")
+
+    def test_the_probe_finds_rings_and_tables_of_their_own(self):
+        told = self.probe()
+        for subject in ("io_uring", "io_uring flags", "unshare(CLONE_FILES)"):
+            self.assertEqual(told[subject], "ok", subject)
+
+    def test_without_its_lines_the_probe_says_what_is_missing(self):
+        rings = [name for rule in self.rules() for name in rule["names"] if name.startswith("io_uring")]
+        self.assertEqual(len(rings), 3)
+        self.assertEqual(self.probe(without=rings)["io_uring"], "advice")
+        self.assertEqual(self.probe(without=["unshare"])["unshare(CLONE_FILES)"], "advice")
+
+    def test_the_server_serves_and_drains_under_it(self):
+        for driver in ("uring", "epoll"):
+            port, control = free_ports(2)
+            command = self.confined(
+                BINARY, "--listen", f"{HOST}:{port}", "--control", f"{HOST}:{control}",
+                "--driver", driver, "--set", "dev.echo=true", "--set", "drain.window_ms=0")
+            with started(*command, port=port) as process:
+                with WebSocket(port) as client:
+                    self.assertEqual(client.echo(driver), driver)
+                self.assertIn('"status":"ok"', get(f"http://{HOST}:{control}/health"))
+                self.assertIn("ringroom_accepts_total", get(f"http://{HOST}:{control}/metrics"))
+                process.terminate()
+                self.assertEqual(process.wait(15), 0, driver)
+
+    @unittest.skipUnless(os.getuid() == 0, "else the kernel refuses them anyway")
+    def test_what_a_server_never_does_is_refused(self):
+        actions = (
+            "os.mkdir(path)", "os.symlink('/', path)", "os.chmod('.', 0o777)",
+            "socket.socket(socket.AF_PACKET, socket.SOCK_RAW)",
+            "unshare(0x04000000)",  # CLONE_NEWUTS
+        )
+        head = """
+import ctypes, os, socket
+path = "made"
+def unshare(flags):
+    if ctypes.CDLL(None, use_errno=True).unshare(flags):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+"""
+        for action in actions:
+            with tempfile.TemporaryDirectory() as directory:
+                command = [sys.executable, "-c", head + action]
+                run = lambda command: subprocess.run(command, cwd=directory, capture_output=True, text=True)
+                confined = run(self.confined(*command))
+                self.assertIn("Operation not permitted", confined.stderr, action)
+                self.assertEqual(run(command).returncode, 0, "it can be done without the profile")
+
+class Container(unittest.TestCase):
+    TEXT = (DEPLOY / "container/Dockerfile").read_text()
+
+    def test_it_builds_with_the_declared_compiler(self):
+        cargo = tomllib.loads((ROOT / "Cargo.toml").read_text())
+        version = cargo["workspace"]["package"]["rust-version"]
+        self.assertIn(f"FROM rust:{version}-", self.TEXT)
+
+    def test_it_exposes_the_default_ports_and_stops_as_the_server_does(self):
+        settings = defaults()
+        ports = [settings[key].rsplit(":", 1)[1] for key in ("listener.address", "control.address")]
+        self.assertIn(f"EXPOSE {' '.join(ports)}", self.TEXT)
+        self.assertIn("STOPSIGNAL SIGTERM", self.TEXT)
+        self.assertRegex(self.TEXT, r"\nUSER (?!0|root)")
+
+    def test_the_files_it_names_exist(self):
+        for name in re.findall(r"tuning/deploy/\S+", self.TEXT):
+            self.assertTrue((ROOT / name).exists(), name)
+
+
+class Kubernetes(unittest.TestCase):
+    DOCUMENTS = {
+        document["kind"]: document
+        for document in yaml.safe_load_all((DEPLOY / "kubernetes/ringroom.yaml").read_text())
+    }
+    POD = DOCUMENTS["Deployment"]["spec"]["template"]["spec"]
+    CONTAINER = POD["containers"][0]
+
+    def config(self):
+        return check_config(self.DOCUMENTS["ConfigMap"]["data"]["ringroom.toml"])
+
+    def ports(self):
+        return {port["name"]: port["containerPort"] for port in self.CONTAINER["ports"]}
+
+    def test_its_parts_name_one_another(self):
+        pod, labels = self.POD, self.DOCUMENTS["Deployment"]["spec"]["template"]["metadata"]["labels"]
+        for kind in ("Service", "Deployment", "PodDisruptionBudget"):
+            selector = self.DOCUMENTS[kind]["spec"]["selector"]
+            self.assertEqual(selector.get("matchLabels", selector), labels, kind)
+        self.assertIn(self.DOCUMENTS["Service"]["spec"]["ports"][0]["targetPort"], self.ports())
+        volumes = {volume["name"] for volume in pod["volumes"]}
+        self.assertEqual({mount["name"] for mount in self.CONTAINER["volumeMounts"]}, volumes)
+        self.assertEqual(pod["volumes"][0]["configMap"]["name"], self.DOCUMENTS["ConfigMap"]["metadata"]["name"])
+        (variable,) = self.CONTAINER["env"]
+        directory, name = variable["value"].rsplit("/", 1)
+        self.assertEqual(variable["name"], "RINGROOM_CONFIG")
+        self.assertIn(name, self.DOCUMENTS["ConfigMap"]["data"])
+        self.assertIn(directory, {mount["mountPath"] for mount in self.CONTAINER["volumeMounts"]})
+
+    def test_the_servers_own_view_of_its_configuration_agrees(self):
+        config, ports, settings = self.config(), self.ports(), defaults()
+        self.assertEqual(config["listener"][0]["address"], f"0.0.0.0:{ports['websocket']}")
+        self.assertEqual(config["control"]["address"], f"0.0.0.0:{ports['control']}")
+        self.assertEqual(str(config["drain"]["window_ms"]), settings["drain.window_ms"])
+        self.assertEqual(str(config["cores"]["count"]), self.CONTAINER["resources"]["limits"]["cpu"])
+        secret = config["control"]["token_file"]
+        self.assertTrue(secret)
+
+    def test_a_pod_is_killed_only_after_its_drain(self):
+        self.assertTrue(grace_is_in_the_source())
+        command = self.CONTAINER["lifecycle"]["preStop"]["exec"]["command"]
+        self.assertEqual(command[0], "sleep")
+        needed_ms = int(command[1]) * 1000 + self.config()["drain"]["window_ms"] + GRACE_MS
+        self.assertGreater(self.POD["terminationGracePeriodSeconds"] * 1000, needed_ms)
+        readiness = self.CONTAINER["readinessProbe"]
+        noticed_s = readiness["periodSeconds"] * readiness["failureThreshold"]
+        self.assertLess(noticed_s, self.config()["drain"]["window_ms"] / 1000)
+
+    def test_its_probes_are_routes_of_the_control_plane_that_want_no_token(self):
+        port, control = free_ports(2)
+        command = [BINARY, "--listen", f"{HOST}:{port}", "--control", f"{HOST}:{control}"]
+        probes = [self.CONTAINER[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")]
+        with started(*command, port=control):
+            for probe in probes:
+                self.assertEqual(probe["port"], "control")
+                self.assertIn("true", get(f"http://{HOST}:{control}{probe['path']}"))
+        self.assertEqual([probe["path"] for probe in probes], ["/ready", "/live", "/ready"])
+
+    def test_everything_that_is_bounded_fits_into_the_memory(self):
+        settings, config = defaults(), self.config()
+        of = lambda key: config.get(key.split(".")[0], {}).get(key.split(".")[1], settings[key])
+        self.assertEqual(self.CONTAINER["resources"]["limits"], self.CONTAINER["resources"]["requests"])
+        limit = int(self.CONTAINER["resources"]["limits"]["memory"].removesuffix("Gi")) << 30
+        connection_bytes = 8 << 10  # more than the README reckons, kernel memory included
+        parties = config["cores"]["count"] + 1
+        needed = (int(of("limits.outbox_total_bytes")) + int(of("rooms.history_bytes"))
+                  + int(of("mesh.backlog_bytes")) * parties
+                  + int(of("admission.connections")) * connection_bytes)
+        self.assertLess(needed, limit)
+
+    def test_it_may_nothing_but_serve(self):
+        self.assertEqual(self.POD["securityContext"]["seccompProfile"],
+                         {"type": "Localhost", "localhostProfile": "profiles/ringroom.json"})
+        self.assertTrue(self.POD["securityContext"]["runAsNonRoot"])
+        self.assertFalse(self.POD["automountServiceAccountToken"])
+        context = self.CONTAINER["securityContext"]
+        self.assertFalse(context["allowPrivilegeEscalation"])
+        self.assertTrue(context["readOnlyRootFilesystem"])
+        self.assertEqual(context["capabilities"], {"drop": ["ALL"]})
+        self.assertEqual(self.DOCUMENTS["Service"]["spec"]["sessionAffinity"], "None")
+
+
+class Monitoring(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        port, control = free_ports(2)
+        command = [BINARY, "--listen", f"{HOST}:{port}", "--control", f"{HOST}:{control}"]
+        with started(*command, port=control):
+            text = get(f"http://{HOST}:{control}/metrics")
+        cls.names = set(re.findall(r"^(ringroom_\w+)", text, re.M))
+        cls.reasons = {}
+        for name, reason in re.findall(r'^(ringroom_\w+)\{.*reason="(\w+)"', text, re.M):
+            cls.reasons.setdefault(name, set()).add(reason)
+
+    def assert_queries_name_what_exists(self, queries):
+        self.assertTrue(queries)
+        for query in queries:
+            for name in re.findall(r"\bringroom_\w+", query):
+                self.assertIn(name, self.names, query)
+            for name, reasons in re.findall(r'(ringroom_\w+)\{[^}]*reason[!=~]+"([\w|]+)"', query):
+                self.assertEqual(set(reasons.split("|")) - self.reasons[name], set(), query)
+
+    def alerts(self):
+        groups = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())["groups"]
+        return [rule for group in groups for rule in group["rules"]]
+
+    def promtool(self, *arguments):
+        done = subprocess.run(["promtool", *arguments], cwd=DEPLOY / "prometheus", capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_promtool_finds_nothing(self):
+        self.promtool("check", "config", "prometheus.yml")
+        self.promtool("check", "rules", "alerts.yml")
+
+    def test_alerts_fire_for_what_they_mean(self):
+        self.promtool("test", "rules", "alerts.test.yml")
+
+    def test_alerts_ask_for_metrics_that_exist(self):
+        self.assert_queries_name_what_exists([rule["expr"] for rule in self.alerts() if rule["alert"] != "RingroomDown"])
+        for rule in self.alerts():
+            self.assertIn(rule["labels"]["severity"], ("page", "ticket"))
+            self.assertTrue(rule["annotations"]["summary"])
+
+    def test_bounds_in_alerts_are_the_servers_defaults(self):
+        (rule,) = [rule for rule in self.alerts() if rule["alert"] == "RingroomOutboxesFull"]
+        self.assertIn(f"* {defaults()['limits.outbox_total_bytes']}", rule["expr"])
+
+    def test_prometheus_asks_where_the_control_plane_is(self):
+        (job,) = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())["scrape_configs"]
+        self.assertEqual(job["static_configs"][0]["targets"], [defaults()["control.address"]])
+        (rule,) = [rule for rule in self.alerts() if rule["alert"] == "RingroomDown"]
+        self.assertIn(f'job="{job["job_name"]}"', rule["expr"])
+
+    def test_the_dashboard_asks_for_metrics_that_exist(self):
+        dashboard = json.loads((DEPLOY / "grafana/ringroom.json").read_text())
+        panels = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+        self.assert_queries_name_what_exists([target["expr"] for panel in panels for target in panel["targets"]])
+        for panel in panels:
+            self.assertTrue(panel["title"] and panel["description"], panel["id"])
+        self.assertEqual(len({panel["id"] for panel in dashboard["panels"]}), len(dashboard["panels"]))
+
+    def test_prometheus_understands_every_query_of_the_dashboard(self):
+        dashboard = json.loads((DEPLOY / "grafana/ringroom.json").read_text())
+        queries = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+        rules = [{"record": f"query_{index}", "expr": query.replace("$__rate_interval", "1m").replace("$instance", ".*")}
+                 for index, query in enumerate(queries)]
+        with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+            yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}, file)
+            file.flush()
+            self.promtool("check", "rules", file.name)
+
+
+if __name__ == "__main__":
+    unittest.main()
