@@ -165,10 +165,10 @@ async fn direct(size: Size, address: SocketAddr) -> Outcome {
         present: RefCell::new(vec![0; rooms.len()]),
         rooms,
     });
-    let mut inspector = Link::open(address, Codec::Json, None, false).await.unwrap();
+    let mut creator = Link::open(address, Codec::Json, None, false).await.unwrap();
     for room in &run.rooms {
-        ask(&mut inspector, json!({ "type": "room.create", "room": room.name, "config": room.config }))
-            .await;
+        let command = json!({ "type": "room.create", "room": room.name, "config": room.config });
+        ask(&mut creator, command).await;
     }
     let mut tasks = Vec::new();
     for me in 0..size.connections {
@@ -188,7 +188,7 @@ async fn direct(size: Size, address: SocketAddr) -> Outcome {
     eventually(&run, &tasks, "publishes are answered", || run.publishing.get() == 0).await;
     run.stage.set(Stage::Settling);
     eventually(&run, &tasks, "clients settle", || run.settled.get() == size.connections).await;
-    let present = count_present(&run, &mut inspector).await;
+    let present = count_present(&run).await;
     run.stage.set(Stage::Over);
     let mut histories = Vec::new();
     for task in tasks {
@@ -226,12 +226,13 @@ async fn ask(inspector: &mut Link, mut command: Value) -> Value {
 }
 
 /// Who says to be in each room, and how many the server counts, once it has had time to notice.
-async fn count_present(run: &Run, inspector: &mut Link) -> Vec<(u64, u64)> {
+async fn count_present(run: &Run) -> Vec<(u64, u64)> {
     let until = Instant::now() + run.patience;
+    let mut inspector = Link::open(run.address, Codec::Json, None, false).await.unwrap();
     loop {
         let mut counts = Vec::new();
         for (room, plan) in run.rooms.iter().enumerate() {
-            let info = ask(inspector, json!({ "type": "room.info", "room": plan.name })).await;
+            let info = ask(&mut inspector, json!({ "type": "room.info", "room": plan.name })).await;
             let counted = info["user_count"].as_u64().expect("a count");
             counts.push((run.present.borrow()[room], counted));
         }
