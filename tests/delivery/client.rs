@@ -1,0 +1,266 @@
+//! A client and its notes: what it sent and received, as records.
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+
+use crate::history::{Epoch, History, Message, Place, Record, Room};
+use crate::link::{Arrival, Codec, Link};
+use crate::random::Random;
+use crate::run::Run;
+
+/// A command that was not answered yet.
+#[derive(Clone, Copy, Debug)]
+enum Pending {
+    Join(Room, Option<Place>),
+    Leave(Room),
+    Publish(Message),
+    Acknowledge(Place),
+}
+
+/// Where a client stands in a room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    pub(crate) epoch: Epoch,
+    pub(crate) position: u64,
+}
+
+pub(crate) struct Client {
+    pub(crate) run: Rc<Run>,
+    pub(crate) random: Random,
+    pub(crate) is_slow: bool,
+    codec: Codec,
+    link: Option<Link>,
+    session: Option<String>,
+    pub(crate) history: History,
+    pub(crate) rooms: BTreeMap<Room, Standing>,
+    /// Rooms it was in once.
+    before: BTreeMap<Room, Place>,
+    pending: HashMap<u64, Pending>,
+    next_id: u64,
+}
+
+impl Client {
+    pub(crate) fn new(me: usize, run: Rc<Run>, is_slow: bool) -> Self {
+        Self {
+            random: Random::new(run.seed ^ me as u64),
+            run,
+            is_slow,
+            codec: if me.is_multiple_of(2) { Codec::Json } else { Codec::MessagePack },
+            link: None,
+            session: None,
+            history: History::new(),
+            rooms: BTreeMap::new(),
+            before: BTreeMap::new(),
+            pending: HashMap::new(),
+            next_id: 1,
+        }
+    }
+
+    /// Connects, with its session if it has one, and takes in the welcome.
+    pub(crate) async fn connect(&mut self) {
+        let asked = self.session.take();
+        let opened = Link::open(self.run.address, self.codec, asked.as_deref(), self.is_slow).await;
+        let mut link = opened.expect("the server takes connections");
+        let Arrival::Value(welcome) = link.receive().await else {
+            panic!("the connection ended before welcome");
+        };
+        assert_eq!(welcome["type"], "welcome", "{welcome}");
+        self.link = Some(link);
+        let session = welcome["session"].as_str().expect("a session").to_owned();
+        self.history.push(match asked {
+            Some(asked) => Record::Welcome { resumed: asked == session },
+            None => Record::Anew,
+        });
+        self.session = Some(session);
+        self.rooms.clear();
+        for room in welcome["rooms"].as_array().expect("rooms") {
+            let at = self.place(room);
+            let recovered = room["recovered"] == true;
+            self.history.push(Record::Arrived { at, recovered });
+            // Until something comes, it stands where it stood.
+            let known = self.before.get(&at.room).filter(|known| known.epoch == at.epoch);
+            let position = known.map_or(at.offset, |known| known.offset);
+            self.rooms.insert(at.room, Standing { epoch: at.epoch, position });
+        }
+    }
+
+    /// Takes in what comes next; true if it was the end of the connection.
+    pub(crate) async fn receive(&mut self) -> bool {
+        let link = self.link.as_mut().expect("it is connected");
+        match link.receive().await {
+            Arrival::Value(value) => {
+                self.take(&value);
+                return false;
+            }
+            Arrival::Close => self.end(Record::Closed),
+            // Whoever does not read cannot be told.
+            Arrival::End if self.is_slow => self.end(Record::Closed),
+            Arrival::End => self.end(Record::Vanished),
+        }
+        true
+    }
+
+    fn take(&mut self, value: &Value) {
+        let answered = value["id"].as_u64().and_then(|id| self.pending.remove(&id));
+        match (value["type"].as_str().expect("a type"), answered) {
+            ("message", _) => {
+                let place = self.place(value);
+                let number = |name: &str| value["data"][name].as_u64().expect("a number");
+                let publisher = usize::try_from(number("publisher")).unwrap();
+                let message = Message { publisher, number: number("number") };
+                self.history.push(Record::Delivered(place, message));
+                self.run.saw(place);
+                self.advance(place.room, place.offset);
+            }
+            ("gap", _) => {
+                let number = |name: &str| value[name].as_u64().expect("a number");
+                let from = Place { offset: number("from"), ..self.place(value) };
+                self.history.push(Record::Gap(from, number("to")));
+                self.advance(from.room, number("to"));
+            }
+            ("ok", Some(pending)) => self.take_ok(value, pending),
+            ("error", Some(Pending::Publish(message))) => {
+                self.history.push(Record::Refused(message));
+            }
+            ("disconnect", _) => {}
+            _ => panic!("not expected after {answered:?}: {value}"),
+        }
+    }
+
+    fn take_ok(&mut self, value: &Value, pending: Pending) {
+        match pending {
+            Pending::Join(room, since) => {
+                let at = self.place(value);
+                let recovered = value["recovered"] == true;
+                self.history.push(Record::Joined { at, since, recovered });
+                let start = since.filter(|_| recovered).unwrap_or(at);
+                self.rooms.insert(room, Standing { epoch: at.epoch, position: start.offset });
+            }
+            Pending::Leave(room) => {
+                self.history.push(Record::Left(room));
+                self.forget(room);
+            }
+            Pending::Publish(message) => {
+                let place = self.place(value);
+                self.history.push(Record::Published(message, place));
+                self.run.saw(place);
+            }
+            Pending::Acknowledge(place) => self.history.push(Record::Acknowledged(place)),
+        }
+    }
+
+    fn place(&self, value: &Value) -> Place {
+        let room = self.run.room(value["room"].as_str().expect("a room"));
+        let epoch = self.run.epoch(value["epoch"].as_str().expect("an epoch"));
+        // A gap has no offset of its own.
+        Place { room, epoch, offset: value["offset"].as_u64().unwrap_or(0) }
+    }
+
+    fn advance(&mut self, room: Room, offset: u64) {
+        if let Some(standing) = self.rooms.get_mut(&room) {
+            standing.position = offset.max(standing.position);
+        }
+    }
+
+    /// It is out of a room, and remembers where it stood.
+    fn forget(&mut self, room: Room) {
+        if let Some(standing) = self.rooms.remove(&room) {
+            let place = Place { room, epoch: standing.epoch, offset: standing.position };
+            self.before.insert(room, place);
+        }
+    }
+
+    fn end(&mut self, how: Record) {
+        self.history.push(how);
+        self.link = None;
+        self.pending.clear();
+        for room in self.rooms.keys().copied().collect::<Vec<_>>() {
+            self.forget(room);
+        }
+    }
+
+    /// Ends the connection without a word.
+    pub(crate) fn cut(&mut self) {
+        self.end(Record::Closed);
+    }
+
+    /// Ends the connection as it should be.
+    pub(crate) async fn close(&mut self) {
+        if let Some(link) = &mut self.link {
+            // It may have ended by itself.
+            let _ = link.close().await;
+        }
+        self.end(Record::Closed);
+    }
+
+    /// Comes back as somebody new.
+    pub(crate) fn drop_session(&mut self) {
+        self.session = None;
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// Whether nothing is under way that concerns the room.
+    pub(crate) fn is_free(&self, room: Room) -> bool {
+        !self.pending.values().any(|pending| match *pending {
+            Pending::Join(asked, _) | Pending::Leave(asked) => asked == room,
+            Pending::Publish(_) => false,
+            Pending::Acknowledge(place) => place.room == room,
+        })
+    }
+
+    /// Whether every command was answered.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Joins, from where it stood if it is asked to and was there before.
+    pub(crate) async fn join(&mut self, room: Room, goes_on: bool) {
+        let since = self.before.get(&room).copied().filter(|_| goes_on);
+        let mut command = json!({ "type": "join", "room": self.run.rooms[room].name });
+        if let Some(since) = since {
+            let epoch = self.run.epoch_text(since.epoch);
+            command["since"] = json!({ "epoch": epoch, "offset": since.offset });
+        }
+        self.history.push(Record::Joining(room));
+        self.command(command, Pending::Join(room, since)).await;
+    }
+
+    pub(crate) async fn leave(&mut self, room: Room) {
+        self.history.push(Record::Leaving(room));
+        let command = json!({ "type": "leave", "room": self.run.rooms[room].name });
+        self.command(command, Pending::Leave(room)).await;
+    }
+
+    /// Acknowledges all that it has of a room.
+    pub(crate) async fn acknowledge(&mut self, room: Room) {
+        let Some(standing) = self.rooms.get(&room).copied().filter(|it| it.position > 0) else {
+            return;
+        };
+        let name = &self.run.rooms[room].name;
+        let command = json!({ "type": "ack", "room": name, "offset": standing.position });
+        let place = Place { room, epoch: standing.epoch, offset: standing.position };
+        self.command(command, Pending::Acknowledge(place)).await;
+    }
+
+    pub(crate) async fn publish(&mut self, room: Room, message: Message, padding: usize) {
+        let Message { publisher, number } = message;
+        let data = json!({ "publisher": publisher, "number": number, "pad": "p".repeat(padding) });
+        self.history.push(Record::Publishing(room, message));
+        let command = json!({ "type": "publish", "room": self.run.rooms[room].name, "data": data });
+        self.command(command, Pending::Publish(message)).await;
+    }
+
+    async fn command(&mut self, mut command: Value, pending: Pending) {
+        let Some(link) = &mut self.link else { return };
+        command["id"] = self.next_id.into();
+        self.pending.insert(self.next_id, pending);
+        self.next_id += 1;
+        // If it ended, the next read tells.
+        let _ = link.send(&command).await;
+    }
+}

@@ -1,0 +1,96 @@
+//! Delivery as clients see it, judged afterwards, in the manner of Jepsen: the real binary, clients
+//! that come, go, stall, are cut and come back, a note of all they sent and received, and a verdict
+//! that knows nothing but those notes.
+//!
+//! The long form, a minute for each number of cores:
+//!
+//!     cargo test --test delivery -- --ignored --nocapture
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+#![allow(clippy::print_stdout, reason = "a run says what it amounted to")]
+
+mod client;
+mod history;
+mod link;
+mod people;
+mod random;
+mod reader;
+mod run;
+mod server;
+mod stay;
+mod truth;
+mod verdict;
+
+mod planted;
+
+use run::Size;
+
+/// Ten seconds, as CI has them.
+fn short(cores: usize) {
+    judged(Size {
+        cores,
+        publishers: 8,
+        rooms: 20,
+        connections: 300,
+        seconds: 10,
+        pause_ms: 1_500,
+        every_ms: 40,
+        seed: 1,
+    });
+}
+
+fn judged(size: Size) {
+    let outcome = run::run(size);
+    let (findings, tally) = verdict::verdict(&outcome.histories, &outcome.promises);
+    println!("{size:?}\n{tally:?}");
+    for finding in findings.iter().take(20) {
+        println!("{finding:?}");
+    }
+    assert!(findings.is_empty(), "{} faults; the first are above", findings.len());
+    for (room, (said, counted)) in outcome.present.iter().enumerate() {
+        assert_eq!(said, counted, "users of room {room}: who says to be there, who is counted");
+    }
+    // A run in which nothing happened proves nothing.
+    for (what, count) in [
+        ("published", tally.published),
+        ("delivered", tally.delivered),
+        ("gaps", tally.gaps),
+        ("resumed", tally.resumed),
+        ("recovered", tally.recovered),
+        ("left", tally.left),
+    ] {
+        assert!(count > 0, "nothing was {what}");
+    }
+}
+
+#[test]
+fn on_one_core() {
+    short(1);
+}
+
+#[test]
+fn on_two_cores() {
+    short(2);
+}
+
+#[test]
+fn on_four_cores() {
+    short(4);
+}
+
+#[test]
+#[ignore = "three minutes, and a machine to itself"]
+fn two_thousand_connections_for_a_minute() {
+    for cores in [1, 2, 4] {
+        judged(Size {
+            cores,
+            publishers: 8,
+            rooms: 20,
+            connections: 2_000,
+            seconds: 60,
+            pause_ms: 5_000,
+            every_ms: 80,
+            seed: 2,
+        });
+    }
+}

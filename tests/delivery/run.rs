@@ -1,0 +1,244 @@
+//! One run: a server, its rooms and clients, and what they noted down.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::task::{JoinHandle, LocalSet};
+use tokio::time::{Instant, sleep};
+
+use crate::client::Client;
+use crate::history::{Epoch, History, Names, Place, Promise, Room};
+use crate::link::{Arrival, Codec, Link};
+use crate::people;
+use crate::server::Server;
+
+/// How large a run is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    pub(crate) cores: usize,
+    pub(crate) publishers: usize,
+    pub(crate) rooms: usize,
+    pub(crate) connections: usize,
+    pub(crate) seconds: u64,
+    /// Between two things that a member does, at most.
+    pub(crate) pause_ms: usize,
+    /// Between two messages of a publisher.
+    pub(crate) every_ms: u64,
+    pub(crate) seed: u64,
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Acting,
+    /// Nobody publishes any more, or begins anything.
+    Finishing,
+    /// All that was published is known.
+    Settling,
+    Over,
+}
+
+/// A room, as it is made.
+#[derive(Debug)]
+pub(crate) struct RoomPlan {
+    pub(crate) name: String,
+    config: Value,
+    pub(crate) promise: Promise,
+    /// Bytes of its messages, at most.
+    pub(crate) padding: usize,
+    /// So much is said that readers who stall fall behind.
+    pub(crate) is_loud: bool,
+}
+
+impl RoomPlan {
+    fn new(number: usize) -> Self {
+        let quiet = |config, promise| (config, promise, 200, false);
+        let loud = |config| (config, Promise::Announced, 16_000, true);
+        let exact = json!({
+            "mode": "reliable", "history_size": 100_000, "history_bytes": 67_108_864,
+        });
+        let (config, promise, padding, is_loud) = match number % 10 {
+            0 => loud(json!({ "slow_consumer": "drop_oldest" })),
+            5 => loud(json!({ "slow_consumer": "drop_newest", "history_size": 50 })),
+            1 | 4 | 6 | 9 => quiet(exact, Promise::Exact),
+            2 => quiet(json!({ "history_size": 20 }), Promise::Announced),
+            _ => quiet(json!({}), Promise::Announced),
+        };
+        Self { name: format!("delivery-{number}"), config, promise, padding, is_loud }
+    }
+}
+
+/// What the clients of a run share.
+pub(crate) struct Run {
+    pub(crate) address: SocketAddr,
+    pub(crate) seed: u64,
+    pub(crate) rooms: Vec<RoomPlan>,
+    pub(crate) pause_ms: usize,
+    /// How long anything may take that must happen.
+    pub(crate) patience: Duration,
+    stage: Cell<Stage>,
+    epochs: RefCell<(Names, Vec<String>)>,
+    heads: RefCell<Vec<u64>>,
+    publishing: Cell<usize>,
+    settled: Cell<usize>,
+    present: RefCell<Vec<u64>>,
+}
+
+impl Run {
+    pub(crate) fn stage(&self) -> Stage {
+        self.stage.get()
+    }
+
+    pub(crate) fn room(&self, name: &str) -> Room {
+        let number = name.strip_prefix("delivery-").and_then(|number| number.parse().ok());
+        number.expect("a room of this run")
+    }
+
+    pub(crate) fn epoch(&self, text: &str) -> Epoch {
+        let (names, texts) = &mut *self.epochs.borrow_mut();
+        let epoch = names.of(text);
+        if epoch == texts.len() {
+            texts.push(text.to_owned());
+        }
+        epoch
+    }
+
+    pub(crate) fn epoch_text(&self, epoch: Epoch) -> String {
+        self.epochs.borrow().1[epoch].clone()
+    }
+
+    /// A publication is known to be.
+    pub(crate) fn saw(&self, place: Place) {
+        let head = &mut self.heads.borrow_mut()[place.room];
+        *head = place.offset.max(*head);
+    }
+
+    pub(crate) fn head(&self, room: Room) -> u64 {
+        self.heads.borrow()[room]
+    }
+
+    pub(crate) fn publisher_done(&self) {
+        self.publishing.set(self.publishing.get() - 1);
+    }
+
+    pub(crate) fn settled(&self, rooms: impl Iterator<Item = Room>) {
+        self.settled.set(self.settled.get() + 1);
+        for room in rooms {
+            self.present.borrow_mut()[room] += 1;
+        }
+    }
+}
+
+/// What a run left.
+pub(crate) struct Outcome {
+    pub(crate) histories: Vec<History>,
+    pub(crate) promises: Vec<Promise>,
+    /// By room: who says to be there, and how many the server counts.
+    pub(crate) present: Vec<(u64, u64)>,
+}
+
+/// Runs it.
+pub(crate) fn run(size: Size) -> Outcome {
+    let mut server = Server::start(size.cores);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let outcome = LocalSet::new().block_on(&runtime, direct(size, server.address));
+    assert!(server.is_running(), "the server ended");
+    outcome
+}
+
+async fn direct(size: Size, address: SocketAddr) -> Outcome {
+    let rooms: Vec<_> = (0..size.rooms).map(RoomPlan::new).collect();
+    let promises = rooms.iter().map(|room| room.promise).collect();
+    let run = Rc::new(Run {
+        address,
+        seed: size.seed,
+        pause_ms: size.pause_ms,
+        patience: Duration::from_secs(60),
+        stage: Cell::new(Stage::Acting),
+        epochs: RefCell::default(),
+        heads: RefCell::new(vec![0; rooms.len()]),
+        publishing: Cell::new(size.publishers),
+        settled: Cell::new(0),
+        present: RefCell::new(vec![0; rooms.len()]),
+        rooms,
+    });
+    let mut creator = Link::open(address, Codec::Json, None, false).await.unwrap();
+    for room in &run.rooms {
+        let command = json!({ "type": "room.create", "room": room.name, "config": room.config });
+        ask(&mut creator, command).await;
+    }
+    let mut tasks = Vec::new();
+    for me in 0..size.connections {
+        let client = Client::new(me, Rc::clone(&run), me >= size.publishers && me % 16 < 2);
+        let every = Duration::from_millis(size.every_ms);
+        tasks.push(if me < size.publishers {
+            tokio::task::spawn_local(people::publish(client, me, every))
+        } else {
+            tokio::task::spawn_local(people::live(client))
+        });
+        if me % 64 == 63 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+    sleep(Duration::from_secs(size.seconds)).await;
+    run.stage.set(Stage::Finishing);
+    eventually(&run, &tasks, "publishes are answered", || run.publishing.get() == 0).await;
+    run.stage.set(Stage::Settling);
+    eventually(&run, &tasks, "clients settle", || run.settled.get() == size.connections).await;
+    let present = count_present(&run).await;
+    run.stage.set(Stage::Over);
+    let mut histories = Vec::new();
+    for task in tasks {
+        histories.push(task.await.expect("a client is content"));
+    }
+    Outcome { histories, promises, present }
+}
+
+/// Waits until it is so; no client's history is over by then.
+async fn eventually(
+    run: &Run,
+    tasks: &[JoinHandle<History>],
+    what: &str,
+    is_so: impl Fn() -> bool,
+) {
+    let until = Instant::now() + run.patience * 2;
+    while !is_so() {
+        assert!(!tasks.iter().any(JoinHandle::is_finished), "a client gave up");
+        assert!(Instant::now() < until, "{what}: not within {:?}", run.patience * 2);
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A command of somebody who is in no room.
+async fn ask(inspector: &mut Link, mut command: Value) -> Value {
+    command["id"] = 1.into();
+    inspector.send(&command).await.unwrap();
+    loop {
+        let Arrival::Value(value) = inspector.receive().await else { panic!("the end came") };
+        if value["id"] == 1 {
+            assert_eq!(value["type"], "ok", "{command}: {value}");
+            return value;
+        }
+    }
+}
+
+/// Who says to be in each room, and how many the server counts, once it has had time to notice.
+async fn count_present(run: &Run) -> Vec<(u64, u64)> {
+    let until = Instant::now() + run.patience;
+    let mut inspector = Link::open(run.address, Codec::Json, None, false).await.unwrap();
+    loop {
+        let mut counts = Vec::new();
+        for (room, plan) in run.rooms.iter().enumerate() {
+            let info = ask(&mut inspector, json!({ "type": "room.info", "room": plan.name })).await;
+            let counted = info["user_count"].as_u64().expect("a count");
+            counts.push((run.present.borrow()[room], counted));
+        }
+        if counts.iter().all(|(said, counted)| said == counted) || Instant::now() > until {
+            return counts;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}

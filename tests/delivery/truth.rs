@@ -1,0 +1,83 @@
+//! What a run's publications were, as all clients together saw them.
+
+use std::collections::HashMap;
+
+use crate::history::{Epoch, History, Message, Place, Record, Room};
+use crate::verdict::{Fault, Finding};
+
+/// The publications of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Truth {
+    /// Which room each message was sent to.
+    meant: HashMap<Message, Room>,
+    messages: HashMap<Place, Message>,
+    places: HashMap<Message, Place>,
+    heads: HashMap<(Room, Epoch), u64>,
+    /// Publications with an `ok`.
+    pub(crate) count: u64,
+}
+
+impl Truth {
+    /// Puts together what all saw; what contradicts itself is found.
+    pub(crate) fn agree(histories: &[History], findings: &mut Vec<Finding>) -> Self {
+        let mut truth = Self::default();
+        for record in histories.iter().flatten() {
+            if let Record::Publishing(room, message) = *record {
+                truth.meant.insert(message, room);
+            }
+        }
+        for (client, history) in histories.iter().enumerate() {
+            let mut last = HashMap::<(usize, Room, Epoch), u64>::new();
+            for record in history {
+                let (message, place) = match *record {
+                    Record::Published(message, place) => (message, place),
+                    Record::Delivered(place, message) => (message, place),
+                    _ => continue,
+                };
+                let mut found = |fault| findings.push(Finding { client, fault });
+                if truth.meant.get(&message) != Some(&place.room) {
+                    found(Fault::Foreign(place, message));
+                    continue;
+                }
+                if !truth.place(message, place) {
+                    found(Fault::Contradiction(place, message));
+                }
+                if matches!(record, Record::Published(..)) {
+                    truth.count += 1;
+                    let key = (message.publisher, place.room, place.epoch);
+                    let before = last.insert(key, place.offset);
+                    if before.is_some_and(|before| before >= place.offset) {
+                        found(Fault::Overtaken(place, message));
+                    }
+                }
+            }
+        }
+        truth.check_heads(findings);
+        truth
+    }
+
+    /// Takes a message to be at a place; false if that contradicts what is known.
+    fn place(&mut self, message: Message, place: Place) -> bool {
+        let head = self.heads.entry((place.room, place.epoch)).or_default();
+        *head = place.offset.max(*head);
+        *self.messages.entry(place).or_insert(message) == message
+            && *self.places.entry(message).or_insert(place) == place
+    }
+
+    /// Up to the last offset of a room, every one is a message.
+    fn check_heads(&self, findings: &mut Vec<Finding>) {
+        for (&(room, epoch), &head) in &self.heads {
+            for offset in 1..=head {
+                let place = Place { room, epoch, offset };
+                if !self.messages.contains_key(&place) {
+                    findings.push(Finding { client: 0, fault: Fault::Unused(place) });
+                }
+            }
+        }
+    }
+
+    /// The last offset of a room's life.
+    pub(crate) fn head(&self, room: Room, epoch: Epoch) -> u64 {
+        self.heads.get(&(room, epoch)).copied().unwrap_or(0)
+    }
+}

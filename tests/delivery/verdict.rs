@@ -1,0 +1,80 @@
+//! The verdict on histories: what the server said and did, against what it promises.
+//!
+//! Publications are first agreed upon: every offset is one message, every message one offset, each
+//! publisher's in the order sent. Then each client is followed through its stays in rooms: between
+//! two deliveries nothing may be missing that no gap announced, and nothing may come twice but after
+//! a resume.
+
+use crate::history::{History, Message, Place, Promise, Room};
+use crate::reader::Reader;
+use crate::truth::Truth;
+
+/// What must not be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fault {
+    /// Offsets that neither came nor were announced as a gap, from the place to the offset.
+    Lost(Place, u64),
+    /// It came again, though nothing was resumed.
+    Repeated(Place),
+    /// It came after a later one.
+    Reordered(Place),
+    /// It came while the client was not in the room.
+    Outside(Place),
+    /// Nobody published what came, or not to this room.
+    Foreign(Place, Message),
+    /// Two messages have one place, or one message two.
+    Contradiction(Place, Message),
+    /// A publisher's messages have offsets in another order than they were sent.
+    Overtaken(Place, Message),
+    /// An offset that no message has.
+    Unused(Place),
+    /// A command was never answered, though the connection stayed.
+    Unanswered(Message),
+    /// A publish was refused.
+    Refused(Message),
+    /// A room that recovers exactly did not, or had a gap.
+    Inexact(Place),
+    /// A session that lives was not resumed.
+    Forgotten,
+    /// A resumed session is no longer in this room.
+    RoomForgotten(Room),
+    /// A client is in a room that it never asked for.
+    Uninvited(Room),
+    /// The connection ended without a word.
+    Vanished,
+}
+
+/// A fault, and whose history shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Finding {
+    pub(crate) client: usize,
+    pub(crate) fault: Fault,
+}
+
+/// What a run amounted to, so that a run in which nothing happened does not pass for a good one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) published: u64,
+    pub(crate) delivered: u64,
+    pub(crate) repeated: u64,
+    pub(crate) gaps: u64,
+    pub(crate) resumed: u64,
+    pub(crate) recovered: u64,
+    pub(crate) closed: u64,
+    pub(crate) left: u64,
+}
+
+/// Judges all histories of a run; `promises` by room.
+pub(crate) fn verdict(histories: &[History], promises: &[Promise]) -> (Vec<Finding>, Tally) {
+    let mut findings = Vec::new();
+    let truth = Truth::agree(histories, &mut findings);
+    let mut tally = Tally { published: truth.count, ..Tally::default() };
+    for (client, history) in histories.iter().enumerate() {
+        let mut reader = Reader::new(client, &truth, promises, &mut tally);
+        for record in history {
+            reader.follow(*record);
+        }
+        findings.extend(reader.finish());
+    }
+    (findings, tally)
+}
