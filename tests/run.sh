@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-STEPS=(format lint deny unit docs clients autobahn fuzz operations)
+STEPS=(format lint deny unit docs clients autobahn fuzz operations tuning)
 TOOLS="$PWD/tests/.tools"
 INSTALL=yes
 SKIPPED=0
@@ -78,6 +78,8 @@ autobahn() { tests/autobahn/run.sh --short; }
 fuzz() { tests/fuzz/run.sh --smoke; }
 
 operations() { tests/operations/run.sh --short; }
+
+tuning() { tests/tuning/run.sh; }
 
 main() {
   local steps=()

@@ -211,17 +211,6 @@ impl Connection {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_connection_is_small() {
-        assert!(size_of::<Connection>() <= 256, "{}", size_of::<Connection>());
-        assert!(size_of::<Membership>() <= 40, "{}", size_of::<Membership>());
-    }
-}
-
 impl Rare {
     /// Whether nothing in it needs to be remembered.
     fn is_blank(&self) -> bool {
@@ -232,5 +221,16 @@ impl Rare {
             && self.bad_messages == 0
             && self.limiter == Limiter::default()
             && self.patterns.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<Connection>() <= 256, "{}", size_of::<Connection>());
+        assert!(size_of::<Membership>() <= 40, "{}", size_of::<Membership>());
     }
 }

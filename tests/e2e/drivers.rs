@@ -39,7 +39,7 @@ const fn statement(code: u32, k: u32) -> libc::sock_filter {
 /// Skips as many instructions unless the system call is this one.
 const fn skip_unless(number: libc::c_long, count: u8) -> libc::sock_filter {
     let code = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-    libc::sock_filter { code: code as u16, jt: 0, jf: count, k: number as u32 }
+    libc::sock_filter { code: code as u16, jt: 0, jf: count, k: number.cast_unsigned() as u32 }
 }
 
 #[test]

@@ -31,7 +31,7 @@ impl Epoll {
         self.control(libc::EPOLL_CTL_MOD, target, key, events)
     }
 
-    /// Waits for events; the number of those that [`Epoll::key`] knows then.
+    /// Waits for events; the number of those that `key` knows then.
     pub fn wait(&mut self) -> usize {
         let room = i32::try_from(EVENTS).expect("a small constant");
         // SAFETY: the kernel writes at most `room` events, and so many there are.
