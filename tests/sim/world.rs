@@ -164,6 +164,7 @@ impl World {
             lossy: false,
             mute,
             errors_without_id: 0,
+            is_settled: false,
         });
         let opened = Opened {
             connection: key,
