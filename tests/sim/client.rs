@@ -145,6 +145,8 @@ pub(crate) struct Client {
     /// It does not answer pings, nor the close frame.
     pub(crate) mute: bool,
     pub(crate) errors_without_id: usize,
+    /// All homes know by now that it is there.
+    pub(crate) is_settled: bool,
 }
 
 impl Client {

@@ -28,7 +28,7 @@ exclude-self-ignored|src/shard/eligible.rs|&& !self.is_excluded(publication)|
 overrun-not-told|src/shard/mod.rs|.filter(\|_\| to > 0)|.filter(\|_\| to > u64::MAX - from)
 session-leaks-its-rooms|src/shard/departure.rs|if let Some(snapshot) = self.sessions.expire(session) {|if let Some(snapshot) = self.sessions.expire(session).filter(\|it\| it.rooms.len() > 9) {
 expelled-without-a-word|src/shard/command/leave.rs|self.outbound.say(expel.connection, &event);|let _ = event;
-batch-answered-early|src/shard/command/mod.rs|rare.batches.push(Batch { number, id, left: 1 });|rare.batches.push(Batch { number, id, left: 1 + number % 2 - 1 + (number + 1) % 2 });
+batch-answered-early|src/shard/command/mod.rs|batch.left += 1;|batch.left += u32::from(batch.left > 1);
 gap-not-owed-again|src/shard/command/join.rs|Some(kept) if !joined.gap.is_empty() => {|Some(kept) if joined.gap.len() > 9_999 => {
 state-lost-on-resume|src/shard/opening.rs|rare.state = snapshot.state;|
 BUGS

@@ -123,7 +123,8 @@ impl Client {
         // It is in such a room by itself, and gone from it for a moment where its session moves.
         let known = self.stays.get(&room).is_some_and(|it| it.epoch.as_deref() == Some(&*epoch));
         if room.1.starts_with('@') && !known {
-            let stay = Stay::new(None, None, Interest::default());
+            let mut stay = Stay::new(None, None, Interest::default());
+            stay.is_vague = !self.is_settled;
             self.stays.insert(room.clone(), stay);
         }
         if let Some(stay) = self.stays.get_mut(&room) {

@@ -79,6 +79,11 @@ impl World {
             before = self.alive().count();
             self.let_pass(6_000)?;
         }
+        for client in self.clients.iter_mut().filter(|client| client.is_open()) {
+            client.is_settled = true;
+            let reserved = client.stays.iter_mut().filter(|(room, _)| room.1.starts_with('@'));
+            reserved.for_each(|(_, stay)| stay.settle());
+        }
         self.probe();
         self.quiesce()?;
         self.check_answers()?;

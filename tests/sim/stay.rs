@@ -168,6 +168,13 @@ impl Stay {
         }
     }
 
+    /// Its home knows by now that it is there: from the next message on it is owed all.
+    pub(crate) fn settle(&mut self) {
+        if self.is_vague {
+            (self.is_vague, self.position) = (false, None);
+        }
+    }
+
     /// A notice of presence. Strict: none was lost on the way.
     pub(crate) fn notice(&mut self, user: &str, action: &str, strict: bool) -> Checked {
         let before = self.notices.get(user).copied();

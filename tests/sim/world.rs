@@ -169,6 +169,7 @@ impl World {
             lossy: false,
             mute,
             errors_without_id: 0,
+            is_settled: false,
         });
         let opened = Opened {
             connection: key,
