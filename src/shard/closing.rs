@@ -71,8 +71,8 @@ impl Shard {
         if matches!(reason, CloseReason::SlowConsumer | CloseReason::HeartbeatTimeout) {
             slot.outbox.clear();
         }
-        // It is not welcomed any more.
-        self.outbound.release(key, |_| {});
+        // It is not welcomed any more, so what was to follow the welcome does not.
+        self.outbound.abandon(key);
         if speaks_rooms {
             self.outbound.say(key, &Event::Disconnect { reason, retry_after_ms });
         }
@@ -89,7 +89,7 @@ impl Shard {
         match phase {
             Phase::Open => {
                 connection.pong = None;
-                self.outbound.release(key, |_| {});
+                self.outbound.abandon(key);
                 self.finish(key, code, "");
                 let deadline = self.outbound.now.moment.plus_ms(PATIENCE_MS);
                 self.look_again(key, deadline);
