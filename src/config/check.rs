@@ -41,6 +41,16 @@ pub(super) fn check(loading: &mut Loading<'_>, cpus_allowed: &[usize]) {
     cpus_exist(loading, cpus_allowed);
     listeners(loading);
     control(loading);
+    namespaces(loading);
+}
+
+fn namespaces(loading: &mut Loading<'_>) {
+    for (name, rooms) in loading.config.namespace_rooms.clone() {
+        let Some((row, found, wanted)) = rooms.conflict(&loading.config) else { continue };
+        let path = format!("namespaces.{name}.{row}");
+        let origin = loading.namespaces.get(&(name, row)).cloned();
+        loading.problem(origin, path, Cause::Invalid { found, wanted });
+    }
 }
 
 fn at_most(

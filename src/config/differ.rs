@@ -3,11 +3,12 @@
 use super::table::Key;
 use super::{Config, keys};
 
-/// The settings in which `old` and `new` are not the same: `section.key`, and `listen` for
-/// whatever has changed in a listener.
+/// The settings in which `old` and `new` are not the same: `section.key`, `listen` for
+/// whatever has changed in a listener, and `namespaces` for that in one of those.
 #[must_use]
 pub fn differences(old: &Config, new: &Config) -> Vec<String> {
     let listeners = (old.listeners != new.listeners).then(|| "listen".to_owned());
+    let namespaces = (old.namespace_rooms != new.namespace_rooms).then(|| "namespaces".to_owned());
     let changed = keys().filter(|key| !(key.same)(old, new)).map(Key::path);
-    listeners.into_iter().chain(changed).collect()
+    listeners.into_iter().chain(namespaces).chain(changed).collect()
 }

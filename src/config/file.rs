@@ -13,7 +13,8 @@ use super::listener::{Draft, Lack};
 use super::load::{File, Loading};
 use super::nearest::nearest;
 use super::problem::{Cause, Origin};
-use super::setting::{Given, Setting};
+use super::section::{NamespaceDraft, RoomDefaults};
+use super::setting::{Given, Setting, quoted};
 use super::table::{Bounds, Section};
 use super::{ListenAddress, SECTIONS};
 
@@ -143,6 +144,46 @@ impl Loading<'_> {
         }
     }
 
+    /// A `[namespaces.NAME]` table.
+    fn namespace_in_file(
+        &mut self,
+        lines: &Lines<'_>,
+        name: &Spanned<Cow<'_, str>>,
+        value: &Spanned<DeValue<'_>>,
+    ) {
+        let Some(rows) = value.get_ref().as_table() else { return };
+        let namespace = name.get_ref().as_ref();
+        let reserved = namespace.starts_with('@') && !matches!(namespace, "@all" | "@user");
+        if reserved || namespace.contains(':') {
+            let cause = Cause::Invalid {
+                found: quoted(namespace),
+                wanted: "a name without a colon, \"@all\" or \"@user\"".to_owned(),
+            };
+            self.problem(Some(lines.at(name.span().start)), "namespaces", cause);
+            return;
+        }
+        let mut draft = NamespaceDraft::default();
+        for (name, value) in rows {
+            let path = format!("namespaces.{namespace}.{}", name.get_ref());
+            let keys = RoomDefaults::SECTION.keys;
+            let Some(key) = keys.iter().find(|key| key.name == name.get_ref().as_ref()) else {
+                let nearest = nearest(name.get_ref(), keys.iter().map(|key| key.name));
+                let cause = Cause::Unknown { nearest: nearest.map(str::to_owned) };
+                self.problem(Some(lines.at(name.span().start)), path, cause);
+                continue;
+            };
+            let origin = lines.at(value.span().start);
+            match (key.apply)(&mut draft, &Given::Toml(value), &key.bounds) {
+                Ok(()) => _ = self.namespaces.insert((namespace.to_owned(), key.name), origin),
+                Err(wrong) => {
+                    let origin = wrong.offset.map_or(origin, |offset| lines.at(offset));
+                    self.wrong(origin, &path, wrong);
+                }
+            }
+        }
+        self.config.namespace_rooms.insert(namespace.to_owned(), draft.namespace);
+    }
+
     /// A setting that could not be read, or whose table could not, is not missing: it is among
     /// the problems after `told`.
     fn lacks(&mut self, origin: &Origin, draft: &Draft, told: usize) {
@@ -172,6 +213,10 @@ impl Loading<'_> {
             return self.wrong(lines.at(value.span().start), section_name, wrong);
         };
         for (name, value) in rows {
+            if section_name == "namespaces" && value.get_ref().as_table().is_some() {
+                self.namespace_in_file(lines, name, value);
+                continue;
+            }
             let path = format!("{}.{}", section.name, name.get_ref());
             self.setting(&path, Given::Toml(value), |offset| {
                 lines.at(offset.unwrap_or(name.span().start))

@@ -32,10 +32,11 @@ pub use problem::{Cause, Origin, Problem, Problems};
 pub use secret::Secret;
 pub use section::{
     AddressHeader, Admission, Auth, AuthMode, Control, Cores, Deflate, Dev, Drain, Driver, Flush,
-    Handshake, Heartbeat, Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate, Rooms,
-    Session, Tcp,
+    Handshake, Heartbeat, Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate,
+    RoomDefaults, RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType, Rooms, Session, Tcp,
 };
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// What every environment variable of ours begins with.
@@ -49,6 +50,8 @@ macro_rules! config {
         pub struct Config {
             /// Where clients connect; never empty.
             pub listeners: Vec<Listener>,
+            /// Namespaces and the defaults of their rooms; `@all` and `@user` among them.
+            pub namespace_rooms: BTreeMap<String, RoomDefaults>,
             $(
                 #[doc = concat!("See [`", stringify!($Section), "`].")]
                 pub $field: $Section,
@@ -58,7 +61,11 @@ macro_rules! config {
         impl Config {
             /// The rows of the sections alone.
             fn of_rows() -> Self {
-                Self { listeners: Vec::new(), $( $field: $Section::default(), )+ }
+                Self {
+                    listeners: Vec::new(),
+                    namespace_rooms: BTreeMap::new(),
+                    $( $field: $Section::default(), )+
+                }
             }
         }
 

@@ -7,6 +7,8 @@ use std::fmt::Write;
 
 use super::follow::follower;
 use super::listener::Draft;
+use super::section::{NamespaceDraft, RoomDefaults};
+use super::setting::toml_string;
 use super::table::{Bounds, Key, Kind, Section};
 use super::{Config, SECTIONS};
 
@@ -41,8 +43,26 @@ pub fn print(config: &Config) -> String {
         for key in section.keys {
             row(&mut text, key, config, &defaults, true);
         }
+        if section.name == "namespaces" {
+            namespaces(&mut text, config);
+        }
     }
     text
+}
+
+/// Each namespace with what is set in it, and once what could be.
+fn namespaces(text: &mut String, config: &Config) {
+    let mut explained = true;
+    for (name, rooms) in &config.namespace_rooms {
+        let section = RoomDefaults::SECTION;
+        let name = toml_string(name);
+        heading(text, &format!("[namespaces.{name}]"), section.about, explained);
+        let draft = NamespaceDraft { namespace: rooms.clone() };
+        for key in section.keys {
+            row(text, key, &draft, &NamespaceDraft::default(), explained);
+        }
+        explained = false;
+    }
 }
 
 fn heading(text: &mut String, name: &str, about: &str, explained: bool) {
@@ -101,6 +121,8 @@ trait Follows: Sized {
 }
 
 impl Follows for Draft {}
+
+impl Follows for NamespaceDraft {}
 
 impl Follows for Config {
     fn following(&self, key: &Key<Self>) -> Option<Following> {

@@ -84,6 +84,12 @@ impl<'a> Given<'a> {
         }
     }
 
+    /// A table: its rows by name.
+    pub(super) fn table(&self) -> Option<Vec<(&'a str, Given<'a>)>> {
+        let rows = self.toml()?.as_table()?;
+        Some(rows.iter().map(|(name, value)| (&**name.get_ref(), Given::Toml(value))).collect())
+    }
+
     /// As a message shows it.
     pub(super) fn found(&self) -> String {
         let value = match *self {
@@ -176,6 +182,14 @@ macro_rules! choices {
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub enum $Name { $( $(#[$attribute])* $Variant, )+ }
 
+        impl $Name {
+            /// As it stands in a file.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self { $( Self::$Variant => $word, )+ }
+            }
+        }
+
         impl $crate::config::setting::Setting for $Name {
             fn wanted(_: &$crate::config::table::Bounds) -> String {
                 format!("one of {}", [$(concat!("\"", $word, "\"")),+].join(", "))
@@ -190,7 +204,7 @@ macro_rules! choices {
                 }
             }
             fn show(&self) -> Option<String> {
-                Some(match self { $( Self::$Variant => concat!("\"", $word, "\"").to_owned(), )+ })
+                Some(format!("\"{}\"", self.word()))
             }
         }
     };

@@ -158,6 +158,17 @@ impl<Root> Key<Root> {
     }
 }
 
+/// The name of a row, which may be a word that Rust keeps for itself.
+pub(super) const fn plain(name: &'static str) -> &'static str {
+    match name.as_bytes() {
+        [b'r', b'#', rest @ ..] => match std::str::from_utf8(rest) {
+            Ok(rest) => rest,
+            Err(_) => name,
+        },
+        _ => name,
+    }
+}
+
 /// A table of settings.
 #[derive(Debug)]
 pub(super) struct Section<Root: 'static> {
@@ -204,7 +215,7 @@ macro_rules! section {
                     keys: &[ $(
                         $crate::config::table::Key {
                             section: stringify!($field),
-                            name: stringify!($name),
+                            name: $crate::config::table::plain(stringify!($name)),
                             reason: concat!($($reason),+),
                             bounds: $crate::config::table::section!(@bounds $($bounds, $unit)?),
                             kind: <$type as $crate::config::setting::Setting>::KIND,

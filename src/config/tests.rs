@@ -232,3 +232,50 @@ fn every_setting_can_be_given_as_it_is_printed_by_file_and_by_variable() {
         assert_eq!(variable.unwrap(), config, "{}", key.variable());
     }
 }
+
+#[test]
+fn a_namespace_is_a_table_of_what_its_rooms_are() {
+    let text = r#"
+[namespaces]
+strict = true
+[namespaces.chat]
+mode = "reliable"
+rate = { per_second = 5, burst = 9 }
+type = "private"
+[namespaces."@all"]
+history_size = 3
+"#;
+    let config = loaded(text, &[]).unwrap();
+    assert!(config.namespaces.strict);
+    let chat = &config.namespace_rooms["chat"];
+    assert_eq!(chat.mode, Some(RoomMode::Reliable));
+    assert_eq!(chat.r#type, Some(RoomType::Private));
+    assert_eq!(chat.rate, Some(RoomRate { per_second: 5, burst: 9 }));
+    assert_eq!(config.namespace_rooms["@all"].history_size, Some(3));
+    assert_eq!(loaded(&print(&config), &[]).unwrap(), config, "what is printed loads");
+    assert_eq!(differences(&config, &Config::default()), ["namespaces", "namespaces.strict"]);
+}
+
+#[test]
+fn what_is_wrong_in_a_namespace_is_told_with_its_line() {
+    for (row, key) in [
+        ("mood = 1", "namespaces.chat.mood"),
+        ("mode = \"best\"", "namespaces.chat.mode"),
+        ("max_members = 0", "namespaces.chat.max_members"),
+        ("rate = { per_second = 5, burst = 0 }", "namespaces.chat.rate"),
+        ("rate = 5", "namespaces.chat.rate"),
+        ("message_bytes = 1_000_000", "namespaces.chat.message_bytes"),
+        ("history_bytes = 1_000_000_000", "namespaces.chat.history_bytes"),
+    ] {
+        let problems = loaded(&format!("[namespaces.chat]\n{row}\n"), &[]).unwrap_err();
+        let problem = &problems.0[0];
+        assert_eq!((problems.0.len(), &*problem.key), (1, key));
+        assert_eq!(problem.origin, Some(Origin::File { name: "f".to_owned(), line: 2 }), "{row}");
+    }
+    let text = "[namespaces.chat]\nhistory_size = 0\nmode = \"guaranteed\"\n";
+    assert_eq!(loaded(text, &[]).unwrap_err().0[0].key, "namespaces.chat.history_size");
+    for name in ["\"@other\"", "\"a:b\""] {
+        let text = format!("[namespaces.{name}]\nmode = \"reliable\"\n");
+        assert_eq!(loaded(&text, &[]).unwrap_err().0[0].key, "namespaces", "{name}");
+    }
+}

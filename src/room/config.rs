@@ -7,6 +7,7 @@
 //! [`RoomConfig`] that promises recovery keeps history, whatever its layers say together; the text
 //! of a password is never kept.
 
+mod namespace;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -18,16 +19,11 @@ use crate::protocol::{
 
 use super::history;
 
-pub use settings::{Bounds, ConfigError, Password, Settings};
+pub use namespace::{Namespace, Namespaces};
+pub use settings::{Bounds, ConfigError, General, Password, Settings};
 
-/// Publications kept where a mode needs history and nothing is set.
-const RELIABLE_HISTORY_SIZE: u32 = 100;
 /// Bytes kept where nothing is set.
 const HISTORY_BYTES: u64 = 1 << 20;
-/// For how long publications are kept where nothing is set.
-const HISTORY_TTL_MS: u64 = 300_000;
-/// Users of a room where nothing is set.
-const MAX_MEMBERS: u32 = 100_000;
 
 /// How a room is.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,34 +79,38 @@ pub struct Layers<'a> {
 
 impl RoomConfig {
     /// What follows from `layers`: each field from the first layer that sets it, else the default of
-    /// the mode. `parent_inherit` alone never comes from a parent.
+    /// the mode. `parent_inherit` alone never comes from a parent; where it is not set, nothing does.
     #[must_use]
     pub fn resolve(layers: Layers<'_>, bounds: &Bounds) -> Self {
         let Layers { own, parents, namespace } = layers;
+        let inherits = own.parent_inherit().or(namespace.parent_inherit()).unwrap_or(false);
         let mut all = own.clone();
-        for parent in parents {
+        for parent in parents.iter().filter(|_| inherits) {
             all.fill(parent);
         }
         all.fill(namespace);
-        let parent_inherit = own.parent_inherit().or(namespace.parent_inherit());
         let (set, password) = all.into_parts();
 
+        let general = &bounds.general;
         let mode = set.mode.unwrap_or_default();
         // A layer may ask for recovery and another for no history; the promise wins.
-        let (least, usual) =
-            if mode == Mode::BestEffort { (0, 0) } else { (1, RELIABLE_HISTORY_SIZE) };
+        let (least, usual) = if mode == Mode::BestEffort {
+            (0, general.history_size)
+        } else {
+            (1, general.reliable_history_size)
+        };
         let size = set.history_size.filter(|size| *size >= least).unwrap_or(usual);
         Self {
             room_type: set.room_type.unwrap_or_default(),
             persistent: set.persistent.unwrap_or(false),
             password,
-            max_members: set.max_members.unwrap_or(MAX_MEMBERS),
+            max_members: set.max_members.unwrap_or(general.max_members),
             mode,
             durability: set.durability.unwrap_or_default(),
             history: history::Bounds {
                 size,
                 bytes: set.history_bytes.unwrap_or(HISTORY_BYTES).min(bounds.history_bytes),
-                ttl_ms: set.history_ttl_ms.unwrap_or(HISTORY_TTL_MS),
+                ttl_ms: set.history_ttl_ms.unwrap_or(general.history_ttl_ms),
             },
             slow_consumer: set.slow_consumer.unwrap_or_default(),
             presence: set.presence.unwrap_or(true),
@@ -124,7 +124,7 @@ impl RoomConfig {
             word_filter: set.word_filter,
             compress: set.compress.unwrap_or(true),
             metadata: set.metadata,
-            parent_inherit: parent_inherit.unwrap_or(false),
+            parent_inherit: inherits,
         }
     }
 

@@ -5,6 +5,7 @@
 //! nothing.
 
 mod cursor;
+mod heritage;
 mod join;
 mod publish;
 #[cfg(test)]
@@ -18,7 +19,7 @@ use crate::hash::{Map, Seed};
 use crate::id::{ConnectionAddress, CoreId};
 use crate::protocol::{ErrorCode, OwnedData, Role};
 
-use super::config::{Bounds, ConfigError, Layers, RoomConfig, Settings};
+use super::config::{Bounds, ConfigError, Layers, Namespace, RoomConfig, Settings};
 use super::history::History;
 use super::idempotency::Idempotency;
 use super::members::Members;
@@ -28,6 +29,7 @@ use super::publication::{Form, FormSet, Publication};
 use super::standing::{Denied, Standing};
 
 pub use cursor::ReaderId;
+pub use heritage::{Heritage, HeritageStamp};
 pub use join::{JoinRequest, Joining, Recovery};
 
 use cursor::Cursors;
@@ -85,6 +87,8 @@ impl Denied {
 pub struct Attachment {
     /// Whose it is; none: anonymous.
     pub user: Option<Arc<str>>,
+    /// Where it comes from.
+    pub ip: Option<std::net::IpAddr>,
     /// As whom it acknowledges.
     pub reader: Option<ReaderId>,
     /// How it is written to.
@@ -127,6 +131,12 @@ pub struct HomeRoom {
     /// What it is configured to be.
     pub config: Arc<RoomConfig>,
     settings: Settings,
+    /// What it has from its namespace.
+    namespace: Arc<Namespace>,
+    /// What it has from the rooms above it, the nearest first.
+    heritage: Vec<Arc<Heritage>>,
+    /// Counts changes of the settings.
+    changes: u64,
     /// Roles, invitations, bans, mutes.
     pub members: Members,
     presence: Presence<OwnedData>,
@@ -154,7 +164,7 @@ impl HomeRoom {
     pub fn new(
         key: RoomKey,
         epoch: Arc<str>,
-        config: Arc<RoomConfig>,
+        namespace: Arc<Namespace>,
         seed: Seed,
         now: Now,
     ) -> Self {
@@ -162,9 +172,12 @@ impl HomeRoom {
             key,
             epoch,
             created_at_ms: now.unix_ms,
-            history: History::new(config.history, 0),
-            config,
+            history: History::new(namespace.config.history, 0),
+            config: Arc::clone(&namespace.config),
             settings: Settings::default(),
+            namespace,
+            heritage: Vec::new(),
+            changes: 0,
             members: Members::default(),
             presence: Presence::new(seed),
             keys: None,
@@ -233,13 +246,17 @@ impl HomeRoom {
         ip: Option<std::net::IpAddr>,
         now: Moment,
     ) -> Standing {
-        self.members.standing(user, ip, now)
+        let own = self.members.standing(user, ip, now);
+        let above = self.heritage().map(|heritage| heritage.members.standing(user, ip, now));
+        above.fold(own, Standing::under)
     }
 
     /// A user's role.
     #[must_use]
     pub fn role(&self, user: Option<&str>) -> Role {
-        user.map_or(Role::Guest, |user| self.members.role(user))
+        let Some(user) = user else { return Role::Guest };
+        let above = self.heritage().map(|heritage| heritage.members.role(user));
+        above.fold(self.members.role(user), Role::max)
     }
 
     /// Changes what is set.
@@ -253,11 +270,24 @@ impl HomeRoom {
         now: Moment,
     ) -> Result<(), ConfigError> {
         self.settings.apply(patch, bounds)?;
-        let namespace = Settings::default();
-        let layers = Layers { own: &self.settings, parents: &[], namespace: &namespace };
-        self.config = Arc::new(RoomConfig::resolve(layers, bounds));
-        self.history.set_bounds(self.config.history, now);
+        self.changes += 1;
+        self.resolve(bounds, now);
         Ok(())
+    }
+
+    /// Makes of all that is set what the room is. False if that is what it was.
+    fn resolve(&mut self, bounds: &Bounds, now: Moment) -> bool {
+        let parents: Vec<_> = self.heritage.iter().map(|heritage| &heritage.settings).collect();
+        let namespace = &self.namespace.settings;
+        let layers = Layers { own: &self.settings, parents: &parents, namespace };
+        let config = RoomConfig::resolve(layers, bounds);
+        if config == *self.config {
+            return false;
+        }
+        self.config = Arc::new(config);
+        self.history.set_bounds(self.config.history, now);
+        self.adopt_mode();
+        true
     }
 
     /// Keeps the room for a while though nobody is in it.

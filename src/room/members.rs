@@ -31,6 +31,8 @@ pub struct Members {
     banned_users: BTreeMap<Arc<str>, Until>,
     banned_addresses: BTreeMap<IpAddr, Until>,
     muted: BTreeMap<Arc<str>, Until>,
+    /// Counts changes of roles and bans.
+    changes: u64,
 }
 
 /// A user with a role.
@@ -98,6 +100,29 @@ impl Members {
         self.members.iter().find(|(_, member)| member.role == Role::Owner).map(|(user, _)| user)
     }
 
+    /// How often roles and bans have changed.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Whether anyone is banned.
+    #[must_use]
+    pub fn has_bans(&self) -> bool {
+        !self.banned_users.is_empty() || !self.banned_addresses.is_empty()
+    }
+
+    /// What holds in the rooms below, too: roles and bans.
+    #[must_use]
+    pub fn to_inherit(&self) -> Self {
+        Self {
+            members: self.members.clone(),
+            banned_users: self.banned_users.clone(),
+            banned_addresses: self.banned_addresses.clone(),
+            ..Self::default()
+        }
+    }
+
     /// Users with a role.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -122,6 +147,7 @@ impl Members {
         role: Role,
         unix_ms: u64,
     ) -> Result<Option<Arc<str>>, Full> {
+        self.changes += 1;
         let before = self.members.get(user).copied();
         if role == Role::Guest {
             self.members.remove(user);
@@ -173,6 +199,7 @@ impl Members {
         until: Until,
         now: Moment,
     ) -> Result<Option<Arc<str>>, Full> {
+        self.changes += 1;
         let is_over = |until: &Until| until.is_over(now);
         match whom {
             Banned::Address(address) => {
@@ -189,6 +216,7 @@ impl Members {
 
     /// Takes a ban back. False if there was none.
     pub fn unban(&mut self, whom: Banned<'_>, now: Moment) -> bool {
+        self.changes += 1;
         let until = match whom {
             Banned::User(user) => self.banned_users.remove(user),
             Banned::Address(address) => self.banned_addresses.remove(&address.to_canonical()),

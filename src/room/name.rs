@@ -95,6 +95,15 @@ impl RoomName {
         }
     }
 
+    /// A reserved room as it is written on the wire.
+    #[must_use]
+    pub fn reserved(text: &str) -> Option<Self> {
+        match text.strip_prefix(USER_PREFIX) {
+            Some(user) => Self::user(user).ok(),
+            None => (text == EVERYONE).then(Self::everyone),
+        }
+    }
+
     /// The name as text, which is also how it appears on the wire.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -33,7 +33,11 @@ impl Shard {
         let keeps = session.is_some() && self.config.session.ttl_ms > 0;
         let mut rooms = Vec::new();
         for membership in std::mem::take(&mut connection.rooms) {
-            let kept = if membership.implicit { None } else { self.kept_room(&membership) };
+            let kept = if self.is_unknown_to_home(&membership) {
+                None
+            } else {
+                self.kept_room(&membership)
+            };
             self.give_up_room(connection.key, &membership, kept.as_ref().filter(|_| keeps));
             rooms.extend(kept);
         }
@@ -69,6 +73,12 @@ impl Shard {
         })
     }
 
+    /// Whether the room's home has never heard of the connection.
+    fn is_unknown_to_home(&self, membership: &Membership) -> bool {
+        let room = self.hub.get(membership.room);
+        membership.implicit && !room.is_some_and(|room| self.is_recoverable(&room.key.name))
+    }
+
     /// Leaves a room without an answer.
     fn give_up_room(
         &mut self,
@@ -79,7 +89,7 @@ impl Shard {
         let index = membership.room;
         self.vacate(index, membership.place);
         let Some(room) = self.hub.get(index) else { return };
-        if !membership.implicit {
+        if !self.is_unknown_to_home(membership) {
             let message = CoreMessage::Gone {
                 room: room.key.clone(),
                 connection: key,

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::hash::{Map, Seed};
 use crate::id::{CoreId, TenantId};
 use crate::protocol::{ErrorCode, Mode};
-use crate::room::config::{Bounds, Layers, RoomConfig, Settings};
+use crate::room::config::{Bounds, Namespaces};
 use crate::room::home::{HomeRoom, Refusal};
 use crate::room::hub::Notice;
 use crate::room::name::RoomKey;
@@ -36,8 +36,8 @@ pub(super) struct Home {
 pub(super) struct Homes {
     pub(super) rooms: Map<RoomKey, Box<Home>>,
     pub(super) bounds: Bounds,
-    /// What a room is that nobody configured.
-    default_config: Arc<RoomConfig>,
+    /// What a room has from its name.
+    pub(super) namespaces: Namespaces,
     /// What all their histories hold.
     pub(super) history_bytes: u64,
     history_limit_bytes: u64,
@@ -51,14 +51,11 @@ pub(super) struct Homes {
 
 impl Homes {
     pub(super) fn new(seed: Seed, cores: u16, config: &crate::config::Config) -> Self {
-        let bounds = Bounds::new(config);
-        let settings = Settings::default();
-        let layers = Layers { own: &settings, parents: &[], namespace: &settings };
         let cores = cores.max(1);
         Self {
             rooms: Map::with_hasher(seed),
-            default_config: Arc::new(RoomConfig::resolve(layers, &bounds)),
-            bounds,
+            bounds: Bounds::new(config),
+            namespaces: Namespaces::new(config),
             history_bytes: 0,
             history_limit_bytes: config.rooms.history_bytes / u64::from(cores),
             rooms_limit: (config.rooms.count / u32::from(cores)).max(1) as usize,
@@ -97,8 +94,10 @@ impl Shard {
             let mut epoch = [0; 8];
             self.entropy.fill(&mut epoch);
             let epoch = URL_SAFE_NO_PAD.encode(epoch).into();
-            let config = Arc::clone(&self.homes.default_config);
-            let room = HomeRoom::new(key.clone(), epoch, config, self.seed, self.outbound.now);
+            let namespace = Arc::clone(self.homes.namespaces.of(&key.name));
+            let now = self.outbound.now;
+            let mut room = HomeRoom::new(key.clone(), epoch, namespace, self.seed, now);
+            room.inherit(self.inheritance.chain(key), &self.homes.bounds, now.moment);
             self.homes
                 .rooms
                 .insert(key.clone(), Box::new(Home { room, counted_bytes: 0, timer: None }));
@@ -115,6 +114,14 @@ impl Shard {
     pub(super) fn tend(&mut self, key: &RoomKey) {
         let now = self.outbound.now.moment;
         self.homes.recount(key);
+        self.bequeath(key);
+        let Some(home) = self.homes.rooms.get_mut(key) else {
+            self.unfollow(key);
+            return;
+        };
+        if !home.room.config.parent_inherit {
+            self.unfollow(key);
+        }
         let Some(home) = self.homes.rooms.get_mut(key) else { return };
         let changes = home.room.take_presence(now);
         if !changes.is_empty() {
@@ -151,6 +158,8 @@ impl Shard {
         if capacity > 1_024 && len * 4 < capacity {
             self.homes.rooms.shrink_to(len * 2);
         }
+        self.bequeath(key);
+        self.unfollow(key);
     }
 
     /// A room's time has come.

@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::id::{ConnectionAddress, ConnectionKey, TenantId};
-use crate::protocol::{LeftReason, RequestId, Role, SlowConsumer};
+use crate::protocol::{LeftReason, RequestId, Role, RoomPatch, SlowConsumer};
+use crate::room::home::Heritage;
 use crate::room::hub::{Delivery, Interest, Notice};
 use crate::room::name::RoomKey;
 use crate::room::pattern::Pattern;
@@ -66,6 +67,8 @@ pub enum CoreMessage {
         /// Connections it was for.
         total: u32,
     },
+    /// From home to hub: a room is another from here on.
+    Configured(Box<Configured>),
     /// From home to hub: a connection is no longer in a room.
     Expel(Box<Expel>),
     /// From hub to home: a connection is gone.
@@ -101,6 +104,33 @@ pub enum CoreMessage {
         pattern: Pattern,
         /// How messages are written to those who receive it; none: nobody does any more.
         form: Option<Form>,
+    },
+    /// From a room's home to that of one above: tell what it has, now and whenever that changes.
+    Follow {
+        /// The room above.
+        parent: RoomKey,
+        /// The room below.
+        child: RoomKey,
+        /// To be told again with each answer.
+        number: u64,
+    },
+    /// From a room's home to that of one above: tell no more.
+    Unfollow {
+        /// The room above.
+        parent: RoomKey,
+        /// The room below.
+        child: RoomKey,
+    },
+    /// From the home of a room above: what the ones below have from it.
+    Heritage {
+        /// The room below.
+        child: RoomKey,
+        /// The room above.
+        parent: RoomKey,
+        /// As it was asked for.
+        number: u64,
+        /// None: there is no such room.
+        heritage: Option<Arc<Heritage>>,
     },
     /// From hub to home: this core has connections that are in a room by themselves.
     Attach {
@@ -253,6 +283,21 @@ pub struct Joined {
     pub replay: Vec<Arc<Publication>>,
     /// What it missed and cannot get: a frame that says so, or empty.
     pub gap: Box<[u8]>,
+}
+
+/// A room is another.
+#[derive(Clone, Debug)]
+pub struct Configured {
+    /// Which room.
+    pub room: RoomKey,
+    /// Which life of it.
+    pub epoch: Arc<str>,
+    /// What happens to slow readers.
+    pub slow_consumer: SlowConsumer,
+    /// What is not acknowledged is sent again.
+    pub guaranteed: bool,
+    /// All of it, for those who are in the room.
+    pub config: Arc<RoomPatch>,
 }
 
 /// A connection is no longer in a room.

@@ -17,6 +17,7 @@ mod fanout;
 mod heartbeat;
 mod homes;
 pub mod identity;
+mod inherit;
 mod input;
 pub mod message;
 mod opening;
@@ -59,6 +60,7 @@ use self::fanout::Fanout;
 use self::heartbeat::Beat;
 use self::homes::Homes;
 use self::identity::Identity;
+use self::inherit::Inheritance;
 use self::outbound::Outbound;
 use self::session::{SessionId, Sessions};
 
@@ -94,6 +96,7 @@ pub struct Shard {
     hub: Hub,
     fanout: Fanout,
     homes: Homes,
+    inheritance: Inheritance,
     sessions: Sessions,
     subscriptions: Subscriptions,
     press: Press,
@@ -123,6 +126,7 @@ impl Shard {
             hub: Hub::new(seed),
             fanout: Fanout::default(),
             homes: Homes::new(seed, cores, &config),
+            inheritance: Inheritance::new(seed),
             sessions: Sessions::new(seed),
             subscriptions: Subscriptions::new(seed),
             press: Press::new(config.deflate.level, config.deflate.min_bytes, stopwatch),
@@ -271,6 +275,7 @@ impl Shard {
 
     /// A message of an engine.
     fn on_core(&mut self, from: CoreId, message: CoreMessage) {
+        let Some(message) = self.defer(from, message) else { return };
         match message {
             CoreMessage::Ask(ask) => self.on_ask(from, *ask),
             CoreMessage::Answer(answer) => self.on_answer(*answer),
@@ -288,6 +293,7 @@ impl Shard {
             CoreMessage::Receipt { receipt, delivered, total, .. } => {
                 self.on_receipt(receipt, delivered, total);
             }
+            CoreMessage::Configured(configured) => self.on_configured(&configured),
             CoreMessage::Expel(expel) => self.on_expel(&expel),
             CoreMessage::Gone { room, connection, kept } => {
                 self.on_gone(from, &room, connection, kept.as_deref());
@@ -306,6 +312,11 @@ impl Shard {
             }
             CoreMessage::Pattern { tenant, pattern, form } => {
                 self.on_pattern(from, tenant, &pattern, form);
+            }
+            CoreMessage::Follow { parent, child, number } => self.on_follow(&parent, child, number),
+            CoreMessage::Unfollow { parent, child } => self.on_unfollow(&parent, &child),
+            CoreMessage::Heritage { child, parent, number, heritage } => {
+                self.on_heritage(&child, &parent, number, heritage);
             }
             CoreMessage::Attach { room, form } => self.on_attach(from, &room, form),
             CoreMessage::Direct(direct) => self.on_direct(*direct),

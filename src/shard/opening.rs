@@ -180,6 +180,9 @@ impl Shard {
         let identity = &connection.identity;
         let refusal = match RoomName::parse(text) {
             Err(_) => Refusal::new(ErrorCode::InvalidRoom, "no name that a room can have"),
+            Ok(name) if !self.homes.namespaces.admit(&name) => {
+                Refusal::new(ErrorCode::InvalidRoom, "no namespace of this server")
+            }
             Ok(name) if !identity.may(Right::Join, &name) => {
                 Refusal::new(ErrorCode::Forbidden, "not allowed")
             }
@@ -212,7 +215,8 @@ impl Shard {
     pub(super) fn arrived_in(&mut self, key: ConnectionKey, room: &RoomKey, joined: &Joined) {
         let connection = self.outbound.get_mut(key).filter(|it| !it.welcomed);
         let Some(connection) = connection else { return };
-        if let Some(arrival) = connection.rare.as_mut().and_then(|rare| rare.arrival.as_mut()) {
+        let arrival = connection.rare.as_mut().and_then(|rare| rare.arrival.as_mut());
+        if let Some(arrival) = arrival.filter(|_| !room.name.is_reserved()) {
             arrival.rooms.push(ArrivalRoom {
                 room: room.clone(),
                 role: joined.role,
@@ -274,10 +278,27 @@ impl Shard {
         }
     }
 
-    /// A connection is in its reserved rooms by itself.
+    /// Whether the home of a reserved room keeps anything that a session may have missed.
+    pub(super) fn is_recoverable(&self, name: &RoomName) -> bool {
+        self.homes.namespaces.of(name).config.history.size > 0
+    }
+
+    /// A connection is in its reserved rooms by itself: where something may have to be recovered,
+    /// like one that has joined, else without the home's knowing of it.
     fn enter_reserved(&mut self, key: ConnectionKey, name: RoomName) {
         let Some(connection) = self.outbound.get_mut(key) else { return };
         let room = RoomKey::new(connection.identity.tenant, name);
+        let known = self.hub.find(&room).is_some_and(|it| connection.membership(it).is_some());
+        if known {
+            return;
+        }
+        if self.is_recoverable(&room.name) {
+            let (interest, since, password) = (Interest::default(), None, None);
+            let ask = JoinAsk { interest, since, password, resumes: false };
+            self.ask_join(key, room, ask, Ticket::default());
+            return;
+        }
+        let Some(connection) = self.outbound.get_mut(key) else { return };
         let home = crate::hash::home(self.seed, &room, self.cores);
         let index: RoomIndex = self.hub.enter(&room, home);
         let form = connection.form;

@@ -91,6 +91,12 @@ impl Outbound {
         Some(connection)
     }
 
+    /// Who is at a place.
+    pub(super) fn key_at(&self, index: u32) -> Option<ConnectionKey> {
+        let slot = self.slots.get(index as usize)?;
+        slot.connection.as_deref().map(|connection| connection.key)
+    }
+
     pub(super) fn slot_mut(&mut self, key: ConnectionKey) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(key.index as usize)?;
         (slot.generation == key.generation && slot.connection.is_some()).then_some(slot)

@@ -6,6 +6,7 @@ mod cluster;
 mod random;
 mod rooms;
 mod slow;
+mod spaces;
 
 use std::io::IoSlice;
 

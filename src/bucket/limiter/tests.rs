@@ -84,5 +84,5 @@ fn no_ban_and_no_limits_where_none_are_configured() {
         assert!(!matches!(limiter.take(&unbanned, ms(0), 1), Verdict::Banned { .. }));
     }
     assert!(!unbanned.are_off());
-    assert!(Limits::new(&Rate::default()).are_off());
+    assert!(Limits::new(&crate::config::Config::default().rate).are_off());
 }

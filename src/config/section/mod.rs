@@ -2,8 +2,11 @@
 
 mod edge;
 mod engine;
+mod namespace;
 mod process;
 
 pub use edge::{AddressHeader, Admission, Deflate, Handshake, Heartbeat, Proxy, Tcp};
 pub use engine::{Flush, Limits, Mesh, Namespaces, Presence, Rate, Rooms, Session};
+pub(super) use namespace::NamespaceDraft;
+pub use namespace::{RoomDefaults, RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType};
 pub use process::{Auth, AuthMode, Control, Cores, Dev, Drain, Driver, Log, LogFormat};

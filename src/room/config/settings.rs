@@ -31,6 +31,38 @@ pub struct Bounds {
     pub history_bytes: u64,
     /// Whether there is anything more durable than this process.
     pub durable: bool,
+    /// What a room is where nothing is set.
+    pub general: General,
+}
+
+/// What a room is where nothing is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct General {
+    /// Publications that a best-effort room keeps.
+    pub history_size: u32,
+    /// Publications that the other modes keep.
+    pub reliable_history_size: u32,
+    /// For how long.
+    pub history_ttl_ms: u64,
+    /// Users.
+    pub max_members: u32,
+}
+
+impl Default for General {
+    fn default() -> Self {
+        Self::new(&crate::config::Rooms::default())
+    }
+}
+
+impl General {
+    fn new(rooms: &crate::config::Rooms) -> Self {
+        Self {
+            history_size: rooms.history_size,
+            reliable_history_size: rooms.reliable_history_size,
+            history_ttl_ms: rooms.history_ttl_ms,
+            max_members: rooms.max_members,
+        }
+    }
 }
 
 /// Why a patch is refused. Nothing of it is applied then.
@@ -85,6 +117,7 @@ impl Bounds {
             message_bytes: config.limits.message_bytes,
             history_bytes: config.rooms.history_bytes,
             durable: false,
+            general: General::new(&config.rooms),
         }
     }
 }

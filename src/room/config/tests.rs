@@ -61,7 +61,11 @@ fn a_mode_that_recovers_keeps_history() {
 
 #[test]
 fn each_field_comes_from_the_nearest_layer_that_sets_it() {
-    let own = settings(RoomPatch { max_members: Some(10), ..RoomPatch::default() });
+    let own = settings(RoomPatch {
+        max_members: Some(10),
+        parent_inherit: Some(true),
+        ..RoomPatch::default()
+    });
     let parent = settings(RoomPatch {
         max_members: Some(20),
         slow_mode_ms: Some(500),
@@ -80,6 +84,11 @@ fn each_field_comes_from_the_nearest_layer_that_sets_it() {
     assert_eq!(config.slow_mode_ms, 500);
     assert_eq!(config.publish_role, Role::Member);
     assert!(config.password.unwrap().is("parent"));
+    assert!(config.parent_inherit);
+
+    let own = settings(RoomPatch { max_members: Some(10), ..RoomPatch::default() });
+    let config = resolve(&[&own, &parent, &namespace]);
+    assert_eq!((config.max_members, config.slow_mode_ms), (10, 900), "it inherits nothing");
     assert!(!config.parent_inherit, "that a parent inherits is its own affair");
 }
 

@@ -113,6 +113,24 @@ impl HomeRoom {
         }
     }
 
+    /// Begins or ends to keep cursors as the mode says: those who are there have got everything.
+    pub(super) fn adopt_mode(&mut self) {
+        if self.config.mode != Mode::Guaranteed {
+            self.cursors = None;
+            return;
+        }
+        if self.cursors.is_some() {
+            return;
+        }
+        let last = self.offset();
+        let mut cursors = Box::<Cursors>::default();
+        for reader in self.attached.values().filter_map(|it| it.reader.as_ref()).take(MAX_CURSORS) {
+            let cursor = Cursor { acknowledged: last, sent: last };
+            cursors.by_reader.insert(reader.clone(), cursor);
+        }
+        self.cursors = Some(cursors);
+    }
+
     /// Whether another connection of the same reader is in the room.
     pub(super) fn has_another(&self, reader: &ReaderId) -> bool {
         match reader {

@@ -80,12 +80,17 @@ impl HomeRoom {
             (Some(password), Some(text)) => password.is(text),
             _ => false,
         };
-        standing
-            .may(Action::Join { proven }, &self.config)
-            .map_err(|denied| denied.refusal(now.moment))?;
+        // Nobody asks to be in a reserved room, and nobody can be kept out of one.
+        let by_itself = self.key.name.is_reserved();
+        if !by_itself {
+            standing
+                .may(Action::Join { proven }, &self.config)
+                .map_err(|denied| denied.refusal(now.moment))?;
+        }
         let is_new = user.is_none_or(|user| self.presence.get(user).is_none());
         let is_attached = self.is_attached(request.address);
-        if is_new && !is_attached && self.user_count() >= u64::from(self.config.max_members) {
+        let is_full = !by_itself && self.user_count() >= u64::from(self.config.max_members);
+        if is_new && !is_attached && is_full {
             return Err(Refusal::new(ErrorCode::RoomFull, "the room is full"));
         }
         if let Some(user) = user
@@ -122,6 +127,7 @@ impl HomeRoom {
             None => {
                 let attachment = Attachment {
                     user: request.user.cloned(),
+                    ip: request.ip,
                     reader: request.reader(),
                     form: request.form,
                     notices: request.notices,

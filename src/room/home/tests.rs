@@ -3,6 +3,7 @@
 use super::*;
 use crate::id::{ConnectionKey, TenantId};
 use crate::protocol::{Codec, GapReason, Priority, RoomPatch};
+use crate::room::config::General;
 use crate::room::name::RoomName;
 use crate::room::publication::{Draft, Press};
 
@@ -15,13 +16,16 @@ fn address(core: u16, index: u32) -> ConnectionAddress {
 }
 
 fn room(patch: &RoomPatch) -> HomeRoom {
-    let bounds = Bounds { message_bytes: 100, history_bytes: 1 << 20, durable: false };
-    let namespace = Settings::default();
-    let layers = Layers { own: &namespace, parents: &[], namespace: &namespace };
-    let config = Arc::new(RoomConfig::resolve(layers, &bounds));
+    let bounds = Bounds {
+        message_bytes: 100,
+        history_bytes: 1 << 20,
+        durable: false,
+        general: General::default(),
+    };
+    let namespace = Arc::new(Namespace::new(Settings::default(), &bounds));
     let name = RoomName::parse("room").expect("a good name");
     let key = RoomKey::new(TenantId::DEFAULT, name);
-    let mut room = HomeRoom::new(key, "e1".into(), config, Seed(1, 2), now(0));
+    let mut room = HomeRoom::new(key, "e1".into(), namespace, Seed(1, 2), now(0));
     room.configure(patch, &bounds, now(0).moment).expect("a good patch");
     room
 }

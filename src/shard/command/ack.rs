@@ -16,7 +16,7 @@ use crate::shard::message::{CoreMessage, Ticket};
 impl Shard {
     pub(super) fn ack(&mut self, key: ConnectionKey, ack: &Ack<'_>, ticket: &Ticket) {
         let Some(connection) = self.outbound.get_mut(key) else { return };
-        let name = RoomName::parse(&ack.room).ok();
+        let name = RoomName::parse(&ack.room).ok().or_else(|| RoomName::reserved(&ack.room));
         let room = name.map(|name| RoomKey::new(connection.identity.tenant, name));
         let index = room.and_then(|room| self.hub.find(&room));
         let found = index.and_then(|index| Some((index, connection.membership(index)?)));

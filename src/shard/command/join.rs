@@ -49,7 +49,8 @@ impl Shard {
         let index = self.hub.enter(&room, home);
         let most = usize::from(self.config.limits.rooms_per_connection);
         let Some(connection) = self.outbound.get_mut(key) else { return false };
-        let full = connection.rooms.iter().filter(|it| !it.implicit).count() >= most;
+        let counted = connection.rooms.iter().filter(|it| !it.implicit).count();
+        let full = counted >= most && !room.name.is_reserved();
         match connection.membership(index) {
             Some(membership) => membership.joining += 1,
             None if full => {
@@ -58,7 +59,10 @@ impl Shard {
                 self.refuse(key, &ticket, refusal);
                 return false;
             }
-            None => connection.add_room(Membership::joining(index)),
+            None => {
+                let implicit = room.name.is_reserved();
+                connection.add_room(Membership { implicit, ..Membership::joining(index) });
+            }
         }
         if let Some(hub_room) = self.hub.get_mut(index) {
             hub_room.joining += 1;
@@ -95,7 +99,7 @@ impl Shard {
             if let (true, Some(since)) = (ask.resumes, &ask.since) {
                 home.forget(&since.epoch);
             }
-            if let (true, Some(user)) = (is_new, asker.user()) {
+            if let (true, Some(user)) = (is_new && !room.name.is_reserved(), asker.user()) {
                 // An empty list of members takes one.
                 let _ = home.members.set_role(user, Role::Owner, now.unix_ms);
             }

@@ -253,6 +253,9 @@ impl Shard {
     ) -> Option<RoomKey> {
         let identity = &self.outbound.get(key)?.identity;
         let refusal = match RoomName::parse(text) {
+            Ok(name) if !self.homes.namespaces.admit(&name) => {
+                Refusal::new(ErrorCode::InvalidRoom, "no namespace of this server")
+            }
             Ok(name) if identity.may(right, &name) => {
                 return Some(RoomKey::new(identity.tenant, name));
             }

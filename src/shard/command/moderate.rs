@@ -108,7 +108,7 @@ fn permit(home: &HomeRoom, asker: &Asker, ask: &ModerateAsk, now: Now) -> Result
         return Ok(());
     }
     let standing = home.standing(asker.user(), asker.ip, now.moment);
-    let target = home.members.role(&ask.user);
+    let target = home.role(Some(&ask.user));
     let allowed = match ask.action {
         ModerationAction::Role => standing.may_give(ask.role.unwrap_or_default(), target),
         ModerationAction::Invite => standing.may(Action::Moderate, &home.config),

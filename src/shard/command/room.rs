@@ -1,17 +1,21 @@
 //! `room.create`, `room.update`, `room.delete`, `room.info`, `room.members`.
 
+use std::rc::Rc;
+use std::sync::Arc;
+
 use crate::id::{ConnectionKey, CoreId};
 use crate::protocol::command::{Page, RoomConfigure};
 use crate::protocol::event::RoomChange;
 use crate::protocol::event::{Member, Place, Reply, RoomInfo};
-use crate::protocol::{ErrorCode, Event, LeftReason, Role, RoomPatch};
+use crate::protocol::{Codec, ErrorCode, Event, LeftReason, Mode, Role, RoomPatch};
 use crate::room::home::{HomeRoom, Refusal};
+use crate::room::hub::RoomTag;
 use crate::room::name::RoomKey;
 use crate::room::standing::Action;
 use crate::shard::Shard;
 use crate::shard::ask::{PageAsk, What};
 use crate::shard::identity::Right;
-use crate::shard::message::{AnswerEffect, Asker, CoreMessage, Ticket};
+use crate::shard::message::{AnswerEffect, Asker, Configured, CoreMessage, Ticket};
 use crate::shard::outbound::write_event;
 
 impl Shard {
@@ -124,20 +128,51 @@ impl Shard {
         }
     }
 
-    /// Tells those who are in a room how it is now.
-    fn announce_config(&mut self, room: &RoomKey) {
+    /// Tells every core that has someone in a room how it is now.
+    pub(in crate::shard) fn announce_config(&mut self, room: &RoomKey) {
         let Some(home) = self.homes.get_mut(room) else { return };
-        let config = home.config.describe();
-        let mut to: Vec<_> = home.attached().map(|(at, it)| (*at, it.form.codec)).collect();
-        to.sort_unstable_by_key(|(address, _)| *address);
-        let change = RoomChange::Updated { config: &config };
-        let event = Event::Room { room: room.name.as_str(), change };
-        for (address, codec) in to {
-            let mut frame = Vec::new();
-            write_event(&event, codec, &mut frame);
-            let frame = frame.into_boxed_slice();
-            let message = CoreMessage::Notify { connection: address.key, frame };
-            self.outbound.send(address.core, message);
+        let configured = Configured {
+            room: room.clone(),
+            epoch: Arc::clone(&home.epoch),
+            slow_consumer: home.config.slow_consumer,
+            guaranteed: home.config.mode == Mode::Guaranteed,
+            config: Arc::new(home.config.describe()),
+        };
+        for link in home.links() {
+            let message = CoreMessage::Configured(Box::new(configured.clone()));
+            self.outbound.send(link.core, message);
+        }
+    }
+
+    /// A room is another from here on: what came before is queued as it was.
+    pub(in crate::shard) fn on_configured(&mut self, configured: &Configured) {
+        let Some(index) = self.hub.find(&configured.room) else { return };
+        self.settle_room(index);
+        let Some(room) = self.hub.get_mut(index) else { return };
+        let Some(tag) = room.tag.as_ref().filter(|tag| tag.epoch == configured.epoch) else {
+            return;
+        };
+        room.tag = Some(Rc::new(RoomTag {
+            room: configured.room.clone(),
+            epoch: Arc::clone(&tag.epoch),
+            slow_consumer: configured.slow_consumer,
+            guaranteed: configured.guaranteed,
+        }));
+        let change = RoomChange::Updated { config: &configured.config };
+        let event = Event::Room { room: configured.room.name.as_str(), change };
+        let mut frames = [Codec::Json, Codec::MessagePack].map(|codec| (codec, Vec::new()));
+        for member in &room.members {
+            let Some((codec, frame)) =
+                frames.iter_mut().find(|(codec, _)| *codec == member.form.codec)
+            else {
+                continue;
+            };
+            if frame.is_empty() {
+                write_event(&event, *codec, frame);
+            }
+            if let Some(key) = self.outbound.key_at(member.connection) {
+                self.outbound.push_bytes(key, frame);
+            }
         }
     }
 
@@ -190,7 +225,7 @@ impl Shard {
     pub(super) fn on_info(&mut self, from: CoreId, room: &RoomKey, asker: &Asker, ticket: Ticket) {
         match self.seen(from, room, asker) {
             Ok(home) => {
-                let (config, epoch) = (home.config.describe(), std::sync::Arc::clone(&home.epoch));
+                let (config, epoch) = (home.config.describe(), Arc::clone(&home.epoch));
                 let info = RoomInfo {
                     room: room.name.as_str(),
                     config: &config,
@@ -251,7 +286,7 @@ impl Shard {
             .take(limit + 1)
             .map(|(user, member)| {
                 let muted = home.members.standing(Some(user), None, now).muted.is_some();
-                (std::sync::Arc::clone(user), *member, muted)
+                (Arc::clone(user), *member, muted)
             })
             .collect();
         let more = listed.len() > limit;

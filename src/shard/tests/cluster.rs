@@ -12,8 +12,22 @@ use crate::config::Config;
 use crate::hash::Seed;
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
 use crate::protocol::Codec;
+use crate::shard::identity::{Identity, Permit, Right};
 use crate::shard::{CoreMessage, Effects, Input, Opened, Route, Setup, Shard};
 use crate::ws::MessageKind;
+
+#[derive(Debug)]
+struct Granted;
+
+impl Permit for Granted {
+    fn allows(&self, right: Right, _on: &str) -> bool {
+        !matches!(right, Right::Moderate | Right::Configure)
+    }
+
+    fn allows_from_outside(&self, _right: Right, _on: &str) -> bool {
+        false
+    }
+}
 
 /// Engines and what is on its way between them.
 pub(super) struct Cluster {
@@ -66,6 +80,32 @@ impl Cluster {
         make(&mut opened);
         let at = Address { core: CoreId(core), key };
         self.input(at, Input::Opened(Box::new(opened)));
+        at
+    }
+
+    /// A connection of a user who may do everything but govern rooms without a role there, on its
+    /// way to its welcome.
+    pub(super) fn open_as(
+        &mut self,
+        core: u16,
+        user: &str,
+        make: impl FnOnce(&mut Opened),
+    ) -> Address {
+        let identity = Identity {
+            user: Some(user.into()),
+            permit: Arc::new(Granted),
+            ..Identity::anonymous()
+        };
+        self.shards[usize::from(core)].assume(Arc::new(identity));
+        let at = self.open_with(core, make);
+        self.shards[usize::from(core)].assume(Arc::new(Identity::anonymous()));
+        at
+    }
+
+    /// A user's connection that has been welcomed.
+    pub(super) fn user(&mut self, core: u16, user: &str) -> Address {
+        let at = self.open_as(core, user, |_| {});
+        assert_eq!(self.read(at)[0]["type"], "welcome");
         at
     }
 
@@ -197,6 +237,7 @@ impl Cluster {
                 && shard.sessions.len() == 0
                 && shard.outbound.pool.budget.held_bytes() == 0
                 && shard.homes.receipts.len() == 0
+                && shard.inheritance.is_empty()
         })
     }
 }

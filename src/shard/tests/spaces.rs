@@ -1,0 +1,234 @@
+//! What rooms have from their names: namespaces, parents, and the reserved ones.
+
+use serde_json::Value;
+
+use super::cluster::{Address, Cluster};
+use crate::config::{Config, RoomDefaults, RoomMode};
+
+fn clusters(config: &Config) -> impl Iterator<Item = Cluster> {
+    [1, 3].into_iter().map(|cores| Cluster::new(cores, config.clone()))
+}
+
+fn last(cluster: &Cluster) -> u16 {
+    u16::try_from(cluster.shards.len()).unwrap() - 1
+}
+
+fn with_namespace(name: &str, rooms: RoomDefaults) -> Config {
+    let mut config = Config::default();
+    config.namespace_rooms.insert(name.to_owned(), rooms);
+    config
+}
+
+/// A command about a room, and its answer.
+fn ask(cluster: &mut Cluster, at: Address, kind: &str, room: &str, more: &str) -> Value {
+    cluster.ask(at, &format!(r#"{{"type":"{kind}","id":1,"room":"{room}"{more}}}"#))
+}
+
+fn code(cluster: &mut Cluster, at: Address, kind: &str, room: &str, more: &str) -> Value {
+    ask(cluster, at, kind, room, more)["code"].clone()
+}
+
+#[test]
+fn a_room_has_what_is_set_for_its_namespace() {
+    let reliable = RoomDefaults {
+        mode: Some(RoomMode::Reliable),
+        history_size: Some(9),
+        ..RoomDefaults::default()
+    };
+    let mut config = with_namespace("chat", reliable);
+    config.namespaces.strict = true;
+    for mut cluster in clusters(&config) {
+        let at = cluster.open(last(&cluster));
+        ask(&mut cluster, at, "join", "chat:1", "");
+        let info = ask(&mut cluster, at, "room.info", "chat:1", "");
+        let config = &info["config"];
+        assert_eq!((&config["mode"], &config["history_size"]), (&"reliable".into(), &9.into()));
+        ask(&mut cluster, at, "join", "plain", "");
+        let info = ask(&mut cluster, at, "room.info", "plain", "");
+        assert_eq!(info["config"]["mode"], "best_effort");
+        assert_eq!(code(&mut cluster, at, "join", "other:1", ""), "invalid_room");
+        let route = crate::shard::Route::Rooms(Some("other:1".into()));
+        let at = cluster.open_with(0, |opened| opened.route = route);
+        assert_eq!(cluster.read(at)[1]["code"], "invalid_room");
+    }
+}
+
+#[test]
+fn a_child_has_settings_roles_and_bans_from_the_nearest_parent_that_exists() {
+    let inherits = r#","config":{"parent_inherit":true,"persistent":true}"#;
+    for mut cluster in clusters(&Config::default()) {
+        let far = last(&cluster);
+        let (owner, guest) = (cluster.user(0, "owner"), cluster.user(far, "guest"));
+        let top = r#","config":{"slow_mode_ms":7,"history_size":3}"#;
+        ask(&mut cluster, owner, "room.create", "a", top);
+        let made = ask(&mut cluster, guest, "room.create", "a/b/c", inherits);
+        assert_eq!(made["config"]["slow_mode_ms"], 7, "{made}");
+        // The owner above is one here, too.
+        let update = r#","config":{"history_size":4}"#;
+        let updated = ask(&mut cluster, owner, "room.update", "a/b/c", update);
+        assert_eq!(updated["config"]["history_size"], 4, "{updated}");
+        // A nearer parent takes over while it is there, and lets go.
+        ask(&mut cluster, guest, "join", "a/b/c", "");
+        ask(&mut cluster, owner, "room.create", "a/b", r#","config":{"slow_mode_ms":8}"#);
+        let told = cluster.read(guest);
+        assert_eq!(told[0]["config"]["slow_mode_ms"], 8, "{told:?}");
+        ask(&mut cluster, owner, "room.delete", "a/b", "");
+        assert_eq!(cluster.read(guest)[0]["config"]["slow_mode_ms"], 7);
+        // A ban above sends out, and keeps out.
+        ask(&mut cluster, owner, "room.ban", "a", r#","user":"guest""#);
+        let told = cluster.read(guest);
+        assert_eq!((&told[0]["type"], &told[0]["reason"]), (&"left".into(), &"banned".into()));
+        assert_eq!(code(&mut cluster, guest, "join", "a/b/c", ""), "banned");
+        ask(&mut cluster, owner, "room.unban", "a", r#","user":"guest""#);
+        assert_eq!(ask(&mut cluster, guest, "join", "a/b/c", "")["type"], "ok");
+        // Who inherits no more follows nobody.
+        let update = r#","config":{"parent_inherit":false}"#;
+        assert_eq!(ask(&mut cluster, guest, "room.update", "a/b/c", update)["type"], "ok");
+        assert_eq!(code(&mut cluster, owner, "room.update", "a/b/c", update), "forbidden");
+        assert!(cluster.shards.iter().all(|shard| shard.inheritance.is_empty()));
+    }
+}
+
+#[test]
+fn who_comes_first_into_a_child_waits_for_the_word_of_the_parents() {
+    let inherits = RoomDefaults { parent_inherit: Some(true), ..RoomDefaults::default() };
+    for mut cluster in clusters(&with_namespace("c", inherits)) {
+        let far = last(&cluster);
+        let (owner, guest) = (cluster.user(far, "owner"), cluster.user(0, "guest"));
+        ask(&mut cluster, owner, "room.create", "c:a", "");
+        ask(&mut cluster, owner, "room.ban", "c:a", r#","user":"guest""#);
+        cluster.send(guest, r#"{"type":"join","id":1,"room":"c:a/b"}"#);
+        cluster.send(guest, r#"{"type":"publish","id":2,"room":"c:a/b","data":1}"#);
+        let codes: Vec<_> = cluster.read(guest).iter().map(|it| it["code"].clone()).collect();
+        assert_eq!(codes, ["banned", "not_joined"]);
+        assert_eq!(ask(&mut cluster, owner, "join", "c:a/b", "")["role"], "owner");
+        for at in [owner, guest] {
+            cluster.lose(at);
+        }
+        cluster.wait(200_000);
+        cluster.settle();
+        assert!(cluster.is_empty(), "nobody follows anybody any more");
+    }
+}
+
+#[test]
+fn a_deeper_chain_goes_on_as_long_as_each_inherits() {
+    let inherits = |more: &str| format!(r#","config":{{"parent_inherit":true{more}}}"#);
+    for mut cluster in clusters(&Config::default()) {
+        let at = cluster.user(0, "u");
+        ask(&mut cluster, at, "room.create", "x", r#","config":{"slow_mode_ms":1}"#);
+        ask(&mut cluster, at, "room.create", "x/y", &inherits(r#","history_size":2"#));
+        let made = ask(&mut cluster, at, "room.create", "x/y/z", &inherits(""));
+        let config = &made["config"];
+        assert_eq!((&config["slow_mode_ms"], &config["history_size"]), (&1.into(), &2.into()));
+        let alone = r#","config":{"parent_inherit":false}"#;
+        ask(&mut cluster, at, "room.update", "x/y", alone);
+        let info = ask(&mut cluster, at, "room.info", "x/y/z", "");
+        let config = &info["config"];
+        assert_eq!((&config["slow_mode_ms"], &config["history_size"]), (&0.into(), &2.into()));
+    }
+}
+
+#[test]
+fn what_everyone_and_a_user_missed_comes_when_the_session_does() {
+    let reliable = || RoomDefaults { mode: Some(RoomMode::Reliable), ..RoomDefaults::default() };
+    let mut config = with_namespace("@all", reliable());
+    config.namespace_rooms.insert("@user".to_owned(), reliable());
+    for mut cluster in clusters(&config) {
+        let far = last(&cluster);
+        let a = cluster.user(0, "a");
+        let b = cluster.open_as(far, "b", |_| {});
+        let session = cluster.read(b)[0]["session"].as_str().unwrap().to_owned();
+        let say = |cluster: &mut Cluster, n: u32| {
+            let sent = format!(r#"{{"type":"send","id":1,"to":{{"user":"b"}},"data":"s{n}"}}"#);
+            cluster.send(a, &format!(r#"{{"type":"broadcast","data":"b{n}"}}"#));
+            cluster.send(a, &sent);
+        };
+        let data = |seen: &[Value]| -> Vec<String> {
+            let messages = seen.iter().filter(|it| it["type"] == "message");
+            messages.map(|it| it["data"].as_str().unwrap().to_owned()).collect()
+        };
+        say(&mut cluster, 1);
+        let mut seen = data(&cluster.read(b));
+        seen.sort();
+        assert_eq!(seen, ["b1", "s1"]);
+        for room in ["@all", "@user/b"] {
+            let ack = format!(r#"{{"type":"ack","id":2,"room":"{room}","offset":1}}"#);
+            assert_eq!(cluster.ask(b, &ack)["type"], "ok", "{room}");
+        }
+        let foreign = r#"{"type":"ack","id":2,"room":"@user/a","offset":1}"#;
+        assert_eq!(cluster.ask(b, foreign)["code"], "not_joined");
+        cluster.lose(b);
+        say(&mut cluster, 2);
+        let b = cluster.open_as(0, "b", |opened| opened.session = Some(session.clone()));
+        let seen = cluster.read(b);
+        assert_eq!((&seen[0]["recovered"], &seen[0]["rooms"]), (&true.into(), &[(); 0].into()));
+        let mut missed = data(&seen);
+        missed.sort();
+        assert_eq!(missed, ["b2", "s2"], "{seen:?}");
+        say(&mut cluster, 3);
+        assert_eq!(data(&cluster.read(b)).len(), 2, "once each");
+        for at in [a, b] {
+            cluster.lose(at);
+        }
+        cluster.wait(500_000);
+        cluster.settle();
+        assert!(cluster.is_empty());
+    }
+}
+
+#[test]
+fn reserved_rooms_keep_nothing_unless_they_are_told_to() {
+    for mut cluster in clusters(&Config::default()) {
+        let a = cluster.user(0, "a");
+        let b = cluster.open_as(last(&cluster), "b", |_| {});
+        let session = cluster.read(b)[0]["session"].as_str().unwrap().to_owned();
+        cluster.lose(b);
+        cluster.send(a, r#"{"type":"broadcast","data":1}"#);
+        let b = cluster.open_as(0, "b", |opened| opened.session = Some(session.clone()));
+        assert_eq!(cluster.read(b).len(), 1, "only the welcome");
+    }
+}
+
+#[test]
+fn a_change_of_policy_holds_at_once_for_all_who_are_there() {
+    let mut config = Config::default();
+    config.limits.outbox_bytes = 2_000;
+    for mut cluster in clusters(&config) {
+        let (a, b) = (cluster.open(0), cluster.open(last(&cluster)));
+        for at in [a, b] {
+            ask(&mut cluster, at, "join", "r", "");
+        }
+        let policy = r#","config":{"slow_consumer":"drop_newest","mode":"reliable"}"#;
+        ask(&mut cluster, a, "room.update", "r", policy);
+        assert_eq!(cluster.read(b)[0]["change"], "updated");
+        let say = format!(
+            r#"{{"type":"publish","room":"r","exclude_self":true,"data":"{}"}}"#,
+            "x".repeat(300)
+        );
+        for _ in 0..20 {
+            cluster.send(a, &say);
+            cluster.settle();
+        }
+        let offsets = cluster.offsets(b);
+        assert_eq!(offsets.first(), Some(&1));
+        assert_eq!(offsets.last(), Some(&-20), "dropped and told, not closed: {offsets:?}");
+    }
+}
+
+#[test]
+fn who_is_in_a_room_that_becomes_guaranteed_is_sent_again_what_comes_from_then_on() {
+    for mut cluster in clusters(&Config::default()) {
+        let (a, b) = (cluster.user(0, "a"), cluster.user(last(&cluster), "b"));
+        for at in [a, b] {
+            ask(&mut cluster, at, "join", "r", "");
+        }
+        ask(&mut cluster, a, "publish", "r", r#","data":1"#);
+        ask(&mut cluster, a, "room.update", "r", r#","config":{"mode":"guaranteed"}"#);
+        ask(&mut cluster, a, "publish", "r", r#","data":2"#);
+        cluster.read(b);
+        cluster.wait(61_000);
+        let again = cluster.offsets(b);
+        assert!(!again.is_empty() && again.iter().all(|offset| *offset == 2), "{again:?}");
+    }
+}
