@@ -2,7 +2,8 @@
 """The README's figures, measured anew: each as a ratio or a count taken in one run.
 
     cargo build --release --workspace
-    benches/figures.py [NAME …]      all of them, or some: echo idle fanout timers dribble
+    benches/figures.py [NAME …]      all of them, or some: echo idle fanout timers dribble joined
+                                     rooms overload fairness goodput latency cores deflated
 
 Servers and generator are pinned to a CPU each and, where that is allowed, scheduled before all
 else (`chrt`), so that a neighbour does not change how many messages a wake-up brings. Compared
@@ -104,10 +105,10 @@ def resident_bytes(pid):
     return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) * 1024
 
 
-def load(*arguments):
+def load(*arguments, first=FIRST):
     """Runs the generator; its report, or an end if the run cannot be believed."""
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
-        command = [*FIRST, BIN / "ringroom-loadgen", *map(str, arguments), "--json", report.name]
+        command = [*first, BIN / "ringroom-loadgen", *map(str, arguments), "--json", report.name]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if not os.path.getsize(report.name):
             sys.exit(f"{' '.join(map(str, command))}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
@@ -133,10 +134,11 @@ def sampled_cpu(pid, seconds, run):
 VERDICTS = []
 
 
-def verdict(name, value, target, unit=""):
-    met = value <= target
+def verdict(name, value, target, unit="", least=False):
+    met = value >= target if least else value <= target
     VERDICTS.append(met)
-    print(f"{'ok  ' if met else 'MISS'} {name}: {value:.3f}{unit} (target: at most {target}{unit})")
+    bound = "at least" if least else "at most"
+    print(f"{'ok  ' if met else 'MISS'} {name}: {value:.3f}{unit} (target: {bound} {target}{unit})", flush=True)
 
 
 def echo_cost(server, path):
@@ -198,12 +200,12 @@ def wait_until_open(process, port, count):
     sys.exit(f"{count} connections did not open")
 
 
-def fanout_cost(server, path, in_flight, dialect):
+def fanout_cost(server, path, in_flight, dialect, *more, size=64):
     process, port, _ = server
     used = cpu_ns(process.pid)
-    report = load("fanout", "--rooms", 1, "--members", 1000, "--publishers", 1, "--seconds", 5, "--size", 64,
+    report = load("fanout", "--rooms", 1, "--members", 1000, "--publishers", 1, "--seconds", 5, "--size", size,
                   "--in-flight", in_flight, "--dialect", dialect, "--url", f"ws://{HOST}:{port}{path}",
-                  "--cpus", 1)
+                  "--cpus", 1, *more)
     used = cpu_ns(process.pid) - used
     return used / max(1, report["totals"]["received"])
 
@@ -224,13 +226,19 @@ def metric(control, name):
     return [line for line in text.splitlines() if line.startswith(name)]
 
 
-def quantile(lines, share):
-    """The bound of the bucket in which the share of a Prometheus histogram lies, all cores together."""
+def total(control, name):
+    """The sum of a metric's series."""
+    return sum(float(line.rsplit(" ", 1)[1]) for line in metric(control, name))
+
+
+def quantile(lines, share, earlier=()):
+    """The bound of the bucket in which the share of what a Prometheus histogram has counted since earlier
+    lies, all cores together."""
     buckets = {}
-    for line in lines:
+    for line, sign in [*((line, 1) for line in lines), *((line, -1) for line in earlier)]:
         found = re.match(r'\S+_bucket\{.*le="([^"]+)".*\} (\d+)', line)
         if found:
-            buckets[float(found[1])] = buckets.get(float(found[1]), 0) + int(found[2])
+            buckets[float(found[1])] = buckets.get(float(found[1]), 0) + sign * int(found[2])
     total = max(buckets.values(), default=0)
     return next((bound for bound, count in sorted(buckets.items()) if total and count >= share * total), 0.0)
 
@@ -286,7 +294,220 @@ def dribble(count=2_000):
     verdict("dribble, handshake p99 above alone", p99_among - p99_alone, 50, " ms")
 
 
-FIGURES = {function.__name__: function for function in (echo, idle, fanout, timers, dribble)}
+UNLIMITED = "admission.connections_per_ip=0"
+# A second generator, that measures beside one that makes load, goes before it.
+BEFORE = [*FIRST[:-1], "20"] if FIRST else []
+
+
+def publish(port, rooms, members, *more, **options):
+    """Publishes to rooms of a server; the generator has the second CPU."""
+    return load("fanout", "--rooms", rooms, "--members", members, "--dialect", "ringroom", "--url",
+                f"ws://{HOST}:{port}/ws", "--cpus", 1, *more, **options)
+
+
+def peak(port, rooms, members):
+    """Messages a second that are delivered while eight of each publisher are always under way."""
+    best = publish(port, rooms, members, "--in-flight", 8, "--seconds", 5, "--warmup", 1)
+    return best["measured"]["received"] / best["seconds"]
+
+
+def beside(run, *arguments, **options):
+    """Begins it in a thread; its report is in the dictionary once the thread is over."""
+    result = {}
+    thread = threading.Thread(target=lambda: result.update(report=run(*arguments, **options)))
+    thread.start()
+    return thread, result
+
+
+def busy(process, seconds):
+    """The CPUs that the server uses for so long."""
+    before, began = cpu_ns(process.pid), time.monotonic()
+    time.sleep(seconds)
+    return (cpu_ns(process.pid) - before) / 1e9 / (time.monotonic() - began)
+
+
+def joined(count=30_000):
+    """Memory of idle connections that are each in a room of a hundred."""
+    with ringroom(cores=4, cpus="0,1", settings=[UNLIMITED]) as (process, port, _):
+        time.sleep(1)
+        before = resident_bytes(process.pid)
+        thread, held = beside(load, "hold", "-n", count, "--members", 100, "--seconds", 20, "--dialect", "ringroom",
+                              "--url", f"ws://{HOST}:{port}/ws", "--sources", "127.0.0.2-127.0.0.9")
+        wait_until_open(process, port, count)
+        time.sleep(10)
+        memory = (resident_bytes(process.pid) - before) / count
+        thread.join()
+    lost = count - held["report"]["held"]
+    print(f"     joined: {count} connections in rooms of a hundred, {lost} lost")
+    verdict("joined, resident memory per connection", memory / 1024, 1.5, " KB")
+    verdict("joined, connections lost", lost, 0)
+
+
+class Visitor:
+    """A client that joins rooms and leaves them, a batch at a time."""
+
+    def __init__(self, port):
+        self.socket = socket.create_connection((HOST, port), 60)
+        self.socket.sendall(b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+        self.read_until(b'"welcome"')
+
+    def read_until(self, words):
+        seen = b""
+        while words not in seen:
+            more = self.socket.recv(65_536)
+            seen = seen[-200:] + more
+            if not more or b'"error"' in seen:
+                raise RuntimeError(f"the server said {seen}")
+
+    def say(self, kind, names):
+        """A batch, and its answer, which follows those of all its messages."""
+        batch = {"type": "batch", "id": 1, "messages": [{"type": kind, "room": name} for name in names]}
+        payload = json.dumps(batch).encode()
+        self.socket.sendall(b"\x81\xfe" + len(payload).to_bytes(2, "big") + bytes(4) + payload)
+        self.read_until(b'"id":1')
+
+    def visit(self, first, last, at_once=100):
+        for start in range(first, last, at_once):
+            names = [f"fresh-{number}" for number in range(start, min(start + at_once, last))]
+            self.say("join", names)
+            self.say("leave", names)
+
+
+def rooms(count=1_000_000, visitors=8):
+    """Memory after so many joins and leaves of rooms in which nobody had been."""
+    with ringroom(cores=2, cpus="0,1") as (process, port, control):
+        clients = [Visitor(port) for _ in range(visitors)]
+
+        def visit(first, last):
+            share = (last - first) // visitors
+            threads = [threading.Thread(target=client.visit, args=(first + index * share, first + (index + 1) * share))
+                       for index, client in enumerate(clients)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            time.sleep(3)
+            return resident_bytes(process.pid)
+
+        alone = total(control, "ringroom_rooms")
+        cold = resident_bytes(process.pid)
+        before = visit(0, count // 2)
+        began = time.monotonic()
+        after = visit(count // 2, count // 2 + count)
+        left = total(control, "ringroom_rooms") - alone
+        print(f"     rooms: {count} visited in {time.monotonic() - began:.0f} s, {cold >> 10} KB at first, "
+              f"{before >> 10} KB after half as many, {after >> 10} KB after all")
+    verdict("rooms, memory afterwards, times before", after / before, 1.05)
+    verdict("rooms, still there", left, 0)
+
+
+def overload(seconds=10):
+    """Timers and the inbox of a core while rooms ask for half as much again as it can do."""
+    with ringroom(cores=2, cpus="0", settings=[UNLIMITED]) as (process, port, control):
+        capacity = peak(port, 10, 100)
+        rate = capacity * 1.5 / 100 / 10
+        names = "ringroom_timer_lateness_seconds", "ringroom_inbox_delay_seconds"
+        earlier = [metric(control, name) for name in names]
+        thread, _ = beside(publish, port, 10, 100, "--rate", rate, "--seconds", seconds)
+        time.sleep(2)
+        share = busy(process, seconds - 3)
+        thread.join()
+        late, delay = (quantile(metric(control, name), 0.99, before) for name, before in zip(names, earlier))
+    print(f"     overload: offered 1.5 times {capacity:.0f} deliveries a second, {share:.2f} CPUs busy")
+    verdict("overload, timer lateness p99", late * 1e3, 100, " ms")
+    verdict("overload, inbox delay p99", delay * 1e3, 50, " ms")
+
+
+def quiet(port, seconds):
+    """Latencies in a hundred rooms where little is said; goes before other generators."""
+    return publish(port, 100, 3, "--rate", 2, "--seconds", seconds, "--warmup", 1, first=BEFORE)
+
+
+def fairness(seconds=10):
+    """Quiet rooms beside one whose publishers never pause."""
+    with ringroom(settings=[UNLIMITED]) as (process, port, _):
+        alone = quiet(port, seconds)["latency"]
+        thread, _ = beside(publish, port, 1, 300, "--publishers", 4, "--in-flight", 16, "--seconds", seconds + 6)
+        time.sleep(3)
+        noisy, used = beside(quiet, port, seconds)
+        share = busy(process, seconds)
+        noisy.join()
+        thread.join()
+    among = used["report"]["latency"]
+    print(f"     fairness: p50 {alone['p50']} µs alone, {among['p50']} µs beside; p99 {alone['p99']} µs and "
+          f"{among['p99']} µs; {share:.2f} CPUs busy")
+    verdict("fairness, quiet p99 beside a noisy room, times alone", among["p99"] / max(1, alone["p99"]), 3.0)
+
+
+def goodput(seconds=10):
+    """What is delivered when twice as much is offered as can be, and how soon all is well again."""
+    with ringroom(settings=[UNLIMITED]) as (process, port, control):
+        capacity = peak(port, 10, 100)
+        probe, probed = beside(quiet, port, seconds + 20)
+        began = time.monotonic()
+        time.sleep(5)
+        over = publish(port, 10, 100, "--rate", capacity * 2 / 100 / 10, "--seconds", seconds, "--warmup", 1,
+                       "--drain", 0)
+        ended = time.monotonic() - began
+        probe.join()
+        gaps = total(control, "ringroom_gaps")
+    delivered = over["measured"]["received"] / over["seconds"]
+    totals, series = over["totals"], probed["report"]["series"]
+    calm = statistics.median(second["p99_us"] for second in series if 1 < second["at"] < 4)
+    slow = [second["at"] for second in series if second["at"] > ended and second["p99_us"] > 3 * calm + 1000]
+    recovery = max(slow, default=ended) - ended
+    print(f"     goodput: {delivered:.0f} of {capacity:.0f} a second; unsent {totals['unsent']}, announced "
+          f"{totals['announced_gaps']} (server: {gaps}), lost {totals['lost']}, ended {totals['dropped']}")
+    verdict("goodput at 200 %, times the peak", delivered / capacity, 0.9, least=True)
+    verdict("goodput, seconds until latencies are as before", recovery, 5, " s")
+
+
+def latency(seconds=20):
+    """Latencies in rooms of a hundred at half of the load that can be done, on one core and over two."""
+    for name, options in ("same core", {}), ("across cores", {"cores": 2, "cpus": "0"}):
+        with ringroom(settings=[UNLIMITED], **options) as (_, port, _):
+            capacity = peak(port, 1, 100)
+            at = publish(port, 1, 100, "--rate", capacity / 2 / 100, "--seconds", seconds, "--warmup", 1)["latency"]
+        print(f"     latency, {name}, at half of {capacity:.0f} a second: p50 {at['p50']} µs, p99 {at['p99']} µs, "
+              f"p99.9 {at['p999']} µs")
+        verdict(f"latency, {name}, p99", at["p99"] / 1e3, 2, " ms")
+
+
+def cores():
+    """CPU per delivery of two cores, against one."""
+    with ringroom() as one, ringroom(cores=2, cpus="0") as two:
+        for in_flight in 1, 16:
+            pairs = [[fanout_cost(server, "/ws", in_flight, "ringroom") for server in (two, one)]
+                     for _ in range(ROUNDS)]
+            two_ns, one_ns = (statistics.median(side) for side in zip(*pairs))
+            print(f"     cores: {in_flight} in flight, two cores {two_ns:.0f} ns, one {one_ns:.0f} ns a delivery")
+            verdict(f"cores, two, {in_flight} in flight, times one", statistics.median(a / b for a, b in pairs), 1.15)
+
+
+def deflated():
+    """CPU per delivery of deflated JSON of 4 KB, against the compressed bytes sent as they are."""
+    with ringroom() as server:
+        _, _, control = server
+
+        def compressed():
+            return [total(control, f"ringroom_deflate_{what}") for what in ("compressed_bytes", "messages")]
+
+        before = compressed()
+        fanout_cost(server, "/ws", 1, "ringroom", "--deflate", size=4096)
+        count_bytes, count = (after - first for after, first in zip(compressed(), before))
+        wire = count_bytes / max(1, count)
+        # A plain message is its data and some 130 bytes around it.
+        size = max(30, int(wire) - 130)
+        pairs = [(fanout_cost(server, "/ws", 1, "ringroom", "--deflate", size=4096),
+                  fanout_cost(server, "/ws", 1, "ringroom", size=size)) for _ in range(ROUNDS)]
+    deflated_ns, plain_ns = (statistics.median(side) for side in zip(*pairs))
+    print(f"     deflated: {wire:.0f} bytes of 4096; {deflated_ns:.0f} ns, plain {plain_ns:.0f} ns a delivery")
+    verdict("deflated, times plain", statistics.median(a / b for a, b in pairs), 1.10)
+
+
+FIGURES = {function.__name__: function for function in (
+    echo, idle, fanout, timers, dribble, joined, rooms, overload, fairness, goodput, latency, cores, deflated)}
 
 
 def main():
