@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::id::{ConnectionKey, CoreId};
 use crate::letter::{Fault, Letter, Order, Reload, relay};
 use crate::mesh::Port;
-use crate::metrics;
+use crate::metrics::{self, HandshakeFailure};
 use crate::shard::{CoreMessage, Effects, Input, Shard};
 use crate::wheel::Wheel;
 use crate::ws::decoder::{self, Scratch};
@@ -490,11 +490,15 @@ impl State {
             return;
         };
         connection.deadline = None;
-        if matches!(connection.stage, Stage::Handshake) && !connection.hangs_up {
-            self.refuse(now, key, &Refusal::Deadline);
-        } else {
-            self.abort(now, key);
+        let is_late = matches!(connection.stage, Stage::Handshake) && !connection.hangs_up;
+        let can_be_told = connection.tls.as_ref().is_none_or(|tls| tls.may_encrypt());
+        if is_late && can_be_told {
+            return self.refuse(now, key, &Refusal::Deadline);
         }
+        if is_late {
+            self.metrics.handshake_failures.count(HandshakeFailure::Deadline);
+        }
+        self.abort(now, key);
     }
 
     /// Goes by new settings: what comes in from now on is judged by them.
