@@ -30,8 +30,9 @@ impl Truth {
             let mut last = HashMap::<(usize, Room, Epoch), u64>::new();
             for record in history {
                 let (message, place) = match *record {
-                    Record::Published(message, place) => (message, place),
-                    Record::Delivered(place, message) => (message, place),
+                    Record::Published(message, place) | Record::Delivered(place, message) => {
+                        (message, place)
+                    }
                     _ => continue,
                 };
                 let mut found = |fault| findings.push(Finding { client, fault });
