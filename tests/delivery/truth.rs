@@ -29,11 +29,10 @@ impl Truth {
         for (client, history) in histories.iter().enumerate() {
             let mut last = HashMap::<(usize, Room, Epoch), u64>::new();
             for record in history {
-                let (message, place) = match *record {
-                    Record::Published(message, place) | Record::Delivered(place, message) => {
-                        (message, place)
-                    }
-                    _ => continue,
+                let (Record::Published(message, place) | Record::Delivered(place, message)) =
+                    *record
+                else {
+                    continue;
                 };
                 let mut found = |fault| findings.push(Finding { client, fault });
                 if truth.meant.get(&message) != Some(&place.room) {
