@@ -29,7 +29,8 @@ impl Truth {
         for (client, history) in histories.iter().enumerate() {
             let mut last = HashMap::<(usize, Room, Epoch), u64>::new();
             for record in history {
-                let (Record::Published(message, place) | Record::Delivered(place, message)) = *record
+                let (Record::Published(message, place) | Record::Delivered(place, message)) =
+                    *record
                 else {
                     continue;
                 };
