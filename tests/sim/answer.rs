@@ -141,7 +141,8 @@ impl Client {
             _ => offset,
         };
         let mut stay = Stay::new(Some(epoch), Some(position), interest);
-        stay.acknowledged = acknowledged;
+        // What it has asked for once more may come once more.
+        stay.acknowledged = acknowledged.min(position);
         self.heard.remove(&room);
         self.stays.insert(room, stay);
         Ok(())

@@ -102,7 +102,7 @@ impl Shard {
         let page = home.history.page(bound, ask.limit as usize, now);
         let truncated = page.truncated;
         let backwards = ask.reverse || matches!(bound, Bound::Newest | Bound::Before(_));
-        let mut bytes = 0;
+        let mut bytes: usize = 0;
         // Whoever asks now was not asked how long they are connected when it was published.
         let reader = Receiver {
             user: asker.user(),
@@ -113,14 +113,16 @@ impl Shard {
             publication.audience.as_ref().is_none_or(|audience| audience.includes(&reader, now))
         };
         let mut fits = |publication: &&Arc<Publication>| {
+            let is_first = bytes == 0;
             bytes += publication.data.as_data().bytes().len();
-            bytes <= most_bytes
+            is_first || bytes <= most_bytes
         };
-        // What does not fit is cut off where the next page begins.
+        // What does not fit is cut off where the next page begins; the first always fits, or no page
+        // would lead past it.
         let mut messages: Vec<_> = if backwards {
-            page.reversed().take_while(&mut fits).filter(meant).cloned().collect()
+            page.reversed().filter(meant).take_while(&mut fits).cloned().collect()
         } else {
-            page.entries.take_while(&mut fits).filter(meant).cloned().collect()
+            page.entries.filter(meant).take_while(&mut fits).cloned().collect()
         };
         if backwards != ask.reverse {
             messages.reverse();

@@ -234,6 +234,9 @@ impl Shard {
             && let Some(seat) = hub_room.members.get_mut(membership.place as usize)
         {
             *seat = member;
+            // What it has asked for once more is owed until it is known to have arrived once more.
+            membership.position = membership.position.min(seen);
+            membership.pinged = membership.pinged.min(seen);
         }
         true
     }

@@ -188,18 +188,30 @@ impl Shard {
             Verdict::Refused { retry_after_ms } => (retry_after_ms, false),
             Verdict::Banned { retry_after_ms, began: _ } => (retry_after_ms, true),
         };
-        let ticket = Ticket { id: envelope.id.clone(), ..Ticket::default() };
         let refusal = Refusal {
             code: ErrorCode::RateLimited,
             message: "too many messages",
             retry_after_ms: Some(retry_after_ms),
         };
         self.metrics.rate_limited.add(1);
-        self.refuse(key, &ticket, refusal);
+        self.refuse_whole(key, envelope, refusal);
         if banned {
             self.close(key, CloseReason::RateLimited);
         }
         false
+    }
+
+    /// Refuses a message; of a batch also those in it that are to be answered.
+    fn refuse_whole(&mut self, key: ConnectionKey, envelope: &Envelope<'_>, refusal: Refusal) {
+        if let Command::Batch(messages) = &envelope.command {
+            let ids = messages.clone().filter_map(|it| it.map_or_else(|bad| bad.id, |it| it.id));
+            for id in ids {
+                let ticket = Ticket { id: Some(id), ..Ticket::default() };
+                self.refuse(key, &ticket, refusal);
+            }
+        }
+        let ticket = Ticket { id: envelope.id.clone(), ..Ticket::default() };
+        self.refuse(key, &ticket, refusal);
     }
 
     /// A message that is no command.

@@ -143,6 +143,36 @@ fn a_session_comes_back_to_its_rooms_and_misses_nothing() {
 }
 
 #[test]
+fn what_was_asked_for_again_and_did_not_arrive_is_still_owed_to_the_session() {
+    for mut cluster in clusters() {
+        let (a, b) = (cluster.open(0), cluster.open_with(last(&cluster), |_| {}));
+        let session = cluster.read(b)[0]["session"].as_str().unwrap().to_owned();
+        let create = r#"{"type":"room.create","id":0,"room":"r","config":{"mode":"reliable"}}"#;
+        assert_eq!(cluster.ask(a, create)["type"], "ok");
+        join(&mut cluster, a, "r");
+        let joined = cluster.ask(b, r#"{"type":"join","id":1,"room":"r"}"#);
+        for n in 1..=2 {
+            publish(&mut cluster, a, "r", &n.to_string());
+        }
+        assert_eq!(cluster.offsets(b), [1, 2]);
+        cluster.wait(25_000);
+        let frames = cluster.frames(b);
+        let ping = &frames.iter().find(|(opcode, _)| *opcode == 9).unwrap().1;
+        let epoch = joined["epoch"].as_str().unwrap();
+        cluster.send(
+            b,
+            &format!(r#"{{"type":"join","room":"r","since":{{"epoch":"{epoch}","offset":1}}}}"#),
+        );
+        // The ping went before the second copy, which is never read.
+        cluster.input(b, Input::Pong { connection: b.key, payload: ping });
+        cluster.lose(b);
+        publish(&mut cluster, a, "r", "3");
+        let back = cluster.open_with(0, |opened| opened.session = Some(session));
+        assert_eq!(cluster.offsets(back), [2, 3]);
+    }
+}
+
+#[test]
 fn a_session_that_cannot_be_caught_up_is_told_of_the_gap() {
     let mut cluster = Cluster::new(2, Config::default());
     let (a, b) = (cluster.open(0), cluster.open_with(1, |_| {}));
