@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+mod application;
 mod cluster;
+mod moderation;
 mod random;
 mod rooms;
 mod slow;
