@@ -36,6 +36,8 @@ pub(super) struct Connection {
     pub(super) deadline: Option<Timer>,
     /// The reader, while it must not read on.
     pub(super) paused: Option<Waker>,
+    /// The reader must not read on until the crowd is written that it has brought something for.
+    pub(super) waits_for_crowd: bool,
     /// A task waits until the kernel takes more.
     pub(super) is_blocked: bool,
     /// End it once everything is written.

@@ -30,6 +30,7 @@ use super::listener::{self, Door, Listener, Pace};
 use super::notify::Notify;
 use super::relay::Relay;
 use super::timer::{Clock, Counter, Glance, Timer};
+use super::turns::Turns;
 
 /// How often an idle core shows that it lives.
 const BEAT_MS: u64 = 500;
@@ -72,6 +73,7 @@ pub(super) struct State {
     pub(super) config: Arc<Config>,
     pub(super) shard: Shard,
     pub(super) effects: Effects,
+    pub(super) turns: Turns,
     pub(super) connections: Slab<Connection>,
     pub(super) connections_ever: u32,
     pub(super) listeners: Vec<Listener>,
@@ -124,7 +126,8 @@ impl Core {
             self.arm(&state, now.moment);
             state.metrics.loop_time.record(self.clock.moment().since_us(now.moment));
             let is_draining = state.is_draining;
-            let may_park = is_inbox_empty && state.port.fall_asleep();
+            let may_park =
+                is_inbox_empty && state.turns.is_empty() && state.port.fall_asleep();
             drop(state);
             if is_draining {
                 self.close_doors();
@@ -258,9 +261,13 @@ impl State {
         self.metrics.mesh_lost.add(delivery.lost);
     }
 
+    /// A crowd that is being written is not worth it: who brings more joins its end.
     fn is_flush_dear(&self) -> bool {
+        if self.turns.has_crowd() {
+            return false;
+        }
         let reads = self.reads - self.reads_before;
-        let writes = (self.effects.dirty.len() + self.shard.waiting_deliveries()) as u64;
+        let writes = (self.effects.to_write() + self.shard.waiting_deliveries()) as u64;
         writes >= DEAR_FLUSH && writes >= reads.saturating_mul(DEAR_PER_READ)
     }
 

@@ -202,6 +202,7 @@ fn welcome(core: &Rc<Core>, now: Now, listener: u16, socket: OwnedFd, peer: Opti
         admitted,
         deadline: None,
         paused: None,
+        waits_for_crowd: false,
         is_blocked: false,
         hangs_up: false,
     };

@@ -24,6 +24,7 @@ mod stream;
 mod tests;
 mod timer;
 pub mod tls;
+mod turns;
 
 pub use admission::Admission;
 pub use descriptors::raise_limit as raise_descriptor_limit;

@@ -201,6 +201,7 @@ impl Core {
         let mut state = self.state.borrow_mut();
         state.reads += 1;
         state.metrics.bytes_in.add(bytes.len() as u64);
+        let caused = state.shard.deliveries_caused();
         let took = panic::catch_unwind(AssertUnwindSafe(|| state.take(now, key, intake, bytes)));
         let flow = took.unwrap_or_else(|_| {
             *intake = Intake::Deaf;
@@ -208,6 +209,10 @@ impl Core {
             Flow::On
         });
         self.bell.ring();
+        let caused = state.shard.deliveries_caused() - caused;
+        if flow != Flow::End && state.waits_for_crowd(key, caused) {
+            return (Flow::Pause, now.moment);
+        }
         (flow, now.moment)
     }
 

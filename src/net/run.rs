@@ -31,6 +31,7 @@ use super::notify::Notify;
 use super::reader::SHARED_BUFFER_BYTES;
 use super::ring::{self, Kind, Ring};
 use super::socket;
+use super::turns::Turns;
 use super::timer::{Clock, Counter, Glance, Timer, monotonic_us};
 
 /// What a core is given to begin with.
@@ -140,6 +141,7 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
     let state = State {
         shard,
         effects: Effects::default(),
+        turns: Turns::default(),
         connections: Slab::new(),
         connections_ever: 0,
         listeners: Listener::all(&config, plan.tls),

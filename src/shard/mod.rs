@@ -48,6 +48,7 @@ use crate::ws::frame::Opcode;
 
 pub use audit::Violation;
 pub use effect::Effects;
+pub use fanout::CROWD;
 pub use input::{Input, Opened, Route};
 pub use message::CoreMessage;
 pub use outbox::Outbox;
@@ -109,6 +110,7 @@ pub struct Shard {
     metrics: Arc<metrics::Core>,
     /// Whether a call goes on, or ended in a panic.
     is_called: bool,
+    deliveries_caused: u64,
 }
 
 impl Shard {
@@ -135,6 +137,7 @@ impl Shard {
             wheel: Wheel::new(),
             drain: None,
             metrics,
+            deliveries_caused: 0,
             is_called: false,
             config,
         }
