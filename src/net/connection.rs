@@ -38,6 +38,8 @@ pub(super) struct Connection {
     pub(super) paused: Option<Waker>,
     /// The reader must not read on until the crowd is written that it has brought something for.
     pub(super) waits_for_crowd: bool,
+    /// The client has ended its side, and stays for what it is owed.
+    pub(super) has_ended: bool,
     /// A task waits until the kernel takes more.
     pub(super) is_blocked: bool,
     /// End it once everything is written.

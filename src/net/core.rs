@@ -26,6 +26,7 @@ use crate::ws::refusal::Refusal;
 
 use super::admission::Admission;
 use super::connection::{Connection, Stage};
+use super::intake::UNAVAILABLE;
 use super::listener::{self, Door, Listener, Pace};
 use super::notify::Notify;
 use super::relay::Relay;
@@ -104,6 +105,8 @@ pub(super) enum Deadline {
     Beat,
     /// Wake a task that sleeps.
     Wake(Rc<Notify>),
+    /// The time of a drain is over.
+    DrainEnd,
 }
 
 impl Core {
@@ -126,8 +129,7 @@ impl Core {
             self.arm(&state, now.moment);
             state.metrics.loop_time.record(self.clock.moment().since_us(now.moment));
             let is_draining = state.is_draining;
-            let may_park =
-                is_inbox_empty && state.turns.is_empty() && state.port.fall_asleep();
+            let may_park = is_inbox_empty && state.turns.is_empty() && state.port.fall_asleep();
             drop(state);
             if is_draining {
                 self.close_doors();
@@ -229,6 +231,7 @@ impl State {
                 Deadline::Connection(key) => self.end_overdue(now, key),
                 Deadline::Beat => self.beat(now),
                 Deadline::Wake(sleeper) => sleeper.ring(),
+                Deadline::DrainEnd => self.end_handshakes_and_relays(now),
             }
         }
         if self.shard.next_timeout().is_some_and(|due| due <= now.moment) {
@@ -368,7 +371,7 @@ impl State {
                 self.is_draining = true;
                 self.metrics.draining.set(1);
                 self.shard.handle(now, Input::Drain { window_ms }, &mut self.effects);
-                self.end_handshakes_and_relays(now);
+                self.wheel.insert(now.moment.plus_ms(window_ms), Deadline::DrainEnd);
             }
             Order::Reload(reload) => self.reload(&reload),
             Order::Fault(fault) if self.config.dev.faults => act_up(fault),
@@ -491,6 +494,23 @@ impl State {
         self.effects.dirty.push(key);
     }
 
+    /// Whether a WebSocket client that has ended its side is still owed something, as one that said
+    /// all it had to say and now reads the answers. It has as long as for a goodbye.
+    pub(super) fn stays_for_answers(&mut self, now: Now, key: ConnectionKey) -> bool {
+        let is_owed = self.shard.owes(key);
+        let deadline = now.moment.plus_ms(GOODBYE_MS);
+        let Some(connection) = self.connection(key).filter(|it| is_owed && !it.hangs_up) else {
+            return false;
+        };
+        if !std::mem::replace(&mut connection.has_ended, true) {
+            let timer = self.wheel.insert(deadline, Deadline::Connection(key));
+            if let Some(connection) = self.connection(key) {
+                connection.deadline = Some(timer);
+            }
+        }
+        true
+    }
+
     /// A connection has had its time: in the handshake it is told so, at the end it is let go.
     fn end_overdue(&mut self, now: Now, key: ConnectionKey) {
         let Some(connection) = self.connection(key) else {
@@ -516,15 +536,29 @@ impl State {
         self.pace = Pace::new(&reload.config.admission);
     }
 
+    /// Whoever has not finished a handshake or got a response by the end of a drain does not stay
+    /// for it: the engine has sent all others away.
     fn end_handshakes_and_relays(&mut self, now: Now) {
-        let keys: Vec<ConnectionKey> = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| !matches!(connection.stage, Stage::Open))
-            .map(|(index, connection)| key_of(index, connection))
+        let connections = self.connections.iter().filter(|(_, it)| !it.hangs_up);
+        let unfinished: Vec<(ConnectionKey, bool)> = connections
+            .filter(|(_, it)| matches!(it.stage, Stage::Handshake | Stage::Relay(_)))
+            .map(|(index, it)| (key_of(index, it), matches!(it.stage, Stage::Handshake)))
             .collect();
-        for key in keys {
+        for (key, is_handshake) in unfinished {
+            if is_handshake {
+                self.metrics.refusals.count(metrics::Refusal::Drain);
+                self.tell(key, UNAVAILABLE);
+            }
             self.part(now, key);
+        }
+    }
+
+    /// Queues the answer to a request that has not come, where it can be read.
+    fn tell(&mut self, key: ConnectionKey, refusal: Refusal) {
+        if let Some(connection) = self.connection(key)
+            && connection.tls.as_ref().is_none_or(|tls| tls.may_encrypt())
+        {
+            connection.raw = refusal.response();
         }
     }
 }

@@ -175,8 +175,8 @@ impl State {
             return;
         };
         connection.stream.shutdown(Shutdown::Both);
-        // A client that has ended its side waits for a response that it cannot be given.
-        if matches!(connection.stage, Stage::Relay(_)) {
+        // A client that has ended its side waits for what it cannot be given.
+        if matches!(connection.stage, Stage::Relay(_)) || connection.has_ended {
             self.retire(now, key);
         }
         self.resume(key);

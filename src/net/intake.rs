@@ -29,7 +29,7 @@ const DECRYPT_BYTES: usize = 16 * 1024;
 
 /// When a client that was turned away for want of room may try again.
 const RETRY_AFTER_MS: u32 = 5_000;
-const UNAVAILABLE: Refusal = Refusal::Unavailable { retry_after_ms: RETRY_AFTER_MS };
+pub(super) const UNAVAILABLE: Refusal = Refusal::Unavailable { retry_after_ms: RETRY_AFTER_MS };
 
 /// What the reader of a connection expects next.
 pub(super) enum Intake {

@@ -25,6 +25,7 @@ mod tests;
 mod timer;
 pub mod tls;
 mod turns;
+mod unix;
 
 pub use admission::Admission;
 pub use descriptors::raise_limit as raise_descriptor_limit;

@@ -114,7 +114,7 @@ impl Reader {
             Flow::On => {}
             Flow::Pause => self.core.pause(self.key).await,
             Flow::End => {
-                // A relayed client that has ended its side may still be owed a response.
+                // Who has ended its side may still be owed something.
                 while self.core.end_of_input(self.key) {
                     self.core.pause(self.key).await;
                 }
@@ -216,16 +216,21 @@ impl Core {
         (flow, now.moment)
     }
 
-    /// The client will send no more; whether its connection is to stay for the response.
+    /// The client will send no more; whether its connection is to stay for what it is owed.
     fn end_of_input(&self, key: ConnectionKey) -> bool {
+        let now = self.now();
         let mut state = self.state.borrow_mut();
-        let Some(relay) = state.relay(key) else {
-            return false;
+        let stays = match state.connection(key).map(|connection| &mut connection.stage) {
+            Some(Stage::Relay(relay)) => {
+                relay.end();
+                state.pass_on(key);
+                state.connection(key).is_some_and(|connection| !connection.is_over())
+            }
+            Some(Stage::Open) => state.stays_for_answers(now, key),
+            _ => false,
         };
-        relay.end();
-        state.pass_on(key);
         self.bell.ring();
-        state.connection(key).is_some_and(|connection| !connection.is_over())
+        stays
     }
 
     /// The reader is done: nothing of the connection stays.

@@ -227,6 +227,14 @@ impl Shard {
             && peer.unanswered < u32::from(limits.unanswered_commands)
     }
 
+    /// Whether a connection has answers to come, or bytes that wait to be written.
+    #[must_use]
+    pub fn owes(&self, connection: ConnectionKey) -> bool {
+        let Some(slot) = self.outbound.slots.get(connection.index as usize) else { return false };
+        let Some(peer) = &slot.connection else { return false };
+        slot.generation == connection.generation && (peer.unanswered > 0 || !slot.outbox.is_empty())
+    }
+
     /// How many connections there are.
     #[must_use]
     pub fn connections(&self) -> usize {
