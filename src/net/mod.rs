@@ -7,6 +7,7 @@
 
 mod admission;
 mod connection;
+mod contain;
 mod core;
 mod descriptors;
 mod flush;

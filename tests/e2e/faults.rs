@@ -44,6 +44,23 @@ fn a_panic_closes_its_own_connection_only() {
     }
 }
 
+/// In a timer of its own, and in what it asks of another core.
+#[test]
+fn a_panic_for_a_connection_away_from_its_reader_closes_that_one_only() {
+    let server = Plan::new().set("dev.faults=true").cores(2).start();
+    let mut others = echoes(server.address(), 8);
+    for (round, words) in
+        [(1, "panic in a timer"), (2, "panic on the mesh"), (3, "panic in a timer")]
+    {
+        let mut victim = Client::echo(server.address());
+        victim.send(&frame(FIN | TEXT, words.as_bytes()));
+        assert_eq!(victim.closed(), Some(1011), "{words}");
+        assert!(others.iter_mut().all(Client::is_served), "{words}");
+        assert_eq!(server.metric("ringroom_panics_total", ""), f64::from(round), "{words}");
+    }
+    assert_eq!(server.control("/ready").status, 200);
+}
+
 #[test]
 fn a_panic_behind_tls_is_told_in_tls() {
     let certificates = Certificates::new();
