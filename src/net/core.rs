@@ -95,6 +95,8 @@ pub(super) struct State {
     pub(super) reads_before: u64,
     pub(super) events_before: u64,
     pub(super) is_draining: bool,
+    /// How far the test suite has moved the wall clock.
+    pub(super) jumped_us: i64,
 }
 
 /// What the core's own timers are for; the engine has its own.
@@ -118,7 +120,8 @@ impl Core {
             self.bell.heard().await;
             self.look_again_before_a_dear_flush().await;
             let mut state = self.state.borrow_mut();
-            self.unix_origin_us.set(self.clock.unix_origin_us());
+            let origin_us = self.clock.unix_origin_us();
+            self.unix_origin_us.set(origin_us.saturating_add_signed(state.jumped_us));
             let now = self.now();
             state.count_round();
             state.port.wake();
@@ -384,7 +387,7 @@ impl State {
                 self.wheel.insert(now.moment.plus_ms(window_ms), Deadline::DrainEnd);
             }
             Order::Reload(reload) => self.reload(&reload),
-            Order::Fault(fault) if self.config.dev.faults => act_up(fault),
+            Order::Fault(fault) if self.config.dev.faults => self.act_up(fault),
             Order::Fault(_) => {}
         }
     }
@@ -522,6 +525,17 @@ impl State {
         self.pace = Pace::new(&reload.config.admission);
     }
 
+    /// For the test suite only: what must never happen, on request.
+    fn act_up(&mut self, fault: Fault) {
+        match fault {
+            Fault::Panic => panic!("a panic on request"),
+            Fault::Clock { by_ms } => self.jumped_us = by_ms.saturating_mul(1_000),
+            Fault::Wedge { for_ms } => {
+                std::thread::sleep(std::time::Duration::from_millis(for_ms));
+            }
+        }
+    }
+
     /// Whoever has not finished a handshake or got a response by the end of a drain does not stay
     /// for it: the engine has sent all others away.
     fn end_handshakes_and_relays(&mut self, now: Now) {
@@ -560,14 +574,4 @@ pub(super) fn key_of(index: usize, connection: &Connection) -> ConnectionKey {
     // A core's descriptors end long before four thousand million.
     let index = u32::try_from(index).unwrap_or(u32::MAX);
     ConnectionKey { index, generation: connection.generation }
-}
-
-/// For the test suite only: what must never happen, on request.
-fn act_up(fault: Fault) {
-    match fault {
-        Fault::Panic => panic!("a panic on request"),
-        Fault::Wedge { for_ms } => {
-            std::thread::sleep(std::time::Duration::from_millis(for_ms));
-        }
-    }
 }
