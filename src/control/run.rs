@@ -73,7 +73,7 @@ pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
     local(async move {
         spawn_local(accept(listener, api::router(view.clone()), limits));
         spawn_local(watch(view.clone()));
-        Party { port, view, limits, relays: Relays::default() }.run(commands).await
+        Party { port, view, limits: limits.once(), relays: Relays::default() }.run(commands).await
     })?
 }
 

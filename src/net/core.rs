@@ -25,11 +25,13 @@ use crate::ws::origin::Origins;
 use crate::ws::refusal::Refusal;
 
 use super::admission::Admission;
-use super::connection::{Connection, Stage};
+use super::connection::{Connection, Course, Stage};
+use super::intake::UNAVAILABLE;
 use super::listener::{self, Door, Listener, Pace};
 use super::notify::Notify;
 use super::relay::Relay;
 use super::timer::{Clock, Counter, Glance, Timer};
+use super::turns::Turns;
 
 /// How often an idle core shows that it lives.
 const BEAT_MS: u64 = 500;
@@ -72,6 +74,7 @@ pub(super) struct State {
     pub(super) config: Arc<Config>,
     pub(super) shard: Shard,
     pub(super) effects: Effects,
+    pub(super) turns: Turns,
     pub(super) connections: Slab<Connection>,
     pub(super) connections_ever: u32,
     pub(super) listeners: Vec<Listener>,
@@ -92,6 +95,8 @@ pub(super) struct State {
     pub(super) reads_before: u64,
     pub(super) events_before: u64,
     pub(super) is_draining: bool,
+    /// How far the test suite has moved the wall clock.
+    pub(super) jumped_us: i64,
 }
 
 /// What the core's own timers are for; the engine has its own.
@@ -102,6 +107,8 @@ pub(super) enum Deadline {
     Beat,
     /// Wake a task that sleeps.
     Wake(Rc<Notify>),
+    /// The time of a drain is over.
+    DrainEnd,
 }
 
 impl Core {
@@ -113,7 +120,8 @@ impl Core {
             self.bell.heard().await;
             self.look_again_before_a_dear_flush().await;
             let mut state = self.state.borrow_mut();
-            self.unix_origin_us.set(self.clock.unix_origin_us());
+            let origin_us = self.clock.unix_origin_us();
+            self.unix_origin_us.set(origin_us.saturating_add_signed(state.jumped_us));
             let now = self.now();
             state.count_round();
             state.port.wake();
@@ -124,7 +132,7 @@ impl Core {
             self.arm(&state, now.moment);
             state.metrics.loop_time.record(self.clock.moment().since_us(now.moment));
             let is_draining = state.is_draining;
-            let may_park = is_inbox_empty && state.port.fall_asleep();
+            let may_park = is_inbox_empty && state.turns.is_empty() && state.port.fall_asleep();
             drop(state);
             if is_draining {
                 self.close_doors();
@@ -209,7 +217,9 @@ impl State {
                 match letter {
                     Letter::Core(message) => {
                         let input = Input::Core { from: batch.from, message };
-                        self.shard.handle(now, input, &mut self.effects);
+                        self.contain(now, |state| {
+                            state.shard.handle(now, input, &mut state.effects);
+                        });
                     }
                     Letter::Relay(message) => self.take_relay(now, message),
                     Letter::Order(order) => self.obey(now, order),
@@ -223,14 +233,23 @@ impl State {
         while let Some(deadline) = self.wheel.expire(now.moment) {
             self.events += 1;
             match deadline {
-                Deadline::Connection(key) => self.end_overdue(now, key),
+                Deadline::Connection(key) => {
+                    let end = AssertUnwindSafe(|| self.end_overdue(now, key));
+                    if panic::catch_unwind(end).is_err() {
+                        self.contain_panic(now, key);
+                    }
+                }
                 Deadline::Beat => self.beat(now),
                 Deadline::Wake(sleeper) => sleeper.ring(),
+                Deadline::DrainEnd => self.end_handshakes_and_relays(now),
             }
         }
         if self.shard.next_timeout().is_some_and(|due| due <= now.moment) {
             self.events += 1;
-            self.shard.handle_timeout(now, &mut self.effects);
+            // Each panic has taken the alarm with it that it was of.
+            while !self.contain(now, |state| {
+                state.shard.handle_timeout(now, &mut state.effects);
+            }) {}
         }
     }
 
@@ -258,9 +277,13 @@ impl State {
         self.metrics.mesh_lost.add(delivery.lost);
     }
 
+    /// A crowd that is being written is not worth it: who brings more joins its end.
     fn is_flush_dear(&self) -> bool {
+        if self.turns.has_crowd() {
+            return false;
+        }
         let reads = self.reads - self.reads_before;
-        let writes = (self.effects.dirty.len() + self.shard.waiting_deliveries()) as u64;
+        let writes = (self.effects.to_write() + self.shard.waiting_deliveries()) as u64;
         writes >= DEAR_FLUSH && writes >= reads.saturating_mul(DEAR_PER_READ)
     }
 
@@ -361,10 +384,10 @@ impl State {
                 self.is_draining = true;
                 self.metrics.draining.set(1);
                 self.shard.handle(now, Input::Drain { window_ms }, &mut self.effects);
-                self.end_handshakes_and_relays(now);
+                self.wheel.insert(now.moment.plus_ms(window_ms), Deadline::DrainEnd);
             }
             Order::Reload(reload) => self.reload(&reload),
-            Order::Fault(fault) if self.config.dev.faults => act_up(fault),
+            Order::Fault(fault) if self.config.dev.faults => self.act_up(fault),
             Order::Fault(_) => {}
         }
     }
@@ -419,18 +442,6 @@ impl State {
         }
     }
 
-    /// Tells the engine. What panics here would else take the core with it.
-    fn lose(&mut self, now: Now, key: ConnectionKey) {
-        let input = Input::Lost { connection: key };
-        let told = panic::catch_unwind(AssertUnwindSafe(|| {
-            self.shard.handle(now, input, &mut self.effects);
-        }));
-        if told.is_err() {
-            self.metrics.panics.add(1);
-            self.shard.recover(&mut self.effects);
-        }
-    }
-
     /// A connection has come so far.
     pub(super) fn enter(&self, stage: &Stage) {
         if let Some(figure) = self.figure(stage) {
@@ -454,34 +465,39 @@ impl State {
         }
     }
 
-    /// Something on a connection's way has panicked: that connection ends, by 1011 where it can.
-    pub(super) fn contain_panic(&mut self, now: Now, key: ConnectionKey) {
-        self.metrics.panics.add(1);
-        self.shard.recover(&mut self.effects);
-        let is_open =
-            self.connection(key).is_some_and(|connection| matches!(connection.stage, Stage::Open));
-        if is_open {
-            self.shard.handle(now, Input::Failed { connection: key }, &mut self.effects);
-        }
-        self.part(now, key);
-    }
-
     /// Ends a connection once all that waits is written; it may take [`GOODBYE_MS`], and no longer
     /// for being told twice.
     pub(super) fn part(&mut self, now: Now, key: ConnectionKey) {
         let deadline = now.moment.plus_ms(GOODBYE_MS);
         let timer = self.wheel.insert(deadline, Deadline::Connection(key));
-        let Some(connection) = self.connection(key).filter(|connection| !connection.hangs_up)
+        let Some(connection) = self.connection(key).filter(|connection| !connection.hangs_up())
         else {
             self.wheel.cancel(timer);
             return;
         };
-        connection.hangs_up = true;
+        connection.course = Course::HangsUp;
         let before = connection.deadline.replace(timer);
         if let Some(before) = before {
             self.wheel.cancel(before);
         }
         self.effects.dirty.push(key);
+    }
+
+    /// Whether a WebSocket client that has ended its side is still owed something, as one that said
+    /// all it had to say and now reads the answers. It has as long as for a goodbye.
+    pub(super) fn stays_for_answers(&mut self, now: Now, key: ConnectionKey) -> bool {
+        let is_owed = self.shard.owes(key);
+        let deadline = now.moment.plus_ms(GOODBYE_MS);
+        let Some(connection) = self.connection(key).filter(|it| is_owed && !it.hangs_up()) else {
+            return false;
+        };
+        if std::mem::replace(&mut connection.course, Course::HasEnded) != Course::HasEnded {
+            let timer = self.wheel.insert(deadline, Deadline::Connection(key));
+            if let Some(connection) = self.connection(key) {
+                connection.deadline = Some(timer);
+            }
+        }
+        true
     }
 
     /// A connection has had its time: in the handshake it is told so, at the end it is let go.
@@ -490,7 +506,7 @@ impl State {
             return;
         };
         connection.deadline = None;
-        let is_late = matches!(connection.stage, Stage::Handshake) && !connection.hangs_up;
+        let is_late = matches!(connection.stage, Stage::Handshake) && !connection.hangs_up();
         let can_be_told = connection.tls.as_ref().is_none_or(|tls| tls.may_encrypt());
         if is_late && can_be_told {
             return self.refuse(now, key, &Refusal::Deadline);
@@ -509,15 +525,40 @@ impl State {
         self.pace = Pace::new(&reload.config.admission);
     }
 
+    /// For the test suite only: what must never happen, on request.
+    fn act_up(&mut self, fault: Fault) {
+        match fault {
+            Fault::Panic => panic!("a panic on request"),
+            Fault::Clock { by_ms } => self.jumped_us = by_ms.saturating_mul(1_000),
+            Fault::Wedge { for_ms } => {
+                std::thread::sleep(std::time::Duration::from_millis(for_ms));
+            }
+        }
+    }
+
+    /// Whoever has not finished a handshake or got a response by the end of a drain does not stay
+    /// for it: the engine has sent all others away.
     fn end_handshakes_and_relays(&mut self, now: Now) {
-        let keys: Vec<ConnectionKey> = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| !matches!(connection.stage, Stage::Open))
-            .map(|(index, connection)| key_of(index, connection))
+        let connections = self.connections.iter().filter(|(_, it)| !it.hangs_up());
+        let unfinished: Vec<(ConnectionKey, bool)> = connections
+            .filter(|(_, it)| matches!(it.stage, Stage::Handshake | Stage::Relay(_)))
+            .map(|(index, it)| (key_of(index, it), matches!(it.stage, Stage::Handshake)))
             .collect();
-        for key in keys {
+        for (key, is_handshake) in unfinished {
+            if is_handshake {
+                self.metrics.refusals.count(metrics::Refusal::Drain);
+                self.tell(key, UNAVAILABLE);
+            }
             self.part(now, key);
+        }
+    }
+
+    /// Queues the answer to a request that has not come, where it can be read.
+    fn tell(&mut self, key: ConnectionKey, refusal: Refusal) {
+        if let Some(connection) = self.connection(key)
+            && connection.tls.as_ref().is_none_or(|tls| tls.may_encrypt())
+        {
+            connection.raw = refusal.response();
         }
     }
 }
@@ -533,14 +574,4 @@ pub(super) fn key_of(index: usize, connection: &Connection) -> ConnectionKey {
     // A core's descriptors end long before four thousand million.
     let index = u32::try_from(index).unwrap_or(u32::MAX);
     ConnectionKey { index, generation: connection.generation }
-}
-
-/// For the test suite only: what must never happen, on request.
-fn act_up(fault: Fault) {
-    match fault {
-        Fault::Panic => panic!("a panic on request"),
-        Fault::Wedge { for_ms } => {
-            std::thread::sleep(std::time::Duration::from_millis(for_ms));
-        }
-    }
 }

@@ -19,7 +19,7 @@ use crate::ws::head::{self, Head};
 use crate::ws::refusal::Refusal;
 use crate::ws::{forwarded, proxy};
 
-use super::connection::{Connection, Stage};
+use super::connection::{Connection, Course, Stage};
 use super::core::State;
 use super::relay::Relay;
 use super::tls::{Fed, Tls};
@@ -29,7 +29,7 @@ const DECRYPT_BYTES: usize = 16 * 1024;
 
 /// When a client that was turned away for want of room may try again.
 const RETRY_AFTER_MS: u32 = 5_000;
-const UNAVAILABLE: Refusal = Refusal::Unavailable { retry_after_ms: RETRY_AFTER_MS };
+pub(super) const UNAVAILABLE: Refusal = Refusal::Unavailable { retry_after_ms: RETRY_AFTER_MS };
 
 /// What the reader of a connection expects next.
 pub(super) enum Intake {
@@ -95,7 +95,7 @@ impl State {
                     self.metrics.handshake_failures.count(failure);
                     if let Some(connection) = self.connection(key) {
                         // Its end is our doing, and counted.
-                        connection.hangs_up = true;
+                        connection.course = Course::HangsUp;
                     }
                     Flow::End
                 }
@@ -141,7 +141,7 @@ impl State {
             return Flow::End;
         };
         // Nobody listens any more: what comes is not worth decrypting.
-        if connection.is_over() || connection.hangs_up || matches!(intake, Intake::Deaf) {
+        if connection.is_over() || connection.hangs_up() || matches!(intake, Intake::Deaf) {
             return Flow::On;
         }
         if connection.tls.is_none() {

@@ -7,6 +7,7 @@
 
 mod admission;
 mod connection;
+mod contain;
 mod core;
 mod descriptors;
 mod flush;
@@ -24,6 +25,8 @@ mod stream;
 mod tests;
 mod timer;
 pub mod tls;
+mod turns;
+mod unix;
 
 pub use admission::Admission;
 pub use descriptors::raise_limit as raise_descriptor_limit;
