@@ -12,6 +12,7 @@ mod file;
 mod follow;
 mod listener;
 mod load;
+mod named;
 mod nearest;
 mod origin;
 mod overrides;
@@ -34,6 +35,7 @@ pub use section::{
     AddressHeader, Admission, Auth, AuthMode, Control, Cores, Deflate, Dev, Drain, Driver, Flush,
     Handshake, Heartbeat, Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate,
     RoomDefaults, RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType, Rooms, Session, Tcp,
+    Tenant, TenantRows,
 };
 
 use std::collections::BTreeMap;
@@ -52,6 +54,8 @@ macro_rules! config {
             pub listeners: Vec<Listener>,
             /// Namespaces and the defaults of their rooms; `@all` and `@user` among them.
             pub namespace_rooms: BTreeMap<String, RoomDefaults>,
+            /// Tenants; empty: there is one, `default`.
+            pub tenants: BTreeMap<String, Tenant>,
             $(
                 #[doc = concat!("See [`", stringify!($Section), "`].")]
                 pub $field: $Section,
@@ -64,6 +68,7 @@ macro_rules! config {
                 Self {
                     listeners: Vec::new(),
                     namespace_rooms: BTreeMap::new(),
+                    tenants: BTreeMap::new(),
                     $( $field: $Section::default(), )+
                 }
             }
