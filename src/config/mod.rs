@@ -32,7 +32,7 @@ pub use print::print;
 pub use problem::{Cause, Origin, Problem, Problems};
 pub use secret::Secret;
 pub use section::{
-    AddressHeader, Admission, Auth, AuthMode, Control, Cores, Deflate, Dev, Drain, Driver, Flush,
+    AddressHeader, Admission, Audit, Auth, AuthMode, Control, Cores, Deflate, Dev, Drain, Driver, Flush,
     Handshake, Heartbeat, Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate,
     RoomDefaults, RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType, Rooms, Session, Tcp,
     Tenant, TenantRows,
@@ -97,6 +97,7 @@ config! {
     mesh: Mesh,
     drain: Drain,
     auth: Auth,
+    audit: Audit,
     dev: Dev,
     log: Log,
 }

@@ -10,6 +10,6 @@ pub use edge::{AddressHeader, Admission, Deflate, Handshake, Heartbeat, Proxy, T
 pub use engine::{Flush, Limits, Mesh, Namespaces, Presence, Rate, Rooms, Session};
 pub(super) use namespace::NamespaceDraft;
 pub use namespace::{RoomDefaults, RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType};
-pub use process::{Auth, AuthMode, Control, Cores, Dev, Drain, Driver, Log, LogFormat};
+pub use process::{Audit, Auth, AuthMode, Control, Cores, Dev, Drain, Driver, Log, LogFormat};
 pub(super) use tenant::TenantDraft;
 pub use tenant::{Tenant, TenantRows};

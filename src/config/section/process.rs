@@ -1,6 +1,7 @@
 //! Settings of the process: its threads, its control plane, its beginning and its end.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use crate::config::Config;
 use crate::config::secret::Secret;
@@ -80,6 +81,18 @@ section! {
         mode: AuthMode = AuthMode::Unset;
         /// How long a connection may take to prove it.
         timeout_ms: u64 = 10_000, range(10..=DAY_MS), Milliseconds;
+    }
+}
+
+section! {
+    /// The audit trail: who did what to whom, when, and why.
+    pub Config.audit: Audit {
+        /// Records in memory, for `GET /v1/audit`.
+        records: u32 = 10_000, range(1..=1_000_000), Count;
+        /// Where all of them are appended as JSON lines; SIGHUP opens it again; none: nowhere.
+        file: Option<PathBuf> = None;
+        /// Whether they are written to the standard output, where there is no file.
+        stdout: bool = false;
     }
 }
 
