@@ -22,9 +22,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ws", &["clock", "config", "protocol"]),
     ("protocol", &["config", "ws"]),
     ("room", &["bucket", "clock", "config", "hash", "id", "protocol", "wheel", "ws"]),
+    ("auth", &["clock", "config", "hash", "id", "protocol", "room", "ws"]),
     (
         "shard",
-        &["bucket", "clock", "config", "hash", "id", "metrics", "protocol", "room", "wheel", "ws"],
+        &[
+            "auth", "bucket", "clock", "config", "hash", "id", "metrics", "protocol", "room",
+            "wheel", "ws",
+        ],
     ),
     ("letter", &["config", "id", "shard", "ws"]),
     (
@@ -46,8 +50,9 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that know nothing but what they are told.
-const PURE: &[&str] =
-    &["clock", "id", "hash", "wheel", "bucket", "config", "ws", "protocol", "room", "shard"];
+const PURE: &[&str] = &[
+    "clock", "id", "hash", "wheel", "bucket", "config", "ws", "protocol", "room", "auth", "shard",
+];
 
 /// What a pure module may not touch: time, threads, sockets, files, the environment, chance.
 const IMPURE: &[&str] = &[
