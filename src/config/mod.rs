@@ -32,8 +32,8 @@ pub use print::print;
 pub use problem::{Cause, Origin, Problem, Problems};
 pub use secret::Secret;
 pub use section::{
-    AddressHeader, Admission, Audit, Auth, AuthMode, Control, Cores, Deflate, Dev, Drain, Driver, Flush,
-    Handshake, Heartbeat, Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate,
+    AddressHeader, Admission, Audit, Auth, AuthMode, Control, Cores, Deflate, Dev, Drain, Driver,
+    Flush, Handshake, Heartbeat, Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate,
     RoomDefaults, RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType, Rooms, Session, Tcp,
     Tenant, TenantRows,
 };

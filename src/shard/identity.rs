@@ -2,60 +2,13 @@
 //!
 //! Invariant: an identity never changes; a new credential makes a new one.
 
-use std::fmt;
 use std::sync::Arc;
 
 use crate::id::TenantId;
 use crate::protocol::Scalar;
 use crate::room::name::RoomName;
 
-/// What a command needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Right {
-    /// To join a room.
-    Join,
-    /// To publish in it.
-    Publish,
-    /// To read what was published.
-    History,
-    /// To see who is there.
-    Presence,
-    /// To keep order in it.
-    Moderate,
-    /// To make a room.
-    Create,
-    /// To change or end a room without a role in it.
-    Configure,
-    /// To reach everyone.
-    Broadcast,
-    /// To reach users and connections.
-    Send,
-    /// To receive all rooms of a pattern.
-    Subscribe,
-}
-
-/// Says what a credential allows.
-pub trait Permit: fmt::Debug + Send + Sync {
-    /// Whether `right` is granted: on a room, on a pattern, or on everything.
-    fn allows(&self, right: Right, on: &str) -> bool;
-
-    /// Whether it is granted on a room that was not joined.
-    fn allows_from_outside(&self, right: Right, on: &str) -> bool;
-}
-
-/// Nothing is configured: everyone may do everything to rooms, and nothing to others.
-#[derive(Clone, Copy, Debug)]
-pub struct Open;
-
-impl Permit for Open {
-    fn allows(&self, right: Right, _on: &str) -> bool {
-        !matches!(right, Right::Broadcast | Right::Moderate)
-    }
-
-    fn allows_from_outside(&self, _right: Right, _on: &str) -> bool {
-        false
-    }
-}
+pub use crate::auth::{Open, Permit, Right};
 
 /// Who a connection is.
 #[derive(Clone, Debug)]
