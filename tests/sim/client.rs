@@ -132,6 +132,8 @@ pub(crate) struct Client {
     /// Rooms that come by a pattern: the last that did.
     pub(crate) heard: BTreeMap<RoomId, (String, u64)>,
     pub(crate) patterns: BTreeMap<String, Interest>,
+    /// Patterns that came with its session, maybe; none: nobody knows which.
+    pub(crate) resumed_patterns: Option<Vec<(String, Interest)>>,
     /// Messages without an offset that came.
     pub(crate) passing: BTreeSet<(usize, RoomId)>,
     /// The session it came with, and what was known of it then.
@@ -190,12 +192,24 @@ impl Client {
             }
         }
         unsure.extend(self.path_room.clone());
+        let held = self.patterns.iter().map(|(pattern, it)| (pattern.clone(), it.clone()));
+        let mut patterns: Vec<_> = held.collect();
+        for request in self.pending.values() {
+            if let Request::Subscribe { pattern, interest } = request {
+                patterns.push((pattern.clone(), interest.clone()));
+            }
+        }
         let stays = self.stays.iter().filter(|(room, _)| !room.1.starts_with('@'));
         let state_is_sure = !self.awaits(|request| matches!(request, Request::StateSet(_)));
         Kept {
             reader: self.reader.clone(),
             stays: stays.map(|(room, stay)| (room.clone(), stay.clone())).collect(),
             unsure,
+            patterns: self.resumed_patterns.clone().map(|resumed| [resumed, patterns].concat()),
+            names: self.reader.earlier.clone().map(|mut names| {
+                names.push(self.reader.name.clone());
+                names
+            }),
             is_vague: false,
             state: self.state.clone().filter(|_| state_is_sure),
         }

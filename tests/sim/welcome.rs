@@ -22,12 +22,16 @@ impl Client {
         let session = text(value, "session")?.to_owned();
         let recovered = value["recovered"].as_bool() == Some(true);
         let kept = self.resume(me, &session, recovered, common)?;
+        if let Some(kept) = &kept {
+            self.reader.earlier = kept.names.clone().filter(|_| !kept.is_vague);
+        }
         let rooms = value["rooms"].as_array().ok_or("welcome has no rooms")?;
         for entry in rooms {
             self.arrive_in(entry, kept.as_ref(), common)?;
         }
         if let Some(kept) = kept {
             self.state.clone_from(&kept.state);
+            self.resumed_patterns = kept.patterns.clone().filter(|_| !kept.is_vague);
             let missing = kept
                 .stays
                 .keys()

@@ -97,15 +97,12 @@ impl Shard {
             Command::RoomInfo(room) => self.room_ask(key, &room.room, What::Info, ticket),
             Command::RoomMembers(page) => self.room_members(key, page, ticket),
             Command::Moderate(moderate) => self.moderate(key, moderate, ticket),
-            Command::Subscribe(subscribe) => self.subscribe(key, subscribe, &ticket),
+            Command::Subscribe(subscribe) => self.subscribe(key, subscribe, ticket),
             Command::Unsubscribe(unsubscribe) => self.unsubscribe(key, &unsubscribe, &ticket),
             Command::Batch(messages) => self.batch(key, messages, &ticket),
             Command::Ping(ping) => self.ping(key, &ping, &ticket),
-            Command::Response(_) => {}
-            Command::Application(_) => {
-                let refusal = Refusal::new(ErrorCode::NotFound, "no handler for this type");
-                self.refuse(key, &ticket, refusal);
-            }
+            Command::Response(response) => self.on_response(key, &response),
+            Command::Application(message) => self.application(key, &message, &ticket),
         }
     }
 
