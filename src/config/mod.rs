@@ -35,7 +35,7 @@ pub use section::{
     AddressHeader, Admission, Audit, Auth, AuthMode, Control, Cores, Deflate, Dev, Drain, Driver,
     Flush, Handshake, Heartbeat, Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate,
     RoomDefaults, RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType, Rooms, Session, Tcp,
-    Tenant, TenantRows,
+    Tenant, TenantRows, UserOverflow,
 };
 
 use std::collections::BTreeMap;

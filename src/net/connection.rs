@@ -11,6 +11,7 @@ use crate::shard::Outbox;
 use crate::wheel::Timer;
 
 use super::admission::Admitted;
+use super::doors::Waiting;
 use super::relay::Relay;
 use super::stream::Stream;
 use super::tls::Tls;
@@ -32,6 +33,8 @@ pub(super) struct Connection {
     pub(super) raw: Vec<u8>,
     pub(super) tls: Option<Box<Tls>>,
     pub(super) admitted: Admitted,
+    /// The handshake, while its credential is being judged.
+    pub(super) waiting: Option<Box<Waiting>>,
     /// Of the handshake, or of the last goodbye.
     pub(super) deadline: Option<Timer>,
     /// The reader, while it must not read on.

@@ -18,14 +18,14 @@ use crate::id::{ConnectionKey, CoreId};
 use crate::letter::{Fault, Letter, Order, Reload, relay};
 use crate::mesh::Port;
 use crate::metrics::{self, HandshakeFailure};
-use crate::shard::{CoreMessage, Effects, Input, Shard};
+use crate::shard::{CoreMessage, Effects, Input, Pages, Shard};
 use crate::wheel::Wheel;
 use crate::ws::decoder::{self, Scratch};
 use crate::ws::origin::Origins;
-use crate::ws::refusal::Refusal;
 
 use super::admission::Admission;
 use super::connection::{Connection, Stage};
+use super::doors::Failures;
 use super::listener::{self, Door, Listener, Pace};
 use super::notify::Notify;
 use super::relay::Relay;
@@ -76,6 +76,12 @@ pub(super) struct State {
     pub(super) connections_ever: u32,
     pub(super) listeners: Vec<Listener>,
     pub(super) origins: Arc<Origins>,
+    pub(super) pages: Arc<Pages>,
+    pub(super) admission: Arc<Admission>,
+    /// Bad credentials that were not told of yet.
+    pub(super) failures: Failures,
+    /// Records that did not fit into the way to the control plane.
+    pub(super) records_lost: u64,
     pub(super) pace: Pace,
     pub(super) port: Port<Letter<CoreMessage>>,
     pub(super) control: CoreId,
@@ -213,6 +219,18 @@ impl State {
                     }
                     Letter::Relay(message) => self.take_relay(now, message),
                     Letter::Order(order) => self.obey(now, order),
+                    Letter::Edict { number, edict } => {
+                        let input = Input::Edict { number, edict };
+                        self.shard.handle(now, input, &mut self.effects);
+                    }
+                    Letter::Answer(answer) => {
+                        self.shard.handle(now, Input::Answer(answer), &mut self.effects);
+                    }
+                    // What cores say to the control plane.
+                    Letter::Carried(_)
+                    | Letter::Question(_)
+                    | Letter::Record(_)
+                    | Letter::RecordsLost(_) => {}
                 }
             }
         }
@@ -248,9 +266,11 @@ impl State {
     /// Ends the engine's tick and sends its letters: before the flush, so that peers begin to work
     /// while this core writes.
     fn settle(&mut self, now: Now) {
+        self.judge_again(now);
         self.shard.settle(now, &mut self.effects);
         self.metrics.inflate.add(self.scratch.take_tally());
         self.post_letters();
+        self.post_to_control_plane(now);
         let delivery = self.port.deliver(now.moment);
         self.metrics.mesh_batches.add(delivery.batches);
         self.metrics.mesh_rings.add(delivery.rings);
@@ -305,6 +325,7 @@ impl State {
     fn beat(&mut self, now: Now) {
         self.metrics.heartbeat_us.set(now.moment.us.max(1));
         self.metrics.mesh_backlog_bytes.set(self.port.backlog_total_bytes());
+        self.tell_failures(now);
         self.wheel.insert(now.moment.plus_ms(BEAT_MS), Deadline::Beat);
     }
 
@@ -493,7 +514,8 @@ impl State {
         let is_late = matches!(connection.stage, Stage::Handshake) && !connection.hangs_up;
         let can_be_told = connection.tls.as_ref().is_none_or(|tls| tls.may_encrypt());
         if is_late && can_be_told {
-            return self.refuse(now, key, &Refusal::Deadline);
+            let refusal = self.overdue(key);
+            return self.refuse(now, key, &refusal);
         }
         if is_late {
             self.metrics.handshake_failures.count(HandshakeFailure::Deadline);
@@ -507,6 +529,11 @@ impl State {
         self.listeners = Listener::all(&reload.config, reload.tls.clone());
         self.origins = Arc::clone(&reload.origins);
         self.pace = Pace::new(&reload.config.admission);
+        self.pages = Arc::clone(&reload.pages);
+        self.shard.believe_pages(Arc::clone(&reload.pages));
+        if let Some(policy) = &reload.policy {
+            self.shard.go_by(Arc::clone(policy), &mut self.effects);
+        }
     }
 
     fn end_handshakes_and_relays(&mut self, now: Now) {

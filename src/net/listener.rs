@@ -178,6 +178,9 @@ fn welcome(core: &Rc<Core>, now: Now, listener: u16, socket: OwnedFd, peer: Opti
     state.events += 1;
     state.metrics.accepts.add(1);
     let counted = peer.map(|peer| peer.ip()).filter(|ip| !state.speaks_for_others(*ip, listener));
+    if core.admission.ban_left_ms(now.moment, counted).is_some() {
+        return state.metrics.refusals.count(Refusal::Banned);
+    }
     let admitted = match core.admission.admit(counted) {
         Ok(admitted) => admitted,
         Err(refused) => return state.metrics.refusals.count(refused),
@@ -200,6 +203,7 @@ fn welcome(core: &Rc<Core>, now: Now, listener: u16, socket: OwnedFd, peer: Opti
         raw: Vec::new(),
         tls,
         admitted,
+        waiting: None,
         deadline: None,
         paused: None,
         is_blocked: false,

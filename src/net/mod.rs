@@ -6,9 +6,11 @@
 #![allow(unsafe_code, reason = "system calls that std and monoio do not have")]
 
 mod admission;
+mod bans;
 mod connection;
 mod core;
 mod descriptors;
+mod doors;
 mod flush;
 mod intake;
 mod listener;

@@ -112,7 +112,14 @@ impl Reader {
     async fn next(&mut self, flow: Flow, is_busy: bool) -> Next {
         match flow {
             Flow::On => {}
-            Flow::Pause => self.core.pause(self.key).await,
+            Flow::Pause => loop {
+                self.core.pause(self.key).await;
+                // What came behind a request whose credential was judged is not read again.
+                let is_waiting = matches!(self.intake, Intake::Waiting(_));
+                if !is_waiting || self.take(&mut []) != Flow::Pause {
+                    break;
+                }
+            },
             Flow::End => {
                 // A relayed client that has ended its side may still be owed a response.
                 while self.core.end_of_input(self.key) {

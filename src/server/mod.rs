@@ -27,6 +27,8 @@ use crate::config::{Config, ListenAddress};
 use crate::letter::{Order, Reload};
 use crate::logging::{self, LogError, Logs};
 use crate::net::{self, tls};
+use crate::shard::Pages;
+use crate::tenant::Tenants;
 use crate::ws::origin::{self, Origins};
 
 use self::threads::Threads;
@@ -101,7 +103,12 @@ pub fn run(mut config: Config, reread: Reread) -> Result<(), Error> {
     let config = Arc::new(config);
     let origins = origins(&config)?;
     let certificates = tls::Certificates::load(&config).map_err(Error::Tls)?;
+    let tenants = Tenants::new(&config);
+    let (pages, policy) = (pages(&config, &tenants, &origins)?, None);
     let parts = threads::Parts {
+        tenants: &tenants,
+        pages: &pages,
+        policy: &policy,
         config: &config,
         unix: reserved.unix,
         origins: &origins,
@@ -113,7 +120,7 @@ pub fn run(mut config: Config, reread: Reread) -> Result<(), Error> {
         .build()
         .map_err(Error::Thread)?;
     greet(&config, threads.control_address);
-    let mut watch = Watch { config, reread, certificates, threads, logs };
+    let mut watch = Watch { config, tenants, reread, certificates, threads, logs };
     runtime.block_on(watch.until_told_to_end())?;
     sockets::remove(&sockets);
     watch.threads.join()
@@ -122,6 +129,7 @@ pub fn run(mut config: Config, reread: Reread) -> Result<(), Error> {
 /// What is looked after while the cores serve.
 struct Watch {
     config: Arc<Config>,
+    tenants: Arc<Tenants>,
     reread: Reread,
     certificates: tls::Certificates,
     threads: Threads,
@@ -194,17 +202,19 @@ impl Watch {
     /// Gives the cores new settings and certificates: all of them, or none if one does not serve.
     fn take_over(&mut self, config: &Arc<Config>) {
         let read = origins(config).and_then(|origins| {
-            Ok((origins, tls::Certificates::load(config).map_err(Error::Tls)?))
+            let pages = pages(config, &self.tenants, &origins)?;
+            Ok((origins, pages, tls::Certificates::load(config).map_err(Error::Tls)?))
         });
         match read {
-            Ok((origins, certificates)) => {
+            Ok((origins, pages, certificates)) => {
                 if let Err(error) = self.logs.reload(&config.log) {
                     error!(%error, "the old log filter is kept");
                 }
                 let (config, tls) = (Arc::clone(config), certificates.configs());
                 self.certificates = certificates;
                 self.config = Arc::clone(&config);
-                self.threads.order(Order::Reload(Arc::new(Reload { config, origins, tls })));
+                let reload = Reload { config, origins, pages, policy: None, tls };
+                self.threads.order(Order::Reload(Arc::new(reload)));
                 info!("settings and certificates are reloaded");
             }
             Err(error) => error!(%error, "the old settings and certificates are kept"),
@@ -214,6 +224,18 @@ impl Watch {
 
 fn origins(config: &Config) -> Result<Arc<Origins>, Error> {
     Origins::parse(&config.handshake.origins).map(Arc::new).map_err(Error::Origin)
+}
+
+/// Whose pages may connect to which tenant.
+fn pages(config: &Config, tenants: &Tenants, general: &Arc<Origins>) -> Result<Arc<Pages>, Error> {
+    let mut pages = Pages { general: Arc::clone(general), of: Vec::new() };
+    for (id, tenant) in tenants.iter() {
+        let own = config.tenants.get(&*tenant.name).map(|tenant| &tenant.rows.origins);
+        if let Some(own) = own.filter(|own| !own.is_empty()) {
+            pages.of.push((id, Origins::parse(own).map_err(Error::Origin)?));
+        }
+    }
+    Ok(Arc::new(pages))
 }
 
 fn listen_for(kind: SignalKind) -> Result<Signal, Error> {

@@ -81,6 +81,10 @@ section! {
         mode: AuthMode = AuthMode::Unset;
         /// How long a connection may take to prove it.
         timeout_ms: u64 = 10_000, range(10..=DAY_MS), Milliseconds;
+        /// How long before its credential runs out a connection is told.
+        expiring_ms: u64 = 60_000, range(0..=DAY_MS), Milliseconds;
+        /// How far clocks may differ: a credential holds so much longer than it says.
+        leeway_ms: u64 = 30_000, range(0..=MINUTE_MS), Milliseconds;
     }
 }
 
