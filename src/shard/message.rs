@@ -57,6 +57,8 @@ pub enum CoreMessage {
     Overrun {
         /// Which room.
         room: RoomKey,
+        /// Which life of it.
+        epoch: Arc<str>,
         /// The first offset.
         from: u64,
         /// The last offset.
@@ -440,7 +442,8 @@ impl CoreMessage {
         match self {
             Self::Deliver(Delivery { publication, receipt: None, .. }) => {
                 let offset = publication.offset;
-                Some(Self::Overrun { room: publication.room.clone(), from: offset, to: offset })
+                let (room, epoch) = (publication.room.clone(), Arc::clone(&publication.epoch));
+                Some(Self::Overrun { room, epoch, from: offset, to: offset })
             }
             _ => None,
         }
@@ -453,9 +456,10 @@ impl CoreMessage {
     /// The message that was not taken in.
     pub fn absorb(&mut self, later: Self) -> Result<(), Self> {
         match (self, later) {
-            (Self::Overrun { room, from, to }, Self::Overrun { room: other, from: f, to: t })
-                if *room == other =>
-            {
+            (
+                Self::Overrun { room, epoch, from, to },
+                Self::Overrun { room: other, epoch: then, from: f, to: t },
+            ) if *room == other && *epoch == then => {
                 // A transient message has no place, and nothing is said of it.
                 if *from == 0 {
                     *from = f;

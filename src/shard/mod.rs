@@ -331,9 +331,9 @@ impl Shard {
             CoreMessage::Answer(answer) => self.on_answer(*answer),
             CoreMessage::Deliver(delivery) => self.on_deliver(delivery),
             CoreMessage::Presence(notice) => self.on_notice(notice),
-            CoreMessage::Overrun { room, from, to } => {
+            CoreMessage::Overrun { room, epoch, from, to } => {
                 if let Some(index) = self.hub.find(&room).filter(|_| to > 0) {
-                    self.hub.collect(index, Item::Lost { from, to });
+                    self.hub.collect(index, Item::Lost { epoch, from, to });
                 }
             }
             CoreMessage::Receipt { receipt, delivered, total, .. } => {

@@ -99,7 +99,7 @@ impl Shard {
             Command::RoomInfo(room) => self.room_ask(key, &room.room, What::Info, ticket),
             Command::RoomMembers(page) => self.room_members(key, page, ticket),
             Command::Moderate(moderate) => self.moderate(key, moderate, ticket),
-            Command::Subscribe(subscribe) => self.subscribe(key, subscribe, ticket),
+            Command::Subscribe(subscribe) => self.subscribe(key, subscribe, &ticket),
             Command::Unsubscribe(unsubscribe) => self.unsubscribe(key, &unsubscribe, &ticket),
             Command::Batch(messages) => self.batch(key, messages, &ticket),
             Command::Ping(ping) => self.ping(key, &ping, &ticket),
