@@ -119,6 +119,7 @@ impl Bench {
         self.now.moment = Moment { us: self.now.moment.us + 100 };
         self.shard.settle(self.now, &mut self.effects);
         let mut dirty = std::mem::take(&mut self.effects.dirty);
+        dirty.append(&mut self.effects.crowd);
         let mut written = 0;
         for connection in dirty.drain(..) {
             while let Some(outbox) = self.shard.outbox(connection) {

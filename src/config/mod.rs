@@ -26,7 +26,9 @@ mod table;
 mod tests;
 
 pub use differ::differences;
-pub use listener::{ClientCertificate, ListenAddress, Listener, NoListenAddress, Tls};
+pub use listener::{
+    ClientCertificate, ListenAddress, Listener, Mode, NoListenAddress, NoMode, Tls,
+};
 pub use load::{File, Flag, Sources, load};
 pub use print::print;
 pub use problem::{Cause, Origin, Problem, Problems};

@@ -89,7 +89,7 @@ pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
         spawn_local(accept(listener, router, limits));
         spawn_local(watch(view.clone()));
         let (relays, edicts) = (Relays::default(), Edicts::default());
-        Party { port, view, limits, relays, edicts, trail }.run(commands).await
+        Party { port, view, limits: limits.once(), relays, edicts, trail }.run(commands).await
     })?
 }
 

@@ -29,6 +29,15 @@ pub(super) struct Limits {
     head_bytes: usize,
     headers: usize,
     idle: Duration,
+    keeps_alive: bool,
+}
+
+impl Limits {
+    /// One request a connection. On the public port the first one decides whether a connection is a
+    /// WebSocket: a proxy that kept one for plain requests would send an upgrade on it in vain.
+    pub(super) fn once(self) -> Self {
+        Self { keeps_alive: false, ..self }
+    }
 }
 
 impl From<&Handshake> for Limits {
@@ -37,6 +46,7 @@ impl From<&Handshake> for Limits {
             head_bytes: (handshake.head_bytes as usize).max(BUFFER_BYTES_MIN),
             headers: usize::from(handshake.headers),
             idle: Duration::from_millis(handshake.http_idle_ms.max(1)),
+            keeps_alive: true,
         }
     }
 }
@@ -70,6 +80,7 @@ where
         .max_headers(limits.headers)
         .max_buf_size(limits.head_bytes)
         .half_close(true)
+        .keep_alive(limits.keeps_alive)
         .serve_connection(
             TokioIo::new(Idle::new(stream, limits.idle)),
             TowerToHyperService::new(router),

@@ -75,7 +75,7 @@ impl State {
             Admission::Refuse(denied) => Err(self.deny(address, denied)),
             Admission::Wait => {
                 if let Some(connection) = self.connection(key) {
-                    connection.waiting = Some(Box::new(waiting));
+                    connection.stage = Stage::Handshake(Some(Box::new(waiting)));
                 }
                 Ok(Upgrade::Wait { deflate })
             }
@@ -132,7 +132,8 @@ impl State {
     pub(super) fn judge_again(&mut self, now: Now) {
         for key in std::mem::take(&mut self.effects.decided) {
             let Some(connection) = self.connection(key).filter(|it| !it.hangs_up) else { continue };
-            let Some(waiting) = connection.waiting.take() else { continue };
+            let Stage::Handshake(waiting) = &mut connection.stage else { continue };
+            let Some(waiting) = waiting.take() else { continue };
             match self.judge(now, key, &waiting) {
                 Admission::Enter(entry) => {
                     self.open(now, key, *waiting, entry);
@@ -144,7 +145,7 @@ impl State {
                 }
                 Admission::Wait => {
                     if let Some(connection) = self.connection(key) {
-                        connection.waiting = Some(waiting);
+                        connection.stage = Stage::Handshake(Some(waiting));
                     }
                 }
             }
@@ -168,7 +169,7 @@ impl State {
                 *intake = Intake::Open(Decoder::new(behind.deflate));
                 self.take_plain(now, key, intake, &mut bytes)
             }
-            Stage::Handshake if connection.waiting.is_some() && !connection.hangs_up => Flow::Pause,
+            Stage::Handshake(Some(_)) if !connection.hangs_up => Flow::Pause,
             _ => {
                 *intake = Intake::Deaf;
                 Flow::On
@@ -260,9 +261,11 @@ impl State {
 
     /// A handshake has had its time: what it is told depends on who was waited for.
     pub(super) fn overdue(&mut self, key: ConnectionKey) -> Refusal {
-        match self.connection(key).and_then(|connection| connection.waiting.take()) {
-            Some(_) => Refusal::Credential { word: "unavailable", status: 503 },
-            None => Refusal::Deadline,
+        match self.connection(key).map(|connection| &connection.stage) {
+            Some(Stage::Handshake(Some(_))) => {
+                Refusal::Credential { word: "unavailable", status: 503 }
+            }
+            _ => Refusal::Deadline,
         }
     }
 }

@@ -30,7 +30,7 @@ const DECRYPT_BYTES: usize = 16 * 1024;
 
 /// When a client that was turned away for want of room may try again.
 const RETRY_AFTER_MS: u32 = 5_000;
-const UNAVAILABLE: Refusal = Refusal::Unavailable { retry_after_ms: RETRY_AFTER_MS };
+pub(super) const UNAVAILABLE: Refusal = Refusal::Unavailable { retry_after_ms: RETRY_AFTER_MS };
 
 /// What the reader of a connection expects next.
 pub(super) enum Intake {
@@ -188,7 +188,7 @@ impl State {
 
     /// Ends a connection whose TLS is broken, once its alert is written.
     fn fail_tls(&mut self, now: Now, key: ConnectionKey) {
-        let in_handshake = |it: &mut Connection| matches!(it.stage, Stage::Handshake);
+        let in_handshake = |it: &mut Connection| matches!(it.stage, Stage::Handshake(_));
         if self.connection(key).is_some_and(in_handshake) {
             self.metrics.handshake_failures.count(HandshakeFailure::Tls);
         }

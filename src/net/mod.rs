@@ -15,6 +15,7 @@ mod flush;
 mod intake;
 mod listener;
 mod notify;
+mod orders;
 pub mod probe;
 mod reader;
 mod relay;
@@ -26,6 +27,8 @@ mod stream;
 mod tests;
 mod timer;
 pub mod tls;
+mod turns;
+mod unix;
 
 pub use admission::Admission;
 pub use descriptors::raise_limit as raise_descriptor_limit;

@@ -4,9 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::sync::{Arc, Barrier, mpsc};
 
@@ -34,6 +32,8 @@ use super::reader::SHARED_BUFFER_BYTES;
 use super::ring::{self, Kind, Ring};
 use super::socket;
 use super::timer::{Clock, Counter, Glance, Timer, monotonic_us};
+use super::turns::Turns;
+use super::unix;
 
 /// What a core is given to begin with.
 #[derive(Debug)]
@@ -151,6 +151,7 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
     let state = State {
         shard,
         effects: Effects::default(),
+        turns: Turns::default(),
         connections: Slab::new(),
         connections_ever: 0,
         listeners: Listener::all(&config, plan.tls),
@@ -225,7 +226,7 @@ pub fn reserve(config: &Config) -> io::Result<Reserved> {
         let (address, unix) = match &listener.address {
             ListenAddress::Tcp(address) => (reserve_port(*address, config)?, None),
             ListenAddress::Unix(path) => {
-                (listener.address.clone(), Some(open_unix(path, config.tcp.share_port)?))
+                (listener.address.clone(), Some(unix::listen(path, &config.tcp)?))
             }
         };
         reserved.addresses.push(address);
@@ -252,23 +253,4 @@ fn reserve_port(address: SocketAddr, config: &Config) -> io::Result<ListenAddres
         io::Error::new(error.kind(), what)
     })?;
     Ok(ListenAddress::Tcp(socket::local_address(&bound)?.unwrap_or(address)))
-}
-
-/// Opens a UNIX socket. One that a process left behind is replaced, one that a process listens on is
-/// only taken over when told to share.
-fn open_unix(path: &Path, share: bool) -> io::Result<UnixListener> {
-    let is_socket = path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket());
-    if is_socket {
-        if !share && UnixStream::connect(path).is_ok() {
-            let what = format!(
-                "{} is in use: another process listens there. To take over from a running server, \
-                 start with --share-port",
-                path.display()
-            );
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, what));
-        }
-        std::fs::remove_file(path)?;
-    }
-    UnixListener::bind(path)
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }

@@ -154,7 +154,7 @@ impl Watch {
                 return Ok(());
             }
         }
-        self.drain(terminate, interrupt).await
+        self.drain([terminate, interrupt, hang_up]).await
     }
 
     /// Once in a while: a certificate that changed.
@@ -166,7 +166,8 @@ impl Watch {
     }
 
     /// Sends everyone away, over the window, and waits for the cores. A second signal ends it now.
-    async fn drain(&mut self, mut terminate: Signal, mut interrupt: Signal) -> Result<(), Error> {
+    async fn drain(&mut self, signals: [Signal; 3]) -> Result<(), Error> {
+        let [mut terminate, mut interrupt, mut hang_up] = signals;
         let window_ms = self.config.drain.window_ms;
         info!(window_ms, "draining: connections are sent away; a second signal ends at once");
         self.threads.order(Order::Drain { window_ms });
@@ -176,6 +177,7 @@ impl Watch {
             tokio::select! {
                 _ = terminate.recv() => process::exit(IMPATIENT),
                 _ = interrupt.recv() => process::exit(IMPATIENT),
+                _ = hang_up.recv() => warn!("draining: the settings are not read again"),
                 _ = look.tick() => {}
                 () = tokio::time::sleep_until(deadline) => {
                     warn!("some connections did not go in time: ending without them");

@@ -57,6 +57,7 @@ pub use audit::Violation;
 pub use door::{Admission, Claim, Denied, Entry, Later, Page, Pages};
 pub use edict::{Carried, Edict};
 pub use effect::{Effects, Failure};
+pub use fanout::CROWD;
 pub use input::{Input, Opened, Route};
 pub use message::CoreMessage;
 pub use outbox::Outbox;
@@ -140,6 +141,7 @@ pub struct Shard {
     metrics: Arc<metrics::Core>,
     /// Whether a call goes on, or ended in a panic.
     is_called: bool,
+    deliveries_caused: u64,
 }
 
 impl Shard {
@@ -173,6 +175,7 @@ impl Shard {
             wheel: Wheel::new(),
             drain: None,
             metrics,
+            deliveries_caused: 0,
             is_called: false,
             config,
         }
@@ -267,6 +270,14 @@ impl Shard {
         slot.generation == connection.generation
             && slot.outbox.own_bytes() <= limits.outbox_bytes as usize / 2
             && peer.unanswered < u32::from(limits.unanswered_commands)
+    }
+
+    /// Whether a connection has answers to come, or bytes that wait to be written.
+    #[must_use]
+    pub fn owes(&self, connection: ConnectionKey) -> bool {
+        let Some(slot) = self.outbound.slots.get(connection.index as usize) else { return false };
+        let Some(peer) = &slot.connection else { return false };
+        slot.generation == connection.generation && (peer.unanswered > 0 || !slot.outbox.is_empty())
     }
 
     /// How many connections there are.

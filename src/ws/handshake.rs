@@ -33,6 +33,9 @@ pub struct Policy<'a> {
     pub allow_absent_origin: bool,
     /// Whether the listener itself speaks TLS.
     pub tls: bool,
+    /// Whether only this machine reaches the listener, so that its users' browsers do, and all that
+    /// tells their pages from others is the name in `Host`.
+    pub local: bool,
     /// Whether `/echo` is served.
     pub echo: bool,
     /// Whether permessage-deflate is negotiated.
@@ -140,6 +143,12 @@ fn check_origin(
 ) -> Result<Option<Permission>, Refusal> {
     match head.single("origin")? {
         Some(origin) => {
+            // DNS rebinding: a name of somebody else's that resolves to this machine. Where no page is
+            // named, the host must be one that nobody else can have.
+            let unnamed = policy.local && policy.origins.is_empty();
+            if unnamed && !host.is_address_or_localhost() {
+                return Err(Refusal::Origin);
+            }
             let permission = policy.origins.permit(origin, host, policy.tls);
             permission.map(Some).ok_or(Refusal::Origin)
         }

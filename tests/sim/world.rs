@@ -301,7 +301,9 @@ impl World {
                 self.cores[core].effects.dirty.push(key);
             }
         }
-        for key in std::mem::take(&mut self.cores[core].effects.dirty) {
+        let effects = &mut self.cores[core].effects;
+        let dirty = std::mem::take(&mut effects.dirty);
+        for key in dirty.into_iter().chain(std::mem::take(&mut effects.crowd)) {
             if let Some(me) = self.client_at(core, key) {
                 self.write(me)?;
             }

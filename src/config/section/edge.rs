@@ -2,9 +2,9 @@
 
 use ipnet::IpNet;
 
-use crate::config::Config;
 use crate::config::setting::choices;
 use crate::config::table::{DAY_MS, GIB, MINUTE_MS, off_or, range, section};
+use crate::config::{Config, Mode};
 
 section! {
     /// What is taken in, and how fast.
@@ -39,6 +39,8 @@ section! {
         backlog: u32 = 4_096, range(1..=65_535), Count;
         /// Whether another process may listen on the same port, as in a hot restart.
         share_port: bool = false;
+        /// Who may connect to UNIX sockets, in octal: writing is connecting.
+        unix_mode: Mode = Mode::GROUP;
         /// The kernel's send buffer of a connection; 0: it decides.
         send_buffer_bytes: u32 = 0, off_or(4_096..=GIB), Bytes;
         /// The kernel's receive buffer of a connection; 0: it decides.

@@ -104,6 +104,7 @@ impl World {
             self.letters.entry((core, to.index())).or_default().push_back(message);
         }
         self.effects[core].dirty.clear();
+        self.effects[core].crowd.clear();
     }
 
     fn open(&mut self, session: Option<String>) {

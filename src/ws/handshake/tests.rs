@@ -82,6 +82,7 @@ fn policy(origins: &Origins) -> Policy<'_> {
     Policy {
         origins,
         allow_absent_origin: true,
+        local: false,
         tls: false,
         echo: true,
         deflate: true,

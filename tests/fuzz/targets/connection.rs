@@ -196,6 +196,7 @@ impl Driver {
         let policy = Policy {
             origins: &ORIGINS,
             allow_absent_origin: true,
+            local: false,
             tls: false,
             echo: true,
             deflate: true,

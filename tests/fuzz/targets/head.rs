@@ -67,6 +67,7 @@ fn accept(head: &Head<'_>) {
         let policy = Policy {
             origins,
             allow_absent_origin: true,
+            local: false,
             tls: false,
             echo: true,
             deflate: true,
