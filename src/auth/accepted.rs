@@ -73,3 +73,25 @@ pub struct Accepted {
     /// Who made it.
     pub issuer: Option<Arc<str>>,
 }
+
+impl Accepted {
+    /// Someone without a credential, who may nothing.
+    #[must_use]
+    pub fn nobody(tenant: TenantId, tenant_name: Arc<str>) -> Self {
+        Self {
+            strategy: Strategy::Anonymous,
+            tenant,
+            tenant_name,
+            user: None,
+            info: None,
+            metadata: Box::default(),
+            roles: Box::default(),
+            rights: Arc::default(),
+            join: Box::default(),
+            issued_at_ms: None,
+            expires_at_ms: None,
+            token_id: None,
+            issuer: None,
+        }
+    }
+}

@@ -144,6 +144,16 @@ impl Loading<'_> {
         }
     }
 
+    /// The rows of a section within a section.
+    fn rows_in_file(&mut self, lines: &Lines<'_>, section: &str, rows: &DeTable<'_>) {
+        for (name, value) in rows {
+            let path = format!("{section}.{}", name.get_ref());
+            self.setting(&path, Given::Toml(value), |offset| {
+                lines.at(offset.unwrap_or(name.span().start))
+            });
+        }
+    }
+
     /// A setting that could not be read, or whose table could not, is not missing: it is among
     /// the problems after `told`.
     fn lacks(&mut self, origin: &Origin, draft: &Draft, told: usize) {
@@ -180,6 +190,11 @@ impl Loading<'_> {
                 continue;
             }
             let path = format!("{}.{}", section.name, name.get_ref());
+            let below = SECTIONS.iter().find(|section| section.name == path);
+            if let (Some(section), Some(rows)) = (below, value.get_ref().as_table()) {
+                self.rows_in_file(lines, section.name, rows);
+                continue;
+            }
             self.setting(&path, Given::Toml(value), |offset| {
                 lines.at(offset.unwrap_or(name.span().start))
             });

@@ -34,10 +34,11 @@ pub use print::print;
 pub use problem::{Cause, Origin, Problem, Problems};
 pub use secret::Secret;
 pub use section::{
-    AddressHeader, Admission, Audit, Auth, AuthMode, Control, Cores, Deflate, Dev, Drain, Driver,
-    Flush, Handshake, Heartbeat, Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate,
-    RoomDefaults, RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType, Rooms, Session, Tcp,
-    Tenant, TenantRows, UserOverflow,
+    AddressHeader, Admission, ApiKey, Audit, Auth, AuthCookie, AuthIntrospection, AuthJwt,
+    AuthMode, Control, CookieKey, Cores, Deflate, Dev, Drain, Driver, Flush, Handshake, Heartbeat,
+    Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate, RolePermissions, RoomDefaults,
+    RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType, Rooms, Session, Tcp, Tenant,
+    TenantRows, TokenAlgorithm, TokenKey, TokenKeySource, UserOverflow,
 };
 
 use std::collections::BTreeMap;
@@ -99,6 +100,9 @@ config! {
     mesh: Mesh,
     drain: Drain,
     auth: Auth,
+    auth_jwt: AuthJwt,
+    auth_cookie: AuthCookie,
+    auth_introspection: AuthIntrospection,
     audit: Audit,
     dev: Dev,
     log: Log,
@@ -135,7 +139,7 @@ fn key(path: &str) -> Option<&'static table::Key<Config>> {
         "limits.connections_per_ip" => "admission.connections_per_ip",
         path => path,
     };
-    let (section, name) = path.split_once('.')?;
+    let (section, name) = path.rsplit_once('.')?;
     let section = SECTIONS.iter().find(|known| known.name == section)?;
     section.keys.iter().find(|key| key.name == name)
 }

@@ -271,7 +271,12 @@ impl State {
         let listener = self.connections.get(key.index as usize).map_or(0, |it| it.listener);
         handshake::concerns(
             head,
-            &self.listeners[usize::from(listener)].policy(&self.config, &self.origins),
+            &self.listeners[usize::from(listener)].policy(
+                &self.config,
+                &self.origins,
+                &self.pages,
+                None,
+            ),
         )
     }
 
@@ -296,7 +301,9 @@ impl State {
             let retry_after_ms = u32::try_from(left_ms).unwrap_or(u32::MAX);
             return Err(Refusal::Banned { retry_after_ms });
         }
-        let accepted = handshake::accept(head, &listener.policy(&self.config, &self.origins))?;
+        let cookie = self.shard.policy().and_then(|policy| policy.cookie_name());
+        let policy = listener.policy(&self.config, &self.origins, &self.pages, cookie);
+        let accepted = handshake::accept(head, &policy)?;
         let page = self.page(head, listener.tls.is_some());
         self.enter_by(now, key, accepted, client, page)
     }

@@ -19,6 +19,7 @@ use crate::bucket::{Bucket, Quota};
 use crate::clock::Now;
 use crate::config::{self, AddressHeader, Config, ListenAddress};
 use crate::metrics::{HandshakeFailure, Refusal};
+use crate::shard::Pages;
 use crate::ws::forwarded;
 use crate::ws::handshake::Policy;
 use crate::ws::origin::Origins;
@@ -52,16 +53,23 @@ impl Listener {
     }
 
     /// What is accepted here.
-    pub(super) fn policy<'a>(&self, config: &Config, origins: &'a Origins) -> Policy<'a> {
+    pub(super) fn policy<'a>(
+        &self,
+        config: &Config,
+        origins: &'a Origins,
+        pages: &'a Pages,
+        cookie: Option<&'a str>,
+    ) -> Policy<'a> {
         Policy {
             origins,
+            tenant_origins: pages.any.as_ref(),
             allow_absent_origin: config.handshake.allow_absent_origin,
             tls: self.tls.is_some(),
             local: matches!(self.config.address, ListenAddress::Tcp(_))
                 && self.config.address.is_local(),
             echo: config.dev.echo,
             deflate: config.deflate.enabled && self.config.deflate,
-            cookie: None,
+            cookie,
         }
     }
 }

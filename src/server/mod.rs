@@ -15,6 +15,7 @@ mod threads;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
+use crate::auth::{self, Policy};
 use crate::config::{Config, ListenAddress};
 use crate::letter::{Order, Reload};
 use crate::logging::{self, LogError, Logs};
@@ -54,6 +56,8 @@ pub enum Error {
     Listen(io::Error),
     /// An origin is none.
     Origin(origin::Invalid),
+    /// Credentials cannot be checked as the settings ask for.
+    Auth(auth::SettingsProblems),
     /// A certificate does not serve.
     Tls(tls::Error),
     /// The mesh cannot be made.
@@ -74,6 +78,7 @@ impl fmt::Display for Error {
             Self::Origin(invalid) => {
                 write!(f, "handshake.origins: entry {}: {invalid}", invalid.entry + 1)
             }
+            Self::Auth(problems) => write!(f, "{problems}"),
             Self::Tls(error) => write!(f, "{error}"),
             Self::Mesh(error) => write!(f, "the mesh: {error}"),
             Self::Control(address, error) => {
@@ -104,7 +109,8 @@ pub fn run(mut config: Config, reread: Reread) -> Result<(), Error> {
     let origins = origins(&config)?;
     let certificates = tls::Certificates::load(&config).map_err(Error::Tls)?;
     let tenants = Tenants::new(&config);
-    let (pages, policy) = (pages(&config, &tenants, &origins)?, None);
+    let pages = pages(&config, &tenants, &origins)?;
+    let policy = policy(&config, &tenants, 0)?;
     let parts = threads::Parts {
         tenants: &tenants,
         pages: &pages,
@@ -120,7 +126,7 @@ pub fn run(mut config: Config, reread: Reread) -> Result<(), Error> {
         .build()
         .map_err(Error::Thread)?;
     greet(&config, threads.control_address);
-    let mut watch = Watch { config, tenants, reread, certificates, threads, logs };
+    let mut watch = Watch { config, tenants, policies: 0, reread, certificates, threads, logs };
     runtime.block_on(watch.until_told_to_end())?;
     sockets::remove(&sockets);
     watch.threads.join()
@@ -130,6 +136,8 @@ pub fn run(mut config: Config, reread: Reread) -> Result<(), Error> {
 struct Watch {
     config: Arc<Config>,
     tenants: Arc<Tenants>,
+    /// How often credentials have got another policy.
+    policies: u64,
     reread: Reread,
     certificates: tls::Certificates,
     threads: Threads,
@@ -205,17 +213,19 @@ impl Watch {
     fn take_over(&mut self, config: &Arc<Config>) {
         let read = origins(config).and_then(|origins| {
             let pages = pages(config, &self.tenants, &origins)?;
-            Ok((origins, pages, tls::Certificates::load(config).map_err(Error::Tls)?))
+            let policy = policy(config, &self.tenants, self.policies + 1)?;
+            Ok((origins, pages, policy, tls::Certificates::load(config).map_err(Error::Tls)?))
         });
         match read {
-            Ok((origins, pages, certificates)) => {
+            Ok((origins, pages, policy, certificates)) => {
+                self.policies += 1;
                 if let Err(error) = self.logs.reload(&config.log) {
                     error!(%error, "the old log filter is kept");
                 }
                 let (config, tls) = (Arc::clone(config), certificates.configs());
                 self.certificates = certificates;
                 self.config = Arc::clone(&config);
-                let reload = Reload { config, origins, pages, policy: None, tls };
+                let reload = Reload { config, origins, pages, policy, tls };
                 self.threads.order(Order::Reload(Arc::new(reload)));
                 info!("settings and certificates are reloaded");
             }
@@ -230,14 +240,31 @@ fn origins(config: &Config) -> Result<Arc<Origins>, Error> {
 
 /// Whose pages may connect to which tenant.
 fn pages(config: &Config, tenants: &Tenants, general: &Arc<Origins>) -> Result<Arc<Pages>, Error> {
-    let mut pages = Pages { general: Arc::clone(general), of: Vec::new() };
+    let mut pages = Pages { general: Arc::clone(general), any: None, of: Vec::new() };
+    let mut all = Vec::new();
     for (id, tenant) in tenants.iter() {
         let own = config.tenants.get(&*tenant.name).map(|tenant| &tenant.rows.origins);
         if let Some(own) = own.filter(|own| !own.is_empty()) {
             pages.of.push((id, Origins::parse(own).map_err(Error::Origin)?));
+            all.extend_from_slice(own);
         }
     }
+    if !all.is_empty() {
+        pages.any = Some(Origins::parse(&all).map_err(Error::Origin)?);
+    }
     Ok(Arc::new(pages))
+}
+
+/// What credentials are checked against, where they are.
+fn policy(config: &Config, tenants: &Tenants, number: u64) -> Result<Option<Arc<Policy>>, Error> {
+    if config.auth.mode.is_open() {
+        return Ok(None);
+    }
+    let named: Vec<_> = tenants.iter().map(|(id, it)| (id, Arc::clone(&it.name))).collect();
+    let read = |path: &Path| std::fs::read_to_string(path);
+    let sources = auth::Sources { config, tenants: &named, read: &read, custom: None, number };
+    let policy = Policy::read(&sources).map_err(Error::Auth)?;
+    Ok(Some(Arc::new(policy)))
 }
 
 fn listen_for(kind: SignalKind) -> Result<Signal, Error> {

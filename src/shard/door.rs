@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::auth::{self, Accepted, Answer, Fingerprint, Gate, Policy, Proof, Question, SourceId};
 use crate::auth::{Refusal, Verdict};
 use crate::clock::Now;
+use crate::config::Config;
 use crate::hash::{Map, Seed};
 use crate::id::{ConnectionKey, TenantId};
 use crate::tenant::Tenants;
@@ -17,16 +18,14 @@ use crate::ws::origin::{Authority, Origins};
 
 use super::{Effects, Shard};
 
-/// How much a core remembers of credentials.
-const REMEMBERED: auth::Limits =
-    auth::Limits { cached: 16_384, revocations: 65_536, questions: 1_024 };
-
 /// Whose pages may connect to which tenant.
 #[derive(Debug, Default)]
 pub struct Pages {
     /// To those that have no list of their own.
     pub general: Arc<Origins>,
-    /// To those that have one.
+    /// To any of those that have one; none: there are none.
+    pub any: Option<Origins>,
+    /// To each of those that have one.
     pub of: Vec<(TenantId, Origins)>,
 }
 
@@ -114,9 +113,10 @@ pub(super) struct Door {
 }
 
 impl Door {
-    pub(super) fn new(policy: Option<Arc<Policy>>, seed: Seed) -> Self {
+    pub(super) fn new(policy: Option<Arc<Policy>>, config: &Config, seed: Seed) -> Self {
+        let limits = auth::Limits::of(config);
         Self {
-            gate: policy.map(|policy| Gate::new(policy, REMEMBERED, seed)),
+            gate: policy.map(|policy| Gate::new(policy, limits, seed)),
             waiting: Map::with_hasher(seed),
             pages: Arc::default(),
         }
@@ -250,6 +250,12 @@ impl Shard {
         }
     }
 
+    /// What credentials are checked against; none: nothing is.
+    #[must_use]
+    pub fn policy(&self) -> Option<&Policy> {
+        self.door.gate.as_ref().map(|gate| &**gate.policy())
+    }
+
     /// Goes by other lists of pages from now on.
     pub fn believe_pages(&mut self, pages: Arc<Pages>) {
         self.door.pages = pages;
@@ -266,6 +272,6 @@ impl Shard {
 
     /// An `auth` message's credential as a proof. Where it stood makes no difference.
     pub(super) fn proof<'a>(secret: &'a str, wanted_tenant: Option<&'a str>) -> Proof<'a> {
-        Proof { kind: CredentialKind::Bearer, secret, wanted_tenant }
+        Proof { kind: CredentialKind::Message, secret, wanted_tenant }
     }
 }

@@ -163,7 +163,7 @@ impl Shard {
             inheritance: Inheritance::new(seed),
             invitations: Invitations::new(seed),
             sessions: Sessions::new(seed),
-            door: Door::new(policy, seed),
+            door: Door::new(policy, &config, seed),
             edicts: Edicts::new(seed),
             users: Users::new(seed),
             tenants,

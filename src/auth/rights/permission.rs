@@ -42,6 +42,12 @@ impl Permission {
         }
     }
 
+    /// What a list of rooms without further words grants on them.
+    #[must_use]
+    pub fn in_a_room() -> [Self; 4] {
+        [Right::Join, Right::Publish, Right::History, Right::Presence].map(Self::Right)
+    }
+
     /// The right it is about; none: all.
     #[must_use]
     pub fn right(&self) -> Option<Right> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::config::Config;
 use crate::config::secret::Secret;
 use crate::config::setting::choices;
-use crate::config::table::{DAY_MS, MINUTE_MS, range, section};
+use crate::config::table::{MINUTE_MS, range, section};
 
 section! {
     /// The control plane: health, metrics, administration.
@@ -52,39 +52,6 @@ section! {
     pub Config.drain: Drain {
         /// Over which clients are sent away, so that they do not all come back at once.
         window_ms: u64 = 10_000, range(0..=60 * MINUTE_MS), Milliseconds;
-    }
-}
-
-choices! {
-    /// How clients prove who they are.
-    AuthMode {
-        /// Nothing is configured: open, on loopback addresses only.
-        #[default]
-        Unset = "unset",
-        /// Open on any address, because the operator said so.
-        Open = "open",
-    }
-}
-
-impl AuthMode {
-    /// Whether anonymous clients are let in.
-    #[must_use]
-    pub fn is_open(self) -> bool {
-        matches!(self, Self::Unset | Self::Open)
-    }
-}
-
-section! {
-    /// Who is who.
-    pub Config.auth: Auth {
-        /// How clients prove who they are; unset is open, and on loopback addresses only.
-        mode: AuthMode = AuthMode::Unset;
-        /// How long a connection may take to prove it.
-        timeout_ms: u64 = 10_000, range(10..=DAY_MS), Milliseconds;
-        /// How long before its credential runs out a connection is told.
-        expiring_ms: u64 = 60_000, range(0..=DAY_MS), Milliseconds;
-        /// How far clocks may differ: a credential holds so much longer than it says.
-        leeway_ms: u64 = 30_000, range(0..=MINUTE_MS), Milliseconds;
     }
 }
 

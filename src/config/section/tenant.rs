@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::config::table::{GIB, range, section};
 
-use super::RoomDefaults;
+use super::{CookieKey, RoomDefaults, TokenKey};
 
 section! {
     /// A tenant; 0 is no limit.
@@ -26,6 +26,14 @@ section! {
         bytes_per_second: u32 = 0, range(0..=GIB), BytesPerSecond;
         /// History of all its rooms together.
         history_bytes: u64 = 0, range(0..=1_024 * GIB), Bytes;
+        /// Keys of its own tokens, besides those of `auth.jwt.keys`, which speak for every tenant.
+        jwt_keys: Vec<TokenKey> = Vec::new();
+        /// Who may have made its tokens, besides `auth.jwt.issuers`.
+        jwt_issuers: Vec<String> = Vec::new();
+        /// Whom its tokens may be for, besides `auth.jwt.audiences`.
+        jwt_audiences: Vec<String> = Vec::new();
+        /// Keys of its own session cookies.
+        cookie_keys: Vec<CookieKey> = Vec::new();
     }
 }
 

@@ -195,6 +195,7 @@ impl Driver {
         unread.extend_from_slice(bytes);
         let policy = Policy {
             origins: &ORIGINS,
+            tenant_origins: None,
             allow_absent_origin: true,
             local: false,
             tls: false,
