@@ -96,9 +96,7 @@ impl Shard {
     fn count_in(&mut self, key: ConnectionKey) {
         let Some(connection) = self.outbound.get_mut(key) else { return };
         connection.counted = self.tenants.get(connection.identity.tenant).connections.take();
-        if connection.counted {
-            self.watch_expiry(key);
-        } else {
+        if !connection.counted {
             self.close(key, CloseReason::ConnectionLimit);
         }
     }
@@ -341,6 +339,7 @@ impl Shard {
             rooms: &rooms,
         });
         self.outbound.release(key, |out| write_event(&event, codec, out));
+        self.watch_expiry(key);
         self.enter_reserved(key, self.everyone.clone());
         if let Some(Ok(name)) = identity.user.as_deref().map(RoomName::user) {
             self.enter_reserved(key, name.clone());
