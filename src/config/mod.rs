@@ -12,6 +12,7 @@ mod file;
 mod follow;
 mod listener;
 mod load;
+mod named;
 mod nearest;
 mod origin;
 mod overrides;
@@ -33,9 +34,11 @@ pub use print::print;
 pub use problem::{Cause, Origin, Problem, Problems};
 pub use secret::Secret;
 pub use section::{
-    AddressHeader, Admission, Auth, AuthMode, Control, Cores, Deflate, Dev, Drain, Driver, Flush,
-    Handshake, Heartbeat, Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate,
-    RoomDefaults, RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType, Rooms, Session, Tcp,
+    AddressHeader, Admission, ApiKey, Audit, Auth, AuthCookie, AuthIntrospection, AuthJwt,
+    AuthMode, Control, CookieKey, Cores, Deflate, Dev, Drain, Driver, Flush, Handshake, Heartbeat,
+    Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate, RolePermissions, RoomDefaults,
+    RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType, Rooms, Session, Tcp, Tenant,
+    TenantRows, TokenAlgorithm, TokenKey, TokenKeySource, UserOverflow,
 };
 
 use std::collections::BTreeMap;
@@ -54,6 +57,8 @@ macro_rules! config {
             pub listeners: Vec<Listener>,
             /// Namespaces and the defaults of their rooms; `@all` and `@user` among them.
             pub namespace_rooms: BTreeMap<String, RoomDefaults>,
+            /// Tenants; empty: there is one, `default`.
+            pub tenants: BTreeMap<String, Tenant>,
             $(
                 #[doc = concat!("See [`", stringify!($Section), "`].")]
                 pub $field: $Section,
@@ -66,6 +71,7 @@ macro_rules! config {
                 Self {
                     listeners: Vec::new(),
                     namespace_rooms: BTreeMap::new(),
+                    tenants: BTreeMap::new(),
                     $( $field: $Section::default(), )+
                 }
             }
@@ -94,6 +100,10 @@ config! {
     mesh: Mesh,
     drain: Drain,
     auth: Auth,
+    auth_jwt: AuthJwt,
+    auth_cookie: AuthCookie,
+    auth_introspection: AuthIntrospection,
+    audit: Audit,
     dev: Dev,
     log: Log,
 }
@@ -129,7 +139,7 @@ fn key(path: &str) -> Option<&'static table::Key<Config>> {
         "limits.connections_per_ip" => "admission.connections_per_ip",
         path => path,
     };
-    let (section, name) = path.split_once('.')?;
+    let (section, name) = path.rsplit_once('.')?;
     let section = SECTIONS.iter().find(|known| known.name == section)?;
     section.keys.iter().find(|key| key.name == name)
 }

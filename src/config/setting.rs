@@ -290,6 +290,9 @@ macro_rules! lists {
 }
 lists! {
     String, "a list of strings";
+    super::TokenKey, "a list of tables { algorithm, id, issuer } with one of secret_file, public_key_file (both want an algorithm), jwks_file, jwks_url";
+    super::CookieKey, "a list of tables { id, secret_file }";
+    super::ApiKey, "a list of tables { prefix, hash, tenant, user, permissions, rooms, expires_at }";
     IpNet, "a list of networks, such as [\"10.0.0.0/8\", \"::1\"]";
 }
 

@@ -52,16 +52,16 @@ impl From<&Handshake> for Limits {
 }
 
 /// Bounds what a request to `routes` may bring and how long it may take.
-pub(super) fn bounded(routes: Router) -> Router {
+pub(super) fn bounded(routes: Router, takes_body: fn(&Request) -> bool) -> Router {
     routes
-        .layer(from_fn(refuse_bodies))
+        .layer(from_fn(move |request, next| refuse_bodies(request, next, takes_body)))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, RESPONSE_DEADLINE))
 }
 
-/// No route takes a body. Whoever sends one may disagree with us, or with a proxy before us, about
+/// Hardly a route takes a body. Whoever sends one to another may disagree with us, or with a proxy before us, about
 /// where it ends; so nothing more is read from that connection.
-async fn refuse_bodies(request: Request, next: Next) -> Response {
-    if request.body().is_end_stream() {
+async fn refuse_bodies(request: Request, next: Next, takes_body: fn(&Request) -> bool) -> Response {
+    if request.body().is_end_stream() || takes_body(&request) {
         return next.run(request).await;
     }
     let headers = [(header::CONNECTION, "close")];

@@ -16,6 +16,7 @@ use crate::letter::relay::{Event, Message, Opening};
 use crate::letter::{Letter, Order};
 use crate::mesh::{self, Port};
 use crate::metrics::{DriverKind, Registry};
+use crate::tenant::Tenants;
 
 const CONTROL: CoreId = CoreId(1);
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -45,6 +46,7 @@ impl Process {
         let (address, started) = (listener.local_addr().unwrap(), Instant::now());
         let registry = Registry::new(1);
         let (commander, commands) = commands();
+        let tenants = Tenants::new(&config);
         let plane = Plane {
             config: Arc::new(config),
             started,
@@ -52,7 +54,8 @@ impl Process {
             registry: registry.clone(),
             listener,
             commands,
-            faults: None,
+            commander: commander.clone(),
+            tenants,
         };
         let thread = Some(thread::spawn(move || run(plane)));
         let port = ports.pop().unwrap();

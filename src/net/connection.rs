@@ -11,6 +11,7 @@ use crate::shard::Outbox;
 use crate::wheel::Timer;
 
 use super::admission::Admitted;
+use super::doors::Waiting;
 use super::relay::Relay;
 use super::stream::Stream;
 use super::tls::Tls;
@@ -56,8 +57,8 @@ pub(super) enum Course {
 
 /// How far a connection has come.
 pub(super) enum Stage {
-    /// Until the end of the request head.
-    Handshake,
+    /// Until the end of the request head, and longer if its credential has to be judged elsewhere.
+    Handshake(Option<Box<Waiting>>),
     /// The engine knows it.
     Open,
     /// Plain HTTP: the control plane answers.

@@ -15,10 +15,10 @@ use slab::Slab;
 use crate::clock::{Moment, Now};
 use crate::config::Config;
 use crate::id::{ConnectionKey, CoreId};
-use crate::letter::{Fault, Letter, Order, Reload, relay};
+use crate::letter::{Letter, relay};
 use crate::mesh::Port;
 use crate::metrics::{self, HandshakeFailure};
-use crate::shard::{CoreMessage, Effects, Input, Shard};
+use crate::shard::{CoreMessage, Effects, Input, Pages, Shard};
 use crate::wheel::Wheel;
 use crate::ws::decoder::{self, Scratch};
 use crate::ws::origin::Origins;
@@ -26,6 +26,7 @@ use crate::ws::refusal::Refusal;
 
 use super::admission::Admission;
 use super::connection::{Connection, Course, Stage};
+use super::doors::Failures;
 use super::intake::UNAVAILABLE;
 use super::listener::{self, Door, Listener, Pace};
 use super::notify::Notify;
@@ -79,6 +80,12 @@ pub(super) struct State {
     pub(super) connections_ever: u32,
     pub(super) listeners: Vec<Listener>,
     pub(super) origins: Arc<Origins>,
+    pub(super) pages: Arc<Pages>,
+    pub(super) admission: Arc<Admission>,
+    /// Bad credentials that were not told of yet.
+    pub(super) failures: Failures,
+    /// Records that did not fit into the way to the control plane.
+    pub(super) records_lost: u64,
     pub(super) pace: Pace,
     pub(super) port: Port<Letter<CoreMessage>>,
     pub(super) control: CoreId,
@@ -221,8 +228,7 @@ impl State {
                             state.shard.handle(now, input, &mut state.effects);
                         });
                     }
-                    Letter::Relay(message) => self.take_relay(now, message),
-                    Letter::Order(order) => self.obey(now, order),
+                    other => self.take_letter(now, other),
                 }
             }
         }
@@ -267,9 +273,11 @@ impl State {
     /// Ends the engine's tick and sends its letters: before the flush, so that peers begin to work
     /// while this core writes.
     fn settle(&mut self, now: Now) {
+        self.judge_again(now);
         self.shard.settle(now, &mut self.effects);
         self.metrics.inflate.add(self.scratch.take_tally());
         self.post_letters();
+        self.post_to_control_plane(now);
         let delivery = self.port.deliver(now.moment);
         self.metrics.mesh_batches.add(delivery.batches);
         self.metrics.mesh_rings.add(delivery.rings);
@@ -328,11 +336,12 @@ impl State {
     fn beat(&mut self, now: Now) {
         self.metrics.heartbeat_us.set(now.moment.us.max(1));
         self.metrics.mesh_backlog_bytes.set(self.port.backlog_total_bytes());
+        self.tell_failures(now);
         self.wheel.insert(now.moment.plus_ms(BEAT_MS), Deadline::Beat);
     }
 
     /// What the control plane says about one of its connections, which may be gone by now.
-    fn take_relay(&mut self, now: Now, message: relay::Message) {
+    pub(super) fn take_relay(&mut self, now: Now, message: relay::Message) {
         let key = message.connection;
         let Some(connection) = self.connection(key) else {
             return;
@@ -376,20 +385,6 @@ impl State {
         let bytes = message.cost_bytes();
         // The control plane ends after the cores; if it is gone, so are its connections.
         let _ = self.port.post(self.control, Letter::Relay(message), bytes);
-    }
-
-    fn obey(&mut self, now: Now, order: Order) {
-        match order {
-            Order::Drain { window_ms } => {
-                self.is_draining = true;
-                self.metrics.draining.set(1);
-                self.shard.handle(now, Input::Drain { window_ms }, &mut self.effects);
-                self.wheel.insert(now.moment.plus_ms(window_ms), Deadline::DrainEnd);
-            }
-            Order::Reload(reload) => self.reload(&reload),
-            Order::Fault(fault) if self.config.dev.faults => self.act_up(fault),
-            Order::Fault(_) => {}
-        }
     }
 
     /// The connection of that name, if it still is the one.
@@ -438,7 +433,7 @@ impl State {
         match before {
             Stage::Open => self.lose(now, key),
             Stage::Relay(relay) => self.post_to_control(relay.reset()),
-            Stage::Handshake | Stage::Ending => {}
+            Stage::Handshake(_) | Stage::Ending => {}
         }
     }
 
@@ -458,7 +453,7 @@ impl State {
 
     fn figure(&self, stage: &Stage) -> Option<&metrics::Figure> {
         match stage {
-            Stage::Handshake => Some(&self.metrics.handshakes_pending),
+            Stage::Handshake(_) => Some(&self.metrics.handshakes_pending),
             Stage::Open => Some(&self.metrics.connections),
             Stage::Relay(_) => Some(&self.metrics.relayed),
             Stage::Ending => None,
@@ -506,10 +501,11 @@ impl State {
             return;
         };
         connection.deadline = None;
-        let is_late = matches!(connection.stage, Stage::Handshake) && !connection.hangs_up();
+        let is_late = matches!(connection.stage, Stage::Handshake(_)) && !connection.hangs_up();
         let can_be_told = connection.tls.as_ref().is_none_or(|tls| tls.may_encrypt());
         if is_late && can_be_told {
-            return self.refuse(now, key, &Refusal::Deadline);
+            let refusal = self.overdue(key);
+            return self.refuse(now, key, &refusal);
         }
         if is_late {
             self.metrics.handshake_failures.count(HandshakeFailure::Deadline);
@@ -517,32 +513,13 @@ impl State {
         self.abort(now, key);
     }
 
-    /// Goes by new settings: what comes in from now on is judged by them.
-    fn reload(&mut self, reload: &Reload) {
-        self.config = Arc::clone(&reload.config);
-        self.listeners = Listener::all(&reload.config, reload.tls.clone());
-        self.origins = Arc::clone(&reload.origins);
-        self.pace = Pace::new(&reload.config.admission);
-    }
-
-    /// For the test suite only: what must never happen, on request.
-    fn act_up(&mut self, fault: Fault) {
-        match fault {
-            Fault::Panic => panic!("a panic on request"),
-            Fault::Clock { by_ms } => self.jumped_us = by_ms.saturating_mul(1_000),
-            Fault::Wedge { for_ms } => {
-                std::thread::sleep(std::time::Duration::from_millis(for_ms));
-            }
-        }
-    }
-
     /// Whoever has not finished a handshake or got a response by the end of a drain does not stay
     /// for it: the engine has sent all others away.
     fn end_handshakes_and_relays(&mut self, now: Now) {
         let connections = self.connections.iter().filter(|(_, it)| !it.hangs_up());
         let unfinished: Vec<(ConnectionKey, bool)> = connections
-            .filter(|(_, it)| matches!(it.stage, Stage::Handshake | Stage::Relay(_)))
-            .map(|(index, it)| (key_of(index, it), matches!(it.stage, Stage::Handshake)))
+            .filter(|(_, it)| matches!(it.stage, Stage::Handshake(_) | Stage::Relay(_)))
+            .map(|(index, it)| (key_of(index, it), matches!(it.stage, Stage::Handshake(_))))
             .collect();
         for (key, is_handshake) in unfinished {
             if is_handshake {

@@ -120,7 +120,7 @@ impl State {
         }
         let outbox = match connection.stage {
             Stage::Open => self.shard.outbox(key),
-            Stage::Handshake | Stage::Relay(_) | Stage::Ending => None,
+            Stage::Handshake(_) | Stage::Relay(_) | Stage::Ending => None,
         };
         let is_open = outbox.is_some();
         let mut count = 0;

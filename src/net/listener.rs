@@ -19,6 +19,7 @@ use crate::bucket::{Bucket, Quota};
 use crate::clock::Now;
 use crate::config::{self, AddressHeader, Config, ListenAddress};
 use crate::metrics::{HandshakeFailure, Refusal};
+use crate::shard::Pages;
 use crate::ws::forwarded;
 use crate::ws::handshake::Policy;
 use crate::ws::origin::Origins;
@@ -52,16 +53,23 @@ impl Listener {
     }
 
     /// What is accepted here.
-    pub(super) fn policy<'a>(&self, config: &Config, origins: &'a Origins) -> Policy<'a> {
+    pub(super) fn policy<'a>(
+        &self,
+        config: &Config,
+        origins: &'a Origins,
+        pages: &'a Pages,
+        cookie: Option<&'a str>,
+    ) -> Policy<'a> {
         Policy {
             origins,
+            tenant_origins: pages.any.as_ref(),
             allow_absent_origin: config.handshake.allow_absent_origin,
             tls: self.tls.is_some(),
             local: matches!(self.config.address, ListenAddress::Tcp(_))
                 && self.config.address.is_local(),
             echo: config.dev.echo,
             deflate: config.deflate.enabled && self.config.deflate,
-            cookie: None,
+            cookie,
         }
     }
 }
@@ -192,6 +200,9 @@ fn welcome(core: &Rc<Core>, now: Now, listener: u16, socket: OwnedFd, peer: Opti
     state.events += 1;
     state.metrics.accepts.add(1);
     let counted = peer.map(|peer| peer.ip()).filter(|ip| !state.speaks_for_others(*ip, listener));
+    if core.admission.ban_left_ms(now.moment, counted).is_some() {
+        return state.metrics.refusals.count(Refusal::Banned);
+    }
     let admitted = match core.admission.admit(counted) {
         Ok(admitted) => admitted,
         Err(refused) => return state.metrics.refusals.count(refused),
@@ -207,7 +218,7 @@ fn welcome(core: &Rc<Core>, now: Now, listener: u16, socket: OwnedFd, peer: Opti
     let connection = Connection {
         stream: Rc::clone(&stream),
         generation: state.next_generation(),
-        stage: Stage::Handshake,
+        stage: Stage::Handshake(None),
         client: peer,
         listener,
         accepted: now.moment,
@@ -246,7 +257,7 @@ impl State {
         let entry = entry.insert(connection);
         let deadline = now.moment.plus_ms(self.config.handshake.deadline_ms);
         entry.deadline = Some(self.wheel.insert(deadline, Deadline::Connection(key)));
-        self.enter(&Stage::Handshake);
+        self.enter(&Stage::Handshake(None));
         key
     }
 }

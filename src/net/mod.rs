@@ -6,14 +6,17 @@
 #![allow(unsafe_code, reason = "system calls that std and monoio do not have")]
 
 mod admission;
+mod bans;
 mod connection;
 mod contain;
 mod core;
 mod descriptors;
+mod doors;
 mod flush;
 mod intake;
 mod listener;
 mod notify;
+mod orders;
 pub mod probe;
 mod reader;
 mod relay;

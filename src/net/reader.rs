@@ -112,7 +112,14 @@ impl Reader {
     async fn next(&mut self, flow: Flow, is_busy: bool) -> Next {
         match flow {
             Flow::On => {}
-            Flow::Pause => self.core.pause(self.key).await,
+            Flow::Pause => loop {
+                self.core.pause(self.key).await;
+                // What came behind a request whose credential was judged is not read again.
+                let is_waiting = matches!(self.intake, Intake::Waiting(_));
+                if !is_waiting || self.take(&mut []) != Flow::Pause {
+                    break;
+                }
+            },
             Flow::End => {
                 // Who has ended its side may still be owed something.
                 while self.core.end_of_input(self.key) {
@@ -238,7 +245,7 @@ impl Core {
         let now = self.now();
         let mut state = self.state.borrow_mut();
         let left_early = state.connection(key).is_some_and(|connection| {
-            matches!(connection.stage, Stage::Handshake) && !connection.hangs_up()
+            matches!(connection.stage, Stage::Handshake(_)) && !connection.hangs_up()
         });
         if left_early {
             state.metrics.handshake_failures.count(HandshakeFailure::Left);

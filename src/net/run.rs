@@ -10,13 +10,15 @@ use std::sync::{Arc, Barrier, mpsc};
 
 use slab::Slab;
 
+use crate::auth::Policy;
 use crate::config::{Config, ListenAddress};
 use crate::hash::Seed;
 use crate::id::CoreId;
 use crate::letter::Letter;
 use crate::mesh::Port;
 use crate::metrics;
-use crate::shard::{CoreMessage, Effects, Entropy, Setup, Shard};
+use crate::shard::{CoreMessage, Effects, Entropy, Pages, Setup, Shard};
+use crate::tenant::Tenants;
 use crate::wheel::Wheel;
 use crate::ws::decoder::{self, Scratch};
 use crate::ws::origin::Origins;
@@ -58,6 +60,12 @@ pub struct Plan {
     pub clock: Clock,
     /// The doors of the process.
     pub admission: Arc<Admission>,
+    /// What credentials are checked against; none: everyone is let in.
+    pub policy: Option<Arc<Policy>>,
+    /// The tenants of the process.
+    pub tenants: Arc<Tenants>,
+    /// Whose pages may connect to which tenant.
+    pub pages: Arc<Pages>,
     /// What it counts.
     pub metrics: Arc<metrics::Core>,
     /// The key of all maps.
@@ -128,15 +136,18 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
         })
         .collect::<io::Result<Vec<_>>>()?;
     let doorbell: OwnedFd = port.doorbell_fd().try_clone_to_owned()?;
-    let shard = Shard::new(Setup {
+    let mut shard = Shard::new(Setup {
         core,
         cores,
         config: Arc::clone(&config),
         seed,
         entropy,
         metrics: Arc::clone(&metrics),
+        policy: plan.policy,
+        tenants: plan.tenants,
         stopwatch: monotonic_us,
     });
+    shard.believe_pages(Arc::clone(&plan.pages));
     let state = State {
         shard,
         effects: Effects::default(),
@@ -145,6 +156,10 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
         connections_ever: 0,
         listeners: Listener::all(&config, plan.tls),
         origins: plan.origins,
+        pages: plan.pages,
+        admission: Arc::clone(&plan.admission),
+        failures: Vec::new(),
+        records_lost: 0,
         pace: Pace::new(&config.admission),
         port,
         control,

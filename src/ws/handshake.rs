@@ -29,6 +29,8 @@ pub use target::Route;
 pub struct Policy<'a> {
     /// Whose pages may connect.
     pub origins: &'a Origins,
+    /// Whose pages may connect to some tenant: which, is known with the credential.
+    pub tenant_origins: Option<&'a Origins>,
     /// Whether a client that sends no `Origin` may. Never with a cookie.
     pub allow_absent_origin: bool,
     /// Whether the listener itself speaks TLS.
@@ -150,6 +152,8 @@ fn check_origin(
                 return Err(Refusal::Origin);
             }
             let permission = policy.origins.permit(origin, host, policy.tls);
+            let tenants = || policy.tenant_origins?.permit(origin, host, policy.tls);
+            let permission = permission.or_else(tenants);
             permission.map(Some).ok_or(Refusal::Origin)
         }
         None if policy.allow_absent_origin => Ok(None),

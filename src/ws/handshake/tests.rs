@@ -81,6 +81,7 @@ impl Request {
 fn policy(origins: &Origins) -> Policy<'_> {
     Policy {
         origins,
+        tenant_origins: None,
         allow_absent_origin: true,
         local: false,
         tls: false,

@@ -66,6 +66,7 @@ fn accept(head: &Head<'_>) {
     for origins in ORIGINS.iter() {
         let policy = Policy {
             origins,
+            tenant_origins: None,
             allow_absent_origin: true,
             local: false,
             tls: false,
