@@ -33,7 +33,8 @@ pub use secret::Secret;
 pub use section::{
     AddressHeader, Admission, Auth, AuthMode, Control, Cores, Deflate, Dev, Drain, Driver, Flush,
     Handshake, Heartbeat, Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate,
-    RoomDefaults, RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType, Rooms, Session, Tcp,
+    RatePerIp, RatePerUser, RoomDefaults, RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType,
+    Rooms, Session, Tcp,
 };
 
 use std::collections::BTreeMap;
@@ -88,6 +89,8 @@ config! {
     namespaces: Namespaces,
     limits: Limits,
     rate: Rate,
+    users: RatePerUser,
+    addresses: RatePerIp,
     flush: Flush,
     mesh: Mesh,
     drain: Drain,

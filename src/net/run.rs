@@ -18,7 +18,7 @@ use crate::id::CoreId;
 use crate::letter::Letter;
 use crate::mesh::Port;
 use crate::metrics;
-use crate::shard::{CoreMessage, Effects, Entropy, Setup, Shard};
+use crate::shard::{CoreMessage, Effects, Entropy, Senders, Setup, Shard};
 use crate::wheel::Wheel;
 use crate::ws::decoder::{self, Scratch};
 use crate::ws::origin::Origins;
@@ -58,6 +58,8 @@ pub struct Plan {
     pub clock: Clock,
     /// The doors of the process.
     pub admission: Arc<Admission>,
+    /// What users and addresses send, counted by all cores.
+    pub senders: Arc<Senders>,
     /// What it counts.
     pub metrics: Arc<metrics::Core>,
     /// The key of all maps.
@@ -119,7 +121,8 @@ fn kept(plan: &Plan) -> Vec<RawFd> {
 
 /// Everything of a core that needs its runtime.
 fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
-    let Plan { config, core, cores, control, seed, entropy, metrics, port, clock, .. } = plan;
+    let Plan { config, core, cores, control, seed, entropy, metrics, senders, port, clock, .. } =
+        plan;
     let doors = plan.unix.into_iter().zip(&config.listeners).enumerate();
     let doors = doors
         .map(|(index, (inherited, listener))| {
@@ -135,6 +138,7 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
         seed,
         entropy,
         metrics: Arc::clone(&metrics),
+        senders,
         stopwatch: monotonic_us,
     });
     let state = State {

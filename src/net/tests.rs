@@ -19,7 +19,7 @@ use crate::id::CoreId;
 use crate::letter::{Letter, Order, relay};
 use crate::mesh::{self, Port};
 use crate::metrics;
-use crate::shard::{CoreMessage, Entropy};
+use crate::shard::{CoreMessage, Entropy, Senders};
 use crate::ws::origin::Origins;
 
 use super::{Admission, Clock, Plan};
@@ -80,6 +80,7 @@ impl Bench {
             port: ports.pop().unwrap(),
             clock,
             admission: Admission::new(&config.admission, Seed(1, 2)),
+            senders: Senders::new(&config, Seed(1, 2)),
             metrics: Arc::clone(&metrics),
             seed: Seed(1, 2),
             entropy: Box::new(Ones),

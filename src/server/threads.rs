@@ -13,7 +13,7 @@ use crate::letter::{Letter, Order};
 use crate::mesh::{self, Port};
 use crate::metrics::Registry;
 use crate::net::{self, Admission, Clock, Plan, tls};
-use crate::shard::CoreMessage;
+use crate::shard::{CoreMessage, Senders};
 use crate::ws::origin::Origins;
 
 use super::Error;
@@ -83,6 +83,7 @@ fn spawn_cores(
     let count = u16::try_from(cpus.len()).unwrap_or(u16::MAX);
     let seed = System::new().seed();
     let admission = Admission::new(&config.admission, seed);
+    let senders = Senders::new(config, seed);
     let tables = Arc::new(Barrier::new(cpus.len() + 1));
     let (listening, listens) = mpsc::channel();
     let mut threads = Vec::new();
@@ -100,6 +101,7 @@ fn spawn_cores(
             port,
             clock,
             admission: Arc::clone(&admission),
+            senders: Arc::clone(&senders),
             metrics: registry.core(core).map(Arc::clone).unwrap_or_default(),
             seed,
             entropy: Box::new(System::new()),

@@ -25,6 +25,7 @@ pub mod message;
 mod opening;
 mod outbound;
 mod outbox;
+mod pace;
 mod receipt;
 mod run;
 pub mod session;
@@ -34,7 +35,6 @@ mod tests;
 
 use std::sync::Arc;
 
-use crate::bucket;
 use crate::clock::{Moment, Now};
 use crate::config::Config;
 use crate::hash::Seed;
@@ -53,6 +53,7 @@ pub use effect::Effects;
 pub use input::{Input, Opened, Route};
 pub use message::CoreMessage;
 pub use outbox::Outbox;
+pub use pace::Senders;
 pub use setup::{Entropy, Setup};
 
 use self::application::Handlers;
@@ -99,8 +100,8 @@ pub struct Shard {
     config: Arc<Config>,
     seed: Seed,
     entropy: Box<dyn Entropy>,
-    /// Limits on what one connection sends.
-    limits: bucket::Limits,
+    /// What users and addresses send, on all cores.
+    senders: Arc<Senders>,
     outbound: Outbound,
     hub: Hub,
     fanout: Fanout,
@@ -126,13 +127,13 @@ impl Shard {
     /// An engine with no connections.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { core, cores, config, seed, entropy, metrics, stopwatch } = setup;
+        let Setup { core, cores, config, seed, entropy, metrics, senders, stopwatch } = setup;
         Self {
             core,
             cores,
             seed,
             entropy,
-            limits: bucket::Limits::new(&config.rate),
+            senders,
             outbound: Outbound::new(core, cores, Arc::clone(&config)),
             hub: Hub::new(seed),
             fanout: Fanout::default(),

@@ -9,6 +9,8 @@ use crate::hash::Seed;
 use crate::id::CoreId;
 use crate::metrics;
 
+use super::pace::Senders;
+
 /// Where unguessable bytes come from: the operating system, or a simulation's seed.
 pub trait Entropy: fmt::Debug {
     /// Fills `bytes`.
@@ -30,6 +32,8 @@ pub struct Setup {
     pub entropy: Box<dyn Entropy>,
     /// Where it counts.
     pub metrics: Arc<metrics::Core>,
+    /// What users and addresses send, counted by all cores.
+    pub senders: Arc<Senders>,
     /// For how long something took.
     pub stopwatch: Stopwatch,
 }

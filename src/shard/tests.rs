@@ -43,6 +43,7 @@ fn key(index: u32) -> ConnectionKey {
 
 impl Bench {
     fn new(config: Config) -> Self {
+        let senders = Senders::new(&config, Seed(1, 2));
         let setup = Setup {
             core: CoreId(0),
             cores: 1,
@@ -50,6 +51,7 @@ impl Bench {
             seed: Seed(1, 2),
             entropy: Box::new(Counting(0)),
             metrics: Arc::default(),
+            senders,
             stopwatch: || 0,
         };
         Self { shard: Shard::new(setup), now: Now::default(), effects: Effects::default() }

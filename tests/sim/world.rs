@@ -10,7 +10,7 @@ use ringroom::hash::Seed;
 use ringroom::id::{ConnectionKey, CoreId};
 use ringroom::metrics::Core as Metrics;
 use ringroom::protocol;
-use ringroom::shard::{Effects, Input, Opened, Route, Setup, Shard};
+use ringroom::shard::{Effects, Input, Opened, Route, Senders, Setup, Shard};
 use ringroom::ws::MessageKind;
 use ringroom::ws::close::Fault;
 
@@ -60,6 +60,7 @@ impl World {
         let profile = Profile::draw(&mut random);
         let config = Arc::new(profile.config());
         let maps = Seed(random.next(), random.next());
+        let senders = Senders::new(&config, maps);
         let cores = (0..profile.cores).map(|index| {
             let metrics = Arc::<Metrics>::default();
             let setup = Setup {
@@ -69,6 +70,7 @@ impl World {
                 seed: maps,
                 entropy: Box::new(Random::new(random.next())),
                 metrics: Arc::clone(&metrics),
+                senders: Arc::clone(&senders),
                 stopwatch: || 0,
             };
             let (effects, places) = (Effects::default(), Vec::new());

@@ -6,7 +6,9 @@ mod namespace;
 mod process;
 
 pub use edge::{AddressHeader, Admission, Deflate, Handshake, Heartbeat, Proxy, Tcp};
-pub use engine::{Flush, Limits, Mesh, Namespaces, Presence, Rate, Rooms, Session};
+pub use engine::{
+    Flush, Limits, Mesh, Namespaces, Presence, Rate, RatePerIp, RatePerUser, Rooms, Session,
+};
 pub(super) use namespace::NamespaceDraft;
 pub use namespace::{RoomDefaults, RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType};
 pub use process::{Auth, AuthMode, Control, Cores, Dev, Drain, Driver, Log, LogFormat};

@@ -13,7 +13,7 @@ use crate::hash::Seed;
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
 use crate::protocol::Codec;
 use crate::shard::identity::{Identity, Permit, Right};
-use crate::shard::{CoreMessage, Effects, Input, Opened, Route, Setup, Shard};
+use crate::shard::{CoreMessage, Effects, Input, Opened, Route, Senders, Setup, Shard};
 use crate::ws::MessageKind;
 
 #[derive(Debug)]
@@ -45,6 +45,7 @@ pub(super) type Address = ConnectionAddress;
 impl Cluster {
     pub(super) fn new(cores: u16, config: Config) -> Self {
         let config = Arc::new(config);
+        let senders = Senders::new(&config, Seed(3, 4));
         let shards = (0..cores).map(|core| {
             Shard::new(Setup {
                 core: CoreId(core),
@@ -53,6 +54,7 @@ impl Cluster {
                 seed: Seed(3, 4),
                 entropy: Box::new(Counting(u64::from(core) + 1)),
                 metrics: Arc::default(),
+                senders: Arc::clone(&senders),
                 stopwatch: || 0,
             })
         });

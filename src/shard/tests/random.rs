@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::hash::Seed;
 use crate::id::{ConnectionKey, CoreId};
 use crate::protocol::Codec;
-use crate::shard::{CoreMessage, Effects, Entropy, Input, Opened, Route, Setup, Shard};
+use crate::shard::{CoreMessage, Effects, Entropy, Input, Opened, Route, Senders, Setup, Shard};
 use crate::ws::MessageKind;
 
 const ROOMS: [&str; 4] = ["a", "b", "kept", "slow"];
@@ -59,6 +59,7 @@ impl World {
         config.limits.outbox_bytes = 3_000;
         config.session.ttl_ms = 2_000;
         let config = Arc::new(config);
+        let senders = Senders::new(&config, Seed(3, 4));
         let cores = 3;
         let shards = (0..cores).map(|core| {
             Shard::new(Setup {
@@ -68,6 +69,7 @@ impl World {
                 seed: Seed(seed, 1),
                 entropy: Box::new(Counting(seed * 31 + u64::from(core))),
                 metrics: Arc::default(),
+                senders: Arc::clone(&senders),
                 stopwatch: || 0,
             })
         });

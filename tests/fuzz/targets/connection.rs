@@ -10,7 +10,7 @@ use ringroom::clock::{Moment, Now};
 use ringroom::config::Config;
 use ringroom::hash::Seed;
 use ringroom::id::{ConnectionKey, CoreId};
-use ringroom::shard::{Effects, Entropy, Input, Opened, Setup, Shard};
+use ringroom::shard::{Effects, Entropy, Input, Opened, Senders, Setup, Shard};
 use ringroom::ws::close::valid_code;
 use ringroom::ws::decoder::{Chunk, Decoder, Event, Limits, Scratch};
 use ringroom::ws::handshake::{self, Accepted, Policy};
@@ -124,6 +124,7 @@ impl Driver {
             seed: Seed(1, 2),
             entropy: Box::new(Counting(0)),
             metrics: Arc::default(),
+            senders: Senders::new(&CONFIG, Seed(1, 2)),
             stopwatch: || 0,
         };
         let closed = |index| Socket {
