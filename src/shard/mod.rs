@@ -29,6 +29,7 @@ pub mod message;
 mod opening;
 mod outbound;
 mod outbox;
+mod pace;
 mod quota;
 mod receipt;
 mod records;
@@ -41,7 +42,6 @@ mod users;
 
 use std::sync::Arc;
 
-use crate::bucket;
 use crate::clock::{Moment, Now};
 use crate::config::Config;
 use crate::hash::Seed;
@@ -64,6 +64,7 @@ pub use fanout::CROWD;
 pub use input::{Input, Opened, Route};
 pub use message::CoreMessage;
 pub use outbox::Outbox;
+pub use pace::Senders;
 pub use setup::{Entropy, Setup};
 
 use self::application::Handlers;
@@ -121,8 +122,8 @@ pub struct Shard {
     config: Arc<Config>,
     seed: Seed,
     entropy: Box<dyn Entropy>,
-    /// Limits on what one connection sends.
-    limits: bucket::Limits,
+    /// What users and addresses send, on all cores.
+    senders: Arc<Senders>,
     outbound: Outbound,
     hub: Hub,
     fanout: Fanout,
@@ -155,14 +156,24 @@ impl Shard {
     /// An engine with no connections.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { core, cores, config, seed, entropy, metrics, policy, tenants, stopwatch } =
-            setup;
+        let Setup {
+            core,
+            cores,
+            config,
+            seed,
+            entropy,
+            metrics,
+            senders,
+            policy,
+            tenants,
+            stopwatch,
+        } = setup;
         Self {
             core,
             cores,
             seed,
             entropy,
-            limits: bucket::Limits::new(&config.rate),
+            senders,
             outbound: Outbound::new(core, cores, Arc::clone(&config)),
             hub: Hub::new(seed),
             fanout: Fanout::default(),
