@@ -95,19 +95,14 @@ fn a_wedged_core_is_noticed_and_named() {
 /// Nobody is sent away, timers go on as before, and what people see is what the clock says.
 #[test]
 fn the_wall_clock_may_jump() {
-    let plan = Plan::new().set("dev.faults=true").set("heartbeat.interval_ms=1000");
+    let plan = Plan::new().set("dev.faults=true").set("heartbeat.interval_ms=2000");
     let server = plan.start();
     let mut clients = echoes(server.address(), 10);
-    let mut heartbeats = 0.0;
     for by_ms in [3_600_000_i64, -3_600_000, 0] {
         assert_eq!(server.fault(&format!("clock?by_ms={by_ms}")), Some(202));
         let before = server.metric("ringroom_pings_total", "");
-        eventually("heartbeats go on", || {
-            // A client that reads answers none: so they are read, and the sign of life is sent.
-            assert!(clients.iter_mut().all(is_alive), "{by_ms}");
-            heartbeats = server.metric("ringroom_pings_total", "");
-            heartbeats > before + 9.0
-        });
+        eventually("heartbeats go on", || server.metric("ringroom_pings_total", "") > before + 9.0);
+        assert!(clients.iter_mut().all(is_alive), "{by_ms}");
     }
     assert_eq!(server.control("/ready").status, 200);
     assert!(clients.iter_mut().all(is_alive));

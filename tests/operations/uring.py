@@ -35,9 +35,7 @@ def serves(starts, *arguments):
     for _ in range(starts):
         with Server(arguments=arguments) as server:
             served += asyncio.run(echoes(server.port))
-            found = {name for name in ("io_uring", "io_uring_plain", "epoll")
-                     if server.metric("ringroom_driver", f'"{name}"') > 0}
-            drivers |= found
+            drivers |= server.drivers()
     return served, drivers
 
 
