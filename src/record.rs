@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The longest text of a record; what is longer is cut.
 pub const TEXT_BYTES: usize = 256;
@@ -24,7 +24,7 @@ pub enum Actor {
 }
 
 /// What was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Deed {
     /// A user was let into a room ahead of time.
     #[serde(rename = "room.invite")]

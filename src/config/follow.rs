@@ -31,6 +31,11 @@ pub(super) const FOLLOWERS: &[Follower] = &[
         says: "5; 0 in open mode",
     },
     Follower {
+        path: "limits.room_creations_per_minute",
+        value: |config| unless_open(config, Limits::default().room_creations_per_minute),
+        says: "60; 0 in open mode",
+    },
+    Follower {
         path: "rate.messages_per_second",
         value: |config| unless_open(config, Rate::default().messages_per_second),
         says: "100; 0 in open mode",

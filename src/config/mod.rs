@@ -26,7 +26,9 @@ mod table;
 mod tests;
 
 pub use differ::differences;
-pub use listener::{ClientCertificate, ListenAddress, Listener, NoListenAddress, Tls};
+pub use listener::{
+    ClientCertificate, ListenAddress, Listener, Mode, NoListenAddress, NoMode, Tls,
+};
 pub use load::{File, Flag, Sources, load};
 pub use print::print;
 pub use problem::{Cause, Origin, Problem, Problems};
@@ -36,7 +38,7 @@ pub use section::{
     AuthMode, Control, CookieKey, Cores, Deflate, Dev, Drain, Driver, Flush, Handshake, Heartbeat,
     Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate, RolePermissions, RoomDefaults,
     RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType, Rooms, Session, Tcp, Tenant,
-    TenantRows, TokenAlgorithm, TokenKey, TokenKeySource,
+    TenantRows, TokenAlgorithm, TokenKey, TokenKeySource, UserOverflow,
 };
 
 use std::collections::BTreeMap;

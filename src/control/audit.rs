@@ -126,8 +126,9 @@ impl Trail {
         let mut page = Page { records: Vec::new(), next: None, oldest, lost: last.lost };
         for entry in last.entries.iter().skip(skipped.unwrap_or(usize::MAX)) {
             let record = &entry.record;
-            let fits = wanted.tenant.as_deref().is_none_or(|it| record.tenant.as_deref() == Some(it))
-                && wanted.deed.is_none_or(|deed| record.deed == deed);
+            let fits =
+                wanted.tenant.as_deref().is_none_or(|it| record.tenant.as_deref() == Some(it))
+                    && wanted.deed.is_none_or(|deed| record.deed == deed);
             if !fits {
                 continue;
             }

@@ -18,9 +18,12 @@ impl Shard {
     /// The socket is gone.
     pub(super) fn on_lost(&mut self, key: ConnectionKey) {
         let Some(mut connection) = self.outbound.remove(key) else { return };
-        if let Some(timer) = connection.timer {
+        let threshold = connection.rare.as_mut().and_then(|rare| rare.threshold.take());
+        let timers = [connection.timer, connection.expiry, threshold.map(|it| it.timer)];
+        for timer in timers.into_iter().flatten() {
             self.wheel.cancel(timer);
         }
+        self.discount(&connection);
         if connection.is_open() {
             self.metrics.closes.count(Close::Lost);
         }

@@ -18,6 +18,7 @@ use crate::room::hub::{Delivery, HubRoom, Item, Member, Notice, RoomIndex, RoomT
 use crate::room::publication::{Form, Press, Publication};
 
 use super::Shard;
+use super::effect::Effects;
 use super::eligible::Reader;
 use super::message::CoreMessage;
 use super::outbound::{Outbound, Slot};
@@ -26,6 +27,8 @@ use super::run::{Label, Run};
 
 /// Messages beyond this begin a new run.
 const RUN_BYTES: usize = 65_536;
+/// So many are a crowd: each takes some 3 µs to write.
+pub const CROWD: u64 = 32;
 /// Forms, each with and without notices of presence.
 const CLASSES: usize = 2 * Form::COUNT;
 
@@ -65,6 +68,12 @@ impl Shard {
         self.hub.waiting_members()
     }
 
+    /// How many deliveries here the messages of clients here have led to so far.
+    #[must_use]
+    pub fn deliveries_caused(&self) -> u64 {
+        self.deliveries_caused
+    }
+
     /// The end of a tick: all rooms for which something came.
     pub(super) fn settle_rooms(&mut self) {
         let dirty = self.hub.take_dirty();
@@ -81,6 +90,7 @@ impl Shard {
         };
         let items = std::mem::take(&mut room.items);
         let mut fanout = std::mem::take(&mut self.fanout);
+        let before = self.outbound.effects.dirty.len();
         if let Some(tag) = tag(room, &items) {
             fanout.plan(&items);
             mark_apart(&mut self.outbound, self.core, &items, true);
@@ -100,6 +110,10 @@ impl Shard {
         room.offset = items.iter().map(Item::last_offset).fold(room.offset, u64::max);
         let home = room.home;
         self.subscribers_of(index, &items, &mut fanout);
+        let Effects { dirty, crowd, .. } = &mut self.outbound.effects;
+        if (dirty.len() - before) as u64 >= CROWD {
+            crowd.extend(dirty.drain(before..));
+        }
         self.send_receipts(home, &items, &fanout);
         self.finish_fanout(index, items, fanout);
     }
@@ -145,7 +159,8 @@ fn tag(room: &mut HubRoom, items: &[Item]) -> Option<Rc<RoomTag>> {
     if room.tag.is_none() || room.key.name.is_reserved() {
         let epoch = items.iter().rev().find_map(|item| match item {
             Item::Delivery(delivery) => Some(&delivery.publication.epoch),
-            Item::Notice(_) | Item::Lost { .. } => None,
+            Item::Lost { epoch, .. } => Some(epoch),
+            Item::Notice(_) => None,
         });
         match (&room.tag, epoch) {
             (Some(tag), Some(epoch)) if tag.epoch == *epoch => {}
@@ -272,7 +287,7 @@ impl Walk<'_> {
                 self.notice(member, &notice);
             }
             Item::Notice(_) => {}
-            Item::Lost { from, to } => self.lost(member, *from, *to),
+            Item::Lost { epoch, from, to } => self.lost(member, epoch, (*from, *to)),
         }
     }
 
@@ -312,10 +327,11 @@ impl Walk<'_> {
         }
     }
 
-    fn lost(&mut self, member: &Member, from: u64, to: u64) {
+    fn lost(&mut self, member: &Member, epoch: &Arc<str>, offsets: (u64, u64)) {
         let Some(slot) = self.outbound.slots.get(member.connection as usize) else { return };
         let key = key_of(slot, member.connection);
-        self.outbound.push_gap(key, self.tag, (from, to), GapReason::Overload);
+        let tag = self.tag_of(epoch);
+        self.outbound.push_gap(key, &tag, offsets, GapReason::Overload);
     }
 
     /// The frames of a stretch for members like this one.
@@ -352,7 +368,17 @@ impl Walk<'_> {
             SlowConsumer::Latest => named.map_or(0, |event| self.seed.hash(event)),
             _ => 0,
         };
-        Label::of(publication, self.tag, event)
+        Label::of(publication, &self.tag_of(&publication.epoch), event)
+    }
+
+    /// What is known of the room in that life of it: one in which nobody has to be may have ended and
+    /// begun anew since the last tick.
+    fn tag_of(&self, epoch: &Arc<str>) -> Rc<RoomTag> {
+        if self.tag.epoch == *epoch {
+            return Rc::clone(self.tag);
+        }
+        let (room, epoch) = (self.tag.room.clone(), Arc::clone(epoch));
+        Rc::new(RoomTag { room, epoch, slow_consumer: SlowConsumer::default(), guaranteed: false })
     }
 
     fn blank_label(&self) -> Label {

@@ -1,9 +1,10 @@
-//! Who a connection is, and what it may: the seam that authentication fills.
+//! Who a connection is, and what it may: what the engine keeps of an accepted credential.
 //!
 //! Invariant: an identity never changes; a new credential makes a new one.
 
 use std::sync::Arc;
 
+use crate::auth::Accepted;
 use crate::id::TenantId;
 use crate::protocol::Scalar;
 use crate::room::name::RoomName;
@@ -25,6 +26,22 @@ pub struct Identity {
     pub expires_at_ms: Option<u64>,
     /// What it may.
     pub permit: Arc<dyn Permit>,
+    /// The credential it was made of; none: nothing was checked.
+    pub accepted: Option<Arc<Accepted>>,
+}
+
+/// Nothing at all is granted.
+#[derive(Clone, Copy, Debug)]
+struct Nothing;
+
+impl Permit for Nothing {
+    fn allows(&self, _right: Right, _on: &str) -> bool {
+        false
+    }
+
+    fn allows_from_outside(&self, _right: Right, _on: &str) -> bool {
+        false
+    }
 }
 
 impl Identity {
@@ -38,6 +55,27 @@ impl Identity {
             metadata: Box::default(),
             expires_at_ms: None,
             permit: Arc::new(Open),
+            accepted: None,
+        }
+    }
+
+    /// Someone of whom nothing is known, where something has to be: they may do nothing.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self { permit: Arc::new(Nothing), ..Self::anonymous() }
+    }
+
+    /// Whom a credential names.
+    #[must_use]
+    pub fn of(accepted: &Arc<Accepted>) -> Self {
+        Self {
+            tenant: accepted.tenant,
+            tenant_name: Arc::clone(&accepted.tenant_name),
+            user: accepted.user.clone(),
+            metadata: accepted.metadata.clone(),
+            expires_at_ms: accepted.expires_at_ms,
+            permit: Arc::<crate::auth::Rights>::clone(&accepted.rights),
+            accepted: Some(Arc::clone(accepted)),
         }
     }
 
@@ -60,12 +98,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn open_mode_grants_all_but_two() {
-        let identity = Identity::anonymous();
-        for right in [Right::Join, Right::Publish, Right::History, Right::Presence, Right::Create] {
-            assert!(identity.permit.allows(right, "room"), "{right:?}");
+    fn open_mode_grants_all_but_two_and_nobody_may_anything() {
+        let (identity, nobody) = (Identity::anonymous(), Identity::nobody());
+        for (name, right) in Right::ALL {
+            let reserved = matches!(right, Right::Broadcast | Right::Moderate);
+            assert_eq!(identity.permit.allows(right, "room"), !reserved, "{name}");
+            assert!(!nobody.permit.allows(right, "room"), "{name}");
         }
-        assert!(!identity.permit.allows(Right::Broadcast, "@all"));
-        assert!(!identity.permit.allows(Right::Moderate, "room"));
     }
 }

@@ -82,9 +82,10 @@ impl CoreMessage {
     fn home_room(&self) -> Option<&RoomKey> {
         match self {
             Self::Ask(ask) => Some(&ask.room),
-            Self::Gone { room, .. } | Self::Ack { room, .. } | Self::Forget { room, .. } => {
-                Some(room)
-            }
+            Self::Gone { room, .. }
+            | Self::Ack { room, .. }
+            | Self::Withdraw { room, .. }
+            | Self::Forget { room, .. } => Some(room),
             _ => None,
         }
     }
@@ -236,7 +237,9 @@ impl Shard {
         let deferred = std::mem::take(&mut heir.deferred);
         self.take_heritage(child);
         for (from, message) in deferred {
-            self.on_core(from, message);
+            if self.still_holds(&message) {
+                self.on_core(from, message);
+            }
         }
         self.tend(child);
     }

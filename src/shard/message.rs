@@ -18,6 +18,7 @@ use super::ask::{PublishAsk, What};
 use super::identity::Identity;
 use super::invitation::Invited;
 use super::session::{SessionId, Snapshot};
+use super::users::UserKey;
 
 /// A message from one core's engine to another's.
 #[derive(Clone, Debug)]
@@ -56,6 +57,8 @@ pub enum CoreMessage {
     Overrun {
         /// Which room.
         room: RoomKey,
+        /// Which life of it.
+        epoch: Arc<str>,
         /// The first offset.
         from: u64,
         /// The last offset.
@@ -123,6 +126,46 @@ pub enum CoreMessage {
         epoch: Arc<str>,
         /// Which session.
         session: SessionId,
+    },
+    /// From hub to home: a connection may not be in a room any more.
+    Withdraw {
+        /// Which room.
+        room: RoomKey,
+        /// Which connection.
+        connection: ConnectionKey,
+    },
+    /// To every core: this one has carried out an edict.
+    Carried {
+        /// Which.
+        number: u64,
+    },
+    /// To a user's home: one more connection wants in.
+    Enter {
+        /// Whose.
+        user: UserKey,
+        /// Which.
+        connection: ConnectionKey,
+        /// What it goes on with, or begins.
+        session: Option<SessionId>,
+    },
+    /// From a user's home: whether a connection is in.
+    Entered {
+        /// Which.
+        connection: ConnectionKey,
+        /// Whether.
+        is_in: bool,
+    },
+    /// From a user's home: a newer connection has taken this one's place.
+    Displaced {
+        /// Which.
+        connection: ConnectionKey,
+    },
+    /// To a user's home: a connection is gone.
+    Exit {
+        /// Whose.
+        user: UserKey,
+        /// Which.
+        connection: ConnectionKey,
     },
     /// An event for one connection.
     Notify {
@@ -399,7 +442,8 @@ impl CoreMessage {
         match self {
             Self::Deliver(Delivery { publication, receipt: None, .. }) => {
                 let offset = publication.offset;
-                Some(Self::Overrun { room: publication.room.clone(), from: offset, to: offset })
+                let (room, epoch) = (publication.room.clone(), Arc::clone(&publication.epoch));
+                Some(Self::Overrun { room, epoch, from: offset, to: offset })
             }
             _ => None,
         }
@@ -412,9 +456,10 @@ impl CoreMessage {
     /// The message that was not taken in.
     pub fn absorb(&mut self, later: Self) -> Result<(), Self> {
         match (self, later) {
-            (Self::Overrun { room, from, to }, Self::Overrun { room: other, from: f, to: t })
-                if *room == other =>
-            {
+            (
+                Self::Overrun { room, epoch, from, to },
+                Self::Overrun { room: other, epoch: then, from: f, to: t },
+            ) if *room == other && *epoch == then => {
                 // A transient message has no place, and nothing is said of it.
                 if *from == 0 {
                     *from = f;

@@ -129,6 +129,9 @@ pub(crate) struct Client {
     pub(crate) pending: BTreeMap<u64, Request>,
     pub(crate) last_id: u64,
     pub(crate) stays: BTreeMap<RoomId, Stay>,
+    /// Up to where it has said that it had taken a room in. A replay that it asked for meanwhile may
+    /// still have been on its way: the server takes its word for it.
+    pub(crate) claimed: BTreeMap<RoomId, u64>,
     /// Rooms that come by a pattern: the last that did.
     pub(crate) heard: BTreeMap<RoomId, (String, u64)>,
     pub(crate) patterns: BTreeMap<String, Interest>,
@@ -205,6 +208,7 @@ impl Client {
             reader: self.reader.clone(),
             stays: stays.map(|(room, stay)| (room.clone(), stay.clone())).collect(),
             unsure,
+            claimed: self.claimed.clone(),
             patterns: self.resumed_patterns.clone().map(|resumed| [resumed, patterns].concat()),
             names: self.reader.earlier.clone().map(|mut names| {
                 names.push(self.reader.name.clone());

@@ -15,6 +15,8 @@ pub(crate) struct Kept {
     pub(crate) stays: BTreeMap<RoomId, Stay>,
     /// Rooms that it may be in or not.
     pub(crate) unsure: BTreeSet<RoomId>,
+    /// Up to where it has said that it had taken rooms in.
+    pub(crate) claimed: BTreeMap<RoomId, u64>,
     /// Patterns that it may receive; none: unknown.
     pub(crate) patterns: Option<Vec<(String, Interest)>>,
     /// What its connections were called; none: unknown.

@@ -122,7 +122,9 @@ impl Client {
             _ if kept.is_some_and(|kept| kept.is_vague) => Stay::vague(epoch),
             Some(_) if kept.is_some_and(|kept| kept.unsure.contains(&room)) => Stay::vague(epoch),
             Some(before) if before.epoch.as_deref() == Some(&*epoch) => {
-                before.resumed(kept.map_or(&self.reader, |kept| &kept.reader))
+                let claimed = kept.and_then(|kept| kept.claimed.get(&room));
+                let reader = kept.map_or(&self.reader, |kept| &kept.reader);
+                before.resumed(reader, claimed.copied().unwrap_or(0))
             }
             Some(before) => {
                 // The room has begun anew: all of it is owed, or said to be missing.

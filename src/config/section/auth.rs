@@ -36,6 +36,8 @@ section! {
         mode: AuthMode = AuthMode::Unset;
         /// How long a connection may take to prove it.
         timeout_ms: u64 = 10_000, range(10..=DAY_MS), Milliseconds;
+        /// How long before its credential runs out a connection is told.
+        expiring_ms: u64 = 60_000, range(0..=DAY_MS), Milliseconds;
         /// Whether clients without a credential are let in all the same, as nobody.
         anonymous: bool = false;
         /// What they may.

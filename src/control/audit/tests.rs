@@ -62,7 +62,8 @@ fn every_record_is_a_line_of_the_file_and_a_moved_file_is_made_anew() {
     trail.finish();
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect("it is there");
     assert_eq!(read("old"), "{\"number\":1,\"at\":1,\"by\":\"operator\",\"action\":\"revoke\"}\n");
-    let expected = "{\"lost\":3}\n{\"number\":2,\"at\":2,\"by\":\"operator\",\"action\":\"revoke\"}\n";
+    let expected =
+        "{\"lost\":3}\n{\"number\":2,\"at\":2,\"by\":\"operator\",\"action\":\"revoke\"}\n";
     assert_eq!(read("audit.jsonl"), expected);
     std::fs::remove_dir_all(&folder).expect("it is ours");
 }

@@ -6,6 +6,7 @@
 //! order in which they were sent.
 
 mod ack;
+mod auth;
 mod history;
 mod join;
 mod leave;
@@ -17,6 +18,7 @@ mod send;
 mod small;
 mod subscribe;
 
+pub(super) use auth::{Pending, Threshold};
 pub(super) use send::{ConnectionName, Sending};
 pub(super) use subscribe::Subscriptions;
 
@@ -78,7 +80,7 @@ impl Shard {
             return;
         }
         match envelope.command {
-            Command::Auth(_) => self.auth(key, &ticket),
+            Command::Auth(auth) => self.auth(key, &auth, ticket),
             Command::Join(join) => self.join(key, *join, ticket),
             Command::Leave(leave) => self.leave_room(key, &leave, ticket),
             Command::Publish(publish) => self.publish(key, publish, ticket),
@@ -97,7 +99,7 @@ impl Shard {
             Command::RoomInfo(room) => self.room_ask(key, &room.room, What::Info, ticket),
             Command::RoomMembers(page) => self.room_members(key, page, ticket),
             Command::Moderate(moderate) => self.moderate(key, moderate, ticket),
-            Command::Subscribe(subscribe) => self.subscribe(key, subscribe, ticket),
+            Command::Subscribe(subscribe) => self.subscribe(key, subscribe, &ticket),
             Command::Unsubscribe(unsubscribe) => self.unsubscribe(key, &unsubscribe, &ticket),
             Command::Batch(messages) => self.batch(key, messages, &ticket),
             Command::Ping(ping) => self.ping(key, &ping, &ticket),

@@ -8,7 +8,7 @@ use crate::protocol::command::{Post, Publish};
 use crate::protocol::event::{Place, Published, Reply};
 use crate::room::filter::Audience;
 use crate::room::home::{Accepted, PublishRequest, Refusal};
-use crate::room::hub::Delivery;
+use crate::room::hub::{Delivery, RoomIndex};
 use crate::room::name::RoomKey;
 use crate::room::publication::{Author, Draft, FormSet, Publication};
 use crate::shard::Shard;
@@ -56,6 +56,7 @@ impl Shard {
             self.refuse(key, &ticket, refusal);
             return;
         }
+        self.causes_deliveries(index);
         let ask = PublishAsk::new(publish.post);
         self.ask(key, room, What::Publish(Box::new(ask)), ticket);
     }
@@ -68,8 +69,15 @@ impl Shard {
             self.refuse(key, &ticket, refusal);
             return;
         }
+        self.causes_deliveries(self.hub.find(&room));
         let ask = PublishAsk::new(post);
         self.ask(key, room, What::Publish(Box::new(ask)), ticket);
+    }
+
+    /// A client here says something in a room, wherever its home is.
+    fn causes_deliveries(&mut self, room: Option<RoomIndex>) {
+        let members = room.and_then(|index| self.hub.get(index)).map_or(0, |it| it.members.len());
+        self.deliveries_caused += members as u64;
     }
 
     /// At home.

@@ -68,9 +68,8 @@ impl Shard {
         &mut self,
         key: ConnectionKey,
         subscribe: Subscribe<'_>,
-        ticket: Ticket,
+        ticket: &Ticket,
     ) {
-        let ticket = &ticket;
         let Some(connection) = self.outbound.get_mut(key) else { return };
         let most = usize::from(self.config.limits.subscriptions_per_connection);
         let Ok(pattern) = Pattern::parse(&subscribe.pattern) else {
@@ -90,7 +89,13 @@ impl Shard {
         let patterns = &mut connection.rare().patterns;
         let held = patterns.iter().position(|held| held.pattern == pattern);
         match held {
-            Some(at) => patterns[at].interest = interest,
+            Some(at) => {
+                patterns[at].interest = interest;
+                if patterns[at].holds {
+                    self.reply(key, ticket, Reply::Pattern(pattern.as_str()));
+                    return;
+                }
+            }
             None if patterns.len() >= most => {
                 let refusal = Refusal::new(ErrorCode::LimitExceeded, "too many subscriptions");
                 self.refuse(key, ticket, refusal);

@@ -13,7 +13,8 @@ use crate::hash::Seed;
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
 use crate::protocol::Codec;
 use crate::shard::identity::{Identity, Permit, Right};
-use crate::shard::{CoreMessage, Effects, Input, Opened, Route, Setup, Shard};
+use crate::shard::{CoreMessage, Effects, Entry, Input, Opened, Route, Setup, Shard};
+use crate::tenant::Tenants;
 use crate::ws::MessageKind;
 
 #[derive(Debug)]
@@ -45,6 +46,7 @@ pub(super) type Address = ConnectionAddress;
 impl Cluster {
     pub(super) fn new(cores: u16, config: Config) -> Self {
         let config = Arc::new(config);
+        let tenants = Tenants::new(&config);
         let shards = (0..cores).map(|core| {
             Shard::new(Setup {
                 core: CoreId(core),
@@ -53,6 +55,8 @@ impl Cluster {
                 seed: Seed(3, 4),
                 entropy: Box::new(Counting(u64::from(core) + 1)),
                 metrics: Arc::default(),
+                policy: None,
+                tenants: Arc::clone(&tenants),
                 stopwatch: || 0,
             })
         });
@@ -76,6 +80,7 @@ impl Cluster {
             deflate_up_to: 0,
             address: None,
             session: None,
+            entry: Entry::Open,
         };
         make(&mut opened);
         let at = Address { core: CoreId(core), key };
