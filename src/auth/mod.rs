@@ -26,6 +26,9 @@ mod right;
 mod rights;
 mod room_token;
 mod settings;
+mod signer;
+#[cfg(test)]
+mod tests;
 mod token;
 mod zeroed;
 
@@ -42,5 +45,6 @@ pub use right::{Open, Permit, Right, RightSet};
 pub use rights::{NoPermission, Permission, Rights, RightsBuilder, TooManyGrants};
 pub use room_token::RoomGrant;
 pub use settings::{SettingsCause, SettingsProblem, SettingsProblems, Sources};
+pub use signer::{NoRandomness, SigningKey};
 pub use token::TOKEN_BYTES;
 pub use zeroed::Zeroed;
