@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::Checked;
-use crate::client::{Client, Common, Request};
+use crate::client::{Client, Common, Request, Silence};
 use crate::receive::{number, place, text};
 use crate::stay::Stay;
 use crate::truth::{Interest, Meant, Outcome, RoomId};
@@ -26,6 +26,11 @@ impl Client {
         let Some(request) = request else {
             return Err(format!("an answer to nothing: {value}"));
         };
+        if let Request::Unmute(whom) = &request
+            && let Some(unanswered) = common.unmutes.get_mut(whom)
+        {
+            *unanswered -= 1;
+        }
         match kind {
             "ok" => self.on_ok(request, value, common),
             "error" => {
@@ -109,7 +114,16 @@ impl Client {
                     None => Ok(()),
                 }
             }
-            Request::Any => Ok(()),
+            Request::Silence { room, user, until_ms, epoch } => {
+                let from = common.truth.publications.len();
+                let silence = Silence { from, until_ms, epoch };
+                let whom = (room, user);
+                if common.unmutes.get(&whom).is_none_or(|unanswered| *unanswered == 0) {
+                    common.silences.insert(whom, silence);
+                }
+                Ok(())
+            }
+            Request::Unmute(_) | Request::Any => Ok(()),
         }
     }
 

@@ -94,6 +94,8 @@ impl World {
             handed: None,
             rules,
             pages: BTreeMap::new(),
+            silences: BTreeMap::new(),
+            unmutes: BTreeMap::new(),
             muted_presence: Default::default(),
         };
         Self {
