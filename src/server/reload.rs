@@ -17,8 +17,28 @@ pub(super) fn merge(old: &Config, new: &Config) -> (Config, Vec<String>) {
             listener.tls.clone_from(&new.tls);
         }
     }
+    credentials(&mut merged, new);
     let kept = config::differences(&merged, &with_found_ports(new, old));
     (merged, kept)
+}
+
+/// Keys, pages and rights change while a process runs; whether credentials are wanted does not.
+fn credentials(merged: &mut Config, new: &Config) {
+    if merged.auth.mode != new.auth.mode {
+        return;
+    }
+    merged.auth = new.auth.clone();
+    merged.auth_jwt = new.auth_jwt.clone();
+    merged.auth_cookie = new.auth_cookie.clone();
+    merged.auth_introspection = new.auth_introspection.clone();
+    for (name, tenant) in &mut merged.tenants {
+        let Some(new) = new.tenants.get(name) else { continue };
+        tenant.rows.origins.clone_from(&new.rows.origins);
+        tenant.rows.jwt_keys.clone_from(&new.rows.jwt_keys);
+        tenant.rows.jwt_issuers.clone_from(&new.rows.jwt_issuers);
+        tenant.rows.jwt_audiences.clone_from(&new.rows.jwt_audiences);
+        tenant.rows.cookie_keys.clone_from(&new.rows.cookie_keys);
+    }
 }
 
 /// The new settings, with the port that was found where they still say that any will do.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::bucket::Limiter;
+use crate::bucket::{Bucket, Limiter};
 use crate::clock::Moment;
 use crate::id::ConnectionKey;
 use crate::protocol::{OwnedData, Role};
@@ -163,6 +163,8 @@ pub(super) struct Rare {
     /// Messages that could not be understood, and since when they are counted.
     pub(super) bad_messages: u16,
     pub(super) bad_since: Moment,
+    /// Rooms it has made lately.
+    pub(super) creations: Bucket,
     pub(super) limiter: Limiter,
     pub(super) patterns: Vec<Subscription>,
 }
@@ -252,6 +254,7 @@ impl Rare {
             && self.sendings.is_empty()
             && self.bad_messages == 0
             && self.limiter == Limiter::default()
+            && self.creations == Bucket::default()
             && self.patterns.is_empty()
     }
 }

@@ -85,7 +85,7 @@ impl Shard {
     /// Whether the room's home has never heard of the connection.
     fn is_unknown_to_home(&self, membership: &Membership) -> bool {
         let room = self.hub.get(membership.room);
-        membership.implicit && !room.is_some_and(|room| self.is_recoverable(&room.key.name))
+        membership.implicit && !room.is_some_and(|room| self.is_recoverable(&room.key))
     }
 
     /// Leaves a room without an answer.

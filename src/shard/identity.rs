@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::auth::Accepted;
 use crate::id::TenantId;
-use crate::protocol::Scalar;
+use crate::protocol::{Codec, Data, OwnedData, Scalar};
 use crate::room::name::RoomName;
 
 pub use crate::auth::{Open, Permit, Right};
@@ -77,6 +77,13 @@ impl Identity {
             permit: Arc::<crate::auth::Rights>::clone(&accepted.rights),
             accepted: Some(Arc::clone(accepted)),
         }
+    }
+
+    /// What presence shows of them before they have said anything themselves.
+    #[must_use]
+    pub fn presence_info(&self) -> Option<OwnedData> {
+        let info = self.accepted.as_ref()?.info.as_deref()?;
+        Data::new(Codec::Json, info.as_bytes(), Data::MAX_DEPTH).map(Data::to_owned)
     }
 
     /// Whether `right` is granted on a room.

@@ -122,7 +122,7 @@ impl Shard {
         if !name.as_str().contains('/') || name.is_reserved() {
             return false;
         }
-        let usual = self.homes.namespaces.of(name).config.parent_inherit;
+        let usual = self.homes.namespaces.of(&ask.room).config.parent_inherit;
         let exists = self.homes.rooms.contains_key(&ask.room);
         match &ask.what {
             What::Create(patch) => !exists && patch.parent_inherit.unwrap_or(usual),

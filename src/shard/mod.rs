@@ -28,7 +28,9 @@ pub mod message;
 mod opening;
 mod outbound;
 mod outbox;
+mod quota;
 mod receipt;
+mod records;
 mod run;
 pub mod session;
 mod setup;
@@ -159,7 +161,7 @@ impl Shard {
             outbound: Outbound::new(core, cores, Arc::clone(&config)),
             hub: Hub::new(seed),
             fanout: Fanout::default(),
-            homes: Homes::new(seed, cores, &config),
+            homes: Homes::new(seed, cores, &config, &tenants),
             inheritance: Inheritance::new(seed),
             invitations: Invitations::new(seed),
             sessions: Sessions::new(seed),

@@ -10,7 +10,7 @@ use crate::id::{ConnectionAddress, ConnectionKey};
 use crate::protocol::event::{JoinedRoom, Place, Welcome, WelcomeRoom};
 use crate::protocol::{CloseReason, ErrorCode, Event, Role};
 use crate::room::home::Refusal;
-use crate::room::hub::{Interest, Member, RoomIndex};
+use crate::room::hub::{Member, RoomIndex};
 use crate::room::name::{RoomKey, RoomName};
 
 use super::Shard;
@@ -96,9 +96,7 @@ impl Shard {
     fn count_in(&mut self, key: ConnectionKey) {
         let Some(connection) = self.outbound.get_mut(key) else { return };
         connection.counted = self.tenants.get(connection.identity.tenant).connections.take();
-        if connection.counted {
-            self.watch_expiry(key);
-        } else {
+        if !connection.counted {
             self.close(key, CloseReason::ConnectionLimit);
         }
     }
@@ -198,6 +196,8 @@ impl Shard {
                 interest: kept.interest.clone(),
                 since: Some(Since { epoch: (&*kept.epoch).into(), offset: kept.position }),
                 password: None,
+                grant: None,
+                may_create: true,
                 resumes: true,
             };
             let room = kept.room.clone();
@@ -247,7 +247,7 @@ impl Shard {
         let identity = &connection.identity;
         let refusal = match RoomName::parse(text) {
             Err(_) => Refusal::new(ErrorCode::InvalidRoom, "no name that a room can have"),
-            Ok(name) if !self.homes.namespaces.admit(&name) => {
+            Ok(name) if !self.homes.namespaces.admit(identity.tenant, &name) => {
                 Refusal::new(ErrorCode::InvalidRoom, "no namespace of this server")
             }
             Ok(name) if !identity.may(Right::Join, &name) => {
@@ -259,8 +259,7 @@ impl Shard {
                 if index.is_some_and(|index| connection.membership(index).is_some()) {
                     return;
                 }
-                let (interest, since, password) = (Interest::default(), None, None);
-                let ask = JoinAsk { interest, since, password, resumes: false };
+                let ask = JoinAsk { may_create: self.may_create(key), ..JoinAsk::default() };
                 self.expect_arrival(key);
                 if !self.ask_join(key, room, ask, Ticket::default()) {
                     self.arrived_nowhere(key);
@@ -340,6 +339,7 @@ impl Shard {
             rooms: &rooms,
         });
         self.outbound.release(key, |out| write_event(&event, codec, out));
+        self.watch_expiry(key);
         self.enter_reserved(key, self.everyone.clone());
         if let Some(Ok(name)) = identity.user.as_deref().map(RoomName::user) {
             self.enter_reserved(key, name.clone());
@@ -350,8 +350,8 @@ impl Shard {
     }
 
     /// Whether the home of a reserved room keeps anything that a session may have missed.
-    pub(super) fn is_recoverable(&self, name: &RoomName) -> bool {
-        self.homes.namespaces.of(name).config.history.size > 0
+    pub(super) fn is_recoverable(&self, room: &RoomKey) -> bool {
+        self.homes.namespaces.of(room).config.history.size > 0
     }
 
     /// A connection is in its reserved rooms by itself: where something may have to be recovered,
@@ -363,9 +363,8 @@ impl Shard {
         if known {
             return;
         }
-        if self.is_recoverable(&room.name) {
-            let (interest, since, password) = (Interest::default(), None, None);
-            let ask = JoinAsk { interest, since, password, resumes: false };
+        if self.is_recoverable(&room) {
+            let ask = JoinAsk { may_create: true, ..JoinAsk::default() };
             self.ask_join(key, room, ask, Ticket::default());
             return;
         }

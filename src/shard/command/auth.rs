@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use crate::auth::{self, Accepted, Zeroed};
+use crate::auth::{self, Accepted, RoomVerdict, Zeroed};
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
-use crate::protocol::command::Auth;
+use crate::protocol::command::{Auth, Join};
 use crate::protocol::event::Reply;
-use crate::protocol::{CloseReason, ErrorCode, Event, LeftReason};
+use crate::protocol::{CloseReason, ErrorCode, Event, LeftReason, Role};
 use crate::room::home::Refusal;
 use crate::room::name::RoomKey;
 use crate::shard::door::Denied;
@@ -20,8 +20,12 @@ use crate::shard::message::{CoreMessage, Ticket};
 use crate::shard::{Alarm, Later, Shard};
 use crate::wheel::Timer;
 
-/// When a credential that could not be judged may be shown again.
-const RETRY_AFTER_MS: u64 = 1_000;
+/// Nobody is to blame, and it may be shown again.
+const LATER: Refusal = Refusal {
+    code: ErrorCode::Unavailable,
+    message: "the credential cannot be judged now",
+    retry_after_ms: Some(1_000),
+};
 
 /// A connection that has not said yet who it is.
 #[derive(Debug)]
@@ -84,12 +88,7 @@ impl Shard {
 
     fn refuse_credential(&mut self, key: ConnectionKey, refusal: auth::Refusal, ticket: &Ticket) {
         if refusal.is_temporary() {
-            let refusal = Refusal {
-                code: ErrorCode::Unavailable,
-                message: "the credential cannot be judged now",
-                retry_after_ms: Some(RETRY_AFTER_MS),
-            };
-            self.refuse(key, ticket, refusal);
+            self.refuse(key, ticket, LATER);
             return;
         }
         let address = self.outbound.get(key).and_then(|connection| connection.address);
@@ -188,6 +187,38 @@ impl Shard {
             let (room, reason) = (subscription.pattern.as_str(), LeftReason::PermissionRevoked);
             self.outbound.say(key, &Event::Left { room, reason, by: None });
         }
+    }
+
+    /// The room that somebody wants to join, and what a token for it grants; else they are told.
+    pub(super) fn room_to_join(
+        &mut self,
+        key: ConnectionKey,
+        join: &Join<'_>,
+        ticket: &Ticket,
+    ) -> Option<(RoomKey, Option<Option<Role>>)> {
+        let Some(token) = join.token.as_ref().filter(|_| self.door.gate.is_some()) else {
+            return Some((self.room_key(key, &join.room, Right::Join, ticket)?, None));
+        };
+        // The token stands for the right, too.
+        let room = self.room_key_if(key, &join.room, ticket, |_, _| true)?;
+        let now = self.outbound.now;
+        let user = self.outbound.get(key)?.identity.user.clone();
+        let gate = self.door.gate.as_mut()?;
+        let (text, user) = (token.expose(), user.as_deref());
+        let refusal = match gate.judge_room(now.unix_ms, text, room.tenant, &room.name, user) {
+            RoomVerdict::Granted(grant) => return Some((room, Some(grant.role))),
+            RoomVerdict::Refused(refusal) if !refusal.is_temporary() => {
+                Refusal::new(ErrorCode::Forbidden, "the room token is not good")
+            }
+            RoomVerdict::Refused(_) => LATER,
+            RoomVerdict::Ask(question) => {
+                // The next try finds the answer.
+                self.outbound.effects.questions.push(question);
+                LATER
+            }
+        };
+        self.refuse(key, ticket, refusal);
+        None
     }
 
     /// A connection that has to say who it is: it is told so, and has its time for it.

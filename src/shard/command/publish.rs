@@ -9,11 +9,11 @@ use crate::protocol::event::{Place, Published, Reply};
 use crate::room::filter::Audience;
 use crate::room::home::{Accepted, PublishRequest, Refusal};
 use crate::room::hub::{Delivery, RoomIndex};
-use crate::room::name::RoomKey;
+use crate::room::name::{RoomKey, RoomName};
 use crate::room::publication::{Author, Draft, FormSet, Publication};
 use crate::shard::Shard;
 use crate::shard::ask::{PublishAsk, What};
-use crate::shard::identity::Right;
+use crate::shard::identity::{Identity, Right};
 use crate::shard::message::{AnswerEffect, Asker, CoreMessage, Ticket};
 use crate::shard::receipt::Waiting;
 
@@ -46,7 +46,11 @@ struct Audiences {
 impl Shard {
     pub(super) fn publish(&mut self, key: ConnectionKey, publish: Publish<'_>, ticket: Ticket) {
         let right = Right::Publish;
-        let Some(room) = self.room_key(key, &publish.room, right, &ticket) else { return };
+        let event = publish.post.event.as_deref();
+        let may = |identity: &Identity, name: &RoomName| {
+            identity.permit.allows_event(right, name.as_str(), event)
+        };
+        let Some(room) = self.room_key_if(key, &publish.room, &ticket, may) else { return };
         let Some(connection) = self.outbound.get_mut(key) else { return };
         let index = self.hub.find(&room);
         let joined = index.is_some_and(|index| connection.membership(index).is_some());
@@ -64,7 +68,8 @@ impl Shard {
     pub(super) fn broadcast(&mut self, key: ConnectionKey, post: Post<'_>, ticket: Ticket) {
         let Some(connection) = self.outbound.get(key) else { return };
         let room = RoomKey::new(connection.identity.tenant, self.everyone.clone());
-        if !connection.identity.may(Right::Broadcast, &room.name) {
+        let (permit, event) = (&connection.identity.permit, post.event.as_deref());
+        if !permit.allows_event(Right::Broadcast, room.name.as_str(), event) {
             let refusal = Refusal::new(ErrorCode::Forbidden, "not allowed");
             self.refuse(key, &ticket, refusal);
             return;
