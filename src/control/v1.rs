@@ -120,7 +120,7 @@ async fn revoke(desk: State<Desk>, request: Request) -> Answer {
 }
 
 /// `GET /v1/tenants`
-fn tenants(desk: State<Desk>) -> Answer {
+fn tenants(State(desk): State<Desk>) -> Answer {
     let tenants: Vec<_> = desk.tenants.iter().map(|(_, tenant)| describe(tenant)).collect();
     Ok(Json(json!({ "tenants": tenants })).into_response())
 }
@@ -192,7 +192,7 @@ struct AuditQuery {
 }
 
 /// `GET /v1/audit`
-fn audit(desk: State<Desk>, query: Result<Query<AuditQuery>, QueryRejection>) -> Answer {
+fn audit(State(desk): State<Desk>, query: Result<Query<AuditQuery>, QueryRejection>) -> Answer {
     let Ok(Query(query)) = query else {
         return Err(bad("the parameters are after, limit, tenant and action, each once"));
     };
