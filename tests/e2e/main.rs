@@ -23,3 +23,5 @@ mod handshake;
 mod identity;
 mod operator;
 mod relay;
+mod secrets;
+mod strangers;
