@@ -22,4 +22,5 @@ mod frames;
 mod handshake;
 mod identity;
 mod operator;
+mod oracle;
 mod relay;

@@ -105,7 +105,7 @@ fn another_issuer_s_url_is_not_asked() {
                 assert_eq!(Some(source.0), expected, "{issuer}");
             }
             Verdict::Refused(refusal) => {
-                assert_eq!((refusal, expected), (Refusal::UnknownKey, None))
+                assert_eq!((refusal, expected), (Refusal::UnknownKey, None));
             }
             other => panic!("{other:?}"),
         }
