@@ -7,6 +7,8 @@
 
 use std::net::IpAddr;
 
+use tracing::debug;
+
 use crate::clock::Now;
 use crate::id::ConnectionKey;
 use crate::letter::Letter;
@@ -224,6 +226,8 @@ impl State {
             return;
         }
         self.metrics.credentials_refused.add(1);
+        let (reason, address) = (failure.refusal.word(), failure.address);
+        debug!(reason, ?address, "a credential is refused");
         if let Some(address) = failure.address
             && let Some(until_ms) = self.admission.offend(now, address)
         {

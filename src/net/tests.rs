@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+mod doors;
 mod encrypted;
 mod ending;
 mod glance;
@@ -57,6 +58,14 @@ impl Bench {
         tls: Option<Arc<rustls::ServerConfig>>,
         change: impl FnOnce(&mut Config),
     ) -> Self {
+        Self::start_as(tls, None, change)
+    }
+
+    fn start_as(
+        tls: Option<Arc<rustls::ServerConfig>>,
+        policy: Option<Arc<crate::auth::Policy>>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut config = Config::default();
         config.listeners[0].address =
             ListenAddress::Tcp(SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0)));
@@ -80,7 +89,7 @@ impl Bench {
             port: ports.pop().unwrap(),
             clock,
             admission: Admission::new(&config.admission, Seed(1, 2)),
-            policy: None,
+            policy,
             tenants: crate::tenant::Tenants::new(&config),
             pages: Arc::default(),
             metrics: Arc::clone(&metrics),

@@ -24,3 +24,5 @@ mod identity;
 mod operator;
 mod oracle;
 mod relay;
+mod secrets;
+mod strangers;
