@@ -20,6 +20,7 @@ use ringroom::auth::{
 use ringroom::config::Config;
 use ringroom::hash::Seed;
 use ringroom::id::TenantId;
+use ringroom::room::name::RoomName;
 use ringroom::room::pattern::Pattern;
 use ringroom::tenant::Tenants;
 use ringroom::ws::handshake::CredentialKind;
@@ -315,7 +316,7 @@ impl Verify {
 
 /// What an accepted credential says, as JSON.
 fn described(accepted: &Accepted) -> String {
-    let join: Vec<&str> = accepted.join.iter().map(|room| room.as_str()).collect();
+    let join: Vec<&str> = accepted.join.iter().map(RoomName::as_str).collect();
     let info: Option<Value> =
         accepted.info.as_ref().and_then(|info| serde_json::from_str(info).ok());
     let described = serde_json::json!({

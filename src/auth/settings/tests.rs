@@ -53,11 +53,18 @@ fn policy(text: &str) -> Result<Policy, Vec<(String, SettingsCause)>> {
 
 const ORIGINS: &str = "[handshake]\norigins = [\"https://app.example\"]\n";
 
+fn told<const N: usize>(rows: [(String, &str, SettingsCause); N]) {
+    for (text, place, cause) in rows {
+        let problems = policy(&text).expect_err(&text);
+        assert_eq!(problems, [(place.to_owned(), cause)], "{text}");
+    }
+}
+
 #[test]
-fn all_that_is_wrong_is_told_with_its_place() {
+fn a_key_that_is_none_is_told_with_its_place() {
     let keys = |rows: &str| format!("{ORIGINS}[auth.jwt]\nkeys = [{rows}]\n");
     let key = |error| SettingsCause::Key(error);
-    for (text, place, cause) in [
+    told([
         (
             keys(r#"{ algorithm = "RS256", public_key_file = "gone" }"#),
             "auth.jwt.keys, entry 1",
@@ -105,6 +112,12 @@ fn all_that_is_wrong_is_told_with_its_place() {
             "auth.jwt.keys, entry 1",
             SettingsCause::HostNotAllowed("id.example".into()),
         ),
+    ]);
+}
+
+#[test]
+fn whatever_else_is_wrong_is_told_with_its_place() {
+    told([
         (
             format!("{ORIGINS}[auth]\npermissions = [\"join\", \"joint\"]\n"),
             "auth.permissions",
@@ -150,10 +163,7 @@ fn all_that_is_wrong_is_told_with_its_place() {
             "auth.introspection.url",
             SettingsCause::Url("http://id.example/".into()),
         ),
-    ] {
-        let problems = policy(&text).expect_err(&text);
-        assert_eq!(problems, [(place.to_owned(), cause)], "{text}");
-    }
+    ]);
 }
 
 #[test]
