@@ -8,6 +8,16 @@ use crate::receive::{number, place, text};
 use crate::stay::Stay;
 use crate::truth::{Interest, Meant, Outcome, RoomId};
 
+impl Common {
+    /// A user is muted or banned, unless somebody may be ending that already.
+    fn silence(&mut self, whom: (RoomId, String), until_ms: u64, epoch: String) {
+        let from = self.truth.publications.len();
+        if self.unmutes.get(&whom).is_none_or(|unanswered| *unanswered == 0) {
+            self.silences.insert(whom, Silence { from, until_ms, epoch });
+        }
+    }
+}
+
 impl Client {
     pub(crate) fn on_answer(&mut self, kind: &str, value: &Value, common: &mut Common) -> Checked {
         let id = match &value["id"] {
@@ -115,12 +125,7 @@ impl Client {
                 }
             }
             Request::Silence { room, user, until_ms, epoch } => {
-                let from = common.truth.publications.len();
-                let silence = Silence { from, until_ms, epoch };
-                let whom = (room, user);
-                if common.unmutes.get(&whom).is_none_or(|unanswered| *unanswered == 0) {
-                    common.silences.insert(whom, silence);
-                }
+                common.silence((room, user), until_ms, epoch);
                 Ok(())
             }
             Request::Unmute(_) | Request::Any => Ok(()),

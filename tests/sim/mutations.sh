@@ -33,7 +33,6 @@ gap-not-owed-again|src/shard/command/join.rs|Some(kept) if !joined.gap.is_empty(
 state-lost-on-resume|src/shard/opening.rs|rare.state = snapshot.state;|
 mute-ignored|src/room/standing.rs|Action::Publish => match self.muted {|Action::Publish => match self.muted.filter(\|_\| false) {
 pattern-before-its-answer|src/shard/command/subscribe.rs|.filter(\|it\| it.holds).any(|.any(
-replay-not-owed-again|src/shard/command/join.rs|membership.position = membership.position.min(seen);|
 BUGS
 
 case "${1-}" in

@@ -53,7 +53,7 @@ fn message_pack_text_is_masked_and_nothing_else_is_touched() {
 
 #[test]
 fn one_asterisk_stands_for_a_character_however_long_it_is() {
-    let hide_all = |text: &str| std::iter::once(0..text.len()).collect::<Vec<_>>();
+    let hide_all = |text: &str| std::iter::once(0..text.len()).collect();
     let json = Data::new(Codec::Json, r#""é\n😀\ud83d\ude00""#.as_bytes(), 8).expect("JSON");
     assert_eq!(json.masked(&hide_all).expect("text").as_data().bytes(), br#""****""#);
     let pack = Data::new(Codec::MessagePack, "\u{0}é😀".as_bytes(), 8);
