@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("id", &[]),
     ("hash", &["id"]),
     ("wheel", &["clock"]),
-    ("bucket", &["clock"]),
+    ("bucket", &["clock", "config", "hash"]),
     ("metrics", &["id", "ws"]),
     ("config", &[]),
     ("record", &[]),

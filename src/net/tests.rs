@@ -20,7 +20,7 @@ use crate::id::CoreId;
 use crate::letter::{Letter, Order, relay};
 use crate::mesh::{self, Port};
 use crate::metrics;
-use crate::shard::{CoreMessage, Entropy};
+use crate::shard::{CoreMessage, Entropy, Senders};
 use crate::ws::origin::Origins;
 
 use super::{Admission, Clock, Plan};
@@ -92,6 +92,7 @@ impl Bench {
             policy,
             tenants: crate::tenant::Tenants::new(&config),
             pages: Arc::default(),
+            senders: Senders::new(&config, Seed(1, 2)),
             metrics: Arc::clone(&metrics),
             seed: Seed(1, 2),
             entropy: Box::new(Ones),

@@ -28,6 +28,7 @@ pub mod message;
 mod opening;
 mod outbound;
 mod outbox;
+mod pace;
 mod quota;
 mod receipt;
 mod records;
@@ -40,7 +41,6 @@ mod users;
 
 use std::sync::Arc;
 
-use crate::bucket;
 use crate::clock::{Moment, Now};
 use crate::config::Config;
 use crate::hash::Seed;
@@ -63,6 +63,7 @@ pub use fanout::CROWD;
 pub use input::{Input, Opened, Route};
 pub use message::CoreMessage;
 pub use outbox::Outbox;
+pub use pace::Senders;
 pub use setup::{Entropy, Setup};
 
 use self::application::Handlers;
@@ -118,8 +119,8 @@ pub struct Shard {
     config: Arc<Config>,
     seed: Seed,
     entropy: Box<dyn Entropy>,
-    /// Limits on what one connection sends.
-    limits: bucket::Limits,
+    /// What users and addresses send, on all cores.
+    senders: Arc<Senders>,
     outbound: Outbound,
     hub: Hub,
     fanout: Fanout,
@@ -150,14 +151,24 @@ impl Shard {
     /// An engine with no connections.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { core, cores, config, seed, entropy, metrics, policy, tenants, stopwatch } =
-            setup;
+        let Setup {
+            core,
+            cores,
+            config,
+            seed,
+            entropy,
+            metrics,
+            policy,
+            tenants,
+            senders,
+            stopwatch,
+        } = setup;
         Self {
             core,
             cores,
             seed,
             entropy,
-            limits: bucket::Limits::new(&config.rate),
+            senders,
             outbound: Outbound::new(core, cores, Arc::clone(&config)),
             hub: Hub::new(seed),
             fanout: Fanout::default(),

@@ -15,7 +15,7 @@ use ringroom::id::{ConnectionAddress, ConnectionKey, CoreId};
 use ringroom::metrics::Core as Metrics;
 use ringroom::protocol::Codec;
 use ringroom::shard::{
-    Admission, Claim, CoreMessage, Edict, Effects, Input, Opened, Route, Setup, Shard,
+    Admission, Claim, CoreMessage, Edict, Effects, Input, Opened, Route, Senders, Setup, Shard,
 };
 use ringroom::tenant::Tenants;
 use ringroom::ws::MessageKind;
@@ -77,6 +77,7 @@ impl Cluster {
         let policy = Arc::new(Policy::new(setup));
         let metrics: Vec<Arc<Metrics>> = (0..cores).map(|_| Arc::default()).collect();
         let maps = Seed(random.next(), random.next());
+        let senders = Senders::new(&config, maps);
         let shards = (0..cores).zip(&metrics).map(|(core, metrics)| {
             Shard::new(Setup {
                 core: CoreId(core),
@@ -87,6 +88,7 @@ impl Cluster {
                 metrics: Arc::clone(metrics),
                 policy: Some(Arc::clone(&policy)),
                 tenants: Arc::clone(&tenants),
+                senders: Arc::clone(&senders),
                 stopwatch: || 0,
             })
         });

@@ -162,7 +162,7 @@ impl Shard {
             ip: asker.ip,
             user: asker.user(),
             from_outside,
-            bytes: ask.data.as_data().bytes().len(),
+            data: ask.data.as_data(),
             transient: ask.transient,
             key: ask.key.as_deref(),
             key_window_ms: self.config.rooms.idempotency_window_ms,
@@ -170,8 +170,8 @@ impl Shard {
         let is_send = ask.is_send;
         let home = self.home_of(room)?;
         let (epoch, compress) = (Arc::clone(&home.epoch), home.config.compress);
-        let offset = match home.accept(&request, now)? {
-            Accepted::New(offset) => offset,
+        let (offset, masked) = match home.accept(&request, now)? {
+            Accepted::New { offset, masked } => (offset, masked),
             Accepted::Duplicate(offset) => {
                 return Ok(Placed { epoch, offset, duplicate: true, cores: 0, is_send });
             }
@@ -187,7 +187,7 @@ impl Shard {
             epoch: Arc::clone(&epoch),
             offset,
             at_ms: now.unix_ms,
-            data: ask.data,
+            data: masked.unwrap_or(ask.data),
             event: ask.event,
             author: Some(author),
             exclude_self: ask.exclude_self,
