@@ -163,9 +163,9 @@ impl Shard {
             seed,
             entropy,
             metrics,
-            senders,
             policy,
             tenants,
+            senders,
             stopwatch,
         } = setup;
         Self {
