@@ -121,7 +121,7 @@ impl Cluster {
         self.opened += 1;
         let key = ConnectionKey { index: self.opened, generation: self.opened };
         let secret = credential.to_owned();
-        let credential = Credential { kind: CredentialKind::Bearer, secret };
+        let credential = Credential { kind: CredentialKind::Bearer, secret: secret.into() };
         let claim = Claim { credential: Some(&credential), tenant: None, page: None };
         let (shard, effects) = (&mut self.shards[core], &mut self.effects[core]);
         let Admission::Enter(entry) = shard.admit(self.now, key, &claim, effects) else {
