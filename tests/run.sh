@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-STEPS=(format lint deny unit docs clients autobahn fuzz operations tuning)
+STEPS=(format lint deny unit docs report clients autobahn fuzz operations tuning)
 TOOLS="$PWD/tests/.tools"
 INSTALL=yes
 SKIPPED=0
@@ -63,6 +63,11 @@ deny() {
 unit() { cargo test --workspace --quiet; }
 
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet; }
+
+report() {
+  need_command python3 python3
+  python3 -m unittest discover -q -s benches/report
+}
 
 clients() {
   need_command node nodejs
