@@ -69,7 +69,8 @@ def soak(scale):
     section = Section("soak", "Soak", f"For {seconds} s: rooms of fifty with messages, comings and goings, presence and "
                       "history, half of it deflated; and members that are cut and resume.")
     chat = ("chat", "--rooms", 20, "--members", 50, "--publishers", 2, "--rate", 5, "--commands", 200, "--seconds", seconds)
-    with ringroom(settings=[UNLIMITED]) as server:
+    # Who was cut gets what it missed from history, which rooms have not unless asked.
+    with ringroom(settings=[UNLIMITED, "rooms.history_size=1000"]) as server:
         url = ("--url", server.url("/ws"), "--cpus", 1)
         running = [beside(load, *chat, *url), beside(load, *chat, "--deflate", *url),
                    beside(load, "resume", "--rooms", 5, "--members", 40, "--rate", 10, "--cuts", 10, "--seconds", seconds,

@@ -92,6 +92,10 @@ mod tests {
                 Notice::Welcome { session: Some("s".into()), recovered: true },
             ),
             (
+                r#"{"type":"welcome","session":"s","recovered":true,"rooms":[{"recovered":true},{"recovered":false}]}"#,
+                Notice::Welcome { session: Some("s".into()), recovered: false },
+            ),
+            (
                 r#"{"type":"ok","id":1,"room":"r","epoch":"e","offset":3,"recovered":false}"#,
                 Notice::Joined { epoch: "e".into(), offset: 3, recovered: false },
             ),
