@@ -96,8 +96,7 @@ def _running(peer):
 def _echo(peer, server, seconds):
     if not peer.echoes_in_rooms:
         return closed_echo(server, seconds, peer.echo, peer.dialect)[1]
-    return fanout_cost(server, 1, seconds, "--rooms", 200, "--members", 1, dialect=peer.dialect, path=peer.echo,
-                       size=32)[0]
+    return fanout_cost(server, 1, seconds, rooms=200, members=1, dialect=peer.dialect, path=peer.echo, size=32)[0]
 
 
 def _versus(peer, scale):

@@ -8,7 +8,10 @@ use ringroom_peers::{Everyone, serve};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
+
+const READ_BUFFER_BYTES: usize = 4_096;
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -24,7 +27,10 @@ async fn connection(stream: TcpStream, everyone: Rc<Everyone<Message>>) {
         broadcasts = request.uri().path() == "/broadcast";
         Ok(response)
     };
-    let Ok(socket) = tokio_tungstenite::accept_hdr_async(stream, look).await else { return };
+    // Its default of 128 KiB costs memory, and CPU in every read, that messages of this size need not.
+    let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
+    let accepted = tokio_tungstenite::accept_hdr_async_with_config(stream, look, Some(config));
+    let Ok(socket) = accepted.await else { return };
     // An error ends the connection, which is all that a peer of a measurement needs.
     let _ = if broadcasts { broadcast(socket, everyone).await } else { echo(socket).await };
 }
