@@ -42,7 +42,7 @@ nchan() {
 
 sockudo() {
   [ -e /usr/include/google/protobuf/timestamp.proto ] || packages protobuf-compiler libprotobuf-dev || return 1
-  CARGO_TARGET_DIR="$INSTALLED/target" cargo install --quiet --locked --root "$INSTALLED" \
+  CARGO_TARGET_DIR="$INSTALLED/sockudo-target" cargo install --quiet --locked --root "$INSTALLED" \
     --no-default-features --features local "sockudo@$SOCKUDO"
 }
 

@@ -1,6 +1,6 @@
 //! Ringroom's protocol in JSON.
 
-use memchr::{memchr, memmem};
+use memchr::memchr;
 use serde_json::Value;
 
 use super::notice::Fields;
@@ -14,6 +14,7 @@ impl Encoding for Json {
     const SUBPROTOCOL: &'static str = "ringroom.v1.json";
     const OPCODE: u8 = opcode::TEXT;
     const PAGE: &'static [u8] = b"\"messages\":[";
+    const OFFSET: &'static [u8] = b"\"offset\":";
     const REDELIVERED: &'static [u8] = b"\"redelivered\":true";
 
     fn encode(value: &Value) -> Vec<u8> {
@@ -28,11 +29,13 @@ impl Encoding for Json {
         quoted(bytes, start)
     }
 
-    fn offset(bytes: &[u8]) -> Option<u64> {
-        const KEY: &[u8] = b"\"offset\":";
-        let start = memmem::find(bytes, KEY)? + KEY.len();
-        let digits = bytes[start..].iter().take_while(|byte| byte.is_ascii_digit());
+    fn number(bytes: &[u8]) -> Option<u64> {
+        let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit());
         Some(digits.fold(0_u64, |value, digit| value.wrapping_mul(10) + u64::from(digit - b'0')))
+    }
+
+    fn is_message(bytes: &[u8]) -> bool {
+        bytes.starts_with(br#"{"type":"message","#)
     }
 }
 
@@ -73,6 +76,21 @@ mod tests {
                 whole: text.as_bytes(),
             });
             assert_eq!(event, expected);
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_unlike_the_last_is_found_as_well() {
+        let dialect = json();
+        let payload = Payload::new(1, 50).blank();
+        let data = String::from_utf8(payload.clone()).unwrap();
+        for (room, offset) in [("a", 9), ("a", 10), ("a longer name", 11), ("a", 12)] {
+            let text = format!(
+                r#"{{"type":"message","room":"{room}","offset":{offset},"data":"{data}"}}"#
+            );
+            let arrived =
+                Arrived { payload: &payload, offset: Some(offset), whole: text.as_bytes() };
+            assert_eq!(dialect.read(opcode::TEXT, text.as_bytes()), Event::Message(arrived));
         }
     }
 

@@ -1,6 +1,5 @@
 //! Ringroom's protocol in MessagePack.
 
-use memchr::memmem;
 use serde_json::Value;
 
 use super::notice::Fields;
@@ -13,6 +12,7 @@ impl Encoding for MessagePack {
     const SUBPROTOCOL: &'static str = "ringroom.v1.msgpack";
     const OPCODE: u8 = opcode::BINARY;
     const PAGE: &'static [u8] = b"\xa8messages";
+    const OFFSET: &'static [u8] = b"\xa6offset";
     const REDELIVERED: &'static [u8] = b"\xabredelivered\xc3";
 
     fn encode(value: &Value) -> Vec<u8> {
@@ -35,10 +35,13 @@ impl Encoding for MessagePack {
         bytes.get(start..start + len)
     }
 
-    fn offset(bytes: &[u8]) -> Option<u64> {
-        const KEY: &[u8] = b"\xa6offset";
-        let start = memmem::find(bytes, KEY)? + KEY.len();
-        rmp::decode::read_int(&mut &bytes[start..]).ok()
+    fn number(mut bytes: &[u8]) -> Option<u64> {
+        rmp::decode::read_int(&mut bytes).ok()
+    }
+
+    /// Behind the byte that counts the fields.
+    fn is_message(bytes: &[u8]) -> bool {
+        bytes.get(1..).is_some_and(|fields| fields.starts_with(b"\xa4type\xa7message"))
     }
 }
 

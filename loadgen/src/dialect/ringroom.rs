@@ -1,6 +1,7 @@
 //! Ringroom's protocol, whatever its encoding. A message of ours is found by its marker, without a
 //! parser.
 
+use std::cell::Cell;
 use std::marker::PhantomData;
 
 use memchr::memmem;
@@ -17,6 +18,8 @@ pub(super) trait Encoding {
     const OPCODE: u8;
     /// Comes before the messages of a page of history, and in no message.
     const PAGE: &'static [u8];
+    /// Comes before a message's number in its room.
+    const OFFSET: &'static [u8];
     /// Stands in a message that was sent before.
     const REDELIVERED: &'static [u8];
 
@@ -27,14 +30,52 @@ pub(super) trait Encoding {
     /// The string whose content begins at `start`.
     fn string(bytes: &[u8], start: usize) -> Option<&[u8]>;
 
-    fn offset(bytes: &[u8]) -> Option<u64>;
+    /// The number at the front of `bytes`.
+    fn number(bytes: &[u8]) -> Option<u64>;
+
+    /// Whether a message begins like this; if so, it is no page.
+    fn is_message(bytes: &[u8]) -> bool;
 }
 
-pub(super) struct Ringroom<E>(PhantomData<E>);
+pub(super) struct Ringroom<E> {
+    marker: Habit,
+    offset: Habit,
+    encoding: PhantomData<E>,
+}
+
+/// A search for what mostly stands where it stood last time: messages of a room are alike. A searcher
+/// is made once; to make one costs more than to search a short message.
+struct Habit {
+    finder: memmem::Finder<'static>,
+    place: Cell<usize>,
+}
+
+impl Habit {
+    fn new(needle: &'static [u8]) -> Self {
+        Self { finder: memmem::Finder::new(needle), place: Cell::new(0) }
+    }
+
+    #[inline]
+    fn find(&self, bytes: &[u8]) -> Option<usize> {
+        let place = self.place.get();
+        if bytes.get(place..).is_some_and(|rest| rest.starts_with(self.finder.needle())) {
+            return Some(place);
+        }
+        let place = self.finder.find(bytes)?;
+        self.place.set(place);
+        Some(place)
+    }
+}
 
 impl<E: Encoding> Ringroom<E> {
     pub(super) fn new() -> Self {
-        Self(PhantomData)
+        let (marker, offset) = (Habit::new(MARKER), Habit::new(E::OFFSET));
+        Self { marker, offset, encoding: PhantomData }
+    }
+
+    fn offset(&self, bytes: &[u8]) -> Option<u64> {
+        let start = self.offset.find(bytes)? + E::OFFSET.len();
+        E::number(&bytes[start..])
     }
 
     fn message(value: &Value) -> Message {
@@ -75,12 +116,12 @@ impl<E: Encoding> Dialect for Ringroom<E> {
         if opcode != E::OPCODE {
             return Event::Malformed;
         }
-        if let Some(start) = memmem::find(bytes, MARKER) {
-            if memmem::find(&bytes[..start], E::PAGE).is_some() {
+        if let Some(start) = self.marker.find(bytes) {
+            if !E::is_message(bytes) && memmem::find(&bytes[..start], E::PAGE).is_some() {
                 return Event::Notice(Notice::Done);
             }
             let Some(payload) = E::string(bytes, start) else { return Event::Malformed };
-            return Event::Message(Arrived { payload, offset: E::offset(bytes), whole: bytes });
+            return Event::Message(Arrived { payload, offset: self.offset(bytes), whole: bytes });
         }
         E::decode(bytes).map_or(Event::Malformed, Fields::into_event)
     }
