@@ -9,7 +9,7 @@ cd "$(dirname "$0")" || exit
 
 PEERS=(node rust python nchan sockudo)
 SOCKUDO=5.2.0
-INSTALLED="$PWD/.installed"
+INSTALLED="$PWD/../../target/peers"
 
 node() {
   command -v npm >/dev/null || { echo "npm is missing: apt-get install nodejs npm"; return 1; }

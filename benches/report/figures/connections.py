@@ -60,10 +60,11 @@ def held(server, count, seconds, *arguments, path="/echo", dialect="raw", tls=Fa
     time.sleep(1)
     memory, kernel = resident_bytes(server.pid), _kernel_bytes()
     url = server.url(path).replace("ws:", "wss:") if tls else server.url(path)
-    report = beside(load, "hold", "-n", count, "--seconds", seconds + 8, "--dialect", dialect, "--url", url,
+    settling = min(5, seconds)
+    report = beside(load, "hold", "-n", count, "--seconds", settling + seconds + 2, "--dialect", dialect, "--url", url,
                     *SOURCES, *PATIENT, *arguments)
     wait_until_open(server, count)
-    time.sleep(min(5, seconds))
+    time.sleep(settling)
     began, cpu = time.monotonic(), cpu_ns(server.pid)
     time.sleep(seconds)
     cpu = (cpu_ns(server.pid) - cpu) / 1e3 / (time.monotonic() - began) / count

@@ -11,6 +11,8 @@ SHARES = (0.25, 0.5, 0.75, 0.9)
 # Rooms so large that a message takes milliseconds to write: there the server is the limit, and not the
 # generator, and what waits meanwhile is written together.
 ROOMS, MEMBERS = 2, 1000
+# Seconds that goodput looks on for beside those of the load: five before it, the others after.
+AFTER = 14
 
 
 def _peak(server, seconds):
@@ -112,7 +114,7 @@ def goodput(scale):
                       "all is well again.")
     with ringroom(settings=[UNLIMITED]) as server:
         capacity = _peak(server, scale.short)
-        probe = beside(_quiet, server, scale.long + 20)
+        probe = beside(_quiet, server, scale.long + AFTER)
         began = time.monotonic()
         time.sleep(5)
         over = _offer(server, capacity * 2, "--seconds", scale.long, "--warmup", 1, "--drain", 0.1, quiet_doubts=True)
@@ -123,7 +125,7 @@ def goodput(scale):
     calm = statistics.median([second["p99_us"] for second in series if 1 < second["at"] < 4] or [0])
     well = [second["at"] for second in series if second["at"] > ended and second["p99_us"] <= 3 * calm + 1000]
     # Seconds are counted whole: well within the one that ended is well at once.
-    recovery = max(0.0, min(well, default=scale.long + 20) - ended)
+    recovery = max(0.0, min(well, default=scale.long + AFTER) - ended)
     section.note(f"{delivered:,.0f} of {capacity:,.0f} a second; unsent {totals['unsent']}, announced "
                  f"{totals['announced_gaps']} (server: {gaps:.0f}), lost {totals['lost']}, ended {totals['dropped']}")
     section.claim("goodput at 200 %, times the peak", delivered / capacity, 0.9, least=True)

@@ -14,7 +14,7 @@ from process import Failed, UNLIMITED, free_port, ringroom, started
 from figures.connections import held
 
 PEERS = ROOT / "benches" / "peers"
-INSTALLED = PEERS / ".installed"
+INSTALLED = ROOT / "target" / "peers"
 PINNED = ("taskset", "-c", "0")
 NCHAN = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 
