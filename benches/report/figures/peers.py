@@ -9,7 +9,7 @@ from pathlib import Path
 from generator import alternate, closed_echo, fanout_cost
 from machine import ROOT
 from model import Section, Spread
-from process import Failed, UNLIMITED, free_port, ringroom, started
+from process import BIN, HOST, UNLIMITED, Failed, free_port, ringroom, started
 
 from figures.connections import held
 
@@ -49,7 +49,20 @@ def _rust(name):
 WS = PEERS / "node" / "node_modules" / "ws" / "package.json"
 SOCKET_IO = PEERS / "node" / "node_modules" / "socket.io" / "package.json"
 FASTAPI = INSTALLED / "python" / "bin" / "python"
+# Its whole configuration, of one application that nobody has to sign for.
+SOCKUDO = {"HOST": HOST, "PORT": "PORT", "METRICS_ENABLED": "false", "RATE_LIMITER_ENABLED": "false",
+           "SOCKUDO_DEFAULT_APP_ID": "app", "SOCKUDO_DEFAULT_APP_KEY": "app-key", "SOCKUDO_DEFAULT_APP_SECRET": "unused",
+           "SOCKUDO_DEFAULT_APP_MAX_CONNECTIONS": "100000", "RUST_LOG": "error"}
+
+
+def _floor(name, **asked):
+    """The least program for it, so that all are seen in one table."""
+    return Peer(f"floor: {name}", (BIN / f"floor-{name}", "--port", "PORT"), BIN / f"floor-{name}", "", **asked)
+
+
 ALL = (
+    _floor("epoll-echo", broadcast=None),
+    _floor("uring-fanout", echo=None, broadcast="/"),
     Peer("tokio-tungstenite", _rust("tokio-tungstenite"), _rust("tokio-tungstenite")[0], "0.30.0"),
     Peer("fastwebsockets", _rust("fastwebsockets"), _rust("fastwebsockets")[0], "0.10.0"),
     Peer("node ws, bufferutil", _node("ws.mjs"), WS, "8.23.0"),
@@ -61,31 +74,34 @@ ALL = (
     Peer("FastAPI on uvicorn", (FASTAPI, PEERS / "python" / "peer.py", "PORT"), FASTAPI, "0.165.0 on 0.54.0"),
     Peer("nginx, nchan", ("nginx", "-c", "NCHAN"), NCHAN, "1.3.6 on 1.22.1", echo="/channel/{room}",
          broadcast="/channel/all", held="/channel/idle", echoes_in_rooms=True),
-    Peer("sockudo", (INSTALLED / "bin" / "sockudo", "--config", "SOCKUDO"), INSTALLED / "bin" / "sockudo", "5.2.0",
+    Peer("sockudo", (INSTALLED / "bin" / "sockudo",), INSTALLED / "bin" / "sockudo", "5.2.0", SOCKUDO,
          echo=None, broadcast=None, held="/app/app-key?protocol=7&client=js&version=8.0.0"),
 )
+
+
+def _title(peer):
+    return f"{peer.name} {peer.version}".strip()
+
+
+def _write_nchan(file, port):
+    """nginx's configuration, with what is different each time filled in."""
+    text = (PEERS / "nginx" / "nchan.conf.in").read_text(encoding="utf-8")
+    state = INSTALLED / "nginx"
+    state.mkdir(parents=True, exist_ok=True)
+    for name, value in {"PORT": port, "STATE": state, "MODULES": NCHAN.parent}.items():
+        text = text.replace(f"@{name}@", str(value))
+    file.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager
 def _running(peer):
     port = free_port()
-    state = INSTALLED / "state"
-    state.mkdir(parents=True, exist_ok=True)
-    values = {"PORT": str(port), "STATE": str(state), "MODULES": str(NCHAN.parent)}
-    files = {"NCHAN": PEERS / "nginx" / "nchan.conf.in", "SOCKUDO": PEERS / "sockudo" / "config.json.in"}
-
-    def word(part):
-        if part not in files:
-            return part if part != "PORT" else str(port)
-        text = files[part].read_text()
-        for name, value in values.items():
-            text = text.replace(f"@{name}@", value)
-        made = state / files[part].name.removesuffix(".in")
-        made.write_text(text)
-        return str(made)
-
-    command = [*PINNED, *map(word, peer.command)]
-    with started(*command, port=port, environment={**os.environ, **peer.environment}) as server:
+    words = {"PORT": str(port), "NCHAN": INSTALLED / "nchan.conf"}
+    if "NCHAN" in peer.command:
+        _write_nchan(words["NCHAN"], port)
+    environment = {name: words.get(value, value) for name, value in peer.environment.items()}
+    command = [*PINNED, *(words.get(word, word) for word in peer.command)]
+    with started(*command, port=port, environment={**os.environ, **environment}) as server:
         # What serves may be a child of what was started, as nginx's worker is.
         children = subprocess.run(["pgrep", "-P", str(server.pid)], capture_output=True, text=True, check=False)
         if peer.name.startswith("nginx") and children.stdout.split():
@@ -145,24 +161,24 @@ def peers(scale):
         ours_bytes = held(server, count, max(1, scale.short // 2))[0]
     for peer in ALL:
         if not peer.needs.exists():
-            section.note(f"{peer.name} {peer.version}: not installed here (benches/peers/README.md says why)")
+            section.note(f"{_title(peer)}: not installed here (benches/peers/README.md says why)")
             continue
         try:
             figures, notes = _versus(peer, scale)
             theirs_bytes = _memory(peer, scale)
         except Failed as error:
-            section.note(f"{peer.name} {peer.version}: could not be measured: {str(error)[-200:]}")
+            section.note(f"{_title(peer)}: could not be measured: {str(error)[-200:]}")
             continue
         for note in notes:
             section.note(note)
         for name, (ours, theirs) in figures.items():
             ratio = Spread.ratio(ours, theirs)
-            rows.append((f"{peer.name} {peer.version}", name, f"{Spread.of(ours).median / 1e3:.2f} µs",
+            rows.append((_title(peer), name, f"{Spread.of(ours).median / 1e3:.2f} µs",
                          f"{Spread.of(theirs).median / 1e3:.2f} µs", f"{ratio.median:.2f}",
                          f"{ratio.low:.2f} to {ratio.high:.2f}"))
             if ratio.median > 1:
                 worse.append(f"{name} against {peer.name}, {ratio.median:.2f} times")
-        rows.append((f"{peer.name} {peer.version}", "memory, idle", f"{ours_bytes / 1024:.2f} KB",
+        rows.append((_title(peer), "memory, idle", f"{ours_bytes / 1024:.2f} KB",
                      f"{theirs_bytes / 1024:.2f} KB", f"{ours_bytes / theirs_bytes:.2f}", ""))
         if ours_bytes > theirs_bytes:
             worse.append(f"memory against {peer.name}, {ours_bytes / theirs_bytes:.2f} times")
