@@ -25,6 +25,8 @@ def load(*arguments, first=FIRST, quiet_doubts=False):
             raise Failed(f"{' '.join(command)}\n{done.stdout[-1000:]}{done.stderr[-1000:]}")
         with open(report.name, encoding="utf-8") as file:
             phase = json.load(file)["phases"][0]
+    if phase["invalid"] and not phase["totals"]["opened"]:
+        raise Failed(f"no connection opened: {'; '.join(phase['complaints'])}")
     if not quiet_doubts:
         for doubt in phase["invalid"]:
             journal.doubted(doubt)

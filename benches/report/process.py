@@ -27,8 +27,9 @@ class Failed(Exception):
 
 
 def _first_in_line():
-    """The words that put a command before all others, if this user may."""
-    words = ["chrt", "--fifo", "10"]
+    """The words that put a command before all others, if this user may. Its threads take turns (`--rr`): one
+    of node's would otherwise wait for ever for another on the same CPU."""
+    words = ["chrt", "--rr", "10"]
     with contextlib.suppress(OSError):
         if subprocess.run([*words, "true"], capture_output=True, check=False).returncode == 0:
             return words
