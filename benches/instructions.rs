@@ -12,6 +12,7 @@
 mod fixture;
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use fixture::{
     FRAME_LIMITS, HEARTBEAT_MS, Letter, MASK, PARSE_LIMITS, client_frame, json, key, member,
@@ -22,7 +23,7 @@ use ringroom::hash::Seed;
 use ringroom::id::{ConnectionKey, CoreId};
 use ringroom::mesh::Port;
 use ringroom::protocol::{Codec, Event, Priority, encode, parse};
-use ringroom::room::hub::{Hub, Interest, Item, RoomIndex};
+use ringroom::room::hub::{Hub, Interest, RoomIndex};
 use ringroom::room::name::RoomKey;
 use ringroom::wheel::Wheel;
 use ringroom::ws::MessageKind;
@@ -126,7 +127,7 @@ fn hub_10_join_and_leave((mut hub, keys): (Hub, Vec<RoomKey>)) -> Hub {
 }
 
 /// A hub with a thousand members, ten in each room.
-fn peopled() -> (Hub, Vec<RoomIndex>) {
+fn peopled() -> (Hub, Vec<RoomIndex>, Arc<str>) {
     let (mut hub, keys) = hub();
     let rooms = keys.iter().map(|key| hub.enter(key, CoreId(0))).collect::<Vec<_>>();
     for &room in &rooms {
@@ -134,14 +135,14 @@ fn peopled() -> (Hub, Vec<RoomIndex>) {
             hub.add(room, member(connection));
         }
     }
-    (hub, rooms)
+    (hub, rooms, Arc::from("5x2k9q"))
 }
 
 #[library_benchmark]
 #[bench::of_100_rooms(peopled())]
-fn hub_tick_of_1000_members((mut hub, rooms): (Hub, Vec<RoomIndex>)) -> usize {
+fn hub_tick_of_1000_members((mut hub, rooms, epoch): (Hub, Vec<RoomIndex>, Arc<str>)) -> usize {
     for &room in &rooms {
-        hub.collect(room, Item::Lost { from: 1, to: 2 });
+        hub.collect(room, fixture::loss(&epoch));
     }
     let plain = Interest::default();
     let mut count = hub.waiting_members();

@@ -14,7 +14,7 @@ use ringroom::config::Rate;
 use ringroom::hash::Seed;
 use ringroom::id::CoreId;
 use ringroom::room::history::{Bound, Bounds, Entry, History};
-use ringroom::room::hub::{Hub, Item};
+use ringroom::room::hub::Hub;
 use ringroom::room::name::RoomName;
 use ringroom::room::pattern::{Pattern, PatternSet};
 use ringroom::room::presence::Presence;
@@ -206,9 +206,10 @@ fn hub(criterion: &mut Criterion) {
     group.bench_function("a tick with something for each of 1,000", |bencher| {
         let mut hub = Hub::new(Seed(1, 2));
         let rooms = keys.iter().map(|key| hub.enter(key, CoreId(0))).collect::<Vec<_>>();
+        let epoch = Arc::from("5x2k9q");
         bencher.iter(|| {
             for &room in &rooms {
-                hub.collect(room, Item::Lost { from: 1, to: 2 });
+                hub.collect(room, fixture::loss(&epoch));
             }
             let dirty = hub.take_dirty();
             for &index in &dirty {
