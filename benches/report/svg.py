@@ -4,7 +4,7 @@ import math
 from html import escape
 
 WIDTH, HEIGHT = 640, 360
-LEFT, RIGHT, TOP, BOTTOM = 70, 130, 40, 50
+LEFT, RIGHT, TOP, BOTTOM = 70, 130, 56, 50
 INKS = (("#1b1b1b", ""), ("#1f5fa8", "7 3"), ("#b3401d", "2 3"), ("#3f7d3a", "9 3 2 3"), ("#7a4f9a", "4 4"))
 
 
@@ -20,7 +20,7 @@ def draw(chart):
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
         _text(LEFT, 22, chart.title, "start", ' font-size="14" font-weight="bold"'),
         _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, chart.x, "middle"),
-        _text(LEFT, 36, chart.y, "end"),
+        _text(LEFT, TOP - 14, chart.y, "end"),
         *_grid(across, up),
     ]
     for index, (label, line) in enumerate(chart.series):
