@@ -47,8 +47,9 @@ def fanout(server, rooms, members, *more, dialect="ringroom", path="/ws", **opti
 def fanout_cost(server, in_flight, seconds, *more, dialect="ringroom", path="/ws", rooms=1, members=1000, size=64):
     """CPU a delivery, in nanoseconds: the server's, and the generator's."""
     before = cpu_ns(server.pid)
-    phase = fanout(server, rooms, members, "--publishers", 1, "--seconds", seconds, "--size", size, "--in-flight",
-                   in_flight, *more, dialect=dialect, path=path)
+    pace = () if in_flight is None else ("--in-flight", in_flight)
+    phase = fanout(server, rooms, members, "--publishers", 1, "--seconds", seconds, "--size", size, *pace, *more,
+                   dialect=dialect, path=path)
     server_ns = (cpu_ns(server.pid) - before) / max(1, phase["totals"]["received"])
     return server_ns, own_cost(phase)
 

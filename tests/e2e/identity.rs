@@ -73,7 +73,7 @@ fn each_bad_credential_in_a_request_is_refused_by_name() {
         ((format!("/ws?token={good}"), "Authorization: Bearer x.y.z\r\n".to_owned()), 400, None),
         ((format!("/ws?token={good}&token={good}"), String::new()), 400, None),
     ] {
-        let refused = Talk::try_open(server.address(), &target, &header).err().expect("a refusal");
+        let refused = Talk::try_open(server.address(), &target, &header).expect_err("a refusal");
         assert_eq!(refused.status, status, "{target} {header}: {}", refused.text());
         let body: serde_json::Value = serde_json::from_slice(&refused.body).unwrap();
         if let Some(reason) = reason {
@@ -195,7 +195,7 @@ fn anonymous_clients_come_in_where_they_may_and_do_what_they_may() {
     let publish = json!({ "type": "publish", "room": "lobby", "data": 1 });
     assert_eq!(talk.ask(publish)["code"], "forbidden");
     let header = "Authorization: Bearer nonsense\r\n";
-    let refused = Talk::try_open(server.address(), "/ws", header).err().expect("a refusal");
+    let refused = Talk::try_open(server.address(), "/ws", header).expect_err("a refusal");
     assert_eq!(refused.status, 401, "a bad credential is none the less bad");
 }
 
@@ -226,7 +226,7 @@ fn an_address_with_many_bad_credentials_is_shut_out_for_a_time() {
     let mut held = Talk::bearer(server.address(), &ann());
     let header = "Authorization: Bearer nonsense\r\n";
     let statuses: Vec<u16> = (0..6)
-        .map(|_| Talk::try_open(server.address(), "/ws", header).err().expect("refused").status)
+        .map(|_| Talk::try_open(server.address(), "/ws", header).expect_err("refused").status)
         .collect();
     assert_eq!(statuses, [401; 6]);
     let shut_out =

@@ -47,7 +47,7 @@ fn a_revocation_is_done_on_every_core_when_it_is_answered() {
         assert_eq!(ann.closed(), ("revoked".to_owned(), 1008));
     }
     let header = format!("Authorization: Bearer {}\r\n", user("ann", "t1"));
-    let refused = Talk::try_open(address, "/ws", &header).err().expect("a refusal");
+    let refused = Talk::try_open(address, "/ws", &header).expect_err("a refusal");
     assert!(refused.text().contains("\"reason\":\"revoked\""), "{}", refused.text());
     drop(Talk::bearer(address, &user("ann", "t3")));
     assert_eq!(bob.ask(json!({ "type": "ping" }))["type"], "pong", "others go on");
@@ -81,7 +81,7 @@ fn a_suspended_tenant_is_closed_and_kept_out_and_others_are_not() {
     assert_eq!((status, &done["closed"], &done["state"]), (200, &json!(1), &json!("suspended")));
     assert_eq!(acme.closed(), ("suspended".to_owned(), 1008));
     let header = format!("Authorization: Bearer {}\r\n", of("acme"));
-    let refused = Talk::try_open(server.address(), "/ws", &header).err().expect("a refusal");
+    let refused = Talk::try_open(server.address(), "/ws", &header).expect_err("a refusal");
     assert_eq!(refused.status, 403);
     assert_eq!(other.ask(json!({ "type": "ping" }))["type"], "pong");
     assert_eq!(operate(&server, "PUT", target, &state("active")).0, 200);
@@ -98,7 +98,7 @@ fn a_tenant_has_no_more_than_its_quota_and_the_other_does_not_notice() {
     let mut first = Talk::bearer(server.address(), &of("acme"));
     let _second = Talk::bearer(server.address(), &of("acme"));
     let header = format!("Authorization: Bearer {}\r\n", of("acme"));
-    let refused = Talk::try_open(server.address(), "/ws", &header).err().expect("a refusal");
+    let refused = Talk::try_open(server.address(), "/ws", &header).expect_err("a refusal");
     assert_eq!(refused.status, 429);
     let joins: Vec<Value> = (0..4)
         .map(|room| first.ask(json!({ "type": "join", "room": format!("room {room}") })))

@@ -136,7 +136,7 @@ fn no_secret_is_found_in_anything_that_is_written() {
         ("/ws".to_owned(), format!("Cookie: __Host-ringroom={bad}\r\n{ORIGIN}")),
         ("/ws".to_owned(), format!("Cookie: __Host-ringroom={cookie}\r\n")),
     ] {
-        let refused = Talk::try_open(server.address(), &target, &headers).err().expect("a refusal");
+        let refused = Talk::try_open(server.address(), &target, &headers).expect_err("a refusal");
         assert!(said.response(&refused) >= 400, "{target} {headers}");
     }
     // Plain HTTP on the same port, and heads that break.

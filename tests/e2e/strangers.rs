@@ -139,7 +139,7 @@ fn a_tenant_at_its_quota_is_told_and_others_do_not_notice() {
             .map(|number| Talk::bearer(server.address(), &token(SECRET, claims(number))))
             .collect();
         let header = format!("Authorization: Bearer {}\r\n", token(SECRET, claims(9)));
-        let sixth = Talk::try_open(server.address(), "/ws", &header).err().expect("a refusal");
+        let sixth = Talk::try_open(server.address(), "/ws", &header).expect_err("a refusal");
         assert_eq!(sixth.status, 429);
         let mut limited = 0;
         for round in 0..400 * scale() {

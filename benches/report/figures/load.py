@@ -95,7 +95,10 @@ def fairness(scale):
     section = Section("fairness", "Fairness", "Quiet rooms beside one of a thousand whose publishers never pause.")
     with ringroom(settings=[UNLIMITED]) as server:
         alone = _quiet(server, scale.long)["latency"]
-        noisy = beside(fanout, server, 1, 1000, "--publishers", 4, "--in-flight", 1, "--seconds", scale.long + 6)
+        # Not first in line itself: where such a process leaves nothing to others, the kernel stops all of its
+        # kind for 50 ms in each second, the one that measures too.
+        noisy = beside(fanout, server, 1, 1000, "--publishers", 4, "--in-flight", 1, "--seconds", scale.long + 6,
+                       first=())
         time.sleep(3)
         quiet = beside(_quiet, server, scale.long)
         share = busy(server, scale.long)
