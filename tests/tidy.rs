@@ -44,7 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "control",
         &[
             "auth", "clock", "config", "id", "letter", "mesh", "metrics", "record", "shard",
-            "tenant",
+            "tenant", "ws",
         ],
     ),
     ("logging", &["config"]),

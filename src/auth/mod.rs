@@ -16,6 +16,8 @@ mod claims;
 pub mod cookie;
 mod custom;
 mod gate;
+#[doc = include_str!("GUIDE.md")]
+pub mod guide {}
 mod json;
 pub mod key;
 mod policy;

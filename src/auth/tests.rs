@@ -3,6 +3,6 @@
 mod differential;
 mod hostile;
 mod strategies;
-mod support;
+pub(in crate::auth) mod support;
 mod tampered;
 mod vectors;

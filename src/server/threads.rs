@@ -58,9 +58,19 @@ pub(super) fn spawn(parts: &Parts<'_>) -> Result<Threads, Error> {
     let (commander, commands) = control::commands();
     let started = clock.started();
     let tenants = Arc::clone(parts.tenants);
+    let policy = parts.policy.clone();
     let (config, own) = (Arc::clone(config), commander.clone());
-    let plane =
-        Plane { config, started, port, registry, listener, commands, commander: own, tenants };
+    let plane = Plane {
+        config,
+        started,
+        port,
+        registry,
+        listener,
+        commands,
+        commander: own,
+        tenants,
+        policy,
+    };
     let control = thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || control::run(plane))
