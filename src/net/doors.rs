@@ -133,7 +133,9 @@ impl State {
     /// Handshakes that waited for what is known now.
     pub(super) fn judge_again(&mut self, now: Now) {
         for key in std::mem::take(&mut self.effects.decided) {
-            let Some(connection) = self.connection(key).filter(|it| !it.hangs_up) else { continue };
+            let Some(connection) = self.connection(key).filter(|it| !it.hangs_up()) else {
+                continue;
+            };
             let Stage::Handshake(waiting) = &mut connection.stage else { continue };
             let Some(waiting) = waiting.take() else { continue };
             match self.judge(now, key, &waiting) {
@@ -171,7 +173,7 @@ impl State {
                 *intake = Intake::Open(Decoder::new(behind.deflate));
                 self.take_plain(now, key, intake, &mut bytes)
             }
-            Stage::Handshake(Some(_)) if !connection.hangs_up => Flow::Pause,
+            Stage::Handshake(Some(_)) if !connection.hangs_up() => Flow::Pause,
             _ => {
                 *intake = Intake::Deaf;
                 Flow::On

@@ -177,6 +177,7 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
         reads_before: 0,
         events_before: 0,
         is_draining: false,
+        jumped_us: 0,
         config,
     };
     Ok(Rc::new(Core {

@@ -7,6 +7,7 @@
 pub mod application;
 pub mod ask;
 mod audit;
+mod blame;
 mod closing;
 mod command;
 mod connection;
@@ -44,7 +45,7 @@ use std::sync::Arc;
 use crate::clock::{Moment, Now};
 use crate::config::Config;
 use crate::hash::Seed;
-use crate::id::{ConnectionKey, CoreId};
+use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
 use crate::metrics::{self, Gap};
 use crate::protocol::CloseReason;
 use crate::room::hub::{Hub, Item, Notice};
@@ -109,6 +110,8 @@ enum Alarm {
     Question(ConnectionKey, u64),
     /// Some cores did not say in time how many took a message.
     Receipt(u64),
+    /// For the test suite.
+    Fault(ConnectionKey),
 }
 
 /// The engine of one core.
@@ -144,6 +147,8 @@ pub struct Shard {
     metrics: Arc<metrics::Core>,
     /// Whether a call goes on, or ended in a panic.
     is_called: bool,
+    /// Whose doing it would be.
+    blame: Option<ConnectionAddress>,
     deliveries_caused: u64,
 }
 
@@ -189,6 +194,7 @@ impl Shard {
             drain: None,
             metrics,
             deliveries_caused: 0,
+            blame: None,
             is_called: false,
             config,
         }
@@ -223,8 +229,16 @@ impl Shard {
     pub fn handle_timeout(&mut self, now: Now, effects: &mut Effects) {
         self.enter(now, effects);
         while let Some(alarm) = self.wheel.expire(now.moment) {
+            self.blame = None;
             match alarm {
-                Alarm::Connection(key) => self.on_connection_alarm(key),
+                Alarm::Connection(key) => {
+                    self.blame(key);
+                    self.on_connection_alarm(key);
+                }
+                Alarm::Fault(key) => {
+                    self.blame(key);
+                    panic!("a panic on request");
+                }
                 Alarm::Drain => self.drain_step(),
                 Alarm::Room(key) => self.on_room_alarm(&key),
                 Alarm::Door(key) => self.on_door_alarm(key),
@@ -237,13 +251,6 @@ impl Shard {
             self.hear_oneself();
         }
         self.leave(effects);
-    }
-
-    /// A call may have panicked: gives back the effects that it held, which are those of others, too.
-    pub fn recover(&mut self, effects: &mut Effects) {
-        if std::mem::take(&mut self.is_called) {
-            std::mem::swap(&mut self.outbound.effects, effects);
-        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next.
@@ -337,6 +344,7 @@ impl Shard {
     fn leave(&mut self, effects: &mut Effects) {
         self.hear_oneself();
         self.is_called = false;
+        self.blame = None;
         std::mem::swap(&mut self.outbound.effects, effects);
     }
 
@@ -349,10 +357,13 @@ impl Shard {
 
     /// A message of an engine.
     fn on_core(&mut self, from: CoreId, message: CoreMessage) {
+        self.blame_for(from, &message);
         let Some(message) = self.defer(from, message) else { return };
         match message {
             CoreMessage::Ask(ask) => self.on_ask(from, *ask),
             CoreMessage::Answer(answer) => self.on_answer(*answer),
+            CoreMessage::Failed { connection } => self.close(connection, CloseReason::Internal),
+            CoreMessage::Fault { .. } => panic!("a panic on request"),
             CoreMessage::Deliver(delivery) => self.on_deliver(delivery),
             CoreMessage::Presence(notice) => self.on_notice(notice),
             CoreMessage::Overrun { room, epoch, from, to } => {
@@ -418,7 +429,7 @@ impl Shard {
             }
             CoreMessage::Takeover { connection, session } => self.on_takeover(connection, session),
             CoreMessage::Detached { session, connection, snapshot } => {
-                let by = crate::id::ConnectionAddress { core: from, key: connection };
+                let by = ConnectionAddress { core: from, key: connection };
                 self.on_detached(session, by, snapshot);
             }
         }
