@@ -44,7 +44,7 @@ section! {
         anonymous_permissions: Vec<String> = words(&["join", "history", "presence"]);
         /// What a credential may that does not say.
         permissions: Vec<String> = words(&["join", "publish", "history", "presence", "create", "send"]);
-        /// What roles may that a credential names: a table with a list of permissions for each role.
+        /// What roles may that a credential names: a list of permissions for each.
         roles: RolePermissions = RolePermissions::default();
         /// How far our clock and others may be apart.
         leeway_ms: u64 = 30_000, range(0..=MINUTE_MS), Milliseconds;
