@@ -20,6 +20,15 @@ fn scale() -> usize {
 }
 
 /// Good clients while `harm` is done: all of them are served to the end.
+/// Ends what goes on for as long as it is there, also when a test fails.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn beside_good_clients(server: &Server, harm: impl FnOnce()) {
     let over = AtomicBool::new(false);
     let ready = std::sync::Barrier::new(GOOD + 1);
@@ -46,8 +55,9 @@ fn beside_good_clients(server: &Server, harm: impl FnOnce()) {
             })
             .collect();
         ready.wait();
+        let ending = Ending(&over);
         harm();
-        over.store(true, Ordering::Relaxed);
+        drop(ending);
         for good in good {
             good.join().expect("a good client was not served");
         }
@@ -60,6 +70,10 @@ fn rooms(server: &Server) -> u64 {
     let tenants = list["tenants"].as_array().unwrap();
     tenants.iter().map(|tenant| tenant["rooms"]["count"].as_u64().unwrap()).sum()
 }
+
+/// All clients of a test come from one address, and are not held back by what this one may send.
+const NO_RATES: &str = "[rate]\nmessages_per_second = 0\n[users]\nmessages_per_second = 0\n\
+                        [addresses]\nmessages_per_second = 0\n";
 
 const TENANTS: &str = "[tenants.good]\n[tenants.bad]\n";
 
@@ -110,7 +124,7 @@ fn those_who_never_say_who_they_are_are_sent_away() {
 
 #[test]
 fn who_makes_rooms_without_end_is_stopped_and_leaves_nothing() {
-    let more = "[limits]\nroom_creations_per_minute = 50\n[rate]\nmessages_per_second = 0\n";
+    let more = format!("[limits]\nroom_creations_per_minute = 50\n{NO_RATES}");
     let server = server(2, &format!("{more}{TENANTS}"));
     beside_good_clients(&server, || {
         let claims = json!({ "sub": "eve", "tenant": "bad" });
@@ -130,9 +144,9 @@ fn who_makes_rooms_without_end_is_stopped_and_leaves_nothing() {
 
 #[test]
 fn a_tenant_at_its_quota_is_told_and_others_do_not_notice() {
-    let more = "[rate]\nmessages_per_second = 0\n[tenants.good]\n\
-                [tenants.bad]\nmessages_per_second = 100\nconnections = 5\nrooms = 2\n";
-    let server = server(2, more);
+    let tenants = "[tenants.good]\n\
+                   [tenants.bad]\nmessages_per_second = 100\nconnections = 5\nrooms = 2\n";
+    let server = server(2, &format!("{NO_RATES}{tenants}"));
     beside_good_clients(&server, || {
         let claims = |number| json!({ "sub": format!("eve{number}"), "tenant": "bad" });
         let mut eves: Vec<Talk> = (0..5)
