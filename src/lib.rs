@@ -1,5 +1,6 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod bridge;
 pub mod bucket;
 pub mod clock;
 pub mod config;

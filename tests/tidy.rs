@@ -35,11 +35,12 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("control", &["clock", "config", "id", "letter", "mesh", "metrics"]),
+    ("bridge", &["clock", "config", "id", "letter", "mesh", "metrics", "room", "shard"]),
     ("logging", &["config"]),
     (
         "server",
         &[
-            "config", "control", "hash", "id", "letter", "logging", "mesh", "metrics", "net",
+            "bridge", "config", "control", "hash", "id", "letter", "logging", "mesh", "metrics", "net",
             "shard", "ws",
         ],
     ),

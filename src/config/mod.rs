@@ -32,7 +32,7 @@ pub use problem::{Cause, Origin, Problem, Problems};
 pub use secret::Secret;
 pub use section::{
     AddressHeader, Admission, Auth, AuthMode, Control, Cores, Deflate, Dev, Drain, Driver, Flush,
-    Handshake, Heartbeat, Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate,
+    Handshake, Heartbeat, Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate, Redis,
     RoomDefaults, RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType, Rooms, Session, Tcp,
 };
 
@@ -90,6 +90,7 @@ config! {
     rate: Rate,
     flush: Flush,
     mesh: Mesh,
+    redis: Redis,
     drain: Drain,
     auth: Auth,
     dev: Dev,
