@@ -11,6 +11,7 @@ mod publish;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::bucket::Bucket;
@@ -28,7 +29,7 @@ use super::presence::{Change, Presence};
 use super::publication::{Form, FormSet, Publication};
 use super::standing::{Denied, Standing};
 
-pub use cursor::ReaderId;
+pub use cursor::{Overdue, ReaderId};
 pub use heritage::{Heritage, HeritageStamp};
 pub use join::{JoinRequest, Joining, Recovery};
 
@@ -37,6 +38,8 @@ pub use publish::{Accepted, PublishRequest};
 
 /// Publish keys that a room remembers.
 const KEYS: usize = 10_000;
+/// Users of whom a room remembers how often they publish.
+const PACES: usize = 10_000;
 /// With at most so many users, changes of presence are told at once.
 const PROMPT_USERS: usize = 64;
 /// How long a room that was made waits for the first to come.
@@ -95,9 +98,17 @@ pub struct Attachment {
     pub form: Form,
     /// Whether it wants notices of presence.
     pub notices: bool,
-    /// What it has published lately.
+    /// What it has published lately, if it is nobody's.
+    pace: Pace,
+    /// Up to here it was told what it will not get again.
+    told: u64,
+}
+
+/// What somebody has published lately.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
     bucket: Bucket,
-    /// When it may publish again, in slow mode.
+    /// When they may publish again, in slow mode.
     next_publish: Moment,
 }
 
@@ -143,6 +154,8 @@ pub struct HomeRoom {
     /// Publications, and the last offset.
     pub history: History<Arc<Publication>>,
     keys: Option<Box<Idempotency>>,
+    /// What users have published lately, where that is limited.
+    paces: BTreeMap<Arc<str>, Pace>,
     /// What was acknowledged, where that counts.
     cursors: Option<Box<Cursors>>,
     attached: Map<ConnectionAddress, Attachment>,
@@ -181,6 +194,7 @@ impl HomeRoom {
             members: Members::default(),
             presence: Presence::new(seed),
             keys: None,
+            paces: BTreeMap::new(),
             cursors: None,
             attached: Map::with_hasher(seed),
             links: Vec::new(),
@@ -362,6 +376,17 @@ impl HomeRoom {
             .filter(|(_, attachment)| attachment.user.as_deref() == Some(user))
             .map(|(address, _)| *address)
             .collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// All connections from an address, for sending them out.
+    #[must_use]
+    pub fn connections_from(&self, ip: std::net::IpAddr) -> Vec<ConnectionAddress> {
+        let is_there =
+            |it: &Attachment| it.ip.map(|ip| ip.to_canonical()) == Some(ip.to_canonical());
+        let found = self.attached.iter().filter(|(_, attachment)| is_there(attachment));
+        let mut found: Vec<_> = found.map(|(address, _)| *address).collect();
         found.sort_unstable();
         found
     }

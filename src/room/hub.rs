@@ -111,6 +111,8 @@ pub enum Item {
     Notice(Arc<Notice>),
     /// Messages that this core will not get.
     Lost {
+        /// Of which life of the room.
+        epoch: Arc<str>,
         /// The first.
         from: u64,
         /// The last.

@@ -111,13 +111,33 @@ pub struct PageAsk {
     pub after: Option<Box<str>>,
 }
 
-/// `room.invite` and its like, of a user.
+/// Whom moderation is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A user, wherever they come from.
+    User(Box<str>),
+    /// Everyone who comes from there; only of bans.
+    Address(std::net::IpAddr),
+}
+
+impl Target {
+    /// The user, if it is one.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::User(user) => Some(user),
+            Self::Address(_) => None,
+        }
+    }
+}
+
+/// `room.invite` and its like.
 #[derive(Clone, Debug)]
 pub struct ModerateAsk {
     /// What is done.
     pub action: ModerationAction,
     /// To whom.
-    pub user: Box<str>,
+    pub target: Target,
     /// For how long; else for good.
     pub for_ms: Option<u64>,
     /// Which role.

@@ -12,6 +12,7 @@ use crate::room::pattern::Pattern;
 use crate::room::publication::Form;
 use crate::wheel::Timer;
 
+use super::application::Asked;
 use super::command::{Batch, Sending};
 use super::heartbeat::Pulse;
 use super::identity::Identity;
@@ -119,6 +120,15 @@ pub(super) struct Connection {
     pub(super) rare: Option<Box<Rare>>,
 }
 
+/// A pattern that a connection receives.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pub(super) pattern: Pattern,
+    pub(super) interest: Interest,
+    /// Every core knows of it; before that, nothing is received.
+    pub(super) holds: bool,
+}
+
 /// What most connections never have.
 #[derive(Debug, Default)]
 pub(super) struct Rare {
@@ -134,11 +144,15 @@ pub(super) struct Rare {
     pub(super) sendings: Vec<Sending>,
     /// The number of the last of them.
     pub(super) last_send: u32,
+    /// What the client was asked and has not answered.
+    pub(super) asked: Vec<Asked>,
+    /// The number of the last question.
+    pub(super) last_asked: u64,
     /// Messages that could not be understood, and since when they are counted.
     pub(super) bad_messages: u16,
     pub(super) bad_since: Moment,
     pub(super) limiter: Limiter,
-    pub(super) patterns: Vec<(Pattern, Interest)>,
+    pub(super) patterns: Vec<Subscription>,
 }
 
 impl Connection {

@@ -25,6 +25,10 @@ impl Shard {
             self.metrics.closes.count(Close::Lost);
         }
         self.detach(&mut connection);
+        if let Some(rare) = &mut connection.rare {
+            let asked = std::mem::take(&mut rare.asked);
+            self.drop_questions(key, asked);
+        }
     }
 
     /// Takes a connection out of everything, and lets go of its session.
@@ -41,16 +45,18 @@ impl Shard {
             self.give_up_room(connection.key, &membership, kept.as_ref().filter(|_| keeps));
             rooms.extend(kept);
         }
-        let mut state = None;
+        let (mut state, mut patterns) = (None, Vec::new());
         if let Some(rare) = &mut connection.rare {
             state = rare.state.take();
-            for (pattern, _) in std::mem::take(&mut rare.patterns) {
-                self.drop_pattern(connection.identity.tenant, &pattern, connection.key.index);
+            let subscriptions = std::mem::take(&mut rare.patterns).into_iter();
+            patterns = subscriptions.map(|it| (it.pattern, it.interest)).collect();
+            for (pattern, _) in &patterns {
+                self.drop_pattern(connection.identity.tenant, pattern, connection.key.index);
             }
         }
         let Some(session) = session else { return };
         let identity = Arc::clone(&connection.identity);
-        let snapshot = Box::new(Snapshot { identity, rooms, state });
+        let snapshot = Box::new(Snapshot { identity, rooms, patterns, state });
         let home = crate::hash::home(self.seed, &session, self.cores);
         let message = CoreMessage::Detached { session, connection: connection.key, snapshot };
         self.outbound.send(home, message);

@@ -3,6 +3,7 @@
 use crate::id::{ConnectionKey, CoreId};
 
 use super::CoreMessage;
+use super::application::Answered;
 
 /// What one or more inputs led to; the driver carries it out in order and empties it.
 #[derive(Debug, Default)]
@@ -16,4 +17,6 @@ pub struct Effects {
     pub hangups: Vec<ConnectionKey>,
     /// Sockets to end now, written or not: the peer did not answer our close frame in time.
     pub aborts: Vec<ConnectionKey>,
+    /// What came of questions to clients.
+    pub answered: Vec<Answered>,
 }

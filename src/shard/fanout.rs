@@ -145,7 +145,8 @@ fn tag(room: &mut HubRoom, items: &[Item]) -> Option<Rc<RoomTag>> {
     if room.tag.is_none() || room.key.name.is_reserved() {
         let epoch = items.iter().rev().find_map(|item| match item {
             Item::Delivery(delivery) => Some(&delivery.publication.epoch),
-            Item::Notice(_) | Item::Lost { .. } => None,
+            Item::Lost { epoch, .. } => Some(epoch),
+            Item::Notice(_) => None,
         });
         match (&room.tag, epoch) {
             (Some(tag), Some(epoch)) if tag.epoch == *epoch => {}
@@ -272,7 +273,7 @@ impl Walk<'_> {
                 self.notice(member, &notice);
             }
             Item::Notice(_) => {}
-            Item::Lost { from, to } => self.lost(member, *from, *to),
+            Item::Lost { epoch, from, to } => self.lost(member, epoch, (*from, *to)),
         }
     }
 
@@ -312,10 +313,11 @@ impl Walk<'_> {
         }
     }
 
-    fn lost(&mut self, member: &Member, from: u64, to: u64) {
+    fn lost(&mut self, member: &Member, epoch: &Arc<str>, offsets: (u64, u64)) {
         let Some(slot) = self.outbound.slots.get(member.connection as usize) else { return };
         let key = key_of(slot, member.connection);
-        self.outbound.push_gap(key, self.tag, (from, to), GapReason::Overload);
+        let tag = self.tag_of(epoch);
+        self.outbound.push_gap(key, &tag, offsets, GapReason::Overload);
     }
 
     /// The frames of a stretch for members like this one.
@@ -352,7 +354,17 @@ impl Walk<'_> {
             SlowConsumer::Latest => named.map_or(0, |event| self.seed.hash(event)),
             _ => 0,
         };
-        Label::of(publication, self.tag, event)
+        Label::of(publication, &self.tag_of(&publication.epoch), event)
+    }
+
+    /// What is known of the room in that life of it: one in which nobody has to be may have ended and
+    /// begun anew since the last tick.
+    fn tag_of(&self, epoch: &Arc<str>) -> Rc<RoomTag> {
+        if self.tag.epoch == *epoch {
+            return Rc::clone(self.tag);
+        }
+        let (room, epoch) = (self.tag.room.clone(), Arc::clone(epoch));
+        Rc::new(RoomTag { room, epoch, slow_consumer: SlowConsumer::default(), guaranteed: false })
     }
 
     fn blank_label(&self) -> Label {

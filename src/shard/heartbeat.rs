@@ -1,7 +1,11 @@
 //! Life signs: when to ask for one, when to give up, and how long the answer took.
 //!
-//! Invariant: a connection that sends anything within an interval is never pinged, one that answers
-//! is never given up.
+//! A ping also marks a place: when it is answered, all that was written before it has arrived. So one
+//! that talks is pinged too, when more was written to it since the last mark than a resumption should
+//! repeat, or when something was and an interval has passed; but never while a mark is on its way.
+//!
+//! Invariant: a connection that sends anything within an interval and is sent nothing is never
+//! pinged; one that answers, or talks, is never given up.
 
 use crate::clock::Moment;
 
@@ -48,6 +52,15 @@ impl Pulse {
         Some(now.since_us(asked))
     }
 
+    /// A ping that only marks a place, unless one is on its way: its payload.
+    pub(super) fn mark(&mut self, now: Moment) -> Option<[u8; 8]> {
+        if self.asked.is_some() {
+            return None;
+        }
+        self.asked = Some(now);
+        Some(now.us.to_be_bytes())
+    }
+
     /// The interval is over.
     pub(super) fn beat(&mut self, now: Moment, interval_ms: u64, max_missed: u8) -> Beat {
         let due = self.heard.plus_ms(interval_ms);
@@ -81,6 +94,16 @@ mod tests {
         assert_eq!(pulse.beat(at(3_700), 1_000, 2), Beat::GiveUp);
         pulse.hear(at(3_800));
         assert_eq!(pulse.beat(at(3_800), 1_000, 2), Beat::Wait(at(4_800)));
+    }
+
+    #[test]
+    fn a_mark_is_sent_once_until_it_is_answered_and_is_no_missed_ping() {
+        let mut pulse = Pulse::new(at(0));
+        let payload = pulse.mark(at(5)).expect("nothing is on its way");
+        assert_eq!(pulse.mark(at(6)), None);
+        assert_eq!(pulse.beat(at(6), 10, 1), Beat::Wait(at(10)));
+        assert!(pulse.answer(at(7), &payload).is_some());
+        assert!(pulse.mark(at(8)).is_some());
     }
 
     #[test]

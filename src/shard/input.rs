@@ -9,6 +9,7 @@ use crate::ws::close::Fault;
 pub use crate::ws::handshake::Route;
 
 use super::CoreMessage;
+use super::application::Question;
 
 /// Something happened.
 #[derive(Debug)]
@@ -81,6 +82,8 @@ pub enum Input<'a> {
         /// What it says.
         message: CoreMessage,
     },
+    /// A program asks a client something; [`Effects::answered`](super::Effects) will say what.
+    Question(Box<Question>),
     /// Send all connections away (close 1012 `drain`), spread over `window_ms`.
     Drain {
         /// Over how long.

@@ -7,15 +7,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::id::{ConnectionAddress, ConnectionKey, TenantId};
-use crate::protocol::{LeftReason, RequestId, Role, RoomPatch, SlowConsumer};
+use crate::protocol::{Codec, LeftReason, RequestId, Role, RoomPatch, SlowConsumer};
 use crate::room::home::Heritage;
 use crate::room::hub::{Delivery, Interest, Notice};
-use crate::room::name::RoomKey;
+use crate::room::name::{RoomKey, RoomName};
 use crate::room::pattern::Pattern;
 use crate::room::publication::{Author, Form, Publication};
 
 use super::ask::{PublishAsk, What};
 use super::identity::Identity;
+use super::invitation::Invited;
 use super::session::{SessionId, Snapshot};
 
 /// A message from one core's engine to another's.
@@ -31,8 +32,12 @@ pub enum CoreMessage {
     Presence(Arc<Notice>),
     /// From home to hub: messages that a connection has not acknowledged.
     Redeliver {
+        /// Of which room.
+        room: RoomKey,
         /// Whose.
         connection: ConnectionKey,
+        /// The first and the last that the room has no more.
+        lost: Option<(u64, u64)>,
         /// Which, in order.
         publications: Vec<Arc<Publication>>,
     },
@@ -51,6 +56,8 @@ pub enum CoreMessage {
     Overrun {
         /// Which room.
         room: RoomKey,
+        /// Which life of it.
+        epoch: Arc<str>,
         /// The first offset.
         from: u64,
         /// The last offset.
@@ -69,6 +76,36 @@ pub enum CoreMessage {
     },
     /// From home to hub: a room is another from here on.
     Configured(Box<Configured>),
+    /// From a room's home to a user's: the user may join.
+    Invite {
+        /// The user's reserved room.
+        user: RoomKey,
+        /// To what.
+        invited: Arc<Invited>,
+    },
+    /// From a room's home to a user's: the user has joined, or may not any more.
+    Uninvite {
+        /// The user's reserved room.
+        user: RoomKey,
+        /// Which room.
+        room: RoomName,
+    },
+    /// From a user's home to hub: the user may join a room.
+    Invited {
+        /// The user's reserved room.
+        user: RoomKey,
+        /// To what.
+        invited: Arc<Invited>,
+    },
+    /// From hub to a user's home: a connection of the user was welcomed.
+    Greet {
+        /// The user's reserved room.
+        user: RoomKey,
+        /// Which.
+        connection: ConnectionKey,
+        /// How it is written to.
+        codec: Codec,
+    },
     /// From home to hub: a connection is no longer in a room.
     Expel(Box<Expel>),
     /// From hub to home: a connection is gone.
@@ -104,6 +141,17 @@ pub enum CoreMessage {
         pattern: Pattern,
         /// How messages are written to those who receive it; none: nobody does any more.
         form: Option<Form>,
+        /// To be told again when it holds.
+        number: u64,
+    },
+    /// From every core: a pattern holds from here on.
+    PatternHolds {
+        /// Whose rooms.
+        tenant: TenantId,
+        /// Which rooms.
+        pattern: Pattern,
+        /// As it was told.
+        number: u64,
     },
     /// From a room's home to that of one above: tell what it has, now and whenever that changes.
     Follow {
@@ -353,7 +401,8 @@ impl CoreMessage {
         match self {
             Self::Deliver(Delivery { publication, receipt: None, .. }) => {
                 let offset = publication.offset;
-                Some(Self::Overrun { room: publication.room.clone(), from: offset, to: offset })
+                let (room, epoch) = (publication.room.clone(), Arc::clone(&publication.epoch));
+                Some(Self::Overrun { room, epoch, from: offset, to: offset })
             }
             _ => None,
         }
@@ -366,9 +415,10 @@ impl CoreMessage {
     /// The message that was not taken in.
     pub fn absorb(&mut self, later: Self) -> Result<(), Self> {
         match (self, later) {
-            (Self::Overrun { room, from, to }, Self::Overrun { room: other, from: f, to: t })
-                if *room == other =>
-            {
+            (
+                Self::Overrun { room, epoch, from, to },
+                Self::Overrun { room: other, epoch: then, from: f, to: t },
+            ) if *room == other && *epoch == then => {
                 // A transient message has no place, and nothing is said of it.
                 if *from == 0 {
                     *from = f;

@@ -4,6 +4,7 @@
 //! Invariants: it does no I/O and knows no time but the one it is given; the same inputs give the
 //! same outputs; what it queues for a connection is bounded.
 
+pub mod application;
 pub mod ask;
 mod audit;
 mod closing;
@@ -19,6 +20,7 @@ mod homes;
 pub mod identity;
 mod inherit;
 mod input;
+pub mod invitation;
 pub mod message;
 mod opening;
 mod outbound;
@@ -39,7 +41,7 @@ use crate::hash::Seed;
 use crate::id::{ConnectionKey, CoreId};
 use crate::metrics::{self, Gap};
 use crate::protocol::CloseReason;
-use crate::room::hub::{Hub, Item};
+use crate::room::hub::{Hub, Item, Notice};
 use crate::room::name::{RoomKey, RoomName};
 use crate::room::publication::Press;
 use crate::wheel::Wheel;
@@ -53,19 +55,24 @@ pub use message::CoreMessage;
 pub use outbox::Outbox;
 pub use setup::{Entropy, Setup};
 
+use self::application::Handlers;
 use self::closing::Drain;
 use self::command::Subscriptions;
-use self::connection::{Phase, Purpose};
+use self::connection::{NO_PLACE, Phase, Purpose};
 use self::fanout::Fanout;
 use self::heartbeat::Beat;
 use self::homes::Homes;
 use self::identity::Identity;
 use self::inherit::Inheritance;
+use self::invitation::Invitations;
 use self::outbound::Outbound;
 use self::session::{SessionId, Sessions};
 
 /// Answers that may wait for a connection before its pings are answered only by the latest.
 const PONG_QUEUE_BYTES: usize = 4_096;
+
+/// A resumption may repeat this share of the bytes that one may recover.
+const MARK_SHARE: u32 = 16;
 
 /// What a timer is for.
 #[derive(Clone, Debug)]
@@ -78,6 +85,8 @@ enum Alarm {
     Room(RoomKey),
     /// A session was not resumed in time.
     Session(SessionId),
+    /// A client did not answer a question in time.
+    Question(ConnectionKey, u64),
     /// Some cores did not say in time how many took a message.
     Receipt(u64),
 }
@@ -97,8 +106,10 @@ pub struct Shard {
     fanout: Fanout,
     homes: Homes,
     inheritance: Inheritance,
+    invitations: Invitations,
     sessions: Sessions,
     subscriptions: Subscriptions,
+    handlers: Arc<Handlers>,
     press: Press,
     /// Who everyone is where nothing is known of anyone.
     anonymous: Arc<Identity>,
@@ -127,8 +138,10 @@ impl Shard {
             fanout: Fanout::default(),
             homes: Homes::new(seed, cores, &config),
             inheritance: Inheritance::new(seed),
+            invitations: Invitations::new(seed),
             sessions: Sessions::new(seed),
             subscriptions: Subscriptions::new(seed),
+            handlers: Arc::default(),
             press: Press::new(config.deflate.level, config.deflate.min_bytes, stopwatch),
             anonymous: Arc::new(Identity::anonymous()),
             everyone: RoomName::everyone(),
@@ -157,6 +170,7 @@ impl Shard {
             Input::Lost { connection } => self.on_lost(connection),
             Input::Written { connection } => self.on_written(connection),
             Input::Core { from, message } => self.on_core(from, message),
+            Input::Question(question) => self.on_question(&question),
             Input::Drain { window_ms } => self.begin_drain(window_ms),
         }
         self.leave(effects);
@@ -171,6 +185,7 @@ impl Shard {
                 Alarm::Drain => self.drain_step(),
                 Alarm::Room(key) => self.on_room_alarm(&key),
                 Alarm::Session(session) => self.on_session_alarm(session),
+                Alarm::Question(key, id) => self.on_question_alarm(key, id),
                 Alarm::Receipt(receipt) => self.on_receipt_alarm(receipt),
             }
             self.hear_oneself();
@@ -235,6 +250,11 @@ impl Shard {
         self.anonymous = identity;
     }
 
+    /// What answers messages whose type is no command, from now on.
+    pub fn answer_with(&mut self, handlers: Arc<Handlers>) {
+        self.handlers = handlers;
+    }
+
     /// Which core it is the engine of.
     #[must_use]
     pub fn core(&self) -> CoreId {
@@ -280,14 +300,10 @@ impl Shard {
             CoreMessage::Ask(ask) => self.on_ask(from, *ask),
             CoreMessage::Answer(answer) => self.on_answer(*answer),
             CoreMessage::Deliver(delivery) => self.on_deliver(delivery),
-            CoreMessage::Presence(notice) => {
-                if let Some(index) = self.hub.find(&notice.room) {
-                    self.hub.collect(index, Item::Notice(notice));
-                }
-            }
-            CoreMessage::Overrun { room, from, to } => {
+            CoreMessage::Presence(notice) => self.on_notice(notice),
+            CoreMessage::Overrun { room, epoch, from, to } => {
                 if let Some(index) = self.hub.find(&room).filter(|_| to > 0) {
-                    self.hub.collect(index, Item::Lost { from, to });
+                    self.hub.collect(index, Item::Lost { epoch, from, to });
                 }
             }
             CoreMessage::Receipt { receipt, delivered, total, .. } => {
@@ -301,8 +317,8 @@ impl Shard {
             CoreMessage::Forget { room, epoch, session } => {
                 self.on_forget(&room, &epoch, session);
             }
-            CoreMessage::Redeliver { connection, publications } => {
-                self.on_redeliver(connection, &publications);
+            CoreMessage::Redeliver { room, connection, lost, publications } => {
+                self.on_redeliver(&room, connection, lost, &publications);
             }
             CoreMessage::Ack { room, epoch, connection, offset } => {
                 self.on_ack(from, &room, &epoch, connection, offset);
@@ -310,13 +326,22 @@ impl Shard {
             CoreMessage::Notify { connection, frame } => {
                 self.outbound.push_bytes(connection, &frame);
             }
-            CoreMessage::Pattern { tenant, pattern, form } => {
-                self.on_pattern(from, tenant, &pattern, form);
+            CoreMessage::Pattern { tenant, pattern, form, number } => {
+                self.on_pattern(from, tenant, pattern, form, number);
+            }
+            CoreMessage::PatternHolds { tenant, pattern, number } => {
+                self.on_pattern_holds(tenant, pattern, number);
             }
             CoreMessage::Follow { parent, child, number } => self.on_follow(&parent, child, number),
             CoreMessage::Unfollow { parent, child } => self.on_unfollow(&parent, &child),
             CoreMessage::Heritage { child, parent, number, heritage } => {
                 self.on_heritage(&child, &parent, number, heritage);
+            }
+            CoreMessage::Invite { user, invited } => self.on_invite(&user, &invited),
+            CoreMessage::Uninvite { user, room } => self.on_uninvite(&user, &room),
+            CoreMessage::Invited { user, invited } => self.on_invited(&user, &invited),
+            CoreMessage::Greet { user, connection, codec } => {
+                self.on_greet(from, &user, connection, codec);
             }
             CoreMessage::Attach { room, form } => self.on_attach(from, &room, form),
             CoreMessage::Direct(direct) => self.on_direct(*direct),
@@ -334,6 +359,13 @@ impl Shard {
                 let by = crate::id::ConnectionAddress { core: from, key: connection };
                 self.on_detached(session, by, snapshot);
             }
+        }
+    }
+
+    /// Somebody came or went.
+    fn on_notice(&mut self, notice: Arc<Notice>) {
+        if let Some(index) = self.hub.find(&notice.room) {
+            self.hub.collect(index, Item::Notice(notice));
         }
     }
 
@@ -380,11 +412,41 @@ impl Shard {
         }
         slot.outbox.reclaim(&mut self.outbound.pool);
         let Some(connection) = slot.connection.as_deref_mut() else { return };
+        let is_due = slot.outbox.unmarked_bytes() > self.config.limits.recovery_bytes / MARK_SHARE;
         if slot.outbox.own_bytes() < PONG_QUEUE_BYTES
             && let Some(payload) = connection.pong.take()
         {
             self.outbound.control(key, Opcode::Pong, &payload);
         }
+        if is_due {
+            self.mark(key);
+        }
+    }
+
+    /// Pings a connection that need not prove that it lives, so that what was written is known to
+    /// have arrived.
+    fn mark(&mut self, key: ConnectionKey) {
+        let now = self.outbound.now.moment;
+        let Some(connection) = self.outbound.get_mut(key).filter(|it| it.is_open()) else { return };
+        if connection.rooms.is_empty() || self.config.session.ttl_ms == 0 {
+            return;
+        }
+        if let Some(payload) = connection.pulse.mark(now) {
+            self.ping_with(key, &payload);
+        }
+    }
+
+    /// Sends a ping; what is queued now is written before it.
+    fn ping_with(&mut self, key: ConnectionKey, payload: &[u8]) {
+        let Some(slot) = self.outbound.slot_mut(key) else { return };
+        slot.outbox.mark();
+        let Some(connection) = slot.connection.as_deref_mut() else { return };
+        for membership in &mut connection.rooms {
+            let room = self.hub.get(membership.room);
+            membership.pinged = room.map_or(0, |room| room.offset);
+        }
+        self.metrics.pings.add(1);
+        self.outbound.control(key, Opcode::Ping, payload);
     }
 
     /// Notes a sign of life.
@@ -403,15 +465,19 @@ impl Shard {
         match connection.phase {
             Phase::Open => {
                 match connection.pulse.beat(now, heartbeat.interval_ms, heartbeat.max_missed) {
-                    Beat::Wait(until) => self.look_again(key, until),
-                    Beat::Ask(payload) => {
-                        // What is queued now is written before the ping.
-                        for membership in &mut connection.rooms {
-                            let room = self.hub.get(membership.room);
-                            membership.pinged = room.map_or(0, |room| room.offset);
+                    Beat::Wait(until) => {
+                        let hub = &self.hub;
+                        let owed = connection.rooms.iter().any(|it| {
+                            it.place != NO_PLACE
+                                && hub.get(it.room).is_some_and(|room| room.offset > it.position)
+                        });
+                        self.look_again(key, until);
+                        if owed {
+                            self.mark(key);
                         }
-                        self.metrics.pings.add(1);
-                        self.outbound.control(key, Opcode::Ping, &payload);
+                    }
+                    Beat::Ask(payload) => {
+                        self.ping_with(key, &payload);
                         self.look_again(key, now.plus_ms(self.config.heartbeat.interval_ms));
                     }
                     Beat::GiveUp => self.close(key, CloseReason::HeartbeatTimeout),

@@ -138,6 +138,7 @@ impl Shard {
         if let Some(arrival) = &mut rare.arrival {
             arrival.recovered = true;
         }
+        self.resume_patterns(key, snapshot.patterns);
         for kept in snapshot.rooms {
             let ask = JoinAsk {
                 interest: kept.interest.clone(),
@@ -204,7 +205,7 @@ impl Shard {
         self.refuse(key, &Ticket::default(), refusal);
     }
 
-    fn expect_arrival(&mut self, key: ConnectionKey) {
+    pub(super) fn expect_arrival(&mut self, key: ConnectionKey) {
         let connection = self.outbound.get_mut(key);
         if let Some(arrival) = connection.and_then(|it| it.rare().arrival.as_mut()) {
             arrival.left += 1;
@@ -274,7 +275,10 @@ impl Shard {
         self.outbound.release(key, |out| write_event(&event, codec, out));
         self.enter_reserved(key, self.everyone.clone());
         if let Some(Ok(name)) = identity.user.as_deref().map(RoomName::user) {
-            self.enter_reserved(key, name);
+            self.enter_reserved(key, name.clone());
+            let user = RoomKey::new(identity.tenant, name);
+            let home = self.home_core(&user);
+            self.outbound.send(home, CoreMessage::Greet { user, connection: key, codec });
         }
     }
 

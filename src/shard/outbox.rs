@@ -45,6 +45,8 @@ pub struct Outbox {
     written_bytes: u32,
     /// Segments at the front whose bytes the driver has in hand.
     lent: u16,
+    /// Bytes written since the last mark.
+    unmarked_bytes: u32,
     closed: bool,
     /// Nothing is written yet: what is queued waits for what is to come first.
     held: bool,
@@ -173,6 +175,7 @@ impl Outbox {
         self.lent = 0;
         let bytes = bytes.min(self.pending_bytes as usize);
         self.pending_bytes -= len32(bytes);
+        self.unmarked_bytes = self.unmarked_bytes.saturating_add(len32(bytes));
         let mut left = bytes + self.written_bytes as usize;
         if let Some(run) = &self.single {
             if left >= run.bytes().len() {
@@ -183,6 +186,16 @@ impl Outbox {
             left = queue.discard(left);
         }
         self.written_bytes = len32(left);
+    }
+
+    /// Bytes that were written since the last ping that marks a place.
+    pub(crate) fn unmarked_bytes(&self) -> u32 {
+        self.unmarked_bytes
+    }
+
+    /// A ping that marks a place is queued.
+    pub(crate) fn mark(&mut self) {
+        self.unmarked_bytes = 0;
     }
 
     /// Bytes that wait and are for this connection alone: answers, pongs.

@@ -14,6 +14,7 @@ use crate::id::ConnectionAddress;
 use crate::protocol::OwnedData;
 use crate::room::hub::Interest;
 use crate::room::name::RoomKey;
+use crate::room::pattern::Pattern;
 use crate::wheel::Timer;
 
 use super::identity::Identity;
@@ -62,6 +63,8 @@ pub struct Snapshot {
     pub identity: Arc<Identity>,
     /// Where it was.
     pub rooms: Vec<KeptRoom>,
+    /// What it received by patterns.
+    pub patterns: Vec<(Pattern, Interest)>,
     /// What the client kept.
     pub state: Option<OwnedData>,
 }

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+mod application;
 mod cluster;
 mod limits;
+mod moderation;
 mod random;
 mod rooms;
 mod slow;

@@ -98,6 +98,9 @@ impl Client {
             }
             Request::Unsubscribe { pattern } => {
                 self.patterns.remove(&pattern);
+                if let Some(resumed) = &mut self.resumed_patterns {
+                    resumed.retain(|(held, _)| *held != pattern);
+                }
                 Ok(())
             }
             Request::Batch(members) => {

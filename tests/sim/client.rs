@@ -129,9 +129,14 @@ pub(crate) struct Client {
     pub(crate) pending: BTreeMap<u64, Request>,
     pub(crate) last_id: u64,
     pub(crate) stays: BTreeMap<RoomId, Stay>,
+    /// Up to where it has said that it had taken a room in. A replay that it asked for meanwhile may
+    /// still have been on its way: the server takes its word for it.
+    pub(crate) claimed: BTreeMap<RoomId, u64>,
     /// Rooms that come by a pattern: the last that did.
     pub(crate) heard: BTreeMap<RoomId, (String, u64)>,
     pub(crate) patterns: BTreeMap<String, Interest>,
+    /// Patterns that came with its session, maybe; none: nobody knows which.
+    pub(crate) resumed_patterns: Option<Vec<(String, Interest)>>,
     /// Messages without an offset that came.
     pub(crate) passing: BTreeSet<(usize, RoomId)>,
     /// The session it came with, and what was known of it then.
@@ -190,12 +195,25 @@ impl Client {
             }
         }
         unsure.extend(self.path_room.clone());
+        let held = self.patterns.iter().map(|(pattern, it)| (pattern.clone(), it.clone()));
+        let mut patterns: Vec<_> = held.collect();
+        for request in self.pending.values() {
+            if let Request::Subscribe { pattern, interest } = request {
+                patterns.push((pattern.clone(), interest.clone()));
+            }
+        }
         let stays = self.stays.iter().filter(|(room, _)| !room.1.starts_with('@'));
         let state_is_sure = !self.awaits(|request| matches!(request, Request::StateSet(_)));
         Kept {
             reader: self.reader.clone(),
             stays: stays.map(|(room, stay)| (room.clone(), stay.clone())).collect(),
             unsure,
+            claimed: self.claimed.clone(),
+            patterns: self.resumed_patterns.clone().map(|resumed| [resumed, patterns].concat()),
+            names: self.reader.earlier.clone().map(|mut names| {
+                names.push(self.reader.name.clone());
+                names
+            }),
             is_vague: false,
             state: self.state.clone().filter(|_| state_is_sure),
         }

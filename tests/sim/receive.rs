@@ -166,10 +166,13 @@ impl Client {
     /// A message of a room that was not joined comes by a pattern.
     fn check_covered(&self, index: usize, room: &RoomId, common: &Common) -> Checked {
         let publication = &common.truth.publications[index];
-        let covered = self.patterns.iter().any(|(pattern, interest)| {
+        let covered = |(pattern, interest): (&String, &Interest)| {
             covers(pattern, &room.1) && publication.meant(&self.reader, interest) != Meant::No
-        });
-        if covered {
+        };
+        let resumed = self.resumed_patterns.as_ref();
+        let comes_back =
+            resumed.is_none_or(|held| held.iter().any(|(pattern, it)| covered((pattern, it))));
+        if comes_back || self.patterns.iter().any(covered) {
             Ok(())
         } else {
             Err(format!("a message of {room:?}, in which {} is not", self.reader.name))
@@ -191,7 +194,9 @@ impl Client {
         if room.1.starts_with('@') {
             return Ok(());
         }
-        if !self.patterns.keys().any(|pattern| covers(pattern, &room.1)) {
+        let resumed = self.resumed_patterns.as_ref();
+        let comes_back = resumed.is_none_or(|held| held.iter().any(|(it, _)| covers(it, &room.1)));
+        if !comes_back && !self.patterns.keys().any(|pattern| covers(pattern, &room.1)) {
             return Err(format!("a gap of {room:?}, in which {} is not", self.reader.name));
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::stay::Stay;
-use crate::truth::{Reader, RoomId};
+use crate::truth::{Interest, Reader, RoomId};
 
 /// What a session was left with.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +15,12 @@ pub(crate) struct Kept {
     pub(crate) stays: BTreeMap<RoomId, Stay>,
     /// Rooms that it may be in or not.
     pub(crate) unsure: BTreeSet<RoomId>,
+    /// Up to where it has said that it had taken rooms in.
+    pub(crate) claimed: BTreeMap<RoomId, u64>,
+    /// Patterns that it may receive; none: unknown.
+    pub(crate) patterns: Option<Vec<(String, Interest)>>,
+    /// What its connections were called; none: unknown.
+    pub(crate) names: Option<Vec<String>>,
     /// Several connections had a hand in it, so nobody knows where it is.
     pub(crate) is_vague: bool,
     /// None: unknown.

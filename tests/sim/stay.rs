@@ -16,6 +16,8 @@ pub(crate) struct Stay {
     pub(crate) acknowledged: u64,
     /// After a resume, what was seen may come again, up to the position: the last that came.
     repeats: Option<u64>,
+    /// After a resume, up to here it has said itself that it need not be given anything.
+    claimed: u64,
     /// As whom it was here before: until something new comes, what was withheld from that one is not
     /// owed to this one.
     before: Option<Reader>,
@@ -33,6 +35,7 @@ impl Stay {
             position,
             acknowledged: 0,
             repeats: None,
+            claimed: 0,
             before: None,
             interest,
             is_vague: false,
@@ -47,9 +50,10 @@ impl Stay {
     }
 
     /// The same after a resume in which the room is where it was.
-    pub(crate) fn resumed(&self, before: &Reader) -> Self {
+    pub(crate) fn resumed(&self, before: &Reader, claimed: u64) -> Self {
         let (repeats, before) = (Some(self.acknowledged), Some(before.clone()));
-        Self { repeats, before, notices: BTreeMap::new(), ..self.clone() }
+        let claimed = claimed.max(self.claimed);
+        Self { repeats, before, claimed, notices: BTreeMap::new(), ..self.clone() }
     }
 
     pub(crate) fn message(
@@ -111,7 +115,7 @@ impl Stay {
         for offset in from..=to {
             let Some(number) = truth.at(room, epoch, offset) else { continue };
             let publication = &truth.publications[number];
-            let wanted = publication.meant(reader, &self.interest) == Meant::Yes;
+            let wanted = !self.is_vague && publication.meant(reader, &self.interest) == Meant::Yes;
             if wanted && reason == "expired" && publication.ttl_ms.is_none() {
                 return Err(format!(
                     "{offset} of {room:?} (publication {number}) is said to have expired and cannot"
@@ -157,8 +161,9 @@ impl Stay {
         truth: &mut Truth,
         room: &RoomId,
         reader: &Reader,
-        range: (u64, u64),
+        (from, to): (u64, u64),
     ) -> Checked {
+        let range = (from.max(self.claimed + 1), to);
         match &self.epoch {
             Some(epoch) if !self.is_vague => {
                 let readers = (reader, self.before.as_ref());

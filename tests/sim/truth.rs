@@ -65,6 +65,8 @@ pub(crate) struct Interest {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reader {
     pub(crate) name: String,
+    /// What its session's connections were called before; none: unknown.
+    pub(crate) earlier: Option<Vec<String>>,
     pub(crate) user: Option<String>,
     pub(crate) team: i64,
 }
@@ -88,7 +90,10 @@ impl Publication {
         if !named || self.priority < interest.min_priority || own {
             return Meant::No;
         }
-        let Some(filter) = &self.filter else { return Meant::Yes };
+        // An earlier connection of the session was past it without getting it, or was not.
+        let once_own = reader.earlier.as_ref().is_none_or(|names| names.contains(&self.author));
+        let sure = if self.exclude_self && once_own { Meant::Maybe } else { Meant::Yes };
+        let Some(filter) = &self.filter else { return sure };
         let user = reader.user.as_ref();
         let in_users =
             filter.users.as_ref().is_none_or(|users| user.is_some_and(|user| users.contains(user)));
@@ -98,7 +103,7 @@ impl Publication {
             return Meant::No;
         }
         let counted = filter.min_connection_age_ms.is_some() || filter.max_connections.is_some();
-        if counted { Meant::Maybe } else { Meant::Yes }
+        if counted { Meant::Maybe } else { sure }
     }
 }
 

@@ -22,12 +22,16 @@ impl Client {
         let session = text(value, "session")?.to_owned();
         let recovered = value["recovered"].as_bool() == Some(true);
         let kept = self.resume(me, &session, recovered, common)?;
+        if let Some(kept) = &kept {
+            self.reader.earlier = kept.names.clone().filter(|_| !kept.is_vague);
+        }
         let rooms = value["rooms"].as_array().ok_or("welcome has no rooms")?;
         for entry in rooms {
             self.arrive_in(entry, kept.as_ref(), common)?;
         }
         if let Some(kept) = kept {
             self.state.clone_from(&kept.state);
+            self.resumed_patterns = kept.patterns.clone().filter(|_| !kept.is_vague);
             let missing = kept
                 .stays
                 .keys()
@@ -118,7 +122,9 @@ impl Client {
             _ if kept.is_some_and(|kept| kept.is_vague) => Stay::vague(epoch),
             Some(_) if kept.is_some_and(|kept| kept.unsure.contains(&room)) => Stay::vague(epoch),
             Some(before) if before.epoch.as_deref() == Some(&*epoch) => {
-                before.resumed(kept.map_or(&self.reader, |kept| &kept.reader))
+                let claimed = kept.and_then(|kept| kept.claimed.get(&room));
+                let reader = kept.map_or(&self.reader, |kept| &kept.reader);
+                before.resumed(reader, claimed.copied().unwrap_or(0))
             }
             Some(before) => {
                 // The room has begun anew: all of it is owed, or said to be missing.

@@ -292,6 +292,8 @@ impl World {
         let position = self.clients[me].stays.get(&room).and_then(|stay| stay.position);
         let offset = position.unwrap_or(0).saturating_sub(self.random.below(3) as u64);
         let message = Message::new("ack").with("room", &*room.1).with("offset", offset);
+        let claimed = self.clients[me].claimed.entry(room.clone()).or_default();
+        *claimed = offset.max(*claimed);
         (message, Some(Request::Ack { room, offset }))
     }
 

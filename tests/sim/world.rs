@@ -135,9 +135,8 @@ impl World {
         let me = self.clients.len();
         driver.places[place] = Some(me);
         let capacity = *self.random.pick(&[200, 1_500, 6_000, 60_000, 60_000]);
-        let mute = self.random.percent(5);
-        let name = String::new();
-        let reader = Reader { name, user: person.user.clone(), team: person.team };
+        let (user, team) = (person.user.clone(), person.team);
+        let reader = Reader { name: String::new(), earlier: Some(Vec::new()), user, team };
         if let Some(record) = session.as_ref().and_then(|it| self.common.sessions.get_mut(it)) {
             record.contested |= !record.askers.is_empty();
             record.askers.insert(me);
@@ -160,14 +159,16 @@ impl World {
             pending: BTreeMap::new(),
             last_id: 0,
             stays: BTreeMap::new(),
+            claimed: BTreeMap::new(),
             heard: BTreeMap::new(),
             patterns: BTreeMap::new(),
+            resumed_patterns: Some(Vec::new()),
             passing: Default::default(),
             resumes: session.clone(),
             session: None,
             state: None,
             lossy: false,
-            mute,
+            mute: self.random.percent(5),
             errors_without_id: 0,
             is_settled: false,
         });

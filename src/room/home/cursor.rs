@@ -25,6 +25,17 @@ pub enum ReaderId {
     Session([u8; 16]),
 }
 
+/// What a connection has not acknowledged in time.
+#[derive(Clone, Debug)]
+pub struct Overdue {
+    /// Which connection.
+    pub address: ConnectionAddress,
+    /// The first and last offset of what it will not get again, if that is news.
+    pub lost: Option<(u64, u64)>,
+    /// What it is sent again.
+    pub missed: Vec<Arc<Publication>>,
+}
+
 /// How far somebody has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
@@ -139,40 +150,37 @@ impl HomeRoom {
         }
     }
 
-    /// What those who are here have not acknowledged within `timeout_ms`.
-    pub fn take_overdue(
-        &mut self,
-        now: Moment,
-        timeout_ms: u64,
-        most: usize,
-    ) -> Vec<(ConnectionAddress, Vec<Arc<Publication>>)> {
+    /// What those who are here have not acknowledged within `timeout_ms`, and what of it the room has
+    /// no more; each of them is told that once.
+    pub fn take_overdue(&mut self, now: Moment, timeout_ms: u64, most: usize) -> Vec<Overdue> {
         let Some(cursors) = &mut self.cursors else { return Vec::new() };
         if cursors.next_check.is_none_or(|due| due > now) {
             return Vec::new();
         }
-        let last = self.history.last();
+        self.history.trim(now);
+        let (last, dropped) = (self.history.last(), self.history.dropped());
         let mut overdue = Vec::new();
         let mut behind = false;
-        for (address, attachment) in &self.attached {
+        for (address, attachment) in &mut self.attached {
             let Some(cursor) = attachment.reader.as_ref().and_then(|it| cursors.by_reader.get(it))
             else {
                 continue;
             };
-            behind |= cursor.acknowledged < last;
-            let page = self.history.page(
-                crate::room::history::Bound::Since(cursor.acknowledged),
-                most,
-                now,
-            );
+            let seen = cursor.acknowledged.max(attachment.told);
+            let lost = (dropped > seen).then_some((seen + 1, dropped));
+            attachment.told = attachment.told.max(lost.map_or(0, |(_, to)| to));
+            behind |= seen.max(dropped) < last;
+            let bound = crate::room::history::Bound::Since(seen);
             let old =
                 |publication: &&Arc<Publication>| publication.published.plus_ms(timeout_ms) <= now;
+            let page = self.history.page(bound, most, now);
             let missed: Vec<_> = page.entries.take_while(old).cloned().collect();
-            if !missed.is_empty() {
-                overdue.push((*address, missed));
+            if lost.is_some() || !missed.is_empty() {
+                overdue.push(Overdue { address: *address, lost, missed });
             }
         }
         cursors.next_check = behind.then(|| now.plus_ms(timeout_ms));
-        overdue.sort_unstable_by_key(|(address, _)| *address);
+        overdue.sort_unstable_by_key(|it| it.address);
         overdue
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::bucket::Bucket;
 use crate::clock::{Moment, Now};
 use crate::id::ConnectionAddress;
 use crate::protocol::{ErrorCode, GapReason, Role};
@@ -10,7 +9,7 @@ use crate::room::history::Unrecoverable;
 use crate::room::publication::{Form, Publication};
 use crate::room::standing::Action;
 
-use super::{Attachment, HomeRoom, Refusal};
+use super::{Attachment, HomeRoom, Pace, Refusal};
 
 /// Who wants to come in, and how.
 #[derive(Clone, Debug)]
@@ -42,6 +41,8 @@ pub struct JoinRequest<'a> {
 pub struct Joining {
     /// What they may do.
     pub role: Role,
+    /// They came by an invitation, which is used up.
+    pub was_invited: bool,
     /// What they missed.
     pub recovery: Recovery,
     /// Up to which offset they may have got it before.
@@ -55,6 +56,15 @@ pub enum Recovery {
     None,
     /// All of it.
     Replay(Vec<Arc<Publication>>),
+    /// What the room still has of what was not acknowledged, behind what it has no more.
+    Rest {
+        /// The first offset they do not get.
+        from: u64,
+        /// The last.
+        to: u64,
+        /// What follows it.
+        missed: Vec<Arc<Publication>>,
+    },
     /// They say they have seen what was not there yet.
     Ahead,
     /// Not all of it, and none.
@@ -93,6 +103,7 @@ impl HomeRoom {
         if is_new && !is_attached && is_full {
             return Err(Refusal::new(ErrorCode::RoomFull, "the room is full"));
         }
+        let was_invited = standing.invited;
         if let Some(user) = user
             && let Some(invitation) = self.members.accept(user, now.moment)
         {
@@ -110,9 +121,19 @@ impl HomeRoom {
             }
             (_, since) => since,
         };
-        let recovery = self.recover(since, request.recovery, now.moment);
+        let mut recovery = self.recover(since, request.recovery, now.moment);
+        if let (Some(cursor), Recovery::Lost { .. }) = (&cursor, &recovery)
+            && cursor.acknowledged < self.history.dropped()
+        {
+            recovery = self.rest(cursor.acknowledged, request.recovery, now.moment);
+        }
+        if let (Some(attachment), Recovery::Rest { to, .. } | Recovery::Lost { to, .. }) =
+            (self.attached.get_mut(&request.address), &recovery)
+        {
+            attachment.told = *to;
+        }
         let redelivers = cursor.map_or(0, |cursor| cursor.sent);
-        Ok(Joining { role: self.role(user), recovery, redelivers })
+        Ok(Joining { role: self.role(user), was_invited, recovery, redelivers })
     }
 
     fn attach(&mut self, request: &JoinRequest<'_>, now: Moment) {
@@ -131,8 +152,8 @@ impl HomeRoom {
                     reader: request.reader(),
                     form: request.form,
                     notices: request.notices,
-                    bucket: Bucket::default(),
-                    next_publish: Moment::default(),
+                    pace: Pace::default(),
+                    told: 0,
                 };
                 self.attached.insert(request.address, attachment);
                 (true, false)
@@ -151,6 +172,15 @@ impl HomeRoom {
         link.attached += u32::from(is_new);
         link.notices = link.notices + u32::from(request.notices) - u32::from(had_notices);
         link.forms.insert(request.form);
+    }
+
+    /// What is left after what was trimmed before it was acknowledged.
+    fn rest(&mut self, acknowledged: u64, (messages, bytes): (u32, u32), now: Moment) -> Recovery {
+        let (from, dropped, last) = (acknowledged + 1, self.history.dropped(), self.offset());
+        match self.history.recover(dropped, messages as usize, bytes.into(), now) {
+            Ok(missed) => Recovery::Rest { from, to: dropped, missed: missed.cloned().collect() },
+            Err(_) => Recovery::Lost { from, to: last, reason: GapReason::HistoryTruncated },
+        }
     }
 
     fn recover(

@@ -7,7 +7,7 @@ use crate::protocol::ErrorCode;
 use crate::room::idempotency::Idempotency;
 use crate::room::standing::Action;
 
-use super::{HomeRoom, KEYS, Refusal};
+use super::{HomeRoom, KEYS, PACES, Refusal};
 
 /// What somebody wants to publish, as far as it decides whether they may.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,7 @@ impl HomeRoom {
         {
             return Ok(Accepted::Duplicate(offset));
         }
-        self.pace(request.address, now.moment)?;
+        self.pace(request, now.moment)?;
         let offset = if request.transient { 0 } else { self.offset() + 1 };
         if let Some(key) = request.key {
             let (seed, window_ms) = (self.seed, request.key_window_ms);
@@ -71,22 +71,39 @@ impl HomeRoom {
         Ok(Accepted::New(offset))
     }
 
-    /// The room's own limits on how often one publishes.
-    fn pace(&mut self, address: ConnectionAddress, now: Moment) -> Result<(), Refusal> {
+    /// The room's own limits on how often one publishes: a user with all connections together.
+    fn pace(&mut self, request: &PublishRequest<'_>, now: Moment) -> Result<(), Refusal> {
         let slow_mode_ms = self.config.slow_mode_ms;
         let rate: Quota = self.config.rate;
-        let Some(attachment) = self.attached.get_mut(&address) else { return Ok(()) };
+        if rate.is_unlimited() && slow_mode_ms == 0 {
+            self.paces.clear();
+            return Ok(());
+        }
+        if self.paces.len() >= PACES {
+            self.paces.retain(|_, pace| pace.next_publish > now || !pace.bucket.is_full(rate, now));
+        }
+        let has_space = self.paces.len() < PACES;
+        let attachment = self.attached.get_mut(&request.address);
+        let pace = match request.user {
+            Some(user) if has_space || self.paces.contains_key(user) => {
+                self.paces.entry(user.into()).or_default()
+            }
+            _ => match attachment {
+                Some(attachment) => &mut attachment.pace,
+                None => return Ok(()),
+            },
+        };
         let limited = |retry_after_ms| Refusal {
             code: ErrorCode::RateLimited,
             message: "too often for this room",
             retry_after_ms: Some(retry_after_ms),
         };
-        if attachment.next_publish > now {
-            return Err(limited(attachment.next_publish.since_us(now).div_ceil(1_000)));
+        if pace.next_publish > now {
+            return Err(limited(pace.next_publish.since_us(now).div_ceil(1_000)));
         }
-        attachment.bucket.take(rate, now, 1).map_err(limited)?;
+        pace.bucket.take(rate, now, 1).map_err(limited)?;
         if slow_mode_ms > 0 {
-            attachment.next_publish = now.plus_ms(slow_mode_ms);
+            pace.next_publish = now.plus_ms(slow_mode_ms);
         }
         Ok(())
     }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
-use crate::protocol::ErrorCode;
 use crate::protocol::command::Ack;
 use crate::protocol::event::Reply;
-use crate::room::home::Refusal;
+use crate::protocol::{ErrorCode, GapReason};
+use crate::room::home::{Overdue, Refusal};
 use crate::room::name::{RoomKey, RoomName};
 use crate::room::publication::Publication;
 use crate::shard::Shard;
@@ -65,18 +65,33 @@ impl Shard {
         let timeout_ms = self.config.rooms.ack_timeout_ms;
         let most = self.config.limits.recovery_messages as usize;
         let Some(home) = self.homes.get_mut(room) else { return };
-        for (address, publications) in home.take_overdue(now, timeout_ms, most) {
-            let message = CoreMessage::Redeliver { connection: address.key, publications };
+        for Overdue { address, lost, missed } in home.take_overdue(now, timeout_ms, most) {
+            let (room, connection) = (room.clone(), address.key);
+            let message = CoreMessage::Redeliver { room, connection, lost, publications: missed };
             self.outbound.send(address.core, message);
         }
     }
 
-    /// Messages that a connection has not acknowledged, once more.
+    /// Messages that a connection has not acknowledged, once more; and those that it will not get
+    /// once more.
     pub(in crate::shard) fn on_redeliver(
         &mut self,
+        room: &RoomKey,
         key: ConnectionKey,
+        lost: Option<(u64, u64)>,
         publications: &[Arc<Publication>],
     ) {
+        let Some(index) = self.hub.find(room) else { return };
+        self.settle_room(index);
+        let Some(hub_room) = self.hub.get(index) else { return };
+        let Some(connection) = self.outbound.get(key) else { return };
+        let membership = connection.rooms.iter().find(|it| it.room == index);
+        let member = membership.and_then(|it| hub_room.members.get(it.place as usize));
+        let (Some(member), Some(tag)) = (member, hub_room.tag.clone()) else { return };
+        let interest = member.interest.clone();
+        if let Some(lost) = lost {
+            self.outbound.push_gap(key, &tag, lost, GapReason::HistoryTruncated);
+        }
         let now = self.outbound.now.moment;
         // Whoever is far behind may not have read the first copy yet, and is not sent a second.
         let most = self.config.limits.outbox_bytes as usize / 4;
@@ -84,12 +99,8 @@ impl Shard {
         let reads = slot.is_some_and(|slot| slot.outbox.pending_bytes() <= most);
         for publication in publications.iter().filter(|_| reads) {
             let Some(connection) = self.outbound.get(key) else { return };
-            let index = self.hub.find(&publication.room);
-            if !index.is_some_and(|index| connection.rooms.iter().any(|it| it.room == index)) {
-                return;
-            }
             let expired = publication.expires.is_some_and(|expires| expires <= now);
-            let reader = Reader { connection, interest: None, now };
+            let reader = Reader { connection, interest: interest.as_deref(), now };
             if expired || !reader.gets(publication) {
                 continue;
             }

@@ -115,6 +115,9 @@ impl Shard {
                 return;
             }
         };
+        if let (true, Some(user)) = (joining.was_invited, asker.user()) {
+            self.withdraw_invitation(room, user);
+        }
         self.answer_joined(from, room, asker, ticket, ask, joining);
     }
 
@@ -131,6 +134,13 @@ impl Shard {
         let mut gap = Vec::new();
         let (replay, recovered) = match joining.recovery {
             Recovery::Replay(missed) => (missed, true),
+            Recovery::Rest { from, to, missed } => {
+                let (room, epoch) = (room.name.as_str(), &*home.epoch);
+                let reason = GapReason::HistoryTruncated;
+                let event = Event::Gap(Gap { room, epoch, from, to, reason });
+                write_event(&event, asker.form.codec, &mut gap);
+                (missed, false)
+            }
             Recovery::Lost { from, to, reason } => {
                 if ask.resumes && from <= to {
                     let (room, epoch) = (room.name.as_str(), &*home.epoch);
@@ -195,8 +205,8 @@ impl Shard {
             return;
         }
         self.outbound.push_bytes(key, frame);
-        self.replay(key, index, joined);
         self.outbound.push_bytes(key, &joined.gap);
+        self.replay(key, index, joined);
         self.arrived_in(key, room, joined);
     }
 

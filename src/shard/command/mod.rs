@@ -101,11 +101,8 @@ impl Shard {
             Command::Unsubscribe(unsubscribe) => self.unsubscribe(key, &unsubscribe, &ticket),
             Command::Batch(messages) => self.batch(key, messages, &ticket),
             Command::Ping(ping) => self.ping(key, &ping, &ticket),
-            Command::Response(_) => {}
-            Command::Application(_) => {
-                let refusal = Refusal::new(ErrorCode::NotFound, "no handler for this type");
-                self.refuse(key, &ticket, refusal);
-            }
+            Command::Response(response) => self.on_response(key, &response),
+            Command::Application(message) => self.application(key, &message, &ticket),
         }
     }
 

@@ -12,22 +12,20 @@ use crate::room::members::{Banned, Full};
 use crate::room::name::RoomKey;
 use crate::room::standing::{Action, Until};
 use crate::shard::Shard;
-use crate::shard::ask::{ModerateAsk, What};
+use crate::shard::ask::{ModerateAsk, Target, What};
 use crate::shard::identity::Right;
 use crate::shard::message::{AnswerEffect, Asker, CoreMessage, Ticket};
 use crate::shard::outbound::write_event;
 
 impl Shard {
     pub(super) fn moderate(&mut self, key: ConnectionKey, moderate: Moderate<'_>, ticket: Ticket) {
-        let ModerationTarget::User(user) = moderate.target else {
-            // Homes are not told where connections come from.
-            let refusal = Refusal::new(ErrorCode::Forbidden, "addresses are banned elsewhere");
-            self.refuse(key, &ticket, refusal);
-            return;
+        let target = match moderate.target {
+            ModerationTarget::User(user) => Target::User(user.into_owned().into_boxed_str()),
+            ModerationTarget::Address(ip) => Target::Address(ip),
         };
         let ask = ModerateAsk {
             action: moderate.action,
-            user: user.into_owned().into_boxed_str(),
+            target,
             for_ms: moderate.for_ms,
             role: moderate.role,
             reason: moderate.reason.map(|reason| reason.into_owned().into_boxed_str()),
@@ -57,17 +55,30 @@ impl Shard {
             return;
         }
         let by = asker.identity.user.as_ref();
+        if let (ModerationAction::Ban, Some(user)) = (ask.action, ask.target.user()) {
+            self.withdraw_invitation(room, user);
+        }
         match ask.action {
-            ModerationAction::Kick => self.send_out(room, &ask.user, LeftReason::Kicked, by),
-            ModerationAction::Ban => self.send_out(room, &ask.user, LeftReason::Banned, by),
+            ModerationAction::Kick => self.send_out(room, &ask.target, LeftReason::Kicked, by),
+            ModerationAction::Ban => self.send_out(room, &ask.target, LeftReason::Banned, by),
+            ModerationAction::Invite => self.send_invitation(room, ask, by),
             _ => self.tell_change(room, ask, by),
         }
         self.answer_ok(from, room, asker, ticket, Reply::Done);
     }
 
-    fn send_out(&mut self, room: &RoomKey, user: &str, reason: LeftReason, by: Option<&Arc<str>>) {
+    fn send_out(
+        &mut self,
+        room: &RoomKey,
+        target: &Target,
+        reason: LeftReason,
+        by: Option<&Arc<str>>,
+    ) {
         let Some(home) = self.homes.get_mut(room) else { return };
-        let connections = home.connections_of(user);
+        let connections = match target {
+            Target::User(user) => home.connections_of(user),
+            Target::Address(ip) => home.connections_from(*ip),
+        };
         self.expel(room, connections, reason, by);
     }
 
@@ -81,14 +92,16 @@ impl Shard {
             }
             ModerationAction::Unmute => RoomChange::Unmuted { by },
             ModerationAction::Role => RoomChange::Role { role: ask.role.unwrap_or_default(), by },
-            ModerationAction::Invite => RoomChange::Invited { by, role: ask.role },
-            ModerationAction::Kick | ModerationAction::Ban | ModerationAction::Unban => return,
+            ModerationAction::Invite
+            | ModerationAction::Kick
+            | ModerationAction::Ban
+            | ModerationAction::Unban => return,
         };
         let Some(home) = self.homes.get_mut(room) else { return };
         let event = Event::Room { room: room.name.as_str(), change };
         let mut to: Vec<_> = home
             .attached()
-            .filter(|(_, it)| it.user.as_deref() == Some(&*ask.user))
+            .filter(|(_, it)| it.user.is_some() && it.user.as_deref() == ask.target.user())
             .map(|(address, it)| (*address, it.form.codec))
             .collect();
         to.sort_unstable_by_key(|(address, _)| *address);
@@ -108,7 +121,7 @@ fn permit(home: &HomeRoom, asker: &Asker, ask: &ModerateAsk, now: Now) -> Result
         return Ok(());
     }
     let standing = home.standing(asker.user(), asker.ip, now.moment);
-    let target = home.role(Some(&ask.user));
+    let target = home.role(ask.target.user());
     let allowed = match ask.action {
         ModerationAction::Role => standing.may_give(ask.role.unwrap_or_default(), target),
         ModerationAction::Invite => standing.may(Action::Moderate, &home.config),
@@ -121,16 +134,21 @@ fn permit(home: &HomeRoom, asker: &Asker, ask: &ModerateAsk, now: Now) -> Result
 fn carry_out(home: &mut HomeRoom, ask: &ModerateAsk, now: Now) -> Result<(), Full> {
     let until =
         ask.for_ms.map_or(Until::Undone, |for_ms| Until::Moment(now.moment.plus_ms(for_ms)));
-    let (members, user) = (&mut home.members, &*ask.user);
+    let members = &mut home.members;
+    let (user, banned) = match &ask.target {
+        Target::User(user) => (&**user, Banned::User(user)),
+        // Only bans are of addresses.
+        Target::Address(ip) => ("", Banned::Address(*ip)),
+    };
     match ask.action {
         ModerationAction::Invite => {
             members.invite(user, ask.role.unwrap_or(Role::Member), until, now.moment)?;
         }
         ModerationAction::Ban => {
-            members.ban(Banned::User(user), until, now.moment)?;
+            members.ban(banned, until, now.moment)?;
         }
         ModerationAction::Unban => {
-            members.unban(Banned::User(user), now.moment);
+            members.unban(banned, now.moment);
         }
         ModerationAction::Mute => members.mute(user, until, now.moment)?,
         ModerationAction::Unmute => {

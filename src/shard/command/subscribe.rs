@@ -1,7 +1,9 @@
 //! `subscribe` and `unsubscribe`: receive all rooms of a pattern, without being in them.
 //!
 //! Every core tells every home which patterns it receives, so that a room's message crosses to it
-//! once, like that of a joined one.
+//! once, like that of a joined one. A command is answered when all homes have confirmed that.
+//!
+//! Invariant: what is published after the answer to `subscribe` arrives, and nothing before it.
 
 use crate::hash::Map;
 use crate::id::{ConnectionKey, CoreId, TenantId};
@@ -13,7 +15,7 @@ use crate::room::hub::{Delivery, Interest, Item, RoomIndex};
 use crate::room::pattern::{Pattern, PatternSet};
 use crate::room::publication::{Form, FormSet};
 use crate::shard::Shard;
-use crate::shard::connection::NO_PLACE;
+use crate::shard::connection::{NO_PLACE, Subscription};
 use crate::shard::eligible::Reader;
 use crate::shard::fanout::{Fanout, Walk};
 use crate::shard::identity::Right;
@@ -24,13 +26,36 @@ use crate::shard::message::{CoreMessage, Ticket};
 pub(in crate::shard) struct Subscriptions {
     /// By tenant; the holders are places of connections.
     sets: Map<TenantId, PatternSet<u32>>,
-    /// How many hold a pattern, and how they are written to.
-    held: Map<(TenantId, Pattern), (u32, FormSet)>,
+    /// Who holds a pattern, and whether every core knows.
+    held: Map<(TenantId, Pattern), Held>,
+    /// The number of what the cores were told last.
+    last: u64,
+}
+
+/// A pattern that connections of this core receive.
+#[derive(Debug, Default)]
+struct Held {
+    connections: u32,
+    forms: FormSet,
+    /// What the cores were told last about it.
+    number: u64,
+    /// Cores that have not confirmed that.
+    unconfirmed: u16,
+    /// Who waits for them.
+    waiting: Vec<Waiting>,
+}
+
+/// Somebody who waits until a pattern holds.
+#[derive(Debug)]
+struct Waiting {
+    connection: ConnectionKey,
+    /// Of the command; none: the connection is on its way to its welcome.
+    ticket: Option<Ticket>,
 }
 
 impl Subscriptions {
     pub(in crate::shard) fn new(seed: crate::hash::Seed) -> Self {
-        Self { sets: Map::with_hasher(seed), held: Map::with_hasher(seed) }
+        Self { sets: Map::with_hasher(seed), held: Map::with_hasher(seed), last: 0 }
     }
 
     pub(in crate::shard) fn is_empty(&self) -> bool {
@@ -62,20 +87,100 @@ impl Shard {
         let interest = Interest { presence: false, events, min_priority: subscribe.min_priority };
         let (tenant, form) = (connection.identity.tenant, connection.form);
         let patterns = &mut connection.rare().patterns;
-        let held = patterns.iter().position(|(held, _)| *held == pattern);
+        let held = patterns.iter().position(|held| held.pattern == pattern);
         match held {
-            Some(at) => patterns[at].1 = interest,
+            Some(at) => {
+                patterns[at].interest = interest;
+                if patterns[at].holds {
+                    self.reply(key, ticket, Reply::Pattern(pattern.as_str()));
+                    return;
+                }
+            }
             None if patterns.len() >= most => {
                 let refusal = Refusal::new(ErrorCode::LimitExceeded, "too many subscriptions");
                 self.refuse(key, ticket, refusal);
                 return;
             }
             None => {
-                patterns.push((pattern.clone(), interest));
+                patterns.push(Subscription { pattern: pattern.clone(), interest, holds: false });
                 self.hold_pattern(tenant, &pattern, key.index, form);
             }
         }
-        self.reply(key, ticket, Reply::Pattern(pattern.as_str()));
+        self.await_pattern(tenant, pattern, key, Some(ticket.clone()));
+    }
+
+    /// Patterns that a session had: its connection is not welcomed before they hold.
+    pub(in crate::shard) fn resume_patterns(
+        &mut self,
+        key: ConnectionKey,
+        patterns: Vec<(Pattern, Interest)>,
+    ) {
+        for (pattern, interest) in patterns {
+            let Some(connection) = self.outbound.get_mut(key) else { return };
+            let (tenant, form) = (connection.identity.tenant, connection.form);
+            connection.rare().patterns.push(Subscription {
+                pattern: pattern.clone(),
+                interest,
+                holds: false,
+            });
+            self.expect_arrival(key);
+            self.hold_pattern(tenant, &pattern, key.index, form);
+            self.await_pattern(tenant, pattern, key, None);
+        }
+    }
+
+    /// Answers when every core knows of a pattern.
+    fn await_pattern(
+        &mut self,
+        tenant: TenantId,
+        pattern: Pattern,
+        key: ConnectionKey,
+        ticket: Option<Ticket>,
+    ) {
+        let waiting = Waiting { connection: key, ticket };
+        let entry = (tenant, pattern);
+        match self.subscriptions.held.get_mut(&entry).filter(|held| held.unconfirmed > 0) {
+            Some(held) => {
+                held.waiting.push(waiting);
+                if let Some(connection) = self.outbound.get_mut(key) {
+                    connection.unanswered += 1;
+                }
+            }
+            None => self.pattern_holds(entry.1.as_str(), &waiting),
+        }
+    }
+
+    /// Every core knows: what comes from here on is received.
+    fn pattern_holds(&mut self, pattern: &str, waiting: &Waiting) {
+        if let Some(connection) = self.outbound.get_mut(waiting.connection) {
+            let subscriptions = connection.rare().patterns.iter_mut();
+            subscriptions
+                .filter(|it| it.pattern.as_str() == pattern)
+                .for_each(|it| it.holds = true);
+        }
+        match &waiting.ticket {
+            Some(ticket) => self.reply(waiting.connection, ticket, Reply::Pattern(pattern)),
+            None => self.arrived_nowhere(waiting.connection),
+        }
+    }
+
+    /// A core has confirmed that a pattern holds there.
+    pub(in crate::shard) fn on_pattern_holds(
+        &mut self,
+        tenant: TenantId,
+        pattern: Pattern,
+        number: u64,
+    ) {
+        let entry = (tenant, pattern);
+        let held = self.subscriptions.held.get_mut(&entry).filter(|held| held.number == number);
+        let Some(held) = held else { return };
+        held.unconfirmed = held.unconfirmed.saturating_sub(1);
+        if held.unconfirmed == 0 {
+            for waiting in std::mem::take(&mut held.waiting) {
+                self.note_answered(waiting.connection);
+                self.pattern_holds(entry.1.as_str(), &waiting);
+            }
+        }
     }
 
     pub(super) fn unsubscribe(
@@ -87,13 +192,13 @@ impl Shard {
         let Some(connection) = self.outbound.get_mut(key) else { return };
         let tenant = connection.identity.tenant;
         let patterns = &mut connection.rare().patterns;
-        let at = patterns.iter().position(|(held, _)| *held.as_str() == *unsubscribe.pattern);
+        let at = patterns.iter().position(|it| *it.pattern.as_str() == *unsubscribe.pattern);
         let Some(at) = at else {
             let refusal = Refusal::new(ErrorCode::NotFound, "no such subscription");
             self.refuse(key, ticket, refusal);
             return;
         };
-        let (pattern, _) = patterns.remove(at);
+        let Subscription { pattern, .. } = patterns.remove(at);
         // Nothing of it after the answer.
         self.settle_rooms();
         self.drop_pattern(tenant, &pattern, key.index);
@@ -105,9 +210,12 @@ impl Shard {
         let sets = &mut self.subscriptions.sets;
         sets.entry(tenant).or_insert_with(|| PatternSet::new(seed)).insert(pattern, index);
         let held = self.subscriptions.held.entry((tenant, pattern.clone())).or_default();
-        held.0 += 1;
-        if held.0 == 1 || !held.1.contains(form) {
-            held.1.insert(form);
+        held.connections += 1;
+        if held.connections == 1 || !held.forms.contains(form) {
+            held.forms.insert(form);
+            self.subscriptions.last += 1;
+            held.number = self.subscriptions.last;
+            held.unconfirmed = self.cores;
             self.tell_pattern(tenant, pattern, Some(form));
         }
     }
@@ -127,16 +235,25 @@ impl Shard {
         }
         let entry = (tenant, pattern.clone());
         let Some(held) = self.subscriptions.held.get_mut(&entry) else { return };
-        held.0 -= 1;
-        if held.0 == 0 {
+        held.connections -= 1;
+        let is_its = |waiting: &mut Waiting| waiting.connection.index == index;
+        let waiting: Vec<_> = held.waiting.extract_if(.., is_its).collect();
+        let is_last = held.connections == 0;
+        for waiting in waiting {
+            self.note_answered(waiting.connection);
+            self.pattern_holds(entry.1.as_str(), &waiting);
+        }
+        if is_last {
             self.subscriptions.held.remove(&entry);
             self.tell_pattern(tenant, pattern, None);
         }
     }
 
     fn tell_pattern(&mut self, tenant: TenantId, pattern: &Pattern, form: Option<Form>) {
+        let number = self.subscriptions.last;
         for core in 0..self.cores {
-            let message = CoreMessage::Pattern { tenant, pattern: pattern.clone(), form };
+            let pattern = pattern.clone();
+            let message = CoreMessage::Pattern { tenant, pattern, form, number };
             self.outbound.send(CoreId(core), message);
         }
     }
@@ -146,22 +263,25 @@ impl Shard {
         &mut self,
         from: CoreId,
         tenant: TenantId,
-        pattern: &Pattern,
+        pattern: Pattern,
         form: Option<Form>,
+        number: u64,
     ) {
         let seed = self.seed;
         let watchers = &mut self.homes.watchers;
         match form {
             Some(form) => {
                 let set = watchers.entry(tenant).or_insert_with(|| PatternSet::new(seed));
-                set.insert(pattern, from);
+                set.insert(&pattern, from);
                 if let Some(forms) = self.homes.watcher_forms.get_mut(from.index()) {
                     forms.insert(form);
                 }
+                let message = CoreMessage::PatternHolds { tenant, pattern, number };
+                self.outbound.send(from, message);
             }
             None => {
                 if let Some(set) = watchers.get_mut(&tenant) {
-                    set.remove(pattern, from);
+                    set.remove(&pattern, from);
                     if set.is_empty() {
                         watchers.remove(&tenant);
                     }
@@ -221,14 +341,16 @@ impl Walk<'_> {
             let Item::Delivery(delivery) = &self.items[at] else { continue };
             let slot = self.outbound.slots.get(place as usize);
             let Some(connection) = slot.and_then(|slot| slot.connection.as_deref()) else { return };
-            if connection.rooms.iter().any(|it| it.room == index && it.place != NO_PLACE) {
+            // Before the welcome, the session's rooms still come back with what was missed.
+            let joined = connection.rooms.iter().any(|it| it.room == index && it.place != NO_PLACE);
+            if joined || !connection.welcomed {
                 return;
             }
             let Some(rare) = &connection.rare else { return };
             let now = self.outbound.now.moment;
-            let wanted = rare.patterns.iter().any(|(pattern, interest)| {
-                let reader = Reader { connection, interest: Some(interest), now };
-                pattern.matches(name) && reader.gets(&delivery.publication)
+            let wanted = rare.patterns.iter().filter(|it| it.holds).any(|it| {
+                let reader = Reader { connection, interest: Some(&it.interest), now };
+                it.pattern.matches(name) && reader.gets(&delivery.publication)
             });
             let left = delivery.quota.is_none_or(|quota| self.fanout.total(at) < quota);
             let form = connection.form;

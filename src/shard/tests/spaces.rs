@@ -232,3 +232,113 @@ fn who_is_in_a_room_that_becomes_guaranteed_is_sent_again_what_comes_from_then_o
         assert!(!again.is_empty() && again.iter().all(|offset| *offset == 2), "{again:?}");
     }
 }
+
+#[test]
+fn what_a_guaranteed_room_has_no_more_is_told_before_the_rest() {
+    let create = r#","config":{"mode":"guaranteed","history_size":2,"persistent":true}"#;
+    for mut cluster in clusters(&Config::default()) {
+        let (a, b) = (cluster.user(0, "a"), cluster.user(last(&cluster), "b"));
+        ask(&mut cluster, a, "room.create", "r", create);
+        let only = r#","events":["e"]"#;
+        ask(&mut cluster, a, "join", "r", "");
+        ask(&mut cluster, b, "join", "r", "");
+        for n in 1..=5 {
+            ask(&mut cluster, a, "publish", "r", &format!(r#","event":"e","data":{n}"#));
+        }
+        assert_eq!(cluster.offsets(b), [1, 2, 3, 4, 5]);
+        // Of what is not acknowledged, the room has only the last two.
+        cluster.wait(30_500);
+        assert_eq!(cluster.offsets(b), [-1, -3, 4, 5]);
+        cluster.wait(30_000);
+        assert_eq!(cluster.offsets(b), [4, 5], "told once");
+        cluster.lose(b);
+        let b = cluster.user(0, "b");
+        ask(&mut cluster, a, "publish", "r", r#","event":"x","data":6"#);
+        cluster.send(b, &format!(r#"{{"type":"join","id":1,"room":"r"{only}}}"#));
+        assert_eq!(cluster.offsets(b), [-1, -4, 5], "told again where it was not acknowledged");
+        cluster.wait(61_000);
+        let again = cluster.offsets(b);
+        assert!(!again.is_empty() && again.iter().all(|offset| *offset == 5), "{again:?}");
+        ask(&mut cluster, b, "ack", "r", r#","offset":6"#);
+        cluster.wait(61_000);
+        assert!(cluster.offsets(b).is_empty());
+    }
+}
+
+#[test]
+fn one_that_always_talks_is_asked_how_far_it_has_come() {
+    for mut cluster in clusters(&Config::default()) {
+        let (a, b) = (cluster.open(0), cluster.open_with(last(&cluster), |_| {}));
+        let session = cluster.read(b)[0]["session"].as_str().unwrap().to_owned();
+        let keep = r#"{"type":"room.update","id":1,"room":"r","config":{"history_size":500}}"#;
+        for at in [a, b] {
+            ask(&mut cluster, at, "join", "r", "");
+        }
+        cluster.ask(a, keep);
+        let say = format!(
+            r#"{{"type":"publish","room":"r","exclude_self":true,"data":"{}"}}"#,
+            "x".repeat(1_000)
+        );
+        let mut pings = 0;
+        for _ in 0..200 {
+            cluster.send(a, &say);
+            cluster.send(b, r#"{"type":"ping"}"#);
+            for (opcode, payload) in cluster.frames(b) {
+                if opcode == 9 {
+                    pings += 1;
+                    let input = crate::shard::Input::Pong { connection: b.key, payload: &payload };
+                    cluster.input(b, input);
+                }
+            }
+        }
+        assert!((2..=4).contains(&pings), "one for each 64 KiB: {pings}");
+        cluster.lose(b);
+        let b = cluster.open_with(0, |opened| opened.session = Some(session));
+        let again = cluster.offsets(b);
+        assert!(again.len() < 80 && again.last() == Some(&200), "{} come twice", again.len());
+    }
+}
+
+#[test]
+fn a_pattern_holds_when_it_is_answered_and_comes_back_with_its_session() {
+    for mut cluster in clusters(&Config::default()) {
+        let far = last(&cluster);
+        let (a, b) = (cluster.open(0), cluster.open_with(far, |_| {}));
+        let session = cluster.read(b)[0]["session"].as_str().unwrap().to_owned();
+        let rooms: Vec<_> = (0..8).map(|n| format!("chat:{n}")).collect();
+        for room in &rooms {
+            ask(&mut cluster, a, "join", room, "");
+        }
+        let say = |cluster: &mut Cluster| {
+            for room in &rooms {
+                let text = format!(
+                    r#"{{"type":"publish","room":"{room}","event":"e","exclude_self":true,"data":0}}"#
+                );
+                cluster.send(a, &text);
+            }
+        };
+        // Nothing is answered while a core has not confirmed.
+        cluster.holds = true;
+        cluster.send(b, r#"{"type":"subscribe","id":"s","pattern":"chat:*","events":["e"]}"#);
+        assert_eq!(cluster.read(b).len(), usize::from(far == 0));
+        cluster.holds = false;
+        cluster.carry();
+        let answer = cluster.read(b);
+        assert!(far == 0 || answer[0]["pattern"] == "chat:*", "{answer:?}");
+        say(&mut cluster);
+        assert_eq!(cluster.offsets(b), [1; 8]);
+        cluster.lose(b);
+        say(&mut cluster);
+        let b = cluster.open_with(0, |opened| opened.session = Some(session));
+        assert_eq!(cluster.read(b)[0]["recovered"], true);
+        say(&mut cluster);
+        assert_eq!(cluster.offsets(b), [3; 8], "live ones only, and all of them");
+        cluster.holds = true;
+        cluster.send(b, r#"{"type":"subscribe","id":1,"pattern":"x:*"}"#);
+        cluster.send(b, r#"{"type":"unsubscribe","id":2,"pattern":"x:*"}"#);
+        cluster.holds = false;
+        cluster.carry();
+        let ids: Vec<_> = cluster.read(b).iter().map(|it| it["id"].clone()).collect();
+        assert_eq!(ids, [1, 2], "each once, in order");
+    }
+}

@@ -1,0 +1,147 @@
+//! Invitations on their way to all connections of a user: to those that are there by the user's
+//! reserved room, and to later ones when they are welcomed.
+//!
+//! Invariants: what is remembered of a user is bounded, and so are the users; the invitation itself
+//! is the room's, so one that is forgotten here still lets in. A connection that is welcomed at that
+//! very moment may hear of it twice.
+
+use std::sync::Arc;
+
+use crate::hash::{Map, Seed};
+use crate::id::{ConnectionKey, CoreId};
+use crate::protocol::event::RoomChange;
+use crate::protocol::{Codec, Event, Role};
+use crate::room::name::{RoomKey, RoomName};
+use crate::room::standing::Until;
+
+use super::Shard;
+use super::ask::ModerateAsk;
+use super::message::CoreMessage;
+use super::outbound::write_event;
+
+/// Invitations that are remembered of a user.
+const PER_USER: usize = 100;
+/// Users of whom any are remembered, on one core.
+const USERS: usize = 100_000;
+
+/// A user may join a room.
+#[derive(Clone, Debug)]
+pub struct Invited {
+    /// Which room.
+    pub room: RoomName,
+    /// Who says so.
+    pub by: Option<Arc<str>>,
+    /// What the user becomes by joining.
+    pub role: Option<Role>,
+    /// For how long.
+    pub until: Until,
+}
+
+/// What the users whose reserved rooms live here have been invited to.
+#[derive(Debug)]
+pub(super) struct Invitations {
+    by_user: Map<RoomKey, Vec<Arc<Invited>>>,
+}
+
+impl Invitations {
+    pub(super) fn new(seed: Seed) -> Self {
+        Self { by_user: Map::with_hasher(seed) }
+    }
+}
+
+impl Invited {
+    fn write(&self, codec: Codec) -> Vec<u8> {
+        let change = RoomChange::Invited { by: self.by.as_deref(), role: self.role };
+        let event = Event::Room { room: self.room.as_str(), change };
+        let mut frame = Vec::new();
+        write_event(&event, codec, &mut frame);
+        frame
+    }
+}
+
+impl Shard {
+    /// At the room's home: tells the user's.
+    pub(super) fn send_invitation(
+        &mut self,
+        room: &RoomKey,
+        ask: &ModerateAsk,
+        by: Option<&Arc<str>>,
+    ) {
+        let Some(Ok(user)) = ask.target.user().map(RoomName::user) else { return };
+        let now = self.outbound.now.moment;
+        let until = ask.for_ms.map_or(Until::Undone, |for_ms| Until::Moment(now.plus_ms(for_ms)));
+        let invited = Invited { room: room.name.clone(), by: by.cloned(), role: ask.role, until };
+        let user = RoomKey::new(room.tenant, user);
+        let home = self.home_core(&user);
+        let message = CoreMessage::Invite { user, invited: Arc::new(invited) };
+        self.outbound.send(home, message);
+    }
+
+    /// At the room's home: the user has come, or may not any more.
+    pub(super) fn withdraw_invitation(&mut self, room: &RoomKey, user: &str) {
+        let Ok(user) = RoomName::user(user) else { return };
+        let user = RoomKey::new(room.tenant, user);
+        let home = self.home_core(&user);
+        self.outbound.send(home, CoreMessage::Uninvite { user, room: room.name.clone() });
+    }
+
+    /// At the user's home: remembers an invitation, and tells the cores where the user is.
+    pub(super) fn on_invite(&mut self, user: &RoomKey, invited: &Arc<Invited>) {
+        let now = self.outbound.now.moment;
+        let by_user = &mut self.invitations.by_user;
+        if by_user.len() < USERS || by_user.contains_key(user) {
+            let list = by_user.entry(user.clone()).or_default();
+            list.retain(|it| it.room != invited.room && !it.until.is_over(now));
+            if list.len() >= PER_USER {
+                list.remove(0);
+            }
+            list.push(Arc::clone(invited));
+        }
+        let Some(home) = self.homes.get_mut(user) else { return };
+        for link in home.links() {
+            let (user, invited) = (user.clone(), Arc::clone(invited));
+            self.outbound.send(link.core, CoreMessage::Invited { user, invited });
+        }
+    }
+
+    /// At the user's home: an invitation was used or taken back.
+    pub(super) fn on_uninvite(&mut self, user: &RoomKey, room: &RoomName) {
+        if let Some(list) = self.invitations.by_user.get_mut(user) {
+            list.retain(|it| it.room != *room);
+            if list.is_empty() {
+                self.invitations.by_user.remove(user);
+            }
+        }
+    }
+
+    /// On a core where the user is.
+    pub(super) fn on_invited(&mut self, user: &RoomKey, invited: &Invited) {
+        let Some(index) = self.hub.find(user) else { return };
+        let Some(room) = self.hub.get(index) else { return };
+        for member in &room.members {
+            if let Some(key) = self.outbound.key_at(member.connection) {
+                self.outbound.push_bytes(key, &invited.write(member.form.codec));
+            }
+        }
+    }
+
+    /// At the user's home: a connection has been welcomed.
+    pub(super) fn on_greet(
+        &mut self,
+        from: CoreId,
+        user: &RoomKey,
+        connection: ConnectionKey,
+        codec: Codec,
+    ) {
+        let now = self.outbound.now.moment;
+        let Some(list) = self.invitations.by_user.get_mut(user) else { return };
+        list.retain(|it| !it.until.is_over(now));
+        let frames: Vec<u8> = list.iter().flat_map(|it| it.write(codec)).collect();
+        if list.is_empty() {
+            self.invitations.by_user.remove(user);
+        } else {
+            let frame = frames.into_boxed_slice();
+            self.outbound.send(from, CoreMessage::Notify { connection, frame });
+        }
+    }
+}

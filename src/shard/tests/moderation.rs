@@ -1,0 +1,91 @@
+//! Who is sent out, and who is asked in.
+
+use super::cluster::Cluster;
+use crate::config::Config;
+
+#[test]
+fn an_address_is_banned_whoever_comes_from_it() {
+    for cores in [1, 3] {
+        let mut cluster = Cluster::new(cores, Config::default());
+        let far = cores - 1;
+        let from = |address: &str| Some(address.parse().unwrap());
+        let owner = cluster.open_as(0, "o", |it| it.address = from("10.0.0.1"));
+        let bad = cluster.open_as(far, "b", |it| it.address = from("10.0.0.2"));
+        let mapped = cluster.open_with(far, |it| it.address = from("::ffff:10.0.0.2"));
+        for at in [owner, bad, mapped] {
+            cluster.read(at);
+            assert_eq!(cluster.ask(at, r#"{"type":"join","id":1,"room":"r"}"#)["type"], "ok");
+        }
+        let ban = r#"{"type":"room.ban","id":2,"room":"r","ip":"10.0.0.2"}"#;
+        assert_eq!(cluster.ask(bad, ban)["code"], "forbidden");
+        assert_eq!(cluster.ask(owner, ban)["type"], "ok");
+        for at in [bad, mapped] {
+            assert_eq!(cluster.read(at)[0]["reason"], "banned");
+            let join = r#"{"type":"join","id":3,"room":"r"}"#;
+            assert_eq!(cluster.ask(at, join)["code"], "banned");
+        }
+        let unban = r#"{"type":"room.unban","id":4,"room":"r","ip":"10.0.0.2"}"#;
+        assert_eq!(cluster.ask(owner, unban)["type"], "ok");
+        assert_eq!(cluster.ask(mapped, r#"{"type":"join","id":5,"room":"r"}"#)["type"], "ok");
+    }
+}
+
+#[test]
+fn an_invitation_reaches_all_connections_of_a_user_and_later_ones_until_it_is_used() {
+    for cores in [1, 3] {
+        let mut cluster = Cluster::new(cores, Config::default());
+        let far = cores - 1;
+        let owner = cluster.user(0, "o");
+        let (one, two) = (cluster.user(0, "g"), cluster.user(far, "g"));
+        let create = r#"{"type":"room.create","id":1,"room":"r","config":{"type":"invite_only"}}"#;
+        assert_eq!(cluster.ask(owner, create)["type"], "ok");
+        let invite = r#"{"type":"room.invite","id":2,"room":"r","user":"g","for_ms":60000}"#;
+        for _ in 0..2 {
+            assert_eq!(cluster.ask(owner, invite)["type"], "ok");
+        }
+        for at in [one, two] {
+            let told = cluster.read(at);
+            assert_eq!(told.len(), 2, "once each: {told:?}");
+            assert_eq!((&told[0]["change"], &told[0]["by"]), (&"invited".into(), &"o".into()));
+        }
+        let later = cluster.open_as(far, "g", |_| {});
+        let told = cluster.read(later);
+        assert_eq!((told.len(), &told[1]["change"]), (2, &"invited".into()), "{told:?}");
+        assert_eq!(cluster.ask(later, r#"{"type":"join","id":3,"room":"r"}"#)["role"], "member");
+        let after = cluster.open_as(0, "g", |_| {});
+        assert_eq!(cluster.read(after).len(), 1, "it is used up");
+        let other = r#"{"type":"room.invite","id":4,"room":"r","user":"h","for_ms":10}"#;
+        assert_eq!(cluster.ask(owner, other)["type"], "ok");
+        cluster.wait(11);
+        let late = cluster.open_as(0, "h", |_| {});
+        assert_eq!(cluster.read(late).len(), 1, "its time is over");
+    }
+}
+
+#[test]
+fn slow_mode_holds_for_a_user_whatever_the_connection() {
+    for cores in [1, 3] {
+        let mut cluster = Cluster::new(cores, Config::default());
+        let (one, two) = (cluster.user(0, "u"), cluster.user(cores - 1, "u"));
+        let (a, b) = (cluster.open(0), cluster.open(cores - 1));
+        let create = r#"{"type":"room.create","id":1,"room":"r","config":{"slow_mode_ms":500}}"#;
+        assert_eq!(cluster.ask(one, create)["type"], "ok");
+        let publish = |cluster: &mut Cluster, at| {
+            cluster.send(at, r#"{"type":"join","id":2,"room":"r"}"#);
+            let say = r#"{"type":"publish","id":3,"room":"r","data":1,"exclude_self":true}"#;
+            cluster.send(at, say);
+            let seen = cluster.read(at);
+            seen.iter().find(|it| it["id"] == 3).unwrap()["retry_after_ms"].clone()
+        };
+        let nothing = serde_json::Value::Null;
+        assert_eq!(publish(&mut cluster, one), nothing);
+        assert_eq!(publish(&mut cluster, two), 500);
+        // Nobody knows that two anonymous ones are one.
+        assert_eq!(
+            (publish(&mut cluster, a), publish(&mut cluster, b)),
+            (nothing.clone(), nothing.clone())
+        );
+        cluster.wait(500);
+        assert_eq!(publish(&mut cluster, two), nothing);
+    }
+}
