@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::id::{ConnectionAddress, ConnectionKey, TenantId};
 use crate::protocol::{Codec, LeftReason, RequestId, Role, RoomPatch, SlowConsumer};
+use crate::room::broker::{FromBroker, ToBroker};
 use crate::room::home::Heritage;
 use crate::room::hub::{Delivery, Interest, Notice};
 use crate::room::name::{RoomKey, RoomName};
@@ -223,6 +224,19 @@ pub enum CoreMessage {
         /// Which.
         session: SessionId,
     },
+    /// From a room's home to the broker, where there is one.
+    ToBroker(Box<ToBroker>),
+    /// From the broker to a room's home.
+    FromBroker(Box<FromBroker>),
+    /// From home to hub: a new life of a room has begun.
+    Reborn {
+        /// Which room.
+        room: RoomKey,
+        /// Which life of it.
+        epoch: Arc<str>,
+        /// What its members here do not get of it: up to this offset.
+        offset: u64,
+    },
     /// To a session's home: its connection is gone.
     Detached {
         /// Which.
@@ -388,6 +402,8 @@ impl CoreMessage {
             Self::Deliver(delivery) => delivery.publication.held_bytes(),
             Self::Direct(direct) => size_of::<Direct>() + direct.ask.content_bytes(),
             Self::Notify { frame, .. } => frame.len(),
+            Self::ToBroker(message) => size_of::<ToBroker>() + message.content_bytes(),
+            Self::FromBroker(message) => size_of::<FromBroker>() + message.content_bytes(),
             _ => 0,
         };
         size_of::<Self>() + content
