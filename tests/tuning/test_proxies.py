@@ -5,6 +5,7 @@ The server allows few connections of each address: so it shows whose address it 
 
 import contextlib
 import re
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -137,10 +138,20 @@ class Proxies(unittest.TestCase):
             r"ringroom_connections_open\{.*} (\d+)", get(f"http://{HOST}:{control}/metrics")))
         self.assertEqual((opened(self.control), opened(control)), (2, 2), "the least loaded first")
         self.server.terminate()
+        self.door_is_closed()  # who slipped in before is served, and told to come back
         for last in range(1, 9):
             with WebSocket(self.front, f"127.0.2.{last}", tls) as client:
                 self.assertEqual(client.echo("served"), "served")
             time.sleep(0.25)  # before, while and after the health check notices
+
+    def door_is_closed(self):
+        for _ in range(100):
+            try:
+                socket.create_connection((HOST, self.port), 1).close()
+            except ConnectionRefusedError:
+                return
+            time.sleep(0.01)
+        self.fail("a draining server goes on accepting")
 
     def test_nginx_as_an_http_proxy(self):
         key, certificate, _, tls = self.certificate()
