@@ -235,7 +235,7 @@ impl Bridge {
                 Some(_) => self.owe(room),
                 None => {
                     self.metrics.unreadable.add(1);
-                    tracing::warn!(%core, "news that no node of this version tells");
+                    tracing::warn!(?core, "news that no node of this version tells");
                 }
             }
         }

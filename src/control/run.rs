@@ -61,7 +61,8 @@ pub struct Plane<M> {
 pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
     let Plane { config, started, port, registry, listener, commands, faults } = plane;
     listener.set_nonblocking(true)?;
-    let view = View { registry, started, draining: Arc::default(), faults };
+    let needs_redis = config.redis.url.is_some() && !config.redis.ready_without;
+    let view = View { registry, started, draining: Arc::default(), needs_redis, faults };
     let limits = Limits::from(&config.handshake);
     for index in 1..config.control.threads {
         let (listener, router) = (listener.try_clone()?, api::router(view.clone()));

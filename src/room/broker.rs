@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use crate::protocol::Durability;
+
 use super::name::RoomKey;
 
 /// Tells a publication from all others of all nodes.
@@ -139,6 +141,19 @@ pub enum Kept {
     EverySecond,
     /// On disk, before it answers.
     Always,
+}
+
+impl Kept {
+    /// Whether that is as safe as `durability` asks.
+    #[must_use]
+    pub fn honours(self, durability: Durability) -> bool {
+        match durability {
+            Durability::Memory => true,
+            Durability::Everysec => self >= Self::EverySecond,
+            Durability::Always => self >= Self::Always,
+            Durability::Replicas(_) => false,
+        }
+    }
 }
 
 /// How a room is, as far as the broker knows.

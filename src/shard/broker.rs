@@ -28,6 +28,7 @@ use super::ask::What;
 use super::message::{Ask, CoreMessage};
 
 use self::publish::Pending;
+pub(in crate::shard) use self::publish::{Outgoing, Way};
 
 /// News that a room keeps while it asks for what is missing before them.
 const HELD_MOST: usize = 1_024;
@@ -77,7 +78,7 @@ impl Broker {
         let share = config.redis.queue_messages / u32::from(cores.max(1));
         Self {
             party,
-            node: seed.hash("node"),
+            node: seed.hash(&"node"),
             is_up: false,
             kept: Kept::Memory,
             rooms: Map::with_hasher(seed),
@@ -107,13 +108,7 @@ impl Broker {
 
     /// Whether it keeps what it has answered for as safely as that.
     pub(super) fn honours(&self, durability: Durability) -> bool {
-        let kept = match durability {
-            Durability::Memory => Kept::Memory,
-            Durability::Everysec => Kept::EverySecond,
-            Durability::Always => Kept::Always,
-            Durability::Replicas(_) => return false,
-        };
-        self.kept >= kept
+        self.kept.honours(durability)
     }
 
     #[cfg(test)]
@@ -227,7 +222,7 @@ impl Shard {
     }
 
     /// What the home of a room has seen of it, by the broker's word.
-    fn seen(&self, room: &RoomKey) -> Option<Seen> {
+    fn seen_by_broker(&self, room: &RoomKey) -> Option<Seen> {
         self.broker.rooms.get(room).and_then(|followed| followed.seen.clone())
     }
 }

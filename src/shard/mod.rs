@@ -7,6 +7,7 @@
 pub mod application;
 pub mod ask;
 mod audit;
+mod broker;
 mod closing;
 mod command;
 mod connection;
@@ -56,6 +57,7 @@ pub use outbox::Outbox;
 pub use setup::{Entropy, Setup};
 
 use self::application::Handlers;
+use self::broker::Broker;
 use self::closing::Drain;
 use self::command::Subscriptions;
 use self::connection::{NO_PLACE, Phase, Purpose};
@@ -89,6 +91,10 @@ enum Alarm {
     Question(ConnectionKey, u64),
     /// Some cores did not say in time how many took a message.
     Receipt(u64),
+    /// The broker did not say in time how a room is.
+    Patience(RoomKey),
+    /// The broker did not say in time what became of a publish.
+    Ticket(u64),
 }
 
 /// The engine of one core.
@@ -106,6 +112,7 @@ pub struct Shard {
     fanout: Fanout,
     homes: Homes,
     inheritance: Inheritance,
+    broker: Broker,
     invitations: Invitations,
     sessions: Sessions,
     subscriptions: Subscriptions,
@@ -138,6 +145,7 @@ impl Shard {
             fanout: Fanout::default(),
             homes: Homes::new(seed, cores, &config),
             inheritance: Inheritance::new(seed),
+            broker: Broker::new(seed, cores, &config),
             invitations: Invitations::new(seed),
             sessions: Sessions::new(seed),
             subscriptions: Subscriptions::new(seed),
@@ -187,6 +195,8 @@ impl Shard {
                 Alarm::Session(session) => self.on_session_alarm(session),
                 Alarm::Question(key, id) => self.on_question_alarm(key, id),
                 Alarm::Receipt(receipt) => self.on_receipt_alarm(receipt),
+                Alarm::Patience(room) => self.on_patience_alarm(&room),
+                Alarm::Ticket(ticket) => self.on_ticket_alarm(ticket),
             }
             self.hear_oneself();
         }
@@ -296,6 +306,7 @@ impl Shard {
     /// A message of an engine.
     fn on_core(&mut self, from: CoreId, message: CoreMessage) {
         let Some(message) = self.defer(from, message) else { return };
+        let Some(message) = self.await_broker(from, message) else { return };
         match message {
             CoreMessage::Ask(ask) => self.on_ask(from, *ask),
             CoreMessage::Answer(answer) => self.on_answer(*answer),
@@ -313,6 +324,12 @@ impl Shard {
             CoreMessage::Expel(expel) => self.on_expel(&expel),
             CoreMessage::Gone { room, connection, kept } => {
                 self.on_gone(from, &room, connection, kept.as_deref());
+            }
+            CoreMessage::FromBroker(message) => self.on_broker(*message),
+            // It is for another party of the mesh.
+            CoreMessage::ToBroker(_) => {}
+            CoreMessage::Reborn { room, epoch, offset } => {
+                self.on_reborn(&room, &epoch, offset);
             }
             CoreMessage::Forget { room, epoch, session } => {
                 self.on_forget(&room, &epoch, session);

@@ -154,7 +154,7 @@ fn each_wrong_field_has_its_error_and_changes_nothing() {
 #[test]
 fn a_durable_server_takes_durable_rooms() {
     let patch = RoomPatch { durability: Some(Durability::Replicas(2)), ..RoomPatch::default() };
-    let durable = Bounds { durable: true, ..bounds() };
+    let durable = Bounds { kept: crate::room::broker::Kept::Always, ..bounds() };
     assert_eq!(Settings::default().apply(&patch, &durable), Ok(()));
 }
 

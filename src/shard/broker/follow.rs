@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::protocol::GapReason;
 use crate::room::broker::{Fault, Life, News, Seen, epoch_number};
 use crate::room::broker::{Keep, ToBroker};
 use crate::room::name::RoomKey;
@@ -79,10 +78,25 @@ impl Shard {
         if let Some(timer) = followed.patience.take() {
             self.wheel.cancel(timer);
         }
+        self.go_on(room);
+    }
+
+    fn go_on(&mut self, room: &RoomKey) {
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         for (from, message) in std::mem::take(&mut followed.deferred) {
             self.on_core(from, message);
         }
         self.tend(room);
+    }
+
+    /// The broker has had its time to say how a room is.
+    pub(in crate::shard) fn on_patience_alarm(&mut self, room: &RoomKey) {
+        if let Some(followed) = self.broker.rooms.get_mut(room) {
+            // The timer is no longer in the wheel.
+            if followed.patience.take().is_some() {
+                self.go_on(room);
+            }
+        }
     }
 
     /// A home takes over what the broker knows of its room.
@@ -204,7 +218,7 @@ impl Shard {
     fn follow_publication(&mut self, room: &RoomKey, offset: u64, wire: &[u8]) {
         let Some(home) = self.homes.rooms.get(room) else { return };
         let epoch = Arc::clone(&home.room.epoch);
-        match self.read(room, &epoch, offset, wire) {
+        match self.read_wire(room, &epoch, offset, wire) {
             Some(draft) => {
                 let stamp = wire::stamp(wire);
                 self.send_out_followed(draft, stamp);
@@ -224,12 +238,12 @@ impl Shard {
         }
         let Some(home) = self.homes.rooms.get(room) else { return };
         let epoch = Arc::clone(&home.room.epoch);
-        if let Some(draft) = self.read(room, &epoch, 0, wire) {
-            self.send_out(draft, None);
+        if let Some(draft) = self.read_wire(room, &epoch, 0, wire) {
+            self.spread(draft, None);
         }
     }
 
-    fn read(&self, room: &RoomKey, epoch: &Arc<str>, offset: u64, wire: &[u8]) -> Option<Draft> {
+    fn read_wire(&self, room: &RoomKey, epoch: &Arc<str>, offset: u64, wire: &[u8]) -> Option<Draft> {
         let (node, depth) = (self.broker.node, self.config.limits.depth);
         wire::read(wire, Spot { room, epoch, offset, node, depth }, self.outbound.now)
     }
@@ -242,8 +256,7 @@ impl Shard {
         let epoch = Arc::clone(&home.epoch);
         for link in home.links() {
             let (room, epoch) = (room.clone(), Arc::clone(&epoch));
-            let reason = GapReason::HistoryTruncated;
-            self.outbound.send(link.core, CoreMessage::Overrun { room, epoch, from, to, reason });
+            self.outbound.send(link.core, CoreMessage::Overrun { room, epoch, from, to });
         }
     }
 

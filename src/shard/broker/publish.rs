@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::id::CoreId;
-use crate::protocol::event::{Place, Published, Reply};
+use crate::protocol::event::{self, Place, Published, Reply};
 use crate::protocol::{Filter, Mode};
 use crate::room::broker::{Fault, Keep, Placed, Publish, Stamp, ToBroker};
 use crate::room::home::Refusal;
@@ -112,7 +112,7 @@ impl Shard {
         self.broker.pending.insert(number, pending);
         let publish = Publish {
             ticket: number,
-            seen: self.seen(&room),
+            seen: self.seen_by_broker(&room),
             room,
             keep: Keep { size: history.size, ttl_ms: history.ttl_ms },
             key: key.filter(|_| window_ms > 0).map(|key| (key, window_ms)),
@@ -175,7 +175,7 @@ impl Shard {
         &mut self,
         pending: Pending,
         placed: &Placed,
-        receipt: Option<crate::protocol::event::Receipt>,
+        receipt: Option<event::Receipt>,
     ) {
         let Pending { from, room, asker, ticket, is_send, .. } = pending;
         if is_send {
@@ -193,6 +193,12 @@ impl Shard {
         self.answer_ok(from, &room, &asker, ticket, reply);
     }
 
+    /// It has its place, and did not come here to be counted.
+    fn answer_uncounted(&mut self, pending: Pending, placed: &Placed) {
+        let receipt = event::Receipt { delivered: 0, total: 0, partial: true };
+        self.answer_placed(pending, placed, Some(receipt));
+    }
+
     /// Sends out a publication that came with the room's news; if it was published here, and who
     /// did wants to know how many took it, they are counted.
     pub(super) fn send_out_followed(&mut self, draft: Draft, stamp: Option<Stamp>) {
@@ -202,12 +208,12 @@ impl Shard {
             self.broker.pending.get(&stamp.ticket).is_some_and(|it| it.counts)
         });
         let Some(Stamp { ticket: number, .. }) = counted else {
-            self.send_out(draft, None);
+            self.spread(draft, None);
             return;
         };
         let receipt = self.homes.receipts.next();
         let (epoch, offset) = (Arc::clone(&draft.epoch), draft.offset);
-        let cores = self.send_out(draft, Some(receipt));
+        let cores = self.spread(draft, Some(receipt));
         let timer = self.receipt_timer(receipt);
         let Some(pending) = self.broker.pending.get_mut(&number) else { return };
         let placed = pending.placed.take();
@@ -246,9 +252,7 @@ impl Shard {
         match pending.placed.take() {
             Some(placed) => {
                 let Some(pending) = self.broker.pending.remove(&number) else { return };
-                let receipt =
-                    crate::protocol::event::Receipt { delivered: 0, total: 0, partial: true };
-                self.answer_placed(pending, &placed, Some(receipt));
+                self.answer_uncounted(pending, &placed);
             }
             None => self.refuse_pending(number, refusal(Fault::Lost)),
         }
@@ -264,17 +268,21 @@ impl Shard {
     }
 
     fn refuse_pending(&mut self, number: u64, refusal: Refusal) {
-        let Some(pending) = self.broker.pending.remove(&number) else { return };
+        let Some(mut pending) = self.broker.pending.remove(&number) else { return };
         self.wheel.cancel(pending.timer);
-        let Pending { from, room, asker, ticket, receipt, placed, .. } = pending;
         // What was delivered here, or placed, is answered by what is known of it.
-        if receipt.is_some() || placed.is_some() {
-            if let Some(receipt) = receipt {
-                self.on_receipt_placed(receipt, true);
+        match (pending.receipt, pending.placed.take()) {
+            (Some(receipt), _) => self.on_receipt_placed(receipt, true),
+            (None, Some(placed)) => self.answer_uncounted(pending, &placed),
+            (None, None) => {
+                let Pending { from, room, asker, ticket, is_send, .. } = pending;
+                let effect = match is_send {
+                    true => AnswerEffect::Sent { delivered: 0 },
+                    false => AnswerEffect::None,
+                };
+                self.answer_refusal(from, &room, &asker, ticket, refusal, effect);
             }
-            return;
         }
-        self.answer_refusal(from, &room, &asker, ticket, refusal, AnswerEffect::None);
     }
 }
 

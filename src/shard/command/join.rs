@@ -82,7 +82,7 @@ impl Shard {
     ) {
         let now = self.outbound.now;
         let recovery = (self.config.limits.recovery_messages, self.config.limits.recovery_bytes);
-        let is_new = !self.homes.rooms.contains_key(room);
+        let is_new = !self.homes.rooms.contains_key(room) && self.broker.is_founder(room);
         let request = JoinRequest {
             address: asker.address(from),
             ip: asker.ip,
@@ -95,6 +95,7 @@ impl Shard {
             since: ask.since.as_ref().map(|since| (&*since.epoch, since.offset)),
             recovery,
         };
+        self.broker.found(room);
         let outcome = self.home_of(room).and_then(|home| {
             if let (true, Some(since)) = (ask.resumes, &ask.since) {
                 home.forget(&since.epoch);

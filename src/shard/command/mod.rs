@@ -298,6 +298,7 @@ impl Shard {
 
     /// A hub asks.
     pub(super) fn on_ask(&mut self, from: CoreId, ask: Ask) {
+        let Some(ask) = self.admit_over_nodes(from, ask) else { return };
         let Ask { room, asker, ticket, what } = ask;
         match what {
             What::Join(join) => self.on_join(from, &room, &asker, ticket, &join),
@@ -317,7 +318,7 @@ impl Shard {
     }
 
     /// Tells a hub what came of a command.
-    pub(super) fn answer_ok(
+    pub(in crate::shard) fn answer_ok(
         &mut self,
         core: CoreId,
         room: &RoomKey,
@@ -329,7 +330,7 @@ impl Shard {
     }
 
     /// Tells a hub what came of a command, and what to do about it.
-    pub(super) fn answer(
+    pub(in crate::shard) fn answer(
         &mut self,
         core: CoreId,
         room: &RoomKey,
@@ -346,7 +347,7 @@ impl Shard {
     }
 
     /// Tells a hub why a command was refused.
-    pub(super) fn answer_refusal(
+    pub(in crate::shard) fn answer_refusal(
         &mut self,
         core: CoreId,
         room: &RoomKey,
