@@ -40,8 +40,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "bridge", "config", "control", "hash", "id", "letter", "logging", "mesh", "metrics", "net",
-            "shard", "ws",
+            "bridge", "config", "control", "hash", "id", "letter", "logging", "mesh", "metrics",
+            "net", "shard", "ws",
         ],
     ),
 ];

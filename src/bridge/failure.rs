@@ -24,7 +24,7 @@ pub(super) fn fault(error: &RedisError) -> Fault {
         LinkState::ReadOnly => Fault::ReadOnly,
         LinkState::OutOfMemory => Fault::OutOfMemory,
         LinkState::Denied | LinkState::WrongPassword => Fault::Denied,
-        _ if matches!(error.kind(), ErrorKind::Server(_)) => Fault::Other,
+        _ if is_of_server(error) => Fault::Other,
         _ => Fault::Lost,
     }
 }
@@ -36,6 +36,11 @@ pub(super) fn is_forgotten(error: &RedisError) -> bool {
 
 /// Whether the link is of no use after it.
 pub(super) fn ends_link(error: &RedisError) -> bool {
-    let useless = matches!(state(error), LinkState::ReadOnly | LinkState::Loading);
-    useless || !matches!(error.kind(), ErrorKind::Server(_))
+    use LinkState::{Loading, ReadOnly, WrongPassword};
+    matches!(state(error), ReadOnly | Loading | WrongPassword) || !is_of_server(error)
+}
+
+/// Whether the server said it, so that it is known to have done nothing.
+fn is_of_server(error: &RedisError) -> bool {
+    error.code().is_some()
 }

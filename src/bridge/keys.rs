@@ -85,15 +85,30 @@ mod tests {
     #[test]
     fn names_that_mean_something_to_redis_mean_nothing_here() {
         let names = [
-            "a:b", "a", "b", "*", "?", "[x]", "{slot}", "}{", "}:s", "a}:s", "é", "e\u{301}",
-            "\u{202e}abc", "a/b", "@", "0.YQ",
+            "a:b",
+            "a",
+            "b",
+            "*",
+            "?",
+            "[x]",
+            "{slot}",
+            "}{",
+            "}:s",
+            "a}:s",
+            "é",
+            "e\u{301}",
+            "\u{202e}abc",
+            "a/b",
+            "@",
+            "0.YQ",
         ];
         let mut seen = HashMap::new();
         for tenant in [0, 1, 10] {
             for name in names {
                 let Some(room) = room(tenant, name) else { continue };
                 for text in all_of(&room, "k") {
-                    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:.{}".contains(&byte);
+                    let plain =
+                        |byte: u8| byte.is_ascii_alphanumeric() || b"-_:.{}".contains(&byte);
                     assert!(text.bytes().all(plain), "{text}");
                     assert_eq!(text.matches(['{', '}']).count(), 2, "{text}");
                     assert_eq!(seen.insert(text.clone(), room.clone()), None, "{text}");

@@ -49,8 +49,7 @@ mod tests {
     #[test]
     fn what_is_said_is_read_and_nothing_else() {
         let wire: Box<[u8]> = b"a\nb".as_slice().into();
-        let publication =
-            News::Publication { epoch: "1.x".into(), offset: 12, wire: wire.clone() };
+        let publication = News::Publication { epoch: "1.x".into(), offset: 12, wire: wire.clone() };
         for (payload, news) in [
             (b"P1.x 12\na\nb".as_slice(), Some(publication)),
             (b"E2.y 1\n", Some(News::Epoch { epoch: "2.y".into(), offset: 1 })),

@@ -380,7 +380,12 @@ impl Bridge {
                         doubt = Some(error);
                     }
                 }
-                answer => self.succeed(call, answer),
+                answer => {
+                    if is_present && self.metrics.link() != LinkState::Up {
+                        self.metrics.set_link(LinkState::Up);
+                    }
+                    self.succeed(call, answer);
+                }
             }
         }
         if !again.is_empty() {
@@ -437,11 +442,8 @@ impl Bridge {
     fn doubt(&mut self, error: &RedisError, is_present: bool) {
         if is_present && failure::ends_link(error) {
             self.fall(failure::state(error));
-        } else if is_present && self.link.is_some() {
-            self.metrics.set_link(match failure::state(error) {
-                LinkState::Lost => LinkState::Up,
-                state => state,
-            });
+        } else if is_present && failure::state(error) != LinkState::Lost {
+            self.metrics.set_link(failure::state(error));
         }
     }
 
@@ -554,7 +556,10 @@ impl Bridge {
 }
 
 /// All answers of a pipeline; errors of single commands are among them.
-async fn ask(connection: &mut MultiplexedConnection, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
+async fn ask(
+    connection: &mut MultiplexedConnection,
+    pipeline: &Pipeline,
+) -> RedisResult<Vec<Value>> {
     connection.send_packed_commands(pipeline, 0, pipeline.len()).await
 }
 

@@ -15,8 +15,8 @@ mod text;
 
 use std::sync::Arc;
 
-pub use bridge::{Bridge, LinkState};
 pub use self::core::{Core, Deflate, DriverKind};
+pub use bridge::{Bridge, LinkState};
 pub use figure::Figure;
 pub use histogram::{BUCKETS, Histogram};
 pub use reason::{ByReason, Close, Gap, HandshakeFailure, Reason, Refusal};

@@ -264,9 +264,9 @@ impl FromBroker {
     #[must_use]
     pub fn content_bytes(&self) -> usize {
         match self {
-            Self::News { news: News::Publication { wire, .. } | News::Transient { wire }, .. } => {
-                wire.len()
-            }
+            Self::News {
+                news: News::Publication { wire, .. } | News::Transient { wire }, ..
+            } => wire.len(),
             Self::Opened { outcome: Ok(life), .. } => {
                 life.entries.iter().map(|(_, wire)| wire.len()).sum()
             }

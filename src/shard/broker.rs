@@ -96,7 +96,8 @@ impl Broker {
     /// Whether somebody who comes first to a room is the first of all nodes. Of a room that the
     /// broker has said nothing about, it is not known.
     pub(super) fn is_founder(&self, room: &RoomKey) -> bool {
-        self.party.is_none() || self.rooms.get(room).is_some_and(|it| it.is_new && it.seen.is_some())
+        self.party.is_none()
+            || self.rooms.get(room).is_some_and(|it| it.is_new && it.seen.is_some())
     }
 
     /// Nobody is the first in a room twice.

@@ -56,7 +56,10 @@ fn what_was_missed_is_had_on_any_node() {
     assert!(missed.iter().map(|(_, offset, _)| *offset).eq(6..=20), "{missed:?}");
     let page = eve.ok(json!({"type": "history", "room": "sure:a", "limit": 3, "reverse": true}));
     let offsets: Vec<_> = page["messages"].as_array().unwrap().iter().collect();
-    assert_eq!(offsets.iter().map(|it| it["offset"].as_u64().unwrap()).collect::<Vec<_>>(), [20, 19, 18]);
+    assert_eq!(
+        offsets.iter().map(|it| it["offset"].as_u64().unwrap()).collect::<Vec<_>>(),
+        [20, 19, 18]
+    );
     assert_eq!(ada.publish("sure:a", "live"), 21);
     assert_eq!(eve.messages(1), [(epoch, 21, json!("live"))]);
 }
@@ -88,7 +91,8 @@ fn wishes_of_the_publisher_hold_on_all_nodes() {
     let (one, other) = (node(&store), node(&store));
     let (mut ada, mut eve) = (Talk::joined(&one, "a"), Talk::joined(&other, "a"));
     ada.ok(json!({"type": "publish", "room": "a", "data": "self", "exclude_self": true}));
-    let typing = json!({"type": "publish", "room": "a", "data": "t", "transient": true, "event": "e"});
+    let typing =
+        json!({"type": "publish", "room": "a", "data": "t", "transient": true, "event": "e"});
     assert_eq!(ada.ok(typing)["offset"], json!(null));
     let nobody = json!({"users": ["nobody"]});
     ada.ok(json!({"type": "publish", "room": "a", "data": "f", "filter": nobody}));

@@ -15,10 +15,8 @@ fn room() -> RoomKey {
 }
 
 fn draft() -> Draft {
-    let address = ConnectionAddress {
-        core: CoreId(3),
-        key: ConnectionKey { index: 70_000, generation: 9 },
-    };
+    let address =
+        ConnectionAddress { core: CoreId(3), key: ConnectionKey { index: 70_000, generation: 9 } };
     Draft {
         room: room(),
         epoch: "1.x".into(),

@@ -108,7 +108,13 @@ impl Shard {
             }
             return;
         };
+        let was_followed = self.broker.rooms.get(room).is_some_and(|it| it.seen.is_some());
+        let first = last_run(&life).first().map(|(first, _)| *first).filter(|_| was_followed);
         if home.epoch == life.epoch {
+            self.catch_up(room, life);
+        } else if let Some(first) = first {
+            // Who was in the life before gets all there is of this one.
+            self.be_reborn(room, &life.epoch.clone(), first - 1);
             self.catch_up(room, life);
         } else {
             self.be_reborn(room, &life.epoch.clone(), life.offset);
@@ -243,7 +249,13 @@ impl Shard {
         }
     }
 
-    fn read_wire(&self, room: &RoomKey, epoch: &Arc<str>, offset: u64, wire: &[u8]) -> Option<Draft> {
+    fn read_wire(
+        &self,
+        room: &RoomKey,
+        epoch: &Arc<str>,
+        offset: u64,
+        wire: &[u8],
+    ) -> Option<Draft> {
         let (node, depth) = (self.broker.node, self.config.limits.depth);
         wire::read(wire, Spot { room, epoch, offset, node, depth }, self.outbound.now)
     }

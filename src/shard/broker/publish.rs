@@ -74,7 +74,9 @@ impl Shard {
         let is_open = self.broker.rooms.get(room).is_some_and(|it| it.seen.is_some());
         if self.broker.is_up && is_open {
             if !self.broker.honours(config.durability) {
-                return Err(unavailable("Redis does not keep messages as safely as this room asks"));
+                return Err(unavailable(
+                    "Redis does not keep messages as safely as this room asks",
+                ));
             }
             if self.broker.pending.len() >= self.broker.pending_most {
                 return Err(unavailable("too much waits for Redis"));
@@ -89,7 +91,8 @@ impl Shard {
 
     /// Asks the broker for a place.
     pub(in crate::shard) fn publish_by_broker(&mut self, outgoing: Outgoing<'_>) {
-        let Outgoing { from, asker, ticket, draft, filter, ttl_ms, key, counts, is_send } = outgoing;
+        let Outgoing { from, asker, ticket, draft, filter, ttl_ms, key, counts, is_send } =
+            outgoing;
         let number = self.next_stamp().ticket;
         let room = draft.room.clone();
         let wire = self.write(&draft, number, ttl_ms, filter.as_deref());
@@ -204,9 +207,8 @@ impl Shard {
     pub(super) fn send_out_followed(&mut self, draft: Draft, stamp: Option<Stamp>) {
         let (node, core) = (self.broker.node, self.core.0);
         let own = stamp.filter(|stamp| stamp.node == node && stamp.core == core);
-        let counted = own.filter(|stamp| {
-            self.broker.pending.get(&stamp.ticket).is_some_and(|it| it.counts)
-        });
+        let counted =
+            own.filter(|stamp| self.broker.pending.get(&stamp.ticket).is_some_and(|it| it.counts));
         let Some(Stamp { ticket: number, .. }) = counted else {
             self.spread(draft, None);
             return;

@@ -191,7 +191,9 @@ impl Shard {
         hub_room.tag = Some(Rc::clone(&tag));
         hub_room.offset = offset;
         let members: Vec<_> = hub_room.members.iter().map(|member| member.connection).collect();
-        for key in members.into_iter().filter_map(|place| self.outbound.key_at(place)).collect::<Vec<_>>() {
+        for key in
+            members.into_iter().filter_map(|place| self.outbound.key_at(place)).collect::<Vec<_>>()
+        {
             if offset > 0 {
                 self.outbound.push_gap(key, &tag, (1, offset), GapReason::EpochChanged);
             }
