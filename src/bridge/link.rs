@@ -96,8 +96,8 @@ pub(super) async fn make(
     scripts: &Scripts,
 ) -> Result<Link, LinkState> {
     let ear = Arc::new(Ear::default());
-    let mut connection = connect(settings, Arc::clone(&ear)).await.map_err(name)?;
-    let info = ask::<String>(&mut connection, &["INFO"]).await.map_err(name)?;
+    let mut connection = connect(settings, Arc::clone(&ear)).await.map_err(|error| name(&error))?;
+    let info = ask::<String>(&mut connection, &["INFO"]).await.map_err(|error| name(&error))?;
     let fact = |key: &str| {
         info.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).unwrap_or("")
     };
@@ -116,16 +116,16 @@ pub(super) async fn make(
     }
     let server = fact("run_id").to_owned();
     for load in scripts.load() {
-        load.query_async::<String>(&mut connection).await.map_err(name)?;
+        load.query_async::<String>(&mut connection).await.map_err(|error| name(&error))?;
     }
     agree(&mut connection, keys).await?;
     let kept = kept(&mut connection).await;
     Ok(Link { connection, ear, server, kept })
 }
 
-fn name(error: RedisError) -> LinkState {
+fn name(error: &RedisError) -> LinkState {
     tracing::debug!(%error, "Redis");
-    failure::state(&error)
+    failure::state(error)
 }
 
 async fn connect(settings: &Redis, ear: Arc<Ear>) -> RedisResult<MultiplexedConnection> {
@@ -165,7 +165,7 @@ async fn ask<T: FromRedisValue>(
 async fn agree(connection: &mut MultiplexedConnection, keys: &Keys) -> Result<(), LinkState> {
     let (key, ours) = (keys.version(), wire::VERSION.to_string());
     let theirs: Option<String> =
-        ask(connection, &["SET", &key, &ours, "NX", "GET"]).await.map_err(name)?;
+        ask(connection, &["SET", &key, &ours, "NX", "GET"]).await.map_err(|error| name(&error))?;
     match theirs {
         Some(theirs) if theirs != ours => {
             tracing::error!(%theirs, %ours, "the nodes on this Redis write another version");

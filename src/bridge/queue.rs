@@ -18,7 +18,7 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Something to be asked.
 #[derive(Debug)]
 pub(super) enum Call {
-    Publish { from: CoreId, publish: Publish, since: Instant },
+    Publish { from: CoreId, publish: Box<Publish>, since: Instant },
     Open { from: CoreId, room: RoomKey, seen: Option<Seen>, keep: Keep },
     Pass { room: RoomKey, wire: Box<[u8]> },
 }

@@ -209,7 +209,9 @@ impl Bridge {
                 self.watch.open(&room, from, || keys.room(&room));
                 Call::Open { from, room, seen, keep }
             }
-            ToBroker::Publish(publish) => Call::Publish { from, publish, since: Instant::now() },
+            ToBroker::Publish(publish) => {
+                Call::Publish { from, publish: Box::new(publish), since: Instant::now() }
+            }
             ToBroker::Pass { room, wire } => Call::Pass { room, wire },
         };
         if self.link.is_none() {

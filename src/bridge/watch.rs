@@ -144,7 +144,7 @@ mod tests {
         watch.open(&room, CoreId(2), || keys.clone());
         assert_eq!(watch.sweep(Duration::ZERO), Vec::<String>::new(), "it was opened again");
         watch.close(&room);
-        assert_eq!(watch.sweep(Duration::ZERO), [channel.clone()]);
+        assert_eq!(watch.sweep(Duration::ZERO), [keys.channel()]);
         assert_eq!((watch.heard(channel.as_bytes()), watch.len()), (None, 0));
     }
 

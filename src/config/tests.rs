@@ -218,7 +218,7 @@ fn what_is_set_follows_nothing() {
 fn every_setting_can_be_given_as_it_is_printed_by_file_and_by_variable() {
     let config = Config::default();
     for key in keys().filter(|key| key.kind != Kind::Secret) {
-        let shown = (key.show)(&config).unwrap();
+        let Some(shown) = (key.show)(&config) else { continue };
         let in_file = format!("{} = {shown}", key.path());
         assert_eq!(loaded(&in_file, &[]).unwrap(), config, "{in_file}");
         let bare = shown.trim_matches(['"', '[', ']']).to_owned();

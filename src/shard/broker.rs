@@ -165,7 +165,9 @@ impl Shard {
         from: CoreId,
         message: CoreMessage,
     ) -> Option<CoreMessage> {
-        self.broker.party?;
+        if !self.broker.is_there() {
+            return Some(message);
+        }
         let Some(room) = message.home_room() else { return Some(message) };
         if !self.broker.rooms.contains_key(room) {
             if !begins(&message) {
@@ -182,11 +184,10 @@ impl Shard {
                 }
             }
         }
-        let room = message.home_room()?;
-        let followed = self.broker.rooms.get_mut(room)?;
-        if followed.patience.is_none() {
+        let followed = message.home_room().and_then(|room| self.broker.rooms.get_mut(room));
+        let Some(followed) = followed.filter(|followed| followed.patience.is_some()) else {
             return Some(message);
-        }
+        };
         if followed.deferred.len() >= DEFERRED_MOST
             && let CoreMessage::Ask(ask) = message
         {

@@ -229,14 +229,7 @@ pub enum CoreMessage {
     /// From the broker to a room's home.
     FromBroker(Box<FromBroker>),
     /// From home to hub: a new life of a room has begun.
-    Reborn {
-        /// Which room.
-        room: RoomKey,
-        /// Which life of it.
-        epoch: Arc<str>,
-        /// What its members here do not get of it: up to this offset.
-        offset: u64,
-    },
+    Reborn(Reborn),
     /// To a session's home: its connection is gone.
     Detached {
         /// Which.
@@ -360,6 +353,17 @@ pub struct Configured {
     pub guaranteed: bool,
     /// All of it, for those who are in the room.
     pub config: Arc<RoomPatch>,
+}
+
+/// A new life of a room has begun.
+#[derive(Clone, Debug)]
+pub struct Reborn {
+    /// Which room.
+    pub room: RoomKey,
+    /// Which life of it.
+    pub epoch: Arc<str>,
+    /// Its members here get nothing of it up to this offset.
+    pub offset: u64,
 }
 
 /// A connection is no longer in a room.

@@ -326,11 +326,8 @@ impl Shard {
                 self.on_gone(from, &room, connection, kept.as_deref());
             }
             CoreMessage::FromBroker(message) => self.on_broker(*message),
-            // It is for another party of the mesh.
             CoreMessage::ToBroker(_) => {}
-            CoreMessage::Reborn { room, epoch, offset } => {
-                self.on_reborn(&room, &epoch, offset);
-            }
+            CoreMessage::Reborn(reborn) => self.on_reborn(&reborn),
             CoreMessage::Forget { room, epoch, session } => {
                 self.on_forget(&room, &epoch, session);
             }

@@ -7,7 +7,7 @@ use crate::config::table::{DAY_MS, GIB, MIB, MINUTE_MS, range, section};
 section! {
     /// Redis, through which many nodes are one server.
     pub Config.redis: Redis {
-        /// `redis://HOST:PORT/DB` or `unix:///PATH`; none: this node is a server by itself.
+        /// Where Redis is, `redis://HOST:PORT/DB` or `unix:///PATH`; none: this node is by itself.
         url: Option<String> = None;
         /// The ACL user; none: the default user.
         username: Option<String> = None;

@@ -8,7 +8,7 @@ use crate::room::name::RoomKey;
 use crate::room::publication::{Draft, FormSet, Publication};
 use crate::room::wire::{self, Spot};
 use crate::shard::Shard;
-use crate::shard::message::CoreMessage;
+use crate::shard::message::{CoreMessage, Reborn};
 
 use super::{Followed, HELD_MOST};
 
@@ -111,11 +111,11 @@ impl Shard {
         let was_followed = self.broker.rooms.get(room).is_some_and(|it| it.seen.is_some());
         let first = last_run(&life).first().map(|(first, _)| *first).filter(|_| was_followed);
         if home.epoch == life.epoch {
-            self.catch_up(room, life);
+            self.catch_up(room, &life);
         } else if let Some(first) = first {
             // Who was in the life before gets all there is of this one.
             self.be_reborn(room, &life.epoch.clone(), first - 1);
-            self.catch_up(room, life);
+            self.catch_up(room, &life);
         } else {
             self.be_reborn(room, &life.epoch.clone(), life.offset);
             self.fill(room, &life);
@@ -157,8 +157,8 @@ impl Shard {
     }
 
     /// Delivers what was missed of the life that is known; what is not to be had is announced.
-    fn catch_up(&mut self, room: &RoomKey, life: Life) {
-        let kept = last_run(&life).to_vec();
+    fn catch_up(&mut self, room: &RoomKey, life: &Life) {
+        let kept = last_run(life);
         let last = |shard: &Self| shard.homes.rooms.get(room).map_or(0, |it| it.room.offset());
         if let Some((first, _)) = kept.first()
             && last(self) + 1 < *first
@@ -166,15 +166,15 @@ impl Shard {
             self.lose(room, first - 1);
         }
         for (offset, wire) in kept {
-            if offset == last(self) + 1 {
-                self.follow_publication(room, offset, &wire);
+            if *offset == last(self) + 1 {
+                self.follow_publication(room, *offset, wire);
             }
         }
         if last(self) < life.offset {
             self.lose(room, life.offset);
         }
         if last(self) == life.offset {
-            self.note_seen(room, seen_of(&life));
+            self.note_seen(room, seen_of(life));
         }
     }
 
@@ -278,7 +278,7 @@ impl Shard {
         home.begin_life(Arc::clone(epoch), offset);
         for link in home.links() {
             let (room, epoch) = (room.clone(), Arc::clone(epoch));
-            self.outbound.send(link.core, CoreMessage::Reborn { room, epoch, offset });
+            self.outbound.send(link.core, CoreMessage::Reborn(Reborn { room, epoch, offset }));
         }
     }
 

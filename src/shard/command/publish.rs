@@ -141,29 +141,10 @@ impl Shard {
         receipt: Option<u64>,
     ) -> Result<Option<Placed>, Refusal> {
         let now = self.outbound.now;
-        let reserved = room.name.is_reserved();
-        let permit = &asker.identity.permit;
-        let from_outside =
-            reserved || permit.allows_from_outside(Right::Publish, room.name.as_str());
-        if !from_outside && !self.homes.rooms.contains_key(room) {
-            return Err(Refusal::new(ErrorCode::NotJoined, "join the room first"));
-        }
-        let way = self.way(room, ask.transient)?;
-        let request = PublishRequest {
-            address: asker.address(from),
-            ip: asker.ip,
-            user: asker.user(),
-            from_outside,
-            bytes: ask.data.as_data().bytes().len(),
-            transient: ask.transient || way != Way::Here,
-            // The broker knows the keys of all nodes.
-            key: ask.key.as_deref().filter(|_| way == Way::Here),
-            key_window_ms: self.config.rooms.idempotency_window_ms,
-        };
         let is_send = ask.is_send;
-        let home = self.home_of(room)?;
-        let epoch = Arc::clone(&home.epoch);
-        let offset = match home.accept(&request, now)? {
+        let way = self.way(room, ask.transient)?;
+        let (epoch, accepted) = self.accept(from, room, asker, &ask, way)?;
+        let offset = match accepted {
             Accepted::New(offset) => offset,
             Accepted::Duplicate(offset) => {
                 let placed = Placed { epoch, offset, duplicate: true, cores: 0, is_send };
@@ -209,6 +190,37 @@ impl Shard {
         let audience = ask.filter.map(|filter| Box::new(Audience::new(*filter)));
         let cores = self.spread(Draft { audience, ..draft }, receipt);
         Ok(Some(Placed { epoch, offset, duplicate: false, cores, is_send }))
+    }
+
+    /// Whether somebody may publish, and under which offset if the home gives it; the room's epoch.
+    fn accept(
+        &mut self,
+        from: CoreId,
+        room: &RoomKey,
+        asker: &Asker,
+        ask: &PublishAsk,
+        way: Way,
+    ) -> Result<(Arc<str>, Accepted), Refusal> {
+        let now = self.outbound.now;
+        let permit = &asker.identity.permit;
+        let from_outside = room.name.is_reserved()
+            || permit.allows_from_outside(Right::Publish, room.name.as_str());
+        if !from_outside && !self.homes.rooms.contains_key(room) {
+            return Err(Refusal::new(ErrorCode::NotJoined, "join the room first"));
+        }
+        let request = PublishRequest {
+            address: asker.address(from),
+            ip: asker.ip,
+            user: asker.user(),
+            from_outside,
+            bytes: ask.data.as_data().bytes().len(),
+            transient: ask.transient || way != Way::Here,
+            // The broker knows the keys of all nodes.
+            key: ask.key.as_deref().filter(|_| way == Way::Here),
+            key_window_ms: self.config.rooms.idempotency_window_ms,
+        };
+        let home = self.home_of(room)?;
+        Ok((Arc::clone(&home.epoch), home.accept(&request, now)?))
     }
 
     /// Sends a message out, and keeps it if it has a place; to how many cores.

@@ -15,7 +15,7 @@ use crate::room::standing::Action;
 use crate::shard::Shard;
 use crate::shard::ask::{PageAsk, What};
 use crate::shard::identity::Right;
-use crate::shard::message::{AnswerEffect, Asker, Configured, CoreMessage, Ticket};
+use crate::shard::message::{AnswerEffect, Asker, Configured, CoreMessage, Reborn, Ticket};
 use crate::shard::outbound::write_event;
 
 impl Shard {
@@ -177,7 +177,9 @@ impl Shard {
     }
 
     /// Another life of a room has begun, and its members here get nothing of it up to `offset`.
-    pub(in crate::shard) fn on_reborn(&mut self, room: &RoomKey, epoch: &Arc<str>, offset: u64) {
+    pub(in crate::shard) fn on_reborn(&mut self, reborn: &Reborn) {
+        let Reborn { room, epoch, offset } = reborn;
+        let offset = *offset;
         let Some(index) = self.hub.find(room) else { return };
         self.settle_room(index);
         let Some(hub_room) = self.hub.get_mut(index) else { return };
