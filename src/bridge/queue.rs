@@ -43,7 +43,12 @@ impl Call {
     }
 
     fn is_counted(&self) -> bool {
-        !matches!(self, Self::Open { .. })
+        !self.is_open()
+    }
+
+    /// Whether it asks how a room is.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Self::Open { .. })
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Each round takes letters, hands on what was heard, puts what waits into pipelines and sleeps.
 //! Invariants: a letter to a core that is too far behind is replaced by word that it missed
-//! something; a publish that the link took with it is answered as lost, and never sent again.
+//! something; a publish that the link took with it is answered as lost, and never sent again; what
+//! an earlier link said of a room is not believed.
 
 use std::io;
 use std::sync::Arc;
@@ -346,6 +347,13 @@ impl Bridge {
         // What panics there is a bug of the client; its callers' time runs out.
         let Ok((links, errand, answers)) = outcome else { return self.fall(LinkState::Lost) };
         let is_present = links == self.links;
+        let errand = match errand {
+            // Every room is opened again over a new link.
+            Errand::Calls(calls) if !is_present && answers.is_err() => {
+                Errand::Calls(calls.into_iter().filter(|call| !call.is_open()).collect())
+            }
+            errand => errand,
+        };
         match (errand, answers) {
             (Errand::Calls(calls), Ok(answers)) => self.answer(calls, answers, is_present),
             (Errand::Calls(calls), Err(error)) => {
@@ -372,6 +380,9 @@ impl Bridge {
         let mut again = Vec::new();
         let mut doubt = None;
         for (call, answer) in calls.into_iter().zip(answers) {
+            if !is_present && call.is_open() {
+                continue;
+            }
             match answer {
                 Value::ServerError(error) => {
                     let error = RedisError::from(error);
