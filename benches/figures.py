@@ -442,7 +442,10 @@ def fairness(seconds=10):
     """Quiet rooms beside one whose publishers never pause."""
     with ringroom(settings=[UNLIMITED]) as (process, port, _):
         alone = quiet(port, seconds)["latency"]
-        thread, _ = beside(publish, port, 1, 1000, "--publishers", 4, "--in-flight", 1, "--seconds", seconds + 6)
+        # Not first in line itself: where such a process leaves nothing to others, the kernel stops all of its
+        # kind for 50 ms in each second, the one that measures too.
+        thread, _ = beside(publish, port, 1, 1000, "--publishers", 4, "--in-flight", 1, "--seconds", seconds + 6,
+                           first=[])
         time.sleep(3)
         noisy, used = beside(quiet, port, seconds)
         share = busy(process, seconds)

@@ -4,7 +4,10 @@ pub mod relay;
 
 use std::sync::Arc;
 
+use crate::auth::{self, Policy};
 use crate::config::Config;
+use crate::record::Record;
+use crate::shard::{Carried, Edict, Pages};
 use crate::ws::origin::Origins;
 
 /// A message on the mesh. `M` is what the engines of cores say to each other.
@@ -16,6 +19,23 @@ pub enum Letter<M> {
     Relay(relay::Message),
     /// From the process to a core.
     Order(Order),
+    /// From the control plane to every core: what the operator has decided.
+    Edict {
+        /// Names it in the answers.
+        number: u64,
+        /// What.
+        edict: Edict,
+    },
+    /// From a core to the control plane: an edict is carried out.
+    Carried(Carried),
+    /// From a core to the control plane: something about a credential is to be found out.
+    Question(Box<auth::Question>),
+    /// From the control plane to a core: what was found out.
+    Answer(Box<auth::Answer>),
+    /// From a core to the control plane, for the audit trail.
+    Record(Box<Record>),
+    /// From a core to the control plane: so many records did not fit between the two.
+    RecordsLost(u64),
 }
 
 /// What a core is told to do.
@@ -39,6 +59,10 @@ pub struct Reload {
     pub config: Arc<Config>,
     /// Whose pages may connect.
     pub origins: Arc<Origins>,
+    /// Whose pages may connect to which tenant.
+    pub pages: Arc<Pages>,
+    /// What credentials are checked against, where they are.
+    pub policy: Option<Arc<Policy>>,
     /// What each listener encrypts with, if it does.
     pub tls: Vec<Option<Arc<rustls::ServerConfig>>>,
 }

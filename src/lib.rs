@@ -1,5 +1,6 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod auth;
 pub mod bridge;
 pub mod bucket;
 pub mod clock;
@@ -13,8 +14,10 @@ pub mod mesh;
 pub mod metrics;
 pub mod net;
 pub mod protocol;
+pub mod record;
 pub mod room;
 pub mod server;
 pub mod shard;
+pub mod tenant;
 pub mod wheel;
 pub mod ws;

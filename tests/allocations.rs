@@ -12,7 +12,8 @@ use ringroom::config::Config;
 use ringroom::hash::Seed;
 use ringroom::id::{ConnectionKey, CoreId};
 use ringroom::protocol::Codec;
-use ringroom::shard::{Effects, Entropy, Input, Opened, Route, Setup, Shard};
+use ringroom::shard::{Effects, Entropy, Entry, Input, Opened, Route, Setup, Shard};
+use ringroom::tenant::Tenants;
 use ringroom::ws::MessageKind;
 
 struct Counted;
@@ -74,6 +75,8 @@ impl Bench {
             seed: Seed(1, 2),
             entropy: Box::new(Counting(0)),
             metrics: Arc::default(),
+            policy: None,
+            tenants: Tenants::new(&Config::default()),
             stopwatch: || 0,
         };
         let mut bench = Self {
@@ -90,6 +93,7 @@ impl Bench {
                 deflate_up_to: 0,
                 address: None,
                 session: None,
+                entry: Entry::Open,
             };
             bench.input(Input::Opened(Box::new(opened)));
             for room in 0..rooms {
@@ -115,6 +119,7 @@ impl Bench {
         self.now.moment = Moment { us: self.now.moment.us + 100 };
         self.shard.settle(self.now, &mut self.effects);
         let mut dirty = std::mem::take(&mut self.effects.dirty);
+        dirty.append(&mut self.effects.crowd);
         let mut written = 0;
         for connection in dirty.drain(..) {
             while let Some(outbox) = self.shard.outbox(connection) {

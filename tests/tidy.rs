@@ -18,37 +18,51 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("bucket", &["clock"]),
     ("metrics", &["id", "ws"]),
     ("config", &[]),
+    ("record", &[]),
+    ("tenant", &["clock", "config", "id"]),
     ("mesh", &["clock", "id"]),
     ("ws", &["clock", "config", "protocol"]),
     ("protocol", &["config", "ws"]),
     ("room", &["bucket", "clock", "config", "hash", "id", "protocol", "wheel", "ws"]),
+    ("auth", &["clock", "config", "hash", "id", "protocol", "room", "ws"]),
     (
         "shard",
-        &["bucket", "clock", "config", "hash", "id", "metrics", "protocol", "room", "wheel", "ws"],
+        &[
+            "auth", "bucket", "clock", "config", "hash", "id", "metrics", "protocol", "record",
+            "room", "tenant", "wheel", "ws",
+        ],
     ),
-    ("letter", &["config", "id", "shard", "ws"]),
+    ("letter", &["auth", "config", "id", "record", "shard", "ws"]),
     (
         "net",
         &[
-            "bucket", "clock", "config", "hash", "id", "letter", "mesh", "metrics", "shard",
-            "wheel", "ws",
+            "auth", "bucket", "clock", "config", "hash", "id", "letter", "mesh", "metrics",
+            "record", "shard", "tenant", "wheel", "ws",
         ],
     ),
-    ("control", &["clock", "config", "id", "letter", "mesh", "metrics"]),
-    ("bridge", &["clock", "config", "id", "letter", "mesh", "metrics", "room", "shard"]),
+    (
+        "control",
+        &[
+            "auth", "clock", "config", "id", "letter", "mesh", "metrics", "record", "shard",
+            "tenant",
+        ],
+    ),
+    ("bridge", &["clock", "config", "id", "letter", "mesh", "metrics", "room", "shard", "tenant"]),
     ("logging", &["config"]),
     (
         "server",
         &[
-            "bridge", "config", "control", "hash", "id", "letter", "logging", "mesh", "metrics",
-            "net", "shard", "ws",
+            "auth", "bridge", "config", "control", "hash", "id", "letter", "logging", "mesh",
+            "metrics", "net", "shard", "tenant", "ws",
         ],
     ),
 ];
 
 /// Modules that know nothing but what they are told.
-const PURE: &[&str] =
-    &["clock", "id", "hash", "wheel", "bucket", "config", "ws", "protocol", "room", "shard"];
+const PURE: &[&str] = &[
+    "clock", "id", "hash", "wheel", "bucket", "config", "record", "tenant", "ws", "protocol",
+    "room", "auth", "shard",
+];
 
 /// What a pure module may not touch: time, threads, sockets, files, the environment, chance.
 const IMPURE: &[&str] = &[

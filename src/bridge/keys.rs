@@ -7,12 +7,16 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::id::TenantId;
 use crate::room::name::RoomKey;
+use crate::tenant::Tenants;
 
 /// Makes the keys of rooms.
 #[derive(Clone, Debug)]
 pub struct Keys {
     prefix: String,
+    /// What tenants are called, by their ids here; other nodes may have other ids.
+    tenants: Vec<String>,
 }
 
 /// The keys of one room.
@@ -25,12 +29,15 @@ pub(super) struct RoomKeys {
 impl Keys {
     /// All begin with `prefix`.
     #[must_use]
-    pub fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned() }
+    pub fn new(prefix: &str, tenants: &Tenants) -> Self {
+        let all = (0..tenants.count()).map(|id| tenants.get(TenantId(id)));
+        let tenants = all.map(|tenant| URL_SAFE_NO_PAD.encode(&*tenant.name)).collect();
+        Self { prefix: prefix.to_owned(), tenants }
     }
 
     pub(super) fn room(&self, room: &RoomKey) -> RoomKeys {
-        let tenant = room.tenant.0;
+        // There is no other: ids are given where the names are read.
+        let tenant = self.tenants.get(room.tenant.0 as usize).map_or("", String::as_str);
         let name = URL_SAFE_NO_PAD.encode(room.name.as_str());
         RoomKeys { base: format!("{}:{{{tenant}.{name}}}:", self.prefix) }
     }
@@ -70,15 +77,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::id::TenantId;
+    use crate::config::Config;
     use crate::room::name::RoomName;
+
+    fn keys() -> Keys {
+        let mut config = Config::default();
+        for name in ["default", "a", "a.b"] {
+            config.tenants.insert(name.to_owned(), crate::config::Tenant::default());
+        }
+        Keys::new("ringroom", &Tenants::new(&config))
+    }
 
     fn room(tenant: u32, name: &str) -> Option<RoomKey> {
         Some(RoomKey::new(TenantId(tenant), RoomName::parse(name).ok()?))
     }
 
     fn all_of(room: &RoomKey, key: &str) -> [String; 4] {
-        let keys = Keys::new("ringroom").room(room);
+        let keys = keys().room(room);
         [keys.state(), keys.history(), keys.channel(), keys.publication(key)]
     }
 
@@ -103,7 +118,7 @@ mod tests {
             "0.YQ",
         ];
         let mut seen = HashMap::new();
-        for tenant in [0, 1, 10] {
+        for tenant in [0, 1, 2] {
             for name in names {
                 let Some(room) = room(tenant, name) else { continue };
                 for text in all_of(&room, "k") {

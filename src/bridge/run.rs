@@ -25,6 +25,7 @@ use crate::metrics::{self, LinkState};
 use crate::room::broker::{Fault, FromBroker, Kept, Placed, ToBroker};
 use crate::room::name::RoomKey;
 use crate::shard::CoreMessage;
+use crate::tenant::Tenants;
 
 use super::keys::Keys;
 use super::link::{self, Heard, Link};
@@ -89,7 +90,7 @@ pub fn run(plan: Plan) -> io::Result<()> {
         metrics.set_link(LinkState::Connecting);
         let redis = &config.redis;
         let bridge = Bridge {
-            keys: Arc::new(Keys::new(&redis.prefix)),
+            keys: Arc::new(Keys::new(&redis.prefix, &Tenants::new(&config))),
             scripts: Arc::new(Scripts::new()),
             queue: Queue::new(redis.queue_messages, redis.queue_bytes),
             watch: Watch::default(),

@@ -128,23 +128,29 @@ impl Watch {
 mod tests {
     use super::*;
     use crate::bridge::Keys;
+    use crate::config::Config;
     use crate::id::TenantId;
     use crate::room::name::RoomName;
+    use crate::tenant::Tenants;
+
+    fn keys(room: &RoomKey) -> RoomKeys {
+        Keys::new("p", &Tenants::new(&Config::default())).room(room)
+    }
 
     #[test]
     fn a_room_is_listened_to_for_a_while_after_it_is_closed() {
         let room = RoomKey::new(TenantId::DEFAULT, RoomName::parse("a").expect("a good name"));
-        let keys = Keys::new("p").room(&room);
-        let channel = keys.channel();
+        let made = keys(&room);
+        let channel = made.channel();
         let mut watch = Watch::default();
-        watch.open(&room, CoreId(2), || keys.clone()).is_subscribed = true;
+        watch.open(&room, CoreId(2), || made.clone()).is_subscribed = true;
         watch.close(&room);
         assert_eq!(watch.sweep(Duration::from_secs(60)), Vec::<String>::new());
         assert_eq!(watch.heard(channel.as_bytes()), Some((&room, CoreId(2))));
-        watch.open(&room, CoreId(2), || keys.clone());
+        watch.open(&room, CoreId(2), || made.clone());
         assert_eq!(watch.sweep(Duration::ZERO), Vec::<String>::new(), "it was opened again");
         watch.close(&room);
-        assert_eq!(watch.sweep(Duration::ZERO), [keys.channel()]);
+        assert_eq!(watch.sweep(Duration::ZERO), [made.channel()]);
         assert_eq!((watch.heard(channel.as_bytes()), watch.len()), (None, 0));
     }
 
@@ -153,7 +159,7 @@ mod tests {
         let room = RoomKey::new(TenantId::DEFAULT, RoomName::parse("a").expect("a good name"));
         let mut watch = Watch::default();
         watch.link("one");
-        watch.open(&room, CoreId(0), || Keys::new("p").room(&room));
+        watch.open(&room, CoreId(0), || keys(&room));
         assert!(!watch.is_doubtful(&room), "nothing was seen of it yet");
         watch.opened(&room);
         watch.link("one");

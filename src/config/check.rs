@@ -8,6 +8,9 @@ use super::origin::is_origin;
 use super::problem::Cause;
 use super::{AddressHeader, ListenAddress, cpus, key};
 
+/// What an origin is.
+const ORIGIN: &str = "\"SCHEME://HOST[:PORT]\", \"null\" or \"*\"";
+
 /// A setting that may be at most another, and why.
 pub(super) const AT_MOST: &[(&str, &str, &str)] = &[
     ("limits.frame_bytes", "limits.message_bytes", "a frame is part of a message"),
@@ -42,6 +45,7 @@ pub(super) fn check(loading: &mut Loading<'_>, cpus_allowed: &[usize]) {
     listeners(loading);
     control(loading);
     namespaces(loading);
+    tenants(loading);
     redis(loading);
 }
 
@@ -77,11 +81,36 @@ fn redis_address(url: &str) -> Result<(), String> {
 }
 
 fn namespaces(loading: &mut Loading<'_>) {
-    for (name, rooms) in loading.config.namespace_rooms.clone() {
+    let general = loading.config.namespace_rooms.clone().into_iter();
+    let general = general.map(|(name, rooms)| (format!("namespaces.{name}"), rooms));
+    let tenants = loading.config.tenants.clone().into_iter().flat_map(|(tenant, it)| {
+        let path = move |name| format!("tenants.{tenant}.namespaces.{name}");
+        it.namespace_rooms.into_iter().map(move |(name, rooms)| (path(name), rooms))
+    });
+    for (path, rooms) in general.chain(tenants) {
         let Some((row, found, wanted)) = rooms.conflict(&loading.config) else { continue };
-        let path = format!("namespaces.{name}.{row}");
-        let origin = loading.namespaces.get(&(name, row)).cloned();
+        let path = format!("{path}.{row}");
+        let origin = loading.named.get(&path).cloned();
         loading.problem(origin, path, Cause::Invalid { found, wanted });
+    }
+}
+
+/// Origins of tenants, and what they may keep of what all keep.
+fn tenants(loading: &mut Loading<'_>) {
+    let most = loading.config.rooms.history_bytes;
+    for (name, tenant) in loading.config.tenants.clone() {
+        for origin in tenant.rows.origins.iter().filter(|origin| !is_origin(origin)) {
+            let path = format!("tenants.{name}.origins");
+            let found = super::setting::quoted(origin);
+            let cause = Cause::Invalid { found, wanted: ORIGIN.to_owned() };
+            loading.problem(loading.named.get(&path).cloned(), path, cause);
+        }
+        if tenant.rows.history_bytes > most {
+            let path = format!("tenants.{name}.history_bytes");
+            let wanted = format!("at most rooms.history_bytes, {most}");
+            let cause = Cause::Invalid { found: tenant.rows.history_bytes.to_string(), wanted };
+            loading.problem(loading.named.get(&path).cloned(), path, cause);
+        }
     }
 }
 
@@ -118,12 +147,7 @@ fn rates(loading: &mut Loading<'_>) {
 fn texts(loading: &mut Loading<'_>) {
     for origin in loading.config.handshake.origins.clone() {
         if !is_origin(&origin) {
-            invalid(
-                loading,
-                "handshake.origins",
-                &origin,
-                "\"SCHEME://HOST[:PORT]\", \"null\" or \"*\"",
-            );
+            invalid(loading, "handshake.origins", &origin, ORIGIN);
         }
     }
     let filter = loading.config.log.filter.clone();

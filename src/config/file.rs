@@ -13,13 +13,12 @@ use super::listener::{Draft, Lack};
 use super::load::{File, Loading};
 use super::nearest::nearest;
 use super::problem::{Cause, Origin};
-use super::section::{NamespaceDraft, RoomDefaults};
-use super::setting::{Given, Setting, quoted};
+use super::setting::{Given, Setting};
 use super::table::{Bounds, Section};
 use super::{ListenAddress, SECTIONS};
 
 /// A file while it is read.
-struct Lines<'a> {
+pub(super) struct Lines<'a> {
     name: &'a str,
     /// Where each line begins, in bytes.
     starts: Vec<usize>,
@@ -38,7 +37,7 @@ impl<'a> Lines<'a> {
         self.starts.partition_point(|start| *start <= offset)
     }
 
-    fn at(&self, offset: usize) -> Origin {
+    pub(super) fn at(&self, offset: usize) -> Origin {
         Origin::File { name: self.name.to_owned(), line: self.line(offset) }
     }
 }
@@ -60,6 +59,7 @@ impl Loading<'_> {
             match name.get_ref().as_ref() {
                 "listen" => self.listen_in_file(&lines, value),
                 "listener" => self.listeners_in_file(&lines, value),
+                "tenants" => self.tenants_in_file(&lines, value),
                 _ => self.section_in_file(&lines, name, value),
             }
         }
@@ -144,44 +144,14 @@ impl Loading<'_> {
         }
     }
 
-    /// A `[namespaces.NAME]` table.
-    fn namespace_in_file(
-        &mut self,
-        lines: &Lines<'_>,
-        name: &Spanned<Cow<'_, str>>,
-        value: &Spanned<DeValue<'_>>,
-    ) {
-        let Some(rows) = value.get_ref().as_table() else { return };
-        let namespace = name.get_ref().as_ref();
-        let reserved = namespace.starts_with('@') && !matches!(namespace, "@all" | "@user");
-        if reserved || namespace.contains(':') {
-            let cause = Cause::Invalid {
-                found: quoted(namespace),
-                wanted: "a name without a colon, \"@all\" or \"@user\"".to_owned(),
-            };
-            self.problem(Some(lines.at(name.span().start)), "namespaces", cause);
-            return;
-        }
-        let mut draft = NamespaceDraft::default();
+    /// The rows of a section within a section.
+    fn rows_in_file(&mut self, lines: &Lines<'_>, section: &str, rows: &DeTable<'_>) {
         for (name, value) in rows {
-            let path = format!("namespaces.{namespace}.{}", name.get_ref());
-            let keys = RoomDefaults::SECTION.keys;
-            let Some(key) = keys.iter().find(|key| key.name == name.get_ref().as_ref()) else {
-                let nearest = nearest(name.get_ref(), keys.iter().map(|key| key.name));
-                let cause = Cause::Unknown { nearest: nearest.map(str::to_owned) };
-                self.problem(Some(lines.at(name.span().start)), path, cause);
-                continue;
-            };
-            let origin = lines.at(value.span().start);
-            match (key.apply)(&mut draft, &Given::Toml(value), &key.bounds) {
-                Ok(()) => _ = self.namespaces.insert((namespace.to_owned(), key.name), origin),
-                Err(wrong) => {
-                    let origin = wrong.offset.map_or(origin, |offset| lines.at(offset));
-                    self.wrong(origin, &path, wrong);
-                }
-            }
+            let path = format!("{section}.{}", name.get_ref());
+            self.setting(&path, Given::Toml(value), |offset| {
+                lines.at(offset.unwrap_or(name.span().start))
+            });
         }
-        self.config.namespace_rooms.insert(namespace.to_owned(), draft.namespace);
     }
 
     /// A setting that could not be read, or whose table could not, is not missing: it is among
@@ -203,8 +173,8 @@ impl Loading<'_> {
         let section_name = name.get_ref().as_ref();
         let Some(section) = SECTIONS.iter().find(|section| section.name == section_name) else {
             let names = SECTIONS.iter().map(|section| section.name);
-            let nearest =
-                nearest(section_name, names.chain(["listen", "listener"])).map(str::to_owned);
+            let nearest = nearest(section_name, names.chain(["listen", "listener", "tenants"]))
+                .map(str::to_owned);
             let origin = lines.at(name.span().start);
             return self.problem(Some(origin), section_name, Cause::Unknown { nearest });
         };
@@ -214,10 +184,17 @@ impl Loading<'_> {
         };
         for (name, value) in rows {
             if section_name == "namespaces" && value.get_ref().as_table().is_some() {
-                self.namespace_in_file(lines, name, value);
+                if let Some((name, rooms)) = self.namespace_in_file(lines, "", name, value) {
+                    self.config.namespace_rooms.insert(name, rooms);
+                }
                 continue;
             }
             let path = format!("{}.{}", section.name, name.get_ref());
+            let below = SECTIONS.iter().find(|section| section.name == path);
+            if let (Some(section), Some(rows)) = (below, value.get_ref().as_table()) {
+                self.rows_in_file(lines, section.name, rows);
+                continue;
+            }
             self.setting(&path, Given::Toml(value), |offset| {
                 lines.at(offset.unwrap_or(name.span().start))
             });

@@ -31,6 +31,11 @@ pub(super) const FOLLOWERS: &[Follower] = &[
         says: "5; 0 in open mode",
     },
     Follower {
+        path: "limits.room_creations_per_minute",
+        value: |config| unless_open(config, Limits::default().room_creations_per_minute),
+        says: "60; 0 in open mode",
+    },
+    Follower {
         path: "rate.messages_per_second",
         value: |config| unless_open(config, Rate::default().messages_per_second),
         says: "100; 0 in open mode",
@@ -64,6 +69,9 @@ pub(super) fn follower(path: &str) -> Option<&'static Follower> {
 
 /// Gives their defaults to the followers that are not set.
 pub(super) fn follow(config: &mut Config, is_set: impl Fn(&str) -> bool) {
+    if !is_set("auth.mode") && config.knows_credentials() {
+        config.auth.mode = super::AuthMode::Required;
+    }
     for follower in FOLLOWERS.iter().filter(|follower| !is_set(follower.path)) {
         let value = (follower.value)(config).to_string();
         let key = super::key(follower.path).expect("followers name rows (a test reads them all)");

@@ -70,6 +70,42 @@ impl FromStr for ListenAddress {
     }
 }
 
+/// Who may connect to a UNIX socket: permissions as `chmod` takes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mode(u32);
+
+impl Mode {
+    /// Its owner and its group.
+    pub const GROUP: Self = Self(0o660);
+
+    /// As system calls take it.
+    #[must_use]
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+/// The text is no mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoMode;
+
+impl FromStr for Mode {
+    type Err = NoMode;
+
+    fn from_str(text: &str) -> Result<Self, NoMode> {
+        let digits = text.strip_prefix('0').unwrap_or(text);
+        let octal = digits.len() == 3 && digits.bytes().all(|digit| (b'0'..b'8').contains(&digit));
+        let bits = u32::from_str_radix(digits, 8).map_err(|_| NoMode)?;
+        if octal { Ok(Self(bits)) } else { Err(NoMode) }
+    }
+}
+
 /// The TLS side of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {

@@ -55,7 +55,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, Problems> {
     let mut loading = Loading {
         config: Config::of_rows(),
         drafts: Vec::new(),
-        namespaces: BTreeMap::new(),
+        named: BTreeMap::new(),
         given: BTreeMap::new(),
         failed: BTreeSet::new(),
         broken: false,
@@ -75,8 +75,8 @@ pub(super) struct Loading<'a> {
     pub(super) config: Config,
     /// Listeners, in the order given.
     pub(super) drafts: Vec<(Option<Origin>, Draft)>,
-    /// Where the rows of namespaces were given.
-    pub(super) namespaces: BTreeMap<(String, &'static str), Origin>,
+    /// Where the rows of namespaces and tenants were given, by their whole path.
+    pub(super) named: BTreeMap<String, Origin>,
     /// Where each setting was given last.
     pub(super) given: BTreeMap<String, Origin>,
     /// Settings that could not be read.

@@ -12,6 +12,7 @@ mod file;
 mod follow;
 mod listener;
 mod load;
+mod named;
 mod nearest;
 mod origin;
 mod overrides;
@@ -25,16 +26,19 @@ mod table;
 mod tests;
 
 pub use differ::differences;
-pub use listener::{ClientCertificate, ListenAddress, Listener, NoListenAddress, Tls};
+pub use listener::{
+    ClientCertificate, ListenAddress, Listener, Mode, NoListenAddress, NoMode, Tls,
+};
 pub use load::{File, Flag, Sources, load};
 pub use print::print;
 pub use problem::{Cause, Origin, Problem, Problems};
 pub use secret::Secret;
 pub use section::{
-    AddressHeader, Admission, Auth, AuthMode, Control, Cores, Deflate, Dev, Drain, Driver, Flush,
-    Handshake, Heartbeat, Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate, Redis,
+    AddressHeader, Admission, ApiKey, Audit, Auth, AuthCookie, AuthIntrospection, AuthJwt,
+    AuthMode, Control, CookieKey, Cores, Deflate, Dev, Drain, Driver, Flush, Handshake, Heartbeat,
+    Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate, Redis, RolePermissions,
     RoomDefaults, RoomDurability, RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType, Rooms,
-    Session, Tcp,
+    Session, Tcp, Tenant, TenantRows, TokenAlgorithm, TokenKey, TokenKeySource, UserOverflow,
 };
 
 use std::collections::BTreeMap;
@@ -53,6 +57,8 @@ macro_rules! config {
             pub listeners: Vec<Listener>,
             /// Namespaces and the defaults of their rooms; `@all` and `@user` among them.
             pub namespace_rooms: BTreeMap<String, RoomDefaults>,
+            /// Tenants; empty: there is one, `default`.
+            pub tenants: BTreeMap<String, Tenant>,
             $(
                 #[doc = concat!("See [`", stringify!($Section), "`].")]
                 pub $field: $Section,
@@ -65,6 +71,7 @@ macro_rules! config {
                 Self {
                     listeners: Vec::new(),
                     namespace_rooms: BTreeMap::new(),
+                    tenants: BTreeMap::new(),
                     $( $field: $Section::default(), )+
                 }
             }
@@ -94,6 +101,10 @@ config! {
     redis: Redis,
     drain: Drain,
     auth: Auth,
+    auth_jwt: AuthJwt,
+    auth_cookie: AuthCookie,
+    auth_introspection: AuthIntrospection,
+    audit: Audit,
     dev: Dev,
     log: Log,
 }
@@ -129,7 +140,7 @@ fn key(path: &str) -> Option<&'static table::Key<Config>> {
         "limits.connections_per_ip" => "admission.connections_per_ip",
         path => path,
     };
-    let (section, name) = path.split_once('.')?;
+    let (section, name) = path.rsplit_once('.')?;
     let section = SECTIONS.iter().find(|known| known.name == section)?;
     section.keys.iter().find(|key| key.name == name)
 }

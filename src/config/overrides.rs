@@ -28,7 +28,8 @@ impl Loading<'_> {
                 self.unknown_variable(origin, name);
                 continue;
             };
-            let path = format!("{section}.{key_name}").to_lowercase();
+            let path =
+                named_by(name).unwrap_or_else(|| format!("{section}.{key_name}").to_lowercase());
             match key(&path) {
                 Some(known) if known.kind == Kind::Secret => {
                     self.secret(known, value, None, origin);
@@ -77,6 +78,16 @@ impl Loading<'_> {
             }
         }
     }
+}
+
+/// The setting, or the file of a secret, that a variable gives. A table within a table is divided
+/// from it by an underscore too, so that the name alone does not say where it ends.
+fn named_by(variable: &str) -> Option<String> {
+    keys().find_map(|key| match variable.strip_prefix(&key.variable())? {
+        "" => Some(key.path()),
+        "_FILE" if key.kind == Kind::Secret => Some(format!("{}_file", key.path())),
+        _ => None,
+    })
 }
 
 /// Whether a variable with our prefix is not a setting: the one that names the file, and those

@@ -3,11 +3,12 @@
 //! Invariant: what is printed loads, and gives the settings that were printed, but for secrets
 //! that came from the environment, which it does not show.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::follow::follower;
 use super::listener::Draft;
-use super::section::{NamespaceDraft, RoomDefaults};
+use super::section::{NamespaceDraft, RoomDefaults, TenantDraft, TenantRows};
 use super::setting::toml_string;
 use super::table::{Bounds, Key, Kind, Section};
 use super::{Config, SECTIONS};
@@ -44,19 +45,35 @@ pub fn print(config: &Config) -> String {
             row(&mut text, key, config, &defaults, true);
         }
         if section.name == "namespaces" {
-            namespaces(&mut text, config);
+            namespaces(&mut text, "", &config.namespace_rooms);
         }
     }
+    tenants(&mut text, config);
     text
 }
 
-/// Each namespace with what is set in it, and once what could be.
-fn namespaces(text: &mut String, config: &Config) {
+/// Each tenant with what is set for it, and once what could be.
+fn tenants(text: &mut String, config: &Config) {
     let mut explained = true;
-    for (name, rooms) in &config.namespace_rooms {
+    for (name, tenant) in &config.tenants {
+        let path = format!("tenants.{}", toml_string(name));
+        heading(text, &format!("[{path}]"), TenantRows::SECTION.about, explained);
+        let draft = TenantDraft { tenant: tenant.rows.clone() };
+        for key in TenantRows::SECTION.keys {
+            row(text, key, &draft, &TenantDraft::default(), explained);
+        }
+        namespaces(text, &format!("{path}."), &tenant.namespace_rooms);
+        explained = false;
+    }
+}
+
+/// Each namespace with what is set in it, and once what could be.
+fn namespaces(text: &mut String, path: &str, namespaces: &BTreeMap<String, RoomDefaults>) {
+    let mut explained = path.is_empty();
+    for (name, rooms) in namespaces {
         let section = RoomDefaults::SECTION;
         let name = toml_string(name);
-        heading(text, &format!("[namespaces.{name}]"), section.about, explained);
+        heading(text, &format!("[{path}namespaces.{name}]"), section.about, explained);
         let draft = NamespaceDraft { namespace: rooms.clone() };
         for key in section.keys {
             row(text, key, &draft, &NamespaceDraft::default(), explained);
@@ -123,6 +140,8 @@ trait Follows: Sized {
 impl Follows for Draft {}
 
 impl Follows for NamespaceDraft {}
+
+impl Follows for TenantDraft {}
 
 impl Follows for Config {
     fn following(&self, key: &Key<Self>) -> Option<Following> {

@@ -252,6 +252,8 @@ strings! {
     IpNet, "an IP address or network, such as \"10.0.0.0/8\" or \"::1\"",
         |text| text.parse().ok().or_else(|| text.parse().ok().map(|ip: std::net::IpAddr| ip.into())),
         ToString::to_string;
+    super::Mode, "permissions in octal, such as \"0660\"",
+        |text| text.parse().ok(), ToString::to_string;
     super::ListenAddress, "\"ADDRESS:PORT\", \"[IPV6]:PORT\" or \"unix:/PATH\" (at most 107 bytes)",
         |text| text.parse().ok(), ToString::to_string;
 }
@@ -288,6 +290,9 @@ macro_rules! lists {
 }
 lists! {
     String, "a list of strings";
+    super::TokenKey, "a list of tables { algorithm, id, issuer } with one of secret_file, public_key_file (both want an algorithm), jwks_file, jwks_url";
+    super::CookieKey, "a list of tables { id, secret_file }";
+    super::ApiKey, "a list of tables { prefix, hash, tenant, user, permissions, rooms, expires_at }";
     IpNet, "a list of networks, such as [\"10.0.0.0/8\", \"::1\"]";
 }
 

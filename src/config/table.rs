@@ -154,7 +154,8 @@ impl<Root> Key<Root> {
     /// The environment variable.
     #[must_use]
     pub(super) fn variable(&self) -> String {
-        format!("{}{}_{}", super::VARIABLE_PREFIX, self.section, self.name).to_uppercase()
+        let table = self.section.replace('.', "_");
+        format!("{}{table}_{}", super::VARIABLE_PREFIX, self.name).to_uppercase()
     }
 }
 
@@ -187,7 +188,7 @@ pub(super) struct Section<Root: 'static> {
 macro_rules! section {
     (
         $(#[doc = $about:literal])+
-        $visible:vis $Root:ident.$field:ident: $Section:ident {
+        $visible:vis $Root:ident.$field:ident $(as $table:literal)?: $Section:ident {
             $(
                 $(#[doc = $reason:literal])+
                 $name:ident: $type:ty = $default:expr $(, $bounds:expr, $unit:ident)?;
@@ -207,14 +208,17 @@ macro_rules! section {
         }
 
         impl $Section {
+            /// What its table is called.
+            const TABLE: &str = $crate::config::table::section!(@name $field $($table)?);
+
             /// What a file may say about it.
             pub(in crate::config) const SECTION: $crate::config::table::Section<$Root> =
                 $crate::config::table::Section {
-                    name: stringify!($field),
+                    name: Self::TABLE,
                     about: concat!($($about),+),
                     keys: &[ $(
                         $crate::config::table::Key {
-                            section: stringify!($field),
+                            section: Self::TABLE,
                             name: $crate::config::table::plain(stringify!($name)),
                             reason: concat!($($reason),+),
                             bounds: $crate::config::table::section!(@bounds $($bounds, $unit)?),
@@ -235,6 +239,8 @@ macro_rules! section {
                 };
         }
     };
+    (@name $field:ident) => { stringify!($field) };
+    (@name $field:ident $table:literal) => { $table };
     (@bounds) => { $crate::config::table::Bounds::NONE };
     (@bounds $bounds:expr, $unit:ident) => {
         $bounds.in_unit($crate::config::table::Unit::$unit)

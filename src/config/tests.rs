@@ -218,6 +218,7 @@ fn what_is_set_follows_nothing() {
 fn every_setting_can_be_given_as_it_is_printed_by_file_and_by_variable() {
     let config = Config::default();
     for key in keys().filter(|key| key.kind != Kind::Secret) {
+        // What has no value by default is printed as a comment.
         let Some(shown) = (key.show)(&config) else { continue };
         let in_file = format!("{} = {shown}", key.path());
         assert_eq!(loaded(&in_file, &[]).unwrap(), config, "{in_file}");
@@ -277,5 +278,49 @@ fn what_is_wrong_in_a_namespace_is_told_with_its_line() {
     for name in ["\"@other\"", "\"a:b\""] {
         let text = format!("[namespaces.{name}]\nmode = \"reliable\"\n");
         assert_eq!(loaded(&text, &[]).unwrap_err().0[0].key, "namespaces", "{name}");
+    }
+}
+
+#[test]
+fn a_tenant_is_a_table_of_its_limits_and_its_namespaces() {
+    let text = r#"
+[tenants.acme]
+origins = ["https://acme.example"]
+connections = 5
+bytes_per_second = 1_000
+[tenants.acme.namespaces.chat]
+mode = "reliable"
+[tenants.other]
+suspended = true
+"#;
+    let config = loaded(text, &[]).unwrap();
+    let acme = &config.tenants["acme"];
+    assert_eq!((acme.rows.connections, acme.rows.rooms), (5, 0));
+    assert_eq!(acme.rows.origins, ["https://acme.example"]);
+    assert_eq!(acme.namespace_rooms["chat"].mode, Some(RoomMode::Reliable));
+    assert!(config.tenants["other"].rows.suspended && config.namespace_rooms.is_empty());
+    assert_eq!(loaded(&print(&config), &[]).unwrap(), config, "what is printed loads");
+    assert_eq!(differences(&config, &Config::default()), ["tenants"]);
+}
+
+#[test]
+fn what_is_wrong_in_a_tenant_is_told_with_its_line() {
+    for (row, key) in [
+        ("room = 1", "tenants.acme.room"),
+        ("rooms = -1", "tenants.acme.rooms"),
+        ("origins = [\"acme.example\"]", "tenants.acme.origins"),
+        ("history_bytes = 1_000_000_000", "tenants.acme.history_bytes"),
+        ("namespaces = 5", "tenants.acme.namespaces"),
+        ("namespaces.chat = 5", "tenants.acme.namespaces.chat"),
+        ("namespaces.chat.mood = 5", "tenants.acme.namespaces.chat.mood"),
+        ("namespaces.chat.message_bytes = 1_000_000", "tenants.acme.namespaces.chat.message_bytes"),
+    ] {
+        let problems = loaded(&format!("[tenants.acme]\n{row}\n"), &[]).unwrap_err();
+        let problem = &problems.0[0];
+        assert_eq!((problems.0.len(), &*problem.key), (1, key));
+        assert_eq!(problem.origin, Some(Origin::File { name: "f".to_owned(), line: 2 }), "{row}");
+    }
+    for text in ["[tenants.\"\"]\n", "[tenants.\"a\\nb\"]\n", "tenants = 3\n"] {
+        assert_eq!(loaded(text, &[]).unwrap_err().0[0].key, "tenants", "{text}");
     }
 }

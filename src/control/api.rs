@@ -7,13 +7,14 @@ use std::time::Instant;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde_json::json;
 
 use super::health::{self, Status};
-use super::{Commander, faults, process, public, security, serve};
+use super::v1::{self, Desk};
+use super::{Commander, faults, guard, process, public, security, serve};
 use crate::clock::Moment;
 use crate::metrics::{self, LinkState, Registry, TEXT_TYPE};
 
@@ -58,19 +59,25 @@ pub(super) fn code(status: Status) -> StatusCode {
 }
 
 /// The routes of the control plane's own listener.
-pub(super) fn router(view: View) -> Router {
+pub(super) fn router(view: View, desk: Desk, token: &guard::Token) -> Router {
     let faults = view.faults.clone().map(faults::router).unwrap_or_default();
-    let routes = Router::new()
-        .route("/live", get(public::live))
-        .route("/ready", get(ready))
+    let probes = Router::new().route("/live", get(public::live)).route("/ready", get(ready));
+    let looking = Router::new()
         .route("/health", get(health))
         .route("/metrics", get(metrics))
-        .with_state(view)
+        .with_state(view.clone())
         .merge(faults)
+        .route_layer(from_fn_with_state(token.clone(), guard::looking));
+    let operating =
+        v1::router(desk).route_layer(from_fn_with_state(token.clone(), guard::operating));
+    let routes = probes
+        .with_state(view)
+        .merge(looking)
+        .merge(operating)
         .fallback(public::not_found)
         .method_not_allowed_fallback(public::method_not_allowed)
         .layer(map_response(security::protect));
-    serve::bounded(routes)
+    serve::bounded(routes, v1::takes_body)
 }
 
 /// Whether new connections should come here.

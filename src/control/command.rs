@@ -1,20 +1,37 @@
 //! What the process tells the control plane to pass on: the way in for signals and watchers, which
 //! have no port of their own.
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::letter::Order;
+use crate::shard::Edict;
 
 /// Commands that may wait.
 const WAITING_MAX: usize = 64;
 
 /// A command to the control plane.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Command {
     /// Give every core this order. A drain also makes the process not ready, at once.
     Order(Order),
+    /// Have every core carry this out, and say when all have.
+    Edict {
+        /// What.
+        edict: Edict,
+        /// Who waits for it.
+        done: oneshot::Sender<Carried>,
+    },
     /// Return from [`run`](super::run).
     Stop,
+}
+
+/// What came of an edict on all cores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// Connections that were closed for it.
+    pub closed: u64,
+    /// It holds for those that come, too.
+    pub holds: bool,
 }
 
 /// The sending end: any thread may have one.

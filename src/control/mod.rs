@@ -6,8 +6,10 @@
 //! included, is bounded.
 
 mod api;
+mod audit;
 mod command;
 mod faults;
+mod guard;
 mod health;
 mod idle;
 mod process;
@@ -18,6 +20,7 @@ mod security;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod v1;
 
 pub use command::{Command, Commander, Commands, commands};
 pub use run::{Plane, run};

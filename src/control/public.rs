@@ -39,7 +39,7 @@ pub(super) fn router(view: View) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(map_response(security::protect));
-    serve::bounded(routes)
+    serve::bounded(routes, |_| false)
 }
 
 fn file(kind: &'static str, text: &'static str) -> Response {

@@ -1,5 +1,6 @@
 //! The control plane's threads.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -10,19 +11,25 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{interval, sleep};
 
 use super::api::{self, View};
+use super::audit::Trail;
+use super::command::Carried;
 use super::relay::Relays;
 use super::serve::{self, Limits};
+use super::v1::Desk;
 use super::{Command, Commander, Commands, health, process, public};
+use crate::auth::{self, Answer, Question};
 use crate::config::Config;
 use crate::id::CoreId;
 use crate::letter::{Letter, Order};
 use crate::mesh::Port;
 use crate::metrics::Registry;
+use crate::shard::{self, Edict};
+use crate::tenant::Tenants;
 
 /// Connections of the control plane's own listener, on each of its threads.
 const CONNECTIONS_MAX: usize = 256;
@@ -48,8 +55,10 @@ pub struct Plane<M> {
     pub listener: TcpListener,
     /// What it is told to do.
     pub commands: Commands,
-    /// Where `dev.faults` is set: how it passes on the faults that are asked for.
-    pub faults: Option<Commander>,
+    /// How its own routes reach it.
+    pub commander: Commander,
+    /// The tenants of the process.
+    pub tenants: Arc<Tenants>,
 }
 
 /// Runs the control plane on this thread, and on `control.threads - 1` more, until it is told to
@@ -59,22 +68,29 @@ pub struct Plane<M> {
 ///
 /// The operating system refuses a runtime, a thread, or a descriptor.
 pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
-    let Plane { config, started, port, registry, listener, commands, faults } = plane;
+    let Plane { config, started, port, registry, listener, commands, commander, tenants } = plane;
     listener.set_nonblocking(true)?;
+    let trail = Trail::open(&config.audit)?;
+    let faults = config.dev.faults.then(|| commander.clone());
+    let token = config.control.token.clone().map(Arc::new);
+    let desk = Desk { commander, tenants, trail: trail.clone() };
     let needs_redis = config.redis.url.is_some() && !config.redis.ready_without;
     let view = View { registry, started, draining: Arc::default(), needs_redis, faults };
     let limits = Limits::from(&config.handshake);
+    let router = |view: &View| api::router(view.clone(), desk.clone(), &token);
     for index in 1..config.control.threads {
-        let (listener, router) = (listener.try_clone()?, api::router(view.clone()));
+        let (listener, router) = (listener.try_clone()?, router(&view));
         thread::Builder::new().name(format!("control {index}")).spawn(move || {
             let served = local(accept(listener, router, limits));
             tracing::error!(error = ?served.err(), "a thread of the control plane ended");
         })?;
     }
+    let router = router(&view);
     local(async move {
-        spawn_local(accept(listener, api::router(view.clone()), limits));
+        spawn_local(accept(listener, router, limits));
         spawn_local(watch(view.clone()));
-        Party { port, view, limits, relays: Relays::default() }.run(commands).await
+        let (relays, edicts) = (Relays::default(), Edicts::default());
+        Party { port, view, limits: limits.once(), relays, edicts, trail }.run(commands).await
     })?
 }
 
@@ -134,12 +150,52 @@ async fn watch(view: View) {
     }
 }
 
+/// Edicts that not every core has carried out.
+#[derive(Default)]
+struct Edicts {
+    last: u64,
+    open: HashMap<u64, OpenEdict>,
+}
+
+/// An edict that not every core has carried out.
+struct OpenEdict {
+    left: usize,
+    all: Carried,
+    done: oneshot::Sender<Carried>,
+}
+
+impl Edicts {
+    fn begin(&mut self, cores: usize, done: oneshot::Sender<Carried>) -> u64 {
+        // Who waited for these has given up.
+        self.open.retain(|_, open| !open.done.is_closed());
+        self.last += 1;
+        let all = Carried { closed: 0, holds: true };
+        self.open.insert(self.last, OpenEdict { left: cores, all, done });
+        self.last
+    }
+
+    fn carried(&mut self, carried: &shard::Carried) {
+        let Some(open) = self.open.get_mut(&carried.number) else { return };
+        open.left = open.left.saturating_sub(1);
+        open.all.closed += u64::from(carried.closed);
+        open.all.holds &= carried.holds;
+        if open.left == 0
+            && let Some(open) = self.open.remove(&carried.number)
+        {
+            // Whoever does not wait any more was told that it was not confirmed in time.
+            let _ = open.done.send(open.all);
+        }
+    }
+}
+
 /// The control plane as a party of the mesh.
 struct Party<M> {
     port: Port<Letter<M>>,
     view: View,
     limits: Limits,
     relays: Relays,
+    edicts: Edicts,
+    trail: Trail,
 }
 
 impl<M: Send + 'static> Party<M> {
@@ -161,7 +217,11 @@ impl<M: Send + 'static> Party<M> {
                 () = self.relays.wants_to_send() => {}
                 command = commands.next() => match command {
                     Command::Order(order) => self.order(&order),
-                    Command::Stop => return Ok(()),
+                    Command::Edict { edict, done } => self.edict(&edict, done),
+                    Command::Stop => {
+                        self.trail.finish();
+                        return Ok(());
+                    }
                 },
             }
             self.port.wake();
@@ -178,7 +238,14 @@ impl<M: Send + 'static> Party<M> {
                             spawn_local(serve::connection(stream, router.clone(), self.limits));
                         }
                     }
-                    Letter::Core(_) | Letter::Order(_) => {
+                    Letter::Carried(carried) => self.edicts.carried(&carried),
+                    Letter::Question(question) => self.answer(batch.from, &question),
+                    Letter::Record(record) => self.trail.add(*record),
+                    Letter::RecordsLost(count) => self.trail.lose(count),
+                    Letter::Core(_)
+                    | Letter::Order(_)
+                    | Letter::Edict { .. }
+                    | Letter::Answer(_) => {
                         tracing::error!(from = ?batch.from, "a letter that is not for the control plane");
                     }
                 }
@@ -200,10 +267,40 @@ impl<M: Send + 'static> Party<M> {
             self.view.draining.store(true, Ordering::Relaxed);
             tracing::info!(window_ms, relayed = self.relays.len(), "sending all connections away");
         }
+        if let Order::Reload(_) = order {
+            self.trail.reopen();
+        }
         let cores: Vec<CoreId> = self.view.registry.cores().map(|(id, _)| id).collect();
         for core in cores {
             self.post(core, Letter::Order(order.clone()), size_of::<Order>());
         }
+    }
+
+    /// Has every core carry it out.
+    fn edict(&mut self, edict: &Edict, done: oneshot::Sender<Carried>) {
+        let cores: Vec<CoreId> = self.view.registry.cores().map(|(id, _)| id).collect();
+        let number = self.edicts.begin(cores.len(), done);
+        for core in cores {
+            let letter = Letter::Edict { number, edict: edict.clone() };
+            self.post(core, letter, size_of::<Edict>());
+        }
+    }
+
+    /// Nobody can be asked about credentials here.
+    fn answer(&mut self, core: CoreId, question: &Question) {
+        let refused = Err(auth::Refusal::Unavailable);
+        let answer = match question {
+            Question::Keys { policy, source } => {
+                Answer::Keys { policy: *policy, source: *source, keys: refused }
+            }
+            Question::Identity { policy, fingerprint, whom, .. } => Answer::Identity {
+                policy: *policy,
+                fingerprint: *fingerprint,
+                whom: *whom,
+                said: refused,
+            },
+        };
+        self.post(core, Letter::Answer(Box::new(answer)), size_of::<Answer>());
     }
 
     fn post(&mut self, to: CoreId, letter: Letter<M>, bytes: usize) {

@@ -29,6 +29,15 @@ pub(super) struct Limits {
     head_bytes: usize,
     headers: usize,
     idle: Duration,
+    keeps_alive: bool,
+}
+
+impl Limits {
+    /// One request a connection. On the public port the first one decides whether a connection is a
+    /// WebSocket: a proxy that kept one for plain requests would send an upgrade on it in vain.
+    pub(super) fn once(self) -> Self {
+        Self { keeps_alive: false, ..self }
+    }
 }
 
 impl From<&Handshake> for Limits {
@@ -37,21 +46,22 @@ impl From<&Handshake> for Limits {
             head_bytes: (handshake.head_bytes as usize).max(BUFFER_BYTES_MIN),
             headers: usize::from(handshake.headers),
             idle: Duration::from_millis(handshake.http_idle_ms.max(1)),
+            keeps_alive: true,
         }
     }
 }
 
 /// Bounds what a request to `routes` may bring and how long it may take.
-pub(super) fn bounded(routes: Router) -> Router {
+pub(super) fn bounded(routes: Router, takes_body: fn(&Request) -> bool) -> Router {
     routes
-        .layer(from_fn(refuse_bodies))
+        .layer(from_fn(move |request, next| refuse_bodies(request, next, takes_body)))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, RESPONSE_DEADLINE))
 }
 
-/// No route takes a body. Whoever sends one may disagree with us, or with a proxy before us, about
+/// Hardly a route takes a body. Whoever sends one to another may disagree with us, or with a proxy before us, about
 /// where it ends; so nothing more is read from that connection.
-async fn refuse_bodies(request: Request, next: Next) -> Response {
-    if request.body().is_end_stream() {
+async fn refuse_bodies(request: Request, next: Next, takes_body: fn(&Request) -> bool) -> Response {
+    if request.body().is_end_stream() || takes_body(&request) {
         return next.run(request).await;
     }
     let headers = [(header::CONNECTION, "close")];
@@ -70,6 +80,7 @@ where
         .max_headers(limits.headers)
         .max_buf_size(limits.head_bytes)
         .half_close(true)
+        .keep_alive(limits.keeps_alive)
         .serve_connection(
             TokioIo::new(Idle::new(stream, limits.idle)),
             TowerToHyperService::new(router),

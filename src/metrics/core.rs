@@ -85,6 +85,8 @@ pub struct Core {
     pub handshakes: Figure,
     /// Handshakes that failed.
     pub handshake_failures: ByReason<HandshakeFailure>,
+    /// Credentials refused, in handshakes and in messages.
+    pub credentials_refused: Figure,
     /// Ends of WebSockets.
     pub closes: ByReason<Close>,
 

@@ -83,6 +83,8 @@ reasons! {
         Connections => "connections",
         /// As many as one address may have.
         ConnectionsPerAddress => "connections_per_address",
+        /// The address has shown too many bad credentials.
+        Banned => "banned",
         /// As many unfinished handshakes as may be.
         Handshakes => "handshakes",
         /// Out of descriptors.

@@ -72,6 +72,7 @@ const COUNTERS: &[Row<Figure>] = &[
     ("published", "Messages published", |core| &core.published),
     ("bad_messages", "Messages that could not be understood", |core| &core.bad_messages),
     ("rate_limited", "Messages that came too fast", |core| &core.rate_limited),
+    ("credentials_refused", "Credentials refused", |core| &core.credentials_refused),
     ("inflate_messages", "Messages inflated", |core| &core.inflate.messages),
     ("inflate_compressed_bytes", "Bytes inflated", |core| &core.inflate.compressed_bytes),
     ("inflate_plain_bytes", "Bytes that came of it", |core| &core.inflate.plain_bytes),

@@ -8,10 +8,13 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::clock::{Moment, Now};
 use crate::config;
 use crate::hash::{self, Seed};
 use crate::metrics::Refusal;
 use crate::ws::forwarded::ip_key;
+
+use super::bans::Bans;
 
 /// Locks are split so that cores which accept at the same time seldom meet.
 const SHARDS: usize = 64;
@@ -23,6 +26,7 @@ pub struct Admission {
     open: AtomicU32,
     handshakes: AtomicU32,
     addresses: Vec<Mutex<hash::Map<IpAddr, u32>>>,
+    bans: Bans,
     seed: Seed,
 }
 
@@ -32,6 +36,7 @@ impl Admission {
     pub fn new(limits: &config::Admission, seed: Seed) -> Arc<Self> {
         Arc::new(Self {
             limits: limits.clone(),
+            bans: Bans::new(limits.bad_credentials_per_minute, limits.ban_ms, seed),
             open: AtomicU32::new(0),
             handshakes: AtomicU32::new(0),
             addresses: (0..SHARDS).map(|_| Mutex::new(HashMap::with_hasher(seed))).collect(),
@@ -47,6 +52,16 @@ impl Admission {
         admitted.in_handshake = true;
         admitted.count_address(address)?;
         Ok(admitted)
+    }
+
+    /// An address has shown a bad credential; if it is shut out for that, until when in Unix time.
+    pub(super) fn offend(&self, now: Now, address: IpAddr) -> Option<u64> {
+        self.bans.offend(now, address)
+    }
+
+    /// Whether an address is shut out: for how many milliseconds yet.
+    pub(super) fn ban_left_ms(&self, now: Moment, address: Option<IpAddr>) -> Option<u64> {
+        self.bans.left_ms(now, address)
     }
 
     fn shard(&self, key: IpAddr) -> &Mutex<hash::Map<IpAddr, u32>> {
@@ -133,6 +148,8 @@ mod tests {
             handshakes,
             accepts_per_second: 0,
             accept_burst: 0,
+            bad_credentials_per_minute: 0,
+            ban_ms: 0,
         };
         Admission::new(&limits, Seed(1, 2))
     }

@@ -11,6 +11,7 @@ use crate::shard::Outbox;
 use crate::wheel::Timer;
 
 use super::admission::Admitted;
+use super::doors::Waiting;
 use super::relay::Relay;
 use super::stream::Stream;
 use super::tls::Tls;
@@ -36,6 +37,10 @@ pub(super) struct Connection {
     pub(super) deadline: Option<Timer>,
     /// The reader, while it must not read on.
     pub(super) paused: Option<Waker>,
+    /// The reader must not read on until the crowd is written that it has brought something for.
+    pub(super) waits_for_crowd: bool,
+    /// The client has ended its side, and stays for what it is owed.
+    pub(super) has_ended: bool,
     /// A task waits until the kernel takes more.
     pub(super) is_blocked: bool,
     /// End it once everything is written.
@@ -44,8 +49,8 @@ pub(super) struct Connection {
 
 /// How far a connection has come.
 pub(super) enum Stage {
-    /// Until the end of the request head.
-    Handshake,
+    /// Until the end of the request head, and longer if its credential has to be judged elsewhere.
+    Handshake(Option<Box<Waiting>>),
     /// The engine knows it.
     Open,
     /// Plain HTTP: the control plane answers.

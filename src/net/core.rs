@@ -15,10 +15,10 @@ use slab::Slab;
 use crate::clock::{Moment, Now};
 use crate::config::Config;
 use crate::id::{ConnectionKey, CoreId};
-use crate::letter::{Fault, Letter, Order, Reload, relay};
+use crate::letter::{Letter, relay};
 use crate::mesh::Port;
 use crate::metrics::{self, HandshakeFailure};
-use crate::shard::{CoreMessage, Effects, Input, Shard};
+use crate::shard::{CoreMessage, Effects, Input, Pages, Shard};
 use crate::wheel::Wheel;
 use crate::ws::decoder::{self, Scratch};
 use crate::ws::origin::Origins;
@@ -26,10 +26,13 @@ use crate::ws::refusal::Refusal;
 
 use super::admission::Admission;
 use super::connection::{Connection, Stage};
+use super::doors::Failures;
+use super::intake::UNAVAILABLE;
 use super::listener::{self, Door, Listener, Pace};
 use super::notify::Notify;
 use super::relay::Relay;
 use super::timer::{Clock, Counter, Glance, Timer};
+use super::turns::Turns;
 
 /// How often an idle core shows that it lives.
 const BEAT_MS: u64 = 500;
@@ -72,10 +75,17 @@ pub(super) struct State {
     pub(super) config: Arc<Config>,
     pub(super) shard: Shard,
     pub(super) effects: Effects,
+    pub(super) turns: Turns,
     pub(super) connections: Slab<Connection>,
     pub(super) connections_ever: u32,
     pub(super) listeners: Vec<Listener>,
     pub(super) origins: Arc<Origins>,
+    pub(super) pages: Arc<Pages>,
+    pub(super) admission: Arc<Admission>,
+    /// Bad credentials that were not told of yet.
+    pub(super) failures: Failures,
+    /// Records that did not fit into the way to the control plane.
+    pub(super) records_lost: u64,
     pub(super) pace: Pace,
     pub(super) port: Port<Letter<CoreMessage>>,
     pub(super) control: CoreId,
@@ -102,6 +112,8 @@ pub(super) enum Deadline {
     Beat,
     /// Wake a task that sleeps.
     Wake(Rc<Notify>),
+    /// The time of a drain is over.
+    DrainEnd,
 }
 
 impl Core {
@@ -124,7 +136,7 @@ impl Core {
             self.arm(&state, now.moment);
             state.metrics.loop_time.record(self.clock.moment().since_us(now.moment));
             let is_draining = state.is_draining;
-            let may_park = is_inbox_empty && state.port.fall_asleep();
+            let may_park = is_inbox_empty && state.turns.is_empty() && state.port.fall_asleep();
             drop(state);
             if is_draining {
                 self.close_doors();
@@ -211,8 +223,7 @@ impl State {
                         let input = Input::Core { from: batch.from, message };
                         self.shard.handle(now, input, &mut self.effects);
                     }
-                    Letter::Relay(message) => self.take_relay(now, message),
-                    Letter::Order(order) => self.obey(now, order),
+                    other => self.take_letter(now, other),
                 }
             }
         }
@@ -226,6 +237,7 @@ impl State {
                 Deadline::Connection(key) => self.end_overdue(now, key),
                 Deadline::Beat => self.beat(now),
                 Deadline::Wake(sleeper) => sleeper.ring(),
+                Deadline::DrainEnd => self.end_handshakes_and_relays(now),
             }
         }
         if self.shard.next_timeout().is_some_and(|due| due <= now.moment) {
@@ -248,9 +260,11 @@ impl State {
     /// Ends the engine's tick and sends its letters: before the flush, so that peers begin to work
     /// while this core writes.
     fn settle(&mut self, now: Now) {
+        self.judge_again(now);
         self.shard.settle(now, &mut self.effects);
         self.metrics.inflate.add(self.scratch.take_tally());
         self.post_letters();
+        self.post_to_control_plane(now);
         let delivery = self.port.deliver(now.moment);
         self.metrics.mesh_batches.add(delivery.batches);
         self.metrics.mesh_rings.add(delivery.rings);
@@ -258,9 +272,13 @@ impl State {
         self.metrics.mesh_lost.add(delivery.lost);
     }
 
+    /// A crowd that is being written is not worth it: who brings more joins its end.
     fn is_flush_dear(&self) -> bool {
+        if self.turns.has_crowd() {
+            return false;
+        }
         let reads = self.reads - self.reads_before;
-        let writes = (self.effects.dirty.len() + self.shard.waiting_deliveries()) as u64;
+        let writes = (self.effects.to_write() + self.shard.waiting_deliveries()) as u64;
         writes >= DEAR_FLUSH && writes >= reads.saturating_mul(DEAR_PER_READ)
     }
 
@@ -305,11 +323,12 @@ impl State {
     fn beat(&mut self, now: Now) {
         self.metrics.heartbeat_us.set(now.moment.us.max(1));
         self.metrics.mesh_backlog_bytes.set(self.port.backlog_total_bytes());
+        self.tell_failures(now);
         self.wheel.insert(now.moment.plus_ms(BEAT_MS), Deadline::Beat);
     }
 
     /// What the control plane says about one of its connections, which may be gone by now.
-    fn take_relay(&mut self, now: Now, message: relay::Message) {
+    pub(super) fn take_relay(&mut self, now: Now, message: relay::Message) {
         let key = message.connection;
         let Some(connection) = self.connection(key) else {
             return;
@@ -353,20 +372,6 @@ impl State {
         let bytes = message.cost_bytes();
         // The control plane ends after the cores; if it is gone, so are its connections.
         let _ = self.port.post(self.control, Letter::Relay(message), bytes);
-    }
-
-    fn obey(&mut self, now: Now, order: Order) {
-        match order {
-            Order::Drain { window_ms } => {
-                self.is_draining = true;
-                self.metrics.draining.set(1);
-                self.shard.handle(now, Input::Drain { window_ms }, &mut self.effects);
-                self.end_handshakes_and_relays(now);
-            }
-            Order::Reload(reload) => self.reload(&reload),
-            Order::Fault(fault) if self.config.dev.faults => act_up(fault),
-            Order::Fault(_) => {}
-        }
     }
 
     /// The connection of that name, if it still is the one.
@@ -415,7 +420,7 @@ impl State {
         match before {
             Stage::Open => self.lose(now, key),
             Stage::Relay(relay) => self.post_to_control(relay.reset()),
-            Stage::Handshake | Stage::Ending => {}
+            Stage::Handshake(_) | Stage::Ending => {}
         }
     }
 
@@ -447,7 +452,7 @@ impl State {
 
     fn figure(&self, stage: &Stage) -> Option<&metrics::Figure> {
         match stage {
-            Stage::Handshake => Some(&self.metrics.handshakes_pending),
+            Stage::Handshake(_) => Some(&self.metrics.handshakes_pending),
             Stage::Open => Some(&self.metrics.connections),
             Stage::Relay(_) => Some(&self.metrics.relayed),
             Stage::Ending => None,
@@ -484,16 +489,34 @@ impl State {
         self.effects.dirty.push(key);
     }
 
+    /// Whether a WebSocket client that has ended its side is still owed something, as one that said
+    /// all it had to say and now reads the answers. It has as long as for a goodbye.
+    pub(super) fn stays_for_answers(&mut self, now: Now, key: ConnectionKey) -> bool {
+        let is_owed = self.shard.owes(key);
+        let deadline = now.moment.plus_ms(GOODBYE_MS);
+        let Some(connection) = self.connection(key).filter(|it| is_owed && !it.hangs_up) else {
+            return false;
+        };
+        if !std::mem::replace(&mut connection.has_ended, true) {
+            let timer = self.wheel.insert(deadline, Deadline::Connection(key));
+            if let Some(connection) = self.connection(key) {
+                connection.deadline = Some(timer);
+            }
+        }
+        true
+    }
+
     /// A connection has had its time: in the handshake it is told so, at the end it is let go.
     fn end_overdue(&mut self, now: Now, key: ConnectionKey) {
         let Some(connection) = self.connection(key) else {
             return;
         };
         connection.deadline = None;
-        let is_late = matches!(connection.stage, Stage::Handshake) && !connection.hangs_up;
+        let is_late = matches!(connection.stage, Stage::Handshake(_)) && !connection.hangs_up;
         let can_be_told = connection.tls.as_ref().is_none_or(|tls| tls.may_encrypt());
         if is_late && can_be_told {
-            return self.refuse(now, key, &Refusal::Deadline);
+            let refusal = self.overdue(key);
+            return self.refuse(now, key, &refusal);
         }
         if is_late {
             self.metrics.handshake_failures.count(HandshakeFailure::Deadline);
@@ -501,23 +524,29 @@ impl State {
         self.abort(now, key);
     }
 
-    /// Goes by new settings: what comes in from now on is judged by them.
-    fn reload(&mut self, reload: &Reload) {
-        self.config = Arc::clone(&reload.config);
-        self.listeners = Listener::all(&reload.config, reload.tls.clone());
-        self.origins = Arc::clone(&reload.origins);
-        self.pace = Pace::new(&reload.config.admission);
+    /// Whoever has not finished a handshake or got a response by the end of a drain does not stay
+    /// for it: the engine has sent all others away.
+    fn end_handshakes_and_relays(&mut self, now: Now) {
+        let connections = self.connections.iter().filter(|(_, it)| !it.hangs_up);
+        let unfinished: Vec<(ConnectionKey, bool)> = connections
+            .filter(|(_, it)| matches!(it.stage, Stage::Handshake(_) | Stage::Relay(_)))
+            .map(|(index, it)| (key_of(index, it), matches!(it.stage, Stage::Handshake(_))))
+            .collect();
+        for (key, is_handshake) in unfinished {
+            if is_handshake {
+                self.metrics.refusals.count(metrics::Refusal::Drain);
+                self.tell(key, UNAVAILABLE);
+            }
+            self.part(now, key);
+        }
     }
 
-    fn end_handshakes_and_relays(&mut self, now: Now) {
-        let keys: Vec<ConnectionKey> = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| !matches!(connection.stage, Stage::Open))
-            .map(|(index, connection)| key_of(index, connection))
-            .collect();
-        for key in keys {
-            self.part(now, key);
+    /// Queues the answer to a request that has not come, where it can be read.
+    fn tell(&mut self, key: ConnectionKey, refusal: Refusal) {
+        if let Some(connection) = self.connection(key)
+            && connection.tls.as_ref().is_none_or(|tls| tls.may_encrypt())
+        {
+            connection.raw = refusal.response();
         }
     }
 }
@@ -533,14 +562,4 @@ pub(super) fn key_of(index: usize, connection: &Connection) -> ConnectionKey {
     // A core's descriptors end long before four thousand million.
     let index = u32::try_from(index).unwrap_or(u32::MAX);
     ConnectionKey { index, generation: connection.generation }
-}
-
-/// For the test suite only: what must never happen, on request.
-fn act_up(fault: Fault) {
-    match fault {
-        Fault::Panic => panic!("a panic on request"),
-        Fault::Wedge { for_ms } => {
-            std::thread::sleep(std::time::Duration::from_millis(for_ms));
-        }
-    }
 }

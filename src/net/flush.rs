@@ -1,4 +1,4 @@
-//! The end of a tick: every connection that is owed something is written once.
+//! The end of a tick: every connection that is owed something is written once, a crowd by parts.
 
 use std::net::Shutdown;
 use std::panic::{self, AssertUnwindSafe};
@@ -6,13 +6,23 @@ use std::rc::Rc;
 
 use crate::clock::Now;
 use crate::id::ConnectionKey;
-use crate::shard::Input;
+use crate::shard::{CROWD, Input};
 
 use super::connection::{Stage, Written};
 use super::core::{Core, State};
+use super::turns::{Line, Turn};
+
+/// How long a tick writes to a crowd before it looks at the sockets again. Looking costs some 2 µs.
+const CROWD_US: u64 = 100;
+
+/// How long it writes to others: longer, because as many of them have just been read.
+const FEW_US: u64 = 1_000;
+
+/// The clock is read once in so many turns.
+const TURNS_PER_LOOK: usize = 8;
 
 impl State {
-    /// Writes what there is for whoever is owed something.
+    /// Writes to whoever is owed something, for a while; who is left waits for the next tick.
     pub(super) fn flush(&mut self, now: Now, core: &Rc<Core>) {
         for key in std::mem::take(&mut self.effects.hangups) {
             self.part(now, key);
@@ -20,16 +30,63 @@ impl State {
         for key in std::mem::take(&mut self.effects.aborts) {
             self.abort(now, key);
         }
-        let mut dirty = std::mem::take(&mut self.effects.dirty);
-        for key in dirty.drain(..) {
-            self.flush_one(now, key, core);
-        }
-        // Whatever writing has made dirty again waits for the next tick.
-        let again = std::mem::replace(&mut self.effects.dirty, dirty);
-        let ends_more = !self.effects.hangups.is_empty() || !self.effects.aborts.is_empty();
-        if !again.is_empty() || ends_more {
-            self.effects.dirty.extend(again);
+        self.turns.line_up(&mut self.effects);
+        let few = self.take_turns(Line::Few, FEW_US, now, core);
+        self.take_turns(Line::Crowd, CROWD_US.max(few), now, core);
+        // Whatever writing has made dirty again waits for the next tick, too.
+        if !self.effects.is_empty() {
             core.bell.ring();
+        }
+    }
+
+    /// Lets a line move for so long; returns how long that was.
+    fn take_turns(&mut self, line: Line, for_us: u64, now: Now, core: &Rc<Core>) -> u64 {
+        let began = core.clock.moment();
+        loop {
+            for _ in 0..TURNS_PER_LOOK {
+                match self.turns.next(line) {
+                    Some(Turn::Write(key)) => self.flush_one(now, key, core),
+                    Some(Turn::Read(key)) => self.end_turn(key),
+                    None => return core.clock.moment().since_us(began),
+                }
+            }
+            let passed_us = core.clock.moment().since_us(began);
+            if passed_us >= for_us {
+                return passed_us;
+            }
+        }
+    }
+
+    /// Whether a reader is to wait until a crowd is written, because it has just brought that many
+    /// more to write. Else it would be read as fast as others, and the crowd be owed more and more.
+    pub(super) fn waits_for_crowd(&mut self, key: ConnectionKey, brought: u64) -> bool {
+        if brought < CROWD || !self.turns.has_crowd() {
+            return false;
+        }
+        let Some(connection) = self.connection(key) else {
+            return false;
+        };
+        connection.waits_for_crowd = true;
+        self.turns.wait_for_crowd(key);
+        true
+    }
+
+    /// The crowd is written that a reader has waited for.
+    fn end_turn(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connection(key) {
+            connection.waits_for_crowd = false;
+            self.go_on(key);
+        }
+    }
+
+    /// Lets a reader go on, unless there still is a reason to wait.
+    fn go_on(&mut self, key: ConnectionKey) {
+        let wants_reading = self.shard.wants_reading(key);
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        if matches!(connection.stage, Stage::Open) && wants_reading && !connection.waits_for_crowd {
+            self.resume(key);
         }
     }
 
@@ -55,7 +112,7 @@ impl State {
         }
         let outbox = match connection.stage {
             Stage::Open => self.shard.outbox(key),
-            Stage::Handshake | Stage::Relay(_) | Stage::Ending => None,
+            Stage::Handshake(_) | Stage::Relay(_) | Stage::Ending => None,
         };
         let is_open = outbox.is_some();
         let mut count = 0;
@@ -75,7 +132,6 @@ impl State {
     /// All is written: ends the sending side if that was the last of it, else lets a reader that
     /// waited for the engine go on.
     fn let_go(&mut self, now: Now, key: ConnectionKey) {
-        let wants_reading = self.shard.wants_reading(key);
         let Some(connection) = self.connection(key) else {
             return;
         };
@@ -84,8 +140,8 @@ impl State {
         }
         if connection.hangs_up && !matches!(connection.stage, Stage::Ending) {
             self.say_goodbye(now, key);
-        } else if matches!(connection.stage, Stage::Open) && wants_reading {
-            self.resume(key);
+        } else {
+            self.go_on(key);
         }
     }
 
@@ -119,8 +175,8 @@ impl State {
             return;
         };
         connection.stream.shutdown(Shutdown::Both);
-        // A client that has ended its side waits for a response that it cannot be given.
-        if matches!(connection.stage, Stage::Relay(_)) {
+        // A client that has ended its side waits for what it cannot be given.
+        if matches!(connection.stage, Stage::Relay(_)) || connection.has_ended {
             self.retire(now, key);
         }
         self.resume(key);
@@ -141,7 +197,8 @@ impl State {
             state.metrics.write_latency.record(core.clock.moment().since_us(since));
             if let Some(connection) = state.connection(key) {
                 connection.is_blocked = false;
-                state.effects.dirty.push(key);
+                // It was owed more than the kernel holds: that others are not to wait for.
+                state.effects.crowd.push(key);
                 core.bell.ring();
             }
         });

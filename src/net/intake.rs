@@ -12,15 +12,16 @@ use crate::clock::Now;
 use crate::id::ConnectionKey;
 use crate::letter::relay::Opening;
 use crate::metrics::HandshakeFailure;
-use crate::shard::{Input, Opened};
+use crate::shard::Input;
 use crate::ws::decoder::{Chunk, Decoder, Event};
-use crate::ws::handshake::{self, Accepted};
+use crate::ws::handshake;
 use crate::ws::head::{self, Head};
 use crate::ws::refusal::Refusal;
 use crate::ws::{forwarded, proxy};
 
 use super::connection::{Connection, Stage};
 use super::core::State;
+use super::doors::{Behind, Upgrade};
 use super::relay::Relay;
 use super::tls::{Fed, Tls};
 
@@ -29,7 +30,7 @@ const DECRYPT_BYTES: usize = 16 * 1024;
 
 /// When a client that was turned away for want of room may try again.
 const RETRY_AFTER_MS: u32 = 5_000;
-const UNAVAILABLE: Refusal = Refusal::Unavailable { retry_after_ms: RETRY_AFTER_MS };
+pub(super) const UNAVAILABLE: Refusal = Refusal::Unavailable { retry_after_ms: RETRY_AFTER_MS };
 
 /// What the reader of a connection expects next.
 pub(super) enum Intake {
@@ -37,6 +38,8 @@ pub(super) enum Intake {
     Proxy(Vec<u8>),
     /// A request head; what has come of it.
     Head(Box<Unread>),
+    /// Nothing, until the credential of the request is judged.
+    Waiting(Box<Behind>),
     /// Frames.
     Open(Decoder),
     /// Bytes for the control plane.
@@ -79,6 +82,9 @@ impl State {
         intake: &mut Intake,
         bytes: &mut [u8],
     ) -> Flow {
+        if matches!(intake, Intake::Waiting(_)) && bytes.is_empty() {
+            return self.take_behind(now, key, intake, bytes);
+        }
         if let Intake::Proxy(unread) = intake {
             unread.extend_from_slice(bytes);
             let mut unread = std::mem::take(unread);
@@ -182,7 +188,7 @@ impl State {
 
     /// Ends a connection whose TLS is broken, once its alert is written.
     fn fail_tls(&mut self, now: Now, key: ConnectionKey) {
-        let in_handshake = |it: &mut Connection| matches!(it.stage, Stage::Handshake);
+        let in_handshake = |it: &mut Connection| matches!(it.stage, Stage::Handshake(_));
         if self.connection(key).is_some_and(in_handshake) {
             self.metrics.handshake_failures.count(HandshakeFailure::Tls);
         }
@@ -193,7 +199,7 @@ impl State {
         self.connections.get_mut(key.index as usize)?.tls.as_deref_mut()
     }
 
-    fn take_plain(
+    pub(super) fn take_plain(
         &mut self,
         now: Now,
         key: ConnectionKey,
@@ -213,6 +219,7 @@ impl State {
                 unread.bytes.extend_from_slice(bytes);
                 self.take_head(now, key, intake, unread)
             }
+            Intake::Waiting(_) => self.take_behind(now, key, intake, bytes),
             Intake::Relay => self.take_relayed(key, bytes),
             Intake::Deaf | Intake::Proxy(_) => Flow::On,
         }
@@ -242,9 +249,14 @@ impl State {
             Err(refusal) => Err(refusal),
         };
         match answer {
-            Ok((decoder, length)) => {
+            Ok((Upgrade::Open(decoder), length)) => {
                 *intake = Intake::Open(decoder);
                 self.take_plain(now, key, intake, &mut bytes[length..])
+            }
+            Ok((Upgrade::Wait { deflate }, length)) => {
+                let bytes = bytes.split_off(length);
+                *intake = Intake::Waiting(Box::new(Behind { bytes, deflate }));
+                Flow::Pause
             }
             Err(refusal) => {
                 *intake = Intake::Deaf;
@@ -259,7 +271,12 @@ impl State {
         let listener = self.connections.get(key.index as usize).map_or(0, |it| it.listener);
         handshake::concerns(
             head,
-            &self.listeners[usize::from(listener)].policy(&self.config, &self.origins),
+            &self.listeners[usize::from(listener)].policy(
+                &self.config,
+                &self.origins,
+                &self.pages,
+                None,
+            ),
         )
     }
 
@@ -269,7 +286,7 @@ impl State {
         now: Now,
         key: ConnectionKey,
         head: &Head<'_>,
-    ) -> Result<Decoder, Refusal> {
+    ) -> Result<Upgrade, Refusal> {
         let index = key.index as usize;
         let connection = self.connections.get_mut(index).ok_or(UNAVAILABLE)?;
         let listener = &self.listeners[usize::from(connection.listener)];
@@ -280,28 +297,19 @@ impl State {
             let too_many = Refusal::AddressLimit { retry_after_ms: RETRY_AFTER_MS };
             connection.admitted.speaks_for(client).map_err(|_| too_many)?;
         }
-        let Accepted { route, codec, deflate, session, response, .. } =
-            handshake::accept(head, &listener.policy(&self.config, &self.origins))?;
-        connection.raw = response;
-        self.metrics.handshakes.add(1);
-        self.metrics.handshake_latency.record(now.moment.since_us(connection.accepted));
-        self.advance(key, Stage::Open);
-        let decoder = Decoder::new(deflate.is_some());
-        let opened = Opened {
-            connection: key,
-            route,
-            codec,
-            deflate_up_to: deflate.map_or(0, |agreed| agreed.deflate_up_to),
-            address: client,
-            session,
-        };
-        self.shard.handle(now, Input::Opened(Box::new(opened)), &mut self.effects);
-        self.effects.dirty.push(key);
-        Ok(decoder)
+        if let Some(left_ms) = self.admission.ban_left_ms(now.moment, client) {
+            let retry_after_ms = u32::try_from(left_ms).unwrap_or(u32::MAX);
+            return Err(Refusal::Banned { retry_after_ms });
+        }
+        let cookie = self.shard.policy().and_then(|policy| policy.cookie_name());
+        let policy = listener.policy(&self.config, &self.origins, &self.pages, cookie);
+        let accepted = handshake::accept(head, &policy)?;
+        let page = self.page(head, listener.tls.is_some());
+        self.enter_by(now, key, accepted, client, page)
     }
 
     /// The handshake is over, and its deadline with it.
-    fn advance(&mut self, key: ConnectionKey, stage: Stage) {
+    pub(super) fn advance(&mut self, key: ConnectionKey, stage: Stage) {
         self.enter(&stage);
         let Some(connection) = self.connections.get_mut(key.index as usize) else {
             return;
@@ -404,10 +412,16 @@ fn failure(refusal: Refusal) -> HandshakeFailure {
         Refusal::WebSocketVersion => HandshakeFailure::Version,
         Refusal::Origin | Refusal::OriginMissing => HandshakeFailure::Origin,
         Refusal::Subprotocol => HandshakeFailure::Subprotocol,
-        Refusal::TwoCredentials | Refusal::Unauthorized | Refusal::Forbidden | Refusal::Tenant => {
-            HandshakeFailure::Credentials
-        }
-        Refusal::AddressLimit { .. } | Refusal::Unavailable { .. } => HandshakeFailure::Limit,
+        Refusal::TwoCredentials
+        | Refusal::Unauthorized
+        | Refusal::Forbidden
+        | Refusal::Credential { .. }
+        | Refusal::Suspended
+        | Refusal::Tenant => HandshakeFailure::Credentials,
+        Refusal::AddressLimit { .. }
+        | Refusal::TenantLimit { .. }
+        | Refusal::Banned { .. }
+        | Refusal::Unavailable { .. } => HandshakeFailure::Limit,
         Refusal::RequestLine
         | Refusal::HeaderLine
         | Refusal::RepeatedHeader

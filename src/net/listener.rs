@@ -19,6 +19,7 @@ use crate::bucket::{Bucket, Quota};
 use crate::clock::Now;
 use crate::config::{self, AddressHeader, Config, ListenAddress};
 use crate::metrics::{HandshakeFailure, Refusal};
+use crate::shard::Pages;
 use crate::ws::forwarded;
 use crate::ws::handshake::Policy;
 use crate::ws::origin::Origins;
@@ -52,14 +53,23 @@ impl Listener {
     }
 
     /// What is accepted here.
-    pub(super) fn policy<'a>(&self, config: &Config, origins: &'a Origins) -> Policy<'a> {
+    pub(super) fn policy<'a>(
+        &self,
+        config: &Config,
+        origins: &'a Origins,
+        pages: &'a Pages,
+        cookie: Option<&'a str>,
+    ) -> Policy<'a> {
         Policy {
             origins,
+            tenant_origins: pages.any.as_ref(),
             allow_absent_origin: config.handshake.allow_absent_origin,
             tls: self.tls.is_some(),
+            local: matches!(self.config.address, ListenAddress::Tcp(_))
+                && self.config.address.is_local(),
             echo: config.dev.echo,
             deflate: config.deflate.enabled && self.config.deflate,
-            cookie: None,
+            cookie,
         }
     }
 }
@@ -105,6 +115,15 @@ fn spare() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
+/// How fast connections are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Haste {
+    /// As fast as the settings let them in.
+    Paced,
+    /// All that wait, before the door is closed.
+    Last,
+}
+
 /// What one attempt to accept came to.
 enum Turn {
     /// Nobody waits.
@@ -118,7 +137,7 @@ enum Turn {
 /// Accepts at one door until the core drains.
 pub(super) async fn attend(core: Rc<Core>, door: Rc<Door>) {
     while !core.state.borrow().is_draining {
-        match accept_some(&core, &door) {
+        match accept_some(&core, &door, Haste::Paced) {
             // An error shows again at the accept.
             Turn::Empty => drop(door.waiting.readable().await),
             Turn::More => core.glance.glance().await,
@@ -127,17 +146,20 @@ pub(super) async fn attend(core: Rc<Core>, door: Rc<Door>) {
     }
 }
 
-/// Closes a door. Whoever the kernel has already let in is let in here too, not reset.
+/// Closes a door. Whoever the kernel has already let in is let in here too, not reset: the queue is
+/// no longer than the backlog, and nobody comes after these.
 pub(super) fn close(core: &Rc<Core>, door: &Rc<Door>) {
-    while matches!(accept_some(core, door), Turn::More) {}
+    while matches!(accept_some(core, door, Haste::Last), Turn::More) {}
     // This ends the wait of whoever attends it, who lets go of it.
     door.waiting.shutdown(Shutdown::Both);
 }
 
-fn accept_some(core: &Rc<Core>, door: &Door) -> Turn {
+fn accept_some(core: &Rc<Core>, door: &Door, haste: Haste) -> Turn {
     let now = core.now();
     for _ in 0..ACCEPTS_PER_TURN {
-        if let Err(wait_ms) = core.state.borrow_mut().pace.check(now) {
+        if haste == Haste::Paced
+            && let Err(wait_ms) = core.state.borrow_mut().pace.check(now)
+        {
             return Turn::Rest(wait_ms);
         }
         match socket::accept(door.fd) {
@@ -178,6 +200,9 @@ fn welcome(core: &Rc<Core>, now: Now, listener: u16, socket: OwnedFd, peer: Opti
     state.events += 1;
     state.metrics.accepts.add(1);
     let counted = peer.map(|peer| peer.ip()).filter(|ip| !state.speaks_for_others(*ip, listener));
+    if core.admission.ban_left_ms(now.moment, counted).is_some() {
+        return state.metrics.refusals.count(Refusal::Banned);
+    }
     let admitted = match core.admission.admit(counted) {
         Ok(admitted) => admitted,
         Err(refused) => return state.metrics.refusals.count(refused),
@@ -193,7 +218,7 @@ fn welcome(core: &Rc<Core>, now: Now, listener: u16, socket: OwnedFd, peer: Opti
     let connection = Connection {
         stream: Rc::clone(&stream),
         generation: state.next_generation(),
-        stage: Stage::Handshake,
+        stage: Stage::Handshake(None),
         client: peer,
         listener,
         accepted: now.moment,
@@ -202,6 +227,8 @@ fn welcome(core: &Rc<Core>, now: Now, listener: u16, socket: OwnedFd, peer: Opti
         admitted,
         deadline: None,
         paused: None,
+        waits_for_crowd: false,
+        has_ended: false,
         is_blocked: false,
         hangs_up: false,
     };
@@ -232,7 +259,7 @@ impl State {
         let entry = entry.insert(connection);
         let deadline = now.moment.plus_ms(self.config.handshake.deadline_ms);
         entry.deadline = Some(self.wheel.insert(deadline, Deadline::Connection(key)));
-        self.enter(&Stage::Handshake);
+        self.enter(&Stage::Handshake(None));
         key
     }
 }

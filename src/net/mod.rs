@@ -6,13 +6,16 @@
 #![allow(unsafe_code, reason = "system calls that std and monoio do not have")]
 
 mod admission;
+mod bans;
 mod connection;
 mod core;
 mod descriptors;
+mod doors;
 mod flush;
 mod intake;
 mod listener;
 mod notify;
+mod orders;
 pub mod probe;
 mod reader;
 mod relay;
@@ -24,6 +27,8 @@ mod stream;
 mod tests;
 mod timer;
 pub mod tls;
+mod turns;
+mod unix;
 
 pub use admission::Admission;
 pub use descriptors::raise_limit as raise_descriptor_limit;

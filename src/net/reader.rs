@@ -112,9 +112,16 @@ impl Reader {
     async fn next(&mut self, flow: Flow, is_busy: bool) -> Next {
         match flow {
             Flow::On => {}
-            Flow::Pause => self.core.pause(self.key).await,
+            Flow::Pause => loop {
+                self.core.pause(self.key).await;
+                // What came behind a request whose credential was judged is not read again.
+                let is_waiting = matches!(self.intake, Intake::Waiting(_));
+                if !is_waiting || self.take(&mut []) != Flow::Pause {
+                    break;
+                }
+            },
             Flow::End => {
-                // A relayed client that has ended its side may still be owed a response.
+                // Who has ended its side may still be owed something.
                 while self.core.end_of_input(self.key) {
                     self.core.pause(self.key).await;
                 }
@@ -201,6 +208,7 @@ impl Core {
         let mut state = self.state.borrow_mut();
         state.reads += 1;
         state.metrics.bytes_in.add(bytes.len() as u64);
+        let caused = state.shard.deliveries_caused();
         let took = panic::catch_unwind(AssertUnwindSafe(|| state.take(now, key, intake, bytes)));
         let flow = took.unwrap_or_else(|_| {
             *intake = Intake::Deaf;
@@ -208,19 +216,28 @@ impl Core {
             Flow::On
         });
         self.bell.ring();
+        let caused = state.shard.deliveries_caused() - caused;
+        if flow != Flow::End && state.waits_for_crowd(key, caused) {
+            return (Flow::Pause, now.moment);
+        }
         (flow, now.moment)
     }
 
-    /// The client will send no more; whether its connection is to stay for the response.
+    /// The client will send no more; whether its connection is to stay for what it is owed.
     fn end_of_input(&self, key: ConnectionKey) -> bool {
+        let now = self.now();
         let mut state = self.state.borrow_mut();
-        let Some(relay) = state.relay(key) else {
-            return false;
+        let stays = match state.connection(key).map(|connection| &mut connection.stage) {
+            Some(Stage::Relay(relay)) => {
+                relay.end();
+                state.pass_on(key);
+                state.connection(key).is_some_and(|connection| !connection.is_over())
+            }
+            Some(Stage::Open) => state.stays_for_answers(now, key),
+            _ => false,
         };
-        relay.end();
-        state.pass_on(key);
         self.bell.ring();
-        state.connection(key).is_some_and(|connection| !connection.is_over())
+        stays
     }
 
     /// The reader is done: nothing of the connection stays.
@@ -228,7 +245,7 @@ impl Core {
         let now = self.now();
         let mut state = self.state.borrow_mut();
         let left_early = state.connection(key).is_some_and(|connection| {
-            matches!(connection.stage, Stage::Handshake) && !connection.hangs_up
+            matches!(connection.stage, Stage::Handshake(_)) && !connection.hangs_up
         });
         if left_early {
             state.metrics.handshake_failures.count(HandshakeFailure::Left);

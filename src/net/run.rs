@@ -4,21 +4,21 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::sync::{Arc, Barrier, mpsc};
 
 use slab::Slab;
 
+use crate::auth::Policy;
 use crate::config::{Config, ListenAddress};
 use crate::hash::Seed;
 use crate::id::CoreId;
 use crate::letter::Letter;
 use crate::mesh::Port;
 use crate::metrics;
-use crate::shard::{CoreMessage, Effects, Entropy, Setup, Shard};
+use crate::shard::{CoreMessage, Effects, Entropy, Pages, Setup, Shard};
+use crate::tenant::Tenants;
 use crate::wheel::Wheel;
 use crate::ws::decoder::{self, Scratch};
 use crate::ws::origin::Origins;
@@ -32,6 +32,8 @@ use super::reader::SHARED_BUFFER_BYTES;
 use super::ring::{self, Kind, Ring};
 use super::socket;
 use super::timer::{Clock, Counter, Glance, Timer, monotonic_us};
+use super::turns::Turns;
+use super::unix;
 
 /// What a core is given to begin with.
 #[derive(Debug)]
@@ -58,6 +60,12 @@ pub struct Plan {
     pub clock: Clock,
     /// The doors of the process.
     pub admission: Arc<Admission>,
+    /// What credentials are checked against; none: everyone is let in.
+    pub policy: Option<Arc<Policy>>,
+    /// The tenants of the process.
+    pub tenants: Arc<Tenants>,
+    /// Whose pages may connect to which tenant.
+    pub pages: Arc<Pages>,
     /// What it counts.
     pub metrics: Arc<metrics::Core>,
     /// The key of all maps.
@@ -128,22 +136,30 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
         })
         .collect::<io::Result<Vec<_>>>()?;
     let doorbell: OwnedFd = port.doorbell_fd().try_clone_to_owned()?;
-    let shard = Shard::new(Setup {
+    let mut shard = Shard::new(Setup {
         core,
         cores,
         config: Arc::clone(&config),
         seed,
         entropy,
         metrics: Arc::clone(&metrics),
+        policy: plan.policy,
+        tenants: plan.tenants,
         stopwatch: monotonic_us,
     });
+    shard.believe_pages(Arc::clone(&plan.pages));
     let state = State {
         shard,
         effects: Effects::default(),
+        turns: Turns::default(),
         connections: Slab::new(),
         connections_ever: 0,
         listeners: Listener::all(&config, plan.tls),
         origins: plan.origins,
+        pages: plan.pages,
+        admission: Arc::clone(&plan.admission),
+        failures: Vec::new(),
+        records_lost: 0,
         pace: Pace::new(&config.admission),
         port,
         control,
@@ -210,7 +226,7 @@ pub fn reserve(config: &Config) -> io::Result<Reserved> {
         let (address, unix) = match &listener.address {
             ListenAddress::Tcp(address) => (reserve_port(*address, config)?, None),
             ListenAddress::Unix(path) => {
-                (listener.address.clone(), Some(open_unix(path, config.tcp.share_port)?))
+                (listener.address.clone(), Some(unix::listen(path, &config.tcp)?))
             }
         };
         reserved.addresses.push(address);
@@ -237,23 +253,4 @@ fn reserve_port(address: SocketAddr, config: &Config) -> io::Result<ListenAddres
         io::Error::new(error.kind(), what)
     })?;
     Ok(ListenAddress::Tcp(socket::local_address(&bound)?.unwrap_or(address)))
-}
-
-/// Opens a UNIX socket. One that a process left behind is replaced, one that a process listens on is
-/// only taken over when told to share.
-fn open_unix(path: &Path, share: bool) -> io::Result<UnixListener> {
-    let is_socket = path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket());
-    if is_socket {
-        if !share && UnixStream::connect(path).is_ok() {
-            let what = format!(
-                "{} is in use: another process listens there. To take over from a running server, \
-                 start with --share-port",
-                path.display()
-            );
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, what));
-        }
-        std::fs::remove_file(path)?;
-    }
-    UnixListener::bind(path)
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }

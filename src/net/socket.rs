@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::mem::{self, MaybeUninit};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use crate::config::Tcp;
 
@@ -188,8 +188,8 @@ fn bind_raw<T>(fd: RawFd, raw: &T) -> io::Result<()> {
 }
 
 /// Begins to listen, non-blocking.
-pub(super) fn listen(socket: &OwnedFd, backlog: u32) -> io::Result<()> {
-    let fd = socket.as_raw_fd();
+pub(super) fn listen(socket: impl AsFd, backlog: u32) -> io::Result<()> {
+    let fd = socket.as_fd().as_raw_fd();
     set_nonblocking(fd)?;
     // SAFETY: no memory is involved.
     check(unsafe { libc::listen(fd, clamp(backlog.into())) }).map(drop)

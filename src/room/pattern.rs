@@ -44,7 +44,7 @@ pub enum PatternError {
 
 /// What a pattern says about a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token<'a> {
+pub(crate) enum Token<'a> {
     /// This text.
     Literal(&'a str),
     /// Anything.
@@ -134,7 +134,7 @@ fn check_text(text: &str) -> Result<(), PatternError> {
     }
 }
 
-fn tokens(pattern: &str) -> impl Iterator<Item = Token<'_>> {
+pub(crate) fn tokens(pattern: &str) -> impl Iterator<Item = Token<'_>> {
     pattern.split('/').map(|segment| match segment {
         "*" => Token::One,
         "**" => Token::Rest,
@@ -147,7 +147,7 @@ fn tokens(pattern: &str) -> impl Iterator<Item = Token<'_>> {
 }
 
 /// The part of a segment before its first colon.
-fn namespace_of(segment: &str) -> Option<&str> {
+pub(crate) fn namespace_of(segment: &str) -> Option<&str> {
     segment.split_once(':').map(|(namespace, _)| namespace)
 }
 

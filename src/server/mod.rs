@@ -15,6 +15,7 @@ mod threads;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,10 +24,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
+use crate::auth::{self, Policy};
 use crate::config::{Config, ListenAddress};
 use crate::letter::{Order, Reload};
 use crate::logging::{self, LogError, Logs};
 use crate::net::{self, tls};
+use crate::shard::Pages;
+use crate::tenant::Tenants;
 use crate::ws::origin::{self, Origins};
 
 use self::threads::Threads;
@@ -52,6 +56,8 @@ pub enum Error {
     Listen(io::Error),
     /// An origin is none.
     Origin(origin::Invalid),
+    /// Credentials cannot be checked as the settings ask for.
+    Auth(auth::SettingsProblems),
     /// A certificate does not serve.
     Tls(tls::Error),
     /// The mesh cannot be made.
@@ -72,6 +78,7 @@ impl fmt::Display for Error {
             Self::Origin(invalid) => {
                 write!(f, "handshake.origins: entry {}: {invalid}", invalid.entry + 1)
             }
+            Self::Auth(problems) => write!(f, "{problems}"),
             Self::Tls(error) => write!(f, "{error}"),
             Self::Mesh(error) => write!(f, "the mesh: {error}"),
             Self::Control(address, error) => {
@@ -101,7 +108,13 @@ pub fn run(mut config: Config, reread: Reread) -> Result<(), Error> {
     let config = Arc::new(config);
     let origins = origins(&config)?;
     let certificates = tls::Certificates::load(&config).map_err(Error::Tls)?;
+    let tenants = Tenants::new(&config);
+    let pages = pages(&config, &tenants, &origins)?;
+    let policy = policy(&config, &tenants, 0)?;
     let parts = threads::Parts {
+        tenants: &tenants,
+        pages: &pages,
+        policy: &policy,
         config: &config,
         unix: reserved.unix,
         origins: &origins,
@@ -113,7 +126,7 @@ pub fn run(mut config: Config, reread: Reread) -> Result<(), Error> {
         .build()
         .map_err(Error::Thread)?;
     greet(&config, threads.control_address);
-    let mut watch = Watch { config, reread, certificates, threads, logs };
+    let mut watch = Watch { config, tenants, policies: 0, reread, certificates, threads, logs };
     runtime.block_on(watch.until_told_to_end())?;
     sockets::remove(&sockets);
     watch.threads.join()
@@ -122,6 +135,9 @@ pub fn run(mut config: Config, reread: Reread) -> Result<(), Error> {
 /// What is looked after while the cores serve.
 struct Watch {
     config: Arc<Config>,
+    tenants: Arc<Tenants>,
+    /// How often credentials have got another policy.
+    policies: u64,
     reread: Reread,
     certificates: tls::Certificates,
     threads: Threads,
@@ -146,7 +162,7 @@ impl Watch {
                 return Ok(());
             }
         }
-        self.drain(terminate, interrupt).await
+        self.drain([terminate, interrupt, hang_up]).await
     }
 
     /// Once in a while: a certificate that changed.
@@ -158,7 +174,8 @@ impl Watch {
     }
 
     /// Sends everyone away, over the window, and waits for the cores. A second signal ends it now.
-    async fn drain(&mut self, mut terminate: Signal, mut interrupt: Signal) -> Result<(), Error> {
+    async fn drain(&mut self, signals: [Signal; 3]) -> Result<(), Error> {
+        let [mut terminate, mut interrupt, mut hang_up] = signals;
         let window_ms = self.config.drain.window_ms;
         info!(window_ms, "draining: connections are sent away; a second signal ends at once");
         self.threads.order(Order::Drain { window_ms });
@@ -168,6 +185,7 @@ impl Watch {
             tokio::select! {
                 _ = terminate.recv() => process::exit(IMPATIENT),
                 _ = interrupt.recv() => process::exit(IMPATIENT),
+                _ = hang_up.recv() => warn!("draining: the settings are not read again"),
                 _ = look.tick() => {}
                 () = tokio::time::sleep_until(deadline) => {
                     warn!("some connections did not go in time: ending without them");
@@ -194,17 +212,21 @@ impl Watch {
     /// Gives the cores new settings and certificates: all of them, or none if one does not serve.
     fn take_over(&mut self, config: &Arc<Config>) {
         let read = origins(config).and_then(|origins| {
-            Ok((origins, tls::Certificates::load(config).map_err(Error::Tls)?))
+            let pages = pages(config, &self.tenants, &origins)?;
+            let policy = policy(config, &self.tenants, self.policies + 1)?;
+            Ok((origins, pages, policy, tls::Certificates::load(config).map_err(Error::Tls)?))
         });
         match read {
-            Ok((origins, certificates)) => {
+            Ok((origins, pages, policy, certificates)) => {
+                self.policies += 1;
                 if let Err(error) = self.logs.reload(&config.log) {
                     error!(%error, "the old log filter is kept");
                 }
                 let (config, tls) = (Arc::clone(config), certificates.configs());
                 self.certificates = certificates;
                 self.config = Arc::clone(&config);
-                self.threads.order(Order::Reload(Arc::new(Reload { config, origins, tls })));
+                let reload = Reload { config, origins, pages, policy, tls };
+                self.threads.order(Order::Reload(Arc::new(reload)));
                 info!("settings and certificates are reloaded");
             }
             Err(error) => error!(%error, "the old settings and certificates are kept"),
@@ -214,6 +236,35 @@ impl Watch {
 
 fn origins(config: &Config) -> Result<Arc<Origins>, Error> {
     Origins::parse(&config.handshake.origins).map(Arc::new).map_err(Error::Origin)
+}
+
+/// Whose pages may connect to which tenant.
+fn pages(config: &Config, tenants: &Tenants, general: &Arc<Origins>) -> Result<Arc<Pages>, Error> {
+    let mut pages = Pages { general: Arc::clone(general), any: None, of: Vec::new() };
+    let mut all = Vec::new();
+    for (id, tenant) in tenants.iter() {
+        let own = config.tenants.get(&*tenant.name).map(|tenant| &tenant.rows.origins);
+        if let Some(own) = own.filter(|own| !own.is_empty()) {
+            pages.of.push((id, Origins::parse(own).map_err(Error::Origin)?));
+            all.extend_from_slice(own);
+        }
+    }
+    if !all.is_empty() {
+        pages.any = Some(Origins::parse(&all).map_err(Error::Origin)?);
+    }
+    Ok(Arc::new(pages))
+}
+
+/// What credentials are checked against, where they are.
+fn policy(config: &Config, tenants: &Tenants, number: u64) -> Result<Option<Arc<Policy>>, Error> {
+    if config.auth.mode.is_open() {
+        return Ok(None);
+    }
+    let named: Vec<_> = tenants.iter().map(|(id, it)| (id, Arc::clone(&it.name))).collect();
+    let read = |path: &Path| std::fs::read_to_string(path);
+    let sources = auth::Sources { config, tenants: &named, read: &read, custom: None, number };
+    let policy = Policy::read(&sources).map_err(Error::Auth)?;
+    Ok(Some(Arc::new(policy)))
 }
 
 fn listen_for(kind: SignalKind) -> Result<Signal, Error> {

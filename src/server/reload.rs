@@ -1,6 +1,6 @@
 //! What can change in a running process.
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, ListenAddress};
 
 /// The settings to go on with, and the keys that have changed and must wait for a new process.
 pub(super) fn merge(old: &Config, new: &Config) -> (Config, Vec<String>) {
@@ -17,6 +17,63 @@ pub(super) fn merge(old: &Config, new: &Config) -> (Config, Vec<String>) {
             listener.tls.clone_from(&new.tls);
         }
     }
-    let kept = config::differences(&merged, new);
+    credentials(&mut merged, new);
+    let kept = config::differences(&merged, &with_found_ports(new, old));
     (merged, kept)
+}
+
+/// Keys, pages and rights change while a process runs; whether credentials are wanted does not.
+fn credentials(merged: &mut Config, new: &Config) {
+    if merged.auth.mode != new.auth.mode {
+        return;
+    }
+    merged.auth = new.auth.clone();
+    merged.auth_jwt = new.auth_jwt.clone();
+    merged.auth_cookie = new.auth_cookie.clone();
+    merged.auth_introspection = new.auth_introspection.clone();
+    for (name, tenant) in &mut merged.tenants {
+        let Some(new) = new.tenants.get(name) else { continue };
+        tenant.rows.origins.clone_from(&new.rows.origins);
+        tenant.rows.jwt_keys.clone_from(&new.rows.jwt_keys);
+        tenant.rows.jwt_issuers.clone_from(&new.rows.jwt_issuers);
+        tenant.rows.jwt_audiences.clone_from(&new.rows.jwt_audiences);
+        tenant.rows.cookie_keys.clone_from(&new.rows.cookie_keys);
+    }
+}
+
+/// The new settings, with the port that was found where they still say that any will do.
+fn with_found_ports(new: &Config, old: &Config) -> Config {
+    let mut new = new.clone();
+    for (listener, old) in new.listeners.iter_mut().zip(&old.listeners) {
+        if let (ListenAddress::Tcp(address), ListenAddress::Tcp(found)) =
+            (&mut listener.address, &old.address)
+            && address.port() == 0
+            && address.ip() == found.ip()
+        {
+            *address = *found;
+        }
+    }
+    new
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    fn on_port(port: u16) -> Config {
+        let mut config = Config::default();
+        config.listeners[0].address = ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], port)));
+        config
+    }
+
+    #[test]
+    fn a_port_that_was_found_is_no_change_of_any_port() {
+        let (merged, kept) = merge(&on_port(40_001), &on_port(0));
+        assert_eq!(kept, Vec::<String>::new());
+        assert_eq!(merged, on_port(40_001), "it goes on where it listens");
+        let (_, kept) = merge(&on_port(40_001), &on_port(40_002));
+        assert_eq!(kept.len(), 1, "{kept:?}");
+    }
 }

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread::{self, JoinHandle};
 
+use crate::auth::Policy;
 use crate::bridge;
 use crate::config::Config;
 use crate::control::{self, Command, Commander, Plane};
@@ -14,7 +15,8 @@ use crate::letter::{Letter, Order};
 use crate::mesh::{self, Port};
 use crate::metrics::Registry;
 use crate::net::{self, Admission, Clock, Plan, tls};
-use crate::shard::CoreMessage;
+use crate::shard::{CoreMessage, Pages};
+use crate::tenant::Tenants;
 use crate::ws::origin::Origins;
 
 use super::Error;
@@ -27,6 +29,9 @@ pub(super) struct Parts<'a> {
     pub(super) unix: Vec<Option<UnixListener>>,
     pub(super) origins: &'a Arc<Origins>,
     pub(super) certificates: &'a tls::Certificates,
+    pub(super) tenants: &'a Arc<Tenants>,
+    pub(super) pages: &'a Arc<Pages>,
+    pub(super) policy: &'a Option<Arc<Policy>>,
 }
 
 /// The threads of a serving process.
@@ -57,13 +62,14 @@ pub(super) fn spawn(parts: &Parts<'_>) -> Result<Threads, Error> {
     let control_address = listener.local_addr().map_err(Error::Thread)?;
     let (commander, commands) = control::commands();
     let started = clock.started();
-    let faults = config.dev.faults.then(|| commander.clone());
     let spare = spare_cpu(&used, config);
     let bridge = bridge_port
         .map(|port| spawn_bridge(config, port, started, &registry, spare))
         .transpose()?;
-    let config = Arc::clone(config);
-    let plane = Plane { config, started, port, registry, listener, commands, faults };
+    let tenants = Arc::clone(parts.tenants);
+    let (config, own) = (Arc::clone(config), commander.clone());
+    let plane =
+        Plane { config, started, port, registry, listener, commands, commander: own, tenants };
     let control = thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || control::run(plane))
@@ -138,6 +144,9 @@ fn spawn_cores(
             port,
             clock,
             admission: Arc::clone(&admission),
+            policy: parts.policy.clone(),
+            tenants: Arc::clone(parts.tenants),
+            pages: Arc::clone(parts.pages),
             metrics: registry.core(core).map(Arc::clone).unwrap_or_default(),
             seed,
             entropy: Box::new(System::new()),

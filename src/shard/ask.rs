@@ -43,7 +43,7 @@ pub struct Since {
 }
 
 /// `join`, and coming back.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct JoinAsk {
     /// What is wanted of the room.
     pub interest: Interest,
@@ -51,6 +51,10 @@ pub struct JoinAsk {
     pub since: Option<Since>,
     /// Lets into a protected room.
     pub password: Option<Secret<'static>>,
+    /// What a room token says: that they may come in, and perhaps as what.
+    pub grant: Option<Option<Role>>,
+    /// Whether the room may be made by this.
+    pub may_create: bool,
     /// The session was in the room before: what it missed and cannot get is told by a gap.
     pub resumes: bool,
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::bucket::Limiter;
+use crate::bucket::{Bucket, Limiter};
 use crate::clock::Moment;
 use crate::id::ConnectionKey;
 use crate::protocol::{OwnedData, Role};
@@ -13,7 +13,7 @@ use crate::room::publication::Form;
 use crate::wheel::Timer;
 
 use super::application::Asked;
-use super::command::{Batch, Sending};
+use super::command::{Batch, Pending, Sending, Threshold};
 use super::heartbeat::Pulse;
 use super::identity::Identity;
 use super::input::Opened;
@@ -98,6 +98,14 @@ pub(super) struct Connection {
     pub(super) form: Form,
     /// It has been welcomed.
     pub(super) welcomed: bool,
+    /// It counts for its tenant.
+    pub(super) counted: bool,
+    /// It counts for its user.
+    pub(super) entered: bool,
+    /// The end of its credential, or the notice of it.
+    pub(super) expiry: Option<Timer>,
+    /// The end that it was told of; 0: of none.
+    pub(super) told_expiring_ms: u64,
     /// The longest message that may be sent deflated; 0: none.
     pub(super) deflate_up_to: u32,
     pub(super) address: Option<IpAddr>,
@@ -134,6 +142,10 @@ pub(super) struct Subscription {
 pub(super) struct Rare {
     /// What the client keeps.
     pub(super) state: Option<OwnedData>,
+    /// What is known before it has said who it is.
+    pub(super) threshold: Option<Box<Threshold>>,
+    /// A credential of it that is being judged.
+    pub(super) auth: Option<Box<Pending>>,
     /// What is known of rooms before the welcome.
     pub(super) arrival: Option<Arrival>,
     /// Batches that wait for their last answer.
@@ -151,6 +163,8 @@ pub(super) struct Rare {
     /// Messages that could not be understood, and since when they are counted.
     pub(super) bad_messages: u16,
     pub(super) bad_since: Moment,
+    /// Rooms it has made lately.
+    pub(super) creations: Bucket,
     pub(super) limiter: Limiter,
     pub(super) patterns: Vec<Subscription>,
 }
@@ -171,6 +185,10 @@ impl Connection {
             phase: Phase::Open,
             form: Form { codec: opened.codec, deflated },
             welcomed: false,
+            counted: false,
+            entered: false,
+            expiry: None,
+            told_expiring_ms: 0,
             deflate_up_to: opened.deflate_up_to,
             address: opened.address,
             opened: now,
@@ -229,11 +247,14 @@ impl Rare {
     /// Whether nothing in it needs to be remembered.
     fn is_blank(&self) -> bool {
         self.state.is_none()
+            && self.threshold.is_none()
+            && self.auth.is_none()
             && self.arrival.is_none()
             && self.batches.is_empty()
             && self.sendings.is_empty()
             && self.bad_messages == 0
             && self.limiter == Limiter::default()
+            && self.creations == Bucket::default()
             && self.patterns.is_empty()
     }
 }

@@ -18,9 +18,12 @@ impl Shard {
     /// The socket is gone.
     pub(super) fn on_lost(&mut self, key: ConnectionKey) {
         let Some(mut connection) = self.outbound.remove(key) else { return };
-        if let Some(timer) = connection.timer {
+        let threshold = connection.rare.as_mut().and_then(|rare| rare.threshold.take());
+        let timers = [connection.timer, connection.expiry, threshold.map(|it| it.timer)];
+        for timer in timers.into_iter().flatten() {
             self.wheel.cancel(timer);
         }
+        self.discount(&connection);
         if connection.is_open() {
             self.metrics.closes.count(Close::Lost);
         }
@@ -82,7 +85,7 @@ impl Shard {
     /// Whether the room's home has never heard of the connection.
     fn is_unknown_to_home(&self, membership: &Membership) -> bool {
         let room = self.hub.get(membership.room);
-        membership.implicit && !room.is_some_and(|room| self.is_recoverable(&room.key.name))
+        membership.implicit && !room.is_some_and(|room| self.is_recoverable(&room.key))
     }
 
     /// Leaves a room without an answer.

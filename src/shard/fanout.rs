@@ -18,6 +18,7 @@ use crate::room::hub::{Delivery, HubRoom, Item, Member, Notice, RoomIndex, RoomT
 use crate::room::publication::{Form, Press, Publication};
 
 use super::Shard;
+use super::effect::Effects;
 use super::eligible::Reader;
 use super::message::CoreMessage;
 use super::outbound::{Outbound, Slot};
@@ -26,6 +27,8 @@ use super::run::{Label, Run};
 
 /// Messages beyond this begin a new run.
 const RUN_BYTES: usize = 65_536;
+/// So many are a crowd: each takes some 3 µs to write.
+pub const CROWD: u64 = 32;
 /// Forms, each with and without notices of presence.
 const CLASSES: usize = 2 * Form::COUNT;
 
@@ -65,6 +68,12 @@ impl Shard {
         self.hub.waiting_members()
     }
 
+    /// How many deliveries here the messages of clients here have led to so far.
+    #[must_use]
+    pub fn deliveries_caused(&self) -> u64 {
+        self.deliveries_caused
+    }
+
     /// The end of a tick: all rooms for which something came.
     pub(super) fn settle_rooms(&mut self) {
         let dirty = self.hub.take_dirty();
@@ -81,6 +90,7 @@ impl Shard {
         };
         let items = std::mem::take(&mut room.items);
         let mut fanout = std::mem::take(&mut self.fanout);
+        let before = self.outbound.effects.dirty.len();
         if let Some(tag) = tag(room, &items) {
             fanout.plan(&items);
             mark_apart(&mut self.outbound, self.core, &items, true);
@@ -100,6 +110,10 @@ impl Shard {
         room.offset = items.iter().map(Item::last_offset).fold(room.offset, u64::max);
         let home = room.home;
         self.subscribers_of(index, &items, &mut fanout);
+        let Effects { dirty, crowd, .. } = &mut self.outbound.effects;
+        if (dirty.len() - before) as u64 >= CROWD {
+            crowd.extend(dirty.drain(before..));
+        }
         self.send_receipts(home, &items, &fanout);
         self.finish_fanout(index, items, fanout);
     }

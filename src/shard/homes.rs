@@ -10,16 +10,18 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::hash::{Map, Seed};
 use crate::id::{CoreId, TenantId};
 use crate::protocol::{ErrorCode, Mode};
-use crate::room::config::{Bounds, Namespaces};
+use crate::room::config::Bounds;
 use crate::room::home::{HomeRoom, Refusal};
 use crate::room::hub::Notice;
 use crate::room::name::RoomKey;
 use crate::room::pattern::PatternSet;
 use crate::room::publication::{Form, FormSet};
+use crate::tenant::Tenants;
 use crate::wheel::Timer;
 
 use super::broker::local_epoch;
 use super::message::CoreMessage;
+use super::quota::Spaces;
 use super::receipt::Receipts;
 use super::{Alarm, Shard};
 
@@ -38,7 +40,8 @@ pub(super) struct Homes {
     pub(super) rooms: Map<RoomKey, Box<Home>>,
     pub(super) bounds: Bounds,
     /// What a room has from its name.
-    pub(super) namespaces: Namespaces,
+    pub(super) namespaces: Spaces,
+    tenants: Arc<Tenants>,
     /// What all their histories hold.
     pub(super) history_bytes: u64,
     history_limit_bytes: u64,
@@ -51,12 +54,18 @@ pub(super) struct Homes {
 }
 
 impl Homes {
-    pub(super) fn new(seed: Seed, cores: u16, config: &crate::config::Config) -> Self {
+    pub(super) fn new(
+        seed: Seed,
+        cores: u16,
+        config: &crate::config::Config,
+        tenants: &Arc<Tenants>,
+    ) -> Self {
         let cores = cores.max(1);
         Self {
             rooms: Map::with_hasher(seed),
             bounds: Bounds::new(config),
-            namespaces: Namespaces::new(config),
+            namespaces: Spaces::new(config, tenants, seed),
+            tenants: Arc::clone(tenants),
             history_bytes: 0,
             history_limit_bytes: config.rooms.history_bytes / u64::from(cores),
             rooms_limit: (config.rooms.count / u32::from(cores)).max(1) as usize,
@@ -75,13 +84,15 @@ impl Homes {
         if let Some(home) = self.rooms.get_mut(key) {
             let bytes = home.room.history.bytes();
             self.history_bytes = self.history_bytes + bytes - home.counted_bytes;
+            self.tenants.get(key.tenant).recount_history(home.counted_bytes, bytes);
             home.counted_bytes = bytes;
         }
     }
 
-    /// Whether the histories hold more than they may together.
-    pub(super) fn is_over_history(&self) -> bool {
-        self.history_limit_bytes > 0 && self.history_bytes > self.history_limit_bytes
+    /// Whether the histories hold more than they may together, or those of a tenant do.
+    pub(super) fn is_over_history(&self, tenant: TenantId) -> bool {
+        self.tenants.get(tenant).is_over_history()
+            || (self.history_limit_bytes > 0 && self.history_bytes > self.history_limit_bytes)
     }
 }
 
@@ -92,11 +103,18 @@ impl Shard {
             if self.homes.rooms.len() >= self.homes.rooms_limit {
                 return Err(Refusal::new(ErrorCode::LimitExceeded, "there are too many rooms"));
             }
+            // Reserved rooms are as many as there are users.
+            let counts = !key.name.is_reserved();
+            if counts && !self.tenants.get(key.tenant).rooms.take() {
+                let refusal =
+                    Refusal::new(ErrorCode::LimitExceeded, "the tenant has too many rooms");
+                return Err(refusal);
+            }
             let mut epoch = [0; 8];
             self.entropy.fill(&mut epoch);
             let epoch = URL_SAFE_NO_PAD.encode(epoch);
             let epoch = if self.broker.is_there() { local_epoch(&epoch) } else { epoch.into() };
-            let namespace = Arc::clone(self.homes.namespaces.of(&key.name));
+            let namespace = Arc::clone(self.homes.namespaces.of(key));
             let now = self.outbound.now;
             let mut room = HomeRoom::new(key.clone(), epoch, namespace, self.seed, now);
             room.inherit(self.inheritance.chain(key), &self.homes.bounds, now.moment);
@@ -157,6 +175,11 @@ impl Shard {
             self.wheel.cancel(timer);
         }
         self.homes.history_bytes -= home.counted_bytes;
+        let tenant = self.tenants.get(key.tenant);
+        tenant.recount_history(home.counted_bytes, 0);
+        if !key.name.is_reserved() {
+            tenant.rooms.give_back();
+        }
         self.metrics.rooms.set(self.homes.rooms.len() as u64);
         let (len, capacity) = (self.homes.rooms.len(), self.homes.rooms.capacity());
         if capacity > 1_024 && len * 4 < capacity {
@@ -183,7 +206,7 @@ impl Shard {
         publication: &Arc<crate::room::publication::Publication>,
     ) {
         let now = self.outbound.now.moment;
-        let over = self.homes.is_over_history();
+        let over = self.homes.is_over_history(publication.room.tenant);
         let Some(home) = self.homes.rooms.get_mut(&publication.room) else { return };
         let history = &mut home.room.history;
         let before = history.bytes();

@@ -1,61 +1,15 @@
-//! Who a connection is, and what it may: the seam that authentication fills.
+//! Who a connection is, and what it may: what the engine keeps of an accepted credential.
 //!
 //! Invariant: an identity never changes; a new credential makes a new one.
 
-use std::fmt;
 use std::sync::Arc;
 
+use crate::auth::Accepted;
 use crate::id::TenantId;
-use crate::protocol::Scalar;
+use crate::protocol::{Codec, Data, OwnedData, Scalar};
 use crate::room::name::RoomName;
 
-/// What a command needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Right {
-    /// To join a room.
-    Join,
-    /// To publish in it.
-    Publish,
-    /// To read what was published.
-    History,
-    /// To see who is there.
-    Presence,
-    /// To keep order in it.
-    Moderate,
-    /// To make a room.
-    Create,
-    /// To change or end a room without a role in it.
-    Configure,
-    /// To reach everyone.
-    Broadcast,
-    /// To reach users and connections.
-    Send,
-    /// To receive all rooms of a pattern.
-    Subscribe,
-}
-
-/// Says what a credential allows.
-pub trait Permit: fmt::Debug + Send + Sync {
-    /// Whether `right` is granted: on a room, on a pattern, or on everything.
-    fn allows(&self, right: Right, on: &str) -> bool;
-
-    /// Whether it is granted on a room that was not joined.
-    fn allows_from_outside(&self, right: Right, on: &str) -> bool;
-}
-
-/// Nothing is configured: everyone may do everything to rooms, and nothing to others.
-#[derive(Clone, Copy, Debug)]
-pub struct Open;
-
-impl Permit for Open {
-    fn allows(&self, right: Right, _on: &str) -> bool {
-        !matches!(right, Right::Broadcast | Right::Moderate)
-    }
-
-    fn allows_from_outside(&self, _right: Right, _on: &str) -> bool {
-        false
-    }
-}
+pub use crate::auth::{Open, Permit, Right};
 
 /// Who a connection is.
 #[derive(Clone, Debug)]
@@ -72,6 +26,22 @@ pub struct Identity {
     pub expires_at_ms: Option<u64>,
     /// What it may.
     pub permit: Arc<dyn Permit>,
+    /// The credential it was made of; none: nothing was checked.
+    pub accepted: Option<Arc<Accepted>>,
+}
+
+/// Nothing at all is granted.
+#[derive(Clone, Copy, Debug)]
+struct Nothing;
+
+impl Permit for Nothing {
+    fn allows(&self, _right: Right, _on: &str) -> bool {
+        false
+    }
+
+    fn allows_from_outside(&self, _right: Right, _on: &str) -> bool {
+        false
+    }
 }
 
 impl Identity {
@@ -85,7 +55,35 @@ impl Identity {
             metadata: Box::default(),
             expires_at_ms: None,
             permit: Arc::new(Open),
+            accepted: None,
         }
+    }
+
+    /// Someone of whom nothing is known, where something has to be: they may do nothing.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self { permit: Arc::new(Nothing), ..Self::anonymous() }
+    }
+
+    /// Whom a credential names.
+    #[must_use]
+    pub fn of(accepted: &Arc<Accepted>) -> Self {
+        Self {
+            tenant: accepted.tenant,
+            tenant_name: Arc::clone(&accepted.tenant_name),
+            user: accepted.user.clone(),
+            metadata: accepted.metadata.clone(),
+            expires_at_ms: accepted.expires_at_ms,
+            permit: Arc::<crate::auth::Rights>::clone(&accepted.rights),
+            accepted: Some(Arc::clone(accepted)),
+        }
+    }
+
+    /// What presence shows of them before they have said anything themselves.
+    #[must_use]
+    pub fn presence_info(&self) -> Option<OwnedData> {
+        let info = self.accepted.as_ref()?.info.as_deref()?;
+        Data::new(Codec::Json, info.as_bytes(), Data::MAX_DEPTH).map(Data::to_owned)
     }
 
     /// Whether `right` is granted on a room.
@@ -107,12 +105,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn open_mode_grants_all_but_two() {
-        let identity = Identity::anonymous();
-        for right in [Right::Join, Right::Publish, Right::History, Right::Presence, Right::Create] {
-            assert!(identity.permit.allows(right, "room"), "{right:?}");
+    fn open_mode_grants_all_but_two_and_nobody_may_anything() {
+        let (identity, nobody) = (Identity::anonymous(), Identity::nobody());
+        for (name, right) in Right::ALL {
+            let reserved = matches!(right, Right::Broadcast | Right::Moderate);
+            assert_eq!(identity.permit.allows(right, "room"), !reserved, "{name}");
+            assert!(!nobody.permit.allows(right, "room"), "{name}");
         }
-        assert!(!identity.permit.allows(Right::Broadcast, "@all"));
-        assert!(!identity.permit.allows(Right::Moderate, "room"));
     }
 }

@@ -82,9 +82,10 @@ impl CoreMessage {
     pub(super) fn home_room(&self) -> Option<&RoomKey> {
         match self {
             Self::Ask(ask) => Some(&ask.room),
-            Self::Gone { room, .. } | Self::Ack { room, .. } | Self::Forget { room, .. } => {
-                Some(room)
-            }
+            Self::Gone { room, .. }
+            | Self::Ack { room, .. }
+            | Self::Withdraw { room, .. }
+            | Self::Forget { room, .. } => Some(room),
             _ => None,
         }
     }
@@ -121,7 +122,7 @@ impl Shard {
         if !name.as_str().contains('/') || name.is_reserved() {
             return false;
         }
-        let usual = self.homes.namespaces.of(name).config.parent_inherit;
+        let usual = self.homes.namespaces.of(&ask.room).config.parent_inherit;
         let exists = self.homes.rooms.contains_key(&ask.room);
         match &ask.what {
             What::Create(patch) => !exists && patch.parent_inherit.unwrap_or(usual),
@@ -236,7 +237,9 @@ impl Shard {
         let deferred = std::mem::take(&mut heir.deferred);
         self.take_heritage(child);
         for (from, message) in deferred {
-            self.on_core(from, message);
+            if self.still_holds(&message) {
+                self.on_core(from, message);
+            }
         }
         self.tend(child);
     }

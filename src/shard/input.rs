@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::auth::Answer;
 use crate::id::{ConnectionKey, CoreId};
 use crate::protocol::Codec;
 use crate::ws::MessageKind;
@@ -10,6 +11,8 @@ pub use crate::ws::handshake::Route;
 
 use super::CoreMessage;
 use super::application::Question;
+use super::door::Entry;
+use super::edict::Edict;
 
 /// Something happened.
 #[derive(Debug)]
@@ -82,6 +85,16 @@ pub enum Input<'a> {
         /// What it says.
         message: CoreMessage,
     },
+    /// The operator has decided something; [`Effects::carried`](super::Effects) will say when it is
+    /// done.
+    Edict {
+        /// Names it.
+        number: u64,
+        /// What.
+        edict: Edict,
+    },
+    /// The control plane has found out something about credentials.
+    Answer(Box<Answer>),
     /// A program asks a client something; [`Effects::answered`](super::Effects) will say what.
     Question(Box<Question>),
     /// Send all connections away (close 1012 `drain`), spread over `window_ms`.
@@ -106,4 +119,6 @@ pub struct Opened {
     pub address: Option<IpAddr>,
     /// `?session=…`.
     pub session: Option<String>,
+    /// Who it is, as far as that is known.
+    pub entry: Entry,
 }

@@ -19,6 +19,7 @@ use super::ask::{PublishAsk, What};
 use super::identity::Identity;
 use super::invitation::Invited;
 use super::session::{SessionId, Snapshot};
+use super::users::UserKey;
 
 /// A message from one core's engine to another's.
 #[derive(Clone, Debug)]
@@ -126,6 +127,46 @@ pub enum CoreMessage {
         epoch: Arc<str>,
         /// Which session.
         session: SessionId,
+    },
+    /// From hub to home: a connection may not be in a room any more.
+    Withdraw {
+        /// Which room.
+        room: RoomKey,
+        /// Which connection.
+        connection: ConnectionKey,
+    },
+    /// To every core: this one has carried out an edict.
+    Carried {
+        /// Which.
+        number: u64,
+    },
+    /// To a user's home: one more connection wants in.
+    Enter {
+        /// Whose.
+        user: UserKey,
+        /// Which.
+        connection: ConnectionKey,
+        /// What it goes on with, or begins.
+        session: Option<SessionId>,
+    },
+    /// From a user's home: whether a connection is in.
+    Entered {
+        /// Which.
+        connection: ConnectionKey,
+        /// Whether.
+        is_in: bool,
+    },
+    /// From a user's home: a newer connection has taken this one's place.
+    Displaced {
+        /// Which.
+        connection: ConnectionKey,
+    },
+    /// To a user's home: a connection is gone.
+    Exit {
+        /// Whose.
+        user: UserKey,
+        /// Which.
+        connection: ConnectionKey,
     },
     /// An event for one connection.
     Notify {
@@ -324,6 +365,8 @@ pub struct Joined {
     pub offset: u64,
     /// What it may do there.
     pub role: Role,
+    /// Whether the room was made by this.
+    pub created: bool,
     /// Whether all that it missed is in `replay`.
     pub recovered: bool,
     /// What happens to slow readers.

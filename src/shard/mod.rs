@@ -12,9 +12,12 @@ mod closing;
 mod command;
 mod connection;
 mod departure;
+pub mod door;
 mod echo;
+mod edict;
 mod effect;
 mod eligible;
+mod expiry;
 mod fanout;
 mod heartbeat;
 mod homes;
@@ -26,12 +29,15 @@ pub mod message;
 mod opening;
 mod outbound;
 mod outbox;
+mod quota;
 mod receipt;
+mod records;
 mod run;
 pub mod session;
 mod setup;
 #[cfg(test)]
 mod tests;
+mod users;
 
 use std::sync::Arc;
 
@@ -45,12 +51,16 @@ use crate::protocol::CloseReason;
 use crate::room::hub::{Hub, Item, Notice};
 use crate::room::name::{RoomKey, RoomName};
 use crate::room::publication::Press;
+use crate::tenant::Tenants;
 use crate::wheel::Wheel;
 use crate::ws::MessageKind;
 use crate::ws::frame::Opcode;
 
 pub use audit::Violation;
-pub use effect::Effects;
+pub use door::{Admission, Claim, Denied, Entry, Later, Page, Pages};
+pub use edict::{Carried, Edict};
+pub use effect::{Effects, Failure};
+pub use fanout::CROWD;
 pub use input::{Input, Opened, Route};
 pub use message::CoreMessage;
 pub use outbox::Outbox;
@@ -61,6 +71,8 @@ use self::broker::Broker;
 use self::closing::Drain;
 use self::command::Subscriptions;
 use self::connection::{NO_PLACE, Phase, Purpose};
+use self::door::Door;
+use self::edict::Edicts;
 use self::fanout::Fanout;
 use self::heartbeat::Beat;
 use self::homes::Homes;
@@ -69,6 +81,7 @@ use self::inherit::Inheritance;
 use self::invitation::Invitations;
 use self::outbound::Outbound;
 use self::session::{SessionId, Sessions};
+use self::users::Users;
 
 /// Answers that may wait for a connection before its pings are answered only by the latest.
 const PONG_QUEUE_BYTES: usize = 4_096;
@@ -85,6 +98,12 @@ enum Alarm {
     Drain,
     /// Look at a room: presence to tell, old history.
     Room(RoomKey),
+    /// A connection has not said in time who it is.
+    Door(ConnectionKey),
+    /// A credential runs out.
+    Expiry(ConnectionKey),
+    /// An edict that some core has not carried out.
+    Edict(u64),
     /// A session was not resumed in time.
     Session(SessionId),
     /// A client did not answer a question in time.
@@ -115,6 +134,10 @@ pub struct Shard {
     broker: Broker,
     invitations: Invitations,
     sessions: Sessions,
+    door: Door,
+    edicts: Edicts,
+    users: Users,
+    tenants: Arc<Tenants>,
     subscriptions: Subscriptions,
     handlers: Arc<Handlers>,
     press: Press,
@@ -127,13 +150,15 @@ pub struct Shard {
     metrics: Arc<metrics::Core>,
     /// Whether a call goes on, or ended in a panic.
     is_called: bool,
+    deliveries_caused: u64,
 }
 
 impl Shard {
     /// An engine with no connections.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { core, cores, config, seed, entropy, metrics, stopwatch } = setup;
+        let Setup { core, cores, config, seed, entropy, metrics, policy, tenants, stopwatch } =
+            setup;
         Self {
             core,
             cores,
@@ -143,11 +168,15 @@ impl Shard {
             outbound: Outbound::new(core, cores, Arc::clone(&config)),
             hub: Hub::new(seed),
             fanout: Fanout::default(),
-            homes: Homes::new(seed, cores, &config),
+            homes: Homes::new(seed, cores, &config, &tenants),
             inheritance: Inheritance::new(seed),
             broker: Broker::new(seed, cores, &config),
             invitations: Invitations::new(seed),
             sessions: Sessions::new(seed),
+            door: Door::new(policy, &config, seed),
+            edicts: Edicts::new(seed),
+            users: Users::new(seed),
+            tenants,
             subscriptions: Subscriptions::new(seed),
             handlers: Arc::default(),
             press: Press::new(config.deflate.level, config.deflate.min_bytes, stopwatch),
@@ -156,6 +185,7 @@ impl Shard {
             wheel: Wheel::new(),
             drain: None,
             metrics,
+            deliveries_caused: 0,
             is_called: false,
             config,
         }
@@ -178,6 +208,8 @@ impl Shard {
             Input::Lost { connection } => self.on_lost(connection),
             Input::Written { connection } => self.on_written(connection),
             Input::Core { from, message } => self.on_core(from, message),
+            Input::Edict { number, edict } => self.on_edict(number, &edict),
+            Input::Answer(answer) => self.on_verdict(&answer),
             Input::Question(question) => self.on_question(&question),
             Input::Drain { window_ms } => self.begin_drain(window_ms),
         }
@@ -192,6 +224,9 @@ impl Shard {
                 Alarm::Connection(key) => self.on_connection_alarm(key),
                 Alarm::Drain => self.drain_step(),
                 Alarm::Room(key) => self.on_room_alarm(&key),
+                Alarm::Door(key) => self.on_door_alarm(key),
+                Alarm::Expiry(key) => self.on_expiry_alarm(key),
+                Alarm::Edict(number) => self.on_edict_alarm(number),
                 Alarm::Session(session) => self.on_session_alarm(session),
                 Alarm::Question(key, id) => self.on_question_alarm(key, id),
                 Alarm::Receipt(receipt) => self.on_receipt_alarm(receipt),
@@ -247,6 +282,14 @@ impl Shard {
         slot.generation == connection.generation
             && slot.outbox.own_bytes() <= limits.outbox_bytes as usize / 2
             && peer.unanswered < u32::from(limits.unanswered_commands)
+    }
+
+    /// Whether a connection has answers to come, or bytes that wait to be written.
+    #[must_use]
+    pub fn owes(&self, connection: ConnectionKey) -> bool {
+        let Some(slot) = self.outbound.slots.get(connection.index as usize) else { return false };
+        let Some(peer) = &slot.connection else { return false };
+        slot.generation == connection.generation && (peer.unanswered > 0 || !slot.outbox.is_empty())
     }
 
     /// How many connections there are.
@@ -357,6 +400,14 @@ impl Shard {
             CoreMessage::Greet { user, connection, codec } => {
                 self.on_greet(from, &user, connection, codec);
             }
+            CoreMessage::Withdraw { room, connection } => self.on_withdraw(from, &room, connection),
+            CoreMessage::Carried { number } => self.on_carried(number),
+            CoreMessage::Enter { user, connection, session } => {
+                self.on_enter(from, &user, connection, session);
+            }
+            CoreMessage::Entered { connection, is_in } => self.on_entered(connection, is_in),
+            CoreMessage::Displaced { connection } => self.on_displaced(connection),
+            CoreMessage::Exit { user, connection } => self.on_exit(from, &user, connection),
             CoreMessage::Attach { room, form } => self.on_attach(from, &room, form),
             CoreMessage::Direct(direct) => self.on_direct(*direct),
             CoreMessage::Directed { connection, ticket, delivered } => {

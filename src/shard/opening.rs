@@ -10,14 +10,15 @@ use crate::id::{ConnectionAddress, ConnectionKey};
 use crate::protocol::event::{JoinedRoom, Place, Welcome, WelcomeRoom};
 use crate::protocol::{CloseReason, ErrorCode, Event, Role};
 use crate::room::home::Refusal;
-use crate::room::hub::{Interest, Member, RoomIndex};
+use crate::room::hub::{Member, RoomIndex};
 use crate::room::name::{RoomKey, RoomName};
 
 use super::Shard;
 use super::ask::{JoinAsk, Since};
 use super::command::ConnectionName;
 use super::connection::{Connection, Membership, Purpose};
-use super::identity::Right;
+use super::door::Entry;
+use super::identity::{Identity, Right};
 use super::input::{Opened, Route};
 use super::message::{CoreMessage, Joined, Ticket};
 use super::outbound::write_event;
@@ -45,7 +46,7 @@ struct ArrivalRoom {
 }
 
 impl Shard {
-    pub(super) fn on_opened(&mut self, opened: Opened) {
+    pub(super) fn on_opened(&mut self, mut opened: Opened) {
         let now = self.outbound.now.moment;
         let key = opened.connection;
         let purpose = match opened.route {
@@ -56,7 +57,12 @@ impl Shard {
         self.entropy.fill(&mut secret[2..]);
         let secret = u64::from_be_bytes(secret);
         let name = ConnectionName { core: self.core, index: key.index, secret };
-        let identity = Arc::clone(&self.anonymous);
+        let (entry, session) = (std::mem::take(&mut opened.entry), opened.session.take());
+        let identity = match &entry {
+            Entry::Open => Arc::clone(&self.anonymous),
+            Entry::Accepted(accepted) => Arc::new(Identity::of(accepted)),
+            Entry::Later(_) => Arc::new(Identity::nobody()),
+        };
         let names = (name.to_text().into(), secret);
         let connection = Connection::new(&opened, purpose, identity, names, now);
         self.outbound.insert(Box::new(connection));
@@ -67,13 +73,56 @@ impl Shard {
             self.close(key, CloseReason::Drain);
             return;
         }
-        if let Route::Rooms(room) = opened.route {
-            self.arrive(key, room, opened.session.as_deref());
+        let Route::Rooms(room) = opened.route else { return };
+        match entry {
+            Entry::Later(later) => self.ask_who(key, *later, room, session),
+            Entry::Open | Entry::Accepted(_) => {
+                self.count_in(key);
+                if self.is_in(key) {
+                    self.arrive(key, room, session.as_deref());
+                }
+            }
         }
     }
 
+    /// It is known now who a connection is: it counts for the tenant from here on, if there is
+    /// room for it.
+    pub(super) fn identify(&mut self, key: ConnectionKey, identity: Identity) {
+        let Some(connection) = self.outbound.get_mut(key) else { return };
+        connection.identity = Arc::new(identity);
+        self.count_in(key);
+    }
+
+    fn count_in(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.outbound.get_mut(key) else { return };
+        connection.counted = self.tenants.get(connection.identity.tenant).connections.take();
+        if !connection.counted {
+            self.close(key, CloseReason::ConnectionLimit);
+        }
+    }
+
+    /// A connection is gone: its tenant and its user have one less.
+    pub(super) fn discount(&mut self, connection: &Connection) {
+        if connection.counted {
+            self.tenants.get(connection.identity.tenant).connections.give_back();
+        }
+        if connection.entered {
+            self.exit(connection.key, &connection.identity);
+        }
+    }
+
+    /// Whether a connection is still one of those that may go on.
+    pub(super) fn is_in(&self, key: ConnectionKey) -> bool {
+        self.outbound.get(key).is_some_and(Connection::is_open)
+    }
+
     /// Begins the way to `welcome`.
-    fn arrive(&mut self, key: ConnectionKey, room: Option<String>, session: Option<&str>) {
+    pub(super) fn arrive(
+        &mut self,
+        key: ConnectionKey,
+        room: Option<String>,
+        session: Option<&str>,
+    ) {
         let session = session.and_then(SessionId::parse);
         let Some(slot) = self.outbound.slot_mut(key) else { return };
         slot.outbox.hold();
@@ -138,17 +187,24 @@ impl Shard {
         if let Some(arrival) = &mut rare.arrival {
             arrival.recovered = true;
         }
-        self.resume_patterns(key, snapshot.patterns);
+        let identity = Arc::clone(&connection.identity);
+        let mut patterns = snapshot.patterns;
+        patterns.retain(|(it, _)| identity.permit.allows(Right::Subscribe, it.as_str()));
+        self.resume_patterns(key, patterns);
         for kept in snapshot.rooms {
             let ask = JoinAsk {
                 interest: kept.interest.clone(),
                 since: Some(Since { epoch: (&*kept.epoch).into(), offset: kept.position }),
                 password: None,
+                grant: None,
+                may_create: true,
                 resumes: true,
             };
             let room = kept.room.clone();
             self.expect_arrival(key);
-            if !self.ask_join(key, room.clone(), ask, Ticket::default()) {
+            // The new credential may allow less than the old one.
+            let may = room.name.is_reserved() || identity.may(Right::Join, &room.name);
+            if !may || !self.ask_join(key, room.clone(), ask, Ticket::default()) {
                 let home = self.home_core(&room);
                 self.outbound.send(home, CoreMessage::Forget { room, epoch: kept.epoch, session });
                 self.arrived_nowhere(key);
@@ -165,8 +221,18 @@ impl Shard {
         self.arrive_in_room(key);
     }
 
-    /// Asks for the room of the request's path, and ends the way if there is none.
+    /// Asks the user's home, and for the rooms of the credential and of the request's path; ends
+    /// the way if there is nothing to wait for.
     fn arrive_in_room(&mut self, key: ConnectionKey) {
+        if self.ask_to_enter(key) {
+            self.expect_arrival(key);
+        }
+        let Some(connection) = self.outbound.get(key) else { return };
+        if let Some(accepted) = connection.identity.accepted.clone() {
+            for room in &accepted.join {
+                self.join_on_arrival(key, room.as_str());
+            }
+        }
         let Some(connection) = self.outbound.get_mut(key) else { return };
         let arrival = connection.rare.as_mut().and_then(|rare| rare.arrival.as_mut());
         let room = arrival.and_then(|arrival| arrival.room.take());
@@ -181,7 +247,7 @@ impl Shard {
         let identity = &connection.identity;
         let refusal = match RoomName::parse(text) {
             Err(_) => Refusal::new(ErrorCode::InvalidRoom, "no name that a room can have"),
-            Ok(name) if !self.homes.namespaces.admit(&name) => {
+            Ok(name) if !self.homes.namespaces.admit(identity.tenant, &name) => {
                 Refusal::new(ErrorCode::InvalidRoom, "no namespace of this server")
             }
             Ok(name) if !identity.may(Right::Join, &name) => {
@@ -193,8 +259,7 @@ impl Shard {
                 if index.is_some_and(|index| connection.membership(index).is_some()) {
                     return;
                 }
-                let (interest, since, password) = (Interest::default(), None, None);
-                let ask = JoinAsk { interest, since, password, resumes: false };
+                let ask = JoinAsk { may_create: self.may_create(key), ..JoinAsk::default() };
                 self.expect_arrival(key);
                 if !self.ask_join(key, room, ask, Ticket::default()) {
                     self.arrived_nowhere(key);
@@ -206,10 +271,11 @@ impl Shard {
     }
 
     pub(super) fn expect_arrival(&mut self, key: ConnectionKey) {
-        let connection = self.outbound.get_mut(key);
-        if let Some(arrival) = connection.and_then(|it| it.rare().arrival.as_mut()) {
-            arrival.left += 1;
-        }
+        let connection = self.outbound.get_mut(key).filter(|it| !it.welcomed);
+        let Some(connection) = connection else { return };
+        // One for the way itself.
+        let first = || Arrival { left: 1, ..Arrival::default() };
+        connection.rare().arrival.get_or_insert_with(first).left += 1;
     }
 
     /// A room was joined; if that was on the way to `welcome`, it is told there.
@@ -273,6 +339,7 @@ impl Shard {
             rooms: &rooms,
         });
         self.outbound.release(key, |out| write_event(&event, codec, out));
+        self.watch_expiry(key);
         self.enter_reserved(key, self.everyone.clone());
         if let Some(Ok(name)) = identity.user.as_deref().map(RoomName::user) {
             self.enter_reserved(key, name.clone());
@@ -283,8 +350,8 @@ impl Shard {
     }
 
     /// Whether the home of a reserved room keeps anything that a session may have missed.
-    pub(super) fn is_recoverable(&self, name: &RoomName) -> bool {
-        self.homes.namespaces.of(name).config.history.size > 0
+    pub(super) fn is_recoverable(&self, room: &RoomKey) -> bool {
+        self.homes.namespaces.of(room).config.history.size > 0
     }
 
     /// A connection is in its reserved rooms by itself: where something may have to be recovered,
@@ -296,9 +363,8 @@ impl Shard {
         if known {
             return;
         }
-        if self.is_recoverable(&room.name) {
-            let (interest, since, password) = (Interest::default(), None, None);
-            let ask = JoinAsk { interest, since, password, resumes: false };
+        if self.is_recoverable(&room) {
+            let ask = JoinAsk { may_create: true, ..JoinAsk::default() };
             self.ask_join(key, room, ask, Ticket::default());
             return;
         }

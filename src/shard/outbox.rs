@@ -291,9 +291,12 @@ impl Outbox {
         self.recount();
     }
 
-    /// Holds everything back until [`release`](Self::release).
+    /// Holds everything back until [`release`](Self::release). What is queued already stays in
+    /// front, as if the driver had it in hand.
     pub(crate) fn hold(&mut self) {
         self.held = true;
+        let queued = self.queue.as_ref().map_or(0, |queue| queue.segments.len());
+        self.lent = u16::try_from(queued).unwrap_or(u16::MAX);
     }
 
     /// Whether everything is held back.
@@ -304,6 +307,7 @@ impl Outbox {
     /// Lets what was held back go, behind what `write` makes.
     pub(crate) fn release(&mut self, pool: &mut Pool, write: impl FnOnce(&mut Vec<u8>)) {
         self.held = false;
+        let before = std::mem::take(&mut self.lent);
         let mut first = Vec::new();
         write(&mut first);
         if first.is_empty() {
@@ -312,7 +316,8 @@ impl Outbox {
         let queue = self.spill(pool);
         queue.own_bytes += first.len();
         queue.bytes += first.len();
-        queue.segments.push_front(Segment::Own(first));
+        let at = usize::from(before).min(queue.segments.len());
+        queue.segments.insert(at, Segment::Own(first));
         self.recount();
     }
 

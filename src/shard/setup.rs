@@ -3,11 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::auth::Policy;
 use crate::clock::Stopwatch;
 use crate::config::Config;
 use crate::hash::Seed;
 use crate::id::CoreId;
 use crate::metrics;
+use crate::tenant::Tenants;
 
 /// Where unguessable bytes come from: the operating system, or a simulation's seed.
 pub trait Entropy: fmt::Debug {
@@ -30,6 +32,10 @@ pub struct Setup {
     pub entropy: Box<dyn Entropy>,
     /// Where it counts.
     pub metrics: Arc<metrics::Core>,
+    /// What credentials are checked against; none: nothing is configured, and everyone is let in.
+    pub policy: Option<Arc<Policy>>,
+    /// The tenants, one for all cores.
+    pub tenants: Arc<Tenants>,
     /// For how long something took.
     pub stopwatch: Stopwatch,
 }

@@ -16,6 +16,7 @@ mod store;
 use std::io::IoSlice;
 
 use super::*;
+use crate::tenant::Tenants;
 use crate::ws::close::Fault;
 
 /// Bytes that are the same in every run (SplitMix64).
@@ -52,6 +53,8 @@ impl Bench {
             seed: Seed(1, 2),
             entropy: Box::new(Counting(0)),
             metrics: Arc::default(),
+            policy: None,
+            tenants: Tenants::new(&Config::default()),
             stopwatch: || 0,
         };
         Self { shard: Shard::new(setup), now: Now::default(), effects: Effects::default() }
@@ -69,6 +72,7 @@ impl Bench {
             deflate_up_to,
             address: None,
             session: None,
+            entry: Entry::Open,
         })));
     }
 

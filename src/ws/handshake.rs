@@ -29,10 +29,15 @@ pub use target::Route;
 pub struct Policy<'a> {
     /// Whose pages may connect.
     pub origins: &'a Origins,
+    /// Whose pages may connect to some tenant: which, is known with the credential.
+    pub tenant_origins: Option<&'a Origins>,
     /// Whether a client that sends no `Origin` may. Never with a cookie.
     pub allow_absent_origin: bool,
     /// Whether the listener itself speaks TLS.
     pub tls: bool,
+    /// Whether only this machine reaches the listener, so that its users' browsers do, and all that
+    /// tells their pages from others is the name in `Host`.
+    pub local: bool,
     /// Whether `/echo` is served.
     pub echo: bool,
     /// Whether permessage-deflate is negotiated.
@@ -140,7 +145,15 @@ fn check_origin(
 ) -> Result<Option<Permission>, Refusal> {
     match head.single("origin")? {
         Some(origin) => {
+            // DNS rebinding: a name of somebody else's that resolves to this machine. Where no page is
+            // named, the host must be one that nobody else can have.
+            let unnamed = policy.local && policy.origins.is_empty();
+            if unnamed && !host.is_address_or_localhost() {
+                return Err(Refusal::Origin);
+            }
             let permission = policy.origins.permit(origin, host, policy.tls);
+            let tenants = || policy.tenant_origins?.permit(origin, host, policy.tls);
+            let permission = permission.or_else(tenants);
             permission.map(Some).ok_or(Refusal::Origin)
         }
         None if policy.allow_absent_origin => Ok(None),

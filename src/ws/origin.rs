@@ -90,11 +90,17 @@ impl Origins {
         Ok(origins)
     }
 
+    /// Whether nothing is listed, so that only the host's own pages may connect.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.listed.is_empty() && !self.null && !self.any
+    }
+
     /// Whether a page of that origin may connect to `host`, the request's `Host`. An empty list
     /// permits only the host's own pages; with `tls`, only those that came by TLS too. (Without,
-    /// a proxy may have ended TLS, so the page's scheme cannot be known to differ.) Where `Host` can
-    /// be any name, as where a name of the attacker's comes to resolve to this server's address, an
-    /// empty list permits that name's pages: only a list keeps them out.
+    /// a proxy may have ended TLS, so the page's scheme cannot be known to differ.) A name of an
+    /// attacker's may come to resolve to this server's address, and its pages are then the host's
+    /// own: see [`is_empty`](Self::is_empty).
     #[must_use]
     pub fn permit(&self, origin: &str, host: Authority<'_>, tls: bool) -> Option<Permission> {
         let any = self.any.then_some(Permission::Any);
@@ -102,7 +108,7 @@ impl Origins {
             return if self.null { Some(Permission::Named) } else { any };
         }
         let Ok(origin) = Origin::parse(origin) else { return None };
-        let named = if self.listed.is_empty() && !self.null && !self.any {
+        let named = if self.is_empty() {
             origin.is_of(host, tls)
         } else {
             self.listed.iter().any(|listed| origin.is(listed))

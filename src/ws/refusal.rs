@@ -11,6 +11,9 @@ pub const JSON_SUBPROTOCOL: &str = "ringroom.v1.json";
 /// The subprotocol under which the server writes MessagePack.
 pub const MESSAGE_PACK_SUBPROTOCOL: &str = "ringroom.v1.msgpack";
 
+/// When a credential that could not be judged may be shown again.
+const UNDECIDED_RETRY_MS: u32 = 1_000;
+
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
@@ -71,10 +74,29 @@ pub enum Refusal {
     TwoCredentials,
     /// The credential is empty, unknown, expired or revoked.
     Unauthorized,
+    /// The credential was judged, and is not good or cannot be known to be.
+    Credential {
+        /// Why, in a word of ours.
+        word: &'static str,
+        /// 401, 403 or 503.
+        status: u16,
+    },
+    /// The tenant is suspended.
+    Suspended,
     /// The credential is good, and not for this.
     Forbidden,
     /// This address has as many connections as it may.
     AddressLimit {
+        /// When it may be tried again.
+        retry_after_ms: u32,
+    },
+    /// The tenant has as many connections as it may.
+    TenantLimit {
+        /// When it may be tried again.
+        retry_after_ms: u32,
+    },
+    /// This address has shown too many bad credentials.
+    Banned {
         /// When it may be tried again.
         retry_after_ms: u32,
     },
@@ -90,14 +112,15 @@ impl Refusal {
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
+            Self::Credential { status, .. } => status,
             Self::Unauthorized => 401,
-            Self::Origin | Self::OriginMissing | Self::Forbidden => 403,
+            Self::Origin | Self::OriginMissing | Self::Forbidden | Self::Suspended => 403,
             Self::NotFound => 404,
             Self::Method => 405,
             Self::Deadline => 408,
             Self::TargetTooLong => 414,
             Self::NotAnUpgrade | Self::WebSocketVersion => 426,
-            Self::AddressLimit { .. } => 429,
+            Self::AddressLimit { .. } | Self::TenantLimit { .. } | Self::Banned { .. } => 429,
             Self::HeadTooLarge | Self::TooManyHeaders => 431,
             Self::Unavailable { .. } => 503,
             Self::HttpVersion => 505,
@@ -108,6 +131,9 @@ impl Refusal {
     /// The code of the protocol's error table.
     #[must_use]
     pub fn code(self) -> &'static str {
+        if let Self::Banned { .. } = self {
+            return "banned";
+        }
         match self.status() {
             401 => "unauthorized",
             403 => "forbidden",
@@ -156,9 +182,15 @@ impl Refusal {
             Self::RepeatedParameter => "a parameter or cookie that may be given once is repeated",
             Self::Tenant => "tenant must be a name of 1 to 128 bytes",
             Self::TwoCredentials => "two different credentials are given",
-            Self::Unauthorized => "the credential is not good",
-            Self::Forbidden => "the credential is not for this",
+            Self::Credential { status: 503, .. } => "the credential cannot be judged now",
+            Self::Credential { status: 403, .. } | Self::Forbidden => {
+                "the credential is not for this"
+            }
+            Self::Credential { .. } | Self::Unauthorized => "the credential is not good",
+            Self::Suspended => "the tenant is suspended",
             Self::AddressLimit { .. } => "too many connections of this address",
+            Self::TenantLimit { .. } => "too many connections of this tenant",
+            Self::Banned { .. } => "too many bad credentials from this address",
             Self::Unavailable { .. } => "the server takes no connections now",
         }
     }
@@ -170,7 +202,9 @@ impl Refusal {
             Self::Method => &[("Allow", "GET")],
             Self::NotAnUpgrade => &[("Upgrade", "websocket")],
             Self::WebSocketVersion => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
-            Self::Unauthorized => &[("WWW-Authenticate", "Bearer")],
+            Self::Credential { status: 401, .. } | Self::Unauthorized => {
+                &[("WWW-Authenticate", "Bearer")]
+            }
             _ => &[],
         }
     }
@@ -179,9 +213,11 @@ impl Refusal {
     #[must_use]
     pub fn retry_after_ms(self) -> Option<u32> {
         match self {
-            Self::AddressLimit { retry_after_ms } | Self::Unavailable { retry_after_ms } => {
-                Some(retry_after_ms)
-            }
+            Self::AddressLimit { retry_after_ms }
+            | Self::TenantLimit { retry_after_ms }
+            | Self::Banned { retry_after_ms }
+            | Self::Unavailable { retry_after_ms } => Some(retry_after_ms),
+            Self::Credential { status: 503, .. } => Some(UNDECIDED_RETRY_MS),
             _ => None,
         }
     }
@@ -194,7 +230,11 @@ impl Refusal {
             Some(retry_after_ms) => format!(r#","retry_after_ms":{retry_after_ms}"#),
             None => String::new(),
         };
-        let body = format!(r#"{{"error":{{"code":"{code}","message":"{message}"{retry}}}}}"#);
+        let why = match self {
+            Self::Credential { word, .. } => format!(r#","reason":"{word}""#),
+            _ => String::new(),
+        };
+        let body = format!(r#"{{"error":{{"code":"{code}","message":"{message}"{why}{retry}}}}}"#);
         // RFC 9110 §7.8: who sends Upgrade lists it in Connection.
         let connection = if status == 426 { "Upgrade, close" } else { "close" };
 

@@ -1,6 +1,7 @@
 //! The end: everyone is sent away in order, and another process may take over.
 
 use std::collections::HashSet;
+use std::io::{BufReader, Read as _, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
@@ -72,6 +73,64 @@ fn a_client_that_does_not_answer_holds_nothing_up_for_ever() {
     let _in_its_handshake = raw(server.address());
     server.signal("TERM");
     assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
+fn whoever_was_let_in_before_the_drain_is_served_within_its_window() {
+    let mut server = Plan::new().set("drain.window_ms=3000").start();
+    let mut asks = raw(server.address());
+    let comes = raw(server.address());
+    let mut dawdles = raw(server.address());
+    let mut asks_more = raw(server.address());
+    asks_more.write_all(b"GET /live HTTP/1.1\r\n").unwrap();
+    eventually("all are in", || server.metric("ringroom_handshakes_pending", "") > 3.5);
+    server.signal("TERM");
+    eventually("it is not ready", || server.control("/ready").status == 503);
+    asks.write_all(b"GET /ready HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    asks_more.write_all(b"Host: a\r\n\r\n").unwrap();
+    for (stream, status) in [(asks, 503), (asks_more, 200)] {
+        let mut answers = BufReader::new(stream);
+        assert_eq!(http::Response::read(&mut answers).unwrap().status, status);
+        assert!(http::is_at_its_end(&mut answers));
+    }
+    comes.set_read_timeout(Some(crate::server::PATIENCE)).unwrap();
+    let mut comes = Client::try_echo(comes, "").expect("a handshake is finished");
+    assert_eq!(comes.closed(), Some(1012));
+    // Who has not come so far by the end is told that it is the end.
+    let mut told = String::new();
+    dawdles.read_to_string(&mut told).unwrap();
+    assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
+    assert!(told.contains("Retry-After: "), "{told}");
+    drop(dawdles);
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+/// They are in the kernel's queue, and were told that they are connected.
+#[test]
+fn a_queue_is_let_in_before_the_door_closes_whatever_the_pace() {
+    let plan = Plan::new().set("drain.window_ms=5000").set("admission.accepts_per_second=1");
+    let mut server = plan.set("admission.accept_burst=1").start();
+    let queue: Vec<_> = (0..20).map(|_| raw(server.address())).collect();
+    server.signal("TERM");
+    for stream in queue {
+        stream.set_read_timeout(Some(crate::server::PATIENCE)).unwrap();
+        let mut client = Client::try_echo(stream, "").expect("let in");
+        assert_eq!(client.closed(), Some(1012));
+    }
+    assert_eq!(server.ended().code(), Some(0));
+}
+
+#[test]
+fn settings_are_not_read_again_in_a_drain() {
+    let mut server = Plan::new().set("drain.window_ms=1500").start();
+    let mut clients = echoes(server.address(), 2);
+    server.signal("TERM");
+    eventually("it is not ready", || server.control("/ready").status == 503);
+    server.signal("HUP");
+    for client in &mut clients {
+        assert_eq!(client.closed(), Some(1012));
+    }
+    assert_eq!(server.ended().code(), Some(0), "it ends as if nothing had been");
 }
 
 fn on(address: std::net::SocketAddr, share: bool) -> Plan {

@@ -57,8 +57,18 @@ pub(crate) fn request(address: SocketAddr, method: &str, target: &str) -> Respon
 
 /// One request, to a server that may be gone.
 pub(crate) fn try_request(address: SocketAddr, method: &str, target: &str) -> Option<Response> {
+    try_request_with(address, method, target, "")
+}
+
+/// One request with more headers, each ended by a line's end, to a server that may be gone.
+pub(crate) fn try_request_with(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    more: &str,
+) -> Option<Response> {
     let head =
-        format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{more}\r\n");
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(head.as_bytes()).ok()?;

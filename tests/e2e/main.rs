@@ -8,6 +8,7 @@
 mod client;
 mod http;
 mod server;
+mod talk;
 mod tls;
 
 mod abuse;
@@ -19,4 +20,6 @@ mod encryption;
 mod faults;
 mod frames;
 mod handshake;
+mod identity;
+mod operator;
 mod relay;

@@ -141,9 +141,15 @@ impl Server {
         self.child.id()
     }
 
-    /// A `GET` on the control plane's listener.
+    /// Where the control plane listens.
+    pub(crate) fn control_address(&self) -> SocketAddr {
+        self.control
+    }
+
+    /// A `GET` on the control plane's listener, by whoever has the operator's token.
     pub(crate) fn control(&self, target: &str) -> http::Response {
-        http::request(self.control, "GET", target)
+        let bearer = format!("Authorization: Bearer {}\r\n", crate::identity::OPERATOR);
+        http::try_request_with(self.control, "GET", target, &bearer).expect("a response")
     }
 
     /// A fault on request; the status, if the server lives to tell.

@@ -47,6 +47,7 @@ pub(crate) fn people() -> Vec<Person> {
                 metadata: [("team".into(), Scalar::Integer(team))].into(),
                 expires_at_ms: None,
                 permit: Arc::new(Granted { governs: number == 0, from_outside: number == 3 }),
+                accepted: None,
             };
             people.push(Person { tenant, user, team, identity: Arc::new(identity) });
         }

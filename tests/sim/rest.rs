@@ -42,11 +42,7 @@ impl World {
         let cores_are = self.cores.iter().all(|core| {
             let effects = &core.effects;
             let due = core.shard.next_timeout().is_some_and(|at| at <= self.now().moment);
-            effects.dirty.is_empty()
-                && effects.hangups.is_empty()
-                && effects.aborts.is_empty()
-                && effects.letters.is_empty()
-                && !due
+            effects.is_empty() && !due
         });
         clients_are && cores_are
     }

@@ -10,7 +10,8 @@ use ringroom::hash::Seed;
 use ringroom::id::{ConnectionKey, CoreId};
 use ringroom::metrics::Core as Metrics;
 use ringroom::protocol;
-use ringroom::shard::{Effects, Input, Opened, Route, Setup, Shard};
+use ringroom::shard::{Effects, Entry, Input, Opened, Route, Setup, Shard};
+use ringroom::tenant::Tenants;
 use ringroom::ws::MessageKind;
 use ringroom::ws::close::Fault;
 
@@ -60,6 +61,7 @@ impl World {
         let profile = Profile::draw(&mut random);
         let config = Arc::new(profile.config());
         let maps = Seed(random.next(), random.next());
+        let tenants = Tenants::new(&config);
         let cores = (0..profile.cores).map(|index| {
             let metrics = Arc::<Metrics>::default();
             let setup = Setup {
@@ -69,6 +71,8 @@ impl World {
                 seed: maps,
                 entropy: Box::new(Random::new(random.next())),
                 metrics: Arc::clone(&metrics),
+                policy: None,
+                tenants: Arc::clone(&tenants),
                 stopwatch: || 0,
             };
             let (effects, places) = (Effects::default(), Vec::new());
@@ -182,6 +186,7 @@ impl World {
             deflate_up_to: if deflated { u32::MAX } else { 0 },
             address: None,
             session,
+            entry: Entry::Open,
         };
         self.input(core, Input::Opened(Box::new(opened)));
     }
@@ -296,7 +301,9 @@ impl World {
                 self.cores[core].effects.dirty.push(key);
             }
         }
-        for key in std::mem::take(&mut self.cores[core].effects.dirty) {
+        let effects = &mut self.cores[core].effects;
+        let dirty = std::mem::take(&mut effects.dirty);
+        for key in dirty.into_iter().chain(std::mem::take(&mut effects.crowd)) {
             if let Some(me) = self.client_at(core, key) {
                 self.write(me)?;
             }

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 import unittest
+import urllib.request
 from pathlib import Path
 
 from server import BINARY, DEPLOY, HOST, Refused, WebSocket, defaults, free_ports, get, started
@@ -160,6 +161,20 @@ class Proxies(unittest.TestCase):
             ("listen 8443", f"listen {HOST}:{self.front}"),
             ("/etc/nginx/ringroom.crt", str(certificate)), ("/etc/nginx/ringroom.key", str(key))))
         self.sees_each_client(tls)
+
+    def test_nginx_that_keeps_connections_for_plain_requests(self):
+        """It may send an upgrade on one of them, so there must be none that is kept."""
+        key, certificate, _, tls = self.certificate()
+        self.start_nginx(changed(
+            "nginx-http.conf", ("server 127.0.0.1:8002;", f"server {HOST}:{self.plain}; keepalive 8;"),
+            ('""      close;', '""      "";'), ("listen 8443", f"listen {HOST}:{self.front}"),
+            ("/etc/nginx/ringroom.crt", str(certificate)), ("/etc/nginx/ringroom.key", str(key))))
+        opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=tls))
+        for _ in range(20):
+            with opener.open(f"https://{HOST}:{self.front}/live", timeout=15) as response:
+                self.assertEqual(response.status, 200)
+            with WebSocket(self.front, ONE, tls) as client:
+                self.assertEqual(client.echo("not a 426"), "not a 426")
 
     def test_nginx_as_a_tcp_proxy_with_the_proxy_protocol(self):
         if not Path("/usr/lib/nginx/modules/ngx_stream_module.so").exists():

@@ -2,9 +2,9 @@
 
 use ipnet::IpNet;
 
-use crate::config::Config;
 use crate::config::setting::choices;
 use crate::config::table::{DAY_MS, GIB, MINUTE_MS, off_or, range, section};
+use crate::config::{Config, Mode};
 
 section! {
     /// What is taken in, and how fast.
@@ -15,6 +15,10 @@ section! {
         connections_per_ip: u32 = 100, range(0..=100_000_000), Count;
         /// Connections that have not finished their handshake: the bound on what dribblers can hold.
         handshakes: u32 = 10_000, range(1..=100_000_000), Count;
+        /// Bad credentials of one address within a minute before it is shut out; 0: no limit.
+        bad_credentials_per_minute: u32 = 30, range(0..=1_000_000), PerMinute;
+        /// How long such an address is shut out.
+        ban_ms: u64 = 60_000, range(1_000..=DAY_MS), Milliseconds;
         /// New connections a second on each core; 0: no limit.
         accepts_per_second: u32 = 0, range(0..=10_000_000), PerSecond;
         /// How many may come at once before that rate holds.
@@ -35,6 +39,8 @@ section! {
         backlog: u32 = 4_096, range(1..=65_535), Count;
         /// Whether another process may listen on the same port, as in a hot restart.
         share_port: bool = false;
+        /// Who may connect to UNIX sockets, in octal: writing is connecting.
+        unix_mode: Mode = Mode::GROUP;
         /// The kernel's send buffer of a connection; 0: it decides.
         send_buffer_bytes: u32 = 0, off_or(4_096..=GIB), Bytes;
         /// The kernel's receive buffer of a connection; 0: it decides.

@@ -1,6 +1,7 @@
 //! Settings of the engine: rooms, sessions, and what one peer, message or queue may hold.
 
 use crate::config::Config;
+use crate::config::setting::choices;
 use crate::config::table::{DAY_MS, GIB, MIB, MINUTE_MS, range, section};
 
 section! {
@@ -51,6 +52,17 @@ section! {
     }
 }
 
+choices! {
+    /// What happens to one more connection of a user who has as many as may be.
+    UserOverflow {
+        /// It is refused.
+        #[default]
+        Refuse = "refuse",
+        /// The oldest one ends.
+        ReplaceOldest = "replace_oldest",
+    }
+}
+
 section! {
     /// What one peer, message or queue may hold.
     pub Config.limits: Limits {
@@ -80,6 +92,10 @@ section! {
         recovery_bytes: u32 = 1_048_576, range(1_024..=GIB), Bytes;
         /// Connections of a user; 0: no limit.
         connections_per_user: u32 = 5, range(0..=1_000_000), Count;
+        /// What happens to one more connection of a user who has as many as may be.
+        user_overflow: UserOverflow = UserOverflow::Refuse;
+        /// Rooms that a connection may make within a minute; 0: no limit.
+        room_creations_per_minute: u32 = 60, range(0..=1_000_000), PerMinute;
         /// Nesting of a message: the bound on what a depth bomb can cost.
         depth: u8 = 32, range(4..=128), Count;
         /// Commands of a connection that wait for another core; at the bound its socket is not read.

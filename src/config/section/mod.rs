@@ -1,16 +1,24 @@
 //! The settings, a row each. To add one, add its row: everything else follows from it.
 
+mod auth;
 mod edge;
 mod engine;
 mod namespace;
 mod process;
 mod redis;
+mod tenant;
 
+pub use auth::{
+    ApiKey, Auth, AuthCookie, AuthIntrospection, AuthJwt, AuthMode, CookieKey, RolePermissions,
+    TokenAlgorithm, TokenKey, TokenKeySource,
+};
 pub use edge::{AddressHeader, Admission, Deflate, Handshake, Heartbeat, Proxy, Tcp};
-pub use engine::{Flush, Limits, Mesh, Namespaces, Presence, Rate, Rooms, Session};
+pub use engine::{Flush, Limits, Mesh, Namespaces, Presence, Rate, Rooms, Session, UserOverflow};
 pub(super) use namespace::NamespaceDraft;
 pub use namespace::{
     RoomDefaults, RoomDurability, RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType,
 };
-pub use process::{Auth, AuthMode, Control, Cores, Dev, Drain, Driver, Log, LogFormat};
+pub use process::{Audit, Control, Cores, Dev, Drain, Driver, Log, LogFormat};
 pub use redis::Redis;
+pub(super) use tenant::TenantDraft;
+pub use tenant::{Tenant, TenantRows};

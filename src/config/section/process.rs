@@ -1,11 +1,12 @@
 //! Settings of the process: its threads, its control plane, its beginning and its end.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use crate::config::Config;
 use crate::config::secret::Secret;
 use crate::config::setting::choices;
-use crate::config::table::{DAY_MS, MINUTE_MS, range, section};
+use crate::config::table::{MINUTE_MS, range, section};
 
 section! {
     /// The control plane: health, metrics, administration.
@@ -54,32 +55,15 @@ section! {
     }
 }
 
-choices! {
-    /// How clients prove who they are.
-    AuthMode {
-        /// Nothing is configured: open, on loopback addresses only.
-        #[default]
-        Unset = "unset",
-        /// Open on any address, because the operator said so.
-        Open = "open",
-    }
-}
-
-impl AuthMode {
-    /// Whether anonymous clients are let in.
-    #[must_use]
-    pub fn is_open(self) -> bool {
-        matches!(self, Self::Unset | Self::Open)
-    }
-}
-
 section! {
-    /// Who is who.
-    pub Config.auth: Auth {
-        /// How clients prove who they are; unset is open, and on loopback addresses only.
-        mode: AuthMode = AuthMode::Unset;
-        /// How long a connection may take to prove it.
-        timeout_ms: u64 = 10_000, range(10..=DAY_MS), Milliseconds;
+    /// The audit trail: who did what to whom, when, and why.
+    pub Config.audit: Audit {
+        /// Records in memory, for `GET /v1/audit`.
+        records: u32 = 10_000, range(1..=1_000_000), Count;
+        /// Where all of them are appended as JSON lines; SIGHUP opens it again; none: nowhere.
+        file: Option<PathBuf> = None;
+        /// Whether they are written to the standard output, where there is no file.
+        stdout: bool = false;
     }
 }
 

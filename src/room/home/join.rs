@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::{Moment, Now};
 use crate::id::ConnectionAddress;
-use crate::protocol::{ErrorCode, GapReason, Role};
+use crate::protocol::{ErrorCode, GapReason, OwnedData, Role};
 use crate::room::history::Unrecoverable;
 use crate::room::publication::{Form, Publication};
 use crate::room::standing::Action;
@@ -34,6 +34,10 @@ pub struct JoinRequest<'a> {
     pub since: Option<(&'a str, u64)>,
     /// How much may be recovered: messages and bytes.
     pub recovery: (u32, u32),
+    /// What a room token says: that they may come in, and perhaps as what.
+    pub grant: Option<Option<Role>>,
+    /// What presence shows of the user, as long as they have said nothing themselves.
+    pub info: Option<OwnedData>,
 }
 
 /// What the one who came in gets.
@@ -47,6 +51,8 @@ pub struct Joining {
     pub recovery: Recovery,
     /// Up to which offset they may have got it before.
     pub redelivers: u64,
+    /// Whether the room was made for them.
+    pub created: bool,
 }
 
 /// What somebody who was away gets.
@@ -88,7 +94,7 @@ impl HomeRoom {
         let standing = self.standing(user, request.ip, now.moment);
         let proven = match (&self.config.password, request.password) {
             (Some(password), Some(text)) => password.is(text),
-            _ => false,
+            _ => request.grant.is_some(),
         };
         // Nobody asks to be in a reserved room, and nobody can be kept out of one.
         let by_itself = self.key.name.is_reserved();
@@ -109,6 +115,12 @@ impl HomeRoom {
         {
             // The list of members is full: then the invitation lets in and no more.
             let _ = self.members.set_role(user, invitation.role, now.unix_ms);
+        }
+        if let (Some(user), Some(Some(role))) = (user, request.grant)
+            && self.members.role(user) < role
+        {
+            // As above.
+            let _ = self.members.set_role(user, role, now.unix_ms);
         }
         self.held_until = None;
         self.attach(request, now.moment);
@@ -133,7 +145,7 @@ impl HomeRoom {
             attachment.told = *to;
         }
         let redelivers = cursor.map_or(0, |cursor| cursor.sent);
-        Ok(Joining { role: self.role(user), was_invited, recovery, redelivers })
+        Ok(Joining { role: self.role(user), was_invited, recovery, redelivers, created: false })
     }
 
     fn attach(&mut self, request: &JoinRequest<'_>, now: Moment) {
@@ -162,7 +174,10 @@ impl HomeRoom {
         if is_new {
             match request.user {
                 Some(user) => {
-                    self.presence.enter(user);
+                    let is_first = self.presence.enter(user);
+                    if let Some(info) = request.info.clone().filter(|_| is_first) {
+                        self.presence.set_info(user, info);
+                    }
                 }
                 None => self.anonymous += 1,
             }

@@ -47,6 +47,8 @@ fn request<'a>(
         password: None,
         since,
         recovery: (3, 1 << 20),
+        grant: None,
+        info: None,
     }
 }
 

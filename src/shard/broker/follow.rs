@@ -26,7 +26,7 @@ impl Shard {
     pub(super) fn open_again(&mut self, room: &RoomKey) {
         let config = match self.homes.rooms.get(room) {
             Some(home) => &home.room.config,
-            None => &self.homes.namespaces.of(&room.name).config,
+            None => &self.homes.namespaces.of(room).config,
         };
         let keep = Keep { size: config.history.size, ttl_ms: config.history.ttl_ms };
         let is_up = self.broker.is_up;

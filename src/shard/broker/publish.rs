@@ -69,7 +69,7 @@ impl Shard {
         }
         let config = match self.homes.rooms.get(room) {
             Some(home) => &home.room.config,
-            None => &self.homes.namespaces.of(&room.name).config,
+            None => &self.homes.namespaces.of(room).config,
         };
         let is_open = self.broker.rooms.get(room).is_some_and(|it| it.seen.is_some());
         if self.broker.is_up && is_open {

@@ -14,14 +14,14 @@ use crate::shard::ask::{JoinAsk, Since, What};
 use crate::shard::connection::{Membership, NO_PLACE};
 use crate::shard::eligible::Reader;
 use crate::shard::fanout::single_run;
-use crate::shard::identity::Right;
 use crate::shard::message::{AnswerEffect, Asker, Joined, Ticket};
 use crate::shard::outbound::write_event;
+use crate::shard::quota::TOO_MANY_CREATIONS;
 use crate::shard::run::{Label, Run};
 
 impl Shard {
     pub(super) fn join(&mut self, key: ConnectionKey, join: Join<'_>, ticket: Ticket) {
-        let Some(room) = self.room_key(key, &join.room, Right::Join, &ticket) else { return };
+        let Some((room, grant)) = self.room_to_join(key, &join, &ticket) else { return };
         let events = join.events.map(|events| {
             events.into_iter().map(|event| event.into_owned().into_boxed_str()).collect()
         });
@@ -32,6 +32,8 @@ impl Shard {
                 offset: since.offset,
             }),
             password: join.password.map(crate::protocol::Secret::into_owned),
+            grant,
+            may_create: self.may_create(key),
             resumes: false,
         };
         self.ask_join(key, room, ask, ticket);
@@ -82,7 +84,8 @@ impl Shard {
     ) {
         let now = self.outbound.now;
         let recovery = (self.config.limits.recovery_messages, self.config.limits.recovery_bytes);
-        let is_new = !self.homes.rooms.contains_key(room) && self.broker.is_founder(room);
+        let is_new = !self.homes.rooms.contains_key(room);
+        let is_founder = is_new && self.broker.is_founder(room) && !room.name.is_reserved();
         let request = JoinRequest {
             address: asker.address(from),
             ip: asker.ip,
@@ -94,13 +97,19 @@ impl Shard {
             resumes: ask.resumes,
             since: ask.since.as_ref().map(|since| (&*since.epoch, since.offset)),
             recovery,
+            grant: ask.grant,
+            info: asker.identity.presence_info(),
         };
-        self.broker.found(room);
-        let outcome = self.home_of(room).and_then(|home| {
+        if is_founder {
+            self.broker.found(room);
+        }
+        let may_be_made = ask.may_create || !is_new;
+        let home = if may_be_made { self.home_of(room) } else { Err(TOO_MANY_CREATIONS) };
+        let outcome = home.and_then(|home| {
             if let (true, Some(since)) = (ask.resumes, &ask.since) {
                 home.forget(&since.epoch);
             }
-            if let (true, Some(user)) = (is_new && !room.name.is_reserved(), asker.user()) {
+            if let (true, Some(user)) = (is_founder, asker.user()) {
                 // An empty list of members takes one.
                 let _ = home.members.set_role(user, Role::Owner, now.unix_ms);
             }
@@ -109,7 +118,7 @@ impl Shard {
         // Those who were there are told first: who comes in does not hear of it.
         self.tend(room);
         let joining = match outcome {
-            Ok(joining) => joining,
+            Ok(joining) => Joining { created: is_new, ..joining },
             Err(refusal) => {
                 let effect = AnswerEffect::NotJoined;
                 self.answer_refusal(from, room, asker, ticket, refusal, effect);
@@ -158,6 +167,7 @@ impl Shard {
             epoch: std::sync::Arc::clone(&epoch),
             offset,
             role: joining.role,
+            created: joining.created,
             recovered,
             slow_consumer: home.config.slow_consumer,
             guaranteed: home.config.mode == Mode::Guaranteed,
@@ -208,6 +218,9 @@ impl Shard {
         self.outbound.push_bytes(key, frame);
         self.outbound.push_bytes(key, &joined.gap);
         self.replay(key, index, joined);
+        if joined.created && !room.name.is_reserved() {
+            self.count_creation(key);
+        }
         self.arrived_in(key, room, joined);
     }
 

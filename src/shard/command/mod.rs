@@ -6,6 +6,7 @@
 //! order in which they were sent.
 
 mod ack;
+mod auth;
 mod history;
 mod join;
 mod leave;
@@ -17,6 +18,7 @@ mod send;
 mod small;
 mod subscribe;
 
+pub(super) use auth::{Pending, Threshold};
 pub(super) use send::{ConnectionName, Sending};
 pub(super) use subscribe::Subscriptions;
 
@@ -34,7 +36,7 @@ use crate::ws::MessageKind;
 use super::Shard;
 use super::ask::What;
 use super::connection::Connection;
-use super::identity::Right;
+use super::identity::{Identity, Right};
 use super::message::{Answer, AnswerEffect, Ask, Asker, CoreMessage, Ticket};
 use super::outbound::write_event;
 
@@ -59,6 +61,7 @@ impl Shard {
                 return;
             }
             match message {
+                Ok(envelope) if !self.within_quota(key, &envelope, payload.len()) => {}
                 Ok(envelope) if self.pace(key, &envelope, payload.len()) => {
                     self.command(key, envelope, 0);
                 }
@@ -78,7 +81,7 @@ impl Shard {
             return;
         }
         match envelope.command {
-            Command::Auth(_) => self.auth(key, &ticket),
+            Command::Auth(auth) => self.auth(key, &auth, ticket),
             Command::Join(join) => self.join(key, *join, ticket),
             Command::Leave(leave) => self.leave_room(key, &leave, ticket),
             Command::Publish(publish) => self.publish(key, publish, ticket),
@@ -199,7 +202,12 @@ impl Shard {
     }
 
     /// Refuses a message; of a batch also those in it that are to be answered.
-    fn refuse_whole(&mut self, key: ConnectionKey, envelope: &Envelope<'_>, refusal: Refusal) {
+    pub(super) fn refuse_whole(
+        &mut self,
+        key: ConnectionKey,
+        envelope: &Envelope<'_>,
+        refusal: Refusal,
+    ) {
         if let Command::Batch(messages) = &envelope.command {
             let ids = messages.clone().filter_map(|it| it.map_or_else(|bad| bad.id, |it| it.id));
             for id in ids {
@@ -260,12 +268,23 @@ impl Shard {
         right: Right,
         ticket: &Ticket,
     ) -> Option<RoomKey> {
+        self.room_key_if(key, text, ticket, |identity, name| identity.may(right, name))
+    }
+
+    /// The same, where `may` says whether.
+    fn room_key_if(
+        &mut self,
+        key: ConnectionKey,
+        text: &str,
+        ticket: &Ticket,
+        may: impl FnOnce(&Identity, &RoomName) -> bool,
+    ) -> Option<RoomKey> {
         let identity = &self.outbound.get(key)?.identity;
         let refusal = match RoomName::parse(text) {
-            Ok(name) if !self.homes.namespaces.admit(&name) => {
+            Ok(name) if !self.homes.namespaces.admit(identity.tenant, &name) => {
                 Refusal::new(ErrorCode::InvalidRoom, "no namespace of this server")
             }
-            Ok(name) if identity.may(right, &name) => {
+            Ok(name) if may(identity, &name) => {
                 return Some(RoomKey::new(identity.tenant, name));
             }
             Ok(_) => Refusal::new(ErrorCode::Forbidden, "not allowed"),

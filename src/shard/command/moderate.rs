@@ -54,6 +54,7 @@ impl Shard {
             self.answer_refusal(from, room, asker, ticket, refusal, effect);
             return;
         }
+        self.record_moderation(room, asker, ask);
         let by = asker.identity.user.as_ref();
         if let (ModerationAction::Ban, Some(user)) = (ask.action, ask.target.user()) {
             self.withdraw_invitation(room, user);

@@ -8,13 +8,13 @@ use crate::protocol::command::{Post, Publish};
 use crate::protocol::event::{Place, Published, Reply};
 use crate::room::filter::Audience;
 use crate::room::home::{Accepted, PublishRequest, Refusal};
-use crate::room::hub::Delivery;
-use crate::room::name::RoomKey;
+use crate::room::hub::{Delivery, RoomIndex};
+use crate::room::name::{RoomKey, RoomName};
 use crate::room::publication::{Author, Draft, FormSet, Publication};
 use crate::shard::Shard;
 use crate::shard::ask::{PublishAsk, What};
 use crate::shard::broker::{Outgoing, Way};
-use crate::shard::identity::Right;
+use crate::shard::identity::{Identity, Right};
 use crate::shard::message::{AnswerEffect, Asker, CoreMessage, Ticket};
 use crate::shard::receipt::Waiting;
 
@@ -47,7 +47,11 @@ struct Audiences {
 impl Shard {
     pub(super) fn publish(&mut self, key: ConnectionKey, publish: Publish<'_>, ticket: Ticket) {
         let right = Right::Publish;
-        let Some(room) = self.room_key(key, &publish.room, right, &ticket) else { return };
+        let event = publish.post.event.as_deref();
+        let may = |identity: &Identity, name: &RoomName| {
+            identity.permit.allows_event(right, name.as_str(), event)
+        };
+        let Some(room) = self.room_key_if(key, &publish.room, &ticket, may) else { return };
         let Some(connection) = self.outbound.get_mut(key) else { return };
         let index = self.hub.find(&room);
         let joined = index.is_some_and(|index| connection.membership(index).is_some());
@@ -57,6 +61,7 @@ impl Shard {
             self.refuse(key, &ticket, refusal);
             return;
         }
+        self.causes_deliveries(index);
         let ask = PublishAsk::new(publish.post);
         self.ask(key, room, What::Publish(Box::new(ask)), ticket);
     }
@@ -64,13 +69,21 @@ impl Shard {
     pub(super) fn broadcast(&mut self, key: ConnectionKey, post: Post<'_>, ticket: Ticket) {
         let Some(connection) = self.outbound.get(key) else { return };
         let room = RoomKey::new(connection.identity.tenant, self.everyone.clone());
-        if !connection.identity.may(Right::Broadcast, &room.name) {
+        let (permit, event) = (&connection.identity.permit, post.event.as_deref());
+        if !permit.allows_event(Right::Broadcast, room.name.as_str(), event) {
             let refusal = Refusal::new(ErrorCode::Forbidden, "not allowed");
             self.refuse(key, &ticket, refusal);
             return;
         }
+        self.causes_deliveries(self.hub.find(&room));
         let ask = PublishAsk::new(post);
         self.ask(key, room, What::Publish(Box::new(ask)), ticket);
+    }
+
+    /// A client here says something in a room, wherever its home is.
+    fn causes_deliveries(&mut self, room: Option<RoomIndex>) {
+        let members = room.and_then(|index| self.hub.get(index)).map_or(0, |it| it.members.len());
+        self.deliveries_caused += members as u64;
     }
 
     /// At home.

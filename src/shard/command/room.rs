@@ -8,6 +8,7 @@ use crate::protocol::command::{Page, RoomConfigure};
 use crate::protocol::event::RoomChange;
 use crate::protocol::event::{Member, Place, Reply, RoomInfo};
 use crate::protocol::{Codec, ErrorCode, Event, GapReason, LeftReason, Mode, Role, RoomPatch};
+use crate::record::Deed;
 use crate::room::home::{HomeRoom, Refusal};
 use crate::room::hub::RoomTag;
 use crate::room::name::RoomKey;
@@ -17,6 +18,7 @@ use crate::shard::ask::{PageAsk, What};
 use crate::shard::identity::Right;
 use crate::shard::message::{AnswerEffect, Asker, Configured, CoreMessage, Reborn, Ticket};
 use crate::shard::outbound::write_event;
+use crate::shard::quota::TOO_MANY_CREATIONS;
 
 impl Shard {
     pub(super) fn room_create(
@@ -27,6 +29,11 @@ impl Shard {
     ) {
         let right = Right::Create;
         let Some(name) = self.room_key(key, &room.room, right, &ticket) else { return };
+        if !self.may_create(key) {
+            self.refuse(key, &ticket, TOO_MANY_CREATIONS);
+            return;
+        }
+        self.count_creation(key);
         self.ask(key, name, What::Create(room.config), ticket);
     }
 
@@ -225,6 +232,7 @@ impl Shard {
                 let by = asker.identity.user.as_ref();
                 self.expel(room, all, LeftReason::RoomDeleted, by);
                 self.end_room(room);
+                self.record(room, asker, Deed::Delete, |_| {});
                 self.answer_ok(from, room, asker, ticket, Reply::Done);
             }
             Err(refusal) => {

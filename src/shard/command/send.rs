@@ -70,7 +70,8 @@ impl Shard {
     pub(super) fn send_to(&mut self, key: ConnectionKey, send: Send<'_>, ticket: Ticket) {
         let Send { to, data, event, transient, priority, ttl_ms } = send;
         let Some(connection) = self.outbound.get(key) else { return };
-        if !connection.identity.permit.allows(Right::Send, "@user") {
+        let permit = &connection.identity.permit;
+        if !permit.allows_event(Right::Send, "@user", event.as_deref()) {
             self.refuse(key, &ticket, Refusal::new(ErrorCode::Forbidden, "not allowed"));
             return;
         }

@@ -1,4 +1,4 @@
-//! Commands that a connection's own core answers by itself: `auth`, `ping`, `rooms`, `state.*`.
+//! Commands that a connection's own core answers by itself: `ping`, `rooms`, `state.*`.
 
 use crate::id::ConnectionKey;
 use crate::protocol::command::{Ping, StateSet};
@@ -10,15 +10,6 @@ use crate::shard::connection::NO_PLACE;
 use crate::shard::message::Ticket;
 
 impl Shard {
-    /// No way to authenticate is configured, so everyone already is who they are.
-    pub(super) fn auth(&mut self, key: ConnectionKey, ticket: &Ticket) {
-        let Some(connection) = self.outbound.get(key) else { return };
-        let identity = std::sync::Arc::clone(&connection.identity);
-        let reply =
-            Reply::Auth { user: identity.user.as_deref(), expires_at_ms: identity.expires_at_ms };
-        self.reply(key, ticket, reply);
-    }
-
     pub(super) fn ping(&mut self, key: ConnectionKey, ping: &Ping<'_>, ticket: &Ticket) {
         let at_ms = self.outbound.now.unix_ms;
         let pong = Event::Pong { id: ticket.id.as_ref(), data: ping.data, at_ms };

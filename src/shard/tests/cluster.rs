@@ -14,7 +14,8 @@ use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
 use crate::protocol::Codec;
 use crate::room::broker::ToBroker;
 use crate::shard::identity::{Identity, Permit, Right};
-use crate::shard::{CoreMessage, Effects, Input, Opened, Route, Setup, Shard};
+use crate::shard::{CoreMessage, Effects, Entry, Input, Opened, Route, Setup, Shard};
+use crate::tenant::Tenants;
 use crate::ws::MessageKind;
 
 #[derive(Debug)]
@@ -53,6 +54,7 @@ impl Cluster {
     /// One of many nodes.
     pub(super) fn of_node(cores: u16, config: Config, node: u64) -> Self {
         let config = Arc::new(config);
+        let tenants = Tenants::new(&config);
         let shards = (0..cores).map(|core| {
             Shard::new(Setup {
                 core: CoreId(core),
@@ -61,6 +63,8 @@ impl Cluster {
                 seed: Seed(node, 4),
                 entropy: Box::new(Counting(node * 1_000 - 2_999 + u64::from(core))),
                 metrics: Arc::default(),
+                policy: None,
+                tenants: Arc::clone(&tenants),
                 stopwatch: || 0,
             })
         });
@@ -85,6 +89,7 @@ impl Cluster {
             deflate_up_to: 0,
             address: None,
             session: None,
+            entry: Entry::Open,
         };
         make(&mut opened);
         let at = Address { core: CoreId(core), key };

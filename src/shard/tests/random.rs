@@ -14,7 +14,8 @@ use crate::config::Config;
 use crate::hash::Seed;
 use crate::id::{ConnectionKey, CoreId};
 use crate::protocol::Codec;
-use crate::shard::{CoreMessage, Effects, Entropy, Input, Opened, Route, Setup, Shard};
+use crate::shard::{CoreMessage, Effects, Entropy, Entry, Input, Opened, Route, Setup, Shard};
+use crate::tenant::Tenants;
 use crate::ws::MessageKind;
 
 const ROOMS: [&str; 4] = ["a", "b", "kept", "slow"];
@@ -60,6 +61,7 @@ impl World {
         config.session.ttl_ms = 2_000;
         let config = Arc::new(config);
         let cores = 3;
+        let tenants = Tenants::new(&config);
         let shards = (0..cores).map(|core| {
             Shard::new(Setup {
                 core: CoreId(core),
@@ -68,6 +70,8 @@ impl World {
                 seed: Seed(seed, 1),
                 entropy: Box::new(Counting(seed * 31 + u64::from(core))),
                 metrics: Arc::default(),
+                policy: None,
+                tenants: Arc::clone(&tenants),
                 stopwatch: || 0,
             })
         });
@@ -100,6 +104,7 @@ impl World {
             self.letters.entry((core, to.index())).or_default().push_back(message);
         }
         self.effects[core].dirty.clear();
+        self.effects[core].crowd.clear();
     }
 
     fn open(&mut self, session: Option<String>) {
@@ -117,6 +122,7 @@ impl World {
             deflate_up_to: 0,
             address: None,
             session,
+            entry: Entry::Open,
         };
         self.clients.push(Client { core, key, ..Client::default() });
         self.input(core, Input::Opened(Box::new(opened)));

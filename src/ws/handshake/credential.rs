@@ -27,6 +27,8 @@ pub enum CredentialKind {
     Subprotocol,
     /// The cookie that the policy names.
     Cookie,
+    /// The command `auth`, once the connection is open.
+    Message,
 }
 
 impl fmt::Debug for Credential {

@@ -81,7 +81,9 @@ impl Request {
 fn policy(origins: &Origins) -> Policy<'_> {
     Policy {
         origins,
+        tenant_origins: None,
         allow_absent_origin: true,
+        local: false,
         tls: false,
         echo: true,
         deflate: true,

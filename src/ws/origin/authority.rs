@@ -40,6 +40,22 @@ impl<'a> Authority<'a> {
     }
 }
 
+impl Authority<'_> {
+    /// Whether no name of somebody else's can be this host: it is an address, or a name that
+    /// browsers resolve to the machine they run on.
+    #[must_use]
+    pub fn is_address_or_localhost(&self) -> bool {
+        const LOCALHOST: &str = "localhost";
+        let parent = self.host.len().checked_sub(LOCALHOST.len()).and_then(|from| {
+            let (below, name) = self.host.split_at_checked(from)?;
+            name.eq_ignore_ascii_case(LOCALHOST).then_some(below)
+        });
+        self.host.starts_with('[')
+            || self.host.parse::<std::net::Ipv4Addr>().is_ok()
+            || parent.is_some_and(|below| below.is_empty() || below.ends_with('.'))
+    }
+}
+
 /// Letters, digits, and what of RFC 3986's unreserved and sub-delimiters occurs in names: `_` in
 /// those of containers.
 fn is_of_name(byte: u8) -> bool {

@@ -24,7 +24,7 @@ const CODES: [&str; 18] = [
     "internal",
 ];
 
-const ALL: [Refusal; 31] = [
+const ALL: [Refusal; 37] = [
     Refusal::RequestLine,
     Refusal::HeaderLine,
     Refusal::HttpVersion,
@@ -54,6 +54,12 @@ const ALL: [Refusal; 31] = [
     Refusal::TwoCredentials,
     Refusal::Unauthorized,
     Refusal::Forbidden,
+    Refusal::Credential { word: "expired", status: 401 },
+    Refusal::Credential { word: "tenant_mismatch", status: 403 },
+    Refusal::Credential { word: "unavailable", status: 503 },
+    Refusal::Suspended,
+    Refusal::TenantLimit { retry_after_ms: 1_500 },
+    Refusal::Banned { retry_after_ms: 1_500 },
     Refusal::AddressLimit { retry_after_ms: 1_500 },
     Refusal::Unavailable { retry_after_ms: 30_000 },
 ];

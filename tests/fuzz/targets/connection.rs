@@ -10,7 +10,8 @@ use ringroom::clock::{Moment, Now};
 use ringroom::config::Config;
 use ringroom::hash::Seed;
 use ringroom::id::{ConnectionKey, CoreId};
-use ringroom::shard::{Effects, Entropy, Input, Opened, Setup, Shard};
+use ringroom::shard::{Effects, Entropy, Entry, Input, Opened, Setup, Shard};
+use ringroom::tenant::Tenants;
 use ringroom::ws::close::valid_code;
 use ringroom::ws::decoder::{Chunk, Decoder, Event, Limits, Scratch};
 use ringroom::ws::handshake::{self, Accepted, Policy};
@@ -124,6 +125,8 @@ impl Driver {
             seed: Seed(1, 2),
             entropy: Box::new(Counting(0)),
             metrics: Arc::default(),
+            policy: None,
+            tenants: Tenants::new(&CONFIG),
             stopwatch: || 0,
         };
         let closed = |index| Socket {
@@ -192,7 +195,9 @@ impl Driver {
         unread.extend_from_slice(bytes);
         let policy = Policy {
             origins: &ORIGINS,
+            tenant_origins: None,
             allow_absent_origin: true,
+            local: false,
             tls: false,
             echo: true,
             deflate: true,
@@ -226,6 +231,7 @@ impl Driver {
             deflate_up_to: deflate.map_or(0, |agreed| agreed.deflate_up_to),
             address: None,
             session,
+            entry: Entry::Open,
         };
         self.handle(Input::Opened(Box::new(opened)));
     }

@@ -66,7 +66,9 @@ fn accept(head: &Head<'_>) {
     for origins in ORIGINS.iter() {
         let policy = Policy {
             origins,
+            tenant_origins: None,
             allow_absent_origin: true,
+            local: false,
             tls: false,
             echo: true,
             deflate: true,

@@ -167,6 +167,39 @@ fn h8_origin() {
     assert_eq!(refusal, Some(Refusal::OriginMissing));
 }
 
+/// A page of `evil.example` whose name resolves to 127.0.0.1 is of the same origin as what it asks.
+#[test]
+fn where_only_this_machine_connects_an_empty_list_permits_no_foreign_names() {
+    let (own, listed) =
+        (Origins::default(), Origins::parse(&["http://evil.example".to_owned()]).unwrap());
+    for (host, refused) in [
+        ("evil.example", true),
+        ("evil.example:8000", true),
+        ("notlocalhost", true),
+        ("localhost.evil.example", true),
+        ("127.0.0.1.evil.example", true),
+        ("localhost", false),
+        ("LocalHost:8000", false),
+        ("app.localhost", false),
+        ("127.0.0.1:8000", false),
+        ("192.168.0.7", false),
+        ("[::1]:8000", false),
+    ] {
+        let request = Request::get("/ws").set("Host", &[host]);
+        let page =
+            Request::get("/ws").set("Host", &[host]).with("Origin", &format!("http://{host}"));
+        let local = Policy { local: true, ..policy(&own) };
+        let expected = refused.then_some(Refusal::Origin);
+        assert_eq!(page.answer_by(&local).err(), expected, "{host}");
+        assert_eq!(page.answer_by(&policy(&own)).err(), None, "{host}, reached by others too");
+        assert_eq!(request.answer_by(&local).err(), None, "{host}, and no page");
+    }
+    let page =
+        Request::get("/ws").set("Host", &["evil.example"]).with("Origin", "http://evil.example");
+    let local = Policy { local: true, ..policy(&listed) };
+    assert_eq!(page.answer_by(&local).err(), None, "it is named");
+}
+
 #[test]
 fn h9_subprotocols() {
     let (json, message_pack) = ("ringroom.v1.json", "ringroom.v1.msgpack");

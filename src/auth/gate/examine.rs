@@ -1,0 +1,291 @@
+//! The examination of a credential that is not remembered: which kind it is, and whether it is good.
+
+use std::sync::Arc;
+
+use super::{ENDLESS_MS, Gate, Judged, Stop, UNANSWERED_MS, is_lasting};
+use crate::auth::accepted::{Accepted, Strategy};
+use crate::auth::api_key;
+use crate::auth::claims::{self, Claims, Naming};
+use crate::auth::cookie::Session;
+use crate::auth::custom::Proof;
+use crate::auth::json::Object;
+use crate::auth::policy::{Policy, TenantView};
+use crate::auth::question::{Fingerprint, Question, Whom};
+use crate::auth::refusal::Refusal;
+use crate::auth::room_token::{self, RoomGrant};
+use crate::auth::token::{self, Token, Use};
+use crate::auth::zeroed::Zeroed;
+use crate::id::TenantId;
+use crate::room::name::RoomName;
+use crate::ws::handshake::CredentialKind;
+
+use super::sources::Worth;
+
+/// Keys that are tried on a token that names none.
+const TRIES_MAX: usize = 8;
+/// The longest name of a tenant.
+const TENANT_BYTES: usize = 128;
+
+type Examined = Result<(Arc<Accepted>, u64), Stop>;
+
+impl Gate {
+    /// Who the holder is, and until when that may be remembered.
+    pub(super) fn examine(&mut self, now_unix_ms: u64, proof: &Proof<'_>) -> Examined {
+        let policy = Arc::clone(&self.policy);
+        let setup = &policy.setup;
+        let secret = proof.secret;
+        if proof.kind == CredentialKind::Cookie && setup.cookie_name.is_some() {
+            return Ok(examine_cookie(&policy, now_unix_ms, secret)?);
+        }
+        if secret.starts_with(api_key::BEGINNING) && !setup.api_keys.is_empty() {
+            return Ok(examine_api_key(&policy, now_unix_ms, secret)?);
+        }
+        if token::has_shape(secret) && policy.believes_tokens() {
+            return self.examine_token(&policy, now_unix_ms, secret);
+        }
+        match (setup.introspection, setup.hook) {
+            (true, _) => self.ask_whom(now_unix_ms, proof, Whom::Introspection),
+            (false, true) => self.ask_whom(now_unix_ms, proof, Whom::Hook),
+            (false, false) => Err(Refusal::Unsupported.into()),
+        }
+    }
+
+    fn examine_token(&mut self, policy: &Policy, now_unix_ms: u64, text: &str) -> Examined {
+        let token = Token::parse(text, Use::Identity)?;
+        let object = token.payload()?;
+        let (tenant, issuer) = self.prove(policy, now_unix_ms, &token, &object)?;
+        check_audience(tenant, &object)?;
+        let claims = Claims::read(&object, &policy.setup.naming)?;
+        let ends_at_ms = claims.times.expires_at_ms.ok_or(Refusal::Claims)?;
+        claims.times.check(now_unix_ms, policy.setup.leeway_ms)?;
+        claims.user.as_ref().ok_or(Refusal::Claims)?;
+        let accepted = policy.accept(Strategy::Token, tenant, issuer, claims)?;
+        Ok((Arc::new(accepted), ends_at_ms.saturating_add(policy.setup.leeway_ms)))
+    }
+
+    pub(super) fn examine_room(
+        &mut self,
+        now_unix_ms: u64,
+        text: &str,
+        tenant: TenantId,
+        room: &RoomName,
+        user: Option<&str>,
+    ) -> Result<RoomGrant, Stop> {
+        let policy = Arc::clone(&self.policy);
+        let token = Token::parse(text, Use::Room)?;
+        let object = token.payload()?;
+        let (theirs, _) = self.prove(&policy, now_unix_ms, &token, &object)?;
+        check_audience(theirs, &object)?;
+        let claims = Claims::read(&object, &policy.setup.naming)?;
+        let grant = room_token::read(&object, &claims)?;
+        claims.times.check(now_unix_ms, policy.setup.leeway_ms)?;
+        let is_theirs = grant.user.as_deref().is_none_or(|named| user == Some(named));
+        if theirs.setup.id != tenant || grant.room != *room || !is_theirs {
+            return Err(Refusal::NotForThis.into());
+        }
+        let name = theirs.setup.name.clone();
+        let token_id = grant.token_id.clone();
+        let issued_at_ms = claims.times.issued_at_ms;
+        let who = Accepted { token_id, issued_at_ms, ..Accepted::nobody(tenant, name) };
+        if self.revocations.cover(&who, now_unix_ms) {
+            return Err(Refusal::Revoked.into());
+        }
+        Ok(grant)
+    }
+
+    /// Whose token it is, and who made it, if a key of theirs signed it.
+    fn prove<'p>(
+        &self,
+        policy: &'p Policy,
+        now_unix_ms: u64,
+        token: &Token<'_>,
+        object: &Object<'_>,
+    ) -> Result<(TenantView<'p>, Option<Arc<str>>), Stop> {
+        let issuer = claims::issuer(object)?;
+        let tenant = named_tenant(policy, object)?;
+        tenant.check_issuer(issuer.as_deref())?;
+        let sources: Vec<_> = policy.sources_for(tenant, issuer.as_deref()).collect();
+        let fetched = sources.iter().flat_map(|source| self.sources.keys(*source, now_unix_ms));
+        let known = tenant.keys(issuer.as_deref()).chain(fetched);
+        let mut refusal = Refusal::UnknownKey;
+        let mut tries = 0;
+        for key in known.filter(|key| answers_to(key.id(), token.key_id())) {
+            if key.algorithm() != token.algorithm() {
+                if refusal == Refusal::UnknownKey {
+                    refusal = Refusal::Algorithm;
+                }
+                continue;
+            }
+            if token.is_signed_by(key) {
+                return Ok((tenant, issuer.clone()));
+            }
+            refusal = Refusal::Signature;
+            tries += 1;
+            if tries >= TRIES_MAX {
+                break;
+            }
+        }
+        for source in sources {
+            match self.sources.worth(source, token.key_id(), now_unix_ms) {
+                Worth::Asking => {
+                    return Err(Stop::Ask(Question::Keys { policy: policy.number(), source }));
+                }
+                Worth::Waiting => refusal = Refusal::Unavailable,
+                Worth::Nothing => {}
+            }
+        }
+        Err(refusal.into())
+    }
+
+    /// What was said of a credential, or the question.
+    fn ask_whom(&mut self, now_unix_ms: u64, proof: &Proof<'_>, whom: Whom) -> Examined {
+        let fingerprint = Fingerprint::of(proof.kind, proof.secret, proof.wanted_tenant);
+        match self.said.get(&fingerprint, now_unix_ms) {
+            // Remembered there, and not twice.
+            Some(Ok(accepted)) => return Ok((accepted, 0)),
+            Some(Err(refusal)) => return Err(Stop::Said(refusal)),
+            None => {}
+        }
+        if !self.asked.note(fingerprint, now_unix_ms) {
+            return Err(Stop::Said(Refusal::Busy));
+        }
+        Err(Stop::Ask(Question::Identity {
+            policy: self.policy.number(),
+            fingerprint,
+            whom,
+            kind: proof.kind,
+            secret: Zeroed::copy_of(proof.secret.as_bytes()),
+            wanted_tenant: proof.wanted_tenant.map(Arc::from),
+        }))
+    }
+
+    /// What an answer about a credential means, and until when it may be remembered.
+    pub(super) fn read_identity(
+        &self,
+        now_unix_ms: u64,
+        whom: Whom,
+        said: &Result<Arc<str>, Refusal>,
+    ) -> (Judged, u64) {
+        let setup = &self.policy.setup;
+        let judged = match said {
+            Ok(text) => identity(&self.policy, now_unix_ms, whom, text),
+            Err(refusal) => Err(*refusal),
+        };
+        let until_ms = match &judged {
+            Ok(accepted) => {
+                let believed_ms = now_unix_ms.saturating_add(setup.believe_ms);
+                accepted
+                    .expires_at_ms
+                    .map_or(believed_ms, |end| believed_ms.min(end.saturating_add(setup.leeway_ms)))
+            }
+            Err(refusal) if is_lasting(*refusal) => now_unix_ms + super::REFUSED_MS,
+            Err(_) => now_unix_ms + UNANSWERED_MS,
+        };
+        (judged.map(Arc::new), until_ms)
+    }
+}
+
+fn examine_cookie(
+    policy: &Policy,
+    now_unix_ms: u64,
+    value: &str,
+) -> Result<(Arc<Accepted>, u64), Refusal> {
+    let session = Session::parse(value)?;
+    let object = Object::parse(&session.payload).ok_or(Refusal::Malformed)?;
+    let tenant = named_tenant(policy, &object)?;
+    let key = tenant.cookie_key(session.key_id).ok_or(Refusal::UnknownKey)?;
+    let name = policy.cookie_name().unwrap_or_default();
+    if !key.verifies(name, &tenant.setup.name, &session) {
+        return Err(Refusal::Signature);
+    }
+    let claims = Claims::read(&object, &policy.setup.naming)?;
+    let ends_at_ms = claims.times.expires_at_ms.ok_or(Refusal::Claims)?;
+    claims.times.check(now_unix_ms, policy.setup.leeway_ms)?;
+    claims.user.as_ref().ok_or(Refusal::Claims)?;
+    let accepted = policy.accept(Strategy::Cookie, tenant, None, claims)?;
+    Ok((Arc::new(accepted), ends_at_ms.saturating_add(policy.setup.leeway_ms)))
+}
+
+fn examine_api_key(
+    policy: &Policy,
+    now_unix_ms: u64,
+    text: &str,
+) -> Result<(Arc<Accepted>, u64), Refusal> {
+    let (prefix, secret) = api_key::parse(text)?;
+    let known = policy.api_key(prefix);
+    api_key::check(known, secret)?;
+    let key = known.ok_or(Refusal::UnknownKey)?;
+    if key.expires_at_ms.is_some_and(|end_ms| end_ms <= now_unix_ms) {
+        return Err(Refusal::Expired);
+    }
+    let accepted = Accepted {
+        strategy: Strategy::ApiKey,
+        user: key.user.clone(),
+        rights: Arc::clone(&key.rights),
+        expires_at_ms: key.expires_at_ms,
+        token_id: Some(key.prefix.as_ref().into()),
+        ..Accepted::nobody(key.tenant, Arc::clone(&key.tenant_name))
+    };
+    let endless_ms = now_unix_ms.saturating_add(ENDLESS_MS);
+    Ok((Arc::new(accepted), key.expires_at_ms.unwrap_or(endless_ms).min(endless_ms)))
+}
+
+/// Who an authorization server or the backend says it is.
+fn identity(
+    policy: &Policy,
+    now_unix_ms: u64,
+    whom: Whom,
+    text: &str,
+) -> Result<Accepted, Refusal> {
+    // It is our own side that answers like that, and the next answer may be better.
+    let object = Object::parse(text.as_bytes()).ok_or(Refusal::Unavailable)?;
+    let strategy = match whom {
+        Whom::Hook => Strategy::Hook,
+        Whom::Introspection => {
+            if claims::member::<bool>(&object, "active")? != Some(true) {
+                return Err(Refusal::Denied);
+            }
+            Strategy::Introspection
+        }
+    };
+    let issuer = claims::issuer(&object)?;
+    let tenant = named_tenant(policy, &object)?;
+    let user = match whom {
+        Whom::Hook => "user".into(),
+        Whom::Introspection => policy.setup.naming.user.clone(),
+    };
+    let claims = Claims::read(&object, &Naming { user, ..policy.setup.naming.clone() })?;
+    if whom == Whom::Introspection {
+        tenant.check_issuer(issuer.as_deref())?;
+        check_audience(tenant, &object)?;
+        claims.user.as_ref().ok_or(Refusal::Claims)?;
+    }
+    claims.times.check(now_unix_ms, policy.setup.leeway_ms)?;
+    policy.accept(strategy, tenant, issuer, claims)
+}
+
+fn named_tenant<'p>(policy: &'p Policy, object: &Object<'_>) -> Result<TenantView<'p>, Refusal> {
+    let name = claims::text(object, &policy.setup.naming.tenant, TENANT_BYTES)?;
+    policy.tenant_named(name.as_deref())
+}
+
+/// `aud` is one text or a list of them.
+fn check_audience(tenant: TenantView<'_>, object: &Object<'_>) -> Result<(), Refusal> {
+    let audiences = match object.get("aud") {
+        Some(text) if text.starts_with('"') => {
+            claims::member::<String>(object, "aud")?.into_iter().collect()
+        }
+        Some(_) => claims::member::<Vec<String>>(object, "aud")?.unwrap_or_default(),
+        None => Vec::new(),
+    };
+    tenant.check_audience(&audiences)
+}
+
+/// Whether a key may have signed a token that names this key. One without a name may have signed
+/// any, and a token that names none may be any's.
+fn answers_to(key: Option<&str>, wanted: Option<&str>) -> bool {
+    match (key, wanted) {
+        (Some(key), Some(wanted)) => key == wanted,
+        _ => true,
+    }
+}

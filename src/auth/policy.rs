@@ -1,0 +1,318 @@
+//! What credentials are checked against: made once from the settings, shared by all cores, and
+//! replaced as a whole when the settings are read again.
+//!
+//! Invariants: a key is found by tenant, issuer and id, so that two tenants whose keys have the same
+//! names never meet; keys of the operator (of `[auth.jwt]`) speak for every tenant, a tenant's own
+//! for that one only.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::accepted::{Accepted, Strategy};
+use super::algorithm::Algorithm;
+use super::api_key::ApiKey;
+use super::claims::{Claims, Naming};
+use super::cookie::CookieKey;
+use super::custom::Custom;
+use super::key::VerifyingKey;
+use super::question::SourceId;
+use super::refusal::Refusal;
+use super::rights::{Permission, Rights, RightsBuilder};
+use crate::id::TenantId;
+use crate::room::pattern::Pattern;
+
+/// The tenant of credentials that name none, where there is one of that name.
+pub const DEFAULT_TENANT: &str = "default";
+
+/// A key and whose tokens it signs.
+#[derive(Clone, Debug)]
+pub struct TrustedKey {
+    /// Only tokens of this issuer; none: of any that is trusted.
+    pub issuer: Option<Box<str>>,
+    /// The key.
+    pub key: Arc<VerifyingKey>,
+}
+
+/// A URL that names keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySource {
+    /// Where the set is.
+    pub url: Box<str>,
+    /// Only tokens of this issuer; none: of any that is trusted.
+    pub issuer: Option<Box<str>>,
+    /// What its RSA keys are for where they do not say so.
+    pub algorithm: Option<Algorithm>,
+}
+
+/// Whose tokens and cookies are believed.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// Keys of tokens.
+    pub keys: Vec<TrustedKey>,
+    /// Keys of tokens, by URL.
+    pub sources: Vec<KeySource>,
+    /// Who may have made a token; empty: whoever has a key, if the key does not say.
+    pub issuers: Vec<Box<str>>,
+    /// Whom a token may be for, if it says so; empty: it must not say.
+    pub audiences: Vec<Box<str>>,
+    /// Keys of session cookies.
+    pub cookie_keys: Vec<Arc<CookieKey>>,
+}
+
+/// A tenant whose credentials are checked.
+#[derive(Clone, Debug)]
+pub struct TenantSetup {
+    /// What it is called inside.
+    pub id: TenantId,
+    /// What credentials call it.
+    pub name: Arc<str>,
+    /// Whom it believes besides the operator.
+    pub trust: Trust,
+}
+
+/// What a policy is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Counts the policies of this process: an answer meant for another one is void.
+    pub number: u64,
+    /// How far clocks may be apart.
+    pub leeway_ms: u64,
+    /// What claims are called.
+    pub naming: Naming,
+    /// What a credential may that does not say.
+    pub permissions: Vec<Permission>,
+    /// What roles may.
+    pub roles: BTreeMap<Box<str>, Vec<Permission>>,
+    /// What anonymous clients may; none: they are not let in.
+    pub anonymous: Option<Vec<Permission>>,
+    /// Whom all tenants believe.
+    pub operator: Trust,
+    /// All tenants.
+    pub tenants: Vec<TenantSetup>,
+    /// What the cookie is called.
+    pub cookie_name: Option<Box<str>>,
+    /// API keys of all tenants.
+    pub api_keys: Vec<ApiKey>,
+    /// Whether an authorization server knows tokens that are none of ours.
+    pub introspection: bool,
+    /// Whether the backend knows credentials that are none of ours.
+    pub hook: bool,
+    /// For how long an answer about a credential is believed, at most.
+    pub believe_ms: u64,
+    /// The embedding program's own way.
+    pub custom: Option<Arc<dyn Custom>>,
+}
+
+/// What credentials are checked against.
+#[derive(Debug)]
+pub struct Policy {
+    pub(super) setup: Setup,
+    tenants: BTreeMap<Arc<str>, usize>,
+    api_keys: BTreeMap<Box<str>, usize>,
+    /// With whose each is; none: the operator's.
+    sources: Vec<(Option<usize>, KeySource)>,
+    anonymous: Option<Arc<Accepted>>,
+}
+
+/// A tenant of a policy.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TenantView<'a> {
+    index: usize,
+    pub(super) setup: &'a TenantSetup,
+    operator: &'a Trust,
+}
+
+impl Policy {
+    /// Makes one.
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        let tenants = setup.tenants.iter().enumerate();
+        let tenants = tenants.map(|(index, tenant)| (tenant.name.clone(), index)).collect();
+        let api_keys = setup.api_keys.iter().enumerate();
+        let api_keys = api_keys.map(|(index, key)| (key.prefix.clone(), index)).collect();
+        let of = |owner: Option<usize>, trust: &Trust| {
+            trust.sources.iter().map(move |source| (owner, source.clone())).collect::<Vec<_>>()
+        };
+        let own = setup.tenants.iter().enumerate();
+        let sources = of(None, &setup.operator)
+            .into_iter()
+            .chain(own.flat_map(|(index, tenant)| of(Some(index), &tenant.trust)))
+            .collect();
+        let mut policy = Self { tenants, api_keys, sources, anonymous: None, setup };
+        policy.anonymous = policy.make_anonymous();
+        policy
+    }
+
+    fn make_anonymous(&self) -> Option<Arc<Accepted>> {
+        let permissions = self.setup.anonymous.as_ref()?;
+        let tenant = self.tenant_named(None).ok()?;
+        let mut rights = RightsBuilder::default();
+        permissions.iter().for_each(|permission| _ = rights.assume(permission));
+        Some(Arc::new(Accepted {
+            rights: Arc::new(rights.finish().ok()?),
+            ..Accepted::nobody(tenant.setup.id, tenant.setup.name.clone())
+        }))
+    }
+
+    /// Which of the policies of this process it is.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.setup.number
+    }
+
+    /// How far clocks may be apart: a credential is good for so long after its end.
+    #[must_use]
+    pub fn leeway_ms(&self) -> u64 {
+        self.setup.leeway_ms
+    }
+
+    /// Who someone without a credential is; none if they are not let in.
+    #[must_use]
+    pub fn anonymous(&self) -> Option<&Arc<Accepted>> {
+        self.anonymous.as_ref()
+    }
+
+    /// What the cookie with a session is called, where cookies are believed. Then a page must be of
+    /// an origin that is named.
+    #[must_use]
+    pub fn cookie_name(&self) -> Option<&str> {
+        self.setup.cookie_name.as_deref()
+    }
+
+    /// The URLs whose keys are to be fetched.
+    pub fn sources(&self) -> impl Iterator<Item = (SourceId, &KeySource)> {
+        let sources = self.sources.iter().enumerate();
+        sources.map(|(index, (_, source))| (source_id(index), source))
+    }
+
+    pub(super) fn source(&self, id: SourceId) -> Option<&KeySource> {
+        self.sources.get(usize::from(id.0)).map(|(_, source)| source)
+    }
+
+    /// The tenant that a credential names.
+    pub(super) fn tenant_named(&self, name: Option<&str>) -> Result<TenantView<'_>, Refusal> {
+        let index = self.tenants.get(name.unwrap_or(DEFAULT_TENANT));
+        let index = *index.ok_or(Refusal::UnknownTenant)?;
+        let setup = self.setup.tenants.get(index).ok_or(Refusal::UnknownTenant)?;
+        Ok(TenantView { index, setup, operator: &self.setup.operator })
+    }
+
+    pub(super) fn api_key(&self, prefix: &str) -> Option<&ApiKey> {
+        self.setup.api_keys.get(*self.api_keys.get(prefix)?)
+    }
+
+    /// Whether any key of tokens is known or can be fetched.
+    pub(super) fn believes_tokens(&self) -> bool {
+        let believes = |trust: &Trust| !trust.keys.is_empty() || !trust.sources.is_empty();
+        believes(&self.setup.operator)
+            || self.setup.tenants.iter().any(|tenant| believes(&tenant.trust))
+    }
+
+    /// The sources whose keys may have signed a token of this tenant and issuer.
+    pub(super) fn sources_for(
+        &self,
+        tenant: TenantView<'_>,
+        issuer: Option<&str>,
+    ) -> impl Iterator<Item = SourceId> {
+        self.sources.iter().enumerate().filter_map(move |(index, (owner, source))| {
+            let is_theirs = owner.is_none_or(|owner| owner == tenant.index);
+            (is_theirs && is_of(source.issuer.as_deref(), issuer)).then(|| source_id(index))
+        })
+    }
+
+    /// The identity that `claims` give someone of a tenant.
+    pub(super) fn accept(
+        &self,
+        strategy: Strategy,
+        tenant: TenantView<'_>,
+        issuer: Option<Arc<str>>,
+        claims: Claims,
+    ) -> Result<Accepted, Refusal> {
+        Ok(Accepted {
+            strategy,
+            tenant: tenant.setup.id,
+            tenant_name: tenant.setup.name.clone(),
+            rights: Arc::new(self.rights(claims.grants.as_deref(), &claims.roles)?),
+            user: claims.user,
+            info: claims.info,
+            metadata: claims.metadata,
+            roles: claims.roles,
+            join: claims.join,
+            issued_at_ms: claims.times.issued_at_ms,
+            expires_at_ms: claims.times.expires_at_ms,
+            token_id: claims.token_id,
+            issuer,
+        })
+    }
+
+    /// What a credential grants: what it says and what its roles may; the defaults in place of what
+    /// it does not say.
+    pub(super) fn rights(
+        &self,
+        grants: Option<&[(Option<Pattern>, Vec<Permission>)]>,
+        roles: &[Box<str>],
+    ) -> Result<Rights, Refusal> {
+        let mut rights = RightsBuilder::default();
+        match grants {
+            None => self.setup.permissions.iter().for_each(|word| _ = rights.assume(word)),
+            Some(grants) => {
+                for (pattern, permissions) in grants {
+                    match pattern {
+                        Some(pattern) => _ = rights.on(pattern, permissions),
+                        None => permissions.iter().for_each(|word| _ = rights.state(word)),
+                    }
+                }
+            }
+        }
+        let known = roles.iter().filter_map(|role| self.setup.roles.get(role));
+        known.flatten().for_each(|word| _ = rights.state(word));
+        rights.finish().map_err(|_| Refusal::Claims)
+    }
+}
+
+impl<'a> TenantView<'a> {
+    /// The keys that may have signed a token of this issuer.
+    pub(super) fn keys(self, issuer: Option<&str>) -> impl Iterator<Item = &'a VerifyingKey> {
+        let all = self.setup.trust.keys.iter().chain(&self.operator.keys);
+        all.filter(move |trusted| is_of(trusted.issuer.as_deref(), issuer))
+            .map(|trusted| &*trusted.key)
+    }
+
+    /// The cookie key of this id.
+    pub(super) fn cookie_key(self, id: &str) -> Option<&'a CookieKey> {
+        let mut all = self.setup.trust.cookie_keys.iter().chain(&self.operator.cookie_keys);
+        all.find(|key| key.id() == id).map(|key| &**key)
+    }
+
+    /// Whether a token of this issuer may be believed at all.
+    pub(super) fn check_issuer(self, issuer: Option<&str>) -> Result<(), Refusal> {
+        let trusts = [&self.setup.trust, self.operator];
+        let named =
+            |trust: &Trust| issuer.is_some_and(|it| trust.issuers.iter().any(|i| **i == *it));
+        if trusts.iter().all(|trust| trust.issuers.is_empty()) || trusts.into_iter().any(named) {
+            Ok(())
+        } else {
+            Err(Refusal::Issuer)
+        }
+    }
+
+    /// Whether a token for these audiences is for us.
+    pub(super) fn check_audience(self, audiences: &[String]) -> Result<(), Refusal> {
+        let mut ours = self.setup.trust.audiences.iter().chain(&self.operator.audiences).peekable();
+        let is_ours = match (ours.peek(), audiences) {
+            (None, []) => true,
+            (None, _) => false,
+            (Some(_), theirs) => ours.any(|our| theirs.iter().any(|their| **their == **our)),
+        };
+        if is_ours { Ok(()) } else { Err(Refusal::Audience) }
+    }
+}
+
+/// Whether what is for one issuer, or any, is for this one.
+fn is_of(wanted: Option<&str>, issuer: Option<&str>) -> bool {
+    wanted.is_none_or(|wanted| issuer == Some(wanted))
+}
+
+fn source_id(index: usize) -> SourceId {
+    SourceId(u16::try_from(index).unwrap_or(u16::MAX))
+}

@@ -1,0 +1,124 @@
+//! JSON Web Tokens, signed (RFC 7515, RFC 7519, RFC 8725).
+//!
+//! Invariants: the key decides the algorithm, and the header must agree; nothing in a header is
+//! followed; what could be spelled in two ways is refused; a token of one type is none of another.
+
+#[cfg(test)]
+mod tests;
+
+use super::algorithm::Algorithm;
+use super::base64url;
+use super::json::Object;
+use super::key::VerifyingKey;
+use super::refusal::Refusal;
+
+/// The longest token.
+pub const TOKEN_BYTES: usize = 8 * 1_024;
+/// The longest name of a key.
+const KEY_ID_BYTES: usize = 256;
+
+/// What a token is for, as its `typ` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// To say who someone is: `JWT`, `at+jwt`, or no `typ`.
+    Identity,
+    /// To let someone into a room: `room+jwt`.
+    Room,
+}
+
+/// The `typ` of a room token.
+pub(super) const ROOM_TYPE: &str = "room+jwt";
+
+/// A token whose parts have been read, and whose signature has not been checked.
+#[derive(Debug)]
+pub(super) struct Token<'a> {
+    /// What the signature is on.
+    signed: &'a [u8],
+    signature: Vec<u8>,
+    algorithm: Algorithm,
+    key_id: Option<String>,
+    payload: Vec<u8>,
+}
+
+/// Whether it is written as a token: three parts.
+pub(super) fn has_shape(text: &str) -> bool {
+    text.bytes().filter(|byte| *byte == b'.').count() == 2
+}
+
+impl<'a> Token<'a> {
+    /// Takes a token apart.
+    pub(super) fn parse(text: &'a str, wanted: Use) -> Result<Self, Refusal> {
+        if text.len() > TOKEN_BYTES {
+            return Err(Refusal::TooLong);
+        }
+        let (signed, signature) = text.rsplit_once('.').ok_or(Refusal::Malformed)?;
+        let (header, payload) = signed.split_once('.').ok_or(Refusal::Malformed)?;
+        // A further dot is no base64.
+        let decode = |part| base64url::decode(part).ok_or(Refusal::Malformed);
+        let header = decode(header)?;
+        let (algorithm, key_id) = read_header(&header, wanted)?;
+        Ok(Self {
+            signed: signed.as_bytes(),
+            signature: decode(signature)?,
+            algorithm,
+            key_id,
+            payload: decode(payload)?,
+        })
+    }
+
+    /// The name of its key, as it says.
+    pub(super) fn key_id(&self) -> Option<&str> {
+        self.key_id.as_deref()
+    }
+
+    /// Its algorithm, as it says.
+    pub(super) fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// What it says; not to be believed before [`is_signed_by`](Self::is_signed_by) is true.
+    pub(super) fn payload(&self) -> Result<Object<'_>, Refusal> {
+        Object::parse(&self.payload).ok_or(Refusal::Malformed)
+    }
+
+    /// Whether `key` signed it.
+    pub(super) fn is_signed_by(&self, key: &VerifyingKey) -> bool {
+        key.algorithm() == self.algorithm && key.verifies(self.signed, &self.signature)
+    }
+}
+
+fn read_header(header: &[u8], wanted: Use) -> Result<(Algorithm, Option<String>), Refusal> {
+    let header = Object::parse(header).ok_or(Refusal::Malformed)?;
+    let mut algorithm = None;
+    let mut key_id = None;
+    let mut kind = None;
+    for (name, value) in header.iter() {
+        let text = || serde_json::from_str::<String>(value).map_err(|_| Refusal::Header);
+        match name {
+            "alg" => algorithm = Some(Algorithm::named(&text()?).ok_or(Refusal::Algorithm)?),
+            "typ" => kind = Some(text()?),
+            "kid" => {
+                key_id = Some(text()?).filter(|id| (1..=KEY_ID_BYTES).contains(&id.len()));
+                key_id.as_ref().ok_or(Refusal::Header)?;
+            }
+            // Extensions that must be understood, keys that we should take from the token itself or
+            // fetch at its word, and tokens within tokens: none of it.
+            "crit" | "b64" | "jku" | "jwk" | "x5u" | "x5c" | "cty" | "enc" | "zip" => {
+                return Err(Refusal::Header);
+            }
+            _ => {}
+        }
+    }
+    let kind = kind.as_deref().map(|kind| kind.strip_prefix("application/").unwrap_or(kind));
+    let fits = match (wanted, kind) {
+        (Use::Identity, None) => true,
+        (Use::Identity, Some(kind)) => {
+            ["jwt", "at+jwt"].iter().any(|it| kind.eq_ignore_ascii_case(it))
+        }
+        (Use::Room, kind) => kind == Some(ROOM_TYPE),
+    };
+    if !fits {
+        return Err(Refusal::Header);
+    }
+    Ok((algorithm.ok_or(Refusal::Algorithm)?, key_id))
+}

@@ -1,0 +1,281 @@
+//! `/v1`: what the operator may look at and decide.
+//!
+//! Invariants: every route asks for the operator's token; what is sent is read strictly, and what is
+//! wrong with it is named without repeating it; a decision is answered when every core has carried
+//! it out, and stands in the audit trail.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post, put};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::audit::{Trail, Wanted};
+use super::command::{Carried, Command, Commander};
+use super::public;
+use crate::auth::{Revocation, Revoked};
+use crate::id::TenantId;
+use crate::record::{Actor, Deed, Record, Subject, cut};
+use crate::shard::Edict;
+use crate::tenant::{DEFAULT, Tenant, Tenants, Usage};
+
+/// The longest body of a request.
+const BODY_BYTES: usize = 65_536;
+/// How long the cores may take to carry a decision out.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a revocation holds unless it says otherwise: longer than any credential should.
+const REVOKED_FOR_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// The longest that one may hold.
+const REVOKED_FOR_MAX_MS: u64 = 365 * 24 * 60 * 60 * 1_000;
+/// Names of users and tenants, and ids of tokens.
+const NAME_BYTES: usize = 128;
+/// Records of a page, unless another number is asked for.
+const PAGE: usize = 100;
+
+/// What the routes work with.
+#[derive(Clone, Debug)]
+pub(super) struct Desk {
+    pub(super) commander: Commander,
+    pub(super) tenants: Arc<Tenants>,
+    pub(super) trail: Trail,
+}
+
+/// Why a request is not carried out: a status, a code and a sentence.
+type Problem = (StatusCode, &'static str, Cow<'static, str>);
+type Answer = Result<Response, Problem>;
+
+/// The routes.
+pub(super) fn router(desk: Desk) -> Router {
+    Router::new()
+        .route("/v1/revocations", post(async |desk, request| told(revoke(desk, request).await)))
+        .route("/v1/tenants", get(async |desk| told(tenants(desk))))
+        .route(
+            "/v1/tenants/{id}/state",
+            put(async |desk, path, request| told(set_state(desk, path, request).await)),
+        )
+        .route("/v1/audit", get(async |desk, query| told(audit(desk, query))))
+        .with_state(desk)
+}
+
+/// Whether a request may have a body.
+pub(super) fn takes_body(request: &Request) -> bool {
+    request.uri().path().starts_with("/v1/")
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Revoke {
+    tenant: Option<String>,
+    token: Option<String>,
+    user: Option<String>,
+    #[serde(default)]
+    all: bool,
+    for_ms: Option<u64>,
+    reason: Option<String>,
+}
+
+/// `POST /v1/revocations`
+async fn revoke(desk: State<Desk>, request: Request) -> Answer {
+    let asked: Revoke = read(request).await?;
+    let (tenant, name) = find(&desk.tenants, asked.tenant.as_deref().unwrap_or(DEFAULT))?;
+    let (what, subject) = match (asked.token, asked.user, asked.all) {
+        (Some(token), None, false) => {
+            (Revoked::Token(named(&token)?.into()), Subject::Token(token.into()))
+        }
+        (None, Some(user), false) => {
+            (Revoked::User(named(&user)?.into()), Subject::User(user.into()))
+        }
+        (None, None, true) => (Revoked::Tenant, Subject::Tenant),
+        _ => return Err(bad("one of \"token\", \"user\" and \"all\": true is wanted")),
+    };
+    let for_ms = asked.for_ms.unwrap_or(REVOKED_FOR_MS);
+    if !(1..=REVOKED_FOR_MAX_MS).contains(&for_ms) {
+        return Err(bad("\"for_ms\" must be from 1 to 31536000000"));
+    }
+    let now_ms = unix_ms();
+    let until_ms = now_ms.saturating_add(for_ms);
+    let revocation = Revocation { tenant, what, issued_before_ms: now_ms, until_ms };
+    let carried = carry_out(&desk, Edict::Revoke(revocation)).await?;
+    let mut record = Record::new(now_ms, Actor::Operator, Deed::Revoke);
+    record.tenant = Some(name.into());
+    record.subject = Some(subject);
+    record.until_ms = Some(until_ms);
+    record.reason = asked.reason.map(|reason| cut(&reason).to_owned().into());
+    desk.trail.add(record);
+    if !carried.holds {
+        let message = "its connections are closed, but too many revocations hold to keep this one";
+        return Err((StatusCode::CONFLICT, "limit_exceeded", message.into()));
+    }
+    Ok(Json(json!({ "closed": carried.closed, "until": until_ms })).into_response())
+}
+
+/// `GET /v1/tenants`
+fn tenants(desk: State<Desk>) -> Answer {
+    let tenants: Vec<_> = desk.tenants.iter().map(|(_, tenant)| describe(tenant)).collect();
+    Ok(Json(json!({ "tenants": tenants })).into_response())
+}
+
+fn describe(tenant: &Tenant) -> serde_json::Value {
+    let limits = &tenant.limits;
+    let usage = |usage: &Usage, limit: u32| json!({ "count": usage.count(), "limit": limit });
+    let history_bytes = tenant.history_bytes.load(std::sync::atomic::Ordering::Relaxed);
+    json!({
+        "id": &*tenant.name,
+        "state": state_of(tenant),
+        "connections": usage(&tenant.connections, limits.connections),
+        "users": usage(&tenant.users, limits.users),
+        "rooms": usage(&tenant.rooms, limits.rooms),
+        "history_bytes": { "count": history_bytes, "limit": limits.history_bytes },
+        "messages_per_second": { "limit": limits.messages_per_second },
+        "bytes_per_second": { "limit": limits.bytes_per_second },
+    })
+}
+
+fn state_of(tenant: &Tenant) -> &'static str {
+    if tenant.is_suspended() { "suspended" } else { "active" }
+}
+
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum TenantState {
+    Active,
+    Suspended,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetState {
+    state: TenantState,
+    reason: Option<String>,
+}
+
+/// `PUT /v1/tenants/{id}/state`
+async fn set_state(desk: State<Desk>, Path(id): Path<String>, request: Request) -> Answer {
+    let asked: SetState = read(request).await?;
+    let (tenant_id, name) = find(&desk.tenants, &id)?;
+    let tenant = desk.tenants.get(tenant_id);
+    let suspends = asked.state == TenantState::Suspended;
+    // Nobody new comes in from here on, so those that the cores close are all.
+    tenant.suspend(suspends);
+    let mut closed = 0;
+    if suspends {
+        closed = carry_out(&desk, Edict::Suspend(tenant_id)).await?.closed;
+    }
+    let deed = if suspends { Deed::Suspend } else { Deed::Activate };
+    let mut record = Record::new(unix_ms(), Actor::Operator, deed);
+    record.tenant = Some(name.into());
+    record.subject = Some(Subject::Tenant);
+    record.reason = asked.reason.map(|reason| cut(&reason).to_owned().into());
+    desk.trail.add(record);
+    let body = json!({ "id": &*tenant.name, "state": state_of(tenant), "closed": closed });
+    Ok(Json(body).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditQuery {
+    #[serde(default)]
+    after: u64,
+    limit: Option<usize>,
+    tenant: Option<String>,
+    action: Option<Deed>,
+}
+
+/// `GET /v1/audit`
+fn audit(desk: State<Desk>, query: Result<Query<AuditQuery>, QueryRejection>) -> Answer {
+    let Ok(Query(query)) = query else {
+        return Err(bad("the parameters are after, limit, tenant and action, each once"));
+    };
+    let limit = query.limit.unwrap_or(PAGE);
+    if !(1..=super::audit::PAGE_MAX).contains(&limit) {
+        return Err(bad("limit must be from 1 to 1000"));
+    }
+    let wanted = Wanted { after: query.after, limit, tenant: query.tenant, deed: query.action };
+    Ok(Json(desk.trail.page(&wanted)).into_response())
+}
+
+/// Has every core carry it out.
+async fn carry_out(desk: &Desk, edict: Edict) -> Result<Carried, Problem> {
+    let (done, carried) = oneshot::channel();
+    let sent = desk.commander.send(Command::Edict { edict, done });
+    let carried = match sent {
+        Ok(()) => tokio::time::timeout(PATIENCE, carried).await.ok().and_then(Result::ok),
+        Err(_) => None,
+    };
+    carried.ok_or_else(|| {
+        let message = "not every core has confirmed in time; it holds on those that have";
+        (StatusCode::SERVICE_UNAVAILABLE, "unavailable", message.into())
+    })
+}
+
+/// Reads a body strictly.
+async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
+    let (parts, body) = request.into_parts();
+    if !is_json(&parts.headers) {
+        let message = "Content-Type must be application/json";
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_request", message.into()));
+    }
+    let bytes = bytes_of(body).await?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        // Where, not what: nothing that was sent is repeated.
+        let kind = match error.classify() {
+            serde_json::error::Category::Data => "the JSON is not what is wanted here",
+            _ => "the body is not JSON",
+        };
+        let message = format!("{kind}: line {}, column {}", error.line(), error.column());
+        (StatusCode::BAD_REQUEST, "bad_request", message.into())
+    })
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    let Ok(value) = value.to_str() else { return false };
+    let kind = value.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/json")
+}
+
+async fn bytes_of(body: Body) -> Result<axum::body::Bytes, Problem> {
+    to_bytes(body, BODY_BYTES).await.map_err(|_| {
+        let message = "a body has at most 65536 bytes, and comes whole";
+        (StatusCode::PAYLOAD_TOO_LARGE, "too_large", message.into())
+    })
+}
+
+fn find<'a>(tenants: &'a Tenants, name: &str) -> Result<(TenantId, &'a str), Problem> {
+    let missing = || (StatusCode::NOT_FOUND, "not_found", "there is no such tenant".into());
+    let id = tenants.find(name).ok_or_else(missing)?;
+    Ok((id, &*tenants.get(id).name))
+}
+
+fn named(name: &str) -> Result<&str, Problem> {
+    match name.len() {
+        1..=NAME_BYTES => Ok(name),
+        _ => Err(bad("a name or an id has 1 to 128 bytes")),
+    }
+}
+
+fn bad(message: &'static str) -> Problem {
+    (StatusCode::BAD_REQUEST, "bad_request", message.into())
+}
+
+fn told(answer: Answer) -> Response {
+    answer.unwrap_or_else(|(status, code, message)| {
+        (status, public::problem(code, &message)).into_response()
+    })
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

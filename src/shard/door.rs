@@ -1,0 +1,277 @@
+//! Who is let in: credentials are judged here, those of requests before the connection exists and
+//! those of first messages after it.
+//!
+//! Invariants: judging never waits; who waits for an answer of the control plane is judged again
+//! when it comes, and only then; nobody of a suspended tenant is let in.
+
+use std::sync::Arc;
+
+use crate::auth::{self, Accepted, Answer, Fingerprint, Gate, Policy, Proof, Question, SourceId};
+use crate::auth::{Refusal, Verdict};
+use crate::clock::Now;
+use crate::config::Config;
+use crate::hash::{Map, Seed};
+use crate::id::{ConnectionKey, TenantId};
+use crate::tenant::Tenants;
+use crate::ws::handshake::{Credential, CredentialKind};
+use crate::ws::origin::{Authority, Origins};
+
+use super::{Effects, Shard};
+
+/// Whose pages may connect to which tenant.
+#[derive(Debug, Default)]
+pub struct Pages {
+    /// To those that have no list of their own.
+    pub general: Arc<Origins>,
+    /// To any of those that have one; none: there are none.
+    pub any: Option<Origins>,
+    /// To each of those that have one.
+    pub of: Vec<(TenantId, Origins)>,
+}
+
+/// The page that a request came from.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Its origin.
+    pub origin: String,
+    /// The request's `Host`.
+    pub host: String,
+    /// Whether the listener speaks TLS.
+    pub tls: bool,
+}
+
+/// What a request says of who it is from.
+#[derive(Clone, Debug)]
+pub struct Claim<'a> {
+    /// The credential.
+    pub credential: Option<&'a Credential>,
+    /// `?tenant=…`
+    pub tenant: Option<&'a str>,
+    /// Where the page came from, if it is one and tenants differ in that.
+    pub page: Option<&'a Page>,
+}
+
+/// How a connection comes in.
+#[derive(Clone, Debug, Default)]
+pub enum Entry {
+    /// Nothing is checked here.
+    #[default]
+    Open,
+    /// By this credential.
+    Accepted(Arc<Accepted>),
+    /// Its first message has to be `auth`.
+    Later(Box<Later>),
+}
+
+/// What is known of a connection that has to say who it is.
+#[derive(Clone, Debug, Default)]
+pub struct Later {
+    /// `?tenant=…`
+    pub tenant: Option<String>,
+    /// See [`Claim::page`].
+    pub page: Option<Page>,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Debug)]
+pub enum Admission {
+    /// It is let in.
+    Enter(Entry),
+    /// It is not.
+    Refuse(Denied),
+    /// The control plane is asked; then [`Effects::decided`] names the connection.
+    Wait,
+}
+
+/// Why somebody is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// The credential is not good, or not for this.
+    Credential(Refusal),
+    /// The tenant is suspended.
+    Suspended,
+    /// The tenant has as many connections as it may.
+    TenantFull,
+    /// The page may not connect to this tenant.
+    Page,
+}
+
+/// What an answer is about.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Topic {
+    Keys(SourceId),
+    Identity(Fingerprint),
+}
+
+/// One core's door.
+#[derive(Debug)]
+pub(super) struct Door {
+    /// None: nothing is configured, and everyone is let in.
+    pub(super) gate: Option<Gate>,
+    waiting: Map<Topic, Vec<ConnectionKey>>,
+    pages: Arc<Pages>,
+}
+
+impl Door {
+    pub(super) fn new(policy: Option<Arc<Policy>>, config: &Config, seed: Seed) -> Self {
+        let limits = auth::Limits::of(config);
+        Self {
+            gate: policy.map(|policy| Gate::new(policy, limits, seed)),
+            waiting: Map::with_hasher(seed),
+            pages: Arc::default(),
+        }
+    }
+
+    /// What a credential leads to; none: an answer is waited for.
+    pub(super) fn judge(
+        &mut self,
+        now: Now,
+        key: ConnectionKey,
+        proof: &Proof<'_>,
+        effects: &mut Effects,
+    ) -> Option<Result<Arc<Accepted>, Refusal>> {
+        let Some(gate) = &mut self.gate else { return Some(Err(Refusal::Unsupported)) };
+        let question = match gate.judge(now.unix_ms, proof) {
+            Verdict::Accepted(accepted) => return Some(Ok(accepted)),
+            Verdict::Refused(refusal) => return Some(Err(refusal)),
+            Verdict::Ask(question) => question,
+        };
+        let waiting = self.waiting.entry(topic_of(&question)).or_default();
+        if waiting.is_empty() {
+            effects.questions.push(question);
+        }
+        waiting.push(key);
+        None
+    }
+
+    /// Whether what was accepted may come in.
+    pub(super) fn check(
+        &self,
+        accepted: &Accepted,
+        page: Option<&Page>,
+        tenants: &Tenants,
+    ) -> Result<(), Denied> {
+        let tenant = tenants.get(accepted.tenant);
+        if tenant.is_suspended() {
+            return Err(Denied::Suspended);
+        }
+        if !page.is_none_or(|page| self.pages.permit(accepted.tenant, page)) {
+            return Err(Denied::Page);
+        }
+        let limit = u64::from(tenant.limits.connections);
+        if limit > 0 && tenant.connections.count() >= limit {
+            return Err(Denied::TenantFull);
+        }
+        Ok(())
+    }
+}
+
+impl Pages {
+    fn permit(&self, tenant: TenantId, page: &Page) -> bool {
+        let own = self.of.iter().find(|(id, _)| *id == tenant);
+        let origins = own.map_or(&*self.general, |(_, origins)| origins);
+        let host = Authority::parse(&page.host);
+        host.is_some_and(|host| origins.permit(&page.origin, host, page.tls).is_some())
+    }
+}
+
+fn topic_of(question: &Question) -> Topic {
+    match question {
+        Question::Keys { source, .. } => Topic::Keys(*source),
+        Question::Identity { fingerprint, .. } => Topic::Identity(*fingerprint),
+    }
+}
+
+impl Shard {
+    /// Judges what a request says, before its connection exists.
+    pub fn admit(
+        &mut self,
+        now: Now,
+        key: ConnectionKey,
+        claim: &Claim<'_>,
+        effects: &mut Effects,
+    ) -> Admission {
+        let mismatch = Admission::Refuse(Denied::Credential(Refusal::TenantMismatch));
+        let Some(gate) = &self.door.gate else {
+            let named = |tenant| self.tenants.find(tenant) == Some(TenantId::DEFAULT);
+            return if claim.tenant.is_none_or(named) {
+                Admission::Enter(Entry::Open)
+            } else {
+                mismatch
+            };
+        };
+        let judged = match claim.credential {
+            Some(credential) => {
+                let (kind, secret) = (credential.kind, &*credential.secret);
+                let proof = Proof { kind, secret, wanted_tenant: claim.tenant };
+                match self.door.judge(now, key, &proof, effects) {
+                    None => return Admission::Wait,
+                    Some(judged) => judged,
+                }
+            }
+            None => match gate.policy().anonymous() {
+                Some(anonymous) if claim.tenant.is_none_or(|it| *it == *anonymous.tenant_name) => {
+                    Ok(Arc::clone(anonymous))
+                }
+                Some(_) => return mismatch,
+                None => {
+                    let tenant = claim.tenant.map(ToOwned::to_owned);
+                    let later = Later { tenant, page: claim.page.cloned() };
+                    return Admission::Enter(Entry::Later(Box::new(later)));
+                }
+            },
+        };
+        let accepted = match judged {
+            Ok(accepted) => accepted,
+            Err(refusal) => return Admission::Refuse(Denied::Credential(refusal)),
+        };
+        match self.door.check(&accepted, claim.page, &self.tenants) {
+            Ok(()) => Admission::Enter(Entry::Accepted(accepted)),
+            Err(denied) => Admission::Refuse(denied),
+        }
+    }
+
+    /// The control plane has answered: who has waited for it is judged again.
+    pub(super) fn on_verdict(&mut self, answer: &Answer) {
+        let Some(gate) = &mut self.door.gate else { return };
+        let topic = match answer {
+            Answer::Keys { source, .. } => Topic::Keys(*source),
+            Answer::Identity { fingerprint, .. } => Topic::Identity(*fingerprint),
+        };
+        if !gate.learn(self.outbound.now.unix_ms, answer) {
+            return;
+        }
+        for key in self.door.waiting.remove(&topic).unwrap_or_default() {
+            if self.outbound.get(key).is_some() {
+                self.judge_again(key);
+            } else {
+                self.outbound.effects.decided.push(key);
+            }
+        }
+    }
+
+    /// What credentials are checked against; none: nothing is.
+    #[must_use]
+    pub fn policy(&self) -> Option<&Policy> {
+        self.door.gate.as_ref().map(|gate| &**gate.policy())
+    }
+
+    /// Goes by other lists of pages from now on.
+    pub fn believe_pages(&mut self, pages: Arc<Pages>) {
+        self.door.pages = pages;
+    }
+
+    /// Goes by another policy from now on. Who waits for an answer to the old one is judged again.
+    pub fn go_by(&mut self, policy: Arc<Policy>, effects: &mut Effects) {
+        let Some(gate) = &mut self.door.gate else { return };
+        gate.replace(policy);
+        for (_, keys) in self.door.waiting.drain() {
+            effects.decided.extend(keys);
+        }
+    }
+
+    /// An `auth` message's credential as a proof. Where it stood makes no difference.
+    pub(super) fn proof<'a>(secret: &'a str, wanted_tenant: Option<&'a str>) -> Proof<'a> {
+        Proof { kind: CredentialKind::Message, secret, wanted_tenant }
+    }
+}
