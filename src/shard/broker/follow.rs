@@ -112,6 +112,9 @@ impl Shard {
         let first = last_run(&life).first().map(|(first, _)| *first).filter(|_| was_followed);
         if home.epoch == life.epoch {
             self.catch_up(room, &life);
+        } else if epoch_number(&life.epoch) <= epoch_number(&home.epoch) {
+            // It answers a question that was asked before what is known now.
+            self.open_again(room);
         } else if let Some(first) = first {
             // Who was in the life before gets all there is of this one.
             self.be_reborn(room, &life.epoch.clone(), first - 1);
