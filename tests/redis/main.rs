@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "for whoever reads a failure")]
+#![allow(clippy::cast_possible_truncation, reason = "a test's numbers are small or random")]
 #![allow(dead_code, reason = "what is shared with the end-to-end tests is not all used here")]
 
 #[path = "../e2e/http.rs"]
@@ -20,3 +21,4 @@ mod names;
 mod outage;
 mod rooms;
 mod states;
+mod users;

@@ -80,7 +80,14 @@ fn a_full_memory_is_an_error_and_no_loss() {
     let answer = ada.ask(json!({"type": "publish", "room": "sure:a", "data": 2}));
     assert_eq!(answer["code"], "unavailable", "{answer}");
     assert!(answer["message"].as_str().unwrap().contains("memory"), "{answer}");
+    // A room that could not be opened meanwhile is opened when it can be.
+    ada.ok(json!({"type": "join", "room": "sure:b"}));
+    let answer = ada.ask(json!({"type": "publish", "room": "sure:b", "data": 1}));
+    assert_eq!(answer["code"], "unavailable", "{answer}");
     assert_eq!(store.say(&["CONFIG", "SET", "maxmemory", "0"]), "+OK");
+    crate::server::eventually("the room is open", || {
+        ada.ask(json!({"type": "publish", "room": "sure:b", "data": 1}))["type"] == "ok"
+    });
     assert_eq!(ada.publish("sure:a", 3), 2);
     is(&node, "up");
 }

@@ -19,10 +19,15 @@ pub(crate) struct Talk {
 impl Talk {
     /// Connects, and takes in the welcome.
     pub(crate) fn to(node: &Server) -> Self {
+        Self::at(node, "/ws")
+    }
+
+    /// The same, by a URL of its own.
+    pub(crate) fn at(node: &Server, target: &str) -> Self {
         let wire = TcpStream::connect(node.address()).unwrap();
         wire.set_read_timeout(Some(PATIENCE)).unwrap();
         wire.set_nodelay(true).unwrap();
-        let url = format!("ws://{}/ws", node.address());
+        let url = format!("ws://{}{target}", node.address());
         let (socket, _) = tungstenite::client(url, wire).unwrap();
         let mut talk = Self { socket, last_id: 0, heard: Vec::new() };
         assert_eq!(talk.next()["type"], "welcome");

@@ -7,10 +7,10 @@ use crate::room::broker::{Keep, ToBroker};
 use crate::room::name::RoomKey;
 use crate::room::publication::{Draft, FormSet, Publication};
 use crate::room::wire::{self, Spot};
-use crate::shard::Shard;
 use crate::shard::message::{CoreMessage, Reborn};
+use crate::shard::{Alarm, Shard};
 
-use super::{Followed, HELD_MOST};
+use super::{Followed, HELD_MOST, RETRY_MS};
 
 impl Shard {
     /// A home is there, or about to be: follows its room.
@@ -55,15 +55,16 @@ impl Shard {
     pub(super) fn on_room_opened(&mut self, room: &RoomKey, outcome: Result<Life, Fault>) {
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         followed.is_asked = false;
+        if outcome.is_err() && self.broker.is_up {
+            let at = self.outbound.now.moment.plus_ms(RETRY_MS);
+            self.wheel.insert(at, Alarm::Reopen(room.clone()));
+        }
         if let Ok(life) = outcome {
             followed.is_new |= life.is_new;
             self.take_life(room, life);
             let Some(followed) = self.broker.rooms.get_mut(room) else { return };
-            let held = std::mem::take(&mut followed.held);
             let has_missed = followed.has_missed;
-            for news in held {
-                self.on_news(room, news);
-            }
+            self.hear_held(room);
             if has_missed {
                 self.open_again(room);
             }
@@ -86,7 +87,17 @@ impl Shard {
         for (from, message) in std::mem::take(&mut followed.deferred) {
             self.on_core(from, message);
         }
+        // There was no home to hear it before.
+        self.hear_held(room);
         self.tend(room);
+    }
+
+    /// Takes in the news that were held back, or holds them again.
+    fn hear_held(&mut self, room: &RoomKey) {
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
+        for news in std::mem::take(&mut followed.held) {
+            self.on_news(room, news);
+        }
     }
 
     /// The broker has had its time to say how a room is.
@@ -96,6 +107,13 @@ impl Shard {
             if followed.patience.take().is_some() {
                 self.go_on(room);
             }
+        }
+    }
+
+    /// The broker could not open a room some time ago.
+    pub(in crate::shard) fn on_reopen_alarm(&mut self, room: &RoomKey) {
+        if self.broker.rooms.get(room).is_some_and(|followed| !followed.is_asked) {
+            self.open_again(room);
         }
     }
 

@@ -275,10 +275,7 @@ fn run_all(seeds: std::ops::Range<u64>) {
     for seed in seeds {
         for may_fork in [false, true] {
             let result = std::panic::catch_unwind(|| run(seed, may_fork));
-            if let Err(panic) = result {
-                eprintln!("seed {seed}, may_fork {may_fork}");
-                std::panic::resume_unwind(panic);
-            }
+            assert!(result.is_ok(), "seed {seed}, may_fork {may_fork}");
         }
     }
 }
