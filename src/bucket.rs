@@ -9,12 +9,16 @@
 //! - What is refused costs nothing.
 
 mod limiter;
+mod meter;
+mod meters;
 #[cfg(test)]
 mod tests;
 
 use crate::clock::Moment;
 
 pub use limiter::{Limiter, Limits, Verdict};
+pub use meter::Meter;
+pub use meters::{MOST, Meters};
 
 const SECOND_US: u64 = 1_000_000;
 const MINUTE_US: u64 = 60 * SECOND_US;

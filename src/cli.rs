@@ -3,6 +3,8 @@
 //! Invariants: 0 is success, 1 a failure at run time, 2 a wrong usage or configuration, 3 a host
 //! that falls short (`probe`). Flags that name a setting are read as settings, by the same rows.
 
+mod credential;
+
 use std::fmt::{self, Display};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -49,6 +51,15 @@ enum Command {
     PrintConfig(Settings),
     /// Say what this host has and lacks: kernel, `io_uring`, limits, sysctls.
     Probe(Probe),
+    /// Make a token, or look into one.
+    #[command(subcommand)]
+    Token(credential::Token),
+    /// Make an API key.
+    #[command(subcommand)]
+    Key(credential::Key),
+    /// Sign a session cookie.
+    #[command(subcommand)]
+    Cookie(credential::Cookie),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -111,6 +122,10 @@ pub(crate) fn run() -> ExitCode {
         None => serve(&arguments.settings),
         Some(Command::Serve(settings)) => serve(&settings),
         Some(Command::CheckConfig(settings)) => with_config(&settings, |config| {
+            if let Err(problems) = credential::policy(&config) {
+                complain(format_args!("the configuration cannot be used:\n{problems}"));
+                return ExitCode::from(USAGE);
+            }
             say(format_args!("{}", summary(&config)));
             ExitCode::SUCCESS
         }),
@@ -119,6 +134,9 @@ pub(crate) fn run() -> ExitCode {
             ExitCode::SUCCESS
         }),
         Some(Command::Probe(asked)) => probe(&asked),
+        Some(Command::Token(asked)) => asked.run(),
+        Some(Command::Key(asked)) => asked.run(),
+        Some(Command::Cookie(asked)) => asked.run(),
     }
 }
 

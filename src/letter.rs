@@ -72,6 +72,11 @@ pub struct Reload {
 pub enum Fault {
     /// Panic in the core's own loop.
     Panic,
+    /// Believe that the wall clock has jumped.
+    Clock {
+        /// How far from where it is.
+        by_ms: i64,
+    },
     /// Do nothing else for so long.
     Wedge {
         /// For how long.

@@ -12,7 +12,7 @@ use ringroom::config::Config;
 use ringroom::hash::Seed;
 use ringroom::id::{ConnectionKey, CoreId};
 use ringroom::protocol::Codec;
-use ringroom::shard::{Effects, Entropy, Entry, Input, Opened, Route, Setup, Shard};
+use ringroom::shard::{Effects, Entropy, Entry, Input, Opened, Route, Senders, Setup, Shard};
 use ringroom::tenant::Tenants;
 use ringroom::ws::MessageKind;
 
@@ -68,10 +68,12 @@ fn key(index: u32) -> ConnectionKey {
 
 impl Bench {
     fn new(members: u32, rooms: u32) -> Self {
+        let config = Arc::new(Config::default());
         let setup = Setup {
             core: CoreId(0),
             cores: 1,
-            config: Arc::new(Config::default()),
+            senders: Senders::new(&config, Seed(1, 2)),
+            config,
             seed: Seed(1, 2),
             entropy: Box::new(Counting(0)),
             metrics: Arc::default(),

@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("id", &[]),
     ("hash", &["id"]),
     ("wheel", &["clock"]),
-    ("bucket", &["clock"]),
+    ("bucket", &["clock", "config", "hash"]),
     ("metrics", &["id", "ws"]),
     ("config", &[]),
     ("record", &[]),
@@ -44,7 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "control",
         &[
             "auth", "clock", "config", "id", "letter", "mesh", "metrics", "record", "shard",
-            "tenant",
+            "tenant", "ws",
         ],
     ),
     ("bridge", &["clock", "config", "id", "letter", "mesh", "metrics", "room", "shard", "tenant"]),

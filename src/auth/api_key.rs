@@ -6,9 +6,6 @@
 //! Invariants: an unknown prefix takes as long as a wrong secret; hashes are compared in constant
 //! time; neither shows.
 
-#[cfg(test)]
-mod tests;
-
 use std::fmt;
 use std::sync::Arc;
 

@@ -4,9 +4,6 @@
 //! Invariant: a member that is there has the right kind, or the whole is refused: nobody gets
 //! more, or other, than was meant because something was misspelled.
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 
 use serde::Deserialize;

@@ -6,9 +6,6 @@
 //!
 //! Invariants: it is compared in constant time; a session without an end is none.
 
-#[cfg(test)]
-mod tests;
-
 use std::fmt;
 
 use ring::hmac;

@@ -21,8 +21,13 @@ impl<'a> Object<'a> {
     pub(super) fn parse(text: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?;
         let object: Self = serde_json::from_str(text).ok()?;
-        // Of other values nothing can be said in two ways.
-        let looked_at = |text: &&str| text.starts_with(['{', '[']) || text.contains('\\');
+        // Of other values nothing can be said in two ways, nor is any of them past all numbers.
+        let looked_at = |text: &&str| match text.as_bytes() {
+            [b'{' | b'[', ..] => true,
+            [b'"', ..] => text.contains('\\'),
+            [b'-' | b'0'..=b'9', ..] => text.contains(['e', 'E']),
+            _ => false,
+        };
         let mut values = object.0.iter().map(|(_, value)| value.get()).filter(looked_at);
         values.all(is_strict).then_some(object)
     }

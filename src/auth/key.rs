@@ -6,8 +6,6 @@
 mod der;
 mod jwk;
 mod pem;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 

@@ -16,6 +16,8 @@ mod claims;
 pub mod cookie;
 mod custom;
 mod gate;
+#[doc = include_str!("GUIDE.md")]
+pub mod guide {}
 mod json;
 pub mod key;
 mod policy;
@@ -26,6 +28,9 @@ mod right;
 mod rights;
 mod room_token;
 mod settings;
+mod signer;
+#[cfg(test)]
+mod tests;
 mod token;
 mod zeroed;
 
@@ -42,5 +47,6 @@ pub use right::{Open, Permit, Right, RightSet};
 pub use rights::{NoPermission, Permission, Rights, RightsBuilder, TooManyGrants};
 pub use room_token::RoomGrant;
 pub use settings::{SettingsCause, SettingsProblem, SettingsProblems, Sources};
+pub use signer::{NoRandomness, SigningKey};
 pub use token::TOKEN_BYTES;
 pub use zeroed::Zeroed;

@@ -107,6 +107,7 @@ impl Reading<'_> {
             custom: self.sources.custom.cloned(),
         };
         setup.api_keys = self.api_keys(&setup.permissions);
+        self.urls();
         if config.knows_cookies() && config.handshake.origins.is_empty() {
             let own = config.tenants.values().all(|tenant| tenant.rows.origins.is_empty());
             if own {
@@ -114,6 +115,23 @@ impl Reading<'_> {
             }
         }
         setup
+    }
+
+    /// Credentials are sent over TLS, to the hook over plain HTTP too: it may stand in the same
+    /// network, as the operator knows.
+    fn urls(&mut self) {
+        let config = self.sources.config;
+        if let Some(url) = &config.auth_introspection.url
+            && keys::host_of(url).is_none()
+        {
+            self.problem("auth.introspection.url", SettingsCause::Url(url.clone()));
+        }
+        if let Some(url) = &config.auth.hook_url {
+            let encrypted = url.replacen("http://", "https://", 1);
+            if keys::host_of(&encrypted).is_none() {
+                self.problem("auth.hook_url", SettingsCause::Url(url.clone()));
+            }
+        }
     }
 
     fn permissions(&mut self, key: &str, words: &[String]) -> Vec<Permission> {

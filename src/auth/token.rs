@@ -3,9 +3,6 @@
 //! Invariants: the key decides the algorithm, and the header must agree; nothing in a header is
 //! followed; what could be spelled in two ways is refused; a token of one type is none of another.
 
-#[cfg(test)]
-mod tests;
-
 use super::algorithm::Algorithm;
 use super::base64url;
 use super::json::Object;

@@ -10,17 +10,17 @@ mod tests;
 
 use super::{Bucket, Quota};
 use crate::clock::Moment;
-use crate::config::Rate;
+use crate::config::{Rate, RatePerIp, RatePerUser};
 
 /// What one peer may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    messages_by_second: Quota,
-    messages_by_minute: Quota,
-    bytes: Quota,
-    refusals: Quota,
+    pub(super) messages_by_second: Quota,
+    pub(super) messages_by_minute: Quota,
+    pub(super) bytes: Quota,
+    pub(super) refusals: Quota,
     /// How long a ban lasts; 0: nobody is banned.
-    ban_ms: u64,
+    pub(super) ban_ms: u64,
 }
 
 /// What one peer has sent, as far as its [`Limits`] still care.
@@ -56,18 +56,58 @@ impl Limits {
     /// The limits that a configuration asks for.
     #[must_use]
     pub fn new(rate: &Rate) -> Self {
-        let by_second = Quota::per_second(rate.messages_per_second, rate.burst);
-        let by_minute = Quota::per_minute(rate.messages_per_minute);
+        let &Rate { messages_per_second, burst, messages_per_minute, bytes_per_second, ban_ms } =
+            rate;
+        let by_second = Quota::per_second(messages_per_second, burst);
+        let by_minute = Quota::per_minute(messages_per_minute);
         // Where only bytes are limited, refusals still need a measure: this is the default one.
         let fallback = Quota::per_second(100, 200);
         let refusals = [by_second, by_minute].into_iter().find(|quota| !quota.is_unlimited());
         Self {
             messages_by_second: by_second,
             messages_by_minute: by_minute,
-            bytes: Quota::per_second(rate.bytes_per_second, rate.bytes_per_second),
+            bytes: Quota::per_second(bytes_per_second, bytes_per_second),
             refusals: refusals.unwrap_or(fallback),
-            ban_ms: rate.ban_ms,
+            ban_ms,
         }
+    }
+
+    /// Those of a user.
+    #[must_use]
+    pub fn of_user(rate: &RatePerUser) -> Self {
+        let &RatePerUser {
+            messages_per_second,
+            burst,
+            messages_per_minute,
+            bytes_per_second,
+            ban_ms,
+        } = rate;
+        Self::new(&Rate {
+            messages_per_second,
+            burst,
+            messages_per_minute,
+            bytes_per_second,
+            ban_ms,
+        })
+    }
+
+    /// Those of an address.
+    #[must_use]
+    pub fn of_address(rate: &RatePerIp) -> Self {
+        let &RatePerIp {
+            messages_per_second,
+            burst,
+            messages_per_minute,
+            bytes_per_second,
+            ban_ms,
+        } = rate;
+        Self::new(&Rate {
+            messages_per_second,
+            burst,
+            messages_per_minute,
+            bytes_per_second,
+            ban_ms,
+        })
     }
 
     /// Whether they refuse nothing, so that nobody needs a [`Limiter`].
@@ -82,6 +122,16 @@ impl Limits {
 impl Limiter {
     /// Judges one message of `bytes` and counts it if it passes.
     pub fn take(&mut self, limits: &Limits, now: Moment, bytes: u32) -> Verdict {
+        let verdict = self.check(limits, now, bytes);
+        if verdict == Verdict::Pass {
+            self.spend(limits, bytes);
+        }
+        verdict
+    }
+
+    /// Judges one message of `bytes`, which counts only if it is refused: what passes here may be
+    /// refused elsewhere.
+    pub fn check(&mut self, limits: &Limits, now: Moment, bytes: u32) -> Verdict {
         if now < self.banned_until {
             return Verdict::Banned { retry_after_ms: self.ban_left_ms(now), began: false };
         }
@@ -93,10 +143,14 @@ impl Limiter {
         if let Some(retry_after_ms) = waits.into_iter().filter_map(Result::err).max() {
             return self.refuse(limits, now, retry_after_ms);
         }
+        Verdict::Pass
+    }
+
+    /// Counts a message that [`check`](Self::check) has let pass.
+    pub fn spend(&mut self, limits: &Limits, bytes: u32) {
         self.messages_by_second.spend(limits.messages_by_second, 1);
         self.messages_by_minute.spend(limits.messages_by_minute, 1);
         self.bytes.spend(limits.bytes, bytes);
-        Verdict::Pass
     }
 
     /// Whether it has nothing left to remember, so that it may be forgotten.

@@ -21,9 +21,13 @@ pub(super) const AT_MOST: &[(&str, &str, &str)] = &[
     ("handshake.target_bytes", "handshake.head_bytes", "a target is part of a head"),
 ];
 
+const NEVER_PASSES: &str = "else a message of full size never passes";
+
 /// The same, where 0 of the greater one is "off" or "no limit".
 pub(super) const AT_MOST_UNLESS_OFF: &[(&str, &str, &str)] = &[
-    ("limits.message_bytes", "rate.bytes_per_second", "else a message of full size never passes"),
+    ("limits.message_bytes", "rate.bytes_per_second", NEVER_PASSES),
+    ("limits.message_bytes", "users.bytes_per_second", NEVER_PASSES),
+    ("limits.message_bytes", "addresses.bytes_per_second", NEVER_PASSES),
     (
         "rooms.receipt_timeout_ms",
         "rooms.idempotency_window_ms",
@@ -135,11 +139,21 @@ fn at_most(
 }
 
 fn rates(loading: &mut Loading<'_>) {
-    let rate = &loading.config.rate;
-    let sound = loading.sound("rate.burst") && loading.sound("rate.messages_per_second");
-    if sound && rate.messages_per_second > 0 && rate.burst == 0 {
-        let origin = loading.origin("rate.burst").cloned();
-        loading.problem(origin, "rate.burst", Cause::BurstMissing);
+    let super::Config { rate, users, addresses, .. } = &loading.config;
+    let rates = [
+        ("rate.messages_per_second", rate.messages_per_second, "rate.burst", rate.burst),
+        ("users.messages_per_second", users.messages_per_second, "users.burst", users.burst),
+        (
+            "addresses.messages_per_second",
+            addresses.messages_per_second,
+            "addresses.burst",
+            addresses.burst,
+        ),
+    ];
+    for (rate, a_second, path, burst) in rates {
+        if loading.sound(path) && loading.sound(rate) && a_second > 0 && burst == 0 {
+            loading.problem(loading.origin(path).cloned(), path, Cause::BurstMissing { rate });
+        }
     }
 }
 

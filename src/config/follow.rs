@@ -1,7 +1,7 @@
 //! Defaults that depend on other settings.
 
 use super::setting::Given;
-use super::{Admission, Config, Limits, Rate};
+use super::{Admission, Config, Limits, Rate, RatePerIp, RatePerUser};
 
 /// A setting whose default is no constant.
 pub(super) struct Follower {
@@ -42,24 +42,59 @@ pub(super) const FOLLOWERS: &[Follower] = &[
     },
     Follower {
         path: "rate.burst",
-        value: |config| {
-            // The row's bound, not the number's: what is asked for may be that bound itself.
-            (u64::from(config.rate.messages_per_second) * 2).min(10_000_000)
-        },
+        value: |config| twice(config.rate.messages_per_second),
         says: "twice rate.messages_per_second",
     },
     Follower {
         path: "rate.bytes_per_second",
-        value: |config| {
-            let default = unless_open(config, Rate::default().bytes_per_second);
-            if default == 0 { 0 } else { default.max(config.limits.message_bytes.into()) }
-        },
+        value: |config| bytes(config, Rate::default().bytes_per_second),
         says: "1048576, or limits.message_bytes if that is more; 0 in open mode",
+    },
+    Follower {
+        path: "users.messages_per_second",
+        value: |config| unless_open(config, RatePerUser::default().messages_per_second),
+        says: "100; 0 in open mode",
+    },
+    Follower {
+        path: "users.burst",
+        value: |config| twice(config.users.messages_per_second),
+        says: "twice users.messages_per_second",
+    },
+    Follower {
+        path: "users.bytes_per_second",
+        value: |config| bytes(config, RatePerUser::default().bytes_per_second),
+        says: "1048576, or limits.message_bytes if that is more; 0 in open mode",
+    },
+    Follower {
+        path: "addresses.messages_per_second",
+        value: |config| unless_open(config, RatePerIp::default().messages_per_second),
+        says: "1000; 0 in open mode",
+    },
+    Follower {
+        path: "addresses.burst",
+        value: |config| twice(config.addresses.messages_per_second),
+        says: "twice addresses.messages_per_second",
+    },
+    Follower {
+        path: "addresses.bytes_per_second",
+        value: |config| bytes(config, RatePerIp::default().bytes_per_second),
+        says: "10485760, or limits.message_bytes if that is more; 0 in open mode",
     },
 ];
 
 fn unless_open(config: &Config, default: u32) -> u64 {
     if config.auth.mode.is_open() { 0 } else { default.into() }
+}
+
+/// A burst. At most the row's bound, not the number's: what is asked for may be that bound itself.
+fn twice(messages_per_second: u32) -> u64 {
+    (u64::from(messages_per_second) * 2).min(10_000_000)
+}
+
+/// A message of full size has to pass.
+fn bytes(config: &Config, default: u32) -> u64 {
+    let default = unless_open(config, default);
+    if default == 0 { 0 } else { default.max(config.limits.message_bytes.into()) }
 }
 
 /// The follower at `path`, if its default is no constant.

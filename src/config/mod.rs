@@ -36,9 +36,10 @@ pub use secret::Secret;
 pub use section::{
     AddressHeader, Admission, ApiKey, Audit, Auth, AuthCookie, AuthIntrospection, AuthJwt,
     AuthMode, Control, CookieKey, Cores, Deflate, Dev, Drain, Driver, Flush, Handshake, Heartbeat,
-    Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate, Redis, RolePermissions,
-    RoomDefaults, RoomDurability, RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType, Rooms,
-    Session, Tcp, Tenant, TenantRows, TokenAlgorithm, TokenKey, TokenKeySource, UserOverflow,
+    Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate, RatePerIp, RatePerUser, Redis,
+    RolePermissions, RoomDefaults, RoomDurability, RoomMode, RoomRate, RoomRole, RoomSlowConsumer,
+    RoomType, Rooms, Session, Tcp, Tenant, TenantRows, TokenAlgorithm, TokenKey, TokenKeySource,
+    UserOverflow,
 };
 
 use std::collections::BTreeMap;
@@ -96,6 +97,8 @@ config! {
     namespaces: Namespaces,
     limits: Limits,
     rate: Rate,
+    users: RatePerUser,
+    addresses: RatePerIp,
     flush: Flush,
     mesh: Mesh,
     redis: Redis,

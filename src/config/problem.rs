@@ -148,7 +148,10 @@ pub enum Cause {
         allowed: String,
     },
     /// A rate without a burst lets nothing through.
-    BurstMissing,
+    BurstMissing {
+        /// Which.
+        rate: &'static str,
+    },
 }
 
 impl fmt::Display for Cause {
@@ -206,9 +209,9 @@ impl fmt::Display for Cause {
             Self::CpusNotAllowed { asked, allowed } => {
                 write!(f, "found {asked}, wanted some of {allowed}, on which this process may run")
             }
-            Self::BurstMissing => f.write_str(
-                "found 0, wanted at least 1: with rate.messages_per_second set and no burst, \
-                 nothing ever passes",
+            Self::BurstMissing { rate } => write!(
+                f,
+                "found 0, wanted at least 1: with {rate} set and no burst, nothing ever passes",
             ),
         }
     }

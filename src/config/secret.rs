@@ -1,14 +1,17 @@
 //! What must not be seen.
 //!
 //! Invariant: no formatting shows the text; only [`Secret::expose`] does, and it is easy to find.
+//! The memory that held it is overwritten when it is let go.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 /// A key, a token, a password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret {
-    text: String,
+    text: Zeroizing<String>,
     file: Option<PathBuf>,
 }
 
@@ -20,7 +23,7 @@ impl Secret {
     /// behind it, as editors leave it in a file, is no part of it. None if it is too short.
     #[must_use]
     pub fn new(text: &str, file: Option<PathBuf>) -> Option<Self> {
-        let text = text.trim_end_matches(['\r', '\n']).to_owned();
+        let text = Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned());
         (text.len() >= Self::LEAST_BYTES).then_some(Self { text, file })
     }
 

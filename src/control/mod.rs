@@ -12,6 +12,7 @@ mod faults;
 mod guard;
 mod health;
 mod idle;
+mod inquiry;
 mod process;
 mod public;
 mod relay;

@@ -18,11 +18,12 @@ use tokio::time::{interval, sleep};
 use super::api::{self, View};
 use super::audit::Trail;
 use super::command::Carried;
+use super::inquiry::{Found, Inquiry};
 use super::relay::Relays;
 use super::serve::{self, Limits};
 use super::v1::Desk;
 use super::{Command, Commander, Commands, health, process, public};
-use crate::auth::{self, Answer, Question};
+use crate::auth::{Answer, Policy};
 use crate::config::Config;
 use crate::id::CoreId;
 use crate::letter::{Letter, Order};
@@ -59,6 +60,8 @@ pub struct Plane<M> {
     pub commander: Commander,
     /// The tenants of the process.
     pub tenants: Arc<Tenants>,
+    /// What credentials are checked against, where they are.
+    pub policy: Option<Arc<Policy>>,
 }
 
 /// Runs the control plane on this thread, and on `control.threads - 1` more, until it is told to
@@ -68,7 +71,8 @@ pub struct Plane<M> {
 ///
 /// The operating system refuses a runtime, a thread, or a descriptor.
 pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
-    let Plane { config, started, port, registry, listener, commands, commander, tenants } = plane;
+    let Plane { config, started, port, registry, listener, commands, commander, tenants, policy } =
+        plane;
     listener.set_nonblocking(true)?;
     let trail = Trail::open(&config.audit)?;
     let faults = config.dev.faults.then(|| commander.clone());
@@ -90,7 +94,9 @@ pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
         spawn_local(accept(listener, router, limits));
         spawn_local(watch(view.clone()));
         let (relays, edicts) = (Relays::default(), Edicts::default());
-        Party { port, view, limits: limits.once(), relays, edicts, trail }.run(commands).await
+        let inquiry = Inquiry::new(&config, policy.as_ref());
+        let limits = limits.once();
+        Party { port, view, limits, relays, edicts, trail, inquiry }.run(commands).await
     })?
 }
 
@@ -196,6 +202,7 @@ struct Party<M> {
     relays: Relays,
     edicts: Edicts,
     trail: Trail,
+    inquiry: Inquiry,
 }
 
 impl<M: Send + 'static> Party<M> {
@@ -215,6 +222,7 @@ impl<M: Send + 'static> Party<M> {
                     self.port.clear_doorbell();
                 }
                 () = self.relays.wants_to_send() => {}
+                found = self.inquiry.next() => self.answer(&found),
                 command = commands.next() => match command {
                     Command::Order(order) => self.order(&order),
                     Command::Edict { edict, done } => self.edict(&edict, done),
@@ -239,7 +247,7 @@ impl<M: Send + 'static> Party<M> {
                         }
                     }
                     Letter::Carried(carried) => self.edicts.carried(&carried),
-                    Letter::Question(question) => self.answer(batch.from, &question),
+                    Letter::Question(question) => self.inquiry.ask(batch.from, *question),
                     Letter::Record(record) => self.trail.add(*record),
                     Letter::RecordsLost(count) => self.trail.lose(count),
                     Letter::Core(_)
@@ -267,8 +275,9 @@ impl<M: Send + 'static> Party<M> {
             self.view.draining.store(true, Ordering::Relaxed);
             tracing::info!(window_ms, relayed = self.relays.len(), "sending all connections away");
         }
-        if let Order::Reload(_) = order {
+        if let Order::Reload(reload) = order {
             self.trail.reopen();
+            self.inquiry.replace(&reload.config, reload.policy.as_ref());
         }
         let cores: Vec<CoreId> = self.view.registry.cores().map(|(id, _)| id).collect();
         for core in cores {
@@ -286,21 +295,13 @@ impl<M: Send + 'static> Party<M> {
         }
     }
 
-    /// Nobody can be asked about credentials here.
-    fn answer(&mut self, core: CoreId, question: &Question) {
-        let refused = Err(auth::Refusal::Unavailable);
-        let answer = match question {
-            Question::Keys { policy, source } => {
-                Answer::Keys { policy: *policy, source: *source, keys: refused }
-            }
-            Question::Identity { policy, fingerprint, whom, .. } => Answer::Identity {
-                policy: *policy,
-                fingerprint: *fingerprint,
-                whom: *whom,
-                said: refused,
-            },
-        };
-        self.post(core, Letter::Answer(Box::new(answer)), size_of::<Answer>());
+    /// Gives what was found out to whom it is for.
+    fn answer(&mut self, found: &Found) {
+        let cores: Vec<CoreId> = self.view.registry.cores().map(|(id, _)| id).collect();
+        for core in cores.into_iter().filter(|core| found.to.is_none_or(|to| to == *core)) {
+            let answer = Box::new(found.answer.clone());
+            self.post(core, Letter::Answer(answer), size_of::<Answer>());
+        }
     }
 
     fn post(&mut self, to: CoreId, letter: Letter<M>, bytes: usize) {

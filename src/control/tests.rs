@@ -56,6 +56,7 @@ impl Process {
             commands,
             commander: commander.clone(),
             tenants,
+            policy: None,
         };
         let thread = Some(thread::spawn(move || run(plane)));
         let port = ports.pop().unwrap();

@@ -58,12 +58,12 @@ type Answer = Result<Response, Problem>;
 pub(super) fn router(desk: Desk) -> Router {
     Router::new()
         .route("/v1/revocations", post(async |desk, request| told(revoke(desk, request).await)))
-        .route("/v1/tenants", get(async |desk| told(tenants(desk))))
+        .route("/v1/tenants", get(async |desk: State<Desk>| told(tenants(&desk))))
         .route(
             "/v1/tenants/{id}/state",
             put(async |desk, path, request| told(set_state(desk, path, request).await)),
         )
-        .route("/v1/audit", get(async |desk, query| told(audit(desk, query))))
+        .route("/v1/audit", get(async |desk: State<Desk>, query| told(audit(&desk, query))))
         .with_state(desk)
 }
 
@@ -120,7 +120,7 @@ async fn revoke(desk: State<Desk>, request: Request) -> Answer {
 }
 
 /// `GET /v1/tenants`
-fn tenants(desk: State<Desk>) -> Answer {
+fn tenants(desk: &Desk) -> Answer {
     let tenants: Vec<_> = desk.tenants.iter().map(|(_, tenant)| describe(tenant)).collect();
     Ok(Json(json!({ "tenants": tenants })).into_response())
 }
@@ -192,7 +192,7 @@ struct AuditQuery {
 }
 
 /// `GET /v1/audit`
-fn audit(desk: State<Desk>, query: Result<Query<AuditQuery>, QueryRejection>) -> Answer {
+fn audit(desk: &Desk, query: Result<Query<AuditQuery>, QueryRejection>) -> Answer {
     let Ok(Query(query)) = query else {
         return Err(bad("the parameters are after, limit, tenant and action, each once"));
     };

@@ -37,14 +37,22 @@ pub(super) struct Connection {
     pub(super) deadline: Option<Timer>,
     /// The reader, while it must not read on.
     pub(super) paused: Option<Waker>,
-    /// The reader must not read on until the crowd is written that it has brought something for.
-    pub(super) waits_for_crowd: bool,
-    /// The client has ended its side, and stays for what it is owed.
-    pub(super) has_ended: bool,
     /// A task waits until the kernel takes more.
     pub(super) is_blocked: bool,
-    /// End it once everything is written.
-    pub(super) hangs_up: bool,
+    pub(super) course: Course,
+}
+
+/// Whether a connection goes on, apart from how far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Course {
+    /// It is read, unless the engine says otherwise.
+    On,
+    /// Not read on before the crowd is written that it has brought something for.
+    WaitsForCrowd,
+    /// The client has ended its side, and stays for what it is owed.
+    HasEnded,
+    /// It ends once everything is written.
+    HangsUp,
 }
 
 /// How far a connection has come.
@@ -70,6 +78,11 @@ pub(super) enum Written {
 }
 
 impl Connection {
+    /// Whether it ends once everything is written.
+    pub(super) fn hangs_up(&self) -> bool {
+        self.course == Course::HangsUp
+    }
+
     /// Whether nothing more is to be written.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Ending)

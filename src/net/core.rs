@@ -25,7 +25,7 @@ use crate::ws::origin::Origins;
 use crate::ws::refusal::Refusal;
 
 use super::admission::Admission;
-use super::connection::{Connection, Stage};
+use super::connection::{Connection, Course, Stage};
 use super::doors::Failures;
 use super::intake::UNAVAILABLE;
 use super::listener::{self, Door, Listener, Pace};
@@ -102,6 +102,8 @@ pub(super) struct State {
     pub(super) reads_before: u64,
     pub(super) events_before: u64,
     pub(super) is_draining: bool,
+    /// How far the test suite has moved the wall clock.
+    pub(super) jumped_us: i64,
 }
 
 /// What the core's own timers are for; the engine has its own.
@@ -125,7 +127,8 @@ impl Core {
             self.bell.heard().await;
             self.look_again_before_a_dear_flush().await;
             let mut state = self.state.borrow_mut();
-            self.unix_origin_us.set(self.clock.unix_origin_us());
+            let origin_us = self.clock.unix_origin_us();
+            self.unix_origin_us.set(origin_us.saturating_add_signed(state.jumped_us));
             let now = self.now();
             state.count_round();
             state.port.wake();
@@ -221,7 +224,9 @@ impl State {
                 match letter {
                     Letter::Core(message) => {
                         let input = Input::Core { from: batch.from, message };
-                        self.shard.handle(now, input, &mut self.effects);
+                        self.contain(now, |state| {
+                            state.shard.handle(now, input, &mut state.effects);
+                        });
                     }
                     other => self.take_letter(now, other),
                 }
@@ -234,7 +239,12 @@ impl State {
         while let Some(deadline) = self.wheel.expire(now.moment) {
             self.events += 1;
             match deadline {
-                Deadline::Connection(key) => self.end_overdue(now, key),
+                Deadline::Connection(key) => {
+                    let end = AssertUnwindSafe(|| self.end_overdue(now, key));
+                    if panic::catch_unwind(end).is_err() {
+                        self.contain_panic(now, key);
+                    }
+                }
                 Deadline::Beat => self.beat(now),
                 Deadline::Wake(sleeper) => sleeper.ring(),
                 Deadline::DrainEnd => self.end_handshakes_and_relays(now),
@@ -242,7 +252,10 @@ impl State {
         }
         if self.shard.next_timeout().is_some_and(|due| due <= now.moment) {
             self.events += 1;
-            self.shard.handle_timeout(now, &mut self.effects);
+            // Each panic has taken the alarm with it that it was of.
+            while !self.contain(now, |state| {
+                state.shard.handle_timeout(now, &mut state.effects);
+            }) {}
         }
     }
 
@@ -424,18 +437,6 @@ impl State {
         }
     }
 
-    /// Tells the engine. What panics here would else take the core with it.
-    fn lose(&mut self, now: Now, key: ConnectionKey) {
-        let input = Input::Lost { connection: key };
-        let told = panic::catch_unwind(AssertUnwindSafe(|| {
-            self.shard.handle(now, input, &mut self.effects);
-        }));
-        if told.is_err() {
-            self.metrics.panics.add(1);
-            self.shard.recover(&mut self.effects);
-        }
-    }
-
     /// A connection has come so far.
     pub(super) fn enter(&self, stage: &Stage) {
         if let Some(figure) = self.figure(stage) {
@@ -459,29 +460,17 @@ impl State {
         }
     }
 
-    /// Something on a connection's way has panicked: that connection ends, by 1011 where it can.
-    pub(super) fn contain_panic(&mut self, now: Now, key: ConnectionKey) {
-        self.metrics.panics.add(1);
-        self.shard.recover(&mut self.effects);
-        let is_open =
-            self.connection(key).is_some_and(|connection| matches!(connection.stage, Stage::Open));
-        if is_open {
-            self.shard.handle(now, Input::Failed { connection: key }, &mut self.effects);
-        }
-        self.part(now, key);
-    }
-
     /// Ends a connection once all that waits is written; it may take [`GOODBYE_MS`], and no longer
     /// for being told twice.
     pub(super) fn part(&mut self, now: Now, key: ConnectionKey) {
         let deadline = now.moment.plus_ms(GOODBYE_MS);
         let timer = self.wheel.insert(deadline, Deadline::Connection(key));
-        let Some(connection) = self.connection(key).filter(|connection| !connection.hangs_up)
+        let Some(connection) = self.connection(key).filter(|connection| !connection.hangs_up())
         else {
             self.wheel.cancel(timer);
             return;
         };
-        connection.hangs_up = true;
+        connection.course = Course::HangsUp;
         let before = connection.deadline.replace(timer);
         if let Some(before) = before {
             self.wheel.cancel(before);
@@ -494,10 +483,10 @@ impl State {
     pub(super) fn stays_for_answers(&mut self, now: Now, key: ConnectionKey) -> bool {
         let is_owed = self.shard.owes(key);
         let deadline = now.moment.plus_ms(GOODBYE_MS);
-        let Some(connection) = self.connection(key).filter(|it| is_owed && !it.hangs_up) else {
+        let Some(connection) = self.connection(key).filter(|it| is_owed && !it.hangs_up()) else {
             return false;
         };
-        if !std::mem::replace(&mut connection.has_ended, true) {
+        if std::mem::replace(&mut connection.course, Course::HasEnded) != Course::HasEnded {
             let timer = self.wheel.insert(deadline, Deadline::Connection(key));
             if let Some(connection) = self.connection(key) {
                 connection.deadline = Some(timer);
@@ -512,7 +501,7 @@ impl State {
             return;
         };
         connection.deadline = None;
-        let is_late = matches!(connection.stage, Stage::Handshake(_)) && !connection.hangs_up;
+        let is_late = matches!(connection.stage, Stage::Handshake(_)) && !connection.hangs_up();
         let can_be_told = connection.tls.as_ref().is_none_or(|tls| tls.may_encrypt());
         if is_late && can_be_told {
             let refusal = self.overdue(key);
@@ -527,7 +516,7 @@ impl State {
     /// Whoever has not finished a handshake or got a response by the end of a drain does not stay
     /// for it: the engine has sent all others away.
     fn end_handshakes_and_relays(&mut self, now: Now) {
-        let connections = self.connections.iter().filter(|(_, it)| !it.hangs_up);
+        let connections = self.connections.iter().filter(|(_, it)| !it.hangs_up());
         let unfinished: Vec<(ConnectionKey, bool)> = connections
             .filter(|(_, it)| matches!(it.stage, Stage::Handshake(_) | Stage::Relay(_)))
             .map(|(index, it)| (key_of(index, it), matches!(it.stage, Stage::Handshake(_))))

@@ -7,6 +7,8 @@
 
 use std::net::IpAddr;
 
+use tracing::debug;
+
 use crate::clock::Now;
 use crate::id::ConnectionKey;
 use crate::letter::Letter;
@@ -131,7 +133,9 @@ impl State {
     /// Handshakes that waited for what is known now.
     pub(super) fn judge_again(&mut self, now: Now) {
         for key in std::mem::take(&mut self.effects.decided) {
-            let Some(connection) = self.connection(key).filter(|it| !it.hangs_up) else { continue };
+            let Some(connection) = self.connection(key).filter(|it| !it.hangs_up()) else {
+                continue;
+            };
             let Stage::Handshake(waiting) = &mut connection.stage else { continue };
             let Some(waiting) = waiting.take() else { continue };
             match self.judge(now, key, &waiting) {
@@ -169,7 +173,7 @@ impl State {
                 *intake = Intake::Open(Decoder::new(behind.deflate));
                 self.take_plain(now, key, intake, &mut bytes)
             }
-            Stage::Handshake(Some(_)) if !connection.hangs_up => Flow::Pause,
+            Stage::Handshake(Some(_)) if !connection.hangs_up() => Flow::Pause,
             _ => {
                 *intake = Intake::Deaf;
                 Flow::On
@@ -224,6 +228,8 @@ impl State {
             return;
         }
         self.metrics.credentials_refused.add(1);
+        let (reason, address) = (failure.refusal.word(), failure.address);
+        debug!(reason, ?address, "a credential is refused");
         if let Some(address) = failure.address
             && let Some(until_ms) = self.admission.offend(now, address)
         {

@@ -8,7 +8,7 @@ use crate::clock::Now;
 use crate::id::ConnectionKey;
 use crate::shard::{CROWD, Input};
 
-use super::connection::{Stage, Written};
+use super::connection::{Course, Stage, Written};
 use super::core::{Core, State};
 use super::turns::{Line, Turn};
 
@@ -66,15 +66,20 @@ impl State {
         let Some(connection) = self.connection(key) else {
             return false;
         };
-        connection.waits_for_crowd = true;
+        if connection.course != Course::On {
+            return false;
+        }
+        connection.course = Course::WaitsForCrowd;
         self.turns.wait_for_crowd(key);
         true
     }
 
     /// The crowd is written that a reader has waited for.
     fn end_turn(&mut self, key: ConnectionKey) {
-        if let Some(connection) = self.connection(key) {
-            connection.waits_for_crowd = false;
+        if let Some(connection) = self.connection(key)
+            && connection.course == Course::WaitsForCrowd
+        {
+            connection.course = Course::On;
             self.go_on(key);
         }
     }
@@ -85,7 +90,10 @@ impl State {
         let Some(connection) = self.connection(key) else {
             return;
         };
-        if matches!(connection.stage, Stage::Open) && wants_reading && !connection.waits_for_crowd {
+        if matches!(connection.stage, Stage::Open)
+            && wants_reading
+            && connection.course != Course::WaitsForCrowd
+        {
             self.resume(key);
         }
     }
@@ -138,7 +146,7 @@ impl State {
         if connection.is_blocked {
             return;
         }
-        if connection.hangs_up && !matches!(connection.stage, Stage::Ending) {
+        if connection.hangs_up() && !matches!(connection.stage, Stage::Ending) {
             self.say_goodbye(now, key);
         } else {
             self.go_on(key);
@@ -163,7 +171,7 @@ impl State {
     /// Ends a connection at once, whatever waits for it.
     pub(super) fn abort(&mut self, now: Now, key: ConnectionKey) {
         if let Some(connection) = self.connection(key) {
-            connection.hangs_up = true;
+            connection.course = Course::HangsUp;
             connection.stream.reset_on_close();
             self.give_up(now, key);
         }
@@ -176,7 +184,7 @@ impl State {
         };
         connection.stream.shutdown(Shutdown::Both);
         // A client that has ended its side waits for what it cannot be given.
-        if matches!(connection.stage, Stage::Relay(_)) || connection.has_ended {
+        if matches!(connection.stage, Stage::Relay(_)) || connection.course == Course::HasEnded {
             self.retire(now, key);
         }
         self.resume(key);

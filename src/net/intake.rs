@@ -19,7 +19,7 @@ use crate::ws::head::{self, Head};
 use crate::ws::refusal::Refusal;
 use crate::ws::{forwarded, proxy};
 
-use super::connection::{Connection, Stage};
+use super::connection::{Connection, Course, Stage};
 use super::core::State;
 use super::doors::{Behind, Upgrade};
 use super::relay::Relay;
@@ -101,7 +101,7 @@ impl State {
                     self.metrics.handshake_failures.count(failure);
                     if let Some(connection) = self.connection(key) {
                         // Its end is our doing, and counted.
-                        connection.hangs_up = true;
+                        connection.course = Course::HangsUp;
                     }
                     Flow::End
                 }
@@ -147,7 +147,7 @@ impl State {
             return Flow::End;
         };
         // Nobody listens any more: what comes is not worth decrypting.
-        if connection.is_over() || connection.hangs_up || matches!(intake, Intake::Deaf) {
+        if connection.is_over() || connection.hangs_up() || matches!(intake, Intake::Deaf) {
             return Flow::On;
         }
         if connection.tls.is_none() {

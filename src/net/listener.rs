@@ -24,7 +24,7 @@ use crate::ws::forwarded;
 use crate::ws::handshake::Policy;
 use crate::ws::origin::Origins;
 
-use super::connection::{Connection, Stage};
+use super::connection::{Connection, Course, Stage};
 use super::core::{Core, Deadline, State, key_of};
 use super::intake::Intake;
 use super::reader;
@@ -227,10 +227,8 @@ fn welcome(core: &Rc<Core>, now: Now, listener: u16, socket: OwnedFd, peer: Opti
         admitted,
         deadline: None,
         paused: None,
-        waits_for_crowd: false,
-        has_ended: false,
         is_blocked: false,
-        hangs_up: false,
+        course: Course::On,
     };
     let key = state.insert(now, connection);
     drop(state);

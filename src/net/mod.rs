@@ -8,6 +8,7 @@
 mod admission;
 mod bans;
 mod connection;
+mod contain;
 mod core;
 mod descriptors;
 mod doors;

@@ -39,7 +39,7 @@ impl State {
                 self.wheel.insert(now.moment.plus_ms(window_ms), Deadline::DrainEnd);
             }
             Order::Reload(reload) => self.reload(&reload),
-            Order::Fault(fault) if self.config.dev.faults => act_up(fault),
+            Order::Fault(fault) if self.config.dev.faults => self.act_up(fault),
             Order::Fault(_) => {}
         }
     }
@@ -56,14 +56,15 @@ impl State {
             self.shard.go_by(Arc::clone(policy), &mut self.effects);
         }
     }
-}
 
-/// For the test suite only: what must never happen, on request.
-fn act_up(fault: Fault) {
-    match fault {
-        Fault::Panic => panic!("a panic on request"),
-        Fault::Wedge { for_ms } => {
-            std::thread::sleep(std::time::Duration::from_millis(for_ms));
+    /// For the test suite only: what must never happen, on request.
+    fn act_up(&mut self, fault: Fault) {
+        match fault {
+            Fault::Panic => panic!("a panic on request"),
+            Fault::Clock { by_ms } => self.jumped_us = by_ms.saturating_mul(1_000),
+            Fault::Wedge { for_ms } => {
+                std::thread::sleep(std::time::Duration::from_millis(for_ms));
+            }
         }
     }
 }

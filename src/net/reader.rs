@@ -245,7 +245,7 @@ impl Core {
         let now = self.now();
         let mut state = self.state.borrow_mut();
         let left_early = state.connection(key).is_some_and(|connection| {
-            matches!(connection.stage, Stage::Handshake(_)) && !connection.hangs_up
+            matches!(connection.stage, Stage::Handshake(_)) && !connection.hangs_up()
         });
         if left_early {
             state.metrics.handshake_failures.count(HandshakeFailure::Left);

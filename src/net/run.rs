@@ -17,7 +17,7 @@ use crate::id::CoreId;
 use crate::letter::Letter;
 use crate::mesh::Port;
 use crate::metrics;
-use crate::shard::{CoreMessage, Effects, Entropy, Pages, Setup, Shard};
+use crate::shard::{CoreMessage, Effects, Entropy, Pages, Senders, Setup, Shard};
 use crate::tenant::Tenants;
 use crate::wheel::Wheel;
 use crate::ws::decoder::{self, Scratch};
@@ -66,6 +66,8 @@ pub struct Plan {
     pub tenants: Arc<Tenants>,
     /// Whose pages may connect to which tenant.
     pub pages: Arc<Pages>,
+    /// What users and addresses send, counted by all cores.
+    pub senders: Arc<Senders>,
     /// What it counts.
     pub metrics: Arc<metrics::Core>,
     /// The key of all maps.
@@ -127,7 +129,8 @@ fn kept(plan: &Plan) -> Vec<RawFd> {
 
 /// Everything of a core that needs its runtime.
 fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
-    let Plan { config, core, cores, control, seed, entropy, metrics, port, clock, .. } = plan;
+    let Plan { config, core, cores, control, seed, entropy, metrics, senders, port, clock, .. } =
+        plan;
     let doors = plan.unix.into_iter().zip(&config.listeners).enumerate();
     let doors = doors
         .map(|(index, (inherited, listener))| {
@@ -145,6 +148,7 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
         metrics: Arc::clone(&metrics),
         policy: plan.policy,
         tenants: plan.tenants,
+        senders,
         stopwatch: monotonic_us,
     });
     shard.believe_pages(Arc::clone(&plan.pages));
@@ -173,6 +177,7 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
         reads_before: 0,
         events_before: 0,
         is_draining: false,
+        jumped_us: 0,
         config,
     };
     Ok(Rc::new(Core {

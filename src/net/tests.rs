@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+mod doors;
 mod encrypted;
 mod ending;
 mod glance;
@@ -19,7 +20,7 @@ use crate::id::CoreId;
 use crate::letter::{Letter, Order, relay};
 use crate::mesh::{self, Port};
 use crate::metrics;
-use crate::shard::{CoreMessage, Entropy};
+use crate::shard::{CoreMessage, Entropy, Senders};
 use crate::ws::origin::Origins;
 
 use super::{Admission, Clock, Plan};
@@ -57,6 +58,14 @@ impl Bench {
         tls: Option<Arc<rustls::ServerConfig>>,
         change: impl FnOnce(&mut Config),
     ) -> Self {
+        Self::start_as(tls, None, change)
+    }
+
+    fn start_as(
+        tls: Option<Arc<rustls::ServerConfig>>,
+        policy: Option<Arc<crate::auth::Policy>>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut config = Config::default();
         config.listeners[0].address =
             ListenAddress::Tcp(SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0)));
@@ -80,9 +89,10 @@ impl Bench {
             port: ports.pop().unwrap(),
             clock,
             admission: Admission::new(&config.admission, Seed(1, 2)),
-            policy: None,
+            policy,
             tenants: crate::tenant::Tenants::new(&config),
             pages: Arc::default(),
+            senders: Senders::new(&config, Seed(1, 2)),
             metrics: Arc::clone(&metrics),
             seed: Seed(1, 2),
             entropy: Box::new(Ones),

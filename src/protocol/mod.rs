@@ -10,6 +10,7 @@ pub mod event;
 mod fault;
 mod fields;
 mod json;
+mod mask;
 mod msgpack;
 mod name;
 mod parse;
@@ -26,6 +27,7 @@ pub use command::{Command, Envelope};
 pub use data::{Data, OwnedData};
 pub use encode::encode;
 pub use event::Event;
+pub use mask::Find;
 pub use parse::{Bad, Messages, ParseLimits, parse};
 pub use secret::Secret;
 pub use vocabulary::{

@@ -21,6 +21,7 @@ use crate::hash::{Map, Seed};
 use crate::id::{ConnectionAddress, CoreId};
 use crate::protocol::{ErrorCode, OwnedData, Role};
 
+use super::censor::Censor;
 use super::config::{Bounds, ConfigError, Layers, Namespace, RoomConfig, Settings};
 use super::history::History;
 use super::idempotency::Idempotency;
@@ -157,6 +158,8 @@ pub struct HomeRoom {
     keys: Option<Box<Idempotency>>,
     /// What users have published lately, where that is limited.
     paces: BTreeMap<Arc<str>, Pace>,
+    /// What may not be said, once something is said.
+    censor: Option<Box<Censor>>,
     /// What was acknowledged, where that counts.
     cursors: Option<Box<Cursors>>,
     attached: Map<ConnectionAddress, Attachment>,
@@ -196,6 +199,7 @@ impl HomeRoom {
             presence: Presence::new(seed),
             keys: None,
             paces: BTreeMap::new(),
+            censor: None,
             cursors: None,
             attached: Map::with_hasher(seed),
             links: Vec::new(),
@@ -298,6 +302,9 @@ impl HomeRoom {
         let config = RoomConfig::resolve(layers, bounds);
         if config == *self.config {
             return false;
+        }
+        if config.word_filter != self.config.word_filter {
+            self.censor = None;
         }
         self.config = Arc::new(config);
         self.history.set_bounds(self.config.history, now);

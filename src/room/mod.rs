@@ -2,6 +2,7 @@
 //! do. Every part is a plain data structure; the home and the hubs put them together.
 
 pub mod broker;
+pub mod censor;
 pub mod config;
 pub mod filter;
 pub mod history;

@@ -15,7 +15,7 @@ use crate::letter::{Letter, Order};
 use crate::mesh::{self, Port};
 use crate::metrics::Registry;
 use crate::net::{self, Admission, Clock, Plan, tls};
-use crate::shard::{CoreMessage, Pages};
+use crate::shard::{CoreMessage, Pages, Senders};
 use crate::tenant::Tenants;
 use crate::ws::origin::Origins;
 
@@ -67,9 +67,19 @@ pub(super) fn spawn(parts: &Parts<'_>) -> Result<Threads, Error> {
         .map(|port| spawn_bridge(config, port, started, &registry, spare))
         .transpose()?;
     let tenants = Arc::clone(parts.tenants);
+    let policy = parts.policy.clone();
     let (config, own) = (Arc::clone(config), commander.clone());
-    let plane =
-        Plane { config, started, port, registry, listener, commands, commander: own, tenants };
+    let plane = Plane {
+        config,
+        started,
+        port,
+        registry,
+        listener,
+        commands,
+        commander: own,
+        tenants,
+        policy,
+    };
     let control = thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || control::run(plane))
@@ -127,6 +137,7 @@ fn spawn_cores(
     let count = u16::try_from(cpus.len()).unwrap_or(u16::MAX);
     let seed = System::new().seed();
     let admission = Admission::new(&config.admission, seed);
+    let senders = Senders::new(config, seed);
     let tables = Arc::new(Barrier::new(cpus.len() + 1));
     let (listening, listens) = mpsc::channel();
     let mut threads = Vec::new();
@@ -147,6 +158,7 @@ fn spawn_cores(
             policy: parts.policy.clone(),
             tenants: Arc::clone(parts.tenants),
             pages: Arc::clone(parts.pages),
+            senders: Arc::clone(&senders),
             metrics: registry.core(core).map(Arc::clone).unwrap_or_default(),
             seed,
             entropy: Box::new(System::new()),

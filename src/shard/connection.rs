@@ -18,6 +18,7 @@ use super::heartbeat::Pulse;
 use super::identity::Identity;
 use super::input::Opened;
 use super::opening::Arrival;
+use super::pace::Shares;
 use super::session::{KeptRoom, SessionId};
 
 /// How far the end of a connection has come.
@@ -166,6 +167,8 @@ pub(super) struct Rare {
     /// Rooms it has made lately.
     pub(super) creations: Bucket,
     pub(super) limiter: Limiter,
+    /// With whom it shares what it may send, once it has sent something.
+    pub(super) shares: Option<Box<Shares>>,
     pub(super) patterns: Vec<Subscription>,
 }
 

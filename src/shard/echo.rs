@@ -10,7 +10,9 @@ use super::Shard;
 impl Shard {
     /// Sends a message back.
     pub(super) fn echo(&mut self, key: ConnectionKey, kind: MessageKind, payload: &[u8]) {
-        assert!(!(self.config.dev.faults && payload == b"panic"), "a panic on request");
+        if self.config.dev.faults {
+            self.act_up(key, payload);
+        }
         let Some(slot) = self.outbound.slot_mut(key) else { return };
         let waiting = slot.outbox.pending_bytes();
         let deflate_up_to = slot.connection.as_ref().map_or(0, |c| c.deflate_up_to as usize);

@@ -25,6 +25,8 @@ use super::outbound::{Outbound, Slot};
 use super::outbox::Offer;
 use super::run::{Label, Run};
 
+/// Stands for what is no message: no other message makes it worthless.
+const NO_EVENT: u64 = u64::MAX;
 /// Messages beyond this begin a new run.
 const RUN_BYTES: usize = 65_536;
 /// So many are a crowd: each takes some 3 µs to write.
@@ -92,7 +94,7 @@ impl Shard {
         let mut fanout = std::mem::take(&mut self.fanout);
         let before = self.outbound.effects.dirty.len();
         if let Some(tag) = tag(room, &items) {
-            fanout.plan(&items);
+            fanout.plan(&items, tag.slow_consumer);
             mark_apart(&mut self.outbound, self.core, &items, true);
             let mut walk = Walk {
                 outbound: &mut self.outbound,
@@ -199,8 +201,10 @@ impl Fanout {
         self.singles.get(at).map_or(0, |single| single.total)
     }
 
-    /// Divides what came into stretches that can be sent in one piece.
-    fn plan(&mut self, items: &[Item]) {
+    /// Divides what came into stretches that can be sent in one piece. Where messages may be dropped
+    /// for a slow reader, notices are not in one piece with them: they would go the same way.
+    fn plan(&mut self, items: &[Item], policy: SlowConsumer) {
+        let is_notice = |at: usize| matches!(items.get(at), Some(Item::Notice(_)));
         self.singles.resize_with(items.len(), Single::default);
         let mut bytes = 0;
         for (at, item) in items.iter().enumerate() {
@@ -215,7 +219,12 @@ impl Fanout {
             bytes += len;
             match self.stretches.last_mut() {
                 Some(last)
-                    if last.even && even && last.priority == priority && bytes <= RUN_BYTES =>
+                    if last.even
+                        && even
+                        && last.priority == priority
+                        && bytes <= RUN_BYTES
+                        && (policy == SlowConsumer::Disconnect
+                            || is_notice(at) == is_notice(at - 1)) =>
                 {
                     last.items.end = at + 1;
                 }
@@ -388,7 +397,7 @@ impl Walk<'_> {
             last: 0,
             priority: Priority::Normal,
             expires: None,
-            event: 0,
+            event: NO_EVENT,
         }
     }
 }

@@ -54,6 +54,16 @@ pub enum CoreMessage {
         /// Up to where.
         offset: u64,
     },
+    /// What a connection asked for made another core's engine panic: it is to end.
+    Failed {
+        /// Which connection.
+        connection: ConnectionKey,
+    },
+    /// For the test suite: a message that an engine panics of.
+    Fault {
+        /// Who wants that.
+        by: ConnectionAddress,
+    },
     /// In place of deliveries that did not fit into the backlog between two cores.
     Overrun {
         /// Which room.

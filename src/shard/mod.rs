@@ -7,6 +7,7 @@
 pub mod application;
 pub mod ask;
 mod audit;
+mod blame;
 mod broker;
 mod closing;
 mod command;
@@ -29,6 +30,7 @@ pub mod message;
 mod opening;
 mod outbound;
 mod outbox;
+mod pace;
 mod quota;
 mod receipt;
 mod records;
@@ -41,11 +43,10 @@ mod users;
 
 use std::sync::Arc;
 
-use crate::bucket;
 use crate::clock::{Moment, Now};
 use crate::config::Config;
 use crate::hash::Seed;
-use crate::id::{ConnectionKey, CoreId};
+use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
 use crate::metrics::{self, Gap};
 use crate::protocol::CloseReason;
 use crate::room::hub::{Hub, Item, Notice};
@@ -64,6 +65,7 @@ pub use fanout::CROWD;
 pub use input::{Input, Opened, Route};
 pub use message::CoreMessage;
 pub use outbox::Outbox;
+pub use pace::Senders;
 pub use setup::{Entropy, Setup};
 
 use self::application::Handlers;
@@ -116,6 +118,8 @@ enum Alarm {
     Reopen(RoomKey),
     /// The broker did not say in time what became of a publish.
     Ticket(u64),
+    /// For the test suite.
+    Fault(ConnectionKey),
 }
 
 /// The engine of one core.
@@ -126,8 +130,8 @@ pub struct Shard {
     config: Arc<Config>,
     seed: Seed,
     entropy: Box<dyn Entropy>,
-    /// Limits on what one connection sends.
-    limits: bucket::Limits,
+    /// What users and addresses send, on all cores.
+    senders: Arc<Senders>,
     outbound: Outbound,
     hub: Hub,
     fanout: Fanout,
@@ -152,6 +156,8 @@ pub struct Shard {
     metrics: Arc<metrics::Core>,
     /// Whether a call goes on, or ended in a panic.
     is_called: bool,
+    /// Whose doing it would be.
+    blame: Option<ConnectionAddress>,
     deliveries_caused: u64,
 }
 
@@ -159,14 +165,24 @@ impl Shard {
     /// An engine with no connections.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { core, cores, config, seed, entropy, metrics, policy, tenants, stopwatch } =
-            setup;
+        let Setup {
+            core,
+            cores,
+            config,
+            seed,
+            entropy,
+            metrics,
+            senders,
+            policy,
+            tenants,
+            stopwatch,
+        } = setup;
         Self {
             core,
             cores,
             seed,
             entropy,
-            limits: bucket::Limits::new(&config.rate),
+            senders,
             outbound: Outbound::new(core, cores, Arc::clone(&config)),
             hub: Hub::new(seed),
             fanout: Fanout::default(),
@@ -188,6 +204,7 @@ impl Shard {
             drain: None,
             metrics,
             deliveries_caused: 0,
+            blame: None,
             is_called: false,
             config,
         }
@@ -222,8 +239,16 @@ impl Shard {
     pub fn handle_timeout(&mut self, now: Now, effects: &mut Effects) {
         self.enter(now, effects);
         while let Some(alarm) = self.wheel.expire(now.moment) {
+            self.blame = None;
             match alarm {
-                Alarm::Connection(key) => self.on_connection_alarm(key),
+                Alarm::Connection(key) => {
+                    self.blame(key);
+                    self.on_connection_alarm(key);
+                }
+                Alarm::Fault(key) => {
+                    self.blame(key);
+                    panic!("a panic on request");
+                }
                 Alarm::Drain => self.drain_step(),
                 Alarm::Room(key) => self.on_room_alarm(&key),
                 Alarm::Door(key) => self.on_door_alarm(key),
@@ -239,13 +264,6 @@ impl Shard {
             self.hear_oneself();
         }
         self.leave(effects);
-    }
-
-    /// A call may have panicked: gives back the effects that it held, which are those of others, too.
-    pub fn recover(&mut self, effects: &mut Effects) {
-        if std::mem::take(&mut self.is_called) {
-            std::mem::swap(&mut self.outbound.effects, effects);
-        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next.
@@ -339,6 +357,7 @@ impl Shard {
     fn leave(&mut self, effects: &mut Effects) {
         self.hear_oneself();
         self.is_called = false;
+        self.blame = None;
         std::mem::swap(&mut self.outbound.effects, effects);
     }
 
@@ -351,11 +370,14 @@ impl Shard {
 
     /// A message of an engine.
     fn on_core(&mut self, from: CoreId, message: CoreMessage) {
+        self.blame_for(from, &message);
         let Some(message) = self.defer(from, message) else { return };
         let Some(message) = self.await_broker(from, message) else { return };
         match message {
             CoreMessage::Ask(ask) => self.on_ask(from, *ask),
             CoreMessage::Answer(answer) => self.on_answer(*answer),
+            CoreMessage::Failed { connection } => self.close(connection, CloseReason::Internal),
+            CoreMessage::Fault { .. } => panic!("a panic on request"),
             CoreMessage::Deliver(delivery) => self.on_deliver(delivery),
             CoreMessage::Presence(notice) => self.on_notice(notice),
             CoreMessage::Overrun { room, epoch, from, to } => {
@@ -424,7 +446,7 @@ impl Shard {
             }
             CoreMessage::Takeover { connection, session } => self.on_takeover(connection, session),
             CoreMessage::Detached { session, connection, snapshot } => {
-                let by = crate::id::ConnectionAddress { core: from, key: connection };
+                let by = ConnectionAddress { core: from, key: connection };
                 self.on_detached(session, by, snapshot);
             }
         }

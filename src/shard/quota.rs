@@ -67,12 +67,11 @@ impl Shard {
         &mut self,
         key: ConnectionKey,
         envelope: &Envelope<'_>,
-        bytes: usize,
+        bytes: u32,
     ) -> bool {
         let now = self.outbound.now.moment;
         let Some(connection) = self.outbound.get(key) else { return false };
         let tenant = self.tenants.get(connection.identity.tenant);
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let Err(retry_after_ms) = tenant.send(now, bytes) else { return true };
         let refusal = Refusal {
             code: ErrorCode::RateLimited,

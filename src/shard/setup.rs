@@ -11,6 +11,8 @@ use crate::id::CoreId;
 use crate::metrics;
 use crate::tenant::Tenants;
 
+use super::pace::Senders;
+
 /// Where unguessable bytes come from: the operating system, or a simulation's seed.
 pub trait Entropy: fmt::Debug {
     /// Fills `bytes`.
@@ -36,6 +38,8 @@ pub struct Setup {
     pub policy: Option<Arc<Policy>>,
     /// The tenants, one for all cores.
     pub tenants: Arc<Tenants>,
+    /// What users and addresses send, counted by all cores.
+    pub senders: Arc<Senders>,
     /// For how long something took.
     pub stopwatch: Stopwatch,
 }

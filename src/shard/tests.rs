@@ -46,6 +46,7 @@ fn key(index: u32) -> ConnectionKey {
 
 impl Bench {
     fn new(config: Config) -> Self {
+        let senders = Senders::new(&config, Seed(1, 2));
         let setup = Setup {
             core: CoreId(0),
             cores: 1,
@@ -55,6 +56,7 @@ impl Bench {
             metrics: Arc::default(),
             policy: None,
             tenants: Tenants::new(&Config::default()),
+            senders,
             stopwatch: || 0,
         };
         Self { shard: Shard::new(setup), now: Now::default(), effects: Effects::default() }

@@ -44,6 +44,23 @@ fn a_panic_closes_its_own_connection_only() {
     }
 }
 
+/// In a timer of its own, and in what it asks of another core.
+#[test]
+fn a_panic_for_a_connection_away_from_its_reader_closes_that_one_only() {
+    let server = Plan::new().set("dev.faults=true").cores(2).start();
+    let mut others = echoes(server.address(), 8);
+    for (round, words) in
+        [(1, "panic in a timer"), (2, "panic on the mesh"), (3, "panic in a timer")]
+    {
+        let mut victim = Client::echo(server.address());
+        victim.send(&frame(FIN | TEXT, words.as_bytes()));
+        assert_eq!(victim.closed(), Some(1011), "{words}");
+        assert!(others.iter_mut().all(Client::is_served), "{words}");
+        assert_eq!(server.metric("ringroom_panics_total", ""), f64::from(round), "{words}");
+    }
+    assert_eq!(server.control("/ready").status, 200);
+}
+
 #[test]
 fn a_panic_behind_tls_is_told_in_tls() {
     let certificates = Certificates::new();
@@ -73,6 +90,29 @@ fn a_wedged_core_is_noticed_and_named() {
     eventually("it is ready again", || server.control("/ready").status == 200);
     assert!(server.log().contains("wedged"), "and the log names it");
     assert!(Client::echo(server.address()).is_served());
+}
+
+/// Nobody is sent away, timers go on as before, and what people see is what the clock says.
+#[test]
+fn the_wall_clock_may_jump() {
+    let plan = Plan::new().set("dev.faults=true").set("heartbeat.interval_ms=2000");
+    let server = plan.start();
+    let mut clients = echoes(server.address(), 10);
+    for by_ms in [3_600_000_i64, -3_600_000, 0] {
+        assert_eq!(server.fault(&format!("clock?by_ms={by_ms}")), Some(202));
+        let before = server.metric("ringroom_pings_total", "");
+        eventually("heartbeats go on", || server.metric("ringroom_pings_total", "") > before + 9.0);
+        assert!(clients.iter_mut().all(is_alive), "{by_ms}");
+    }
+    assert_eq!(server.control("/ready").status, 200);
+    assert!(clients.iter_mut().all(is_alive));
+}
+
+/// Whether what is sent comes back, pings aside.
+fn is_alive(client: &mut Client) -> bool {
+    client.send(&frame(FIN | TEXT, b"are you there?"));
+    let frames = std::iter::from_fn(|| client.receive());
+    frames.take(100).any(|frame| frame.first == FIN | TEXT && frame.payload == b"are you there?")
 }
 
 #[test]

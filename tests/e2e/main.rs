@@ -22,4 +22,7 @@ mod frames;
 mod handshake;
 mod identity;
 mod operator;
+mod oracle;
 mod relay;
+mod secrets;
+mod strangers;

@@ -22,7 +22,8 @@ fn request(server: &Server, method: &str, target: &str, headers: &str, body: &st
     Response::read(&mut BufReader::new(stream)).expect("a response")
 }
 
-fn operate(server: &Server, method: &str, target: &str, body: &Value) -> (u16, Value) {
+/// What the operator asks for, and is told.
+pub(crate) fn operate(server: &Server, method: &str, target: &str, body: &Value) -> (u16, Value) {
     let headers = format!("Authorization: Bearer {OPERATOR}\r\nContent-Type: application/json\r\n");
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let response = request(server, method, target, &headers, &body);

@@ -46,6 +46,13 @@ impl Plan {
         self.arguments(&["--set", setting])
     }
 
+    /// In place of one core.
+    pub(crate) fn cores(mut self, count: u16) -> Self {
+        // What `new` begins with.
+        self.arguments[1] = count.to_string();
+        self
+    }
+
     /// The text of its configuration file, which says where it listens.
     pub(crate) fn listeners(mut self, config: &str) -> Self {
         self.config.push_str(config);

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 use serde_json::{Value, json};
 
-use crate::client::{CLOSE, Client, FIN, TEXT, frame, head};
+use crate::client::{CLOSE, Client, FIN, Frame, PING, PONG, TEXT, frame, head};
 use crate::http::{self, Response};
 
 /// Unix time in seconds.
@@ -76,9 +76,20 @@ impl Talk {
         self.client.send(&frame(FIN | TEXT, message.to_string().as_bytes()));
     }
 
+    /// The next frame that is no ping; pings are answered.
+    fn receive(&mut self) -> Frame {
+        loop {
+            let next = self.client.receive().expect("a frame");
+            if next.first != FIN | PING {
+                return next;
+            }
+            self.client.send(&frame(FIN | PONG, &next.payload));
+        }
+    }
+
     /// The next message.
     pub(crate) fn hear(&mut self) -> Value {
-        let frame = self.client.receive().expect("a message");
+        let frame = self.receive();
         assert_eq!(frame.first, FIN | TEXT, "{}", String::from_utf8_lossy(&frame.payload));
         serde_json::from_slice(&frame.payload).unwrap()
     }
@@ -109,7 +120,7 @@ impl Talk {
     /// Waits for the end: the reason and the close code.
     pub(crate) fn closed(&mut self) -> (String, u16) {
         let reason = self.hear_of("disconnect")["reason"].as_str().unwrap().to_owned();
-        let close = self.client.receive().expect("a close frame");
+        let close = self.receive();
         assert_eq!(close.first, FIN | CLOSE);
         (reason, close.close_code().unwrap())
     }

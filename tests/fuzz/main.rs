@@ -103,6 +103,11 @@ fn connection() {
 }
 
 #[test]
+fn cookie() {
+    drive("cookie", targets::cookie::check);
+}
+
+#[test]
 fn decoder() {
     drive("decoder", targets::decoder::check);
 }
@@ -130,4 +135,9 @@ fn head() {
 #[test]
 fn proxy() {
     drive("proxy", targets::proxy::check);
+}
+
+#[test]
+fn token() {
+    drive("token", targets::token::check);
 }

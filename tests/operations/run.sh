@@ -2,7 +2,8 @@
 # What an operator will meet, with figures: abuse, hot restarts, drains.
 #
 #   tests/operations/run.sh --short   about a minute, as in CI
-#   tests/operations/run.sh --long    with a thousand clients a side, a hundred restarts
+#   tests/operations/run.sh --long    with thousands of clients, a hundred restarts, and the figures
+#                                     of load/run.sh --long
 #
 # Another binary, such as a release: SERVER_BINARY=target/release/ringroom.
 set -euo pipefail
@@ -13,8 +14,12 @@ FORM=${1:---short}
 build_server
 export SERVER_BINARY
 failed=()
-for script in drain restart abuse; do
+for script in drain restart abuse herd uring; do
   printf -- '-- %s\n' "$script"
   python3 "tests/operations/$script.py" "$FORM" || failed+=("$script")
 done
+if [ "$FORM" = --long ]; then
+  printf -- '-- load\n'
+  tests/operations/load/run.sh --long || failed+=(load)
+fi
 [ ${#failed[@]} -eq 0 ] || { printf 'failed: %s\n' "${failed[*]}" >&2; exit 1; }

@@ -55,6 +55,11 @@ class Server:
         series = [line for line in lines if re.match(name + r"[{ ]", line) and label in line]
         return sum(float(line.rsplit(" ", 1)[1]) for line in series)
 
+    def drivers(self):
+        """How its cores talk to the kernel."""
+        with urllib.request.urlopen(f"{self.control}/health", timeout=10) as response:
+            return set(re.findall(r'"driver":"([^"]+)"', response.read().decode()))
+
     def resident_bytes(self):
         text = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+) kB", text)[1]) * 1024

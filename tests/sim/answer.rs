@@ -3,10 +3,20 @@
 use serde_json::Value;
 
 use crate::Checked;
-use crate::client::{Client, Common, Request};
+use crate::client::{Client, Common, Request, Silence};
 use crate::receive::{number, place, text};
 use crate::stay::Stay;
 use crate::truth::{Interest, Meant, Outcome, RoomId};
+
+impl Common {
+    /// A user is muted or banned, unless somebody may be ending that already.
+    fn silence(&mut self, whom: (RoomId, String), until_ms: u64, epoch: String) {
+        let from = self.truth.publications.len();
+        if self.unmutes.get(&whom).is_none_or(|unanswered| *unanswered == 0) {
+            self.silences.insert(whom, Silence { from, until_ms, epoch });
+        }
+    }
+}
 
 impl Client {
     pub(crate) fn on_answer(&mut self, kind: &str, value: &Value, common: &mut Common) -> Checked {
@@ -26,6 +36,11 @@ impl Client {
         let Some(request) = request else {
             return Err(format!("an answer to nothing: {value}"));
         };
+        if let Request::Unmute(whom) = &request
+            && let Some(unanswered) = common.unmutes.get_mut(whom)
+        {
+            *unanswered -= 1;
+        }
         match kind {
             "ok" => self.on_ok(request, value, common),
             "error" => {
@@ -109,7 +124,11 @@ impl Client {
                     None => Ok(()),
                 }
             }
-            Request::Any => Ok(()),
+            Request::Silence { room, user, until_ms, epoch } => {
+                common.silence((room, user), until_ms, epoch);
+                Ok(())
+            }
+            Request::Unmute(_) | Request::Any => Ok(()),
         }
     }
 

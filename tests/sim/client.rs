@@ -53,6 +53,14 @@ pub(crate) enum Request {
     Unsubscribe {
         pattern: String,
     },
+    /// A user is muted or banned, in that life of the room, at least until then.
+    Silence {
+        room: RoomId,
+        user: String,
+        until_ms: u64,
+        epoch: String,
+    },
+    Unmute((RoomId, String)),
     Batch(Vec<u64>),
     /// Whatever comes of it, it is an answer.
     Any,
@@ -93,8 +101,21 @@ pub(crate) struct Common {
     pub(crate) rules: Rules,
     /// Pages of presence that are asked for at rest.
     pub(crate) pages: BTreeMap<RoomId, PresencePage>,
+    /// Users that were muted or banned in a room, once their moderators were told so.
+    pub(crate) silences: BTreeMap<(RoomId, String), Silence>,
+    /// How often somebody has asked to end that, and was not answered yet.
+    pub(crate) unmutes: BTreeMap<(RoomId, String), u64>,
     /// Rooms whose notices somebody has switched off for a time.
     pub(crate) muted_presence: BTreeSet<RoomId>,
+}
+
+/// A user of whom nothing is published any more: from that publication on, those that are taken
+/// before a time in a life of the room.
+#[derive(Debug)]
+pub(crate) struct Silence {
+    pub(crate) from: usize,
+    pub(crate) until_ms: u64,
+    pub(crate) epoch: String,
 }
 
 /// What was told of who is in a room.

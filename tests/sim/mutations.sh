@@ -31,6 +31,8 @@ expelled-without-a-word|src/shard/command/leave.rs|self.outbound.say(expel.conne
 batch-answered-early|src/shard/command/mod.rs|batch.left += 1;|batch.left += u32::from(batch.left > 1);
 gap-not-owed-again|src/shard/command/join.rs|Some(kept) if !joined.gap.is_empty() => {|Some(kept) if joined.gap.len() > 9_999 => {
 state-lost-on-resume|src/shard/opening.rs|rare.state = snapshot.state;|
+mute-ignored|src/room/standing.rs|Action::Publish => match self.muted {|Action::Publish => match self.muted.filter(\|_\| false) {
+pattern-before-its-answer|src/shard/command/subscribe.rs|.filter(\|it\| it.holds).any(|.any(
 BUGS
 
 case "${1-}" in

@@ -66,6 +66,9 @@ impl Profile {
         config.rate.messages_per_second = if self.refuses { 20 } else { 0 };
         config.rate.burst = 40;
         config.rate.bytes_per_second = 0;
+        config.users.messages_per_second = if self.refuses { 30 } else { 0 };
+        config.users.burst = 60;
+        config.users.bytes_per_second = 0;
         config
     }
 

@@ -23,6 +23,22 @@ pub(crate) fn place(value: &Value) -> Checked<(String, u64)> {
     Ok((text(value, "epoch")?.to_owned(), number(value, "offset")?))
 }
 
+impl Common {
+    /// Nothing comes of one who was muted or banned, from the answer to that on.
+    fn check_silence(&self, index: usize, room: &RoomId, epoch: &str, at_ms: u64) -> Checked {
+        let publication = &self.truth.publications[index];
+        let Some(user) = &publication.user else { return Ok(()) };
+        let silence = self.silences.get(&(room.clone(), user.clone()));
+        let is_silent = silence.is_some_and(|silence| {
+            silence.epoch == epoch && silence.from <= index && at_ms < silence.until_ms
+        });
+        if is_silent {
+            return Err(format!("{user} was silenced in {room:?} and published {index}"));
+        }
+        Ok(())
+    }
+}
+
 impl Client {
     /// A frame came. `me` is what others call it.
     pub(crate) fn take(&mut self, me: usize, frame: &Frame, common: &mut Common) -> Checked {
@@ -120,6 +136,7 @@ impl Client {
         }
         let (epoch, offset) = place(value)?;
         common.truth.place(index, &room, &epoch, offset)?;
+        common.check_silence(index, &room, &epoch, at_ms)?;
         // It is in such a room by itself, and gone from it for a moment where its session moves.
         let known = self.stays.get(&room).is_some_and(|it| it.epoch.as_deref() == Some(&*epoch));
         if room.1.starts_with('@') && !known {

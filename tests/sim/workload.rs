@@ -377,13 +377,30 @@ impl World {
         let user = *self.random.pick(USERS);
         let message = match self.random.below(8) {
             0 | 1 => return (Message::new("room.delete").with("room", room.1), Some(Request::Any)),
-            2 => Message::new("room.ban").with("for_ms", 500),
-            3 => Message::new("room.mute").with("for_ms", 500),
-            4 => Message::new("room.unmute"),
+            2 | 3 => return self.silence(me, room, user),
+            4 => {
+                let message = Message::new("room.unmute").with("room", &*room.1);
+                let silence = (room, user.to_owned());
+                self.common.silences.remove(&silence);
+                *self.common.unmutes.entry(silence.clone()).or_default() += 1;
+                return (message.with("user", user), Some(Request::Unmute(silence)));
+            }
             5 => Message::new("room.role").with("role", "moderator"),
             _ => Message::new("room.kick"),
         };
         (message.with("room", room.1).with("user", user), Some(Request::Any))
+    }
+
+    /// From the answer on, and for a time, nothing of that user is published there.
+    fn silence(&mut self, me: usize, room: RoomId, user: &str) -> Ask {
+        const FOR_MS: u64 = 500;
+        let kind = if self.random.percent(50) { "room.ban" } else { "room.mute" };
+        let message = Message::new(kind).with("room", &*room.1).with("user", user);
+        let until_ms = self.common.now_ms + FOR_MS;
+        let epoch = self.clients[me].stays.get(&room).and_then(|stay| stay.epoch.clone());
+        let (room, user) = (room, user.to_owned());
+        let request = epoch.map(|epoch| Request::Silence { room, user, until_ms, epoch });
+        (message.with("for_ms", FOR_MS), Some(request.unwrap_or(Request::Any)))
     }
 
     /// Several messages in one frame: as an array, or as a `batch`.

@@ -10,7 +10,7 @@ use ringroom::hash::Seed;
 use ringroom::id::{ConnectionKey, CoreId};
 use ringroom::metrics::Core as Metrics;
 use ringroom::protocol;
-use ringroom::shard::{Effects, Entry, Input, Opened, Route, Setup, Shard};
+use ringroom::shard::{Effects, Entry, Input, Opened, Route, Senders, Setup, Shard};
 use ringroom::tenant::Tenants;
 use ringroom::ws::MessageKind;
 use ringroom::ws::close::Fault;
@@ -62,6 +62,7 @@ impl World {
         let config = Arc::new(profile.config());
         let maps = Seed(random.next(), random.next());
         let tenants = Tenants::new(&config);
+        let senders = Senders::new(&config, maps);
         let cores = (0..profile.cores).map(|index| {
             let metrics = Arc::<Metrics>::default();
             let setup = Setup {
@@ -73,6 +74,7 @@ impl World {
                 metrics: Arc::clone(&metrics),
                 policy: None,
                 tenants: Arc::clone(&tenants),
+                senders: Arc::clone(&senders),
                 stopwatch: || 0,
             };
             let (effects, places) = (Effects::default(), Vec::new());
@@ -92,6 +94,8 @@ impl World {
             handed: None,
             rules,
             pages: BTreeMap::new(),
+            silences: BTreeMap::new(),
+            unmutes: BTreeMap::new(),
             muted_presence: Default::default(),
         };
         Self {

@@ -111,7 +111,9 @@ impl Gate {
         let mut tries = 0;
         for key in known.filter(|key| answers_to(key.id(), token.key_id())) {
             if key.algorithm() != token.algorithm() {
-                if refusal == Refusal::UnknownKey {
+                // A key without a name is not the one that a name means.
+                let is_meant = key.id().is_some() || token.key_id().is_none();
+                if is_meant && refusal == Refusal::UnknownKey {
                     refusal = Refusal::Algorithm;
                 }
                 continue;

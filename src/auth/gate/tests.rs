@@ -1,1 +1,230 @@
+use std::sync::Arc;
 
+use super::{Gate, Limits, Verdict};
+use crate::auth::Algorithm::{EdDsa, Es256, Hs256};
+use crate::auth::key::VerifyingKey;
+use crate::auth::tests::support::{
+    HEADER, NOW, NOW_MS, SECRET, gate, pair, proof, setup, signed, trust,
+};
+use crate::auth::{
+    Answer, KeySource, Permit, Policy, Question, Refusal, Right, Setup, SourceId, Strategy, Trust,
+    Whom,
+};
+use crate::hash::Seed;
+
+const ED: &str =
+    r#"{"kty":"OKP","crv":"Ed25519","kid":"ed","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+
+/// A set with the public half of our own key of Ed25519, under this name.
+fn set(kid: &str) -> Arc<str> {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+    let body: String = crate::auth::tests::support::ED25519_PUBLIC
+        .lines()
+        .filter(|line| !line.starts_with('-'))
+        .collect();
+    let x = URL_SAFE_NO_PAD.encode(&STANDARD.decode(body).expect("PEM")[12..]);
+    format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"{kid}","x":"{x}"}}]}}"#).into()
+}
+
+fn with_source() -> Gate {
+    let source = KeySource { url: "https://id.example/keys".into(), issuer: None, algorithm: None };
+    gate(setup(Trust { sources: vec![source], ..Trust::default() }))
+}
+
+fn token(kid: &str) -> String {
+    let header = format!(r#"{{"alg":"EdDSA","kid":"{kid}"}}"#);
+    signed(EdDsa, &header, &format!(r#"{{"sub":"ann","exp":{}}}"#, NOW + 100_000))
+}
+
+/// In a word.
+fn word(gate: &mut Gate, at_ms: u64, secret: &str) -> Result<&'static str, Refusal> {
+    match gate.judge(at_ms, &proof(secret)) {
+        Verdict::Accepted(_) => Ok("accepted"),
+        Verdict::Refused(refusal) => Err(refusal),
+        Verdict::Ask(_) => Ok("asked"),
+    }
+}
+
+fn learn(gate: &mut Gate, at_ms: u64, keys: Result<Arc<str>, Refusal>) -> bool {
+    gate.learn(at_ms, &Answer::Keys { policy: 1, source: SourceId(0), keys })
+}
+
+#[test]
+fn keys_of_a_url_are_asked_for_learned_and_replaced() {
+    let mut gate = with_source();
+    assert_eq!(word(&mut gate, NOW_MS, &token("a")), Ok("asked"));
+    assert!(learn(&mut gate, NOW_MS, Ok(set("a"))));
+    assert_eq!(word(&mut gate, NOW_MS, &token("a")), Ok("accepted"));
+    assert_eq!(word(&mut gate, NOW_MS + 1, &token("b")), Err(Refusal::UnknownKey), "just asked");
+    assert_eq!(word(&mut gate, NOW_MS + 10_000, &token("b")), Ok("asked"), "it may be a new one");
+    assert!(learn(&mut gate, NOW_MS + 10_000, Ok(set("b"))));
+    assert_eq!(word(&mut gate, NOW_MS + 10_000, &token("b")), Ok("accepted"));
+    let gone = word(&mut gate, NOW_MS + 10_001, &token("a"));
+    assert_eq!(gone, Err(Refusal::UnknownKey), "remembered no more");
+}
+
+#[test]
+fn a_url_that_gives_no_keys_costs_its_own_tokens_alone() {
+    let mut gate = with_source();
+    assert_eq!(word(&mut gate, NOW_MS, &token("a")), Ok("asked"));
+    for nothing in [Err(Refusal::Unavailable), Ok("<html>".into()), Ok(r#"{"keys":[]}"#.into())] {
+        learn(&mut gate, NOW_MS, nothing);
+        assert_eq!(word(&mut gate, NOW_MS, &token("a")), Err(Refusal::Unavailable));
+    }
+    assert_eq!(word(&mut gate, NOW_MS + 2_000, &token("a")), Ok("asked"), "again after a while");
+    learn(&mut gate, NOW_MS + 2_000, Ok(set("a")));
+    assert_eq!(word(&mut gate, NOW_MS + 2_000, &token("a")), Ok("accepted"));
+    learn(&mut gate, NOW_MS + 3_000, Err(Refusal::Unavailable));
+    assert_eq!(
+        word(&mut gate, NOW_MS + 3_000, &token("a")),
+        Ok("accepted"),
+        "what was learned stays"
+    );
+    let day_ms = 24 * 60 * 60 * 1_000;
+    let long = gate.sources.keys(SourceId(0), NOW_MS + 2_000 + day_ms);
+    assert!(long.is_empty(), "but no longer than a day");
+}
+
+#[test]
+fn another_issuer_s_url_is_not_asked() {
+    let source = |issuer: &str| KeySource {
+        url: format!("https://{issuer}/keys").into(),
+        issuer: Some(issuer.into()),
+        algorithm: None,
+    };
+    let mut gate =
+        gate(setup(Trust { sources: vec![source("a"), source("b")], ..Trust::default() }));
+    let token = |issuer: &str| {
+        let payload = format!(r#"{{"sub":"ann","iss":"{issuer}","exp":{}}}"#, NOW + 60);
+        signed(EdDsa, r#"{"alg":"EdDSA","kid":"k"}"#, &payload)
+    };
+    for (issuer, expected) in [("a", Some(0)), ("b", Some(1)), ("c", None)] {
+        match gate.judge(NOW_MS, &proof(&token(issuer))) {
+            Verdict::Ask(Question::Keys { source, policy: 1 }) => {
+                assert_eq!(Some(source.0), expected, "{issuer}");
+            }
+            Verdict::Refused(refusal) => {
+                assert_eq!((refusal, expected), (Refusal::UnknownKey, None));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let keys = Ok(set("k"));
+    gate.learn(NOW_MS, &Answer::Keys { policy: 1, source: SourceId(0), keys });
+    assert_eq!(word(&mut gate, NOW_MS, &token("a")), Ok("accepted"));
+    assert_eq!(word(&mut gate, NOW_MS, &token("b")), Ok("asked"), "the same kid, another issuer");
+}
+
+fn asking(introspection: bool, hook: bool) -> Gate {
+    gate(Setup { introspection, hook, ..setup(Trust::default()) })
+}
+
+fn ask(gate: &mut Gate, secret: &str) -> Question {
+    match gate.judge(NOW_MS, &proof(secret)) {
+        Verdict::Ask(question) => question,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn answer(question: &Question, said: Result<&str, Refusal>) -> Answer {
+    let Question::Identity { policy, fingerprint, whom, .. } = question else {
+        panic!("{question:?}")
+    };
+    let said = said.map(Arc::from);
+    Answer::Identity { policy: *policy, fingerprint: *fingerprint, whom: *whom, said }
+}
+
+#[test]
+fn an_opaque_token_is_what_the_authorization_server_says() {
+    let live = format!(r#"{{"active":true,"sub":"ann","tenant":"acme","exp":{}}}"#, NOW + 600);
+    for (said, expected) in [
+        (Ok(&*live), Ok("accepted")),
+        (Ok(r#"{"active":false}"#), Err(Refusal::Denied)),
+        (Ok(r#"{"sub":"ann"}"#), Err(Refusal::Denied)),
+        (Ok(r#"{"active":"true","sub":"ann"}"#), Err(Refusal::Claims)),
+        (Ok(r#"{"active":true}"#), Err(Refusal::Claims)),
+        (Ok(r#"{"active":true,"active":false,"sub":"ann"}"#), Err(Refusal::Unavailable)),
+        (Ok(r#"{"active":true,"sub":"ann","exp":1}"#), Err(Refusal::Expired)),
+        (Ok(r#"{"active":true,"sub":"ann","aud":"others"}"#), Err(Refusal::Audience)),
+        (Ok("<html>"), Err(Refusal::Unavailable)),
+        (Err(Refusal::Unavailable), Err(Refusal::Unavailable)),
+        (Err(Refusal::Busy), Err(Refusal::Busy)),
+    ] {
+        let mut gate = asking(true, false);
+        let question = ask(&mut gate, "opaque");
+        assert!(gate.learn(NOW_MS, &answer(&question, said)));
+        assert_eq!(word(&mut gate, NOW_MS, "opaque"), expected, "{said:?}");
+    }
+}
+
+#[test]
+fn the_hook_says_who_it_is_and_perhaps_nobody() {
+    let mut gate = asking(false, true);
+    let said = r#"{"user":null,"permissions":["join"],"roles":[]}"#;
+    let question = ask(&mut gate, "ticket");
+    assert!(matches!(question, Question::Identity { whom: Whom::Hook, .. }));
+    assert!(gate.learn(NOW_MS, &answer(&question, Ok(said))));
+    let Verdict::Accepted(nobody) = gate.judge(NOW_MS, &proof("ticket")) else { panic!("refused") };
+    assert_eq!((nobody.strategy, nobody.user.as_deref()), (Strategy::Hook, None));
+    assert!(nobody.rights.allows(Right::Join, "x") && !nobody.rights.allows(Right::Publish, "x"));
+    let later = word(&mut gate, NOW_MS + 60_000, "ticket");
+    assert_eq!(later, Ok("asked"), "believed for so long and asked again");
+}
+
+#[test]
+fn questions_are_bounded_and_an_answer_makes_room() {
+    let policy = Arc::new(Policy::new(Setup { hook: true, ..setup(Trust::default()) }));
+    let mut gate = Gate::new(policy, Limits { questions: 2, ..Limits::default() }, Seed(1, 2));
+    let first = ask(&mut gate, "1");
+    ask(&mut gate, "2");
+    assert_eq!(word(&mut gate, NOW_MS, "3"), Err(Refusal::Busy));
+    assert_eq!(word(&mut gate, NOW_MS, "1"), Ok("asked"), "it is one of them");
+    gate.learn(NOW_MS, &answer(&first, Err(Refusal::Denied)));
+    assert_eq!(word(&mut gate, NOW_MS, "3"), Ok("asked"));
+    assert_eq!(word(&mut gate, NOW_MS + 30_000, "4"), Ok("asked"), "lost ones make room");
+}
+
+#[test]
+fn an_answer_to_another_policy_is_void() {
+    let mut gate = asking(false, true);
+    let question = ask(&mut gate, "ticket");
+    gate.replace(Arc::new(Policy::new(Setup { number: 2, hook: true, ..setup(Trust::default()) })));
+    assert!(!gate.learn(NOW_MS, &answer(&question, Ok(r#"{"user":"ann"}"#))));
+    assert_eq!(word(&mut gate, NOW_MS, "ticket"), Ok("asked"));
+    assert!(!learn(&mut gate, NOW_MS, Ok(format!("{{\"keys\":[{ED}]}}").into())));
+}
+
+#[test]
+fn what_is_remembered_is_bounded_and_bad_ones_drive_out_no_good_one() {
+    let key = VerifyingKey::secret(Hs256, SECRET).expect("a key");
+    let policy = Arc::new(Policy::new(setup(trust([key]))));
+    let mut gate = Gate::new(policy, Limits { cached: 100, ..Limits::default() }, Seed(1, 2));
+    let good = signed(Hs256, HEADER, &format!(r#"{{"sub":"ann","exp":{}}}"#, NOW + 60));
+    assert_eq!(word(&mut gate, NOW_MS, &good), Ok("accepted"));
+    let remembered = |gate: &mut Gate| {
+        let key = super::Key::of(gate.seed, false, &good);
+        gate.cache.get(&key, NOW_MS).is_some()
+    };
+    for index in 0..10_000 {
+        assert!(word(&mut gate, NOW_MS, &format!("{good}{index}")).is_err());
+        assert!(gate.remembered() <= 200, "{}", gate.remembered());
+    }
+    assert!(remembered(&mut gate));
+    for index in 0..10_000 {
+        let payload = format!(r#"{{"sub":"u{index}","exp":{}}}"#, NOW + 60);
+        assert_eq!(word(&mut gate, NOW_MS, &signed(Hs256, HEADER, &payload)), Ok("accepted"));
+        assert!(gate.remembered() <= 200, "{}", gate.remembered());
+    }
+    assert!(!remembered(&mut gate), "good ones do");
+}
+
+#[test]
+fn a_replaced_policy_is_gone_by_at_once() {
+    let mut gate = gate(setup(trust([pair(Es256).1])));
+    let token =
+        signed(Es256, r#"{"alg":"ES256"}"#, &format!(r#"{{"sub":"a","exp":{}}}"#, NOW + 60));
+    assert_eq!(word(&mut gate, NOW_MS, &token), Ok("accepted"));
+    gate.replace(Arc::new(Policy::new(setup(trust([pair(EdDsa).1])))));
+    assert_eq!(word(&mut gate, NOW_MS, &token), Err(Refusal::Algorithm));
+}

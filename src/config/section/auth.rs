@@ -392,6 +392,9 @@ impl Setting for RolePermissions {
     }
 
     fn show(&self) -> Option<String> {
+        if self.0.is_empty() {
+            return None;
+        }
         let role = |(name, words): (&String, &Vec<String>)| {
             Some(format!("{} = {}", toml_string(name), words.show()?))
         };

@@ -120,6 +120,38 @@ section! {
 }
 
 section! {
+    /// Token buckets of each user, with all connections on all cores together; 0 is off.
+    pub Config.users: RatePerUser {
+        /// Messages a second; 0: no limit.
+        messages_per_second: u32 = 100, range(0..=10_000_000), PerSecond;
+        /// How many may come at once before that rate holds.
+        burst: u32 = 200, range(0..=10_000_000), Count;
+        /// Messages a minute; 0: no limit.
+        messages_per_minute: u32 = 0, range(0..=600_000_000), PerMinute;
+        /// Bytes a second; 0: no limit.
+        bytes_per_second: u32 = 1_048_576, range(0..=GIB), BytesPerSecond;
+        /// How long a user that keeps on is refused; 0: not at all.
+        ban_ms: u64 = 0, range(0..=DAY_MS), Milliseconds;
+    }
+}
+
+section! {
+    /// Token buckets of each address (IPv6: of each /64), behind which there may be many users; 0 is off.
+    pub Config.addresses: RatePerIp {
+        /// Messages a second; 0: no limit.
+        messages_per_second: u32 = 1_000, range(0..=10_000_000), PerSecond;
+        /// How many may come at once before that rate holds.
+        burst: u32 = 2_000, range(0..=10_000_000), Count;
+        /// Messages a minute; 0: no limit.
+        messages_per_minute: u32 = 0, range(0..=600_000_000), PerMinute;
+        /// Bytes a second; 0: no limit.
+        bytes_per_second: u32 = 10_485_760, range(0..=GIB), BytesPerSecond;
+        /// How long an address that keeps on is refused; 0: not at all.
+        ban_ms: u64 = 0, range(0..=DAY_MS), Milliseconds;
+    }
+}
+
+section! {
     /// When queued bytes are written.
     pub Config.flush: Flush {
         /// How long a tick may grow under saturation, so that fewer, larger writes do the work.

@@ -13,7 +13,10 @@ pub use auth::{
     TokenAlgorithm, TokenKey, TokenKeySource,
 };
 pub use edge::{AddressHeader, Admission, Deflate, Handshake, Heartbeat, Proxy, Tcp};
-pub use engine::{Flush, Limits, Mesh, Namespaces, Presence, Rate, Rooms, Session, UserOverflow};
+pub use engine::{
+    Flush, Limits, Mesh, Namespaces, Presence, Rate, RatePerIp, RatePerUser, Rooms, Session,
+    UserOverflow,
+};
 pub(super) use namespace::NamespaceDraft;
 pub use namespace::{
     RoomDefaults, RoomDurability, RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType,

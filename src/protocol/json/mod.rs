@@ -7,8 +7,8 @@ mod text;
 mod write;
 
 pub(super) use entries::{Entries, Items};
-pub(super) use scan::{after_colon, is_end, skip, skip_whitespace};
-pub(super) use text::text;
+pub(super) use scan::{after_colon, is_end, skip, skip_whitespace, string};
+pub(super) use text::{escaped, text};
 pub(super) use write::{JsonWriter, write_text};
 
 #[cfg(test)]

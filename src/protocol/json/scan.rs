@@ -99,7 +99,7 @@ pub(in crate::protocol) fn after_colon(bytes: &[u8], at: usize) -> Result<usize,
 
 /// The end of the string whose opening quote stands before `at`.
 #[inline]
-pub(super) fn string(bytes: &[u8], mut at: usize) -> Result<usize, Fault> {
+pub(in crate::protocol) fn string(bytes: &[u8], mut at: usize) -> Result<usize, Fault> {
     loop {
         at = find_special(bytes, at);
         match bytes.get(at) {

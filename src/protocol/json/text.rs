@@ -34,7 +34,7 @@ fn unescape(inner: &[u8], first: usize) -> Option<String> {
 }
 
 /// The character that an escape stands for, and the escape's length.
-fn escaped(bytes: &[u8]) -> Option<(char, usize)> {
+pub(in crate::protocol) fn escaped(bytes: &[u8]) -> Option<(char, usize)> {
     if bytes.first() != Some(&b'\\') {
         return None;
     }

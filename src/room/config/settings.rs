@@ -7,6 +7,7 @@ use ring::digest::{SHA256, digest};
 use crate::config::Config;
 use crate::protocol::{Mode, RoomPatch, Secret};
 use crate::room::broker::Kept;
+use crate::room::censor::Censor;
 
 /// Publications a room may keep at most.
 const MAX_HISTORY_SIZE: u32 = 100_000;
@@ -246,8 +247,8 @@ fn validate_word_filter(patch: &RoomPatch) -> Result<(), ConfigError> {
     let compiles = |pattern: &String| {
         regex::RegexBuilder::new(pattern).size_limit(MAX_PATTERN_BYTES).build().is_ok()
     };
-    if filter.words.iter().any(String::is_empty) || !filter.patterns.iter().all(compiles) {
-        return Err(ConfigError::WordFilterPattern);
-    }
-    Ok(())
+    let is_sound = !filter.words.iter().any(String::is_empty)
+        && filter.patterns.iter().all(compiles)
+        && Censor::new(filter).is_some();
+    if is_sound { Ok(()) } else { Err(ConfigError::WordFilterPattern) }
 }

@@ -3,7 +3,8 @@
 use crate::bucket::Quota;
 use crate::clock::{Moment, Now};
 use crate::id::ConnectionAddress;
-use crate::protocol::ErrorCode;
+use crate::protocol::{Data, ErrorCode, OwnedData};
+use crate::room::censor::{Censor, Judgement};
 use crate::room::idempotency::Idempotency;
 use crate::room::standing::Action;
 
@@ -20,8 +21,8 @@ pub struct PublishRequest<'a> {
     pub user: Option<&'a str>,
     /// It need not be in the room.
     pub from_outside: bool,
-    /// How long the content is.
-    pub bytes: usize,
+    /// What it says.
+    pub data: Data<'a>,
     /// No offset.
     pub transient: bool,
     /// A second one with this key is the first one again.
@@ -31,10 +32,15 @@ pub struct PublishRequest<'a> {
 }
 
 /// What became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Accepted {
-    /// It has this offset; 0 if transient.
-    New(u64),
+    /// It goes out.
+    New {
+        /// Its offset; 0 if transient.
+        offset: u64,
+        /// What it says instead, where the room hides some of it.
+        masked: Option<OwnedData>,
+    },
     /// It was published before, and got this offset.
     Duplicate(u64),
 }
@@ -52,7 +58,7 @@ impl HomeRoom {
         self.standing(request.user, request.ip, now.moment)
             .may(Action::Publish, &self.config)
             .map_err(|denied| denied.refusal(now.moment))?;
-        if request.bytes > self.config.message_bytes as usize {
+        if request.data.bytes().len() > self.config.message_bytes as usize {
             return Err(Refusal::new(ErrorCode::TooLarge, "data is longer than the room allows"));
         }
         if let (Some(key), Some(keys)) = (request.key, &mut self.keys)
@@ -60,6 +66,7 @@ impl HomeRoom {
         {
             return Ok(Accepted::Duplicate(offset));
         }
+        let masked = self.censor(request.data)?;
         self.pace(request, now.moment)?;
         let offset = if request.transient { 0 } else { self.offset() + 1 };
         if let Some(key) = request.key {
@@ -68,7 +75,23 @@ impl HomeRoom {
                 self.keys.get_or_insert_with(|| Box::new(Idempotency::new(seed, window_ms, KEYS)));
             keys.note(key, offset, now.moment);
         }
-        Ok(Accepted::New(offset))
+        Ok(Accepted::New { offset, masked })
+    }
+
+    /// Looks for what may not be said here: what is said instead, if some of it is only hidden.
+    fn censor(&mut self, data: Data<'_>) -> Result<Option<OwnedData>, Refusal> {
+        let Some(filter) = &self.config.word_filter else { return Ok(None) };
+        // A room in which nothing is said needs none.
+        if self.censor.is_none() {
+            self.censor = Censor::new(filter).map(Box::new);
+        }
+        match self.censor.as_ref().map_or(Judgement::Block, |censor| censor.judge(data)) {
+            Judgement::Pass => Ok(None),
+            Judgement::Mask(masked) => Ok(Some(masked)),
+            Judgement::Block => {
+                Err(Refusal::new(ErrorCode::Forbidden, "the room does not allow these words"))
+            }
+        }
     }
 
     /// The room's own limits on how often one publishes: a user with all connections together.

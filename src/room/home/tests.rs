@@ -62,13 +62,13 @@ fn publish(
         ip: None,
         user: None,
         from_outside: false,
-        bytes: 2,
+        data: crate::protocol::Data::null(Codec::Json),
         transient: false,
         key,
         key_window_ms: 1_000,
     };
     let accepted = room.accept(&request, now(0))?;
-    if let Accepted::New(offset) = accepted {
+    if let Accepted::New { offset, .. } = accepted {
         let draft = Draft {
             room: room.key.clone(),
             epoch: Arc::clone(&room.epoch),
@@ -147,7 +147,7 @@ fn who_comes_back_gets_all_or_is_told() {
     assert_eq!(publish(&mut room, me, None).err().map(|it| it.code), Some(ErrorCode::NotJoined));
     assert!(room.join(&request(me, None, None), now(0)).is_ok());
     for offset in 1..=6 {
-        assert_eq!(publish(&mut room, me, None), Ok(Accepted::New(offset)));
+        assert_eq!(publish(&mut room, me, None), Ok(Accepted::New { offset, masked: None }));
     }
     for (since, expected) in [
         (("e1", 6), Ok(0)),
@@ -176,9 +176,9 @@ fn a_key_publishes_once() {
     let mut room = room(&RoomPatch::default());
     let me = address(0, 1);
     assert!(room.join(&request(me, None, None), now(0)).is_ok());
-    assert_eq!(publish(&mut room, me, Some("k")), Ok(Accepted::New(1)));
+    assert_eq!(publish(&mut room, me, Some("k")), Ok(Accepted::New { offset: 1, masked: None }));
     assert_eq!(publish(&mut room, me, Some("k")), Ok(Accepted::Duplicate(1)));
-    assert_eq!(publish(&mut room, me, Some("l")), Ok(Accepted::New(2)));
+    assert_eq!(publish(&mut room, me, Some("l")), Ok(Accepted::New { offset: 2, masked: None }));
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn a_slow_room_says_when() {
     let mut room = room(&RoomPatch { slow_mode_ms: Some(250), ..RoomPatch::default() });
     let me = address(0, 1);
     assert!(room.join(&request(me, None, None), now(0)).is_ok());
-    assert_eq!(publish(&mut room, me, None), Ok(Accepted::New(1)));
+    assert_eq!(publish(&mut room, me, None), Ok(Accepted::New { offset: 1, masked: None }));
     let refusal = publish(&mut room, me, None).expect_err("it was just now");
     assert_eq!((refusal.code, refusal.retry_after_ms), (ErrorCode::RateLimited, Some(250)));
 }

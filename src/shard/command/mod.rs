@@ -22,7 +22,6 @@ pub(super) use auth::{Pending, Threshold};
 pub(super) use send::{ConnectionName, Sending};
 pub(super) use subscribe::Subscriptions;
 
-use crate::bucket::Verdict;
 use crate::hash;
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
 use crate::protocol::event::{Error, Reply};
@@ -56,13 +55,18 @@ impl Shard {
     /// A message of a client.
     pub(super) fn read(&mut self, key: ConnectionKey, kind: MessageKind, payload: &[u8]) {
         let limits = ParseLimits::from(&self.config.limits);
+        // What a frame weighs counts once, with the first of its messages that passes.
+        let mut bytes = u32::try_from(payload.len()).unwrap_or(u32::MAX);
         for message in parse(kind, payload, &limits) {
             if !self.outbound.get(key).is_some_and(Connection::is_open) {
                 return;
             }
             match message {
-                Ok(envelope) if !self.within_quota(key, &envelope, payload.len()) => {}
-                Ok(envelope) if self.pace(key, &envelope, payload.len()) => {
+                Ok(envelope)
+                    if self.pace(key, &envelope, bytes)
+                        && self.within_quota(key, &envelope, bytes) =>
+                {
+                    bytes = 0;
                     self.command(key, envelope, 0);
                 }
                 Ok(_) => {}
@@ -172,51 +176,6 @@ impl Shard {
             let batch = batches.remove(at);
             self.outbound.say(key, &Event::Ok { id: &batch.id, reply: Reply::Done });
         }
-    }
-
-    /// Whether a connection may send this now; it is told if not.
-    fn pace(&mut self, key: ConnectionKey, envelope: &Envelope<'_>, bytes: usize) -> bool {
-        if self.limits.are_off() {
-            return true;
-        }
-        let now = self.outbound.now.moment;
-        let Some(connection) = self.outbound.get_mut(key) else { return false };
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let verdict = connection.rare().limiter.take(&self.limits, now, bytes);
-        let (retry_after_ms, banned) = match verdict {
-            Verdict::Pass => return true,
-            Verdict::Refused { retry_after_ms } => (retry_after_ms, false),
-            Verdict::Banned { retry_after_ms, began: _ } => (retry_after_ms, true),
-        };
-        let refusal = Refusal {
-            code: ErrorCode::RateLimited,
-            message: "too many messages",
-            retry_after_ms: Some(retry_after_ms),
-        };
-        self.metrics.rate_limited.add(1);
-        self.refuse_whole(key, envelope, refusal);
-        if banned {
-            self.close(key, CloseReason::RateLimited);
-        }
-        false
-    }
-
-    /// Refuses a message; of a batch also those in it that are to be answered.
-    pub(super) fn refuse_whole(
-        &mut self,
-        key: ConnectionKey,
-        envelope: &Envelope<'_>,
-        refusal: Refusal,
-    ) {
-        if let Command::Batch(messages) = &envelope.command {
-            let ids = messages.clone().filter_map(|it| it.map_or_else(|bad| bad.id, |it| it.id));
-            for id in ids {
-                let ticket = Ticket { id: Some(id), ..Ticket::default() };
-                self.refuse(key, &ticket, refusal);
-            }
-        }
-        let ticket = Ticket { id: envelope.id.clone(), ..Ticket::default() };
-        self.refuse(key, &ticket, refusal);
     }
 
     /// A message that is no command.

@@ -157,8 +157,8 @@ impl Shard {
         let is_send = ask.is_send;
         let way = self.way(room, ask.transient)?;
         let (epoch, accepted) = self.accept(from, room, asker, &ask, way)?;
-        let offset = match accepted {
-            Accepted::New(offset) => offset,
+        let (offset, masked) = match accepted {
+            Accepted::New { offset, masked } => (offset, masked),
             Accepted::Duplicate(offset) => {
                 let placed = Placed { epoch, offset, duplicate: true, cores: 0, is_send };
                 return Ok(Some(placed));
@@ -174,7 +174,7 @@ impl Shard {
             epoch: Arc::clone(&epoch),
             offset,
             at_ms: now.unix_ms,
-            data: ask.data,
+            data: masked.unwrap_or(ask.data),
             event: ask.event,
             author: Some(author),
             exclude_self: ask.exclude_self,
@@ -226,7 +226,7 @@ impl Shard {
             ip: asker.ip,
             user: asker.user(),
             from_outside,
-            bytes: ask.data.as_data().bytes().len(),
+            data: ask.data.as_data(),
             transient: ask.transient || way != Way::Here,
             // The broker knows the keys of all nodes.
             key: ask.key.as_deref().filter(|_| way == Way::Here),

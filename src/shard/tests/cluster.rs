@@ -14,7 +14,7 @@ use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
 use crate::protocol::Codec;
 use crate::room::broker::ToBroker;
 use crate::shard::identity::{Identity, Permit, Right};
-use crate::shard::{CoreMessage, Effects, Entry, Input, Opened, Route, Setup, Shard};
+use crate::shard::{CoreMessage, Effects, Entry, Input, Opened, Route, Senders, Setup, Shard};
 use crate::tenant::Tenants;
 use crate::ws::MessageKind;
 
@@ -55,6 +55,7 @@ impl Cluster {
     pub(super) fn of_node(cores: u16, config: Config, node: u64) -> Self {
         let config = Arc::new(config);
         let tenants = Tenants::new(&config);
+        let senders = Senders::new(&config, Seed(3, 4));
         let shards = (0..cores).map(|core| {
             Shard::new(Setup {
                 core: CoreId(core),
@@ -65,6 +66,7 @@ impl Cluster {
                 metrics: Arc::default(),
                 policy: None,
                 tenants: Arc::clone(&tenants),
+                senders: Arc::clone(&senders),
                 stopwatch: || 0,
             })
         });

@@ -50,3 +50,120 @@ fn a_page_of_history_holds_a_message_that_is_longer_than_a_page() {
     assert_eq!(page(&mut cluster, false), [1]);
     assert_eq!(page(&mut cluster, true), [3]);
 }
+
+/// How many of `count` pings of each are answered, in turn.
+fn answered(cluster: &mut Cluster, all: &[super::cluster::Address], count: u32) -> usize {
+    let mut answered = 0;
+    for id in 0..count {
+        for at in all {
+            let answer = cluster.ask(*at, &format!(r#"{{"type":"ping","id":{id}}}"#));
+            match answer["type"].as_str() {
+                Some("pong") => answered += 1,
+                _ => assert_eq!(answer["code"], "rate_limited", "{answer}"),
+            }
+        }
+    }
+    answered
+}
+
+#[test]
+fn all_connections_of_a_user_send_together_what_the_user_may_whichever_core_they_are_on() {
+    let mut config = Config::default();
+    config.users.messages_per_second = 10;
+    config.users.burst = 20;
+    let mut cluster = Cluster::new(3, config);
+    let all: Vec<_> = (0..3).map(|core| cluster.user(core, "u")).collect();
+    let other = cluster.user(0, "v");
+    let nobody = cluster.open(1);
+    assert_eq!(answered(&mut cluster, &all, 20), 20, "of 60");
+    assert_eq!(answered(&mut cluster, &[other], 20), 20, "another user is another");
+    assert_eq!(answered(&mut cluster, &[nobody], 100), 100, "nobody is no user");
+    // Coming back makes nobody new.
+    for at in all {
+        cluster.lose(at);
+    }
+    let again: Vec<_> = (0..3).map(|core| cluster.user(core, "u")).collect();
+    assert_eq!(answered(&mut cluster, &again, 5), 0);
+    cluster.wait(1_000);
+    assert_eq!(answered(&mut cluster, &again, 20), 10, "what a second brings");
+}
+
+#[test]
+fn an_address_sends_what_it_may_whoever_comes_from_it_and_a_64_bit_network_is_one() {
+    let mut config = Config::default();
+    config.addresses.messages_per_second = 1;
+    config.addresses.burst = 6;
+    let mut cluster = Cluster::new(2, config);
+    let from = |cluster: &mut Cluster, core: u16, user: &str, address: &str| {
+        cluster.open_as(core, user, |it| it.address = Some(address.parse().unwrap()))
+    };
+    let one = from(&mut cluster, 0, "a", "10.0.0.1");
+    let two = from(&mut cluster, 1, "b", "::ffff:10.0.0.1");
+    let (near, far) = ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9");
+    let three = from(&mut cluster, 0, "c", near);
+    let four = from(&mut cluster, 1, "d", far);
+    for at in [one, two, three, four] {
+        cluster.read(at);
+    }
+    assert_eq!(answered(&mut cluster, &[one, two], 10), 6);
+    assert_eq!(answered(&mut cluster, &[three, four], 10), 6);
+}
+
+#[test]
+fn what_one_limit_refuses_counts_for_no_other() {
+    let mut config = Config::default();
+    config.rate.messages_per_second = 10;
+    config.rate.burst = 20;
+    config.users.messages_per_second = 1;
+    config.users.burst = 5;
+    let mut cluster = Cluster::new(1, config);
+    let at = cluster.user(0, "u");
+    assert_eq!(answered(&mut cluster, &[at], 50), 5);
+    // Had the refused ones counted for the connection, it could send nothing now.
+    cluster.wait(1_000);
+    assert_eq!(answered(&mut cluster, &[at], 5), 1);
+    cluster.wait(4_000);
+    assert_eq!(answered(&mut cluster, &[at], 5), 4);
+}
+
+#[test]
+fn a_user_that_keeps_on_is_sent_away_for_a_time_from_every_core() {
+    let mut config = Config::default();
+    config.users.messages_per_second = 1;
+    config.users.burst = 2;
+    config.users.ban_ms = 5_000;
+    let mut cluster = Cluster::new(2, config);
+    let (one, two) = (cluster.user(0, "u"), cluster.user(1, "u"));
+    let ping = r#"{"type":"ping","id":1}"#;
+    for _ in 0..5 {
+        cluster.send(one, ping);
+    }
+    for at in [one, two] {
+        cluster.send(at, ping);
+        let told = cluster.read(at);
+        let last = &told[told.len() - 1];
+        assert_eq!(last["type"], "disconnect", "{told:?}");
+        assert_eq!((&last["reason"], &last["reconnect"]), (&"rate_limited".into(), &false.into()));
+    }
+    let again = cluster.user(0, "u");
+    cluster.wait(5_000);
+    assert_eq!(cluster.ask(again, ping)["type"], "pong");
+}
+
+#[test]
+fn the_bytes_of_a_frame_count_once_however_many_messages_it_holds() {
+    let mut config = Config::default();
+    config.rate.bytes_per_second = 70_000;
+    let mut cluster = Cluster::new(1, config);
+    let at = cluster.open(0);
+    let pad = "p".repeat(900);
+    let pings: Vec<_> =
+        (0..50).map(|id| format!(r#"{{"type":"ping","id":{id},"data":"{pad}"}}"#)).collect();
+    cluster.send(at, &format!("[{}]", pings.join(",")));
+    let answers = cluster.read(at);
+    assert!(answers.iter().all(|answer| answer["type"] == "pong"), "{:?}", answers[0]);
+    cluster.send(at, &format!("[{}]", pings.join(",")));
+    let answers = cluster.read(at);
+    assert_eq!(answers.len(), 50);
+    assert!(answers.iter().all(|answer| answer["code"] == "rate_limited"));
+}

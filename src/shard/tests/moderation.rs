@@ -89,3 +89,38 @@ fn slow_mode_holds_for_a_user_whatever_the_connection() {
         assert_eq!(publish(&mut cluster, two), nothing);
     }
 }
+
+#[test]
+fn what_may_not_be_said_is_hidden_or_refused_and_costs_nothing() {
+    for cores in [1, 3] {
+        let mut cluster = Cluster::new(cores, Config::default());
+        let (owner, other) = (cluster.user(0, "o"), cluster.user(cores - 1, "b"));
+        let create = r#"{"type":"room.create","id":1,"room":"r","config":{"slow_mode_ms":500,
+            "word_filter":{"words":["heck"],"patterns":["[0-9]{4}"],"action":"mask"}}}"#;
+        assert_eq!(cluster.ask(owner, create)["type"], "ok");
+        for at in [owner, other] {
+            cluster.send(at, r#"{"type":"join","id":2,"room":"r"}"#);
+        }
+        cluster.read(owner);
+        cluster.read(other);
+        let say = r#"{"type":"publish","id":3,"room":"r","data":{"heck":["oh Heck", 1.50, "call 12345"]},"exclude_self":true}"#;
+        assert_eq!(cluster.ask(owner, say)["offset"], 1);
+        let told = cluster.read(other);
+        assert_eq!(told[0]["data"].to_string(), r#"{"heck":["oh ****",1.5,"call ****5"]}"#);
+        let page = cluster.ask(other, r#"{"type":"history","id":4,"room":"r"}"#);
+        assert_eq!(page["type"], "ok", "{page}");
+        // From then on it is refused, and a refusal is not what slow mode waits for.
+        let update = r#"{"type":"room.update","id":5,"room":"r","config":{
+            "word_filter":{"words":["heck"],"action":"block"}}}"#;
+        assert_eq!(cluster.ask(owner, update)["type"], "ok");
+        cluster.read(other);
+        for (text, told) in [("heck", "forbidden"), ("HECK no", "forbidden"), ("check", "ok")] {
+            let say = format!(
+                r#"{{"type":"publish","id":6,"room":"r","data":"{text}","exclude_self":true}}"#
+            );
+            let answer = cluster.ask(other, &say);
+            let what = if answer["type"] == "ok" { &answer["type"] } else { &answer["code"] };
+            assert_eq!(what, told, "{text}: {answer}");
+        }
+    }
+}

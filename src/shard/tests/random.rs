@@ -14,7 +14,9 @@ use crate::config::Config;
 use crate::hash::Seed;
 use crate::id::{ConnectionKey, CoreId};
 use crate::protocol::Codec;
-use crate::shard::{CoreMessage, Effects, Entropy, Entry, Input, Opened, Route, Setup, Shard};
+use crate::shard::{
+    CoreMessage, Effects, Entropy, Entry, Input, Opened, Route, Senders, Setup, Shard,
+};
 use crate::tenant::Tenants;
 use crate::ws::MessageKind;
 
@@ -60,6 +62,7 @@ impl World {
         config.limits.outbox_bytes = 3_000;
         config.session.ttl_ms = 2_000;
         let config = Arc::new(config);
+        let senders = Senders::new(&config, Seed(3, 4));
         let cores = 3;
         let tenants = Tenants::new(&config);
         let shards = (0..cores).map(|core| {
@@ -72,6 +75,7 @@ impl World {
                 metrics: Arc::default(),
                 policy: None,
                 tenants: Arc::clone(&tenants),
+                senders: Arc::clone(&senders),
                 stopwatch: || 0,
             })
         });

@@ -10,7 +10,7 @@ use ringroom::clock::{Moment, Now};
 use ringroom::config::Config;
 use ringroom::hash::Seed;
 use ringroom::id::{ConnectionKey, CoreId};
-use ringroom::shard::{Effects, Entropy, Entry, Input, Opened, Setup, Shard};
+use ringroom::shard::{Effects, Entropy, Entry, Input, Opened, Senders, Setup, Shard};
 use ringroom::tenant::Tenants;
 use ringroom::ws::close::valid_code;
 use ringroom::ws::decoder::{Chunk, Decoder, Event, Limits, Scratch};
@@ -127,6 +127,7 @@ impl Driver {
             metrics: Arc::default(),
             policy: None,
             tenants: Tenants::new(&CONFIG),
+            senders: Senders::new(&CONFIG, Seed(1, 2)),
             stopwatch: || 0,
         };
         let closed = |index| Socket {

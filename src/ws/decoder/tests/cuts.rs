@@ -133,6 +133,13 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     (first, payload).prop_map(|(first, payload)| frame(first, &payload))
 }
 
+/// What random frames found once.
+#[test]
+fn a_character_that_never_ends_byte_by_byte() {
+    let bytes = [129, 129, 90, 0, 195, 127, 90, 129, 128, 90, 0, 195, 127];
+    assert_eq!(decode(true, LIMITS, bytes.chunks(1)), decode(true, LIMITS, [&bytes[..]]));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 

@@ -1,0 +1,148 @@
+//! What a credential costs: checked for the first time, remembered, and asked about with a message.
+#![allow(missing_docs, reason = "criterion's macros make public functions without any")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use ring::rand::SystemRandom;
+use ringroom::auth::cookie::CookieKey;
+use ringroom::auth::key::{VerifyingKey, public_key_pem};
+use ringroom::auth::{
+    Algorithm, Gate, Limits, Permission, Permit, Policy, Proof, Right, Rights, RightsBuilder,
+    Setup, SigningKey, TenantSetup, Trust, TrustedKey, Verdict,
+};
+use ringroom::hash::Seed;
+use ringroom::id::TenantId;
+use ringroom::room::pattern::Pattern;
+use ringroom::ws::handshake::CredentialKind;
+
+const SECRET: &[u8] = b"a secret of thirty-two bytes, no less";
+const NOW_MS: u64 = 1_700_000_000_000;
+const CLAIMS: &str = r#"{"sub":"user-123456","iss":"https://id.example","aud":"rooms","iat":1700000000,"exp":1700003600,"info":{"name":"Ann"},"rooms":{"chat:**":["join","publish","history","presence"]}}"#;
+
+const KEYS: [(Algorithm, &str, &str); 3] = [
+    (
+        Algorithm::Rs256,
+        include_str!("../src/auth/testdata/rsa.pem"),
+        include_str!("../src/auth/testdata/rsa_public.pem"),
+    ),
+    (
+        Algorithm::Es256,
+        include_str!("../src/auth/testdata/p256.pem"),
+        include_str!("../src/auth/testdata/p256_public.pem"),
+    ),
+    (
+        Algorithm::EdDsa,
+        include_str!("../src/auth/testdata/ed25519.pem"),
+        include_str!("../src/auth/testdata/ed25519_public.pem"),
+    ),
+];
+
+fn trusted(key: VerifyingKey) -> TrustedKey {
+    TrustedKey { issuer: None, key: Arc::new(key) }
+}
+
+/// A gate that remembers so many credentials.
+fn gate(cached: usize) -> Gate {
+    let mut keys = vec![trusted(VerifyingKey::secret(Algorithm::Hs256, SECRET).expect("a key"))];
+    keys.extend(
+        KEYS.map(|(algorithm, _, public)| {
+            trusted(public_key_pem(algorithm, public).expect("a key"))
+        }),
+    );
+    let operator = Trust {
+        keys,
+        issuers: vec!["https://id.example".into()],
+        audiences: vec!["rooms".into()],
+        cookie_keys: vec![Arc::new(CookieKey::new("1", SECRET).expect("a key"))],
+        ..Trust::default()
+    };
+    let tenant = TenantSetup { id: TenantId(0), name: "default".into(), trust: Trust::default() };
+    let policy = Policy::new(Setup {
+        operator,
+        tenants: vec![tenant],
+        cookie_name: Some("s".into()),
+        ..Setup::default()
+    });
+    Gate::new(Arc::new(policy), Limits { cached, ..Limits::default() }, Seed(1, 2))
+}
+
+fn accept(gate: &mut Gate, kind: CredentialKind, secret: &str) {
+    let proof = Proof { kind, secret: black_box(secret), wanted_tenant: None };
+    assert!(matches!(gate.judge(NOW_MS, &proof), Verdict::Accepted(_)));
+}
+
+fn credentials(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("credential");
+    let random = SystemRandom::new();
+    let secret = SigningKey::secret(Algorithm::Hs256, SECRET).expect("a key");
+    let mut tokens = vec![(Algorithm::Hs256, secret.token(CLAIMS, &random).expect("signed"))];
+    tokens.extend(KEYS.map(|(algorithm, private, _)| {
+        let key = SigningKey::private_pem(algorithm, private, &random).expect("a key");
+        (algorithm, key.token(CLAIMS, &random).expect("signed"))
+    }));
+    for (algorithm, token) in &tokens {
+        let name = format!("verify {} of {} bytes", algorithm.name(), token.len());
+        let mut gate = gate(0);
+        group.bench_function(&name, |bencher| {
+            bencher.iter(|| accept(&mut gate, CredentialKind::Bearer, token));
+        });
+    }
+    let session = CookieKey::new("1", SECRET).expect("a key").sign("s", "default", CLAIMS);
+    let mut forgetful = gate(0);
+    group.bench_function("verify a session", |bencher| {
+        bencher.iter(|| accept(&mut forgetful, CredentialKind::Cookie, &session));
+    });
+    let (_, token) = &tokens[0];
+    let mut mindful = gate(16_384);
+    group.bench_function(format!("remembered, {} bytes", token.len()), |bencher| {
+        bencher.iter(|| accept(&mut mindful, CredentialKind::Bearer, token));
+    });
+    let forged = format!("{}A", &token[..token.len() - 1]);
+    let mut forgetful = gate(0);
+    group.bench_function("refuse a forged HS256", |bencher| {
+        let proof = Proof { kind: CredentialKind::Bearer, secret: &forged, wanted_tenant: None };
+        bencher.iter(|| {
+            assert!(matches!(forgetful.judge(NOW_MS, black_box(&proof)), Verdict::Refused(_)));
+        });
+    });
+    group.finish();
+}
+
+/// Grants on so many patterns, the last of which is `chat:**`.
+fn rights(patterns: usize) -> Rights {
+    let mut rights = RightsBuilder::default();
+    let publish = [Permission::parse("publish").expect("a right")];
+    for index in 1..patterns {
+        let pattern = Pattern::parse(&format!("project-{index}:**")).expect("a pattern");
+        rights.on(&pattern, &publish);
+    }
+    rights.on(&Pattern::parse("chat:**").expect("a pattern"), &publish);
+    rights.finish().expect("few")
+}
+
+fn permissions(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("permission to publish");
+    let mut everywhere = RightsBuilder::default();
+    everywhere.state(&Permission::parse("publish").expect("a right"));
+    let everywhere = everywhere.finish().expect("few");
+    let mut ask = |name: &str, rights: Rights| {
+        // As the engine asks: through the trait.
+        let permit: Arc<dyn Permit> = Arc::new(rights);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let room = black_box("chat:support/eu/42");
+                assert!(permit.allows_event(Right::Publish, room, black_box(Some("message"))));
+            });
+        });
+    };
+    ask("granted everywhere", everywhere);
+    for patterns in [1, 8, 64] {
+        ask(&format!("the last of {patterns} patterns"), rights(patterns));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, credentials, permissions);
+criterion_main!(benches);

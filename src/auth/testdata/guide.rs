@@ -1,0 +1,43 @@
+// What the examples of the guide have in common; each of them includes it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ringroom::auth::{Gate, Limits, Policy, Proof, Sources, Verdict};
+use ringroom::config;
+use ringroom::hash::Seed;
+use ringroom::id::TenantId;
+use ringroom::ws::handshake::CredentialKind;
+
+/// The policy of a configuration.
+fn policy(text: &str) -> Policy {
+    let read = |file: &Path| match file.to_str() {
+        Some("secret") => Ok("a secret of thirty-two bytes, no less".to_owned()),
+        Some("public.pem") => Ok(include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/src/auth/testdata/p256_public.pem"
+        ))
+        .to_owned()),
+        _ => Err(std::io::ErrorKind::NotFound.into()),
+    };
+    let file = Some(config::File { name: "ringroom.toml", text });
+    let config = config::load(&config::Sources {
+        file,
+        environment: &[],
+        flags: &[],
+        cpus_allowed: &[],
+        read_secret: &read,
+    });
+    let config = config.unwrap_or_else(|problems| panic!("{problems}"));
+    let tenants = [(TenantId::DEFAULT, "default".into())];
+    let sources =
+        Sources { config: &config, tenants: &tenants, read: &read, custom: None, number: 0 };
+    Policy::read(&sources).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// What a core finds of a credential.
+fn judge(policy: Policy, kind: CredentialKind, secret: &str) -> Verdict {
+    let now_unix_ms = 1_700_000_000_000;
+    let mut gate = Gate::new(Arc::new(policy), Limits::default(), Seed(1, 2));
+    gate.judge(now_unix_ms, &Proof { kind, secret, wanted_tenant: None })
+}

@@ -1,0 +1,153 @@
+//! How much may be sent: by a connection, and by all connections of a user and of an address
+//! together, whichever core they are on.
+//!
+//! Invariant: a message that is refused anywhere counts nowhere but as a refusal.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::bucket::{Limits, Meter, Meters, Verdict};
+use crate::clock::Moment;
+use crate::config::Config;
+use crate::hash::Seed;
+use crate::id::{ConnectionKey, TenantId};
+use crate::protocol::{CloseReason, Command, Envelope, ErrorCode};
+use crate::room::home::Refusal;
+use crate::ws::forwarded::ip_key;
+
+use super::Shard;
+use super::connection::Connection;
+use super::identity::Identity;
+use super::message::Ticket;
+
+/// What users and addresses send, counted by all cores of a process.
+#[derive(Debug)]
+pub struct Senders {
+    connection: Limits,
+    user: Limits,
+    address: Limits,
+    users: Meters<(TenantId, Arc<str>)>,
+    addresses: Meters<IpAddr>,
+}
+
+impl Senders {
+    /// Nobody has sent anything yet.
+    #[must_use]
+    pub fn new(config: &Config, seed: Seed) -> Arc<Self> {
+        Arc::new(Self {
+            connection: Limits::new(&config.rate),
+            user: Limits::of_user(&config.users),
+            address: Limits::of_address(&config.addresses),
+            users: Meters::new(seed),
+            addresses: Meters::new(seed),
+        })
+    }
+
+    /// Whether nobody is refused anything.
+    fn are_off(&self) -> bool {
+        self.connection.are_off() && self.user.are_off() && self.address.are_off()
+    }
+
+    /// The meters of a connection.
+    fn find(&self, identity: &Arc<Identity>, address: Option<IpAddr>, now: Moment) -> Shares {
+        let user = identity.user.as_ref().filter(|_| !self.user.are_off());
+        let address = address.filter(|_| !self.address.are_off());
+        Shares {
+            identity: Arc::clone(identity),
+            user: user.map(|user| self.users.find((identity.tenant, Arc::clone(user)), now)),
+            address: address.map(|address| self.addresses.find(ip_key(address), now)),
+        }
+    }
+}
+
+/// With whom a connection shares what it may send.
+#[derive(Debug)]
+pub(super) struct Shares {
+    /// Who it was when that was asked.
+    identity: Arc<Identity>,
+    user: Option<Arc<Meter>>,
+    address: Option<Arc<Meter>>,
+}
+
+impl Shares {
+    /// Judges one message, and counts it if it passes.
+    fn take(&self, senders: &Senders, now: Moment, bytes: u32) -> Verdict {
+        if let Some(user) = &self.user {
+            let verdict = user.take(&senders.user, now, bytes);
+            if verdict != Verdict::Pass {
+                return verdict;
+            }
+        }
+        let address = self.address.as_ref();
+        let verdict = address.map_or(Verdict::Pass, |it| it.take(&senders.address, now, bytes));
+        if let (Some(user), true) = (&self.user, verdict != Verdict::Pass) {
+            user.give_back(&senders.user, bytes);
+        }
+        verdict
+    }
+}
+
+impl Connection {
+    /// Judges one message by all limits, and counts it if it passes.
+    fn send(&mut self, senders: &Senders, now: Moment, bytes: u32) -> Verdict {
+        let (identity, address) = (Arc::clone(&self.identity), self.address);
+        let rare = self.rare();
+        let verdict = rare.limiter.check(&senders.connection, now, bytes);
+        if verdict != Verdict::Pass {
+            return verdict;
+        }
+        let shares = rare.shares.take().filter(|it| Arc::ptr_eq(&it.identity, &identity));
+        let shares = shares.unwrap_or_else(|| Box::new(senders.find(&identity, address, now)));
+        let verdict = shares.take(senders, now, bytes);
+        rare.shares = Some(shares);
+        if verdict == Verdict::Pass {
+            rare.limiter.spend(&senders.connection, bytes);
+        }
+        verdict
+    }
+}
+
+impl Shard {
+    /// Whether a connection may send this now; it is told if not.
+    pub(super) fn pace(&mut self, key: ConnectionKey, envelope: &Envelope<'_>, bytes: u32) -> bool {
+        if self.senders.are_off() {
+            return true;
+        }
+        let now = self.outbound.now.moment;
+        let Some(connection) = self.outbound.get_mut(key) else { return false };
+        let (retry_after_ms, is_banned) = match connection.send(&self.senders, now, bytes) {
+            Verdict::Pass => return true,
+            Verdict::Refused { retry_after_ms } => (retry_after_ms, false),
+            Verdict::Banned { retry_after_ms, began: _ } => (retry_after_ms, true),
+        };
+        let refusal = Refusal {
+            code: ErrorCode::RateLimited,
+            message: "too many messages",
+            retry_after_ms: Some(retry_after_ms),
+        };
+        self.metrics.rate_limited.add(1);
+        self.refuse_whole(key, envelope, refusal);
+        if is_banned {
+            self.close(key, CloseReason::RateLimited);
+        }
+        false
+    }
+
+    /// Refuses a message; of a batch also those in it that are to be answered.
+    pub(super) fn refuse_whole(
+        &mut self,
+        key: ConnectionKey,
+        envelope: &Envelope<'_>,
+        refusal: Refusal,
+    ) {
+        if let Command::Batch(messages) = &envelope.command {
+            let ids = messages.clone().filter_map(|it| it.map_or_else(|bad| bad.id, |it| it.id));
+            for id in ids {
+                let ticket = Ticket { id: Some(id), ..Ticket::default() };
+                self.refuse(key, &ticket, refusal);
+            }
+        }
+        let ticket = Ticket { id: envelope.id.clone(), ..Ticket::default() };
+        self.refuse(key, &ticket, refusal);
+    }
+}
