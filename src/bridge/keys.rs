@@ -1,7 +1,7 @@
 //! What rooms are called in Redis.
 //!
 //! All of a room's keys and its channel share one hash tag, which is made of the tenant and the name
-//! in base64url, each behind its length: so two rooms never share a key, one room is one slot, and no
+//! in base64url with a dot between, which neither can contain: so two rooms never share a key, one room is one slot, and no
 //! text of a user is ever part of a pattern or seen by the protocol.
 
 use base64::Engine;
