@@ -381,9 +381,7 @@ impl Shard {
             CoreMessage::Deliver(delivery) => self.on_deliver(delivery),
             CoreMessage::Presence(notice) => self.on_notice(notice),
             CoreMessage::Overrun { room, epoch, from, to } => {
-                if let Some(index) = self.hub.find(&room).filter(|_| to > 0) {
-                    self.hub.collect(index, Item::Lost { epoch, from, to });
-                }
+                self.on_overrun(&room, epoch, (from, to));
             }
             CoreMessage::Receipt { receipt, delivered, total, .. } => {
                 self.on_receipt(receipt, delivered, total);
@@ -396,9 +394,6 @@ impl Shard {
             CoreMessage::FromBroker(message) => self.on_broker(*message),
             CoreMessage::ToBroker(_) => {}
             CoreMessage::Reborn(reborn) => self.on_reborn(&reborn),
-            CoreMessage::Forget { room, epoch, session } => {
-                self.on_forget(&room, &epoch, session);
-            }
             CoreMessage::Redeliver { room, connection, lost, publications } => {
                 self.on_redeliver(&room, connection, lost, &publications);
             }
@@ -427,28 +422,27 @@ impl Shard {
             }
             CoreMessage::Withdraw { room, connection } => self.on_withdraw(from, &room, connection),
             CoreMessage::Carried { number } => self.on_carried(number),
-            CoreMessage::Enter { user, connection, session } => {
-                self.on_enter(from, &user, connection, session);
-            }
-            CoreMessage::Entered { connection, is_in } => self.on_entered(connection, is_in),
-            CoreMessage::Displaced { connection } => self.on_displaced(connection),
-            CoreMessage::Exit { user, connection } => self.on_exit(from, &user, connection),
             CoreMessage::Attach { room, form } => self.on_attach(from, &room, form),
             CoreMessage::Direct(direct) => self.on_direct(*direct),
             CoreMessage::Directed { connection, ticket, delivered } => {
                 self.on_directed(connection, &ticket, delivered);
             }
-            CoreMessage::Resume { session, by, identity } => {
-                self.on_resume(session, by, &identity);
-            }
-            CoreMessage::Resumed { connection, session, snapshot } => {
-                self.on_resumed(connection, session, snapshot);
-            }
-            CoreMessage::Takeover { connection, session } => self.on_takeover(connection, session),
-            CoreMessage::Detached { session, connection, snapshot } => {
-                let by = ConnectionAddress { core: from, key: connection };
-                self.on_detached(session, by, snapshot);
-            }
+            message @ (CoreMessage::Enter { .. }
+            | CoreMessage::Entered { .. }
+            | CoreMessage::Displaced { .. }
+            | CoreMessage::Exit { .. }) => self.on_user(from, message),
+            message @ (CoreMessage::Resume { .. }
+            | CoreMessage::Resumed { .. }
+            | CoreMessage::Takeover { .. }
+            | CoreMessage::Detached { .. }
+            | CoreMessage::Forget { .. }) => self.on_session(from, message),
+        }
+    }
+
+    /// What a room's home could not send.
+    fn on_overrun(&mut self, room: &RoomKey, epoch: Arc<str>, (from, to): (u64, u64)) {
+        if let Some(index) = self.hub.find(room).filter(|_| to > 0) {
+            self.hub.collect(index, Item::Lost { epoch, from, to });
         }
     }
 
