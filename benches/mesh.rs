@@ -1,33 +1,19 @@
 //! What a message costs on the mesh, from post to receipt, and what it costs to ring.
 #![allow(missing_docs, reason = "a benchmark has no interface")]
 
+mod fixture;
+
 use std::hint::black_box;
 use std::os::fd::AsFd as _;
 use std::os::fd::BorrowedFd;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use fixture::{Letter, ports as pair, tick};
 use ringroom::clock::Moment;
 use ringroom::id::CoreId;
-use ringroom::mesh::{Plan, Port, build};
+use ringroom::mesh::Port;
 
 const TO: CoreId = CoreId(1);
-/// As large as a letter with a publication in it.
-type Message = [u64; 6];
-
-fn pair() -> (Port<Message>, Port<Message>) {
-    let plan = Plan { parties: 2, inbox_batches: 1_024, backlog_bytes: 1 << 20 };
-    let mut ports = build(plan).expect("the kernel has two descriptors").into_iter();
-    let mut next = || ports.next().expect("there are two ports");
-    (next(), next())
-}
-
-fn tick(from: &mut Port<Message>, messages: u64) {
-    for message in 0..messages {
-        from.post(TO, [message; 6], 64).expect("the peer lives");
-    }
-    black_box(from.deliver(Moment::default()));
-}
-
 fn messages(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("mesh/post_deliver_receive");
     for count in [1, 16, 256] {
@@ -86,7 +72,7 @@ fn round_trip(criterion: &mut Criterion) {
 }
 
 /// The next message; none if it is the last.
-fn wait(port: &mut Port<Message>) -> Option<Message> {
+fn wait(port: &mut Port<Letter>) -> Option<Letter> {
     loop {
         if let Some(batch) = port.receive() {
             let message = batch.messages[0];

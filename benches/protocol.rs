@@ -6,6 +6,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
 
+mod fixture;
+
 use std::borrow::Cow;
 use std::hint::black_box;
 
@@ -13,14 +15,12 @@ use std::time::Duration;
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use ringroom::protocol::event::{Message, Place, Sender};
-use ringroom::protocol::{Codec, Data, Event, ParseLimits, Priority, encode, parse};
+use fixture::{PARSE_LIMITS as LIMITS, publish};
+use ringroom::protocol::{Codec, encode, parse};
 use ringroom::ws::MessageKind;
 use rustix::time::{ClockId, clock_gettime};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-
-const LIMITS: ParseLimits = ParseLimits { depth: 32, batch_messages: 100 };
 
 /// The time this thread has run.
 struct CpuTime;
@@ -52,17 +52,6 @@ impl Measurement for CpuTime {
     fn formatter(&self) -> &dyn ValueFormatter {
         WallTime.formatter()
     }
-}
-
-/// A chat message of 200 bytes as a client sends it.
-fn publish() -> String {
-    let head =
-        r#"{"type":"publish","id":1042,"room":"support/eu/42","event":"chat","data":{"text":""#;
-    let tail = r#"","author":{"id":7731,"name":"Ada"},"sent_at":1764012345678}}"#;
-    let text = "All work and no play makes a dull benchmark. ".repeat(4);
-    let message = format!("{head}{}{tail}", &text[..200 - head.len() - tail.len()]);
-    assert_eq!(message.len(), 200);
-    message
 }
 
 /// The least that `serde_json` must do for the same: known fields, and `data` as it was written.
@@ -150,17 +139,7 @@ fn read_large(criterion: &mut Criterion<CpuTime>) {
 }
 
 fn write(criterion: &mut Criterion<CpuTime>) {
-    let data = br#"{"text":"All work and no play","author":{"id":7731,"name":"Ada"}}"#;
-    let message = Event::Message(Message {
-        room: "support/eu/42",
-        at: Some(Place { epoch: "5x2k9q", offset: 184_467 }),
-        data: Data::new(Codec::Json, data, 32).unwrap(),
-        event: Some("chat"),
-        from: Some(Sender { user: Some("ada"), connection: "c0-1f-3" }),
-        at_ms: 1_764_012_345_678,
-        priority: Priority::Normal,
-        redelivered: false,
-    });
+    let message = fixture::message();
     let mut group = criterion.benchmark_group("write a message");
     group.throughput(Throughput::Elements(1));
     for (name, codec) in [

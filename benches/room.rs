@@ -1,42 +1,30 @@
 //! What the parts of a room cost: timers, patterns, buckets, history, presence.
 #![allow(missing_docs, reason = "criterion's macros make public functions without any")]
 
+mod fixture;
+
 use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use fixture::{HEARTBEAT_MS, heartbeats, key, member};
 use ringroom::bucket::{Limiter, Limits};
 use ringroom::clock::Moment;
 use ringroom::config::Rate;
 use ringroom::hash::Seed;
-use ringroom::id::ConnectionKey;
+use ringroom::id::CoreId;
 use ringroom::room::history::{Bound, Bounds, Entry, History};
+use ringroom::room::hub::Hub;
 use ringroom::room::name::RoomName;
 use ringroom::room::pattern::{Pattern, PatternSet};
 use ringroom::room::presence::Presence;
-use ringroom::wheel::Wheel;
 
 const CONNECTIONS: u32 = 50_000;
-const HEARTBEAT_MS: u64 = 25_000;
-
-fn key(index: u32) -> ConnectionKey {
-    ConnectionKey { index, generation: 1 }
-}
-
-/// One heartbeat for every connection, spread over the interval.
-fn heartbeats() -> Wheel<ConnectionKey> {
-    let mut wheel = Wheel::new();
-    for index in 0..CONNECTIONS {
-        let at_ms = u64::from(index) * HEARTBEAT_MS / u64::from(CONNECTIONS);
-        wheel.insert(Moment::default().plus_ms(at_ms), key(index));
-    }
-    wheel
-}
 
 fn wheel(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("wheel");
     group.bench_function("insert and cancel beside 50,000", |bencher| {
-        let mut wheel = heartbeats();
+        let mut wheel = heartbeats(CONNECTIONS);
         let mut deadline_ms = 0;
         bencher.iter(|| {
             deadline_ms = (deadline_ms + 7_919) % 100_000;
@@ -46,7 +34,7 @@ fn wheel(criterion: &mut Criterion) {
     });
     group.throughput(Throughput::Elements(u64::from(CONNECTIONS)));
     group.bench_function("a round of 50,000 heartbeats", |bencher| {
-        let mut wheel = heartbeats();
+        let mut wheel = heartbeats(CONNECTIONS);
         let mut now = Moment::default();
         bencher.iter(|| {
             for _ in 0..HEARTBEAT_MS {
@@ -200,5 +188,38 @@ fn presence(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(parts, wheel, patterns, buckets, history, presence);
+fn hub(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("hub");
+    let keys = fixture::rooms(1_000);
+    group.throughput(Throughput::Elements(1_000));
+    group.bench_function("1,000 rooms of one, in and out", |bencher| {
+        let mut hub = Hub::new(Seed(1, 2));
+        bencher.iter(|| {
+            for key in &keys {
+                let index = hub.enter(black_box(key), CoreId(0));
+                hub.add(index, member(1));
+                black_box(hub.remove(index, 0));
+                hub.tidy(index);
+            }
+        });
+    });
+    group.bench_function("a tick with something for each of 1,000", |bencher| {
+        let mut hub = Hub::new(Seed(1, 2));
+        let rooms = keys.iter().map(|key| hub.enter(key, CoreId(0))).collect::<Vec<_>>();
+        let epoch = Arc::from("5x2k9q");
+        bencher.iter(|| {
+            for &room in &rooms {
+                hub.collect(room, fixture::loss(&epoch));
+            }
+            let dirty = hub.take_dirty();
+            for &index in &dirty {
+                hub.get_mut(index).expect("nobody removed it").items.clear();
+            }
+            hub.return_dirty(dirty);
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(parts, wheel, patterns, buckets, history, presence, hub);
 criterion_main!(parts);

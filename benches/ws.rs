@@ -1,44 +1,15 @@
 //! What the data plane does to every message: decode, unmask, inflate, deflate.
 #![allow(missing_docs, reason = "a macro of criterion makes a public function")]
 
+mod fixture;
+
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use ringroom::ws::decoder::{Chunk, Decoder, Limits, Scratch};
+use fixture::{FRAME_LIMITS as LIMITS, MASK, client_frame, json};
+use ringroom::ws::decoder::{Chunk, Decoder, Scratch};
 use ringroom::ws::deflate::{Compressor, Inflater};
-use ringroom::ws::{frame, mask};
-
-const LIMITS: Limits = Limits { message_bytes: 65_536, frame_bytes: 65_536, fragments: 1_024 };
-const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
-
-/// A chat message of about `len` bytes, repeated with changes as histories are.
-fn json(len: usize) -> Vec<u8> {
-    let mut out = String::from("[");
-    let mut offset = 0u64;
-    while out.len() < len {
-        offset += 1;
-        out.push_str(&format!(
-            r#"{{"type":"message","room":"chat:lobby","offset":{offset},"data":{{"text":"message {} of many","at":{}}}}},"#,
-            offset * 7_919 % 1_000,
-            1_700_000_000_000 + offset * 1_237,
-        ));
-    }
-    out.truncate(len - 1);
-    out.push(']');
-    out.into_bytes()
-}
-
-/// A client's text frame.
-fn client_frame(payload: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    frame::write_header(&mut bytes, frame::Opcode::Text, false, payload.len());
-    bytes[1] |= 0x80;
-    bytes.extend_from_slice(&MASK);
-    let start = bytes.len();
-    bytes.extend_from_slice(payload);
-    mask::apply(&mut bytes[start..], MASK, 0);
-    bytes
-}
+use ringroom::ws::mask;
 
 fn decode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decode");

@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-STEPS=(format lint deny unit docs clients autobahn fuzz operations tuning)
+STEPS=(format lint deny unit docs report instructions clients autobahn fuzz operations tuning)
 TOOLS="$PWD/tests/.tools"
 INSTALL=yes
 SKIPPED=0
@@ -51,6 +51,16 @@ need_cargo() {
   cargo install --quiet --locked "$crate"
 }
 
+# The other half of the crate that counts instructions, of just its version.
+need_runner() {
+  gungraun-runner --version 2>/dev/null | grep -qF "$1" && return 0
+  if [ "$INSTALL" = no ]; then
+    printf 'missing: gungraun-runner. Install it with: cargo install --locked gungraun-runner@%s\n' "$1" >&2
+    return 1
+  fi
+  cargo install --quiet --locked "gungraun-runner@$1"
+}
+
 format() { cargo fmt --all --check; }
 
 lint() { cargo clippy --workspace --all-targets --quiet -- -D warnings; }
@@ -66,6 +76,18 @@ unit() {
 }
 
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet; }
+
+report() {
+  need_command python3 python3
+  python3 -m unittest discover -q -s benches/report
+}
+
+instructions() {
+  need_command python3 python3
+  need_command valgrind valgrind
+  need_runner "$(benches/instructions.py --runner-version)"
+  benches/instructions.py
+}
 
 clients() {
   need_command node nodejs

@@ -22,6 +22,8 @@ pub struct Control {
     stage: AtomicU8,
     start_us: AtomicU64,
     ready: AtomicUsize,
+    /// When the last thread had all its connections.
+    ready_us: AtomicU64,
     settled: AtomicUsize,
     /// By publisher: messages sent so far.
     sent: Box<[AtomicU64]>,
@@ -35,6 +37,7 @@ impl Control {
             stage: AtomicU8::new(0),
             start_us: AtomicU64::new(u64::MAX),
             ready: AtomicUsize::new(0),
+            ready_us: AtomicU64::new(0),
             settled: AtomicUsize::new(0),
             sent: (0..publishers).map(|_| AtomicU64::new(0)).collect(),
         }
@@ -68,8 +71,9 @@ impl Control {
         self.start_us.load(Ordering::Acquire)
     }
 
-    /// One more thread has all its connections.
-    pub fn note_ready(&self) {
+    /// One more thread has all its connections, since this moment.
+    pub fn note_ready(&self, now_us: u64) {
+        self.ready_us.fetch_max(now_us, Ordering::AcqRel);
         self.ready.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -77,6 +81,12 @@ impl Control {
     #[must_use]
     pub fn ready(&self) -> usize {
         self.ready.load(Ordering::Acquire)
+    }
+
+    /// When the last of those threads had them.
+    #[must_use]
+    pub fn ready_us(&self) -> u64 {
+        self.ready_us.load(Ordering::Acquire)
     }
 
     /// One more thread has received all it was owed.

@@ -198,7 +198,8 @@ impl Phase<'_> {
         let began_us = clock::now_us();
         let all_ready = |control: &Control, threads: usize| control.ready() >= threads;
         let all_ready = self.wait(self.settings.connect_seconds, all_ready, handles);
-        let connect_seconds = seconds_since(began_us);
+        let connected_us = if all_ready { self.control.ready_us() } else { clock::now_us() };
+        let connect_seconds = seconds_between(began_us, connected_us);
         self.watch.look();
         // Without a connection there is nothing to wait for.
         let load_seconds = match self.watch.counters().opened {
@@ -337,7 +338,11 @@ fn held(counters: &Counters) -> u64 {
     counters.opened.saturating_sub(counters.dropped + counters.closed)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "seconds for people")]
 fn seconds_since(began_us: u64) -> f64 {
-    clock::now_us().saturating_sub(began_us) as f64 / 1e6
+    seconds_between(began_us, clock::now_us())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds for people")]
+fn seconds_between(began_us: u64, ended_us: u64) -> f64 {
+    ended_us.saturating_sub(began_us) as f64 / 1e6
 }

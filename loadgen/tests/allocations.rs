@@ -14,6 +14,7 @@ use ringroom_loadgen::plan::Settings;
 use ringroom_loadgen::run;
 use ringroom_loadgen::scenario::Workload;
 use ringroom_loadgen::scenario::echo::Echo;
+use ringroom_loadgen::scenario::fanout::Fanout;
 use ringroom_loadgen::target::Target;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
@@ -48,28 +49,39 @@ static COUNTING: Counting = Counting;
 fn no_allocation_per_message() {
     UNCOUNTED.set(true);
     let address = start_echo();
-    let (short, short_messages) = measure(address, 0.2);
-    // A busy machine takes longer for as many messages.
-    let (long, messages) = [1.0, 4.0, 16.0]
-        .into_iter()
-        .map(|seconds| measure(address, seconds))
-        .map(|(long, messages)| (long, messages.saturating_sub(short_messages)))
-        .find(|(_, messages)| *messages > 5_000)
-        .expect("some thousand messages in some seconds");
-    let allocations = long.saturating_sub(short);
-    assert!(
-        allocations < messages / 100,
-        "{allocations} allocations more for {messages} messages more"
-    );
+    // A member of a room of its own hears what it says from an echo as from a broadcast.
+    for (name, workload) in [("echo", echo as fn(f64) -> Workload), ("fanout", fanout)] {
+        let (short, short_messages) = measure(address, &workload(0.2));
+        // A busy machine takes longer for as many messages.
+        let (long, messages) = [1.0, 4.0, 16.0]
+            .into_iter()
+            .map(|seconds| measure(address, &workload(seconds)))
+            .map(|(long, messages)| (long, messages.saturating_sub(short_messages)))
+            .find(|(_, messages)| *messages > 5_000)
+            .expect("some thousand messages in some seconds");
+        let allocations = long.saturating_sub(short);
+        assert!(
+            allocations < messages / 100,
+            "{name}: {allocations} allocations more for {messages} messages more"
+        );
+    }
+}
+
+fn echo(seconds: f64) -> Workload {
+    Workload::Echo(Echo { connections: 4, in_flight: Some(4), seconds, ..Echo::default() })
+}
+
+fn fanout(seconds: f64) -> Workload {
+    let rooms = Fanout { rooms: 4, members: 1, publishers: 1, ..Fanout::default() };
+    Workload::Fanout(Fanout { in_flight: Some(4), seconds, ..rooms })
 }
 
 /// Allocations of the generator's threads, and messages, of one run.
-fn measure(address: SocketAddr, seconds: f64) -> (u64, u64) {
+fn measure(address: SocketAddr, workload: &Workload) -> (u64, u64) {
     let target = Target::resolve(&format!("ws://{address}/")).expect("an address");
     let settings = Settings { threads: Some(1), ..Settings::new(target, DialectName::RawBinary) };
-    let echo = Echo { connections: 4, in_flight: Some(4), seconds, ..Echo::default() };
     let before = ALLOCATIONS.load(Ordering::Relaxed);
-    let report = run::phase(&settings.shared(), &Workload::Echo(echo)).expect("it runs").0;
+    let report = run::phase(&settings.shared(), workload).expect("it runs").0;
     (ALLOCATIONS.load(Ordering::Relaxed) - before, report.totals.received)
 }
 

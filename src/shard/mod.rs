@@ -172,9 +172,9 @@ impl Shard {
             seed,
             entropy,
             metrics,
-            senders,
             policy,
             tenants,
+            senders,
             stopwatch,
         } = setup;
         Self {

@@ -110,6 +110,9 @@ impl Connection {
 impl Shard {
     /// Whether a connection may send this now; it is told if not.
     pub(super) fn pace(&mut self, key: ConnectionKey, envelope: &Envelope<'_>, bytes: u32) -> bool {
+        if !self.within_quota(key, envelope, bytes) {
+            return false;
+        }
         if self.senders.are_off() {
             return true;
         }

@@ -87,7 +87,7 @@ fn each_bad_credential_in_a_request_is_refused_by_name() {
 #[test]
 fn the_first_message_says_who_it_is_or_time_runs_out() {
     let server = server(1, "[auth]\ntimeout_ms = 400\n");
-    let open = || Talk::try_open(server.address(), "/ws/lobby", "").ok().expect("the upgrade");
+    let open = || Talk::try_open(server.address(), "/ws/lobby", "").expect("the upgrade");
     let mut talk = open();
     assert_eq!(talk.hear(), json!({ "type": "auth_required", "within_ms": 400 }));
     assert_eq!(talk.ask(json!({ "type": "join", "room": "a" }))["code"], "unauthorized");
@@ -189,7 +189,7 @@ fn a_room_token_lets_into_its_room_and_no_other() {
 fn anonymous_clients_come_in_where_they_may_and_do_what_they_may() {
     let more = "[auth]\nanonymous = true\nanonymous_permissions = [\"join\"]\n";
     let server = server(1, more);
-    let mut talk = Talk::try_open(server.address(), "/ws/lobby", "").ok().expect("the upgrade");
+    let mut talk = Talk::try_open(server.address(), "/ws/lobby", "").expect("the upgrade");
     let welcome = talk.hear();
     assert_eq!((&welcome["type"], &welcome["user"]), (&json!("welcome"), &json!(null)));
     let publish = json!({ "type": "publish", "room": "lobby", "data": 1 });

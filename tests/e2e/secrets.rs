@@ -194,10 +194,10 @@ fn talk(server: &Server, said: &mut Said, good: &str, bad: &str) {
         &format!("/ws?session={session}"),
         &format!("Authorization: Bearer {good}\r\n"),
     );
-    said.message(resumed.ok().expect("the upgrade").hear());
+    said.message(resumed.expect("the upgrade").hear());
     for text in [json!({ "type": "auth", "token": bad }), json!({ "type": "auth", "token": [bad] })]
     {
-        let mut late = Talk::try_open(server.address(), "/ws", "").ok().expect("the upgrade");
+        let mut late = Talk::try_open(server.address(), "/ws", "").expect("the upgrade");
         said.message(late.hear());
         late.say(&text);
         said.message(late.hear());

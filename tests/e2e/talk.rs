@@ -43,6 +43,12 @@ pub(crate) struct Talk {
     last: u64,
 }
 
+impl std::fmt::Debug for Talk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Talk").field("last", &self.last).finish_non_exhaustive()
+    }
+}
+
 impl Talk {
     /// An upgrade on `target`; or the refusal.
     pub(crate) fn try_open(

@@ -15,7 +15,7 @@ use ringroom::id::{ConnectionAddress, ConnectionKey, CoreId};
 use ringroom::metrics::Core as Metrics;
 use ringroom::protocol::Codec;
 use ringroom::shard::{
-    Admission, Claim, CoreMessage, Edict, Effects, Input, Opened, Route, Setup, Shard,
+    Admission, Claim, CoreMessage, Edict, Effects, Input, Opened, Route, Senders, Setup, Shard,
 };
 use ringroom::tenant::Tenants;
 use ringroom::ws::MessageKind;
@@ -77,6 +77,7 @@ impl Cluster {
         let policy = Arc::new(Policy::new(setup));
         let metrics: Vec<Arc<Metrics>> = (0..cores).map(|_| Arc::default()).collect();
         let maps = Seed(random.next(), random.next());
+        let senders = Senders::new(&config, maps);
         let shards = (0..cores).zip(&metrics).map(|(core, metrics)| {
             Shard::new(Setup {
                 core: CoreId(core),
@@ -86,7 +87,9 @@ impl Cluster {
                 entropy: Box::new(Random::new(seed ^ u64::from(core))),
                 metrics: Arc::clone(metrics),
                 policy: Some(Arc::clone(&policy)),
+                senders: Arc::clone(&senders),
                 tenants: Arc::clone(&tenants),
+                senders: Arc::clone(&senders),
                 stopwatch: || 0,
             })
         });
@@ -118,7 +121,7 @@ impl Cluster {
         self.opened += 1;
         let key = ConnectionKey { index: self.opened, generation: self.opened };
         let secret = credential.to_owned();
-        let credential = Credential { kind: CredentialKind::Bearer, secret };
+        let credential = Credential { kind: CredentialKind::Bearer, secret: secret.into() };
         let claim = Claim { credential: Some(&credential), tenant: None, page: None };
         let (shard, effects) = (&mut self.shards[core], &mut self.effects[core]);
         let Admission::Enter(entry) = shard.admit(self.now, key, &claim, effects) else {

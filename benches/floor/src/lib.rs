@@ -11,6 +11,7 @@ pub mod epoll;
 pub mod frame;
 pub mod handshake;
 pub mod ring;
+pub mod server;
 pub mod socket;
 
 use clap::Args;

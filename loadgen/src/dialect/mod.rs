@@ -4,10 +4,12 @@
 //! The measured payload travels unchanged inside a dialect's message, so that a template needs
 //! only its stamp replaced, and an arriving message only be searched for the marker.
 
+mod json;
 mod messagepack;
 mod notice;
 mod raw;
 mod ringroom;
+mod socket_io;
 
 use std::fmt;
 
@@ -29,6 +31,8 @@ pub enum DialectName {
     Raw,
     /// The same with binary messages.
     RawBinary,
+    /// Events of socket.io over WebSocket alone.
+    SocketIo,
 }
 
 impl DialectName {
@@ -36,10 +40,13 @@ impl DialectName {
     #[must_use]
     pub fn make(self) -> Box<dyn Dialect> {
         match self {
-            Self::Ringroom => Box::new(ringroom::Json),
-            Self::RingroomMsgpack => Box::new(messagepack::MessagePack),
+            Self::Ringroom => Box::new(ringroom::Ringroom::<json::Json>::new()),
+            Self::RingroomMsgpack => {
+                Box::new(ringroom::Ringroom::<messagepack::MessagePack>::new())
+            }
             Self::Raw => Box::new(raw::Raw { binary: false }),
             Self::RawBinary => Box::new(raw::Raw { binary: true }),
+            Self::SocketIo => Box::new(socket_io::SocketIo),
         }
     }
 }
@@ -51,6 +58,7 @@ impl fmt::Display for DialectName {
             Self::RingroomMsgpack => "ringroom-msgpack",
             Self::Raw => "raw",
             Self::RawBinary => "raw-binary",
+            Self::SocketIo => "socket-io",
         })
     }
 }

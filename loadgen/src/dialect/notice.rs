@@ -11,7 +11,7 @@ pub enum Notice {
     Welcome {
         /// What to reconnect with.
         session: Option<String>,
-        /// Whether a resumed session lost nothing.
+        /// Whether a resumed session lost nothing, in none of its rooms.
         recovered: bool,
     },
     /// A room is joined.
@@ -51,6 +51,8 @@ pub(super) struct Fields {
     #[serde(default)]
     recovered: Option<bool>,
     #[serde(default)]
+    rooms: Vec<Room>,
+    #[serde(default)]
     epoch: Option<String>,
     #[serde(default)]
     offset: Option<u64>,
@@ -64,12 +66,21 @@ pub(super) struct Fields {
     reason: Option<String>,
 }
 
+/// A room that a welcome speaks of.
+#[derive(Deserialize)]
+struct Room {
+    #[serde(default)]
+    recovered: bool,
+}
+
 impl Fields {
     pub(super) fn into_event<'a>(self) -> Event<'a> {
         Event::Notice(match self.r#type.as_str() {
             "welcome" => Notice::Welcome {
                 session: self.session,
-                recovered: self.recovered.unwrap_or(false),
+                // The session may live on where what its rooms missed does not.
+                recovered: self.recovered.unwrap_or(false)
+                    && self.rooms.iter().all(|room| room.recovered),
             },
             "ok" => match (self.epoch, self.offset, self.recovered) {
                 (Some(epoch), Some(offset), Some(recovered)) => {

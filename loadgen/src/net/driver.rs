@@ -275,7 +275,7 @@ impl State {
             self.said_ready = true;
             // Who hears that this thread is ready sees what it has.
             self.wire.recorder.publish();
-            self.wire.control.note_ready();
+            self.wire.control.note_ready(self.wire.now_us);
         }
     }
 

@@ -5,11 +5,10 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::fanout::{FanningOut, Fanout};
-use super::{Plan, Scenario, room_name};
-use crate::clock;
+use super::members::{OverRooms, Turns};
+use super::{Plan as _, Scenario, room_name};
 use crate::dialect::{Command, Event, Notice};
 use crate::net::wire::{Phase, Wire};
-use crate::pace::Pace;
 
 /// Messages asked for at once.
 const HISTORY_LIMIT: u32 = 20;
@@ -33,40 +32,18 @@ impl Default for Chat {
     }
 }
 
-impl Plan for Chat {
-    fn name(&self) -> &'static str {
-        "chat"
+impl OverRooms for Chat {
+    const NAME: &'static str = "chat";
+
+    fn rooms(&self) -> &Fanout {
+        &self.fanout
     }
 
-    fn peers(&self) -> usize {
-        self.fanout.peers()
-    }
-
-    fn publishers(&self) -> usize {
-        self.fanout.publishers()
-    }
-
-    fn size(&self) -> usize {
-        self.fanout.size()
-    }
-
-    fn seconds(&self) -> f64 {
-        self.fanout.seconds
-    }
-
-    fn is_closed_loop(&self) -> bool {
-        self.fanout.is_closed_loop()
-    }
-
-    fn scenario(&self, wire: &Wire) -> Box<dyn Scenario> {
-        #[expect(clippy::cast_precision_loss, reason = "exact below 2^53 connections")]
-        let share = wire.peers() as f64 / self.peers().max(1) as f64;
+    fn part(&self, wire: &Wire) -> Box<dyn Scenario> {
         Box::new(Chatting {
             inner: self.fanout.part(wire),
-            rate: self.commands * share,
-            pace: None,
+            turns: Turns::new(self.commands, self.fanout.peers(), wire),
             members: vec![Member::Joined; wire.peers()],
-            next_peer: 0,
             next_command: 0,
         })
     }
@@ -86,35 +63,25 @@ enum Member {
 
 struct Chatting {
     inner: FanningOut,
-    rate: f64,
-    pace: Option<Pace>,
+    turns: Turns,
     members: Vec<Member>,
-    next_peer: usize,
     next_command: u8,
 }
 
 impl Chatting {
     /// Has the next member that is free do the next thing. Publishers stay.
     fn command_one(&mut self, wire: &mut Wire) {
-        for _ in 0..wire.peers() {
-            let peer = self.next_peer;
-            self.next_peer = (peer + 1) % wire.peers();
-            let stays = self.inner.layout.publisher(peer).is_some();
-            let free = self.members[peer] == Member::Joined && wire.phase(peer) == Phase::Open;
-            if stays || !free {
-                continue;
-            }
-            let room = room_name(wire.payload.run(), self.inner.layout.room(peer));
-            self.next_command = (self.next_command + 1) % 3;
-            let (command, state) = match self.next_command {
-                0 => (Command::Leave { room: &room }, Member::Leaving),
-                1 => (Command::Presence { room: &room }, Member::Asking),
-                _ => (Command::History { room: &room, limit: HISTORY_LIMIT }, Member::Asking),
-            };
-            if wire.command(peer, command) {
-                self.members[peer] = state;
-            }
-            return;
+        let is_free = |peer: usize| self.members[peer] == Member::Joined;
+        let Some(peer) = self.turns.take(wire, &self.inner, is_free) else { return };
+        let room = room_name(wire.payload.run(), self.inner.layout.room(peer));
+        self.next_command = (self.next_command + 1) % 3;
+        let (command, state) = match self.next_command {
+            0 => (Command::Leave { room: &room }, Member::Leaving),
+            1 => (Command::Presence { room: &room }, Member::Asking),
+            _ => (Command::History { room: &room, limit: HISTORY_LIMIT }, Member::Asking),
+        };
+        if wire.command(peer, command) {
+            self.members[peer] = state;
         }
     }
 
@@ -169,13 +136,11 @@ impl Scenario for Chatting {
     }
 
     fn run(&mut self, wire: &mut Wire) -> u64 {
-        let start_us = wire.control.start_us();
-        let mut pace = self.pace.unwrap_or_else(|| Pace::new(start_us, self.rate));
-        if pace.take(clock::now_us()).is_some() {
+        let (due, next_us) = self.turns.is_due(wire);
+        if due {
             self.command_one(wire);
         }
-        self.pace = Some(pace);
-        self.inner.run(wire).min(pace.next_us())
+        self.inner.run(wire).min(next_us)
     }
 
     fn is_settled(&self, wire: &Wire) -> bool {

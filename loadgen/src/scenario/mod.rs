@@ -7,6 +7,7 @@ pub mod echo;
 pub mod fanout;
 pub mod hold;
 mod ledger;
+mod members;
 pub mod resume;
 pub mod slow;
 pub mod storm;

@@ -5,11 +5,10 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use super::fanout::{FanningOut, Fanout};
-use super::{Plan, Scenario, room_name};
-use crate::clock;
+use super::members::{OverRooms, Turns};
+use super::{Plan as _, Scenario, room_name};
 use crate::dialect::{Arrived, Command, Event, Notice};
 use crate::net::wire::{Opening, Phase, Wire};
-use crate::pace::Pace;
 
 /// Options of `resume`.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
@@ -44,40 +43,18 @@ impl Default for Resume {
     }
 }
 
-impl Plan for Resume {
-    fn name(&self) -> &'static str {
-        "resume"
+impl OverRooms for Resume {
+    const NAME: &'static str = "resume";
+
+    fn rooms(&self) -> &Fanout {
+        &self.fanout
     }
 
-    fn peers(&self) -> usize {
-        self.fanout.peers()
-    }
-
-    fn publishers(&self) -> usize {
-        self.fanout.publishers()
-    }
-
-    fn size(&self) -> usize {
-        self.fanout.size()
-    }
-
-    fn seconds(&self) -> f64 {
-        self.fanout.seconds
-    }
-
-    fn is_closed_loop(&self) -> bool {
-        self.fanout.is_closed_loop()
-    }
-
-    fn scenario(&self, wire: &Wire) -> Box<dyn Scenario> {
-        #[expect(clippy::cast_precision_loss, reason = "exact below 2^53 connections")]
-        let share = wire.peers() as f64 / self.peers().max(1) as f64;
+    fn part(&self, wire: &Wire) -> Box<dyn Scenario> {
         Box::new(Resuming {
             inner: self.fanout.part(wire),
             by: self.by,
-            rate: self.cuts * share,
-            pace: None,
-            next_peer: 0,
+            turns: Turns::new(self.cuts, self.fanout.peers(), wire),
             places: vec![Place::default(); wire.peers()],
         })
     }
@@ -95,24 +72,17 @@ struct Place {
 struct Resuming {
     inner: FanningOut,
     by: By,
-    rate: f64,
-    pace: Option<Pace>,
-    next_peer: usize,
+    turns: Turns,
     places: Vec<Place>,
 }
 
 impl Resuming {
     /// Cuts the next member that is connected and no publisher.
     fn cut_one(&mut self, wire: &mut Wire) {
-        for _ in 0..wire.peers() {
-            let peer = self.next_peer;
-            self.next_peer = (peer + 1) % wire.peers();
-            let spared = self.inner.layout.publisher(peer).is_some();
-            if !spared && wire.phase(peer) == Phase::Open && !self.places[peer].resuming {
-                self.places[peer].resuming = true;
-                return wire.cut(peer);
-            }
-        }
+        let is_free = |peer: usize| !self.places[peer].resuming;
+        let Some(peer) = self.turns.take(wire, &self.inner, is_free) else { return };
+        self.places[peer].resuming = true;
+        wire.cut(peer);
     }
 
     fn resumed(&mut self, wire: &mut Wire, peer: usize, recovered: bool) {
@@ -193,13 +163,11 @@ impl Scenario for Resuming {
     }
 
     fn run(&mut self, wire: &mut Wire) -> u64 {
-        let start_us = wire.control.start_us();
-        let mut pace = self.pace.unwrap_or_else(|| Pace::new(start_us, self.rate));
-        if pace.take(clock::now_us()).is_some() {
+        let (due, next_us) = self.turns.is_due(wire);
+        if due {
             self.cut_one(wire);
         }
-        self.pace = Some(pace);
-        self.inner.run(wire).min(pace.next_us())
+        self.inner.run(wire).min(next_us)
     }
 
     fn is_settled(&self, wire: &Wire) -> bool {

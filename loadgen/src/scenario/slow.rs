@@ -4,8 +4,9 @@
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use super::Scenario;
 use super::fanout::{FanningOut, Fanout};
-use super::{Plan, Scenario};
+use super::members::OverRooms;
 use crate::dialect::{Event, Notice};
 use crate::net::wire::{Phase, Wire};
 
@@ -28,32 +29,14 @@ impl Default for Slow {
     }
 }
 
-impl Plan for Slow {
-    fn name(&self) -> &'static str {
-        "slow"
+impl OverRooms for Slow {
+    const NAME: &'static str = "slow";
+
+    fn rooms(&self) -> &Fanout {
+        &self.fanout
     }
 
-    fn peers(&self) -> usize {
-        self.fanout.peers()
-    }
-
-    fn publishers(&self) -> usize {
-        self.fanout.publishers()
-    }
-
-    fn size(&self) -> usize {
-        self.fanout.size()
-    }
-
-    fn seconds(&self) -> f64 {
-        self.fanout.seconds
-    }
-
-    fn is_closed_loop(&self) -> bool {
-        self.fanout.is_closed_loop()
-    }
-
-    fn scenario(&self, wire: &Wire) -> Box<dyn Scenario> {
+    fn part(&self, wire: &Wire) -> Box<dyn Scenario> {
         let members = self.fanout.members;
         // A publisher that does not read would stop publishing in a closed loop.
         let slow = self.slow.min(members - self.fanout.publishers.min(members));

@@ -62,10 +62,7 @@ impl Shard {
                 return;
             }
             match message {
-                Ok(envelope)
-                    if self.pace(key, &envelope, bytes)
-                        && self.within_quota(key, &envelope, bytes) =>
-                {
+                Ok(envelope) if self.pace(key, &envelope, bytes) => {
                     bytes = 0;
                     self.command(key, envelope, 0);
                 }

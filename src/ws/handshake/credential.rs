@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use zeroize::Zeroizing;
+
 use crate::ws::head::{self, Head};
 use crate::ws::refusal::Refusal;
 
@@ -10,8 +12,8 @@ use crate::ws::refusal::Refusal;
 pub struct Credential {
     /// Where it stood.
     pub kind: CredentialKind,
-    /// What it says.
-    pub secret: String,
+    /// What it says; overwritten when it is let go.
+    pub secret: Zeroizing<String>,
 }
 
 /// Where a credential stood.
@@ -62,9 +64,9 @@ pub(super) fn find(
             return Err(Refusal::Unauthorized);
         }
         match &found {
-            Some(first) if first.secret != secret => return Err(Refusal::TwoCredentials),
+            Some(first) if *first.secret != secret => return Err(Refusal::TwoCredentials),
             Some(_) => {}
-            None => found = Some(Credential { kind, secret }),
+            None => found = Some(Credential { kind, secret: Zeroizing::new(secret) }),
         }
     }
     Ok(found)

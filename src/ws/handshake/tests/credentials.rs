@@ -8,7 +8,7 @@ fn cookie_request(cookies: &[&str]) -> Request {
 
 fn found(request: &Request) -> Result<Option<(CredentialKind, String)>, Refusal> {
     let credential = request.answer()?.credential;
-    Ok(credential.map(|credential| (credential.kind, credential.secret)))
+    Ok(credential.map(|credential| (credential.kind, credential.secret.to_string())))
 }
 
 fn some(kind: CredentialKind, secret: &str) -> Result<Option<(CredentialKind, String)>, Refusal> {

@@ -1,0 +1,144 @@
+"""Measures everything that is claimed, and writes benches/REPORT.md and its charts.
+
+    cargo build --release --workspace
+    python3 benches/report               the whole report, under 20 minutes
+    python3 benches/report NAME…         some sections, printed and nothing written
+    python3 benches/report --quick       all of it in some three minutes, printed: whether it works, no figures
+    python3 benches/report --peers       other servers beside ours (benches/peers/install.sh first)
+    python3 benches/report --long        50,000 held for ten minutes, churn, and a soak of twenty
+    python3 benches/report --render      the pages anew from what is stored
+
+What was measured is stored in benches/results.json; sections that a run does not take stay as they
+were, with their own date and commit. Exit code 1 if a target is missed, 2 if something could not be
+measured. It needs Linux, Python and this repository's release build, and a machine that is otherwise
+quiet; as root, servers and generator go before other programs.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import journal
+import machine
+import markdown
+import model
+import pages
+import svg
+from figures import connections, costs, load, long, peers
+from process import BIN, Failed
+from scale import FULL, QUICK
+
+BENCHES = machine.ROOT / "benches"
+PAGES = (machine.ROOT / "tuning" / "README.md",)
+COMMAND = "python3 benches/report"
+
+SECTIONS = {
+    "echo": costs.echo, "fanout": costs.fanout, "storm": connections.storm, "hold": connections.hold,
+    "kinds": connections.kinds, "latency": load.latency, "deflated": costs.deflated, "cores": costs.cores,
+    "generator": costs.generator, "timers": load.timers, "overload": load.overload, "fairness": load.fairness,
+    "goodput": load.goodput, "dribble": connections.dribble, "rooms": connections.rooms,
+}
+LONG = {"long-hold": long.hold, "churn": long.churn, "soak": long.soak}
+PEERS = {"peers": peers.peers}
+EVERY = {**SECTIONS, **PEERS, **LONG}
+
+
+def measure(name, scale):
+    """One section, complete with its commands and its date; nothing if it could not be measured."""
+    print(f"== {name}", flush=True)
+    began = time.monotonic()
+    try:
+        section = EVERY[name](scale)
+    except (Failed, OSError, KeyError, ValueError, AssertionError, RuntimeError) as error:
+        journal.close()
+        print(f"FAIL {name}: {type(error).__name__}: {error}", flush=True)
+        return None
+    section.name = name
+    section.seconds = time.monotonic() - began
+    section.taken = machine.taken()
+    section.commands, section.doubts = journal.close()
+    return section
+
+
+def stored(file):
+    """What an earlier run left: the machine, and sections by name."""
+    with contextlib.suppress(FileNotFoundError):
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        return kept["machine"], {section.name: section for section in model.from_json(kept["sections"])}
+    return [], {}
+
+
+def write(folder, described, sections, other_pages):
+    """Results, report, charts, and the figures in other pages."""
+    ordered = [sections[name] for name in EVERY if name in sections]
+    kept = {"machine": described, "sections": model.to_json(ordered)}
+    (folder / "results.json").write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "REPORT.md").write_text(markdown.render(ordered, described, COMMAND), encoding="utf-8")
+    charts = folder / "charts"
+    charts.mkdir(exist_ok=True)
+    for section in ordered:
+        for chart in section.charts:
+            (charts / f"{chart.name}.svg").write_text(svg.draw(chart), encoding="utf-8")
+    figures = {}
+    for section in ordered:
+        figures.update(section.figures)
+    known = pages.reckon(figures)
+    for page in other_pages:
+        page.write_text(pages.fill(page.read_text(encoding="utf-8"), known), encoding="utf-8")
+
+
+def arguments():
+    words = argparse.ArgumentParser(prog=COMMAND, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("names", nargs="*", metavar="NAME", help=f"sections: {' '.join(EVERY)}")
+    words.add_argument("--quick", action="store_true", help="the short form; writes nothing unless --out is given")
+    words.add_argument("--peers", action="store_true", help="measure the other servers, and store that")
+    words.add_argument("--long", action="store_true", help="the ten and twenty minute runs, and store them")
+    words.add_argument("--write", action="store_true", help="store the named sections as well")
+    words.add_argument("--render", action="store_true", help="write the pages anew, measure nothing")
+    words.add_argument("--out", type=Path, help="another folder than benches/ for what is written")
+    asked = words.parse_args()
+    unknown = [name for name in asked.names if name not in EVERY]
+    if unknown:
+        words.error(f"no section {unknown[0]}; there are {', '.join(EVERY)}")
+    return asked
+
+
+def chosen(asked):
+    if asked.render:
+        return []
+    if asked.names:
+        return asked.names
+    by_hand = [*(PEERS if asked.peers else ()), *(LONG if asked.long else ())]
+    return by_hand or list(SECTIONS)
+
+
+def main():
+    asked = arguments()
+    names = chosen(asked)
+    if names and not (BIN / "ringroom").exists():
+        sys.exit("no release build: cargo build --release --workspace")
+    load_now = os.getloadavg()[0]
+    print(f"kernel {os.uname().release}, {os.cpu_count()} CPUs, load {load_now:.2f}", flush=True)
+    taken = [measure(name, QUICK if asked.quick else FULL) for name in names]
+    sections = {section.name: section for section in taken if section}
+    writes = asked.out or asked.render or asked.write or not (asked.names or asked.quick)
+    if writes:
+        folder = asked.out or BENCHES
+        folder.mkdir(parents=True, exist_ok=True)
+        described, earlier = stored(folder / "results.json")
+        if sections or not described:
+            described = [*machine.describe(), ("load before the run", f"{load_now:.2f}")]
+        if asked.quick:
+            described.append(("form", "short: it shows that all works, and its figures mean nothing"))
+        write(folder, described, {**earlier, **sections}, () if asked.out else PAGES)
+    if len(sections) < len(names):
+        sys.exit(2)
+    sys.exit(0 if all(claim.met for section in sections.values() for claim in section.claims) or asked.quick else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""What connections cost: made all at once, held, and made beside those who dribble."""
+
+import contextlib
+import json
+import re
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from generator import SOURCES, alternate, load
+from model import Section, Spread
+from process import (HOST, UNLIMITED, beside, cpu_ns, floor, resident_bytes, ringroom, total,
+                     wait_until_open)
+
+PATIENT = ("--connect-within", 100)
+
+
+def storm(scale):
+    section = Section("storm", "Storm", f"{scale.storm:,} connections at once, 128 under way: how soon all are open, "
+                      "and what one costs the server.")
+    kept = {}
+
+    def connect(name, server, path):
+        before = cpu_ns(server.pid)
+        phase = load("storm", "-n", scale.storm, "--dialect", "raw", "--url", server.url(path), "--cpus", 1, *SOURCES)
+        kept.setdefault(name, []).append(phase)
+        return (cpu_ns(server.pid) - before) / scale.storm
+
+    with ringroom(settings=[UNLIMITED]) as ours, floor("floor-epoll-echo") as bare:
+        values = alternate(scale.rounds, {"ringroom": lambda: connect("ringroom", ours, "/echo"),
+                                          "bare epoll": lambda: connect("bare epoll", bare, "/")})
+    rows = []
+    for name, phases in kept.items():
+        per_second = Spread.of(scale.storm / max(phase["connect_seconds"], 1e-9) for phase in phases)
+        p50, p99 = (Spread.of(phase["handshake"][key] / 1e3 for phase in phases).median for key in ("p50", "p99"))
+        overflows = sum(phase["kernel"]["listen_overflows"] for phase in phases)
+        rows.append((name, f"{per_second.median:,.0f}", f"{p50:.2f}", f"{p99:.2f}",
+                     f"{Spread.of(values[name]).median / 1e3:.1f}", overflows))
+    section.table(("server", "connections a second", "handshake p50, ms", "p99, ms", "server CPU, µs", "overflows"), rows)
+    ratio = Spread.ratio(*values.values())
+    section.note(f"CPU a connection, made and ended: {ratio.median:.2f} times bare epoll "
+                 f"({ratio.low:.2f} to {ratio.high:.2f})")
+    refused = sum(phase["totals"]["refused"] for phase in kept["ringroom"])
+    section.figures["handshake_us"] = Spread.of(values["ringroom"]).median / 1e3
+    section.claim("storm, connections refused or lost", refused, 0)
+    return section
+
+
+def _kernel_bytes():
+    """What the kernel has in slabs, of the whole machine."""
+    return int(re.search(r"^Slab:\s+(\d+)", Path("/proc/meminfo").read_text(), re.M)[1]) * 1024
+
+
+def held(server, count, seconds, *arguments, path="/echo", dialect="raw", tls=False):
+    """Holds idle connections; process memory and CPU a second of each, kernel memory of both its ends, and how
+    many were lost."""
+    time.sleep(1)
+    memory, kernel = resident_bytes(server.pid), _kernel_bytes()
+    url = server.url(path).replace("ws:", "wss:") if tls else server.url(path)
+    settling = min(5, seconds)
+    report = beside(load, "hold", "-n", count, "--seconds", settling + seconds + 2, "--dialect", dialect, "--url", url,
+                    *SOURCES, *PATIENT, *arguments)
+    wait_until_open(server, count)
+    time.sleep(settling)
+    began, cpu = time.monotonic(), cpu_ns(server.pid)
+    time.sleep(seconds)
+    cpu = (cpu_ns(server.pid) - cpu) / 1e3 / (time.monotonic() - began) / count
+    memory = (resident_bytes(server.pid) - memory) / count
+    kernel = (_kernel_bytes() - kernel) / count
+    return memory, cpu, kernel, count - report()["held"]
+
+
+def hold(scale):
+    section = Section("hold", "Held connections", "Memory and CPU of idle connections with heartbeats on, in one "
+                      "process of four cores that share two CPUs. Process memory is what the process grew by; kernel "
+                      "memory is what all slabs of the machine grew by, so it counts both ends and whatever else went on.")
+    rows, memories, cpus = [], [], []
+    for count in scale.held:
+        last = count == scale.held[-1]
+        with ringroom(cores=4, cpus="0,1", settings=[UNLIMITED]) as server:
+            begun = resident_bytes(server.pid)
+            seconds = scale.held_seconds if last else max(2, scale.held_seconds // 3)
+            memory, cpu, kernel, lost = held(server, count, seconds)
+        memories.append((count, memory / 1024))
+        cpus.append((count, cpu))
+        rows.append((f"{count:,}", seconds, f"{memory / 1024:.2f}", f"{kernel / 1024:.1f}", f"{cpu:.2f}", lost))
+    section.table(("connections", "seconds", "process memory, KB each", "kernel memory, both ends, KB each",
+                   "CPU, µs a second each", "lost"), rows)
+    section.chart("hold-memory", "Process memory of an idle connection", "connections", "KB", [("ringroom", memories)])
+    section.chart("hold-cpu", "CPU of an idle connection", "connections", "µs a second", [("ringroom", cpus)])
+    count = scale.held[-1]
+    section.figures.update(connection_kb=memories[-1][1], connection_us=cpus[-1][1], base_mb=begun / (1 << 20))
+    section.claim(f"hold, {count:,} connections, lost", lost, 0)
+    section.claim(f"hold, {count:,} connections, process memory of each", memory / 1024, 1.0, " KB")
+    section.claim(f"hold, {count:,} connections, CPU of each", cpu, 1.0, " µs/s")
+    return section
+
+
+@contextlib.contextmanager
+def tls_ringroom(**options):
+    """Our server with one listener, over TLS, and a certificate of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        key, certificate, file = (Path(folder, name) for name in ("key.pem", "certificate.pem", "ringroom.toml"))
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+                        "-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", key, "-out", certificate],
+                       check=True, capture_output=True)
+
+        def listeners(port):
+            file.write_text(f'listen = []\n[[listener]]\naddress = "{HOST}:{port}"\n'
+                            f'tls = {{ certificate_file = "{certificate}", key_file = "{key}" }}\n')
+            return file
+
+        with ringroom(listeners=listeners, **options) as server:
+            yield server
+
+
+def kinds(scale):
+    """Connections that are more than bare."""
+    section = Section("kinds", "Held connections of other kinds", "The same for connections that are in a room of a "
+                      "hundred, that negotiated compression, or that came over TLS.")
+    seconds = max(2, scale.held_seconds // 6)
+    options = {"cores": 4, "cpus": "0,1", "settings": [UNLIMITED]}
+    rows = []
+
+    def row(name, count, measured):
+        memory, cpu, _, lost = measured
+        rows.append((name, f"{count:,}", f"{memory / 1024:.2f}", f"{cpu:.2f}", lost))
+        return memory / 1024, lost
+
+    with ringroom(**options) as server:
+        memory, lost = row("in a room of a hundred", scale.joined, held(
+            server, scale.joined, seconds, "--members", 100, path="/ws", dialect="ringroom"))
+    few = scale.joined // 3
+    with ringroom(**options) as server:
+        row("deflate negotiated", few, held(server, few, seconds, "--deflate"))
+    with tls_ringroom(**options) as server:
+        row("TLS", few, held(server, few, seconds, "--insecure", tls=True))
+    section.table(("connection", "connections", "process memory, KB each", "CPU, µs a second each", "lost"), rows)
+    section.figures["joined_kb"] = memory
+    section.claim("connections in rooms, process memory of each", memory, 1.5, " KB")
+    section.claim("connections in rooms, lost", lost, 0)
+    return section
+
+
+def _handshake_ms(port):
+    began = time.perf_counter()
+    with socket.create_connection((HOST, port), 5) as client:
+        client.sendall(b"GET /echo HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                       b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+        assert client.recv(1024).startswith(b"HTTP/1.1 101")
+    return (time.perf_counter() - began) * 1e3
+
+
+def dribble(scale):
+    section = Section("dribble", "Dribblers", "Handshakes of honest clients while others send theirs byte by byte.")
+    head = b"GET /echo HTTP/1.1\r\nHost: x\r\nX-Padding: " + b"a" * 4_000
+    with ringroom(settings=["handshake.deadline_ms=30000", UNLIMITED]) as server:
+        alone = sorted(_handshake_ms(server.port) for _ in range(500))
+        clients = [socket.create_connection((HOST, server.port), 5) for _ in range(scale.dribblers)]
+        stop = threading.Event()
+
+        def drip():
+            for position in range(len(head)):
+                for client in clients:
+                    if stop.is_set():
+                        return
+                    with contextlib.suppress(OSError):
+                        client.send(head[position:position + 1])
+
+        dripped = beside(drip)
+        among = sorted(_handshake_ms(server.port) for _ in range(500))
+        stop.set()
+        dripped()
+        for client in clients:
+            client.close()
+    section.note(f"p99 {alone[494]:.2f} ms alone, {among[494]:.2f} ms among {scale.dribblers:,} dribblers")
+    section.claim("dribblers, handshake p99 above alone", among[494] - alone[494], 50, " ms")
+    return section
+
+
+class _Visitor:
+    """A client that joins rooms and leaves them, a batch at a time."""
+
+    def __init__(self, port):
+        self.socket = socket.create_connection((HOST, port), 60)
+        self.socket.sendall(b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+        self.read_until(b'"welcome"')
+
+    def read_until(self, words):
+        seen = b""
+        while words not in seen:
+            more = self.socket.recv(65_536)
+            seen = seen[-200:] + more
+            if not more or b'"error"' in seen:
+                raise RuntimeError(f"the server said {seen}")
+
+    def say(self, kind, names):
+        """A batch, and its answer, which follows those of all its messages."""
+        batch = {"type": "batch", "id": 1, "messages": [{"type": kind, "room": name} for name in names]}
+        payload = json.dumps(batch).encode()
+        self.socket.sendall(b"\x81\xfe" + len(payload).to_bytes(2, "big") + bytes(4) + payload)
+        self.read_until(b'"id":1')
+
+    def visit(self, first, last, at_once=100):
+        for start in range(first, last, at_once):
+            names = [f"fresh-{number}" for number in range(start, min(start + at_once, last))]
+            self.say("join", names)
+            self.say("leave", names)
+
+
+def rooms(scale, visitors=4):
+    section = Section("rooms", "Rooms that come and go", f"Memory after {scale.rooms:,} joins and leaves of rooms in "
+                      "which nobody had been.")
+    with ringroom(cores=2, cpus="0,1") as server:
+        clients = [_Visitor(server.port) for _ in range(visitors)]
+
+        def visit(first, last):
+            share = (last - first) // visitors
+            visits = [beside(client.visit, first + index * share, first + (index + 1) * share)
+                      for index, client in enumerate(clients)]
+            for done in visits:
+                done()
+            time.sleep(3)
+            return resident_bytes(server.pid)
+
+        alone = total(server, "ringroom_rooms")
+        before = visit(0, scale.rooms // 2)
+        began = time.monotonic()
+        after = visit(scale.rooms // 2, scale.rooms // 2 + scale.rooms)
+        left = total(server, "ringroom_rooms") - alone
+    section.note(f"{scale.rooms:,} visited in {time.monotonic() - began:.0f} s; {before >> 10:,} KB after half as many, "
+                 f"{after >> 10:,} KB after all")
+    section.claim("rooms, memory afterwards, times before", after / before, 1.05)
+    section.claim("rooms, still there", left, 0)
+    return section

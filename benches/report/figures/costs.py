@@ -1,0 +1,135 @@
+"""What a message costs: echo, delivery, over two cores, deflated; and what the generator costs."""
+
+from generator import alternate, closed_echo, echo_cost, fanout_cost, load, own_cost, rate
+from model import Section, Spread
+from process import floor, ringroom, total
+
+
+def _row(name, costs_ns, base_ns):
+    cost, times = Spread.of(costs_ns), Spread.ratio(costs_ns, base_ns)
+    return name, f"{cost.median / 1e3:.2f}", f"{times.median:.2f}", f"{times.low:.2f} to {times.high:.2f}"
+
+
+def _compare(section, what, values, base):
+    """A table of all that was measured in turn, each as a ratio to the base of its own round."""
+    columns = (what, "CPU, µs", f"times {base}", "spread")
+    section.table(columns, [_row(name, costs, values[base]) for name, costs in values.items()])
+
+
+def echo(scale):
+    section = Section("echo", "Echo", "CPU of the server for a message in and a message out: 200 connections, 32 B, "
+                      "one message in flight on each, by the bare client.")
+    with ringroom() as ours, floor("floor-epoll-echo") as epoll, floor("floor-uring-echo") as uring:
+        values = alternate(scale.rounds, {
+            "ringroom": lambda: echo_cost(ours, scale.short, "/echo")[0],
+            "bare epoll": lambda: echo_cost(epoll, scale.short)[0],
+            "bare io_uring": lambda: echo_cost(uring, scale.short)[0],
+        })
+        most = {name: rate(closed_echo(server, scale.short, path)[0])
+                for name, server, path in (("ringroom", ours, "/echo"), ("bare epoll", epoll, "/"))}
+    _compare(section, "server", values, "bare epoll")
+    section.note("; ".join(f"{name}: {most[name]:,.0f} echoes a second at most" for name in most))
+    section.figures["echo_us"] = Spread.of(values["ringroom"]).median / 1e3
+    section.claim("echo, CPU a message, times bare epoll", Spread.ratio(values["ringroom"], values["bare epoll"]), 1.05)
+    return section
+
+
+def fanout(scale):
+    section = Section("fanout", "Fan-out", f"CPU of the server for a delivery in a room of {scale.members:,}, 64 B of "
+                      "payload, with 1 and with 16 messages in flight. The bare programs send each frame as it is, "
+                      "without rooms, offsets or limits; io_uring hands over all sends of a turn at once.")
+    generator = {}
+    with ringroom() as ours, floor("floor-uring-fanout") as uring, floor("floor-send-fanout") as sends:
+
+        def cost(name, server, in_flight, **options):
+            server_ns, generator_ns = fanout_cost(server, in_flight, scale.short, members=scale.members, **options)
+            generator.setdefault(name, []).append(generator_ns / server_ns)
+            return server_ns
+
+        values = alternate(scale.rounds, {
+            "bare io_uring, 1": lambda: cost("bare, 1", uring, 1, dialect="raw", path="/"),
+            "ringroom, 1": lambda: cost("1", ours, 1),
+            "bare send, 1": lambda: cost("send, 1", sends, 1, dialect="raw", path="/"),
+            "ringroom, 16": lambda: cost("16", ours, 16),
+            "bare send, 16": lambda: cost("send, 16", sends, 16, dialect="raw", path="/"),
+        })
+    _compare(section, "server, in flight", values, "bare io_uring, 1")
+    bare, one, many = values["bare io_uring, 1"], values["ringroom, 1"], values["ringroom, 16"]
+    section.figures.update(delivery_1_us=Spread.of(one).median / 1e3, delivery_16_us=Spread.of(many).median / 1e3)
+    section.claim("fan-out, 1 in flight, times bare sends", Spread.ratio(one, bare), 1.15)
+    section.claim("fan-out, 16 in flight, times bare sends", Spread.ratio(many, bare), 0.09)
+    section.claim("generator in fan-out, 1 in flight, times the server's CPU", Spread.of(generator["1"]), 0.5)
+    section.claim("generator in fan-out, 16 in flight, times the server's CPU", Spread.of(generator["16"]), 0.5)
+    return section
+
+
+def generator(scale):
+    section = Section("generator", "The generator", "CPU of a client for an echo, 200 connections, 32 B: the load "
+                      "generator, which verifies and times each message, and a bare io_uring client.")
+    with floor("floor-uring-echo") as server:
+
+        def ours():
+            return own_cost(closed_echo(server, scale.short, dialect="raw-binary")[0])
+
+        values = alternate(scale.rounds, {
+            "ringroom-loadgen": ours,
+            "bare io_uring client": lambda: echo_cost(server, scale.short)[1],
+        })
+    _compare(section, "client", values, "bare io_uring client")
+    ratio = Spread.ratio(values["ringroom-loadgen"], values["bare io_uring client"])
+    section.claim("generator in echo, CPU a message, times a bare client", ratio, 1.15)
+    return section
+
+
+def cores(scale):
+    section = Section("cores", "One core against two", "CPU for a delivery when the room's members are spread over two "
+                      "cores, which share one CPU here because the generator needs the other. What two CPUs carry "
+                      "together cannot be measured with a generator beside them.")
+    with ringroom() as one, ringroom(cores=2, cpus="0") as two:
+        for in_flight in 1, 16:
+            values = alternate(scale.rounds, {
+                f"two cores, {in_flight} in flight":
+                    lambda: fanout_cost(two, in_flight, scale.short, members=scale.members)[0],
+                f"one core, {in_flight} in flight":
+                    lambda: fanout_cost(one, in_flight, scale.short, members=scale.members)[0],
+            })
+            both, single = values.values()
+            _compare(section, "server", values, list(values)[1])
+            section.claim(f"two cores, {in_flight} in flight, times one", Spread.ratio(both, single), 1.15)
+    return section
+
+
+def deflated(scale):
+    section = Section("deflated", "Compression", f"CPU for a delivery of 4 KB of JSON to {scale.members:,} members that "
+                      "negotiated permessage-deflate, against the same number of bytes sent plain: compressing once "
+                      "should cost next to nothing for each. And an echo of 4 KB, where each message is inflated "
+                      "and deflated for one receiver.")
+    with ringroom() as server:
+
+        def compressed():
+            return [total(server, f"ringroom_deflate_{what}") for what in ("compressed_bytes", "messages")]
+
+        def cost(size, *flags):
+            return fanout_cost(server, 1, scale.short, *flags, members=scale.members, size=size)[0]
+
+        before = compressed()
+        cost(4096, "--deflate")
+        count_bytes, count = (after - first for after, first in zip(compressed(), before, strict=True))
+        wire = count_bytes / max(1, count)
+        # A plain message is its data and some 130 bytes around it.
+        size = max(30, int(wire) - 130)
+        values = alternate(scale.rounds, {
+            "deflated": lambda: cost(4096, "--deflate"),
+            "the compressed bytes plain": lambda: cost(size),
+            "4 KB plain": lambda: cost(4096),
+        })
+        echoes = {flags: load("echo", "-n", 50, "--in-flight", 1, "--size", 4096, "--seconds", scale.short, "--url",
+                              server.url("/echo"), "--dialect", "raw", "--cpus", 1, *flags)
+                  for flags in ((), ("--deflate",))}
+    section.note(f"{wire:.0f} bytes of 4096 on the wire")
+    _compare(section, "delivery", values, "the compressed bytes plain")
+    plain, small = (rate(phase) for phase in echoes.values())
+    section.note(f"echoes of 4 KB: {plain:,.0f} a second plain, {small:,.0f} deflated (the generator deflates, too)")
+    ratio = Spread.ratio(values["deflated"], values["the compressed bytes plain"])
+    section.claim("deflated, CPU a delivery, times the compressed bytes plain", ratio, 1.10)
+    return section

@@ -1,0 +1,118 @@
+"""What takes long and is run by hand: 50,000 held for ten minutes, churn, and a mixed load for twenty."""
+
+import statistics
+import time
+
+from generator import SOURCES, load
+from model import Section
+from process import UNLIMITED, beside, cpu_ns, descriptors, resident_bytes, ringroom, total, wait_until_open
+
+from figures.connections import PATIENT
+
+
+def hold(scale):
+    count = scale.held[-1]
+    section = Section("long-hold", "Held for ten minutes", f"{count:,} idle connections with heartbeats in one process "
+                      f"of four cores that share two CPUs, for {scale.soak} s.")
+    with ringroom(cores=4, cpus="0,1", settings=[UNLIMITED]) as server:
+        time.sleep(1)
+        before = resident_bytes(server.pid)
+        report = beside(load, "hold", "-n", count, "--seconds", scale.soak + 10, "--dialect", "raw", "--url",
+                        server.url("/echo"), *SOURCES, *PATIENT)
+        wait_until_open(server, count)
+        began, cpu = time.monotonic(), cpu_ns(server.pid)
+        memory = _watch(server, scale.soak)
+        share = (cpu_ns(server.pid) - cpu) / 1e9 / (time.monotonic() - began)
+        phase = report()
+    each = statistics.median(value for _, value in memory) / count - before / count
+    section.chart("long-hold", "Memory of the process", "seconds", "MB", [("resident", _megabytes(memory))])
+    section.claim("held for long, unexpected closes", phase["totals"]["dropped"] + count - phase["held"], 0)
+    section.claim("held for long, process memory of each", each / 1024, 1.5, " KB")
+    section.claim("held for long, CPU of the machine", share * 100 / 2, 5, " %")
+    return section
+
+
+def churn(scale):
+    count, rate = (17_000, 1_700) if scale.soak > 60 else (300, 30)
+    section = Section("churn", "Churn", f"{count:,} connections held while {rate:,} a second end, some without a close, "
+                      f"and come anew, for {scale.soak} s; beside them rooms in which a thousand messages a second are "
+                      "delivered.")
+    with ringroom(cores=2, cpus="0,1", settings=[UNLIMITED]) as server:
+        load("fanout", "--rooms", 10, "--members", 10, "--rate", 10, "--seconds", 2, "--url", server.url("/ws"))
+        time.sleep(2)
+        idle = _left(server)
+        churned = beside(load, "churn", "-n", count, "--rate", rate, "--seconds", scale.soak, "--url",
+                         server.url("/ws"), *SOURCES, *PATIENT)
+        wait_until_open(server, count * 9 // 10)
+        talked = beside(load, "fanout", "--rooms", 10, "--members", 10, "--publishers", 1, "--rate", 10, "--seconds",
+                        max(1, scale.soak - 30), "--url", server.url("/ws"))
+        time.sleep(min(30, scale.soak / 4))
+        memory = _watch(server, scale.soak - min(60, scale.soak / 2))
+        phase, talk = churned(), talked()
+        time.sleep(5)
+        after = _left(server)
+    drift = _slope(memory) * 3600
+    section.chart("churn", "Memory of the process while connections come and go", "seconds", "MB",
+                  [("resident", _megabytes(memory))])
+    section.note(f"{phase['totals']['opened']:,} connections made; descriptors {idle[0]:.0f} before, {after[0]:.0f} after; "
+                 f"connections {idle[1]:.0f} before, {after[1]:.0f} after")
+    section.claim("churn, messages lost beside it", talk["totals"]["lost"], 0)
+    section.claim("churn, descriptors left over", after[0] - idle[0], 0)
+    section.claim("churn, connections left over", after[1] - idle[1], 0)
+    section.claim("churn, memory an hour, extrapolated", drift * 100, 1, " %")
+    section.claim("churn, handshake p99", phase["handshake"]["p99"] / 1e3, 100, " ms")
+    return section
+
+
+def soak(scale):
+    seconds = scale.soak * 2
+    section = Section("soak", "Soak", f"For {seconds} s: rooms of fifty with messages, comings and goings, presence and "
+                      "history, half of it deflated; and members that are cut and resume.")
+    chat = ("chat", "--rooms", 20, "--members", 50, "--publishers", 2, "--rate", 5, "--commands", 200, "--seconds", seconds)
+    # Who was cut gets what it missed from history, which rooms have not unless asked.
+    with ringroom(settings=[UNLIMITED, "rooms.history_size=1000"]) as server:
+        url = ("--url", server.url("/ws"), "--cpus", 1)
+        running = [beside(load, *chat, *url), beside(load, *chat, "--deflate", *url),
+                   beside(load, "resume", "--rooms", 5, "--members", 40, "--rate", 10, "--cuts", 10, "--seconds", seconds,
+                          *url)]
+        time.sleep(5)
+        memory = _watch(server, seconds - 10)
+        phases = [wait() for wait in running]
+    half = memory[len(memory) // 2:]
+    series = [second["p99_us"] for second in phases[0]["series"] if second["received"]]
+    fifth = max(1, len(series) // 5)
+    first, last = statistics.median(series[:fifth]), statistics.median(series[-fifth:])
+    section.chart("soak", "Memory of the process", "seconds", "MB", [("resident", _megabytes(memory))])
+    section.note(f"p99 a second, the median: {first:.0f} µs in the first fifth, {last:.0f} µs in the last; "
+                 f"{sum(phase['totals']['received'] for phase in phases):,} messages, "
+                 f"{phases[2]['totals']['resumed']:,} resumptions")
+    grown = _slope(half) * (half[-1][0] - half[0][0]) if len(half) > 1 else 0.0
+    section.claim("soak, memory over the last half", grown * 100, 0.1, " %")
+    section.claim("soak, p99 of the last fifth, times the first", last / max(1, first), 1.1)
+    section.claim("soak, messages lost", sum(phase["totals"]["lost"] for phase in phases), 0)
+    return section
+
+
+def _watch(server, seconds):
+    """Resident memory, a sample a second, as pairs of a moment and bytes."""
+    began, samples = time.monotonic(), []
+    while (passed := time.monotonic() - began) < seconds or len(samples) < 2:
+        samples.append((passed, resident_bytes(server.pid)))
+        time.sleep(1)
+    return samples
+
+
+def _megabytes(samples):
+    step = max(1, len(samples) // 200)
+    return [(round(at, 1), value / (1 << 20)) for at, value in samples[::step]]
+
+
+def _slope(samples):
+    """Growth a second as a share of the mean, by least squares."""
+    times, values = zip(*samples, strict=True)
+    return statistics.linear_regression(times, values).slope / statistics.fmean(values)
+
+
+def _left(server):
+    """Descriptors of the cores, and connections that the server counts."""
+    return descriptors(server.pid), total(server, "ringroom_connections_open{")

@@ -1,0 +1,91 @@
+"""The load generator as a command, and what is asked of it again and again."""
+
+import contextlib
+import json
+import os
+import subprocess
+import tempfile
+
+import journal
+from process import BIN, FIRST, Failed, cpu_ns
+
+SOURCES = ("--sources", "127.0.0.2-127.0.0.9")
+# The CPU of the generator; the servers that it is compared on have the first.
+CPU = 1
+
+
+def load(*arguments, first=FIRST, quiet_doubts=False):
+    """Runs the generator; its report of the one phase. Why it must not be believed is noted."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as report:
+        command = [*first, BIN / "ringroom-loadgen", "--quiet", *arguments, "--json", report.name]
+        command = [str(word) for word in command]
+        journal.ran(command)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if not os.path.getsize(report.name):
+            raise Failed(f"{' '.join(command)}\n{done.stdout[-1000:]}{done.stderr[-1000:]}")
+        with open(report.name, encoding="utf-8") as file:
+            phase = json.load(file)["phases"][0]
+    if phase["invalid"] and not phase["totals"]["opened"]:
+        raise Failed(f"no connection opened: {'; '.join(phase['complaints'])}")
+    if not quiet_doubts:
+        for doubt in phase["invalid"]:
+            journal.doubted(doubt)
+    return phase
+
+
+def rate(phase):
+    """Messages received in a second."""
+    return phase["measured"]["received"] / max(phase["seconds"], 1e-9)
+
+
+def fanout(server, rooms, members, *more, dialect="ringroom", path="/ws", **options):
+    """Publishes to rooms."""
+    return load("fanout", "--rooms", rooms, "--members", members, "--dialect", dialect, "--url", server.url(path),
+                "--cpus", CPU, *more, **options)
+
+
+def fanout_cost(server, in_flight, seconds, *more, dialect="ringroom", path="/ws", rooms=1, members=1000, size=64):
+    """CPU a delivery, in nanoseconds: the server's, and the generator's."""
+    before = cpu_ns(server.pid)
+    phase = fanout(server, rooms, members, "--publishers", 1, "--seconds", seconds, "--size", size, "--in-flight",
+                   in_flight, *more, dialect=dialect, path=path)
+    server_ns = (cpu_ns(server.pid) - before) / max(1, phase["totals"]["received"])
+    return server_ns, own_cost(phase)
+
+
+def own_cost(phase):
+    """CPU of the generator for a message that it received, in nanoseconds."""
+    return phase["generator"]["cpu_ns"] / max(1, phase["measured"]["received"])
+
+
+def echo_cost(server, seconds, path="/"):
+    """CPU a message of an echo, in nanoseconds, as the bare client sees it: the server's, and the client's."""
+    client = [*FIRST, BIN / "floor-uring-client", "--port", server.port, "--path", path, "--cpu", CPU, "--count",
+              200, "--size", 32, "--seconds", seconds]
+    client = [str(word) for word in client]
+    journal.ran(client)
+    before = cpu_ns(server.pid)
+    done = subprocess.run(client, capture_output=True, check=False)
+    with contextlib.suppress(ValueError):
+        said = json.loads(done.stdout)
+        # It warms up for a second, which the server works for as well.
+        messages = said["messages"] * (seconds + 1) / seconds
+        return (cpu_ns(server.pid) - before) / max(1, messages), said["cpu_ns_per_message"]
+    raise Failed(f"{' '.join(client)}: {done.stderr.decode()[-500:]}")
+
+
+def closed_echo(server, seconds, path="/", dialect="raw", connections=200):
+    """The generator's own closed loop: its report, and the server's CPU a message."""
+    before = cpu_ns(server.pid)
+    phase = load("echo", "-n", connections, "--in-flight", 1, "--size", 32, "--seconds", seconds + 1, "--warmup", 1,
+                 "--dialect", dialect, "--url", server.url(path), "--cpus", CPU)
+    return phase, (cpu_ns(server.pid) - before) / max(1, phase["totals"]["received"])
+
+
+def alternate(rounds, measures):
+    """Measures in turn, A B C A B C …: machines drift, ratios of neighbours do not. By name, the values."""
+    values = {name: [] for name in measures}
+    for _ in range(rounds):
+        for name, measure in measures.items():
+            values[name].append(measure())
+    return values

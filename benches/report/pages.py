@@ -1,0 +1,63 @@
+"""Figures in other pages, kept up to date: `0.96<!-- connection_kb -->` names what the number is.
+
+What can be measured comes from the sections' figures; the rest is reckoned from those here, so that
+a page holds no number that nobody can make again.
+"""
+
+import re
+
+# A number, or a dash until it was measured, and its name.
+MARK = re.compile(r"(?P<value>[\d.,]+|—)<!-- (?P<name>\w+) -->")
+
+KERNEL_KB = 4.085  # an established connection's objects, by the table in tuning/README.md
+MILLION = 1_000_000
+
+
+def reckon(figures):
+    """What follows from the measured figures; nothing where one of them is missing."""
+    known = dict(figures)
+    rules = {
+        "box_4_gb": lambda f: _connections(f, 0.5),
+        "box_8_gb": lambda f: _connections(f, 4.5),
+        "box_16_gb": lambda f: _connections(f, 12.5),
+        "box_64_gb": lambda f: _connections(f, 60.5),
+        "million_process_gb": lambda f: MILLION * f["joined_kb"] * 1024 / 1e9,
+        "million_heartbeat_cpus": lambda f: MILLION * f["connection_us"] / 1e6,
+        "million_echo_cpus": lambda f: MILLION / 60 * f["echo_us"] / 1e6,
+        "million_broadcast_seconds": lambda f: MILLION * f["delivery_1_us"] / 1e6,
+        "million_broadcast_share_seconds": lambda f: MILLION * f["delivery_1_us"] / 1e6 / 16,
+        "million_storm_seconds": lambda f: MILLION * f["handshake_us"] / 1e6 / 16,
+    }
+    for name, rule in rules.items():
+        try:
+            known[name] = rule(figures)
+        except KeyError:
+            continue
+    return known
+
+
+def _connections(figures, left_gb):
+    return left_gb * 1e9 / ((figures["joined_kb"] + KERNEL_KB) * 1024)
+
+
+def fill(text, known):
+    """The page with each marked number replaced by the known one of its name."""
+
+    def replace(mark):
+        value = known.get(mark["name"])
+        return mark[0] if value is None else f"{_number(value)}<!-- {mark['name']} -->"
+
+    return MARK.sub(replace, text)
+
+
+def names(text):
+    """The names that a page refers to."""
+    return {mark["name"] for mark in MARK.finditer(text)}
+
+
+def _number(value):
+    if value >= 10_000:
+        # Reckoned from two digits that matter, so no more are shown.
+        digits = len(str(int(value))) - 2
+        return f"{round(value, -digits):,.0f}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

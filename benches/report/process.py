@@ -1,0 +1,190 @@
+"""Servers as processes: started, pinned, watched, ended; and what they use.
+
+Servers and generator have a CPU each and, where that is allowed, are scheduled before all else
+(`chrt`), so that a neighbour does not change how many messages a wake-up brings.
+"""
+
+import contextlib
+import re
+import socket
+import subprocess
+import threading
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import journal
+from machine import ROOT
+
+BIN = ROOT / "target" / "release"
+HOST = "127.0.0.1"
+UNLIMITED = "admission.connections_per_ip=0"
+
+
+class Failed(Exception):
+    """A figure cannot be had; the message says why."""
+
+
+def _first_in_line():
+    """The words that put a command before all others, if this user may. Its threads take turns (`--rr`): one
+    of node's would otherwise wait for ever for another on the same CPU."""
+    words = ["chrt", "--rr", "10"]
+    with contextlib.suppress(OSError):
+        if subprocess.run([*words, "true"], capture_output=True, check=False).returncode == 0:
+            return words
+    return []
+
+
+FIRST = _first_in_line()
+# A second generator, that measures beside one that makes load, goes before it.
+BEFORE = [*FIRST[:-1], "20"] if FIRST else []
+
+
+@dataclass
+class Server:
+    """One that runs."""
+
+    pid: int
+    port: int
+    # Of our server: the port of its control plane.
+    control: int = 0
+
+    def url(self, path="/"):
+        return f"ws://{HOST}:{self.port}{path}"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
+
+
+def _wait_for(port, process):
+    for _ in range(200):
+        if process.poll() is not None:
+            raise Failed(f"{process.args[-1]}: ended with {process.returncode} before it listened")
+        with contextlib.suppress(OSError), socket.create_connection((HOST, port), 1):
+            return
+        time.sleep(0.05)
+    raise Failed(f"{process.args}: does not listen")
+
+
+@contextlib.contextmanager
+def started(*command, port, control=0, environment=None):
+    """Runs a server until the block ends."""
+    words = [str(word) for word in (*FIRST, *command)]
+    journal.ran(words)
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    try:
+        _wait_for(port, process)
+        yield Server(process.pid, port, control)
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def ringroom(cores=1, cpus="0", settings=(), listeners=None):
+    """Our server, on a plain port, or with the listeners that `listeners`, a file made for a port, describes."""
+    port, control = free_port(), free_port()
+    options = ["dev.echo=true", "drain.window_ms=1000", *settings]
+    sets = [word for option in options for word in ("--set", option)]
+    listen = ["--config", listeners(port)] if listeners else ["--listen", f"{HOST}:{port}"]
+    with started(BIN / "ringroom", "serve", *listen, "--control", f"{HOST}:{control}", "--cpus", cpus,
+                 "--cores", cores, *sets, port=port, control=control) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def floor(name):
+    """One of the least programs, `benches/floor`."""
+    port = free_port()
+    with started(BIN / name, "--port", port, "--cpu", 0, port=port) as server:
+        yield server
+
+
+def cpu_ns(pid):
+    """CPU time of all threads, as the scheduler accounts it."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            total += int((task / "schedstat").read_text().split()[0])
+    return total
+
+
+def resident_bytes(pid):
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) * 1024
+
+
+def descriptors(pid):
+    """Open files, of all threads where each has a table of its own."""
+    tasks = list(Path(f"/proc/{pid}/task").iterdir())
+    cores = [task for task in tasks if (task / "comm").read_text().startswith("core-")]
+    return sum(1 for task in cores or tasks[:1] for _ in (task / "fd").iterdir())
+
+
+def wait_until_open(server, count, within=120):
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if descriptors(server.pid) >= count:
+            return
+        time.sleep(0.5)
+    raise Failed(f"{count} connections did not open")
+
+
+def busy(server, seconds):
+    """The CPUs that the server uses for so long."""
+    before, began = cpu_ns(server.pid), time.monotonic()
+    time.sleep(seconds)
+    return (cpu_ns(server.pid) - before) / 1e9 / (time.monotonic() - began)
+
+
+def beside(run, *arguments, **options):
+    """Begins it in a thread. The function that is given back waits for it, and has its result."""
+    result = {}
+
+    def work():
+        try:
+            result["value"] = run(*arguments, **options)
+        except BaseException as error:
+            result["error"] = error
+
+    thread = threading.Thread(target=work)
+    thread.start()
+
+    def wait():
+        thread.join()
+        if "error" in result:
+            raise result["error"]
+        return result["value"]
+
+    return wait
+
+
+def metric(server, name):
+    url = f"http://{HOST}:{server.control}/metrics"
+    text = urllib.request.urlopen(url, timeout=10).read().decode()
+    return [line for line in text.splitlines() if line.startswith(name)]
+
+
+def total(server, name):
+    """The sum of a metric's series."""
+    return sum(float(line.rsplit(" ", 1)[1]) for line in metric(server, name))
+
+
+def quantile(lines, share, earlier=()):
+    """The bound of the bucket in which the share of what a Prometheus histogram has counted since earlier
+    lies, all cores together."""
+    buckets = {}
+    for line, sign in [*((line, 1) for line in lines), *((line, -1) for line in earlier)]:
+        found = re.match(r'\S+_bucket\{.*le="([^"]+)".*\} (\d+)', line)
+        if found:
+            buckets[float(found[1])] = buckets.get(float(found[1]), 0) + sign * int(found[2])
+    count = max(buckets.values(), default=0)
+    return next((bound for bound, below in sorted(buckets.items()) if count and below >= share * count), 0.0)

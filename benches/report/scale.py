@@ -1,0 +1,27 @@
+"""How much is measured: the whole report, or the short form that only shows that all of it works."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scale:
+    rounds: int
+    # Of one measurement, in seconds.
+    short: int
+    long: int
+    storm: int
+    held: tuple[int, ...]
+    # Seconds that the largest number is held; the others a third of it.
+    held_seconds: int
+    joined: int
+    members: int
+    dribblers: int
+    rooms: int
+    # The by-hand part, in seconds.
+    soak: int
+
+
+FULL = Scale(rounds=5, short=4, long=10, storm=10_000, held=(10_000, 25_000, 50_000), held_seconds=60, joined=30_000,
+             members=1_000, dribblers=2_000, rooms=500_000, soak=600)
+QUICK = Scale(rounds=1, short=1, long=3, storm=500, held=(500, 1_000), held_seconds=2, joined=500,
+              members=100, dribblers=50, rooms=2_000, soak=10)

@@ -1,0 +1,143 @@
+"""The report's rendering, reckoning and parsing, on stored sample data: no server, no figures.
+
+    python3 -m unittest discover -s benches/report
+"""
+
+import json
+import re
+import runpy
+import tempfile
+import unittest
+import xml.etree.ElementTree as xml
+from pathlib import Path
+
+import journal
+import machine
+import markdown
+import model
+import pages
+import process
+import svg
+
+HERE = Path(__file__).resolve().parent
+SAMPLE = json.loads((HERE / "sample.json").read_text(encoding="utf-8"))
+
+
+def sections():
+    return model.from_json(SAMPLE["sections"])
+
+
+class Rendering(unittest.TestCase):
+    def setUp(self):
+        self.text = markdown.render(sections(), SAMPLE["machine"], "command")
+
+    def test_each_claim_says_met_or_missed(self):
+        self.assertIn("**2 of 3 targets met.** Missed: storm, connections refused or lost.", self.text)
+        self.assertRegex(self.text, r"\| \[echo, CPU a message, times bare epoll\]\(#echo\) \| 1\.03 \| 0\.99 to 1\.06 \| "
+                                    r"at most 1\.05 \| met \|")
+        self.assertIn("at least 0.90: met", self.text)
+
+    def test_each_section_says_when_and_of_what_it_was_taken(self):
+        self.assertIn("Taken 2026-01-02, commit 0123456789ab, kernel 6.18.0, in 61 s.", self.text)
+        self.assertIn("Taken 2025-12-31, commit ba9876543210, kernel 6.17.0, in 300 s; run by hand.", self.text)
+
+    def test_doubts_commands_and_charts_are_shown(self):
+        self.assertIn("- The generator doubts a run: 3 messages lost", self.text)
+        self.assertIn("ringroom-loadgen storm -n 10000", self.text)
+        self.assertIn("![Memory by connections](charts/sample.svg)", self.text)
+
+    def test_tables_keep_their_columns(self):
+        for block in re.findall(r"(?:^\|.*\n)+", self.text, re.MULTILINE):
+            widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+            self.assertEqual(len(widths), 1, block)
+
+    def test_what_is_stored_renders_the_same_again(self):
+        again = model.from_json(json.loads(json.dumps(model.to_json(sections()))))
+        self.assertEqual(again, sections())
+
+
+class Charts(unittest.TestCase):
+    def drawn(self, chart):
+        root = xml.fromstring(svg.draw(chart))
+        places = [float(number) for path in root.iter("{http://www.w3.org/2000/svg}circle")
+                  for number in (path.get("cx"), path.get("cy"))]
+        return root, places
+
+    def test_a_chart_is_one_file_with_every_line_inside_it(self):
+        chart = sections()[0].charts[0]
+        root, places = self.drawn(chart)
+        self.assertEqual(len(places), 2 * sum(len(line) for _, line in chart.series))
+        for x, y in zip(places[::2], places[1::2], strict=True):
+            self.assertTrue(0 <= x <= svg.WIDTH and 0 <= y <= svg.HEIGHT)
+        words = "".join(root.itertext())
+        for label in ("Memory by connections", "plain & simple", "connections", "KB"):
+            self.assertIn(label, words)
+
+    def test_odd_data_is_drawn_as_well(self):
+        for line in ([], [(0, 0)], [(1, 5), (2, 5)], [(25, 0.001), (90, 250_000)]):
+            for logarithmic in False, True:
+                chart = model.Chart("odd", "Odd", "x", "y", [("line", line)], y_logarithmic=logarithmic)
+                self.drawn(chart)
+
+
+class Pages(unittest.TestCase):
+    def test_only_known_numbers_are_replaced(self):
+        text = "about —<!-- echo_us --> µs, 7.5<!-- unknown -->, 12,000<!-- box_4_gb --> and 3 more"
+        self.assertEqual(pages.fill(text, {"echo_us": 4.456, "box_4_gb": 98_765}),
+                         "about 4.46<!-- echo_us --> µs, 7.5<!-- unknown -->, 99,000<!-- box_4_gb --> and 3 more")
+
+    def test_every_number_of_the_capacity_page_can_be_made(self):
+        figures = {name: 1.0 for name in ("connection_kb", "connection_us", "joined_kb", "echo_us", "delivery_1_us",
+                                          "delivery_16_us", "handshake_us", "base_mb")}
+        wanted = pages.names((machine.ROOT / "tuning" / "README.md").read_text(encoding="utf-8"))
+        self.assertTrue(wanted)
+        self.assertEqual(wanted - set(pages.reckon(figures)), set())
+
+    def test_nothing_is_reckoned_from_what_was_not_measured(self):
+        self.assertEqual(pages.reckon({}), {})
+        self.assertNotIn("box_4_gb", pages.reckon({"echo_us": 4.0}))
+
+
+class Parsing(unittest.TestCase):
+    HISTOGRAM = [f'x_bucket{{core="{core}",le="{bound}"}} {count}'
+                 for core in (0, 1) for bound, count in (("0.001", 50), ("0.1", 99), ("+Inf", 100))]
+
+    def test_quantiles_of_a_histogram_over_all_cores(self):
+        self.assertEqual(process.quantile(self.HISTOGRAM, 0.5), 0.001)
+        self.assertEqual(process.quantile(self.HISTOGRAM, 0.99), 0.1)
+        self.assertEqual(process.quantile(self.HISTOGRAM, 0.99, self.HISTOGRAM), 0.0)
+
+    def test_commands_are_noted_once_whatever_the_port(self):
+        journal.close()
+        for port in 4001, 4002:
+            journal.ran(["/a/b/ringroom", "--listen", f"127.0.0.1:{port}", "--json", f"/tmp/{port}"])
+        journal.doubted("3 messages lost")
+        self.assertEqual(journal.close(), (["ringroom --listen 127.0.0.1:PORT"], ["3 messages lost"]))
+        self.assertEqual(journal.close(), ([], []))
+
+    def test_ratios_are_of_pairs(self):
+        spread = model.Spread.ratio([1.0, 4.0, 9.0], [1.0, 2.0, 3.0])
+        self.assertEqual((spread.median, spread.low, spread.high), (2.0, 1.0, 3.0))
+
+
+class Writing(unittest.TestCase):
+    def test_a_run_replaces_its_sections_and_keeps_the_others(self):
+        command = load_command()
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            page = folder / "page.md"
+            page.write_text("—<!-- echo_us -->", encoding="utf-8")
+            command["write"](folder, SAMPLE["machine"], {section.name: section for section in sections()}, [page])
+            described, kept = command["stored"](folder / "results.json")
+            self.assertEqual((described, list(kept)), (SAMPLE["machine"], ["echo", "storm", "peers"]))
+            self.assertTrue((folder / "charts" / "sample.svg").exists())
+            self.assertEqual(page.read_text(encoding="utf-8"), "4.46<!-- echo_us -->")
+
+
+def load_command():
+    """The names of the report's command, which is no module that can be imported by name."""
+    return runpy.run_path(str(HERE / "__main__.py"), run_name="report")
+
+
+if __name__ == "__main__":
+    unittest.main()
