@@ -29,7 +29,11 @@ impl Store {
     pub(crate) fn start(settings: &[&str]) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let mut store = Self { child: None, port, folder: folder(), settings };
+        let folder = folder();
+        // A process of the same id may have left what its Redis had written.
+        std::fs::remove_dir_all(&folder).unwrap();
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut store = Self { child: None, port, folder, settings };
         store.run();
         store
     }

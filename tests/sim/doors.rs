@@ -89,7 +89,6 @@ impl Cluster {
                 policy: Some(Arc::clone(&policy)),
                 senders: Arc::clone(&senders),
                 tenants: Arc::clone(&tenants),
-                senders: Arc::clone(&senders),
                 stopwatch: || 0,
             })
         });
