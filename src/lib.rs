@@ -1,6 +1,7 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod auth;
+pub mod bridge;
 pub mod bucket;
 pub mod clock;
 pub mod config;

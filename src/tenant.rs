@@ -78,6 +78,12 @@ impl Tenants {
         self.all.get(id.0 as usize).unwrap_or(&self.all[0])
     }
 
+    /// How many ids there are.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.all.len()).unwrap_or(u32::MAX)
+    }
+
     /// Every tenant that there is, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (TenantId, &Tenant)> {
         self.by_name.values().map(|id| (*id, self.get(*id)))

@@ -70,7 +70,10 @@ deny() {
   cargo deny --log-level error check bans licenses sources
 }
 
-unit() { cargo test --workspace --quiet; }
+unit() {
+  need_command redis-server redis-server
+  cargo test --workspace --quiet
+}
 
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet; }
 

@@ -47,12 +47,13 @@ const ARROWS: &[(&str, &[&str])] = &[
             "tenant", "ws",
         ],
     ),
+    ("bridge", &["clock", "config", "id", "letter", "mesh", "metrics", "room", "shard", "tenant"]),
     ("logging", &["config"]),
     (
         "server",
         &[
-            "auth", "config", "control", "hash", "id", "letter", "logging", "mesh", "metrics",
-            "net", "shard", "tenant", "ws",
+            "auth", "bridge", "config", "control", "hash", "id", "letter", "logging", "mesh",
+            "metrics", "net", "shard", "tenant", "ws",
         ],
     ),
 ];

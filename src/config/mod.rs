@@ -36,9 +36,10 @@ pub use secret::Secret;
 pub use section::{
     AddressHeader, Admission, ApiKey, Audit, Auth, AuthCookie, AuthIntrospection, AuthJwt,
     AuthMode, Control, CookieKey, Cores, Deflate, Dev, Drain, Driver, Flush, Handshake, Heartbeat,
-    Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate, RatePerIp, RatePerUser,
-    RolePermissions, RoomDefaults, RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType, Rooms,
-    Session, Tcp, Tenant, TenantRows, TokenAlgorithm, TokenKey, TokenKeySource, UserOverflow,
+    Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate, RatePerIp, RatePerUser, Redis,
+    RolePermissions, RoomDefaults, RoomDurability, RoomMode, RoomRate, RoomRole, RoomSlowConsumer,
+    RoomType, Rooms, Session, Tcp, Tenant, TenantRows, TokenAlgorithm, TokenKey, TokenKeySource,
+    UserOverflow,
 };
 
 use std::collections::BTreeMap;
@@ -100,6 +101,7 @@ config! {
     addresses: RatePerIp,
     flush: Flush,
     mesh: Mesh,
+    redis: Redis,
     drain: Drain,
     auth: Auth,
     auth_jwt: AuthJwt,

@@ -16,7 +16,7 @@ use super::health::{self, Status};
 use super::v1::{self, Desk};
 use super::{Commander, faults, guard, process, public, security, serve};
 use crate::clock::Moment;
-use crate::metrics::{self, Registry, TEXT_TYPE};
+use crate::metrics::{self, LinkState, Registry, TEXT_TYPE};
 
 /// What the routes look at.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub(super) struct View {
     pub(super) started: Instant,
     /// Set as soon as the process is told to go.
     pub(super) draining: Arc<AtomicBool>,
+    /// Whether the process is ready only while it is linked to Redis.
+    pub(super) needs_redis: bool,
     /// Passes on the faults that are asked for; none: they are not to be had.
     pub(super) faults: Option<Commander>,
 }
@@ -42,6 +44,12 @@ impl View {
 
     pub(super) fn status(&self) -> Status {
         health::overall(&self.registry, self.now(), self.draining())
+    }
+
+    /// Whether new connections should come here.
+    fn is_ready(&self) -> bool {
+        let linked = self.registry.bridge().link() == LinkState::Up;
+        self.status() == Status::Ok && (linked || !self.needs_redis)
     }
 }
 
@@ -74,8 +82,9 @@ pub(super) fn router(view: View, desk: Desk, token: &guard::Token) -> Router {
 
 /// Whether new connections should come here.
 pub(super) async fn ready(view: State<View>) -> Response {
-    let status = view.status();
-    (code(status), Json(json!({ "ready": status == Status::Ok }))).into_response()
+    let ready = view.is_ready();
+    let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(json!({ "ready": ready }))).into_response()
 }
 
 async fn health(view: State<View>) -> Response {

@@ -31,6 +31,8 @@ pub(super) struct Health {
     pub(super) status: Status,
     pub(super) ready: bool,
     uptime_ms: u64,
+    /// How the link to Redis is.
+    redis: &'static str,
     cores: Vec<CoreHealth>,
     process: ProcessHealth,
 }
@@ -91,6 +93,7 @@ pub(super) fn examine(
         status,
         ready: status == Status::Ok,
         uptime_ms: facts.uptime_ms,
+        redis: registry.bridge().link().word(),
         cores: registry
             .cores()
             .map(|(id, core)| examine_core(id.0, core, facts, now, draining))

@@ -78,7 +78,8 @@ pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
     let faults = config.dev.faults.then(|| commander.clone());
     let token = config.control.token.clone().map(Arc::new);
     let desk = Desk { commander, tenants, trail: trail.clone() };
-    let view = View { registry, started, draining: Arc::default(), faults };
+    let needs_redis = config.redis.url.is_some() && !config.redis.ready_without;
+    let view = View { registry, started, draining: Arc::default(), needs_redis, faults };
     let limits = Limits::from(&config.handshake);
     let router = |view: &View| api::router(view.clone(), desk.clone(), &token);
     for index in 1..config.control.threads {

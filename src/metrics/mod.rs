@@ -4,6 +4,7 @@
 //! cores never share a cache line; what there is to count is fixed when the process starts, so no
 //! peer can make a series.
 
+mod bridge;
 mod core;
 mod figure;
 mod histogram;
@@ -15,6 +16,7 @@ mod text;
 use std::sync::Arc;
 
 pub use self::core::{Core, Deflate, DriverKind};
+pub use bridge::{Bridge, LinkState};
 pub use figure::Figure;
 pub use histogram::{BUCKETS, Histogram};
 pub use reason::{ByReason, Close, Gap, HandshakeFailure, Reason, Refusal};
@@ -26,19 +28,26 @@ use crate::id::CoreId;
 #[derive(Clone, Debug)]
 pub struct Registry {
     cores: Arc<[Arc<Core>]>,
+    bridge: Arc<Bridge>,
 }
 
 impl Registry {
     /// Figures at zero for so many cores.
     #[must_use]
     pub fn new(cores: u16) -> Self {
-        Self { cores: (0..cores).map(|_| Arc::default()).collect() }
+        Self { cores: (0..cores).map(|_| Arc::default()).collect(), bridge: Arc::default() }
     }
 
     /// The figures of one core, if there is such a core.
     #[must_use]
     pub fn core(&self, core: CoreId) -> Option<&Arc<Core>> {
         self.cores.get(core.index())
+    }
+
+    /// The figures of the bridge to Redis.
+    #[must_use]
+    pub fn bridge(&self) -> &Arc<Bridge> {
+        &self.bridge
     }
 
     /// The figures of all cores, in the order of their ids.

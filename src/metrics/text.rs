@@ -4,12 +4,12 @@ use std::fmt;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::{Core, Figure, Histogram, Registry};
+use super::{Bridge, Core, Figure, Histogram, LinkState, Registry};
 
 /// The media type of [`text`].
 pub const TEXT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -112,6 +112,24 @@ const HISTOGRAMS: &[Row<Histogram>] = &[
     ("inbox_delay_seconds", "From sent to taken by another thread", |core| &core.inbox_delay),
 ];
 
+/// Of the bridge, where there is one.
+type BridgeRow = (&'static str, &'static str, fn(&Bridge) -> &Figure);
+
+const BRIDGE_GAUGES: &[BridgeRow] = &[
+    ("bridge_rooms", "Rooms that are listened to in Redis", |bridge| &bridge.rooms),
+    ("bridge_queue_messages", "Publishes that wait for Redis", |bridge| &bridge.queue_messages),
+    ("bridge_queue_bytes", "Bytes of publishes that wait for Redis", |bridge| &bridge.queue_bytes),
+];
+
+const BRIDGE_COUNTERS: &[BridgeRow] = &[
+    ("bridge_published", "Publishes that Redis has placed", |bridge| &bridge.published),
+    ("bridge_failed", "Publishes that Redis has not placed", |bridge| &bridge.failed),
+    ("bridge_heard", "News of rooms heard from Redis", |bridge| &bridge.heard),
+    ("bridge_unreadable", "News that could not be read", |bridge| &bridge.unreadable),
+    ("bridge_missed", "News that did not fit on the way to a core", |bridge| &bridge.missed),
+    ("bridge_connects", "Times the link to Redis was made", |bridge| &bridge.connects),
+];
+
 impl Collector for Exposition {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for &(name, help, figure) in GAUGES {
@@ -126,6 +144,7 @@ impl Collector for Exposition {
         for row in HISTOGRAMS {
             self.each_histogram(&mut encoder, row)?;
         }
+        self.bridge(&mut encoder)?;
         self.process(&mut encoder)
     }
 }
@@ -176,16 +195,32 @@ impl Exposition {
     ) -> fmt::Result {
         let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
         for (id, core) in self.registry.cores() {
-            let histogram = histogram(core);
             let labels = [("core", id.0)];
-            let buckets: Vec<_> =
-                histogram.buckets_us().map(|(us, count)| (seconds(us), count)).collect();
-            let count = buckets.iter().map(|(_, count)| count).sum();
-            let sum = seconds(histogram.sum_us() as f64);
-            let mut line = metric.encode_family(&labels)?;
-            line.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+            write_histogram(&mut metric.encode_family(&labels)?, histogram(core))?;
         }
         Ok(())
+    }
+
+    fn bridge(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let bridge = self.registry.bridge();
+        if bridge.link() == LinkState::Off {
+            return Ok(());
+        }
+        let help = "1 for the state that the link to Redis is in";
+        let mut metric = encoder.encode_descriptor("bridge_link", help, None, MetricType::Gauge)?;
+        let labels = [("state", bridge.link().word())];
+        ConstGauge::new(1_i64).encode(metric.encode_family(&labels)?)?;
+        for &(name, help, figure) in BRIDGE_GAUGES {
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(figure(bridge).get().cast_signed()).encode(metric)?;
+        }
+        for &(name, help, figure) in BRIDGE_COUNTERS {
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(figure(bridge).get()).encode(metric)?;
+        }
+        let (name, help) = ("bridge_latency_seconds", "From a publish to its place in Redis");
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        write_histogram(&mut metric, &bridge.latency)
     }
 
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -202,6 +237,13 @@ impl Exposition {
         }
         Ok(())
     }
+}
+
+fn write_histogram(line: &mut MetricEncoder<'_>, histogram: &Histogram) -> fmt::Result {
+    let buckets: Vec<_> = histogram.buckets_us().map(|(us, count)| (seconds(us), count)).collect();
+    let count = buckets.iter().map(|(_, count)| count).sum();
+    let sum = seconds(histogram.sum_us() as f64);
+    line.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
 }
 
 /// Prometheus' `+Inf` is the largest double.

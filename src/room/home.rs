@@ -7,6 +7,7 @@
 mod cursor;
 mod heritage;
 mod join;
+mod life;
 mod publish;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! What a room is made of: its name, its configuration, its history, who is in it and what they may
 //! do. Every part is a plain data structure; the home and the hubs put them together.
 
+pub mod broker;
 pub mod censor;
 pub mod config;
 pub mod filter;
@@ -14,3 +15,4 @@ pub mod pattern;
 pub mod presence;
 pub mod publication;
 pub mod standing;
+pub mod wire;

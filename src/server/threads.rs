@@ -7,6 +7,7 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::thread::{self, JoinHandle};
 
 use crate::auth::Policy;
+use crate::bridge;
 use crate::config::Config;
 use crate::control::{self, Command, Commander, Plane};
 use crate::id::CoreId;
@@ -37,6 +38,8 @@ pub(super) struct Parts<'a> {
 pub(super) struct Threads {
     cores: Vec<JoinHandle<()>>,
     control: JoinHandle<io::Result<()>>,
+    /// The bridge to Redis, if there is one.
+    bridge: Option<(bridge::Stop, JoinHandle<io::Result<()>>)>,
     commander: Commander,
     /// Where the control plane listens.
     pub(super) control_address: SocketAddr,
@@ -48,8 +51,10 @@ pub(super) fn spawn(parts: &Parts<'_>) -> Result<Threads, Error> {
     let cpus = plan::cpus(&config.cores);
     let cores = u16::try_from(cpus.len()).unwrap_or(u16::MAX);
     let (mut ports, clock) = (mesh(cores, config)?, Clock::start());
+    let bridge_port = config.redis.url.as_ref().and_then(|_| ports.pop());
     let port = ports.pop().ok_or_else(|| Error::Mesh(io::Error::other("a mesh of nobody")))?;
     let registry = Registry::new(cores);
+    let used = cpus.clone();
     let cores = spawn_cores(parts, cpus, ports, clock, &registry)?;
     // Not before now: every core has its own descriptor table.
     let listener = TcpListener::bind(config.control.address)
@@ -57,6 +62,10 @@ pub(super) fn spawn(parts: &Parts<'_>) -> Result<Threads, Error> {
     let control_address = listener.local_addr().map_err(Error::Thread)?;
     let (commander, commands) = control::commands();
     let started = clock.started();
+    let spare = spare_cpu(&used, config);
+    let bridge = bridge_port
+        .map(|port| spawn_bridge(config, port, started, &registry, spare))
+        .transpose()?;
     let tenants = Arc::clone(parts.tenants);
     let policy = parts.policy.clone();
     let (config, own) = (Arc::clone(config), commander.clone());
@@ -75,13 +84,42 @@ pub(super) fn spawn(parts: &Parts<'_>) -> Result<Threads, Error> {
         .name("control".to_owned())
         .spawn(move || control::run(plane))
         .map_err(Error::Thread)?;
-    Ok(Threads { cores, control, commander, control_address })
+    Ok(Threads { cores, control, bridge, commander, control_address })
 }
 
-/// A port for each core, and the control plane's behind them.
+/// A CPU that no core is pinned to, if there is one.
+fn spare_cpu(used: &[Option<usize>], config: &Config) -> Option<usize> {
+    let allowed = core_affinity::get_core_ids().unwrap_or_default();
+    let mine = |cpu: &usize| config.cores.cpus.is_empty() || config.cores.cpus.contains(cpu);
+    let free = |cpu: &usize| !used.contains(&Some(*cpu));
+    allowed.into_iter().map(|cpu| cpu.id).filter(mine).find(free)
+}
+
+fn spawn_bridge(
+    config: &Arc<Config>,
+    port: Port<Letter<CoreMessage>>,
+    started: std::time::Instant,
+    registry: &Registry,
+    cpu: Option<usize>,
+) -> Result<(bridge::Stop, JoinHandle<io::Result<()>>), Error> {
+    let (stop, stopped) = bridge::stop();
+    let metrics = Arc::clone(registry.bridge());
+    let cores = u16::try_from(registry.cores().count()).unwrap_or(u16::MAX);
+    let config = Arc::clone(config);
+    let plan = bridge::Plan { config, started, port, cores, metrics, stopped };
+    let thread = thread::Builder::new().name("bridge".to_owned()).spawn(move || {
+        if let Some(id) = cpu {
+            core_affinity::set_for_current(core_affinity::CoreId { id });
+        }
+        bridge::run(plan)
+    });
+    Ok((stop, thread.map_err(Error::Thread)?))
+}
+
+/// A port for each core, the control plane's behind them, and the bridge's behind that.
 fn mesh(cores: u16, config: &Config) -> Result<Vec<Port<Letter<CoreMessage>>>, Error> {
     mesh::build(mesh::Plan {
-        parties: cores + 1,
+        parties: cores + 1 + u16::from(config.redis.url.is_some()),
         inbox_batches: config.mesh.inbox_batches as usize,
         backlog_bytes: config.mesh.backlog_bytes,
     })
@@ -152,7 +190,8 @@ impl Threads {
 
     /// Whether a thread has ended that should not have.
     pub(super) fn any_ended(&self) -> bool {
-        self.control.is_finished() || self.cores.iter().any(JoinHandle::is_finished)
+        let bridge_ended = self.bridge.as_ref().is_some_and(|(_, thread)| thread.is_finished());
+        bridge_ended || self.control.is_finished() || self.cores.iter().any(JoinHandle::is_finished)
     }
 
     /// Whether no core is left.
@@ -166,6 +205,14 @@ impl Threads {
         if are_gone {
             // It may have ended by itself.
             let _ = self.commander.send(Command::Stop);
+        }
+        if let Some((stop, thread)) = self.bridge {
+            if thread.is_finished() {
+                thread.join().map_err(|_| Error::Panic)?.map_err(Error::Thread)?;
+            } else if are_gone {
+                stop.stop();
+                thread.join().map_err(|_| Error::Panic)?.map_err(Error::Thread)?;
+            }
         }
         for core in self.cores.into_iter().filter(|core| are_gone || core.is_finished()) {
             core.join().map_err(|_| Error::Panic)?;

@@ -15,6 +15,28 @@ use super::session::{KeptRoom, Release, Resumption, SessionId, Snapshot};
 use super::{Alarm, Shard};
 
 impl Shard {
+    /// A session moves, or ends.
+    pub(super) fn on_session(&mut self, from: CoreId, message: CoreMessage) {
+        match message {
+            CoreMessage::Forget { room, epoch, session } => {
+                self.on_forget(&room, &epoch, session);
+            }
+            CoreMessage::Resume { session, by, identity } => {
+                self.on_resume(session, by, &identity);
+            }
+            CoreMessage::Resumed { connection, session, snapshot } => {
+                self.on_resumed(connection, session, snapshot);
+            }
+            CoreMessage::Takeover { connection, session } => self.on_takeover(connection, session),
+            CoreMessage::Detached { session, connection, snapshot } => {
+                let by = ConnectionAddress { core: from, key: connection };
+                self.on_detached(session, by, snapshot);
+            }
+            // Nothing else is said of them.
+            _ => {}
+        }
+    }
+
     /// The socket is gone.
     pub(super) fn on_lost(&mut self, key: ConnectionKey) {
         let Some(mut connection) = self.outbound.remove(key) else { return };

@@ -19,6 +19,7 @@ use crate::room::publication::{Form, FormSet};
 use crate::tenant::Tenants;
 use crate::wheel::Timer;
 
+use super::broker::local_epoch;
 use super::message::CoreMessage;
 use super::quota::Spaces;
 use super::receipt::Receipts;
@@ -111,7 +112,8 @@ impl Shard {
             }
             let mut epoch = [0; 8];
             self.entropy.fill(&mut epoch);
-            let epoch = URL_SAFE_NO_PAD.encode(epoch).into();
+            let epoch = URL_SAFE_NO_PAD.encode(epoch);
+            let epoch = if self.broker.is_there() { local_epoch(&epoch) } else { epoch.into() };
             let namespace = Arc::clone(self.homes.namespaces.of(key));
             let now = self.outbound.now;
             let mut room = HomeRoom::new(key.clone(), epoch, namespace, self.seed, now);
@@ -120,6 +122,7 @@ impl Shard {
                 .rooms
                 .insert(key.clone(), Box::new(Home { room, counted_bytes: 0, timer: None }));
             self.metrics.rooms.set(self.homes.rooms.len() as u64);
+            self.take_over(key);
         }
         match self.homes.rooms.get_mut(key) {
             Some(home) => Ok(&mut home.room),
@@ -135,6 +138,7 @@ impl Shard {
         self.bequeath(key);
         let Some(home) = self.homes.rooms.get_mut(key) else {
             self.unfollow(key);
+            self.stop_following(key);
             return;
         };
         if !home.room.config.parent_inherit {
@@ -183,6 +187,7 @@ impl Shard {
         }
         self.bequeath(key);
         self.unfollow(key);
+        self.stop_following(key);
     }
 
     /// A room's time has come.

@@ -79,7 +79,7 @@ impl Inheritance {
 
 impl CoreMessage {
     /// The room whose home it is for, if it takes effect there in the order of the room's commands.
-    fn home_room(&self) -> Option<&RoomKey> {
+    pub(super) fn home_room(&self) -> Option<&RoomKey> {
         match self {
             Self::Ask(ask) => Some(&ask.room),
             Self::Gone { room, .. }

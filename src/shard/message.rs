@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::id::{ConnectionAddress, ConnectionKey, TenantId};
 use crate::protocol::{Codec, LeftReason, RequestId, Role, RoomPatch, SlowConsumer};
+use crate::room::broker::{FromBroker, ToBroker};
 use crate::room::home::Heritage;
 use crate::room::hub::{Delivery, Interest, Notice};
 use crate::room::name::{RoomKey, RoomName};
@@ -274,6 +275,12 @@ pub enum CoreMessage {
         /// Which.
         session: SessionId,
     },
+    /// From a room's home to the broker, where there is one.
+    ToBroker(Box<ToBroker>),
+    /// From the broker to a room's home.
+    FromBroker(Box<FromBroker>),
+    /// From home to hub: a new life of a room has begun.
+    Reborn(Reborn),
     /// To a session's home: its connection is gone.
     Detached {
         /// Which.
@@ -401,6 +408,17 @@ pub struct Configured {
     pub config: Arc<RoomPatch>,
 }
 
+/// A new life of a room has begun.
+#[derive(Clone, Debug)]
+pub struct Reborn {
+    /// Which room.
+    pub room: RoomKey,
+    /// Which life of it.
+    pub epoch: Arc<str>,
+    /// Its members here get nothing of it up to this offset.
+    pub offset: u64,
+}
+
 /// A connection is no longer in a room.
 #[derive(Clone, Debug)]
 pub struct Expel {
@@ -441,6 +459,8 @@ impl CoreMessage {
             Self::Deliver(delivery) => delivery.publication.held_bytes(),
             Self::Direct(direct) => size_of::<Direct>() + direct.ask.content_bytes(),
             Self::Notify { frame, .. } => frame.len(),
+            Self::ToBroker(message) => size_of::<ToBroker>() + message.content_bytes(),
+            Self::FromBroker(message) => size_of::<FromBroker>() + message.content_bytes(),
             _ => 0,
         };
         size_of::<Self>() + content

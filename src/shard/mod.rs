@@ -8,6 +8,7 @@ pub mod application;
 pub mod ask;
 mod audit;
 mod blame;
+mod broker;
 mod closing;
 mod command;
 mod connection;
@@ -68,6 +69,7 @@ pub use pace::Senders;
 pub use setup::{Entropy, Setup};
 
 use self::application::Handlers;
+use self::broker::Broker;
 use self::closing::Drain;
 use self::command::Subscriptions;
 use self::connection::{NO_PLACE, Phase, Purpose};
@@ -110,6 +112,12 @@ enum Alarm {
     Question(ConnectionKey, u64),
     /// Some cores did not say in time how many took a message.
     Receipt(u64),
+    /// The broker did not say in time how a room is.
+    Patience(RoomKey),
+    /// The broker could not open a room.
+    Reopen(RoomKey),
+    /// The broker did not say in time what became of a publish.
+    Ticket(u64),
     /// For the test suite.
     Fault(ConnectionKey),
 }
@@ -129,6 +137,7 @@ pub struct Shard {
     fanout: Fanout,
     homes: Homes,
     inheritance: Inheritance,
+    broker: Broker,
     invitations: Invitations,
     sessions: Sessions,
     door: Door,
@@ -179,6 +188,7 @@ impl Shard {
             fanout: Fanout::default(),
             homes: Homes::new(seed, cores, &config, &tenants),
             inheritance: Inheritance::new(seed),
+            broker: Broker::new(seed, cores, &config),
             invitations: Invitations::new(seed),
             sessions: Sessions::new(seed),
             door: Door::new(policy, &config, seed),
@@ -247,6 +257,9 @@ impl Shard {
                 Alarm::Session(session) => self.on_session_alarm(session),
                 Alarm::Question(key, id) => self.on_question_alarm(key, id),
                 Alarm::Receipt(receipt) => self.on_receipt_alarm(receipt),
+                Alarm::Patience(room) => self.on_patience_alarm(&room),
+                Alarm::Reopen(room) => self.on_reopen_alarm(&room),
+                Alarm::Ticket(ticket) => self.on_ticket_alarm(ticket),
             }
             self.hear_oneself();
         }
@@ -359,6 +372,7 @@ impl Shard {
     fn on_core(&mut self, from: CoreId, message: CoreMessage) {
         self.blame_for(from, &message);
         let Some(message) = self.defer(from, message) else { return };
+        let Some(message) = self.await_broker(from, message) else { return };
         match message {
             CoreMessage::Ask(ask) => self.on_ask(from, *ask),
             CoreMessage::Answer(answer) => self.on_answer(*answer),
@@ -367,9 +381,7 @@ impl Shard {
             CoreMessage::Deliver(delivery) => self.on_deliver(delivery),
             CoreMessage::Presence(notice) => self.on_notice(notice),
             CoreMessage::Overrun { room, epoch, from, to } => {
-                if let Some(index) = self.hub.find(&room).filter(|_| to > 0) {
-                    self.hub.collect(index, Item::Lost { epoch, from, to });
-                }
+                self.on_overrun(&room, epoch, (from, to));
             }
             CoreMessage::Receipt { receipt, delivered, total, .. } => {
                 self.on_receipt(receipt, delivered, total);
@@ -379,9 +391,9 @@ impl Shard {
             CoreMessage::Gone { room, connection, kept } => {
                 self.on_gone(from, &room, connection, kept.as_deref());
             }
-            CoreMessage::Forget { room, epoch, session } => {
-                self.on_forget(&room, &epoch, session);
-            }
+            CoreMessage::FromBroker(message) => self.on_broker(*message),
+            CoreMessage::ToBroker(_) => {}
+            CoreMessage::Reborn(reborn) => self.on_reborn(&reborn),
             CoreMessage::Redeliver { room, connection, lost, publications } => {
                 self.on_redeliver(&room, connection, lost, &publications);
             }
@@ -410,28 +422,27 @@ impl Shard {
             }
             CoreMessage::Withdraw { room, connection } => self.on_withdraw(from, &room, connection),
             CoreMessage::Carried { number } => self.on_carried(number),
-            CoreMessage::Enter { user, connection, session } => {
-                self.on_enter(from, &user, connection, session);
-            }
-            CoreMessage::Entered { connection, is_in } => self.on_entered(connection, is_in),
-            CoreMessage::Displaced { connection } => self.on_displaced(connection),
-            CoreMessage::Exit { user, connection } => self.on_exit(from, &user, connection),
             CoreMessage::Attach { room, form } => self.on_attach(from, &room, form),
             CoreMessage::Direct(direct) => self.on_direct(*direct),
             CoreMessage::Directed { connection, ticket, delivered } => {
                 self.on_directed(connection, &ticket, delivered);
             }
-            CoreMessage::Resume { session, by, identity } => {
-                self.on_resume(session, by, &identity);
-            }
-            CoreMessage::Resumed { connection, session, snapshot } => {
-                self.on_resumed(connection, session, snapshot);
-            }
-            CoreMessage::Takeover { connection, session } => self.on_takeover(connection, session),
-            CoreMessage::Detached { session, connection, snapshot } => {
-                let by = ConnectionAddress { core: from, key: connection };
-                self.on_detached(session, by, snapshot);
-            }
+            message @ (CoreMessage::Enter { .. }
+            | CoreMessage::Entered { .. }
+            | CoreMessage::Displaced { .. }
+            | CoreMessage::Exit { .. }) => self.on_user(from, message),
+            message @ (CoreMessage::Resume { .. }
+            | CoreMessage::Resumed { .. }
+            | CoreMessage::Takeover { .. }
+            | CoreMessage::Detached { .. }
+            | CoreMessage::Forget { .. }) => self.on_session(from, message),
+        }
+    }
+
+    /// What a room's home could not send.
+    fn on_overrun(&mut self, room: &RoomKey, epoch: Arc<str>, (from, to): (u64, u64)) {
+        if let Some(index) = self.hub.find(room).filter(|_| to > 0) {
+            self.hub.collect(index, Item::Lost { epoch, from, to });
         }
     }
 

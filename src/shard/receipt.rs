@@ -27,6 +27,8 @@ pub(super) struct Waiting {
     pub(super) timer: Timer,
     /// It is a `send`: the answer carries only the count.
     pub(super) is_send: bool,
+    /// Others were sent it who are not counted.
+    pub(super) is_partial: bool,
 }
 
 /// All that wait.
@@ -69,6 +71,14 @@ impl Shard {
         }
     }
 
+    /// The broker has placed what is counted; whether other nodes were told of it.
+    pub(super) fn on_receipt_placed(&mut self, receipt: u64, is_partial: bool) {
+        if let Some(waiting) = self.homes.receipts.waiting.get_mut(&receipt) {
+            waiting.is_partial |= is_partial;
+        }
+        self.on_receipt(receipt, 0, 0);
+    }
+
     /// Some cores did not say in time.
     pub(super) fn on_receipt_alarm(&mut self, receipt: u64) {
         self.answer_receipt(receipt, true);
@@ -79,6 +89,7 @@ impl Shard {
         if !partial {
             self.wheel.cancel(waiting.timer);
         }
+        let partial = partial || waiting.is_partial;
         let Waiting { room, epoch, offset, core, asker, ticket, delivered, total, is_send, .. } =
             waiting;
         if is_send {

@@ -6,10 +6,12 @@ mod application;
 mod cluster;
 mod limits;
 mod moderation;
+mod nodes;
 mod random;
 mod rooms;
 mod slow;
 mod spaces;
+mod store;
 
 use std::io::IoSlice;
 

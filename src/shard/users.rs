@@ -100,6 +100,20 @@ impl Identity {
 }
 
 impl Shard {
+    /// A connection of a user comes or goes.
+    pub(super) fn on_user(&mut self, from: CoreId, message: CoreMessage) {
+        match message {
+            CoreMessage::Enter { user, connection, session } => {
+                self.on_enter(from, &user, connection, session);
+            }
+            CoreMessage::Entered { connection, is_in } => self.on_entered(connection, is_in),
+            CoreMessage::Displaced { connection } => self.on_displaced(connection),
+            CoreMessage::Exit { user, connection } => self.on_exit(from, &user, connection),
+            // Nothing else is said of them.
+            _ => {}
+        }
+    }
+
     /// Asks the user's home whether one more connection may be; false if nobody has to be asked.
     pub(super) fn ask_to_enter(&mut self, key: ConnectionKey) -> bool {
         let Some(connection) = self.outbound.get_mut(key) else { return false };

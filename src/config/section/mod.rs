@@ -5,6 +5,7 @@ mod edge;
 mod engine;
 mod namespace;
 mod process;
+mod redis;
 mod tenant;
 
 pub use auth::{
@@ -17,7 +18,10 @@ pub use engine::{
     UserOverflow,
 };
 pub(super) use namespace::NamespaceDraft;
-pub use namespace::{RoomDefaults, RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType};
+pub use namespace::{
+    RoomDefaults, RoomDurability, RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType,
+};
 pub use process::{Audit, Control, Cores, Dev, Drain, Driver, Log, LogFormat};
+pub use redis::Redis;
 pub(super) use tenant::TenantDraft;
 pub use tenant::{Tenant, TenantRows};

@@ -37,6 +37,19 @@ choices! {
 }
 
 choices! {
+    /// When a publish of a guaranteed room is answered.
+    RoomDurability {
+        /// When it is in memory.
+        #[default]
+        Memory = "memory",
+        /// When Redis has it, which writes its log every second.
+        Everysec = "everysec",
+        /// When Redis has written its log.
+        Always = "always",
+    }
+}
+
+choices! {
     /// What a room does to a connection that reads too slowly.
     RoomSlowConsumer {
         /// Close it.
@@ -109,6 +122,8 @@ section! {
         max_members: Option<u32> = None, range(1..=100_000_000), Count;
         /// What is promised about delivery.
         mode: Option<RoomMode> = None;
+        /// When a publish counts as stored; more than `memory` needs Redis.
+        durability: Option<RoomDurability> = None;
         /// Publications a room remembers.
         history_size: Option<u32> = None, range(0..=100_000), Count;
         /// Bytes a room remembers; the rooms of the process together have `rooms.history_bytes`.
@@ -150,6 +165,11 @@ impl RoomDefaults {
         if recovers && self.history_size == Some(0) {
             let wanted = "1 or more, because the mode recovers from history";
             return Some(("history_size", "0".to_owned(), wanted.to_owned()));
+        }
+        let durability = self.durability.filter(|it| *it != RoomDurability::Memory);
+        if let Some(word) = durability.filter(|_| config.redis.url.is_none()) {
+            let wanted = "\"memory\", because redis.url is not set".to_owned();
+            return Some(("durability", format!("\"{}\"", word.word()), wanted));
         }
         let most = u64::from(config.limits.message_bytes);
         if let Some(bytes) = self.message_bytes.filter(|bytes| u64::from(*bytes) > most) {

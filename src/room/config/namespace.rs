@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::{Config, RoomDefaults};
-use crate::protocol::{Mode, Role, RoomPatch, RoomRate, RoomType, SlowConsumer};
+use crate::protocol::{Durability, Mode, Role, RoomPatch, RoomRate, RoomType, SlowConsumer};
+use crate::room::broker::Kept;
 use crate::room::name::RoomName;
 
 use super::{Bounds, Layers, RoomConfig, Settings};
@@ -47,7 +48,9 @@ impl Namespaces {
     /// Those of a configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        let bounds = Bounds::new(config);
+        // What Redis keeps is only known when there is a link; until then rooms do not promise it.
+        let kept = if config.redis.url.is_some() { Kept::Always } else { Kept::Memory };
+        let bounds = Bounds { kept, ..Bounds::new(config) };
         let make = |patch: &RoomPatch| {
             let mut settings = Settings::default();
             settings.apply(patch, &bounds).expect("the configuration was checked when it was read");
@@ -89,7 +92,7 @@ fn patch(name: &str, rooms: &RoomDefaults) -> RoomPatch {
         password: None,
         max_members: rooms.max_members,
         mode: rooms.mode.and_then(|word| Mode::parse(word.word())),
-        durability: None,
+        durability: rooms.durability.and_then(|word| Durability::parse(word.word())),
         history_size: rooms.history_size,
         history_bytes: rooms.history_bytes,
         history_ttl_ms: rooms.history_ttl_ms,

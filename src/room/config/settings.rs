@@ -6,6 +6,7 @@ use ring::digest::{SHA256, digest};
 
 use crate::config::Config;
 use crate::protocol::{Mode, RoomPatch, Secret};
+use crate::room::broker::Kept;
 use crate::room::censor::Censor;
 
 /// Publications a room may keep at most.
@@ -30,8 +31,8 @@ pub struct Bounds {
     pub message_bytes: u32,
     /// History of all rooms together.
     pub history_bytes: u64,
-    /// Whether there is anything more durable than this process.
-    pub durable: bool,
+    /// How safely messages can be kept outside of this process.
+    pub kept: Kept,
     /// What a room is where nothing is set.
     pub general: General,
 }
@@ -117,7 +118,7 @@ impl Bounds {
         Self {
             message_bytes: config.limits.message_bytes,
             history_bytes: config.rooms.history_bytes,
-            durable: false,
+            kept: Kept::Memory,
             general: General::new(&config.rooms),
         }
     }
@@ -217,7 +218,7 @@ fn validate(patch: &RoomPatch, bounds: &Bounds) -> Result<(), ConfigError> {
     let wrong = [
         (patch.max_members == Some(0), E::MaxMembers),
         (password_bytes > MAX_PASSWORD_BYTES, E::Password),
-        (durable != Default::default() && !bounds.durable, E::Durability),
+        (!bounds.kept.honours(durable), E::Durability),
         (outside(patch.history_size, 0, MAX_HISTORY_SIZE), E::HistorySize),
         (outside(patch.history_bytes, 1, bounds.history_bytes), E::HistoryBytes),
         (patch.history_ttl_ms == Some(0), E::HistoryTtl),

@@ -153,9 +153,24 @@ fn each_wrong_field_has_its_error_and_changes_nothing() {
 
 #[test]
 fn a_durable_server_takes_durable_rooms() {
-    let patch = RoomPatch { durability: Some(Durability::Replicas(2)), ..RoomPatch::default() };
-    let durable = Bounds { durable: true, ..bounds() };
-    assert_eq!(Settings::default().apply(&patch, &durable), Ok(()));
+    use crate::room::broker::Kept;
+    for (durability, least) in [
+        (Durability::Memory, Some(Kept::Memory)),
+        (Durability::Everysec, Some(Kept::EverySecond)),
+        (Durability::Always, Some(Kept::Always)),
+        (Durability::Replicas(2), None),
+    ] {
+        let patch = RoomPatch { durability: Some(durability), ..RoomPatch::default() };
+        for kept in [Kept::Memory, Kept::EverySecond, Kept::Always] {
+            let taken = Settings::default().apply(&patch, &Bounds { kept, ..bounds() });
+            let expected = if least.is_some_and(|least| kept >= least) {
+                Ok(())
+            } else {
+                Err(ConfigError::Durability)
+            };
+            assert_eq!(taken, expected, "{durability:?} of {kept:?}");
+        }
+    }
 }
 
 #[test]

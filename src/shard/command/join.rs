@@ -85,6 +85,7 @@ impl Shard {
         let now = self.outbound.now;
         let recovery = (self.config.limits.recovery_messages, self.config.limits.recovery_bytes);
         let is_new = !self.homes.rooms.contains_key(room);
+        let is_founder = is_new && self.broker.is_founder(room) && !room.name.is_reserved();
         let request = JoinRequest {
             address: asker.address(from),
             ip: asker.ip,
@@ -99,13 +100,16 @@ impl Shard {
             grant: ask.grant,
             info: asker.identity.presence_info(),
         };
+        if is_founder {
+            self.broker.found(room);
+        }
         let may_be_made = ask.may_create || !is_new;
         let home = if may_be_made { self.home_of(room) } else { Err(TOO_MANY_CREATIONS) };
         let outcome = home.and_then(|home| {
             if let (true, Some(since)) = (ask.resumes, &ask.since) {
                 home.forget(&since.epoch);
             }
-            if let (true, Some(user)) = (is_new && !room.name.is_reserved(), asker.user()) {
+            if let (true, Some(user)) = (is_founder, asker.user()) {
                 // An empty list of members takes one.
                 let _ = home.members.set_role(user, Role::Owner, now.unix_ms);
             }

@@ -273,6 +273,7 @@ impl Shard {
 
     /// A hub asks.
     pub(super) fn on_ask(&mut self, from: CoreId, ask: Ask) {
+        let Some(ask) = self.admit_over_nodes(from, ask) else { return };
         let Ask { room, asker, ticket, what } = ask;
         match what {
             What::Join(join) => self.on_join(from, &room, &asker, ticket, &join),
@@ -292,7 +293,7 @@ impl Shard {
     }
 
     /// Tells a hub what came of a command.
-    pub(super) fn answer_ok(
+    pub(in crate::shard) fn answer_ok(
         &mut self,
         core: CoreId,
         room: &RoomKey,
@@ -304,7 +305,7 @@ impl Shard {
     }
 
     /// Tells a hub what came of a command, and what to do about it.
-    pub(super) fn answer(
+    pub(in crate::shard) fn answer(
         &mut self,
         core: CoreId,
         room: &RoomKey,
@@ -321,7 +322,7 @@ impl Shard {
     }
 
     /// Tells a hub why a command was refused.
-    pub(super) fn answer_refusal(
+    pub(in crate::shard) fn answer_refusal(
         &mut self,
         core: CoreId,
         room: &RoomKey,

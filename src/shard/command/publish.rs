@@ -13,6 +13,7 @@ use crate::room::name::{RoomKey, RoomName};
 use crate::room::publication::{Author, Draft, FormSet, Publication};
 use crate::shard::Shard;
 use crate::shard::ask::{PublishAsk, What};
+use crate::shard::broker::{Outgoing, Way};
 use crate::shard::identity::{Identity, Right};
 use crate::shard::message::{AnswerEffect, Asker, CoreMessage, Ticket};
 use crate::shard::receipt::Waiting;
@@ -95,12 +96,13 @@ impl Shard {
         ask: PublishAsk,
     ) {
         let receipt = ask.receipt.then(|| self.homes.receipts.next());
-        match self.place(from, room, asker, ask, receipt) {
+        match self.place(from, room, asker, &ticket, ask, receipt) {
             Err(refusal) => {
                 let effect = AnswerEffect::None;
                 self.answer_refusal(from, room, asker, ticket, refusal, effect);
             }
-            Ok(Placed { epoch, offset, duplicate, cores, is_send }) => match receipt {
+            Ok(None) => {}
+            Ok(Some(Placed { epoch, offset, duplicate, cores, is_send })) => match receipt {
                 Some(receipt) if cores > 0 => {
                     let timer = self.receipt_timer(receipt);
                     let waiting = Waiting {
@@ -115,6 +117,7 @@ impl Shard {
                         total: 0,
                         timer,
                         is_send,
+                        is_partial: false,
                     };
                     self.homes.receipts.insert(receipt, waiting);
                 }
@@ -140,43 +143,27 @@ impl Shard {
         }
     }
 
-    /// Gives a message its place in the room and sends it out.
+    /// Gives a message its place in the room and sends it out; nothing if the broker is to give it.
     fn place(
         &mut self,
         from: CoreId,
         room: &RoomKey,
         asker: &Asker,
+        ticket: &Ticket,
         ask: PublishAsk,
         receipt: Option<u64>,
-    ) -> Result<Placed, Refusal> {
+    ) -> Result<Option<Placed>, Refusal> {
         let now = self.outbound.now;
-        let reserved = room.name.is_reserved();
-        let permit = &asker.identity.permit;
-        let from_outside =
-            reserved || permit.allows_from_outside(Right::Publish, room.name.as_str());
-        if !from_outside && !self.homes.rooms.contains_key(room) {
-            return Err(Refusal::new(ErrorCode::NotJoined, "join the room first"));
-        }
-        let request = PublishRequest {
-            address: asker.address(from),
-            ip: asker.ip,
-            user: asker.user(),
-            from_outside,
-            data: ask.data.as_data(),
-            transient: ask.transient,
-            key: ask.key.as_deref(),
-            key_window_ms: self.config.rooms.idempotency_window_ms,
-        };
         let is_send = ask.is_send;
-        let home = self.home_of(room)?;
-        let (epoch, compress) = (Arc::clone(&home.epoch), home.config.compress);
-        let (offset, masked) = match home.accept(&request, now)? {
+        let way = self.way(room, ask.transient)?;
+        let (epoch, accepted) = self.accept(from, room, asker, &ask, way)?;
+        let (offset, masked) = match accepted {
             Accepted::New { offset, masked } => (offset, masked),
             Accepted::Duplicate(offset) => {
-                return Ok(Placed { epoch, offset, duplicate: true, cores: 0, is_send });
+                let placed = Placed { epoch, offset, duplicate: true, cores: 0, is_send };
+                return Ok(Some(placed));
             }
         };
-        let audiences = self.audiences(room);
         let author = Author {
             user: asker.identity.user.clone(),
             connection: Arc::clone(&asker.name),
@@ -194,21 +181,80 @@ impl Shard {
             priority: ask.priority,
             expires: ask.ttl_ms.map(|ttl_ms| now.moment.plus_ms(ttl_ms)),
             published: now.moment,
-            audience: ask.filter.map(|filter| Box::new(Audience::new(*filter))),
+            audience: None,
         };
+        if way == Way::Broker {
+            self.publish_by_broker(Outgoing {
+                from,
+                asker,
+                ticket: ticket.clone(),
+                draft,
+                filter: ask.filter,
+                ttl_ms: ask.ttl_ms,
+                key: ask.key,
+                counts: ask.receipt,
+                is_send,
+            });
+            return Ok(None);
+        }
+        if ask.transient {
+            self.pass_on(&draft, ask.ttl_ms, ask.filter.as_deref());
+        }
+        let audience = ask.filter.map(|filter| Box::new(Audience::new(*filter)));
+        let cores = self.spread(Draft { audience, ..draft }, receipt);
+        Ok(Some(Placed { epoch, offset, duplicate: false, cores, is_send }))
+    }
+
+    /// Whether somebody may publish, and under which offset if the home gives it; the room's epoch.
+    fn accept(
+        &mut self,
+        from: CoreId,
+        room: &RoomKey,
+        asker: &Asker,
+        ask: &PublishAsk,
+        way: Way,
+    ) -> Result<(Arc<str>, Accepted), Refusal> {
+        let now = self.outbound.now;
+        let permit = &asker.identity.permit;
+        let from_outside = room.name.is_reserved()
+            || permit.allows_from_outside(Right::Publish, room.name.as_str());
+        if !from_outside && !self.homes.rooms.contains_key(room) {
+            return Err(Refusal::new(ErrorCode::NotJoined, "join the room first"));
+        }
+        let request = PublishRequest {
+            address: asker.address(from),
+            ip: asker.ip,
+            user: asker.user(),
+            from_outside,
+            data: ask.data.as_data(),
+            transient: ask.transient || way != Way::Here,
+            // The broker knows the keys of all nodes.
+            key: ask.key.as_deref().filter(|_| way == Way::Here),
+            key_window_ms: self.config.rooms.idempotency_window_ms,
+        };
+        let home = self.home_of(room)?;
+        Ok((Arc::clone(&home.epoch), home.accept(&request, now)?))
+    }
+
+    /// Sends a message out, and keeps it if it has a place; to how many cores.
+    pub(in crate::shard) fn spread(&mut self, draft: Draft, receipt: Option<u64>) -> usize {
+        let now = self.outbound.now;
+        let room = draft.room.clone();
+        let compress = self.homes.rooms.get(&room).is_some_and(|home| home.room.config.compress);
+        let audiences = self.audiences(&room);
         let forms = if compress { audiences.forms } else { audiences.forms.plain() };
         let publication = Arc::new(Publication::new(draft, forms, &mut self.press));
-        if offset > 0 {
+        if !publication.is_transient() {
             self.keep_publication(&publication);
             let timeout_ms = self.config.rooms.ack_timeout_ms;
-            if let Some(home) = self.homes.get_mut(room) {
+            if let Some(home) = self.homes.get_mut(&room) {
                 home.expect_acknowledgements(now.moment, timeout_ms);
             }
         }
         self.metrics.published.add(1);
         let cores = audiences.cores.len();
         self.deliver(&publication, receipt, audiences);
-        Ok(Placed { epoch, offset, duplicate: false, cores, is_send })
+        cores
     }
 
     /// The cores that are to be sent a room's message.

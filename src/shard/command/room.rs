@@ -7,7 +7,7 @@ use crate::id::{ConnectionKey, CoreId};
 use crate::protocol::command::{Page, RoomConfigure};
 use crate::protocol::event::RoomChange;
 use crate::protocol::event::{Member, Place, Reply, RoomInfo};
-use crate::protocol::{Codec, ErrorCode, Event, LeftReason, Mode, Role, RoomPatch};
+use crate::protocol::{Codec, ErrorCode, Event, GapReason, LeftReason, Mode, Role, RoomPatch};
 use crate::record::Deed;
 use crate::room::home::{HomeRoom, Refusal};
 use crate::room::hub::RoomTag;
@@ -16,7 +16,7 @@ use crate::room::standing::Action;
 use crate::shard::Shard;
 use crate::shard::ask::{PageAsk, What};
 use crate::shard::identity::Right;
-use crate::shard::message::{AnswerEffect, Asker, Configured, CoreMessage, Ticket};
+use crate::shard::message::{AnswerEffect, Asker, Configured, CoreMessage, Reborn, Ticket};
 use crate::shard::outbound::write_event;
 use crate::shard::quota::TOO_MANY_CREATIONS;
 
@@ -179,6 +179,37 @@ impl Shard {
             }
             if let Some(key) = self.outbound.key_at(member.connection) {
                 self.outbound.push_bytes(key, frame);
+            }
+        }
+    }
+
+    /// Another life of a room has begun, and its members here get nothing of it up to `offset`.
+    pub(in crate::shard) fn on_reborn(&mut self, reborn: &Reborn) {
+        let Reborn { room, epoch, offset } = reborn;
+        let offset = *offset;
+        let Some(index) = self.hub.find(room) else { return };
+        self.settle_room(index);
+        let Some(hub_room) = self.hub.get_mut(index) else { return };
+        let Some(before) = hub_room.tag.take() else { return };
+        let tag = Rc::new(RoomTag {
+            room: room.clone(),
+            epoch: Arc::clone(epoch),
+            slow_consumer: before.slow_consumer,
+            guaranteed: before.guaranteed,
+        });
+        hub_room.tag = Some(Rc::clone(&tag));
+        hub_room.offset = offset;
+        let members: Vec<_> = hub_room.members.iter().map(|member| member.connection).collect();
+        for key in
+            members.into_iter().filter_map(|place| self.outbound.key_at(place)).collect::<Vec<_>>()
+        {
+            if offset > 0 {
+                self.outbound.push_gap(key, &tag, (1, offset), GapReason::EpochChanged);
+            }
+            let Some(connection) = self.outbound.get_mut(key) else { continue };
+            if let Some(membership) = connection.membership(index) {
+                // Until the gap is known to have arrived, what it tells of is still owed.
+                (membership.position, membership.pinged) = (0, 0);
             }
         }
     }

@@ -70,6 +70,11 @@ impl Shard {
         subscribe: Subscribe<'_>,
         ticket: &Ticket,
     ) {
+        if self.broker.is_there() {
+            let message = "patterns do not reach over many nodes yet";
+            let refusal = Refusal::new(ErrorCode::Unavailable, message);
+            return self.refuse(key, ticket, refusal);
+        }
         let Some(connection) = self.outbound.get_mut(key) else { return };
         let most = usize::from(self.config.limits.subscriptions_per_connection);
         let Ok(pattern) = Pattern::parse(&subscribe.pattern) else {

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::hash::Seed;
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
 use crate::protocol::Codec;
+use crate::room::broker::ToBroker;
 use crate::shard::identity::{Identity, Permit, Right};
 use crate::shard::{CoreMessage, Effects, Entry, Input, Opened, Route, Senders, Setup, Shard};
 use crate::tenant::Tenants;
@@ -36,6 +37,8 @@ pub(super) struct Cluster {
     pub(super) now: Now,
     pub(super) effects: Vec<Effects>,
     letters: VecDeque<(CoreId, CoreId, CoreMessage)>,
+    /// What its homes have to say to the broker.
+    pub(super) to_broker: Vec<(CoreId, ToBroker)>,
     /// Letters stay where they are until they are let go.
     pub(super) holds: bool,
     opened: u32,
@@ -45,6 +48,11 @@ pub(super) type Address = ConnectionAddress;
 
 impl Cluster {
     pub(super) fn new(cores: u16, config: Config) -> Self {
+        Self::of_node(cores, config, 3)
+    }
+
+    /// One of many nodes.
+    pub(super) fn of_node(cores: u16, config: Config, node: u64) -> Self {
         let config = Arc::new(config);
         let tenants = Tenants::new(&config);
         let senders = Senders::new(&config, Seed(3, 4));
@@ -53,8 +61,8 @@ impl Cluster {
                 core: CoreId(core),
                 cores,
                 config: Arc::clone(&config),
-                seed: Seed(3, 4),
-                entropy: Box::new(Counting(u64::from(core) + 1)),
+                seed: Seed(node, 4),
+                entropy: Box::new(Counting(node * 1_000 - 2_999 + u64::from(core))),
                 metrics: Arc::default(),
                 policy: None,
                 tenants: Arc::clone(&tenants),
@@ -67,6 +75,7 @@ impl Cluster {
             now: Now { unix_ms: 1_700_000_000_000, ..Now::default() },
             effects: (0..cores).map(|_| Effects::default()).collect(),
             letters: VecDeque::new(),
+            to_broker: Vec::new(),
             holds: false,
             opened: 0,
         }
@@ -161,6 +170,11 @@ impl Cluster {
             }
             let Some((from, to, message)) = self.letters.pop_front() else { return };
             let to = to.index();
+            if let CoreMessage::ToBroker(message) = message {
+                assert!(to > self.shards.len(), "the broker comes behind the control plane");
+                self.to_broker.push((from, *message));
+                continue;
+            }
             let input = Input::Core { from, message };
             self.shards[to].handle(self.now, input, &mut self.effects[to]);
         }
@@ -245,6 +259,7 @@ impl Cluster {
                 && shard.outbound.pool.budget.held_bytes() == 0
                 && shard.homes.receipts.len() == 0
                 && shard.inheritance.is_empty()
+                && shard.broker.is_idle()
         })
     }
 }

@@ -1,0 +1,153 @@
+//! What rooms are called in Redis.
+//!
+//! All of a room's keys and its channel share one hash tag, which is made of the tenant and the name
+//! in base64url with a dot between, which neither can contain: so two rooms never share a key, one room is one slot, and no
+//! text of a user is ever part of a pattern or seen by the protocol.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::id::TenantId;
+use crate::room::name::RoomKey;
+use crate::tenant::Tenants;
+
+/// Makes the keys of rooms.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    prefix: String,
+    /// What tenants are called, by their ids here; other nodes may have other ids.
+    tenants: Vec<String>,
+}
+
+/// The keys of one room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RoomKeys {
+    /// `PREFIX:{TENANT.NAME}:`
+    base: String,
+}
+
+impl Keys {
+    /// All begin with `prefix`.
+    #[must_use]
+    pub fn new(prefix: &str, tenants: &Tenants) -> Self {
+        let all = (0..tenants.count()).map(|id| tenants.get(TenantId(id)));
+        let tenants = all.map(|tenant| URL_SAFE_NO_PAD.encode(&*tenant.name)).collect();
+        Self { prefix: prefix.to_owned(), tenants }
+    }
+
+    pub(super) fn room(&self, room: &RoomKey) -> RoomKeys {
+        // There is no other: ids are given where the names are read.
+        let tenant = self.tenants.get(room.tenant.0 as usize).map_or("", String::as_str);
+        let name = URL_SAFE_NO_PAD.encode(room.name.as_str());
+        RoomKeys { base: format!("{}:{{{tenant}.{name}}}:", self.prefix) }
+    }
+
+    /// What says which form of messages the nodes here agree on.
+    pub(super) fn version(&self) -> String {
+        format!("{}:version", self.prefix)
+    }
+}
+
+impl RoomKeys {
+    /// Its epoch, its last offset, and what that was.
+    pub(super) fn state(&self) -> String {
+        format!("{}s", self.base)
+    }
+
+    /// Its history.
+    pub(super) fn history(&self) -> String {
+        format!("{}h", self.base)
+    }
+
+    /// Where its news are told.
+    pub(super) fn channel(&self) -> String {
+        format!("{}c", self.base)
+    }
+
+    /// What was published with an idempotency key.
+    pub(super) fn publication(&self, key: &str) -> String {
+        format!("{}k:{}", self.base, URL_SAFE_NO_PAD.encode(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::room::name::RoomName;
+
+    fn keys() -> Keys {
+        let mut config = Config::default();
+        for name in ["default", "a", "a.b"] {
+            config.tenants.insert(name.to_owned(), crate::config::Tenant::default());
+        }
+        Keys::new("ringroom", &Tenants::new(&config))
+    }
+
+    fn room(tenant: u32, name: &str) -> Option<RoomKey> {
+        Some(RoomKey::new(TenantId(tenant), RoomName::parse(name).ok()?))
+    }
+
+    fn all_of(room: &RoomKey, key: &str) -> [String; 4] {
+        let keys = keys().room(room);
+        [keys.state(), keys.history(), keys.channel(), keys.publication(key)]
+    }
+
+    #[test]
+    fn names_that_mean_something_to_redis_mean_nothing_here() {
+        let names = [
+            "a:b",
+            "a",
+            "b",
+            "*",
+            "?",
+            "[x]",
+            "{slot}",
+            "}{",
+            "}:s",
+            "a}:s",
+            "é",
+            "e\u{301}",
+            "\u{202e}abc",
+            "a/b",
+            "@",
+            "0.YQ",
+        ];
+        let mut seen = HashMap::new();
+        for tenant in [0, 1, 2] {
+            for name in names {
+                let Some(room) = room(tenant, name) else { continue };
+                for text in all_of(&room, "k") {
+                    let plain =
+                        |byte: u8| byte.is_ascii_alphanumeric() || b"-_:.{}".contains(&byte);
+                    assert!(text.bytes().all(plain), "{text}");
+                    assert_eq!(text.matches(['{', '}']).count(), 2, "{text}");
+                    assert_eq!(seen.insert(text.clone(), room.clone()), None, "{text}");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_rooms_share_a_key(
+            a in (0_u32..3, "\\PC{1,12}", "\\PC{0,6}"),
+            b in (0_u32..3, "\\PC{1,12}", "\\PC{0,6}"),
+        ) {
+            let (Some(one), Some(other)) = (room(a.0, &a.1), room(b.0, &b.1)) else {
+                return Ok(());
+            };
+            let (ours, theirs) = (all_of(&one, &a.2), all_of(&other, &b.2));
+            for (at, text) in ours.iter().enumerate() {
+                for (place, taken) in theirs.iter().enumerate() {
+                    let same = one == other && at == place && (at < 3 || a.2 == b.2);
+                    prop_assert_eq!(text == taken, same, "{} {}", text, taken);
+                }
+            }
+        }
+    }
+}

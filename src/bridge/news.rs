@@ -1,0 +1,72 @@
+//! What is said on a room's channel, as text before the publication: `P` and a place, `E` and a
+//! place, or `T`; then a line end, then the publication.
+//!
+//! Invariant: whatever stands there, reading it gives news or nothing.
+
+use crate::room::broker::News;
+
+/// The longest epoch.
+const EPOCH_BYTES: usize = 64;
+
+/// What was said; none if nobody of us says that.
+pub(super) fn read(payload: &[u8]) -> Option<News> {
+    let (kind, rest) = payload.split_first()?;
+    let end = memchr::memchr(b'\n', rest)?;
+    let (line, wire) = (&rest[..end], &rest[end + 1..]);
+    match kind {
+        b'P' => {
+            let (epoch, offset) = place(line)?;
+            Some(News::Publication { epoch: epoch.into(), offset, wire: wire.into() })
+        }
+        b'E' if wire.is_empty() => {
+            let (epoch, offset) = place(line)?;
+            Some(News::Epoch { epoch: epoch.into(), offset })
+        }
+        b'T' if line.is_empty() => Some(News::Transient { wire: wire.into() }),
+        _ => None,
+    }
+}
+
+/// A publication without a place, as it is said.
+pub(super) fn write_transient(wire: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(wire.len() + 2);
+    payload.extend_from_slice(b"T\n");
+    payload.extend_from_slice(wire);
+    payload
+}
+
+/// `EPOCH OFFSET`
+fn place(line: &[u8]) -> Option<(&str, u64)> {
+    let (epoch, offset) = std::str::from_utf8(line).ok()?.split_once(' ')?;
+    let offset = offset.parse().ok().filter(|offset| *offset > 0)?;
+    (1..=EPOCH_BYTES).contains(&epoch.len()).then_some((epoch, offset))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_read_and_nothing_else() {
+        let wire: Box<[u8]> = b"a\nb".as_slice().into();
+        let publication = News::Publication { epoch: "1.x".into(), offset: 12, wire: wire.clone() };
+        for (payload, news) in [
+            (b"P1.x 12\na\nb".as_slice(), Some(publication)),
+            (b"E2.y 1\n", Some(News::Epoch { epoch: "2.y".into(), offset: 1 })),
+            (&write_transient(&wire), Some(News::Transient { wire })),
+            (b"", None),
+            (b"P", None),
+            (b"P1.x 12", None),
+            (b"P1.x 0\n", None),
+            (b"P 1\n", None),
+            (b"P1.x -1\n", None),
+            (b"P1.x 99999999999999999999\n", None),
+            (b"P\xff 1\n", None),
+            (b"E2.y 1\nmore", None),
+            (b"T1\n", None),
+            (b"X1.x 1\n", None),
+        ] {
+            assert_eq!(read(payload), news, "{}", payload.escape_ascii());
+        }
+    }
+}

@@ -1,0 +1,45 @@
+#!lua
+-- Tells a home how a room is and what it has not seen of it.
+-- KEYS: state, history, channel.
+-- ARGV: epoch seen, offset seen, text of a new epoch, stamp seen, how much to trust the server
+--       (0: it is as it was; 1: what was seen is looked for, and must be there),
+--       how many publications are wanted, how long the room is kept in ms.
+local state = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'stamp')
+local epoch, offset, stamp = state[1], tonumber(state[2] or 0), state[3] or ''
+local number = epoch and tonumber(string.match(epoch, '^%d+')) or 0
+local seen = tonumber(string.match(ARGV[1], '^%d+') or 0)
+local from = tonumber(ARGV[2])
+local ahead = seen > number
+  or (seen > 0 and seen == number and (ARGV[1] ~= epoch or from > offset))
+if not ahead and seen > 0 and seen == number and from > 0 and ARGV[4] ~= '' then
+  -- Two servers that were one may have gone different ways from the same place.
+  local there = nil
+  if from == offset then
+    there = stamp
+  else
+    local place = string.format('%.0f-0', from)
+    local entry = redis.call('XRANGE', KEYS[2], place, place)[1]
+    there = entry and string.sub(entry[2][2], 2, 19)
+  end
+  ahead = there ~= ARGV[4] and (there ~= nil or ARGV[5] == '1')
+end
+local is_new = 0
+if not epoch or ahead then
+  is_new = ahead and 0 or 1
+  epoch = string.format('%.0f.', math.max(number, seen) + 1) .. ARGV[3]
+  offset, stamp = 0, ''
+  redis.call('DEL', KEYS[2])
+  if ahead then
+    offset = 1
+    redis.call('SPUBLISH', KEYS[3], 'E' .. epoch .. ' 1\n')
+  end
+  redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', tostring(offset), 'stamp', '')
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[7])
+local entries = {}
+if ARGV[6] ~= '0' then
+  local after = '-'
+  if ARGV[1] == epoch then after = string.format('(%.0f-0', from) end
+  entries = redis.call('XREVRANGE', KEYS[2], '+', after, 'COUNT', ARGV[6])
+end
+return {epoch, offset, stamp, is_new, entries}

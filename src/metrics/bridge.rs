@@ -1,0 +1,126 @@
+//! The figures of the bridge to Redis.
+
+use super::{Figure, Histogram};
+
+/// How the link to Redis is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LinkState {
+    /// There is none: the node is a server by itself.
+    #[default]
+    Off,
+    /// Not made yet.
+    Connecting,
+    /// It does its work.
+    Up,
+    /// Out of reach, or it did not answer in time.
+    Lost,
+    /// It does not accept the password.
+    WrongPassword,
+    /// Its rules do not allow what is needed.
+    Denied,
+    /// It reads its data.
+    Loading,
+    /// It takes no writes.
+    ReadOnly,
+    /// Its memory is full.
+    OutOfMemory,
+    /// It is older than 7.0.
+    TooOld,
+    /// It is a node of a cluster, which is not supported yet.
+    Cluster,
+    /// The nodes there speak another version.
+    OtherVersion,
+}
+
+impl LinkState {
+    const ALL: [Self; 12] = [
+        Self::Off,
+        Self::Connecting,
+        Self::Up,
+        Self::Lost,
+        Self::WrongPassword,
+        Self::Denied,
+        Self::Loading,
+        Self::ReadOnly,
+        Self::OutOfMemory,
+        Self::TooOld,
+        Self::Cluster,
+        Self::OtherVersion,
+    ];
+
+    /// Its word in health, metrics and logs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Connecting => "connecting",
+            Self::Up => "up",
+            Self::Lost => "lost",
+            Self::WrongPassword => "wrong_password",
+            Self::Denied => "denied",
+            Self::Loading => "loading",
+            Self::ReadOnly => "read_only",
+            Self::OutOfMemory => "out_of_memory",
+            Self::TooOld => "too_old",
+            Self::Cluster => "cluster",
+            Self::OtherVersion => "other_version",
+        }
+    }
+}
+
+/// The figures of the bridge.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Bridge {
+    link: Figure,
+    /// Rooms that are listened to.
+    pub rooms: Figure,
+    /// Publishes that wait for Redis.
+    pub queue_messages: Figure,
+    /// Their bytes.
+    pub queue_bytes: Figure,
+    /// Publishes that were placed.
+    pub published: Figure,
+    /// Publishes that were not, or of which it is not known.
+    pub failed: Figure,
+    /// News heard.
+    pub heard: Figure,
+    /// News that could not be read.
+    pub unreadable: Figure,
+    /// News that did not fit on the way to a core, which asked for them again.
+    pub missed: Figure,
+    /// Times the link was made.
+    pub connects: Figure,
+    /// From a publish to its place.
+    pub latency: Histogram,
+}
+
+impl Bridge {
+    /// How the link is.
+    #[must_use]
+    pub fn link(&self) -> LinkState {
+        let place = usize::try_from(self.link.get()).unwrap_or(usize::MAX);
+        LinkState::ALL.get(place).copied().unwrap_or_default()
+    }
+
+    /// The link is another. Only for the owner.
+    pub fn set_link(&self, link: LinkState) {
+        let place = LinkState::ALL.iter().position(|other| *other == link).unwrap_or_default();
+        self.link.set(place as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_reads_back() {
+        let bridge = Bridge::default();
+        assert_eq!(bridge.link(), LinkState::Off);
+        for state in LinkState::ALL {
+            bridge.set_link(state);
+            assert_eq!(bridge.link(), state);
+        }
+    }
+}

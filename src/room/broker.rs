@@ -1,0 +1,302 @@
+//! What a room's home and its broker say to each other, where many nodes are one server: then the
+//! broker decides the order of a room's publications, and the homes of all nodes follow it.
+//!
+//! Invariants: an epoch that follows another has a higher number; offsets of an epoch that a broker
+//! gave have no hole; two publications never have the same [`Stamp`].
+
+use std::sync::Arc;
+
+use crate::protocol::Durability;
+
+use super::name::RoomKey;
+
+/// Tells a publication from all others of all nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Stamp {
+    /// The process that published it.
+    pub node: u64,
+    /// The core that is the room's home there.
+    pub core: u16,
+    /// Counts what that core has published.
+    pub ticket: u64,
+}
+
+impl Stamp {
+    /// How long it is when written.
+    pub const BYTES: usize = 18;
+
+    /// As it is written.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..8].copy_from_slice(&self.node.to_be_bytes());
+        bytes[8..10].copy_from_slice(&self.core.to_be_bytes());
+        bytes[10..].copy_from_slice(&self.ticket.to_be_bytes());
+        bytes
+    }
+
+    /// What was written; none if that is not as long as a stamp.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (node, rest) = bytes.split_first_chunk()?;
+        let (core, rest) = rest.split_first_chunk()?;
+        let ticket = rest.try_into().ok()?;
+        Some(Self {
+            node: u64::from_be_bytes(*node),
+            core: u16::from_be_bytes(*core),
+            ticket: u64::from_be_bytes(ticket),
+        })
+    }
+}
+
+/// How far a home has followed a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Which life of it.
+    pub epoch: Arc<str>,
+    /// Its last offset there.
+    pub offset: u64,
+    /// What that offset was, where it was a publication.
+    pub stamp: Option<Stamp>,
+}
+
+/// What the broker is to keep of a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Publications.
+    pub size: u32,
+    /// For how long.
+    pub ttl_ms: u64,
+}
+
+/// A publication that asks for its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publish {
+    /// For the answer.
+    pub ticket: u64,
+    /// Where.
+    pub room: RoomKey,
+    /// If the broker has come less far, it has lost something, and begins a new epoch.
+    pub seen: Option<Seen>,
+    /// What is kept of the room.
+    pub keep: Keep,
+    /// A second publication with this key is the first one again, for so many milliseconds.
+    pub key: Option<(Box<str>, u64)>,
+    /// The publication, [written](super::wire).
+    pub wire: Box<[u8]>,
+}
+
+/// From a room's home to the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToBroker {
+    /// Listen to a room and tell what the home has not seen of it.
+    Open {
+        /// Which.
+        room: RoomKey,
+        /// None: nothing.
+        seen: Option<Seen>,
+        /// How much of it is wanted.
+        keep: Keep,
+    },
+    /// Nobody here needs the room any more.
+    Close {
+        /// Which.
+        room: RoomKey,
+    },
+    /// Give a publication its place, keep it and tell all who listen.
+    Publish(Publish),
+    /// Tell all who listen, and keep nothing.
+    Pass {
+        /// Where.
+        room: RoomKey,
+        /// The publication, [written](super::wire).
+        wire: Box<[u8]>,
+    },
+}
+
+/// Why the broker did not do what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is out of reach, or does not answer in time. Whether a publication was kept is not known.
+    Lost,
+    /// Too much waits for it.
+    Overload,
+    /// It takes no writes: a replica, or a server that cannot write its log.
+    ReadOnly,
+    /// Its memory is full.
+    OutOfMemory,
+    /// It does not allow it.
+    Denied,
+    /// It said something else.
+    Other,
+}
+
+/// How safe the broker keeps what it has answered for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kept {
+    /// In memory.
+    #[default]
+    Memory,
+    /// On disk, within a second or two.
+    EverySecond,
+    /// On disk, before it answers.
+    Always,
+}
+
+impl Kept {
+    /// Whether that is as safe as `durability` asks.
+    #[must_use]
+    pub fn honours(self, durability: Durability) -> bool {
+        match durability {
+            Durability::Memory => true,
+            Durability::Everysec => self >= Self::EverySecond,
+            Durability::Always => self >= Self::Always,
+            Durability::Replicas(_) => false,
+        }
+    }
+}
+
+/// How a room is, as far as the broker knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// Which life of it.
+    pub epoch: Arc<str>,
+    /// Its last offset.
+    pub offset: u64,
+    /// What that offset was; none if it was no publication.
+    pub stamp: Option<Stamp>,
+    /// Nobody has asked for the room before.
+    pub is_new: bool,
+    /// What the home has not seen, as far as it was kept: offsets in order, publications written.
+    pub entries: Vec<(u64, Box<[u8]>)>,
+}
+
+/// A publication has its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Which life of the room.
+    pub epoch: Arc<str>,
+    /// Where in it.
+    pub offset: u64,
+    /// It had that place before.
+    pub is_duplicate: bool,
+    /// How many nodes were told.
+    pub nodes: u32,
+}
+
+/// What all who listen to a room are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// A publication with a place.
+    Publication {
+        /// Which life of the room.
+        epoch: Arc<str>,
+        /// Where in it.
+        offset: u64,
+        /// The publication, [written](super::wire).
+        wire: Box<[u8]>,
+    },
+    /// A publication without.
+    Transient {
+        /// The publication, [written](super::wire).
+        wire: Box<[u8]>,
+    },
+    /// A new life of the room has begun; its first offsets are taken by no publication.
+    Epoch {
+        /// Which.
+        epoch: Arc<str>,
+        /// The last offset that is taken.
+        offset: u64,
+    },
+}
+
+/// From the broker to a room's home.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FromBroker {
+    /// It is in reach, or no longer. Rooms are to be opened again when it is.
+    Link {
+        /// Whether it is.
+        is_up: bool,
+        /// Through which crash of its own it keeps what it has answered for.
+        kept: Kept,
+    },
+    /// A room is listened to.
+    Opened {
+        /// Which.
+        room: RoomKey,
+        /// How it is.
+        outcome: Result<Life, Fault>,
+    },
+    /// A publication was placed, or not.
+    Published {
+        /// As it was asked.
+        ticket: u64,
+        /// Where.
+        outcome: Result<Placed, Fault>,
+    },
+    /// Something was told to all who listen.
+    News {
+        /// Which room.
+        room: RoomKey,
+        /// What.
+        news: News,
+    },
+    /// Some news of a room did not fit on the way here: it is to be opened again.
+    Missed {
+        /// Which.
+        room: RoomKey,
+    },
+}
+
+impl ToBroker {
+    /// What of a client it holds in memory.
+    #[must_use]
+    pub fn content_bytes(&self) -> usize {
+        match self {
+            Self::Publish(Publish { wire, .. }) | Self::Pass { wire, .. } => wire.len(),
+            Self::Open { .. } | Self::Close { .. } => 0,
+        }
+    }
+}
+
+impl FromBroker {
+    /// What of a client it holds in memory.
+    #[must_use]
+    pub fn content_bytes(&self) -> usize {
+        match self {
+            Self::News {
+                news: News::Publication { wire, .. } | News::Transient { wire }, ..
+            } => wire.len(),
+            Self::Opened { outcome: Ok(life), .. } => {
+                life.entries.iter().map(|(_, wire)| wire.len()).sum()
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// The number by which epochs of a broker follow each other; 0 for one that no broker gave.
+#[must_use]
+pub fn epoch_number(epoch: &str) -> u64 {
+    epoch.split('.').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_reads_back() {
+        let stamp = Stamp { node: u64::MAX - 1, core: 513, ticket: 1 << 40 };
+        assert_eq!(Stamp::from_bytes(&stamp.to_bytes()), Some(stamp));
+        assert_eq!(Stamp::from_bytes(&stamp.to_bytes()[1..]), None);
+        assert_eq!(Stamp::from_bytes(&[0; Stamp::BYTES + 1]), None);
+    }
+
+    #[test]
+    fn epochs_have_numbers() {
+        for (epoch, number) in [("1.abc", 1), ("12.a.b", 12), ("0.x", 0), ("", 0), ("abc", 0)] {
+            assert_eq!(epoch_number(epoch), number, "{epoch}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The engine's side of the broker: with one, many nodes are one server, and it decides the order of
+//! what is published; without one, a room's home is the authority and nothing here costs anything.
+//!
+//! A home follows its room: it opens the room with the broker, takes what the broker tells in the
+//! order of offsets, and asks again where something is missing. What was asked of a room before it
+//! was first open waits, for a bounded time; then the home goes by what it knows.
+//!
+//! Invariants: a room is followed as long as its home is there or something waits for it; what a home
+//! delivers under an epoch of the broker, it delivers in the broker's order, each offset once or
+//! announced as lost; each publish that waits is answered once.
+
+mod follow;
+mod publish;
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::hash::{Map, Seed};
+use crate::id::CoreId;
+use crate::protocol::{Durability, ErrorCode};
+use crate::room::broker::{FromBroker, Kept, Life, News, Seen, ToBroker};
+use crate::room::home::Refusal;
+use crate::room::name::RoomKey;
+use crate::wheel::Timer;
+
+use super::Shard;
+use super::ask::What;
+use super::message::{Ask, CoreMessage};
+
+use self::publish::Pending;
+pub(in crate::shard) use self::publish::{Outgoing, Way};
+
+/// News that a room keeps while it asks for what is missing before them.
+const HELD_MOST: usize = 1_024;
+/// What may wait for one room to be open.
+const DEFERRED_MOST: usize = 4_096;
+/// When to try again what the broker could not do.
+const RETRY_MS: u64 = 1_000;
+
+/// What the engine knows of the broker.
+#[derive(Debug)]
+pub(super) struct Broker {
+    /// Its place in the mesh; none: there is no broker.
+    party: Option<CoreId>,
+    /// What tells this process from others.
+    node: u64,
+    is_up: bool,
+    kept: Kept,
+    rooms: Map<RoomKey, Followed>,
+    pending: Map<u64, Pending>,
+    pending_most: usize,
+    last_ticket: u64,
+}
+
+/// A room that is followed.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    /// How far, by the broker's word; none: it has said nothing yet.
+    seen: Option<Seen>,
+    /// What the broker said, until there is a home to take it.
+    life: Option<Box<Life>>,
+    /// Nobody had asked for it before.
+    is_new: bool,
+    /// An answer of the broker is awaited.
+    is_asked: bool,
+    /// Until when what is asked of the room waits for it.
+    patience: Option<Timer>,
+    deferred: Vec<(CoreId, CoreMessage)>,
+    held: Vec<News>,
+    /// Some news could not be kept.
+    has_missed: bool,
+}
+
+impl Broker {
+    pub(super) fn new(seed: Seed, cores: u16, config: &Config) -> Self {
+        // The cores come first in the mesh, then the control plane, then the bridge.
+        let party = config.redis.url.is_some().then(|| CoreId(cores + 1));
+        let share = config.redis.queue_messages / u32::from(cores.max(1));
+        Self {
+            party,
+            node: seed.hash(&"node"),
+            is_up: false,
+            kept: Kept::Memory,
+            rooms: Map::with_hasher(seed),
+            pending: Map::with_hasher(seed),
+            pending_most: share.max(1) as usize,
+            last_ticket: 0,
+        }
+    }
+
+    /// Whether there is one.
+    pub(super) fn is_there(&self) -> bool {
+        self.party.is_some()
+    }
+
+    /// Whether somebody who comes first to a room is the first of all nodes. Of a room that the
+    /// broker has said nothing about, it is not known.
+    pub(super) fn is_founder(&self, room: &RoomKey) -> bool {
+        self.party.is_none()
+            || self.rooms.get(room).is_some_and(|it| it.is_new && it.seen.is_some())
+    }
+
+    /// Nobody is the first in a room twice.
+    pub(super) fn found(&mut self, room: &RoomKey) {
+        if let Some(followed) = self.rooms.get_mut(room) {
+            followed.is_new = false;
+        }
+    }
+
+    /// Whether it keeps what it has answered for as safely as that.
+    pub(super) fn honours(&self, durability: Durability) -> bool {
+        self.kept.honours(durability)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.rooms.is_empty() && self.pending.is_empty()
+    }
+}
+
+impl Shard {
+    fn tell_broker(&mut self, message: ToBroker) {
+        if let Some(party) = self.broker.party {
+            self.outbound.send(party, CoreMessage::ToBroker(Box::new(message)));
+        }
+    }
+
+    /// The broker says something.
+    pub(super) fn on_broker(&mut self, message: FromBroker) {
+        match message {
+            FromBroker::Link { is_up, kept } => self.on_link(is_up, kept),
+            FromBroker::Opened { room, outcome } => self.on_room_opened(&room, outcome),
+            FromBroker::Published { ticket, outcome } => self.on_published(ticket, outcome),
+            FromBroker::News { room, news } => {
+                self.on_news(&room, news);
+                self.tend(&room);
+            }
+            FromBroker::Missed { room } => {
+                if self.broker.rooms.contains_key(&room) {
+                    self.open_again(&room);
+                }
+            }
+        }
+    }
+
+    /// The broker is in reach, or no longer.
+    fn on_link(&mut self, is_up: bool, kept: Kept) {
+        self.broker.is_up = is_up;
+        self.broker.kept = kept;
+        self.homes.bounds.kept = kept;
+        if is_up {
+            let mut rooms: Vec<_> = self.broker.rooms.keys().cloned().collect();
+            rooms.sort_unstable();
+            for room in rooms {
+                self.open_again(&room);
+            }
+        } else {
+            self.fail_pending();
+        }
+    }
+
+    /// Keeps back what is for a room that is not open with the broker yet.
+    pub(super) fn await_broker(
+        &mut self,
+        from: CoreId,
+        message: CoreMessage,
+    ) -> Option<CoreMessage> {
+        if !self.broker.is_there() {
+            return Some(message);
+        }
+        let Some(room) = message.home_room() else { return Some(message) };
+        if !self.broker.rooms.contains_key(room) {
+            if !begins(&message) {
+                return Some(message);
+            }
+            let room = room.clone();
+            self.begin_to_follow(&room);
+            if self.broker.is_up {
+                let patience_ms = self.config.redis.timeout_ms;
+                let at = self.outbound.now.moment.plus_ms(patience_ms);
+                let timer = self.wheel.insert(at, super::Alarm::Patience(room.clone()));
+                if let Some(followed) = self.broker.rooms.get_mut(&room) {
+                    followed.patience = Some(timer);
+                }
+            }
+        }
+        let followed = message.home_room().and_then(|room| self.broker.rooms.get_mut(room));
+        let Some(followed) = followed.filter(|followed| followed.patience.is_some()) else {
+            return Some(message);
+        };
+        if followed.deferred.len() >= DEFERRED_MOST
+            && let CoreMessage::Ask(ask) = message
+        {
+            self.refuse_ask(from, *ask, unavailable("too much waits for this room"));
+            return None;
+        }
+        followed.deferred.push((from, message));
+        None
+    }
+
+    /// Refuses what is not possible over many nodes. Gives back what is.
+    pub(super) fn admit_over_nodes(&mut self, from: CoreId, ask: Ask) -> Option<Ask> {
+        let governs = match &ask.what {
+            What::Create(patch) => **patch != crate::protocol::RoomPatch::default(),
+            What::Update(_) | What::Delete | What::Moderate(_) => true,
+            _ => false,
+        };
+        if !governs || !self.broker.is_there() {
+            return Some(ask);
+        }
+        let message = "rooms cannot be governed over many nodes yet";
+        self.refuse_ask(from, ask, Refusal::new(ErrorCode::Unavailable, message));
+        None
+    }
+
+    fn refuse_ask(&mut self, from: CoreId, ask: Ask, refusal: Refusal) {
+        use super::message::AnswerEffect;
+        let Ask { room, asker, ticket, what } = ask;
+        let effect = match what {
+            What::Join(_) => AnswerEffect::NotJoined,
+            _ => AnswerEffect::None,
+        };
+        self.answer_refusal(from, &room, &asker, ticket, refusal, effect);
+    }
+
+    /// What the home of a room has seen of it, by the broker's word.
+    fn seen_by_broker(&self, room: &RoomKey) -> Option<Seen> {
+        self.broker.rooms.get(room).and_then(|followed| followed.seen.clone())
+    }
+}
+
+/// Whether a room that is not there may be there after this message.
+fn begins(message: &CoreMessage) -> bool {
+    let CoreMessage::Ask(ask) = message else { return false };
+    matches!(ask.what, What::Join(_) | What::Publish(_) | What::Create(_))
+}
+
+fn unavailable(message: &'static str) -> Refusal {
+    Refusal { code: ErrorCode::Unavailable, message, retry_after_ms: Some(RETRY_MS) }
+}
+
+/// An epoch that no broker gave.
+pub(super) fn local_epoch(chance: &str) -> Arc<str> {
+    format!("0.{chance}").into()
+}

@@ -1,0 +1,300 @@
+//! Publishing through the broker: a home asks for a place, and answers when it is told.
+
+use std::sync::Arc;
+
+use crate::id::CoreId;
+use crate::protocol::event::{self, Place, Published, Reply};
+use crate::protocol::{Filter, Mode};
+use crate::room::broker::{Fault, Keep, Placed, Publish, Stamp, ToBroker};
+use crate::room::home::Refusal;
+use crate::room::name::RoomKey;
+use crate::room::publication::Draft;
+use crate::room::wire::{self, Made};
+use crate::shard::message::{AnswerEffect, Asker, Ticket};
+use crate::shard::receipt::Waiting;
+use crate::shard::{Alarm, Shard};
+use crate::wheel::Timer;
+
+use super::unavailable;
+
+/// A publish that waits for its place.
+#[derive(Debug)]
+pub(super) struct Pending {
+    from: CoreId,
+    room: RoomKey,
+    asker: Asker,
+    ticket: Ticket,
+    /// The answer counts who took it.
+    counts: bool,
+    is_send: bool,
+    timer: Timer,
+    /// What the broker said.
+    placed: Option<Placed>,
+    /// It was delivered here, and is counted under this number.
+    receipt: Option<u64>,
+}
+
+/// A publish on its way to the broker.
+pub(in crate::shard) struct Outgoing<'a> {
+    pub(in crate::shard) from: CoreId,
+    pub(in crate::shard) asker: &'a Asker,
+    pub(in crate::shard) ticket: Ticket,
+    pub(in crate::shard) draft: Draft,
+    pub(in crate::shard) filter: Option<Box<Filter>>,
+    pub(in crate::shard) ttl_ms: Option<u64>,
+    pub(in crate::shard) key: Option<Box<str>>,
+    pub(in crate::shard) counts: bool,
+    pub(in crate::shard) is_send: bool,
+}
+
+/// How a publish goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::shard) enum Way {
+    /// The home gives it its place, or it has none.
+    Here,
+    /// The broker gives it its place.
+    Broker,
+    /// It is delivered here without a place, because the broker is out of reach.
+    WithoutPlace,
+}
+
+impl Shard {
+    /// How a publish in a room goes out now.
+    ///
+    /// # Errors
+    /// The broker is needed for what the room promises, and is out of reach or promises less.
+    pub(in crate::shard) fn way(&self, room: &RoomKey, transient: bool) -> Result<Way, Refusal> {
+        if transient || !self.broker.is_there() {
+            return Ok(Way::Here);
+        }
+        let config = match self.homes.rooms.get(room) {
+            Some(home) => &home.room.config,
+            None => &self.homes.namespaces.of(room).config,
+        };
+        let is_open = self.broker.rooms.get(room).is_some_and(|it| it.seen.is_some());
+        if self.broker.is_up && is_open {
+            if !self.broker.honours(config.durability) {
+                return Err(unavailable(
+                    "Redis does not keep messages as safely as this room asks",
+                ));
+            }
+            if self.broker.pending.len() >= self.broker.pending_most {
+                return Err(unavailable("too much waits for Redis"));
+            }
+            return Ok(Way::Broker);
+        }
+        match config.mode {
+            Mode::BestEffort => Ok(Way::WithoutPlace),
+            Mode::Reliable | Mode::Guaranteed => Err(unavailable("Redis is out of reach")),
+        }
+    }
+
+    /// Asks the broker for a place.
+    pub(in crate::shard) fn publish_by_broker(&mut self, outgoing: Outgoing<'_>) {
+        let Outgoing { from, asker, ticket, draft, filter, ttl_ms, key, counts, is_send } =
+            outgoing;
+        let number = self.next_stamp().ticket;
+        let room = draft.room.clone();
+        let wire = self.write(&draft, number, ttl_ms, filter.as_deref());
+        let Some(home) = self.homes.get_mut(&room) else { return };
+        let history = home.config.history;
+        let window_ms = self.config.rooms.idempotency_window_ms;
+        let at = self.outbound.now.moment.plus_ms(self.config.redis.timeout_ms);
+        let timer = self.wheel.insert(at, Alarm::Ticket(number));
+        let pending = Pending {
+            from,
+            room: room.clone(),
+            asker: asker.clone(),
+            ticket,
+            counts,
+            is_send,
+            timer,
+            placed: None,
+            receipt: None,
+        };
+        self.broker.pending.insert(number, pending);
+        let publish = Publish {
+            ticket: number,
+            seen: self.seen_by_broker(&room),
+            room,
+            keep: Keep { size: history.size, ttl_ms: history.ttl_ms },
+            key: key.filter(|_| window_ms > 0).map(|key| (key, window_ms)),
+            wire,
+        };
+        self.tell_broker(ToBroker::Publish(publish));
+    }
+
+    /// Tells other nodes of a publication without a place.
+    pub(in crate::shard) fn pass_on(
+        &mut self,
+        draft: &Draft,
+        ttl_ms: Option<u64>,
+        filter: Option<&Filter>,
+    ) {
+        if self.broker.is_up {
+            let number = self.next_stamp().ticket;
+            let wire = self.write(draft, number, ttl_ms, filter);
+            self.tell_broker(ToBroker::Pass { room: draft.room.clone(), wire });
+        }
+    }
+
+    fn next_stamp(&mut self) -> Stamp {
+        self.broker.last_ticket += 1;
+        Stamp { node: self.broker.node, core: self.core.0, ticket: self.broker.last_ticket }
+    }
+
+    fn write(
+        &self,
+        draft: &Draft,
+        ticket: u64,
+        ttl_ms: Option<u64>,
+        filter: Option<&Filter>,
+    ) -> Box<[u8]> {
+        let stamp = Stamp { node: self.broker.node, core: self.core.0, ticket };
+        wire::write(draft, Made { stamp, ttl_ms, filter })
+    }
+
+    /// The broker has placed a publication, or not.
+    pub(super) fn on_published(&mut self, number: u64, outcome: Result<Placed, Fault>) {
+        let placed = match outcome {
+            Ok(placed) => placed,
+            Err(fault) => return self.refuse_pending(number, refusal(fault)),
+        };
+        let Some(pending) = self.broker.pending.get_mut(&number) else { return };
+        if pending.counts && !placed.is_duplicate && pending.receipt.is_none() {
+            // It is counted when it comes with the room's other news.
+            pending.placed = Some(placed);
+            return;
+        }
+        let Some(pending) = self.broker.pending.remove(&number) else { return };
+        self.wheel.cancel(pending.timer);
+        match pending.receipt {
+            Some(receipt) => self.on_receipt_placed(receipt, placed.nodes > 1),
+            None => self.answer_placed(pending, &placed, None),
+        }
+    }
+
+    fn answer_placed(
+        &mut self,
+        pending: Pending,
+        placed: &Placed,
+        receipt: Option<event::Receipt>,
+    ) {
+        let Pending { from, room, asker, ticket, is_send, .. } = pending;
+        if is_send {
+            let (effect, reply) = (AnswerEffect::Sent { delivered: 0 }, Reply::Done);
+            let ticket = Ticket { id: None, ..ticket };
+            self.answer(from, &room, &asker, ticket, reply, effect);
+            return;
+        }
+        let reply = Reply::Publish(Published {
+            room: (!room.name.is_reserved()).then_some(room.name.as_str()),
+            at: Some(Place { epoch: &placed.epoch, offset: placed.offset }),
+            duplicate: placed.is_duplicate,
+            receipt,
+        });
+        self.answer_ok(from, &room, &asker, ticket, reply);
+    }
+
+    /// It has its place, and did not come here to be counted.
+    fn answer_uncounted(&mut self, pending: Pending, placed: &Placed) {
+        let receipt = event::Receipt { delivered: 0, total: 0, partial: true };
+        self.answer_placed(pending, placed, Some(receipt));
+    }
+
+    /// Sends out a publication that came with the room's news; if it was published here, and who
+    /// did wants to know how many took it, they are counted.
+    pub(super) fn send_out_followed(&mut self, draft: Draft, stamp: Option<Stamp>) {
+        let (node, core) = (self.broker.node, self.core.0);
+        let own = stamp.filter(|stamp| stamp.node == node && stamp.core == core);
+        let counted =
+            own.filter(|stamp| self.broker.pending.get(&stamp.ticket).is_some_and(|it| it.counts));
+        let Some(Stamp { ticket: number, .. }) = counted else {
+            self.spread(draft, None);
+            return;
+        };
+        let receipt = self.homes.receipts.next();
+        let (epoch, offset) = (Arc::clone(&draft.epoch), draft.offset);
+        let cores = self.spread(draft, Some(receipt));
+        let timer = self.receipt_timer(receipt);
+        let Some(pending) = self.broker.pending.get_mut(&number) else { return };
+        let placed = pending.placed.take();
+        self.homes.receipts.insert(
+            receipt,
+            Waiting {
+                room: pending.room.clone(),
+                epoch,
+                offset,
+                core: pending.from,
+                asker: pending.asker.clone(),
+                ticket: pending.ticket.clone(),
+                // The broker's own answer is one of those that are awaited.
+                cores_left: cores + 1,
+                delivered: 0,
+                total: 0,
+                timer,
+                is_send: pending.is_send,
+                is_partial: false,
+            },
+        );
+        pending.receipt = Some(receipt);
+        if let Some(placed) = placed {
+            self.on_published(number, Ok(placed));
+        }
+    }
+
+    /// The broker did not answer in time.
+    pub(in crate::shard) fn on_ticket_alarm(&mut self, number: u64) {
+        let Some(pending) = self.broker.pending.get_mut(&number) else { return };
+        if pending.receipt.is_some() {
+            // It was delivered; its receipt has a time of its own.
+            self.broker.pending.remove(&number);
+            return;
+        }
+        match pending.placed.take() {
+            Some(placed) => {
+                let Some(pending) = self.broker.pending.remove(&number) else { return };
+                self.answer_uncounted(pending, &placed);
+            }
+            None => self.refuse_pending(number, refusal(Fault::Lost)),
+        }
+    }
+
+    /// The broker is out of reach: what was not answered is not known to be kept.
+    pub(super) fn fail_pending(&mut self) {
+        let mut numbers: Vec<_> = self.broker.pending.keys().copied().collect();
+        numbers.sort_unstable();
+        for number in numbers {
+            self.refuse_pending(number, refusal(Fault::Lost));
+        }
+    }
+
+    fn refuse_pending(&mut self, number: u64, refusal: Refusal) {
+        let Some(mut pending) = self.broker.pending.remove(&number) else { return };
+        self.wheel.cancel(pending.timer);
+        // What was delivered here, or placed, is answered by what is known of it.
+        match (pending.receipt, pending.placed.take()) {
+            (Some(receipt), _) => self.on_receipt_placed(receipt, true),
+            (None, Some(placed)) => self.answer_uncounted(pending, &placed),
+            (None, None) => {
+                let Pending { from, room, asker, ticket, is_send, .. } = pending;
+                let effect = match is_send {
+                    true => AnswerEffect::Sent { delivered: 0 },
+                    false => AnswerEffect::None,
+                };
+                self.answer_refusal(from, &room, &asker, ticket, refusal, effect);
+            }
+        }
+    }
+}
+
+fn refusal(fault: Fault) -> Refusal {
+    unavailable(match fault {
+        Fault::Lost => "Redis did not answer: whether the message was kept is not known",
+        Fault::Overload => "too much waits for Redis",
+        Fault::ReadOnly => "Redis takes no writes",
+        Fault::OutOfMemory => "Redis has no memory left",
+        Fault::Denied => "Redis does not allow it",
+        Fault::Other => "Redis has refused it",
+    })
+}

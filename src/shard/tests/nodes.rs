@@ -1,0 +1,292 @@
+//! Several nodes on a Redis that delays, forgets, is cut off, emptied and set back. Every client
+//! checks that it is told each offset once, as a message or by a gap; at rest all agree. A failing
+//! seed prints itself.
+//!
+//! The long form: `cargo test --lib shard::tests::nodes -- --ignored`
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::Counting;
+use super::cluster::{Address, Cluster};
+use super::store::{Link, Store};
+use crate::config::{Config, RoomDefaults, RoomMode};
+use crate::shard::Entropy;
+
+const NODES: usize = 3;
+const ROOMS: [&str; 2] = ["sure:a", "b"];
+
+/// A client, and where it stands in each room.
+struct Client {
+    node: usize,
+    at: Address,
+    places: BTreeMap<&'static str, (String, u64)>,
+    /// Publishes that were not answered.
+    asked: BTreeMap<u64, (&'static str, String)>,
+}
+
+struct World {
+    store: Store,
+    nodes: Vec<Cluster>,
+    links: Vec<Link>,
+    clients: Vec<Client>,
+    /// What everyone was told at a place, where Redis was not set back.
+    said: BTreeMap<(String, String, u64), String>,
+    acknowledged: BTreeMap<(String, String, u64), String>,
+    may_fork: bool,
+    published: u64,
+    random: Counting,
+}
+
+fn config() -> Config {
+    let mut config = Config::default();
+    config.redis.url = Some("redis://fake".to_owned());
+    config.redis.timeout_ms = 1_000;
+    config.rate.messages_per_second = 0;
+    config.rate.bytes_per_second = 0;
+    let sure = RoomDefaults {
+        mode: Some(RoomMode::Reliable),
+        history_size: Some(8),
+        ..RoomDefaults::default()
+    };
+    config.namespace_rooms.insert("sure".to_owned(), sure);
+    config
+}
+
+impl World {
+    fn new(seed: u64, may_fork: bool) -> Self {
+        let nodes = (0..NODES).map(|node| Cluster::of_node(2, config(), 3 + node as u64));
+        let mut world = Self {
+            store: Store::default(),
+            nodes: nodes.collect(),
+            links: (0..NODES).map(|_| Link::default()).collect(),
+            clients: Vec::new(),
+            said: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
+            may_fork,
+            published: 0,
+            random: Counting(seed),
+        };
+        for node in 0..NODES {
+            for core in 0..2 {
+                let at = world.nodes[node].open(core);
+                let (places, asked) = (BTreeMap::new(), BTreeMap::new());
+                world.clients.push(Client { node, at, places, asked });
+            }
+        }
+        world
+    }
+
+    fn below(&mut self, most: usize) -> usize {
+        let mut bytes = [0; 4];
+        self.random.fill(&mut bytes);
+        u32::from_le_bytes(bytes) as usize % most
+    }
+
+    /// Something happens.
+    fn step(&mut self) {
+        let node = self.below(NODES);
+        match self.below(40) {
+            0 => self.links[node].cut(
+                &mut self.nodes[node],
+                &mut self.store,
+                self.published.is_multiple_of(2),
+            ),
+            1..=3 => self.links[node].restore(&mut self.nodes[node]),
+            4 => self.fail_over(),
+            5 => {
+                let ms = 50 + self.below(1_500) as u64;
+                self.nodes.iter_mut().for_each(|node| node.wait(ms));
+            }
+            6..=8 => self.come_or_go(),
+            9 => self.links[node].miss(),
+            10..=19 => self.publish(),
+            20..=24 => self.read_all(),
+            25..=32 => self.links[node].execute(&mut self.nodes[node], &mut self.store),
+            _ => self.links[node].deliver(&mut self.nodes[node]),
+        }
+        Link::spread(&mut self.links, &mut self.store);
+    }
+
+    /// Redis is emptied under its nodes, or ends and is another when it comes back.
+    fn fail_over(&mut self) {
+        match self.below(6) {
+            0 => self.store.empty(),
+            1 | 2 => self.store.snapshot(),
+            3 if self.may_fork => {
+                self.store.set_back();
+                for node in 0..NODES {
+                    self.links[node].cut(&mut self.nodes[node], &mut self.store, false);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn come_or_go(&mut self) {
+        let (who, room) = (self.below(self.clients.len()), ROOMS[self.below(2)]);
+        let client = &mut self.clients[who];
+        let text = match client.places.contains_key(room) {
+            true if self.published.is_multiple_of(3) => {
+                json!({"type": "leave", "room": room, "id": format!("leave {room}")})
+            }
+            true => return,
+            false => json!({"type": "join", "room": room, "id": format!("join {room}")}),
+        };
+        self.nodes[client.node].send(client.at, &text.to_string());
+    }
+
+    fn publish(&mut self) {
+        let (who, room) = (self.below(self.clients.len()), ROOMS[self.below(2)]);
+        self.published += 1;
+        let (id, data) = (self.published, format!("{} by {who}", self.published));
+        let client = &mut self.clients[who];
+        client.asked.insert(id, (room, data.clone()));
+        let text = json!({"type": "publish", "room": room, "data": data, "id": id});
+        self.nodes[client.node].send(client.at, &text.to_string());
+    }
+
+    fn read_all(&mut self) {
+        for who in 0..self.clients.len() {
+            let Client { node, at, .. } = self.clients[who];
+            for event in self.nodes[node].read(at) {
+                self.take(who, &event);
+            }
+        }
+    }
+
+    /// A client is told something.
+    fn take(&mut self, who: usize, event: &Value) {
+        let room = ROOMS.into_iter().find(|room| event["room"] == *room);
+        let client = &mut self.clients[who];
+        let epoch = event["epoch"].as_str().unwrap_or("").to_owned();
+        let number = |field: &str| event[field].as_u64().unwrap_or(0);
+        match (event["type"].as_str().unwrap(), event["id"].as_str()) {
+            ("ok", Some(id)) if id.starts_with("join") => {
+                let place = (epoch, number("offset"));
+                client.places.insert(room.unwrap(), place);
+            }
+            ("ok", Some(id)) if id.starts_with("leave") => {
+                client.places.remove(room.unwrap());
+            }
+            ("ok", None) => {
+                let (room, data) = client.asked.remove(&number("id")).expect("one answer each");
+                if !epoch.is_empty() {
+                    let place = (room.to_owned(), epoch, number("offset"));
+                    self.acknowledged.insert(place, data);
+                }
+            }
+            ("error", None) => {
+                client.asked.remove(&number("id")).expect("one answer each");
+                let expected = ["unavailable", "not_joined"].map(Value::from);
+                assert!(expected.contains(&event["code"]), "{event}");
+            }
+            ("error", Some(_)) => assert_eq!(event["code"], "not_joined", "{event}"),
+            ("message" | "gap", _) => self.take_news(who, event),
+            (other, _) => assert_eq!(other, "pong", "{event}"),
+        }
+    }
+
+    fn take_news(&mut self, who: usize, event: &Value) {
+        let room = ROOMS.into_iter().find(|room| event["room"] == *room).unwrap();
+        let client = &mut self.clients[who];
+        let Some(epoch) = event["epoch"].as_str() else { return };
+        let place = client.places.get_mut(room).expect("it is in the room");
+        let number = |field: &str| event[field].as_u64().unwrap();
+        let is_gap = event["type"] == "gap";
+        let (from, to) = if is_gap {
+            (number("from"), number("to"))
+        } else {
+            (number("offset"), number("offset"))
+        };
+        if place.0 != epoch {
+            let local = place.0.starts_with("0.");
+            assert!(local || event["reason"] == "epoch_changed", "{who} at {place:?}: {event}");
+            // What a life that only this node knew had, is not part of the room's.
+            *place = (epoch.to_owned(), if local { from - 1 } else { 0 });
+        }
+        assert_eq!(from, place.1 + 1, "{who} at {place:?}: {event}");
+        assert!(to >= from, "{event}");
+        place.1 = to;
+        if !is_gap {
+            let at = (room.to_owned(), epoch.to_owned(), from);
+            let data = event["data"].as_str().unwrap().to_owned();
+            let said = self.said.entry(at).or_insert_with(|| data.clone());
+            assert!(self.may_fork || *said == data, "{who}: {event}, and another was told {said}");
+        }
+    }
+
+    /// Everything heals: all answer, and all are at the same place.
+    fn rest(&mut self) {
+        for round in 0..6 {
+            for node in 0..NODES {
+                self.links[node].restore(&mut self.nodes[node]);
+            }
+            for _ in 0..2_000 {
+                Link::spread(&mut self.links, &mut self.store);
+                for node in 0..NODES {
+                    self.links[node].execute(&mut self.nodes[node], &mut self.store);
+                    self.links[node].deliver(&mut self.nodes[node]);
+                }
+                if self.links.iter().all(Link::is_idle) {
+                    break;
+                }
+            }
+            self.read_all();
+            if round < 3 {
+                for who in 0..self.clients.len() {
+                    let rooms: Vec<_> = self.clients[who].places.keys().copied().collect();
+                    for room in rooms {
+                        self.published += 1;
+                        let (id, data) = (self.published, format!("last {}", self.published));
+                        let client = &mut self.clients[who];
+                        client.asked.insert(id, (room, data.clone()));
+                        let text = json!({"type": "publish", "room": room, "data": data, "id": id});
+                        self.nodes[client.node].send(client.at, &text.to_string());
+                    }
+                }
+            }
+            self.nodes.iter_mut().for_each(|node| node.wait(2_500));
+        }
+        for room in ROOMS {
+            let places: Vec<_> =
+                self.clients.iter().filter_map(|client| client.places.get(room)).collect();
+            assert!(places.iter().all(|place| *place == places[0]), "{room}: {places:?}");
+        }
+        assert!(self.clients.iter().all(|client| client.asked.is_empty()), "all are answered");
+        if !self.may_fork {
+            for (at, data) in &self.acknowledged {
+                assert!(self.said.get(at).is_none_or(|said| said == data), "{at:?}: {data}");
+            }
+        }
+    }
+}
+
+fn run(seed: u64, may_fork: bool) {
+    let mut world = World::new(seed, may_fork);
+    for _ in 0..400 {
+        world.step();
+    }
+    world.rest();
+}
+
+fn run_all(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        for may_fork in [false, true] {
+            let result = std::panic::catch_unwind(|| run(seed, may_fork));
+            assert!(result.is_ok(), "seed {seed}, may_fork {may_fork}");
+        }
+    }
+}
+
+#[test]
+fn nodes_agree_whatever_redis_does() {
+    run_all(0..25);
+}
+
+#[test]
+#[ignore = "the long form"]
+fn nodes_agree_whatever_redis_does_at_length() {
+    run_all(1_000..6_000);
+}

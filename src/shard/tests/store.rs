@@ -1,0 +1,236 @@
+//! A Redis that is none: what the scripts and the bridge do, as values, with all that can go wrong
+//! on the way.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::cluster::Cluster;
+use crate::id::CoreId;
+use crate::room::broker::{
+    Fault, FromBroker, Kept, Life, News, Placed, Publish, Seen, Stamp, ToBroker, epoch_number,
+};
+use crate::room::name::RoomKey;
+use crate::room::wire;
+use crate::shard::{CoreMessage, Input};
+
+#[derive(Clone, Debug, Default)]
+struct Room {
+    epoch: String,
+    offset: u64,
+    stamp: Option<Stamp>,
+    entries: Vec<(u64, Box<[u8]>)>,
+    keys: BTreeMap<Box<str>, (String, u64)>,
+}
+
+/// The server.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    rooms: BTreeMap<RoomKey, Room>,
+    before: BTreeMap<RoomKey, Room>,
+    /// Which server it is.
+    server: u64,
+    epochs: u64,
+    told: Vec<(RoomKey, News)>,
+}
+
+/// The way of one node to it and back.
+#[derive(Debug, Default)]
+pub(super) struct Link {
+    is_up: bool,
+    to: VecDeque<(CoreId, ToBroker)>,
+    from: VecDeque<(CoreId, FromBroker)>,
+    /// Rooms that are listened to, their homes, and on which server each was opened.
+    rooms: BTreeMap<RoomKey, (CoreId, u64)>,
+}
+
+impl Store {
+    pub(super) fn empty(&mut self) {
+        self.rooms.clear();
+    }
+
+    pub(super) fn snapshot(&mut self) {
+        self.before = self.rooms.clone();
+    }
+
+    /// It ends, and another one begins with what it had once.
+    pub(super) fn set_back(&mut self) {
+        self.rooms = self.before.clone();
+        self.server += 1;
+    }
+
+    /// Begins a new epoch where somebody has seen more than is here.
+    fn judge(&mut self, key: &RoomKey, seen: Option<&Seen>, is_forked: bool) -> bool {
+        let room = self.rooms.entry(key.clone()).or_default();
+        let number = epoch_number(&room.epoch);
+        let theirs = seen.map_or(0, |seen| epoch_number(&seen.epoch));
+        let differs =
+            seen.is_some_and(|seen| *seen.epoch != room.epoch || seen.offset > room.offset);
+        let is_ahead =
+            theirs > number || (theirs > 0 && theirs == number && (differs || is_forked));
+        let is_new = room.epoch.is_empty();
+        if is_new || is_ahead {
+            self.epochs += 1;
+            let epoch = format!("{}.{}", number.max(theirs) + 1, self.epochs);
+            let offset = u64::from(is_ahead);
+            if is_ahead {
+                let news = News::Epoch { epoch: epoch.as_str().into(), offset };
+                self.told.push((key.clone(), news));
+            }
+            let keys = std::mem::take(&mut room.keys);
+            *room = Room { epoch, offset, keys, ..Room::default() };
+        }
+        is_new && !is_ahead
+    }
+
+    fn publish(&mut self, publish: &Publish) -> Placed {
+        let key = &publish.room;
+        if let (Some(room), Some((name, _))) = (self.rooms.get(key), &publish.key)
+            && let Some((epoch, offset)) = room.keys.get(name)
+        {
+            let (epoch, offset) = (epoch.as_str().into(), *offset);
+            return Placed { epoch, offset, is_duplicate: true, nodes: 0 };
+        }
+        self.judge(key, publish.seen.as_ref(), false);
+        let room = self.rooms.get_mut(key).expect("it was judged");
+        room.offset += 1;
+        room.stamp = wire::stamp(&publish.wire);
+        if publish.keep.size > 0 {
+            room.entries.push((room.offset, publish.wire.clone()));
+            let over = room.entries.len().saturating_sub(publish.keep.size as usize);
+            room.entries.drain(..over);
+        }
+        let place = (room.epoch.clone(), room.offset);
+        if let Some((name, _)) = &publish.key {
+            room.keys.insert(name.clone(), place.clone());
+        }
+        let (epoch, offset) = (place.0.as_str().into(), place.1);
+        let news = News::Publication { epoch, offset, wire: publish.wire.clone() };
+        self.told.push((key.clone(), news));
+        Placed { epoch: place.0.as_str().into(), offset, is_duplicate: false, nodes: 1 }
+    }
+
+    fn open(&mut self, key: &RoomKey, seen: Option<&Seen>, is_doubtful: bool) -> Life {
+        let room = self.rooms.entry(key.clone()).or_default();
+        let is_forked = seen.is_some_and(|seen| {
+            let there = if seen.offset == room.offset {
+                Some(room.stamp)
+            } else {
+                let entry = room.entries.iter().find(|(offset, _)| *offset == seen.offset);
+                entry.map(|(_, wire)| wire::stamp(wire))
+            };
+            let is_comparable = seen.stamp.is_some() && seen.offset > 0;
+            is_comparable && there != Some(seen.stamp) && (there.is_some() || is_doubtful)
+        });
+        let is_new = self.judge(key, seen, is_forked);
+        let room = &self.rooms[key];
+        let after = seen.filter(|seen| *seen.epoch == room.epoch).map_or(0, |seen| seen.offset);
+        let entries = room.entries.iter().filter(|(offset, _)| *offset > after).cloned().collect();
+        let (epoch, offset, stamp) = (room.epoch.as_str().into(), room.offset, room.stamp);
+        Life { epoch, offset, stamp, is_new, entries }
+    }
+}
+
+impl Link {
+    pub(super) fn is_idle(&self) -> bool {
+        self.to.is_empty() && self.from.is_empty()
+    }
+
+    /// The link ends. What was on its way is carried out or not; nobody hears of it.
+    pub(super) fn cut(&mut self, node: &mut Cluster, store: &mut Store, arrives: bool) {
+        if !self.is_up {
+            return;
+        }
+        self.is_up = false;
+        for (_, message) in std::mem::take(&mut self.to) {
+            if let (ToBroker::Publish(publish), true) = (message, arrives) {
+                store.publish(&publish);
+            }
+        }
+        self.from.clear();
+        self.tell(node, false);
+    }
+
+    pub(super) fn restore(&mut self, node: &mut Cluster) {
+        if !self.is_up {
+            self.is_up = true;
+            self.from.clear();
+            self.to.clear();
+            self.tell(node, true);
+        }
+    }
+
+    fn tell(&mut self, node: &mut Cluster, is_up: bool) {
+        for core in 0..2 {
+            let message = FromBroker::Link { is_up, kept: Kept::Always };
+            hand_over(node, CoreId(core), message);
+        }
+    }
+
+    /// Some of what is on its way to a core is lost, and it is told so.
+    pub(super) fn miss(&mut self) {
+        for (_, message) in &mut self.from {
+            if let FromBroker::News { room, .. } = message {
+                *message = FromBroker::Missed { room: room.clone() };
+                return;
+            }
+        }
+    }
+
+    /// The server takes the next command of a node.
+    pub(super) fn execute(&mut self, node: &mut Cluster, store: &mut Store) {
+        self.to.extend(node.to_broker.drain(..));
+        let Some((core, message)) = self.to.pop_front() else { return };
+        let is_up = self.is_up;
+        let answer = match message {
+            ToBroker::Close { room } => {
+                self.rooms.remove(&room);
+                return;
+            }
+            ToBroker::Pass { .. } => return,
+            ToBroker::Open { room, .. } if !is_up => {
+                FromBroker::Opened { room, outcome: Err(Fault::Lost) }
+            }
+            ToBroker::Publish(Publish { ticket, .. }) if !is_up => {
+                FromBroker::Published { ticket, outcome: Err(Fault::Lost) }
+            }
+            ToBroker::Open { room, seen, .. } => {
+                let opened = self.rooms.get(&room).map(|(_, server)| *server);
+                let is_doubtful = opened.is_some_and(|server| server != store.server);
+                let life = store.open(&room, seen.as_ref(), is_doubtful);
+                self.rooms.insert(room.clone(), (core, store.server));
+                FromBroker::Opened { room, outcome: Ok(life) }
+            }
+            ToBroker::Publish(publish) => {
+                let outcome = Ok(store.publish(&publish));
+                FromBroker::Published { ticket: publish.ticket, outcome }
+            }
+        };
+        self.from.push_back((core, answer));
+    }
+
+    /// All who listen are told what the server has told.
+    pub(super) fn spread(links: &mut [Self], store: &mut Store) {
+        for (room, news) in store.told.drain(..) {
+            for link in links.iter_mut().filter(|link| link.is_up) {
+                if let Some((core, _)) = link.rooms.get(&room) {
+                    let message = FromBroker::News { room: room.clone(), news: news.clone() };
+                    link.from.push_back((*core, message));
+                }
+            }
+        }
+    }
+
+    /// A core takes the next of what came.
+    pub(super) fn deliver(&mut self, node: &mut Cluster) {
+        if let Some((core, message)) = self.from.pop_front() {
+            hand_over(node, core, message);
+        }
+    }
+}
+
+fn hand_over(node: &mut Cluster, core: CoreId, message: FromBroker) {
+    let at = core.index();
+    let message = CoreMessage::FromBroker(Box::new(message));
+    let input = Input::Core { from: CoreId(3), message };
+    node.shards[at].handle(node.now, input, &mut node.effects[at]);
+    node.carry();
+}

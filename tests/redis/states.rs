@@ -1,0 +1,147 @@
+//! What is wrong with Redis is told by name.
+
+use serde_json::json;
+
+use crate::node::{is, linked, node, unlinked};
+use crate::server::Plan;
+use crate::store::{Store, is_missing};
+use crate::talk::Talk;
+
+#[test]
+fn a_password_that_is_not_accepted_is_named() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&["requirepass a-long-enough-password"]);
+    let without = unlinked(&store, &[]);
+    is(&without, "wrong_password");
+    let file = crate::server::folder().join("password");
+    std::fs::write(&file, "a-long-enough-password\n").unwrap();
+    let with = unlinked(&store, &[&format!("redis.password_file={}", file.display())]);
+    linked(&with);
+    assert!(!with.log().contains("a-long-enough"), "{}", with.log());
+}
+
+#[test]
+fn the_documented_rule_is_enough_and_less_is_named() {
+    if is_missing() {
+        return;
+    }
+    let user = "user ringroom on >a-long-enough-password ~ringroom:* &ringroom:* ";
+    let rule = format!(
+        "{user} +hello +info +ping +config|get +script|load +evalsha +hmget +hset +get +set +del \
+         +pexpire +xadd +xrange +xrevrange +spublish +ssubscribe +sunsubscribe"
+    );
+    let store = Store::start(&[&rule, "user default off"]);
+    let file = crate::server::folder().join("password");
+    std::fs::write(&file, "a-long-enough-password").unwrap();
+    let password = format!("redis.password_file={}", file.display());
+    let with = unlinked(&store, &[&password, "redis.username=ringroom"]);
+    linked(&with);
+    let mut ada = Talk::joined(&with, "sure:a");
+    let publish = json!({"type": "publish", "room": "sure:a", "data": 1, "key": "k"});
+    assert_eq!(ada.ok(publish)["offset"], 1);
+    ada.messages(1);
+
+    let rule = format!("{user} +hello +ping");
+    let store = Store::start(&[&rule, "user default off"]);
+    let with = unlinked(&store, &[&password, "redis.username=ringroom"]);
+    is(&with, "denied");
+}
+
+#[test]
+fn a_replica_takes_no_writes() {
+    if is_missing() {
+        return;
+    }
+    let primary = Store::start(&[]);
+    let replica = Store::start(&[&format!("replicaof 127.0.0.1 {}", primary.port)]);
+    is(&unlinked(&replica, &[]), "read_only");
+    // A primary that becomes one under a node is noticed by the first write.
+    let node = node(&primary);
+    let mut ada = Talk::joined(&node, "sure:a");
+    let to = Store::start(&[]);
+    assert_eq!(primary.say(&["REPLICAOF", "127.0.0.1", &to.port.to_string()]), "+OK");
+    let answer = ada.ask(json!({"type": "publish", "room": "sure:a", "data": 1}));
+    assert_eq!(answer["code"], "unavailable", "{answer}");
+    is(&node, "read_only");
+}
+
+#[test]
+fn a_full_memory_is_an_error_and_no_loss() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&["maxmemory-policy noeviction"]);
+    let node = node(&store);
+    let mut ada = Talk::joined(&node, "sure:a");
+    assert_eq!(ada.publish("sure:a", 1), 1);
+    assert_eq!(store.say(&["CONFIG", "SET", "maxmemory", "1"]), "+OK");
+    let answer = ada.ask(json!({"type": "publish", "room": "sure:a", "data": 2}));
+    assert_eq!(answer["code"], "unavailable", "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains("memory"), "{answer}");
+    // A room that could not be opened meanwhile is opened when it can be.
+    ada.ok(json!({"type": "join", "room": "sure:b"}));
+    let answer = ada.ask(json!({"type": "publish", "room": "sure:b", "data": 1}));
+    assert_eq!(answer["code"], "unavailable", "{answer}");
+    assert_eq!(store.say(&["CONFIG", "SET", "maxmemory", "0"]), "+OK");
+    crate::server::eventually("the room is open", || {
+        ada.ask(json!({"type": "publish", "room": "sure:b", "data": 1}))["type"] == "ok"
+    });
+    assert_eq!(ada.publish("sure:a", 3), 2);
+    is(&node, "up");
+}
+
+#[test]
+fn a_room_is_as_durable_as_redis_is_or_says_that_it_is_not() {
+    if is_missing() {
+        return;
+    }
+    for (settings, is_durable) in [
+        (["appendonly yes", "appendfsync always"], true),
+        (["appendonly yes", "appendfsync everysec"], false),
+        (["appendonly no", "appendfsync always"], false),
+    ] {
+        let store = Store::start(&settings);
+        let node = node(&store);
+        let mut ada = Talk::joined(&node, "safe:a");
+        let answer = ada.ask(json!({"type": "publish", "room": "safe:a", "data": 1}));
+        assert_eq!(answer["type"] == "ok", is_durable, "{settings:?}: {answer}");
+        assert!(is_durable || answer["code"] == "unavailable", "{answer}");
+    }
+}
+
+#[test]
+fn nodes_of_another_version_are_not_mixed() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    assert_eq!(store.say(&["SET", "ringroom:version", "999"]), "+OK");
+    let node = unlinked(&store, &[]);
+    is(&node, "other_version");
+    assert!(node.log().contains("999"), "{}", node.log());
+}
+
+#[test]
+fn a_cluster_is_refused_by_name() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&["cluster-enabled yes"]);
+    is(&unlinked(&store, &[]), "cluster");
+}
+
+#[test]
+fn what_is_not_supported_is_refused_before_it_begins() {
+    for url in [
+        "rediss://127.0.0.1:6379",
+        "redis-sentinel://127.0.0.1:26379",
+        "redis://:secret@127.0.0.1:6379",
+        "127.0.0.1:6379",
+        "redis://",
+    ] {
+        let said = Plan::new().set(&format!("redis.url={url}")).refuses();
+        assert!(said.contains("redis.url") && !said.contains("secret"), "{url}: {said}");
+    }
+}

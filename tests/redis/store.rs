@@ -1,0 +1,136 @@
+//! A real `redis-server`, on a port of its own, for as long as a test holds it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use crate::server::{PATIENCE, eventually, folder};
+
+/// A server and its folder.
+pub(crate) struct Store {
+    child: Option<Child>,
+    pub(crate) port: u16,
+    folder: PathBuf,
+    settings: Vec<String>,
+}
+
+/// Whether there is a `redis-server` to test with; says so loudly if not.
+pub(crate) fn is_missing() -> bool {
+    let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
+    if found.is_err() {
+        eprintln!("!! SKIPPED: there is no redis-server on the PATH");
+    }
+    found.is_err()
+}
+
+impl Store {
+    /// Starts one with these settings, which stand as they do in its configuration file.
+    pub(crate) fn start(settings: &[&str]) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let folder = folder();
+        // A process of the same id may have left what its Redis had written.
+        std::fs::remove_dir_all(&folder).unwrap();
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut store = Self { child: None, port, folder, settings };
+        store.run();
+        store
+    }
+
+    /// One that has written what it has answered for.
+    pub(crate) fn durable() -> Self {
+        Self::start(&["appendonly yes", "appendfsync always"])
+    }
+
+    /// Starts it, again.
+    pub(crate) fn run(&mut self) {
+        let mut config = format!(
+            "port {}\nbind 127.0.0.1\ndir {}\nsave \"\"\nlogfile log\n",
+            self.port,
+            self.folder.display()
+        );
+        for setting in &self.settings {
+            config.push_str(setting);
+            config.push('\n');
+        }
+        let file = self.folder.join("redis.conf");
+        std::fs::write(&file, config).unwrap();
+        let mut command = Command::new("redis-server");
+        command.arg(&file).stdout(Stdio::null()).stderr(Stdio::null());
+        self.child = Some(command.spawn().unwrap());
+        let port = self.port;
+        eventually("Redis takes connections", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    }
+
+    /// Ends it as a power cut would.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// A command, and the first line of what it is answered.
+    pub(crate) fn say(&self, words: &[&str]) -> String {
+        let mut wire = self.connect();
+        wire.write_all(&command(words)).unwrap();
+        let mut line = String::new();
+        BufReader::new(wire).read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// Everything that Redis is told while `act` goes on.
+    pub(crate) fn watch(&self, act: impl FnOnce()) -> String {
+        let mut wire = self.connect();
+        wire.write_all(&command(&["MONITOR"])).unwrap();
+        let mut ok = [0; 5];
+        wire.read_exact(&mut ok).unwrap();
+        assert_eq!(&ok, b"+OK\r\n");
+        act();
+        self.say(&["ECHO", "the-end-of-it"]);
+        let mut seen = String::new();
+        for line in BufReader::new(wire).lines() {
+            let line = line.unwrap();
+            if line.contains("the-end-of-it") {
+                return seen;
+            }
+            seen.push_str(&line);
+            seen.push('\n');
+        }
+        panic!("MONITOR has ended");
+    }
+
+    fn connect(&self) -> TcpStream {
+        let wire = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        wire.set_read_timeout(Some(PATIENCE)).unwrap();
+        wire
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn command(words: &[&str]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        bytes.extend(format!("${}\r\n{word}\r\n", word.len()).into_bytes());
+    }
+    bytes
+}
