@@ -19,7 +19,6 @@ fn scale() -> usize {
     std::env::var("RINGROOM_STRANGERS").ok().and_then(|it| it.parse().ok()).unwrap_or(1)
 }
 
-/// Good clients while `harm` is done: all of them are served to the end.
 /// Ends what goes on for as long as it is there, also when a test fails.
 struct Ending<'a>(&'a AtomicBool);
 
@@ -29,6 +28,7 @@ impl Drop for Ending<'_> {
     }
 }
 
+/// Good clients while `harm` is done: all of them are served to the end.
 fn beside_good_clients(server: &Server, harm: impl FnOnce()) {
     let over = AtomicBool::new(false);
     let ready = std::sync::Barrier::new(GOOD + 1);
