@@ -15,7 +15,7 @@ use super::right::{Permit, Right, RightSet};
 use crate::room::pattern::Pattern;
 
 pub use permission::{NoPermission, Permission};
-use scope::Scope;
+use scope::{Beginning, Scope};
 
 /// What is granted on one scope.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,7 +87,9 @@ impl Rights {
             Right::Subscribe => Scope::covers,
             _ => Scope::contains,
         };
-        self.patterns.iter().any(|(scope, grant)| says_yes(grant) && within(scope, on))
+        let beginning = Beginning::of(on);
+        let mut likely = self.patterns.iter().filter(|(scope, _)| scope.may_hold(beginning));
+        likely.any(|(scope, grant)| says_yes(grant) && within(scope, on))
     }
 }
 

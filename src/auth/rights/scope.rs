@@ -5,9 +5,33 @@
 
 use crate::room::pattern::{Pattern, Token, namespace_of, tokens};
 
+/// How a text begins: its first eight bytes, as one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Beginning(u64);
+
+impl Beginning {
+    pub(super) fn of(text: &str) -> Self {
+        let bytes = text.as_bytes();
+        let number = match bytes.first_chunk() {
+            Some(first) => u64::from_le_bytes(*first),
+            None => bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)),
+        };
+        Self(number)
+    }
+
+    /// Of so many bytes, those that count.
+    fn mask(length: usize) -> u64 {
+        u64::MAX.checked_shr(64 - 8 * u32::try_from(length.min(8)).unwrap_or(8)).unwrap_or(0)
+    }
+}
+
 /// A pattern, taken apart.
 #[derive(Clone, Debug)]
 pub(super) struct Scope {
+    /// How whatever is in it begins, and how much of that counts: most patterns are passed over by
+    /// one look at this.
+    beginning: Beginning,
+    mask: u64,
     pattern: Pattern,
     /// What every room in it begins with.
     prefix: Box<str>,
@@ -58,10 +82,17 @@ impl Scope {
             break;
         }
         Self {
+            beginning: Beginning::of(&prefix),
+            mask: Beginning::mask(prefix.len()),
             pattern: pattern.clone(),
             prefix: prefix.into(),
             tail: tail.unwrap_or(Tail::Pattern),
         }
+    }
+
+    /// Whether what begins so may be in it, be it a room or a pattern.
+    pub(super) fn may_hold(&self, beginning: Beginning) -> bool {
+        beginning.0 & self.mask == self.beginning.0
     }
 
     /// Whether `room`, the name of a room that is not reserved, is in it.

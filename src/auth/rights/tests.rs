@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::scope::Scope;
+use super::scope::{Beginning, Scope};
 use super::{Permission, RightsBuilder};
 use crate::auth::{Permit, Right};
 use crate::room::name::RoomName;
@@ -93,7 +93,9 @@ proptest! {
     ) {
         let (Ok(pattern), Ok(room)) = (Pattern::parse(&text), RoomName::parse(&room.join("/")))
             else { return Ok(()) };
-        prop_assert_eq!(Scope::new(&pattern).contains(room.as_str()), pattern.matches(&room));
+        let scope = Scope::new(&pattern);
+        prop_assert_eq!(scope.contains(room.as_str()), pattern.matches(&room));
+        prop_assert!(scope.may_hold(Beginning::of(room.as_str())) || !pattern.matches(&room));
     }
 
     #[test]
@@ -107,6 +109,8 @@ proptest! {
         let Ok(room) = RoomName::parse(&room.join("/")) else { return Ok(()) };
         let scope = Scope::new(&outer);
         prop_assert!(scope.covers(outer.as_str()), "itself");
+        let inside = scope.may_hold(Beginning::of(inner.as_str()));
+        prop_assert!(inside || !scope.covers(inner.as_str()));
         if scope.covers(inner.as_str()) && inner.matches(&room) {
             prop_assert!(outer.matches(&room));
         }

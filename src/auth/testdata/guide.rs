@@ -1,16 +1,16 @@
 // What the examples of the guide have in common; each of them includes it.
 
 use std::path::Path;
-use std::sync::Arc;
+pub use std::sync::Arc;
 
-use ringroom::auth::{Gate, Limits, Policy, Proof, Sources, Verdict};
+pub use ringroom::auth::{Gate, Limits, Policy, Proof, Sources, Verdict};
 use ringroom::config;
-use ringroom::hash::Seed;
-use ringroom::id::TenantId;
-use ringroom::ws::handshake::CredentialKind;
+pub use ringroom::hash::Seed;
+pub use ringroom::id::TenantId;
+pub use ringroom::ws::handshake::CredentialKind;
 
 /// The policy of a configuration.
-fn policy(text: &str) -> Policy {
+pub fn policy(text: &str) -> Policy {
     let read = |file: &Path| match file.to_str() {
         Some("secret") => Ok("a secret of thirty-two bytes, no less".to_owned()),
         Some("public.pem") => Ok(include_str!(concat!(
@@ -36,7 +36,7 @@ fn policy(text: &str) -> Policy {
 }
 
 /// What a core finds of a credential.
-fn judge(policy: Policy, kind: CredentialKind, secret: &str) -> Verdict {
+pub fn judge(policy: Policy, kind: CredentialKind, secret: &str) -> Verdict {
     let now_unix_ms = 1_700_000_000_000;
     let mut gate = Gate::new(Arc::new(policy), Limits::default(), Seed(1, 2));
     gate.judge(now_unix_ms, &Proof { kind, secret, wanted_tenant: None })
