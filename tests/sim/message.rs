@@ -1,6 +1,7 @@
 //! What a client writes: messages in both codecs, with `data` whose bytes are not what a serializer
 //! would make of them, so that copying by value would show.
 
+use ringroom::protocol;
 use serde_json::Value;
 
 /// How a client writes.
@@ -8,6 +9,16 @@ use serde_json::Value;
 pub(crate) enum Codec {
     Json,
     MessagePack,
+}
+
+impl Codec {
+    /// As the engine calls it.
+    pub(crate) fn spoken(self) -> protocol::Codec {
+        match self {
+            Self::Json => protocol::Codec::Json,
+            Self::MessagePack => protocol::Codec::MessagePack,
+        }
+    }
 }
 
 /// Content of a publication, as each codec writes it; its number is in both.

@@ -9,7 +9,6 @@ use ringroom::config::Config;
 use ringroom::hash::Seed;
 use ringroom::id::{ConnectionKey, CoreId};
 use ringroom::metrics::Core as Metrics;
-use ringroom::protocol;
 use ringroom::shard::{Effects, Entry, Input, Opened, Route, Senders, Setup, Shard};
 use ringroom::tenant::Tenants;
 use ringroom::ws::MessageKind;
@@ -183,10 +182,7 @@ impl World {
         let opened = Opened {
             connection: key,
             route: Route::Rooms(room),
-            codec: match codec {
-                Codec::Json => protocol::Codec::Json,
-                Codec::MessagePack => protocol::Codec::MessagePack,
-            },
+            codec: codec.spoken(),
             deflate_up_to: if deflated { u32::MAX } else { 0 },
             address: None,
             session,
