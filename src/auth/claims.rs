@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::json::Object;
+use super::json::{self, Object};
 use super::refusal::Refusal;
 use super::rights::{Permission, RightsBuilder};
 use crate::protocol::Scalar;
@@ -95,9 +95,10 @@ pub(super) fn text(
     name: &str,
     most: usize,
 ) -> Result<Option<Arc<str>>, Refusal> {
-    let Some(text) = member::<String>(object, name)? else { return Ok(None) };
+    let Some(value) = object.get(name).filter(|value| *value != "null") else { return Ok(None) };
+    let text = json::text(value).ok_or(Refusal::Claims)?;
     let is_sound = (1..=most).contains(&text.len()) && !text.contains(char::is_control);
-    if is_sound { Ok(Some(text.into())) } else { Err(Refusal::Claims) }
+    if is_sound { Ok(Some(Arc::from(&*text))) } else { Err(Refusal::Claims) }
 }
 
 /// Who made it.

@@ -68,6 +68,17 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
     }
 }
 
+/// The text that a member's value is, borrowed where it has no escapes; none if it is another kind of
+/// value.
+pub(super) fn text(value: &str) -> Option<Cow<'_, str>> {
+    let inside = value.strip_prefix('"')?.strip_suffix('"')?;
+    // The value has been read as JSON, so without an escape it stands for itself.
+    if inside.contains('\\') {
+        return serde_json::from_str(value).ok().map(Cow::Owned);
+    }
+    Some(Cow::Borrowed(inside))
+}
+
 /// A name, borrowed where it has no escapes.
 #[derive(serde::Deserialize)]
 #[serde(transparent)]

@@ -297,12 +297,14 @@ impl<'a> TenantView<'a> {
     }
 
     /// Whether a token for these audiences is for us.
-    pub(super) fn check_audience(self, audiences: &[String]) -> Result<(), Refusal> {
+    pub(super) fn check_audience<T: AsRef<str>>(self, audiences: &[T]) -> Result<(), Refusal> {
         let mut ours = self.setup.trust.audiences.iter().chain(&self.operator.audiences).peekable();
         let is_ours = match (ours.peek(), audiences) {
             (None, []) => true,
             (None, _) => false,
-            (Some(_), theirs) => ours.any(|our| theirs.iter().any(|their| **their == **our)),
+            (Some(_), theirs) => {
+                ours.any(|our| theirs.iter().any(|their| *their.as_ref() == **our))
+            }
         };
         if is_ours { Ok(()) } else { Err(Refusal::Audience) }
     }

@@ -5,7 +5,7 @@
 
 use super::algorithm::Algorithm;
 use super::base64url;
-use super::json::Object;
+use super::json::{self, Object};
 use super::key::VerifyingKey;
 use super::refusal::Refusal;
 
@@ -90,13 +90,16 @@ fn read_header(header: &[u8], wanted: Use) -> Result<(Algorithm, Option<String>)
     let mut key_id = None;
     let mut kind = None;
     for (name, value) in header.iter() {
-        let text = || serde_json::from_str::<String>(value).map_err(|_| Refusal::Header);
+        let text = || json::text(value).ok_or(Refusal::Header);
         match name {
             "alg" => algorithm = Some(Algorithm::named(&text()?).ok_or(Refusal::Algorithm)?),
             "typ" => kind = Some(text()?),
             "kid" => {
-                key_id = Some(text()?).filter(|id| (1..=KEY_ID_BYTES).contains(&id.len()));
-                key_id.as_ref().ok_or(Refusal::Header)?;
+                let id = text()?;
+                if !(1..=KEY_ID_BYTES).contains(&id.len()) {
+                    return Err(Refusal::Header);
+                }
+                key_id = Some(id.into_owned());
             }
             // Extensions that must be understood, keys that we should take from the token itself or
             // fetch at its word, and tokens within tokens: none of it.

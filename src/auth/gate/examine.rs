@@ -8,7 +8,7 @@ use crate::auth::api_key;
 use crate::auth::claims::{self, Claims, Naming};
 use crate::auth::cookie::Session;
 use crate::auth::custom::Proof;
-use crate::auth::json::Object;
+use crate::auth::json::{self, Object};
 use crate::auth::policy::{Policy, TenantView};
 use crate::auth::question::{Fingerprint, Question, Whom};
 use crate::auth::refusal::Refusal;
@@ -273,14 +273,14 @@ fn named_tenant<'p>(policy: &'p Policy, object: &Object<'_>) -> Result<TenantVie
 
 /// `aud` is one text or a list of them.
 fn check_audience(tenant: TenantView<'_>, object: &Object<'_>) -> Result<(), Refusal> {
-    let audiences = match object.get("aud") {
-        Some(text) if text.starts_with('"') => {
-            claims::member::<String>(object, "aud")?.into_iter().collect()
+    match object.get("aud").map(|value| (value, json::text(value))) {
+        None => tenant.check_audience::<&str>(&[]),
+        Some((_, Some(one))) => tenant.check_audience(&[one]),
+        Some(_) => {
+            let several = claims::member::<Vec<String>>(object, "aud")?.unwrap_or_default();
+            tenant.check_audience(&several)
         }
-        Some(_) => claims::member::<Vec<String>>(object, "aud")?.unwrap_or_default(),
-        None => Vec::new(),
-    };
-    tenant.check_audience(&audiences)
+    }
 }
 
 /// Whether a key may have signed a token that names this key. One without a name may have signed
