@@ -92,7 +92,9 @@ def _quiet(server, seconds):
 
 
 def fairness(scale):
-    section = Section("fairness", "Fairness", "Quiet rooms beside one of a thousand whose publishers never pause.")
+    section = Section("fairness", "Fairness", "Quiet rooms beside one of a thousand whose publishers never pause. The kernel stops real-time "
+                      "tasks, as the server is here, for 50 ms of a second in which they leave nothing to others: "
+                      "`kernel.sched_rt_runtime_us = -1` keeps that out of the figure.")
     with ringroom(settings=[UNLIMITED]) as server:
         alone = _quiet(server, scale.long)["latency"]
         # Not first in line itself: where such a process leaves nothing to others, the kernel stops all of its
