@@ -42,6 +42,11 @@ impl Keys {
         RoomKeys { base: format!("{}:{{{tenant}.{name}}}:", self.prefix) }
     }
 
+    /// Where a node is spoken to: one slot.
+    pub(super) fn node(&self, node: &str) -> String {
+        format!("{}:node:{{{node}}}", self.prefix)
+    }
+
     /// What says which form of messages the nodes here agree on.
     pub(super) fn version(&self) -> String {
         format!("{}:version", self.prefix)

@@ -29,6 +29,8 @@ const HEARD_MOST: usize = 131_072;
 /// Something was said on a channel.
 #[derive(Debug)]
 pub(super) struct Heard {
+    /// What was listened to: the channel, or a pattern that it fits.
+    pub(super) by: Vec<u8>,
     pub(super) channel: Vec<u8>,
     pub(super) payload: Vec<u8>,
 }
@@ -72,21 +74,31 @@ impl Ear {
     fn hear(&self, info: PushInfo) {
         let mut waiting = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         match info.kind {
-            PushKind::SMessage if waiting.news.len() >= HEARD_MOST => waiting.has_missed = true,
-            PushKind::SMessage => {
-                let mut parts = info.data.into_iter();
-                if let (Some(Value::BulkString(channel)), Some(Value::BulkString(payload))) =
-                    (parts.next(), parts.next())
-                {
-                    waiting.news.push_back(Heard { channel, payload });
-                }
-            }
+            PushKind::SMessage | PushKind::Message | PushKind::PMessage => match heard(info) {
+                Some(heard) if waiting.news.len() < HEARD_MOST => waiting.news.push_back(heard),
+                Some(_) => waiting.has_missed = true,
+                None => {}
+            },
             PushKind::Disconnection => waiting.has_ended = true,
             _ => return,
         }
         drop(waiting);
         self.rung.notify_one();
     }
+}
+
+/// `[CHANNEL, PAYLOAD]`, or `[PATTERN, CHANNEL, PAYLOAD]`
+fn heard(info: PushInfo) -> Option<Heard> {
+    let mut parts = info.data.into_iter().map(|part| match part {
+        Value::BulkString(bytes) => Some(bytes),
+        _ => None,
+    });
+    let by = parts.next()??;
+    let channel = match info.kind {
+        PushKind::PMessage => parts.next()??,
+        _ => by.clone(),
+    };
+    Some(Heard { by, channel, payload: parts.next()?? })
 }
 
 /// Makes a link; the name of what is wrong if there is none to be had.

@@ -8,13 +8,19 @@
 //! what waits in either direction is bounded, and what does not fit is told to whom it concerns; a
 //! room is listened to before it is asked how it is, so nothing is missed between the two.
 
+mod answer;
+mod call;
+mod desk;
 mod failure;
 mod keys;
 mod link;
 mod news;
+mod pipeline;
 mod queue;
 mod run;
 mod script;
+mod station;
+mod uplink;
 mod watch;
 
 pub use keys::Keys;

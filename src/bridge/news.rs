@@ -3,13 +3,29 @@
 //!
 //! Invariant: whatever stands there, reading it gives news or nothing.
 
-use crate::room::broker::News;
+use crate::room::broker::{FromBroker, News};
+use crate::room::name::RoomKey;
+
+use super::desk::Desk;
 
 /// The longest epoch.
 const EPOCH_BYTES: usize = 64;
 
+/// Something was said on a room's channel: hands it to the room's home, or word that it missed something.
+pub(super) fn hear(room: RoomKey, payload: &[u8], desk: &mut Desk) {
+    let Some(core) = desk.watch.get(&room).map(|watched| watched.core) else { return };
+    match read(payload) {
+        Some(news) if !desk.port.is_over(core) => desk.post(core, FromBroker::News { room, news }),
+        Some(_) => desk.owe(room),
+        None => {
+            desk.metrics.unreadable.add(1);
+            tracing::warn!(?core, "news that no node of this version tells");
+        }
+    }
+}
+
 /// What was said; none if nobody of us says that.
-pub(super) fn read(payload: &[u8]) -> Option<News> {
+fn read(payload: &[u8]) -> Option<News> {
     let (kind, rest) = payload.split_first()?;
     let end = memchr::memchr(b'\n', rest)?;
     let (line, wire) = (&rest[..end], &rest[end + 1..]);

@@ -1,112 +1,117 @@
 //! What waits to be asked of Redis, and how it is put into one pipeline.
 //!
-//! Invariants: what is asked of one room is asked in the order in which it came; publishes that wait
-//! or are on their way are bounded, in number and bytes.
+//! Invariants: what is asked of one room is asked in the order in which it came; calls that wait or
+//! are on their way are bounded, those of each lane by themselves; a call gives its place back when it
+//! is dropped, whatever became of it.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::rc::Rc;
 
-use crate::id::CoreId;
-use crate::room::broker::{Keep, Publish, Seen};
-use crate::room::name::RoomKey;
+use super::call::{Call, Lane};
 
 /// Calls of one pipeline.
 const BATCH_CALLS: usize = 256;
 /// Bytes of one pipeline, the last call not counted.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// Something to be asked.
+/// A call that waits or is on its way.
 #[derive(Debug)]
-pub(super) enum Call {
-    Publish { from: CoreId, publish: Box<Publish>, since: Instant },
-    Open { from: CoreId, room: RoomKey, seen: Option<Seen>, keep: Keep },
-    Pass { room: RoomKey, wire: Box<[u8]> },
+pub(super) struct Waiting {
+    pub(super) call: Box<dyn Call>,
+    place: Place,
 }
 
 /// What waits, and what is on its way.
 #[derive(Debug)]
 pub(super) struct Queue {
-    calls: VecDeque<Call>,
-    publishes: u64,
-    bytes: u64,
-    publishes_most: u64,
+    calls: VecDeque<Waiting>,
+    taken: Rc<RefCell<Taken>>,
+    calls_most: u64,
     bytes_most: u64,
 }
 
-impl Call {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Publish { publish, .. } => publish.wire.len(),
-            Self::Pass { wire, .. } => wire.len(),
-            Self::Open { .. } => 0,
+/// What is taken of each lane.
+#[derive(Debug, Default)]
+struct Taken {
+    publishes: u64,
+    upkeep: u64,
+    bytes: u64,
+}
+
+/// A call's part of what is taken.
+#[derive(Debug)]
+struct Place {
+    lane: Lane,
+    bytes: u64,
+    taken: Rc<RefCell<Taken>>,
+}
+
+impl Taken {
+    fn of(&mut self, lane: Lane) -> &mut u64 {
+        match lane {
+            Lane::Publishes => &mut self.publishes,
+            Lane::Upkeep => &mut self.upkeep,
         }
     }
+}
 
-    fn is_counted(&self) -> bool {
-        !self.is_open()
-    }
-
-    /// Whether it asks how a room is.
-    pub(super) fn is_open(&self) -> bool {
-        matches!(self, Self::Open { .. })
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.taken.borrow_mut();
+        *taken.of(self.lane) -= 1;
+        taken.bytes -= self.bytes;
     }
 }
 
 impl Queue {
-    pub(super) fn new(publishes_most: u32, bytes_most: u64) -> Self {
-        let publishes_most = u64::from(publishes_most);
-        Self { calls: VecDeque::new(), publishes: 0, bytes: 0, publishes_most, bytes_most }
+    /// Each lane takes `calls_most`; what all of them hold of clients is bounded by `bytes_most`.
+    pub(super) fn new(calls_most: u32, bytes_most: u64) -> Self {
+        let calls_most = u64::from(calls_most);
+        Self { calls: VecDeque::new(), taken: Rc::default(), calls_most, bytes_most }
     }
 
     /// Puts a call behind the others.
     ///
     /// # Errors
     /// The call, if too much waits.
-    pub(super) fn push(&mut self, call: Call) -> Result<(), Call> {
-        let bytes = call.bytes() as u64;
-        if call.is_counted() {
-            let is_full = self.publishes >= self.publishes_most
-                || (self.bytes > 0 && self.bytes + bytes > self.bytes_most);
-            if is_full {
-                return Err(call);
-            }
-            self.publishes += 1;
-            self.bytes += bytes;
+    pub(super) fn push(&mut self, call: Box<dyn Call>) -> Result<(), Box<dyn Call>> {
+        let (lane, bytes) = (call.lane(), call.bytes() as u64);
+        let mut taken = self.taken.borrow_mut();
+        let has_no_room = bytes > 0 && taken.bytes > 0 && taken.bytes + bytes > self.bytes_most;
+        if *taken.of(lane) >= self.calls_most || has_no_room {
+            return Err(call);
         }
-        self.calls.push_back(call);
+        *taken.of(lane) += 1;
+        taken.bytes += bytes;
+        drop(taken);
+        let place = Place { lane, bytes, taken: Rc::clone(&self.taken) };
+        self.calls.push_back(Waiting { call, place });
         Ok(())
     }
 
     /// Puts calls that were not carried out before the others, in their order.
-    pub(super) fn push_front(&mut self, calls: Vec<Call>) {
+    pub(super) fn push_front(&mut self, calls: Vec<Waiting>) {
         for call in calls.into_iter().rev() {
             self.calls.push_front(call);
         }
     }
 
     /// The next pipeline; empty if nothing waits.
-    pub(super) fn next(&mut self) -> Vec<Call> {
+    pub(super) fn next(&mut self) -> Vec<Waiting> {
         let (mut count, mut bytes) = (0, 0);
-        for call in self.calls.iter().take(BATCH_CALLS) {
-            if bytes >= BATCH_BYTES {
+        for waiting in self.calls.iter().take(BATCH_CALLS) {
+            if bytes >= BATCH_BYTES as u64 {
                 break;
             }
-            bytes += call.bytes();
+            bytes += waiting.place.bytes;
             count += 1;
         }
         self.calls.drain(..count).collect()
     }
 
-    /// A call that was counted is over.
-    pub(super) fn done(&mut self, call: &Call) {
-        if call.is_counted() {
-            self.publishes -= 1;
-            self.bytes -= call.bytes() as u64;
-        }
-    }
-
     /// Everything that waits.
-    pub(super) fn drain(&mut self) -> Vec<Call> {
+    pub(super) fn drain(&mut self) -> Vec<Waiting> {
         self.calls.drain(..).collect()
     }
 
@@ -114,54 +119,92 @@ impl Queue {
         self.calls.is_empty()
     }
 
+    /// Publishes that wait or are on their way.
     pub(super) fn publishes(&self) -> u64 {
-        self.publishes
+        self.taken.borrow().publishes
     }
 
+    /// What all calls hold of clients.
     pub(super) fn bytes(&self) -> u64 {
-        self.bytes
+        self.taken.borrow().bytes
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::id::TenantId;
-    use crate::room::name::RoomName;
+    use redis::{Cmd, Value};
 
-    fn pass(bytes: usize) -> Call {
-        let name = RoomName::parse("a").expect("a good name");
-        Call::Pass { room: RoomKey::new(TenantId::DEFAULT, name), wire: vec![0; bytes].into() }
+    use super::*;
+    use crate::bridge::desk::Desk;
+    use crate::room::broker::Fault;
+
+    /// A call of some size.
+    #[derive(Debug)]
+    struct Sized(usize, Lane);
+
+    impl Call for Sized {
+        fn bytes(&self) -> usize {
+            self.0
+        }
+        fn lane(&self) -> Lane {
+            self.1
+        }
+        fn command(&self, _desk: &Desk) -> Cmd {
+            redis::cmd("PING")
+        }
+        fn succeed(self: Box<Self>, _answer: Value, _desk: &mut Desk) {}
+        fn fail(self: Box<Self>, _fault: Fault, _desk: &mut Desk) {}
+    }
+
+    fn publish(bytes: usize) -> Box<dyn Call> {
+        Box::new(Sized(bytes, Lane::Publishes))
+    }
+
+    fn upkeep() -> Box<dyn Call> {
+        Box::new(Sized(0, Lane::Upkeep))
     }
 
     #[test]
     fn what_does_not_fit_comes_back_and_what_is_over_makes_room() {
         let mut queue = Queue::new(3, 100);
-        assert!(queue.push(pass(60)).is_ok());
-        assert!(queue.push(pass(60)).is_err(), "too many bytes");
-        assert!(queue.push(pass(20)).is_ok());
-        assert!(queue.push(pass(20)).is_ok());
-        assert!(queue.push(pass(0)).is_err(), "too many");
+        assert!(queue.push(publish(60)).is_ok());
+        assert!(queue.push(publish(60)).is_err(), "too many bytes");
+        assert!(queue.push(publish(20)).is_ok());
+        assert!(queue.push(publish(20)).is_ok());
+        assert!(queue.push(publish(0)).is_err(), "too many");
         let batch = queue.next();
         assert_eq!((batch.len(), queue.publishes(), queue.is_empty()), (3, 3, true));
-        assert!(queue.push(pass(0)).is_err(), "they are still on their way");
-        for call in &batch {
-            queue.done(call);
-        }
+        assert!(queue.push(publish(0)).is_err(), "they are still on their way");
+        drop(batch);
         assert_eq!((queue.publishes(), queue.bytes()), (0, 0));
-        assert!(queue.push(pass(1_000)).is_ok(), "one always fits");
+        assert!(queue.push(publish(1_000)).is_ok(), "one always fits");
+    }
+
+    #[test]
+    fn neither_lane_keeps_out_the_other_and_both_are_bounded() {
+        let mut queue = Queue::new(2, 100);
+        for _ in 0..2 {
+            assert!(queue.push(publish(60)).is_ok() || queue.push(publish(0)).is_ok());
+            assert!(queue.push(upkeep()).is_ok());
+        }
+        assert!(queue.push(publish(0)).is_err());
+        assert!(queue.push(upkeep()).is_err());
+        let mut batch = queue.next();
+        batch.remove(1);
+        assert!(queue.push(publish(0)).is_err());
+        assert!(queue.push(upkeep()).is_ok());
     }
 
     #[test]
     fn a_pipeline_is_bounded() {
         let mut queue = Queue::new(10_000, 1 << 30);
         for _ in 0..300 {
-            queue.push(pass(1)).expect("it fits");
+            queue.push(publish(1)).expect("it fits");
         }
         assert_eq!(queue.next().len(), BATCH_CALLS);
         assert_eq!(queue.drain().len(), 300 - BATCH_CALLS);
         for _ in 0..3 {
-            queue.push(pass(BATCH_BYTES / 2 + 1)).expect("it fits");
+            queue.push(publish(BATCH_BYTES / 2 + 1)).expect("it fits");
         }
         assert_eq!(queue.next().len(), 2);
     }

@@ -1,4 +1,4 @@
-//! The rooms that are listened to.
+//! The rooms and the stations that are listened to.
 //!
 //! Invariant: a room is here from when a core opens it until so long after the core has closed it.
 
@@ -9,6 +9,7 @@ use crate::id::CoreId;
 use crate::room::name::RoomKey;
 
 use super::keys::RoomKeys;
+use super::station::{Row, Station};
 
 /// A room that is listened to, or will be.
 #[derive(Debug)]
@@ -23,17 +24,39 @@ pub(super) struct Watched {
     closed: Option<Instant>,
 }
 
+/// Whose channel something was said on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// A room's.
+    Room(RoomKey),
+    /// One that is always listened to.
+    Station(Station),
+}
+
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     rooms: HashMap<RoomKey, Watched>,
-    channels: HashMap<Vec<u8>, RoomKey>,
+    stations: Vec<Row>,
+    channels: HashMap<Vec<u8>, Subject>,
     /// Counts the servers that there were.
     server: u64,
     server_name: String,
 }
 
 impl Watch {
+    /// With these stations, and no room.
+    pub(super) fn new(stations: Vec<Row>) -> Self {
+        let subject = |row: &Row| (row.channel.clone().into_bytes(), Subject::Station(row.station));
+        let channels = stations.iter().map(subject).collect();
+        Self { stations, channels, ..Self::default() }
+    }
+
+    /// The channels that are listened to without a room, and how.
+    pub(super) fn stations(&self) -> &[Row] {
+        &self.stations
+    }
+
     /// A core needs a room.
     pub(super) fn open(
         &mut self,
@@ -44,7 +67,7 @@ impl Watch {
         let Self { rooms, channels, .. } = self;
         let watched = rooms.entry(room.clone()).or_insert_with(|| {
             let keys = keys();
-            channels.insert(keys.channel().into_bytes(), room.clone());
+            channels.insert(keys.channel().into_bytes(), Subject::Room(room.clone()));
             Watched { core, keys, is_subscribed: false, server: 0, closed: None }
         });
         watched.closed = None;
@@ -62,10 +85,9 @@ impl Watch {
         self.rooms.get(room)
     }
 
-    /// The room of a channel.
-    pub(super) fn heard(&self, channel: &[u8]) -> Option<(&RoomKey, CoreId)> {
-        let room = self.channels.get(channel)?;
-        Some((room, self.rooms.get(room)?.core))
+    /// Whose channel, or pattern, that is.
+    pub(super) fn heard(&self, channel: &[u8]) -> Option<Subject> {
+        self.channels.get(channel).cloned()
     }
 
     /// Forgets rooms that have been closed for so long; the channels of those that were subscribed.
@@ -146,12 +168,21 @@ mod tests {
         watch.open(&room, CoreId(2), || made.clone()).is_subscribed = true;
         watch.close(&room);
         assert_eq!(watch.sweep(Duration::from_secs(60)), Vec::<String>::new());
-        assert_eq!(watch.heard(channel.as_bytes()), Some((&room, CoreId(2))));
+        assert_eq!(watch.heard(channel.as_bytes()), Some(Subject::Room(room.clone())));
         watch.open(&room, CoreId(2), || made.clone());
         assert_eq!(watch.sweep(Duration::ZERO), Vec::<String>::new(), "it was opened again");
         watch.close(&room);
         assert_eq!(watch.sweep(Duration::ZERO), [made.channel()]);
         assert_eq!((watch.heard(channel.as_bytes()), watch.len()), (None, 0));
+    }
+
+    #[test]
+    fn stations_stay() {
+        let row = Row { station: Station::Echo, command: "SSUBSCRIBE", channel: "a".to_owned() };
+        let mut watch = Watch::new(vec![row]);
+        assert_eq!(watch.sweep(Duration::ZERO), Vec::<String>::new());
+        assert_eq!(watch.heard(b"a"), Some(Subject::Station(Station::Echo)));
+        assert_eq!((watch.heard(b"b"), watch.stations().len()), (None, 1));
     }
 
     #[test]

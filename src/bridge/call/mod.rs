@@ -1,0 +1,70 @@
+//! What is asked of Redis: each kind of call is one file here, with its command, how its answer is
+//! read, and what happens when it fails.
+//!
+//! Invariant: of each call that was taken, either [`Call::succeed`] or [`Call::fail`] is called, once;
+//! but for one that needs a room listened to, and whose link has ended: all rooms are opened anew.
+
+mod echo;
+mod open;
+mod pass;
+mod publish;
+
+use redis::{Cmd, Value};
+
+use crate::id::CoreId;
+use crate::room::broker::{Fault, ToBroker};
+use crate::room::name::RoomKey;
+
+use super::desk::Desk;
+
+use self::{open::Open, pass::Pass, publish::Publish};
+
+pub(super) use echo::Awaited;
+
+/// One command, and what comes of it.
+pub(super) trait Call: std::fmt::Debug {
+    /// What of a client it holds in memory.
+    fn bytes(&self) -> usize {
+        0
+    }
+
+    /// Under which bound it waits.
+    fn lane(&self) -> Lane {
+        Lane::Upkeep
+    }
+
+    /// The room that has to be listened to before this is asked, and its home here. Such a call is
+    /// made again by itself over every new link, so what an earlier link says to it is not heard.
+    fn room_to_hear(&self) -> Option<(&RoomKey, CoreId)> {
+        None
+    }
+
+    /// The command. It may be asked for more than once, where Redis did nothing the first time.
+    fn command(&self, desk: &Desk) -> Cmd;
+
+    /// Redis has answered, and not with an error.
+    fn succeed(self: Box<Self>, answer: Value, desk: &mut Desk);
+
+    /// It was not done, or it is not known whether it was: see [`Fault`].
+    fn fail(self: Box<Self>, fault: Fault, desk: &mut Desk);
+}
+
+/// What waits for Redis is bounded by itself in each of these, so that much of one kind does not keep
+/// out the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// What clients publish: bounded in number and bytes.
+    Publishes,
+    /// What keeps this node in step with others: bounded in number.
+    Upkeep,
+}
+
+/// The call that a core's message is; none if it asks nothing of Redis.
+pub(super) fn of(from: CoreId, message: ToBroker) -> Option<Box<dyn Call>> {
+    Some(match message {
+        ToBroker::Close { .. } => return None,
+        ToBroker::Open { room, seen, keep } => Box::new(Open { from, room, seen, keep }),
+        ToBroker::Publish(publish) => Box::new(Publish::new(from, publish)),
+        ToBroker::Pass { room, wire } => Box::new(Pass { room, wire }),
+    })
+}

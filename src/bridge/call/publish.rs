@@ -1,0 +1,80 @@
+//! A publication asks for its place.
+
+use std::time::Instant;
+
+use redis::{Cmd, Value};
+
+use crate::bridge::answer::{number, text};
+use crate::bridge::desk::Desk;
+use crate::bridge::script::{self, Name};
+use crate::id::CoreId;
+use crate::room::broker::{self, Fault, FromBroker, Placed, Stamp};
+
+use super::{Call, Lane};
+
+/// A publish of a core.
+#[derive(Debug)]
+pub(in crate::bridge) struct Publish {
+    from: CoreId,
+    publish: broker::Publish,
+    since: Instant,
+}
+
+impl Publish {
+    pub(in crate::bridge) fn new(from: CoreId, publish: broker::Publish) -> Self {
+        Self { from, publish, since: Instant::now() }
+    }
+}
+
+impl Call for Publish {
+    fn bytes(&self) -> usize {
+        self.publish.wire.len()
+    }
+
+    fn lane(&self) -> Lane {
+        Lane::Publishes
+    }
+
+    fn command(&self, desk: &Desk) -> Cmd {
+        let broker::Publish { room, seen, keep, key, wire, .. } = &self.publish;
+        let names = desk.keys.room(room);
+        let mut keys = vec![names.state(), names.history(), names.channel()];
+        let mut key_ms = 0;
+        if let Some((key, window_ms)) = key {
+            keys.push(names.publication(key));
+            key_ms = *window_ms;
+        }
+        let mut command = desk.scripts.call(Name::Publish, &keys);
+        script::add_seen(&mut command, seen.as_ref());
+        let stamp = wire.get(1..=Stamp::BYTES).unwrap_or_default();
+        command.arg(script::fresh(stamp)).arg(stamp).arg(&**wire);
+        command.arg(keep.size).arg(keep.ttl_ms).arg(desk.config.redis.room_ttl_ms).arg(key_ms);
+        command
+    }
+
+    fn succeed(self: Box<Self>, answer: Value, desk: &mut Desk) {
+        let us = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        desk.metrics.latency.record(us);
+        desk.metrics.published.add(1);
+        let outcome = placed(&answer).ok_or(Fault::Other);
+        desk.post(self.from, FromBroker::Published { ticket: self.publish.ticket, outcome });
+    }
+
+    fn fail(self: Box<Self>, fault: Fault, desk: &mut Desk) {
+        desk.metrics.failed.add(1);
+        let (ticket, outcome) = (self.publish.ticket, Err(fault));
+        desk.post(self.from, FromBroker::Published { ticket, outcome });
+    }
+}
+
+/// What `publish.lua` said; none if it says no such thing.
+fn placed(value: &Value) -> Option<Placed> {
+    let Value::Array(items) = value else { return None };
+    let [epoch, offset, is_duplicate, nodes] = items.as_slice() else { return None };
+    Some(Placed {
+        epoch: text(epoch)?.into(),
+        offset: number(offset)?,
+        is_duplicate: number(is_duplicate)? == 1,
+        nodes: u32::try_from(number(nodes)?).ok()?,
+    })
+}

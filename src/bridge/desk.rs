@@ -1,0 +1,129 @@
+//! What every part of the bridge works with: names, scripts, what is listened to, and the way to the
+//! cores.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::clock::Moment;
+use crate::config::Config;
+use crate::id::CoreId;
+use crate::letter::Letter;
+use crate::mesh::Port;
+use crate::metrics::{self, LinkState};
+use crate::room::broker::{FromBroker, Kept};
+use crate::room::name::RoomKey;
+use crate::shard::CoreMessage;
+
+use super::call::Awaited;
+use super::keys::Keys;
+use super::script::{self, Scripts};
+use super::station;
+use super::watch::Watch;
+
+/// The bridge, without its link and what waits for it.
+pub(super) struct Desk {
+    pub(super) config: Arc<Config>,
+    pub(super) started: Instant,
+    pub(super) port: Port<Letter<CoreMessage>>,
+    pub(super) cores: u16,
+    pub(super) metrics: Arc<metrics::Bridge>,
+    pub(super) keys: Arc<Keys>,
+    pub(super) scripts: Arc<Scripts>,
+    pub(super) watch: Watch,
+    /// What tells this node from others, for as long as it runs.
+    pub(super) node: String,
+    pub(super) echo: Awaited,
+    /// Rooms that missed something on the way to their cores.
+    owed: Vec<RoomKey>,
+    random: ring::rand::SystemRandom,
+}
+
+impl Desk {
+    pub(super) fn new(
+        config: Arc<Config>,
+        started: Instant,
+        port: Port<Letter<CoreMessage>>,
+        cores: u16,
+        metrics: Arc<metrics::Bridge>,
+        keys: Keys,
+    ) -> Self {
+        let random = ring::rand::SystemRandom::new();
+        let mut chance = [0; 16];
+        // Without randomness nodes hear each other where they should hear themselves.
+        let _ = ring::rand::SecureRandom::fill(&random, &mut chance);
+        let node = script::fresh(&chance);
+        Self {
+            watch: Watch::new(station::all(&keys, &node)),
+            echo: Awaited::default(),
+            node,
+            keys: Arc::new(keys),
+            scripts: Arc::new(Scripts::new()),
+            owed: Vec::new(),
+            random,
+            config,
+            started,
+            port,
+            cores,
+            metrics,
+        }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        Moment { us: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX) }
+    }
+
+    /// Tells a core something.
+    pub(super) fn post(&mut self, core: CoreId, message: FromBroker) {
+        let message = CoreMessage::FromBroker(Box::new(message));
+        let bytes = message.cost_bytes();
+        // The plan of the mesh knows every core, and cores end before the bridge.
+        let _ = self.port.post(core, Letter::Core(message), bytes);
+    }
+
+    /// Tells all cores how the link is.
+    pub(super) fn tell_all(&mut self, is_up: bool, kept: Kept) {
+        for core in (0..self.cores).map(CoreId) {
+            self.post(core, FromBroker::Link { is_up, kept });
+        }
+    }
+
+    /// A room missed something; its core is told when it has room for it.
+    pub(super) fn owe(&mut self, room: RoomKey) {
+        self.metrics.missed.add(1);
+        if !self.owed.contains(&room) {
+            self.owed.push(room);
+        }
+    }
+
+    /// So have all rooms.
+    pub(super) fn owe_all(&mut self) {
+        let needed: Vec<_> = self.watch.needed().map(|(room, _)| room.clone()).collect();
+        needed.into_iter().for_each(|room| self.owe(room));
+    }
+
+    /// Tells cores that have caught up what they have missed.
+    pub(super) fn tell_owed(&mut self) {
+        let owed = std::mem::take(&mut self.owed);
+        for room in owed {
+            match self.watch.get(&room).map(|watched| watched.core) {
+                Some(core) if self.port.is_over(core) => self.owed.push(room),
+                Some(core) => self.post(core, FromBroker::Missed { room }),
+                None => {}
+            }
+        }
+    }
+
+    /// The link is in another state, which is told once.
+    pub(super) fn note(&self, state: LinkState) {
+        if self.metrics.link() != state {
+            self.metrics.set_link(state);
+        }
+    }
+
+    pub(super) fn chance(&self) -> u64 {
+        let mut bytes = [0; 8];
+        // Without randomness the pauses of nodes are the same, and no more is wrong.
+        let _ = ring::rand::SecureRandom::fill(&self.random, &mut bytes);
+        u64::from_be_bytes(bytes)
+    }
+}

@@ -1,0 +1,35 @@
+//! Channels that are not of rooms: the bridge listens to them for as long as it has a link.
+//!
+//! To add one: a variant, a row in [`all`], and what it does in [`hear`].
+
+use super::desk::Desk;
+use super::keys::Keys;
+
+/// Which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Station {
+    /// This node's own, on which it hears itself: a link that hears nothing is none.
+    Echo,
+}
+
+/// A channel, and the command by which it is listened to.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) station: Station,
+    /// `SSUBSCRIBE`, `SUBSCRIBE`, or `PSUBSCRIBE` of a pattern with nothing of a user in it.
+    pub(super) command: &'static str,
+    /// The channel, or the pattern.
+    pub(super) channel: String,
+}
+
+/// All of them.
+pub(super) fn all(keys: &Keys, node: &str) -> Vec<Row> {
+    vec![Row { station: Station::Echo, command: "SSUBSCRIBE", channel: keys.node(node) }]
+}
+
+/// Something was said. `_channel` is where, also where a pattern is listened to.
+pub(super) fn hear(station: Station, _channel: &[u8], payload: &[u8], desk: &mut Desk) {
+    match station {
+        Station::Echo => desk.echo.heard(payload),
+    }
+}
