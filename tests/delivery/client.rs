@@ -30,6 +30,8 @@ pub(crate) struct Client {
     pub(crate) run: Rc<Run>,
     pub(crate) random: Random,
     pub(crate) is_slow: bool,
+    /// Where it goes.
+    node: usize,
     codec: Codec,
     link: Option<Link>,
     session: Option<String>,
@@ -45,6 +47,7 @@ impl Client {
     pub(crate) fn new(me: usize, run: Rc<Run>, is_slow: bool) -> Self {
         Self {
             random: Random::new(run.seed ^ me as u64),
+            node: me % run.addresses.len(),
             run,
             is_slow,
             codec: if me.is_multiple_of(2) { Codec::Json } else { Codec::MessagePack },
@@ -61,7 +64,11 @@ impl Client {
     /// Connects, with its session if it has one, and takes in the welcome.
     pub(crate) async fn connect(&mut self) {
         let asked = self.session.take();
-        let opened = Link::open(self.run.address, self.codec, asked.as_deref(), self.is_slow).await;
+        if asked.is_none() && !self.history.is_empty() {
+            self.node = self.random.below(self.run.addresses.len());
+        }
+        let address = self.run.addresses[self.node];
+        let opened = Link::open(address, self.codec, asked.as_deref(), self.is_slow).await;
         let mut link = opened.expect("the server takes connections");
         let Arrival::Value(welcome) = link.receive().await else {
             panic!("the connection ended before welcome");
@@ -110,20 +117,32 @@ impl Client {
                 let number = |name: &str| value["data"][name].as_u64().expect("a number");
                 let publisher = usize::try_from(number("publisher")).unwrap();
                 let message = Message { publisher, number: number("number") };
-                self.history.push(Record::Delivered(place, message));
+                self.history.push(match value["redelivered"] == true {
+                    true => Record::Redelivered(place, message),
+                    false => Record::Delivered(place, message),
+                });
                 self.run.saw(place);
                 self.advance(place.room, place.offset);
             }
             ("gap", _) => {
                 let number = |name: &str| value[name].as_u64().expect("a number");
                 let from = Place { offset: number("from"), ..self.place(value) };
+                if value["reason"] == "epoch_changed" {
+                    self.history.push(Record::Reborn(from, number("to")));
+                    let standing = Standing { epoch: from.epoch, position: number("to") };
+                    self.rooms.insert(from.room, standing);
+                    return;
+                }
                 self.history.push(Record::Gap(from, number("to")));
                 self.advance(from.room, number("to"));
             }
             ("ok", Some(pending)) => self.take_ok(value, pending),
             ("error", Some(Pending::Publish(message))) => {
+                assert!(value["code"] != "unavailable" || value["retry_after_ms"].is_u64());
                 self.history.push(Record::Refused(message));
             }
+            // Another epoch has begun since.
+            ("error", Some(Pending::Acknowledge(_))) if value["code"] == "bad_request" => {}
             ("disconnect", _) => {}
             _ => panic!("not expected after {answered:?}: {value}"),
         }

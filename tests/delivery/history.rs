@@ -44,6 +44,10 @@ pub(crate) enum Record {
     Acknowledged(Place),
     /// `message`
     Delivered(Place, Message),
+    /// The same, with the word that it may have come before.
+    Redelivered(Place, Message),
+    /// `gap` as the room's new life begins: from the place to the offset, inclusive.
+    Reborn(Place, u64),
     /// `gap`, from the place to the offset, inclusive.
     Gap(Place, u64),
     /// The connection ended, in whichever way was announced: the client cut it, or a close came.

@@ -4,31 +4,38 @@
 //!
 //! The long form, a minute for each number of cores:
 //!
-//!     cargo test --test delivery -- --ignored --nocapture
+//!     cargo test --test delivery -- --ignored --nocapture --test-threads 1
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
-#![allow(clippy::print_stdout, reason = "a run says what it amounted to")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a run says what it amounted to")]
 
 mod client;
 mod history;
 mod link;
+mod nodes;
 mod people;
+mod proxy;
 mod random;
 mod reader;
 mod run;
 mod server;
 mod stay;
+#[path = "../redis/store.rs"]
+#[allow(dead_code, reason = "what is shared with the tests of Redis is not all used here")]
+mod store;
+mod trouble;
 mod truth;
 mod verdict;
 
 mod planted;
 
-use run::Size;
+use run::{Outcome, Size};
+use server::Server;
+use verdict::{Excuses, Tally};
 
 /// Ten seconds, as CI has them.
 fn short(cores: usize) {
-    judged(Size {
-        cores,
+    let size = Size {
         publishers: 8,
         rooms: 20,
         connections: 300,
@@ -36,21 +43,36 @@ fn short(cores: usize) {
         pause_ms: 1_500,
         every_ms: 40,
         seed: 1,
-    });
+    };
+    on_cores(cores, &size);
 }
 
-fn judged(size: Size) {
-    let outcome = run::run(size);
-    let (findings, tally) = verdict::verdict(&outcome.histories, &outcome.promises);
+/// One server, which has nothing to hide behind.
+fn on_cores(cores: usize, size: &Size) {
+    let mut server = Server::start(cores);
+    let outcome = run::run(size, vec![server.address], None);
+    assert!(server.is_running(), "the server ended");
+    println!("on {cores} cores");
+    let tally = judged(size, &outcome, Excuses::default());
+    for (room, (said, counted)) in outcome.present.iter().enumerate() {
+        assert_eq!(said, counted, "users of room {room}: who says to be there, who is counted");
+    }
+    something_happened(&tally);
+}
+
+/// What a run amounted to, if it was sound.
+fn judged(size: &Size, outcome: &Outcome, excuses: Excuses) -> Tally {
+    let (findings, tally) = verdict::verdict(&outcome.histories, &outcome.promises, excuses);
     println!("{size:?}\n{tally:?}");
     for finding in findings.iter().take(20) {
         println!("{finding:?}");
     }
     assert!(findings.is_empty(), "{} faults; the first are above", findings.len());
-    for (room, (said, counted)) in outcome.present.iter().enumerate() {
-        assert_eq!(said, counted, "users of room {room}: who says to be there, who is counted");
-    }
-    // A run in which nothing happened proves nothing.
+    tally
+}
+
+/// A run in which nothing happened proves nothing.
+fn something_happened(tally: &Tally) {
     for (what, count) in [
         ("published", tally.published),
         ("delivered", tally.delivered),
@@ -82,8 +104,7 @@ fn on_four_cores() {
 #[ignore = "three minutes, and a machine to itself"]
 fn two_thousand_connections_for_a_minute() {
     for cores in [1, 2, 4] {
-        judged(Size {
-            cores,
+        let size = Size {
             publishers: 8,
             rooms: 20,
             connections: 2_000,
@@ -91,6 +112,7 @@ fn two_thousand_connections_for_a_minute() {
             pause_ms: 5_000,
             every_ms: 80,
             seed: 2,
-        });
+        };
+        on_cores(cores, &size);
     }
 }

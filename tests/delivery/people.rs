@@ -24,6 +24,9 @@ pub(crate) async fn publish(mut client: Client, publisher: usize, every: Duratio
             ended = client.receive() => if ended { client.connect().await },
             () = sleep_until(next) => {
                 next += every;
+                if client.run.is_paused.get() {
+                    continue;
+                }
                 let room = (publisher + usize::try_from(number).unwrap()) % client.run.rooms.len();
                 number += 1;
                 let most = client.run.rooms[room].padding;
@@ -138,7 +141,8 @@ async fn settle(mut client: Client) -> History {
 
 /// Whether it has all there is, or was told that it does not.
 fn is_even(client: &Client) -> bool {
-    let all = client.rooms.iter().all(|(&room, it)| it.position >= client.run.head(room));
+    let all =
+        client.rooms.iter().all(|(&room, it)| (it.epoch, it.position) >= client.run.head(room));
     client.is_answered() && client.is_connected() && all
 }
 

@@ -1,7 +1,7 @@
 //! The checker itself, on histories with one fault planted in each: it is found, and nothing else.
 
 use crate::history::{History, Message, Place, Promise, Record};
-use crate::verdict::{Fault, verdict};
+use crate::verdict::{Excuses, Fault, verdict};
 
 const PROMISES: [Promise; 2] = [Promise::Announced, Promise::Exact];
 const COUNT: u64 = 9;
@@ -62,7 +62,11 @@ fn returner(room: usize, repeats_from: u64) -> History {
 }
 
 fn faults(histories: &[History]) -> Vec<Fault> {
-    let (findings, _) = verdict(histories, &PROMISES);
+    faults_with(histories, Excuses::default())
+}
+
+fn faults_with(histories: &[History], excuses: Excuses) -> Vec<Fault> {
+    let (findings, _) = verdict(histories, &PROMISES, excuses);
     findings.into_iter().map(|finding| finding.fault).collect()
 }
 
@@ -245,4 +249,46 @@ fn an_end_without_a_word_is_found() {
     let mut history = listener(0);
     history.push(Record::Vanished);
     assert_eq!(faults_of(history), [Fault::Vanished]);
+}
+
+#[test]
+fn a_redelivery_of_what_was_acknowledged_is_found() {
+    let again = |offset: u64| {
+        let Record::Delivered(place, message) = delivered(0, offset) else { unreachable!() };
+        Record::Redelivered(place, message)
+    };
+    let mut history = listener(0);
+    history.insert(index(7), again(4));
+    assert_eq!(faults_of(history.clone()), []);
+    history.insert(index(5), Record::Acknowledged(at(0, 4)));
+    assert_eq!(faults_of(history), [Fault::Repeated(at(0, 4))]);
+}
+
+#[test]
+fn a_new_life_that_somebody_is_not_told_of_is_found() {
+    let reborn = |offset| Place { room: 0, epoch: 2, offset };
+    let message = |offset| Message { publisher: 1, number: offset };
+    let rest = |history: &mut History| {
+        history.extend((2..=3).map(|n| Record::Delivered(reborn(n), message(n))));
+        history.push(Record::Settled);
+    };
+    let epochs = Excuses { epochs: true, ..Excuses::default() };
+    let mut other: History = (2..=3).map(|n| Record::Publishing(0, message(n))).collect();
+    other.push(Record::Closed);
+    let mut told = listener(0);
+    told.pop();
+    told.push(Record::Reborn(reborn(1), 1));
+    rest(&mut told);
+    let mut untold = listener(0);
+    untold.pop();
+    rest(&mut untold);
+    let all = [publisher(), other, told];
+    assert_eq!(faults_with(&all, epochs), []);
+    let deaf = [all.as_slice(), &[listener(0)]].concat();
+    assert_eq!(faults_with(&deaf, epochs), [Fault::Untold(at(0, COUNT))]);
+    assert_eq!(faults(&all), [Fault::Inexact(reborn(1))]);
+    let [publisher, other, told] = all;
+    let mut late = [2, 3].map(|n| Fault::Outside(reborn(n))).to_vec();
+    late.push(Fault::Untold(at(0, COUNT)));
+    assert_eq!(faults_with(&[publisher, other, told, untold], epochs), late);
 }

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::history::{Message, Place, Promise, Record, Room};
 use crate::stay::{Delivery, Stay};
 use crate::truth::Truth;
-use crate::verdict::{Fault, Finding, Tally};
+use crate::verdict::{Excuses, Fault, Finding, Tally};
 
 pub(crate) struct Reader<'a> {
     client: usize,
     truth: &'a Truth,
     promises: &'a [Promise],
+    excuses: Excuses,
     tally: &'a mut Tally,
     pub(crate) findings: Vec<Finding>,
     stays: BTreeMap<Room, Stay>,
@@ -28,12 +29,14 @@ impl<'a> Reader<'a> {
         client: usize,
         truth: &'a Truth,
         promises: &'a [Promise],
+        excuses: Excuses,
         tally: &'a mut Tally,
     ) -> Self {
         Self {
             client,
             truth,
             promises,
+            excuses,
             tally,
             findings: Vec::new(),
             stays: BTreeMap::new(),
@@ -55,7 +58,10 @@ impl<'a> Reader<'a> {
             }
             Record::Refused(message) => {
                 self.unanswered.remove(&message);
-                self.found(Fault::Refused(message));
+                match self.excuses.refusals {
+                    true => self.tally.refused += 1,
+                    false => self.found(Fault::Refused(message)),
+                }
             }
             Record::Joining(room) | Record::Leaving(room) => {
                 self.asked.insert(room);
@@ -68,7 +74,9 @@ impl<'a> Reader<'a> {
                     stay.acknowledge(at.offset);
                 }
             }
-            Record::Delivered(place, _) => self.deliver(place),
+            Record::Delivered(place, _) => self.deliver(place, Stay::deliver),
+            Record::Redelivered(place, _) => self.deliver(place, Stay::redeliver),
+            Record::Reborn(at, to) => self.be_reborn(at, to),
             Record::Gap(from, to) => self.gap(from, to),
             Record::Closed => self.end(),
             Record::Vanished => {
@@ -114,7 +122,7 @@ impl<'a> Reader<'a> {
                 since.offset
             }
             Some(_) if self.is_exact(at.room) => {
-                self.found(Fault::Inexact(at));
+                self.inexact(at);
                 at.offset
             }
             _ => at.offset,
@@ -132,17 +140,41 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn deliver(&mut self, place: Place) {
+    fn deliver(
+        &mut self,
+        place: Place,
+        take: impl FnOnce(&mut Stay, u64) -> Result<Delivery, Fault>,
+    ) {
         self.tally.delivered += 1;
         let stay = self.stays.get_mut(&place.room).filter(|stay| stay.epoch == place.epoch);
         let Some(stay) = stay else {
             self.found(Fault::Outside(place));
             return;
         };
-        match stay.deliver(place.offset) {
+        match take(stay, place.offset) {
             Ok(Delivery::New) => {}
             Ok(Delivery::Again) => self.tally.repeated += 1,
             Err(fault) => self.found(fault),
+        }
+    }
+
+    /// The room's life has ended, and another has begun up to an offset.
+    fn be_reborn(&mut self, at: Place, to: u64) {
+        self.tally.reborn += 1;
+        if !self.excuses.epochs {
+            self.found(Fault::Inexact(at));
+        }
+        match self.stays.insert(at.room, Stay::new(at, Some(to))) {
+            Some(before) => self.lose(&before),
+            None => self.found(Fault::Outside(at)),
+        }
+    }
+
+    /// A room that recovers exactly did not, and said so.
+    fn inexact(&mut self, at: Place) {
+        match self.excuses.recovery {
+            true => self.tally.unrecovered += 1,
+            false => self.found(Fault::Inexact(at)),
         }
     }
 
@@ -188,10 +220,20 @@ impl<'a> Reader<'a> {
                 Stay::new(at, None)
             }
             Some(kept) if kept.epoch == at.epoch => {
-                if !recovered && self.is_exact(at.room) {
-                    self.found(Fault::Inexact(at));
+                if recovered || !self.is_exact(at.room) {
+                    kept.resumed()
+                } else {
+                    self.inexact(at);
+                    self.lose(&kept);
+                    Stay::new(at, Some(at.offset))
                 }
-                kept.resumed()
+            }
+            Some(kept) if self.excuses.epochs => {
+                // `welcome` tells it. If its life there had begun when the connection ended, it goes
+                // on from wherever that was.
+                self.tally.reborn += 1;
+                self.lose(&kept);
+                Stay::new(at, Some(at.offset).filter(|_| !recovered))
             }
             Some(kept) => {
                 // Rooms of a run live as long as it.
@@ -216,7 +258,13 @@ impl<'a> Reader<'a> {
             }
         }
         for stay in self.stays.values_mut() {
-            stay.reach(self.truth.head(stay.room, stay.epoch));
+            let last = self.truth.head(stay.room, stay.epoch);
+            stay.reach(last);
+            if self.truth.is_past(stay.room, stay.epoch) {
+                let place = Place { room: stay.room, epoch: stay.epoch, offset: last };
+                let fault = Fault::Untold(place);
+                self.findings.push(Finding { client: self.client, fault });
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One run: a server, its rooms and clients, and what they noted down.
+//! One run: a server or several nodes, rooms and clients, and what they noted down.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -13,12 +13,11 @@ use crate::client::Client;
 use crate::history::{Epoch, History, Names, Place, Promise, Room};
 use crate::link::{Arrival, Codec, Link};
 use crate::people;
-use crate::server::Server;
+use crate::trouble::{self, Trouble};
 
 /// How large a run is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Size {
-    pub(crate) cores: usize,
     pub(crate) publishers: usize,
     pub(crate) rooms: usize,
     pub(crate) connections: usize,
@@ -41,11 +40,10 @@ pub(crate) enum Stage {
     Over,
 }
 
-/// A room, as it is made.
+/// A room, which is as its namespace says.
 #[derive(Debug)]
 pub(crate) struct RoomPlan {
     pub(crate) name: String,
-    config: Value,
     pub(crate) promise: Promise,
     /// Bytes of its messages, at most.
     pub(crate) padding: usize,
@@ -53,27 +51,58 @@ pub(crate) struct RoomPlan {
     pub(crate) is_loud: bool,
 }
 
+/// The namespaces of the rooms.
+pub(crate) const NAMESPACES: &str = r#"
+[namespaces.flood]
+slow_consumer = "drop_oldest"
+
+[namespaces.crowd]
+slow_consumer = "drop_newest"
+history_size = 50
+
+[namespaces.brief]
+history_size = 20
+
+[namespaces.exact]
+mode = "reliable"
+history_size = 100_000
+history_bytes = 67_108_864
+"#;
+
+/// Those that only Redis makes possible.
+pub(crate) const SAFE: &str = r#"
+[namespaces.safe]
+mode = "guaranteed"
+durability = "always"
+history_size = 100_000
+history_bytes = 67_108_864
+
+[namespaces.soon]
+mode = "reliable"
+durability = "everysec"
+history_size = 100_000
+history_bytes = 67_108_864
+"#;
+
 impl RoomPlan {
-    fn new(number: usize) -> Self {
-        let quiet = |config, promise| (config, promise, 200, false);
-        let loud = |config| (config, Promise::Announced, 16_000, true);
-        let exact = json!({
-            "mode": "reliable", "history_size": 100_000, "history_bytes": 67_108_864,
-        });
-        let (config, promise, padding, is_loud) = match number % 10 {
-            0 => loud(json!({ "slow_consumer": "drop_oldest" })),
-            5 => loud(json!({ "slow_consumer": "drop_newest", "history_size": 50 })),
-            1 | 4 | 6 | 9 => quiet(exact, Promise::Exact),
-            2 => quiet(json!({ "history_size": 20 }), Promise::Announced),
-            _ => quiet(json!({}), Promise::Announced),
+    fn new(number: usize, troubled: Option<&str>) -> Self {
+        let (namespace, promise, padding) = match (troubled, number % 10) {
+            (Some(namespace), _) => (namespace, Promise::Exact, 200),
+            (None, 0) => ("flood", Promise::Announced, 16_000),
+            (None, 5) => ("crowd", Promise::Announced, 16_000),
+            (None, 1 | 4 | 6 | 9) => ("exact", Promise::Exact, 200),
+            (None, 2) => ("brief", Promise::Announced, 200),
+            (None, _) => ("plain", Promise::Announced, 200),
         };
-        Self { name: format!("delivery-{number}"), config, promise, padding, is_loud }
+        let name = format!("{namespace}:{number}");
+        Self { name, promise, padding, is_loud: padding > 200 }
     }
 }
 
 /// What the clients of a run share.
 pub(crate) struct Run {
-    pub(crate) address: SocketAddr,
+    /// One for each node.
+    pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) seed: u64,
     pub(crate) rooms: Vec<RoomPlan>,
     pub(crate) pause_ms: usize,
@@ -81,7 +110,9 @@ pub(crate) struct Run {
     pub(crate) patience: Duration,
     stage: Cell<Stage>,
     epochs: RefCell<(Names, Vec<String>)>,
-    heads: RefCell<Vec<u64>>,
+    heads: RefCell<Vec<(Epoch, u64)>>,
+    /// Nobody publishes for a while.
+    pub(crate) is_paused: Cell<bool>,
     publishing: Cell<usize>,
     settled: Cell<usize>,
     present: RefCell<Vec<u64>>,
@@ -93,7 +124,7 @@ impl Run {
     }
 
     pub(crate) fn room(&self, name: &str) -> Room {
-        let number = name.strip_prefix("delivery-").and_then(|number| number.parse().ok());
+        let number = name.split(':').nth(1).and_then(|number| number.parse().ok());
         number.expect("a room of this run")
     }
 
@@ -113,10 +144,11 @@ impl Run {
     /// A publication is known to be.
     pub(crate) fn saw(&self, place: Place) {
         let head = &mut self.heads.borrow_mut()[place.room];
-        *head = place.offset.max(*head);
+        *head = (place.epoch, place.offset).max(*head);
     }
 
-    pub(crate) fn head(&self, room: Room) -> u64 {
+    /// The last place of a room that anybody knows.
+    pub(crate) fn head(&self, room: Room) -> (Epoch, u64) {
         self.heads.borrow()[room]
     }
 
@@ -140,39 +172,38 @@ pub(crate) struct Outcome {
     pub(crate) present: Vec<(u64, u64)>,
 }
 
-/// Runs it.
-pub(crate) fn run(size: Size) -> Outcome {
-    let mut server = Server::start(size.cores);
+/// Runs it against these servers; `trouble` is what befalls their Redis meanwhile.
+pub(crate) fn run(
+    size: &Size,
+    addresses: Vec<SocketAddr>,
+    trouble: Option<&mut Trouble>,
+) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let outcome = LocalSet::new().block_on(&runtime, direct(size, server.address));
-    assert!(server.is_running(), "the server ended");
-    outcome
+    LocalSet::new().block_on(&runtime, direct(size, addresses, trouble))
 }
 
-async fn direct(size: Size, address: SocketAddr) -> Outcome {
-    let rooms: Vec<_> = (0..size.rooms).map(RoomPlan::new).collect();
+async fn direct(size: &Size, addresses: Vec<SocketAddr>, trouble: Option<&mut Trouble>) -> Outcome {
+    let troubled = trouble.as_ref().map(|it| it.namespace);
+    let rooms: Vec<_> = (0..size.rooms).map(|room| RoomPlan::new(room, troubled)).collect();
     let promises = rooms.iter().map(|room| room.promise).collect();
     let run = Rc::new(Run {
-        address,
+        addresses,
         seed: size.seed,
         pause_ms: size.pause_ms,
         patience: Duration::from_secs(60),
         stage: Cell::new(Stage::Acting),
         epochs: RefCell::default(),
-        heads: RefCell::new(vec![0; rooms.len()]),
+        heads: RefCell::new(vec![(0, 0); rooms.len()]),
+        is_paused: Cell::new(false),
         publishing: Cell::new(size.publishers),
         settled: Cell::new(0),
         present: RefCell::new(vec![0; rooms.len()]),
         rooms,
     });
-    let mut creator = Link::open(address, Codec::Json, None, false).await.unwrap();
-    for room in &run.rooms {
-        let command = json!({ "type": "room.create", "room": room.name, "config": room.config });
-        ask(&mut creator, command).await;
-    }
     let mut tasks = Vec::new();
     for me in 0..size.connections {
-        let client = Client::new(me, Rc::clone(&run), me >= size.publishers && me % 16 < 2);
+        let may_stall = troubled.is_none() && me >= size.publishers;
+        let client = Client::new(me, Rc::clone(&run), may_stall && me % 16 < 2);
         let every = Duration::from_millis(size.every_ms);
         tasks.push(if me < size.publishers {
             tokio::task::spawn_local(people::publish(client, me, every))
@@ -184,11 +215,18 @@ async fn direct(size: Size, address: SocketAddr) -> Outcome {
         }
     }
     sleep(Duration::from_secs(size.seconds)).await;
+    if let Some(trouble) = trouble {
+        trouble::befall(trouble, &run).await;
+    }
     run.stage.set(Stage::Finishing);
     eventually(&run, &tasks, "publishes are answered", || run.publishing.get() == 0).await;
     run.stage.set(Stage::Settling);
     eventually(&run, &tasks, "clients settle", || run.settled.get() == size.connections).await;
-    let present = count_present(&run).await;
+    // Nodes count each for itself.
+    let present = match run.addresses.len() {
+        1 => count_present(&run).await,
+        _ => Vec::new(),
+    };
     run.stage.set(Stage::Over);
     let mut histories = Vec::new();
     for task in tasks {
@@ -228,7 +266,7 @@ async fn ask(inspector: &mut Link, mut command: Value) -> Value {
 /// Who says to be in each room, and how many the server counts, once it has had time to notice.
 async fn count_present(run: &Run) -> Vec<(u64, u64)> {
     let until = Instant::now() + run.patience;
-    let mut inspector = Link::open(run.address, Codec::Json, None, false).await.unwrap();
+    let mut inspector = Link::open(run.addresses[0], Codec::Json, None, false).await.unwrap();
     loop {
         let mut counts = Vec::new();
         for (room, plan) in run.rooms.iter().enumerate() {

@@ -62,6 +62,19 @@ impl Stay {
         Ok(Delivery::New)
     }
 
+    /// A message came, with the word that it may have come before: in any order, but not after it
+    /// was acknowledged.
+    pub(crate) fn redeliver(&mut self, offset: u64) -> Result<Delivery, Fault> {
+        if offset <= self.acknowledged {
+            return Err(Fault::Repeated(self.place(offset)));
+        }
+        self.find(offset, offset);
+        match self.position {
+            Some(position) if offset <= position => Ok(Delivery::Again),
+            _ => self.deliver(offset),
+        }
+    }
+
     fn deliver_again(&mut self, offset: u64) -> Result<Delivery, Fault> {
         if self.repeats.is_some_and(|last| offset > last) {
             self.repeats = Some(offset);

@@ -13,6 +13,8 @@ pub(crate) struct Truth {
     messages: HashMap<Place, Message>,
     places: HashMap<Message, Place>,
     heads: HashMap<(Room, Epoch), u64>,
+    /// Places at the beginning of a life that was announced, which no message need have.
+    openings: HashMap<(Room, Epoch), u64>,
     /// Publications with an `ok`.
     pub(crate) count: u64,
 }
@@ -29,10 +31,16 @@ impl Truth {
         for (client, history) in histories.iter().enumerate() {
             let mut last = HashMap::<(usize, Room, Epoch), u64>::new();
             for record in history {
-                let (Record::Published(message, place) | Record::Delivered(place, message)) =
-                    *record
-                else {
-                    continue;
+                let (message, place) = match *record {
+                    Record::Published(message, place)
+                    | Record::Delivered(place, message)
+                    | Record::Redelivered(place, message) => (message, place),
+                    Record::Reborn(at, to) => {
+                        let opening = truth.openings.entry((at.room, at.epoch)).or_default();
+                        *opening = to.max(*opening);
+                        continue;
+                    }
+                    _ => continue,
                 };
                 let mut found = |fault| findings.push(Finding { client, fault });
                 if truth.meant.get(&message) != Some(&place.room) {
@@ -67,7 +75,8 @@ impl Truth {
     /// Up to the last offset of a room, every one is a message.
     fn check_heads(&self, findings: &mut Vec<Finding>) {
         for (&(room, epoch), &head) in &self.heads {
-            for offset in 1..=head {
+            let first = self.openings.get(&(room, epoch)).map_or(1, |to| to + 1);
+            for offset in first..=head {
                 let place = Place { room, epoch, offset };
                 if !self.messages.contains_key(&place) {
                     findings.push(Finding { client: 0, fault: Fault::Unused(place) });
@@ -79,5 +88,11 @@ impl Truth {
     /// The last offset of a room's life.
     pub(crate) fn head(&self, room: Room, epoch: Epoch) -> u64 {
         self.heads.get(&(room, epoch)).copied().unwrap_or(0)
+    }
+
+    /// Whether a room has had another life after this one.
+    pub(crate) fn is_past(&self, room: Room, epoch: Epoch) -> bool {
+        let lives = self.heads.keys().chain(self.openings.keys());
+        lives.into_iter().any(|&(other, later)| other == room && later > epoch)
     }
 }

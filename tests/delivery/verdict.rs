@@ -40,6 +40,8 @@ pub(crate) enum Fault {
     RoomForgotten(Room),
     /// A client is in a room that it never asked for.
     Uninvited(Room),
+    /// A client was never told that the room's life ended here.
+    Untold(Place),
     /// The connection ended without a word.
     Vanished,
 }
@@ -62,15 +64,35 @@ pub(crate) struct Tally {
     pub(crate) recovered: u64,
     pub(crate) closed: u64,
     pub(crate) left: u64,
+    pub(crate) refused: u64,
+    /// Rooms that could not be recovered, and said so.
+    pub(crate) unrecovered: u64,
+    /// New lives of rooms that clients were told of.
+    pub(crate) reborn: u64,
+}
+
+/// What a run whose Redis is in trouble may do, and one without may not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Excuses {
+    /// A publish may be refused.
+    pub(crate) refusals: bool,
+    /// A room may say that it could not be recovered.
+    pub(crate) recovery: bool,
+    /// A room may begin a new life, if all are told.
+    pub(crate) epochs: bool,
 }
 
 /// Judges all histories of a run; `promises` by room.
-pub(crate) fn verdict(histories: &[History], promises: &[Promise]) -> (Vec<Finding>, Tally) {
+pub(crate) fn verdict(
+    histories: &[History],
+    promises: &[Promise],
+    excuses: Excuses,
+) -> (Vec<Finding>, Tally) {
     let mut findings = Vec::new();
     let truth = Truth::agree(histories, &mut findings);
     let mut tally = Tally { published: truth.count, ..Tally::default() };
     for (client, history) in histories.iter().enumerate() {
-        let mut reader = Reader::new(client, &truth, promises, &mut tally);
+        let mut reader = Reader::new(client, &truth, promises, excuses, &mut tally);
         for record in history {
             reader.follow(*record);
         }

@@ -89,6 +89,16 @@ impl Store {
         line.trim_end().to_owned()
     }
 
+    /// The same, with a password first.
+    pub(crate) fn say_as(&self, password: &str, words: &[&str]) -> String {
+        let mut wire = self.connect();
+        wire.write_all(&command(&["AUTH", password])).unwrap();
+        wire.write_all(&command(words)).unwrap();
+        let mut lines = BufReader::new(wire).lines().map_while(Result::ok);
+        assert_eq!(lines.next().as_deref(), Some("+OK"));
+        lines.next().unwrap_or_default()
+    }
+
     /// Everything that Redis is told while `act` goes on.
     pub(crate) fn watch(&self, act: impl FnOnce()) -> String {
         let mut wire = self.connect();
