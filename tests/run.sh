@@ -40,7 +40,10 @@ need_command() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null
 }
 
-# A program from crates.io, built once.
+# Installs a program from crates.io. It has little to do here: what counts is how soon it is built.
+install_cargo() { CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --debug "$1"; }
+
+# A program from crates.io that is missing.
 need_cargo() {
   local command=$1 crate=$2
   command -v "$command" >/dev/null 2>&1 && return 0
@@ -48,7 +51,7 @@ need_cargo() {
     printf 'missing: %s. Install it with: cargo install --locked %s\n' "$command" "$crate" >&2
     return 1
   fi
-  cargo install --quiet --locked "$crate"
+  install_cargo "$crate"
 }
 
 # The other half of the crate that counts instructions, of just its version.
@@ -58,7 +61,7 @@ need_runner() {
     printf 'missing: gungraun-runner. Install it with: cargo install --locked gungraun-runner@%s\n' "$1" >&2
     return 1
   fi
-  cargo install --quiet --locked "gungraun-runner@$1"
+  install_cargo "gungraun-runner@$1"
 }
 
 format() { cargo fmt --all --check; }
@@ -72,7 +75,8 @@ deny() {
 
 unit() {
   need_command redis-server redis-server
-  cargo test --workspace --quiet
+  # The step `fuzz` does more than go through the corpus.
+  FUZZ_RUNS=0 cargo test --workspace --quiet
 }
 
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet; }
@@ -121,11 +125,12 @@ main() {
   for step in "${steps[@]}"; do
     say "$step"
     # Not in a condition: there, bash would go on after a command that fails.
-    local code=0
+    local code=0 began=$SECONDS
     set +e
     (set -e; "$step")
     code=$?
     set -e
+    printf -- '-- %s: %s s\n' "$step" $((SECONDS - began))
     if [ $code = "$SKIP" ]; then skip "$step"; elif [ $code = 0 ]; then passed=$((passed + 1)); else failed+=("$step"); fi
   done
   say "done"
