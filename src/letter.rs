@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::auth::{self, Policy};
 use crate::config::Config;
+use crate::node::{Facts, Known};
 use crate::record::Record;
 use crate::shard::{Carried, Edict, Pages};
 use crate::ws::origin::Origins;
@@ -32,6 +33,10 @@ pub enum Letter<M> {
     Question(Box<auth::Question>),
     /// From the control plane to a core: what was found out.
     Answer(Box<auth::Answer>),
+    /// From the control plane to the bridge: what this node says of itself.
+    Facts(Box<Facts>),
+    /// From the bridge to the control plane: all nodes there are.
+    Nodes(Arc<[Known]>),
     /// From a core to the control plane, for the audit trail.
     Record(Box<Record>),
     /// From a core to the control plane: so many records did not fit between the two.

@@ -13,6 +13,7 @@ pub mod logging;
 pub mod mesh;
 pub mod metrics;
 pub mod net;
+pub mod node;
 pub mod protocol;
 pub mod record;
 pub mod room;

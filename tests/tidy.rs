@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("id", &[]),
     ("hash", &["id"]),
+    ("node", &["hash"]),
     ("wheel", &["clock"]),
     ("bucket", &["clock", "config", "hash"]),
     ("metrics", &["id", "ws"]),
@@ -28,11 +29,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "shard",
         &[
-            "auth", "bucket", "clock", "config", "hash", "id", "metrics", "protocol", "record",
-            "room", "tenant", "wheel", "ws",
+            "auth", "bucket", "clock", "config", "hash", "id", "metrics", "node", "protocol",
+            "record", "room", "tenant", "wheel", "ws",
         ],
     ),
-    ("letter", &["auth", "config", "id", "record", "shard", "ws"]),
+    ("letter", &["auth", "config", "id", "node", "record", "shard", "ws"]),
     (
         "net",
         &[
@@ -43,25 +44,28 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "control",
         &[
-            "auth", "clock", "config", "id", "letter", "mesh", "metrics", "record", "shard",
-            "tenant", "ws",
+            "auth", "clock", "config", "id", "letter", "mesh", "metrics", "node", "record",
+            "shard", "tenant", "ws",
         ],
     ),
-    ("bridge", &["clock", "config", "id", "letter", "mesh", "metrics", "room", "shard", "tenant"]),
+    (
+        "bridge",
+        &["clock", "config", "id", "letter", "mesh", "metrics", "node", "room", "shard", "tenant"],
+    ),
     ("logging", &["config"]),
     (
         "server",
         &[
             "auth", "bridge", "config", "control", "hash", "id", "letter", "logging", "mesh",
-            "metrics", "net", "shard", "tenant", "ws",
+            "metrics", "net", "node", "shard", "tenant", "ws",
         ],
     ),
 ];
 
 /// Modules that know nothing but what they are told.
 const PURE: &[&str] = &[
-    "clock", "id", "hash", "wheel", "bucket", "config", "record", "tenant", "ws", "protocol",
-    "room", "auth", "shard",
+    "clock", "id", "hash", "node", "wheel", "bucket", "config", "record", "tenant", "ws",
+    "protocol", "room", "auth", "shard",
 ];
 
 /// What a pure module may not touch: time, threads, sockets, files, the environment, chance.

@@ -10,13 +10,15 @@ use crate::id::CoreId;
 use crate::letter::Letter;
 use crate::mesh::Port;
 use crate::metrics::{self, LinkState};
+use crate::node::Known;
 use crate::room::broker::{FromBroker, Kept};
 use crate::room::name::RoomKey;
 use crate::shard::CoreMessage;
 
 use super::call::Awaited;
 use super::keys::Keys;
-use super::script::{self, Scripts};
+use super::nodes::{Nodes, node_name};
+use super::script::Scripts;
 use super::station;
 use super::watch::Watch;
 
@@ -32,6 +34,8 @@ pub(super) struct Desk {
     pub(super) watch: Watch,
     /// What tells this node from others, for as long as it runs.
     pub(super) node: String,
+    /// The others.
+    pub(super) nodes: Nodes,
     pub(super) echo: Awaited,
     /// Rooms that missed something on the way to their cores.
     owed: Vec<RoomKey>,
@@ -46,16 +50,16 @@ impl Desk {
         cores: u16,
         metrics: Arc<metrics::Bridge>,
         keys: Keys,
+        node: u64,
     ) -> Self {
         let random = ring::rand::SystemRandom::new();
-        let mut chance = [0; 16];
-        // Without randomness nodes hear each other where they should hear themselves.
-        let _ = ring::rand::SecureRandom::fill(&random, &mut chance);
-        let node = script::fresh(&chance);
+        let nodes = Nodes::new(node, config.redis.lease_ms);
+        let node = node_name(node);
         Self {
             watch: Watch::new(station::all(&keys, &node)),
             echo: Awaited::default(),
             node,
+            nodes,
             keys: Arc::new(keys),
             scripts: Arc::new(Scripts::new()),
             owed: Vec::new(),
@@ -82,9 +86,22 @@ impl Desk {
 
     /// Tells all cores how the link is.
     pub(super) fn tell_all(&mut self, is_up: bool, kept: Kept) {
+        self.tell_cores(|| FromBroker::Link { is_up, kept });
+    }
+
+    /// Tells all cores something.
+    pub(super) fn tell_cores(&mut self, message: impl Fn() -> FromBroker) {
         for core in (0..self.cores).map(CoreId) {
-            self.post(core, FromBroker::Link { is_up, kept });
+            self.post(core, message());
         }
+    }
+
+    /// Tells the control plane which nodes there are.
+    pub(super) fn tell_nodes(&mut self) {
+        let nodes: Vec<_> = self.nodes.known().to_vec();
+        let bytes = nodes.len() * size_of::<Known>();
+        // As above.
+        let _ = self.port.post(CoreId(self.cores), Letter::Nodes(nodes.into()), bytes);
     }
 
     /// A room missed something; its core is told when it has room for it.

@@ -47,6 +47,11 @@ impl Keys {
         format!("{}:node:{{{node}}}", self.prefix)
     }
 
+    /// Which nodes there are, until when, and what they say of themselves: one slot.
+    pub(super) fn nodes(&self) -> [String; 2] {
+        ["until", "facts"].map(|what| format!("{}:{{nodes}}:{what}", self.prefix))
+    }
+
     /// What says which form of messages the nodes here agree on.
     pub(super) fn version(&self) -> String {
         format!("{}:version", self.prefix)
@@ -67,6 +72,11 @@ impl RoomKeys {
     /// Where its news are told.
     pub(super) fn channel(&self) -> String {
         format!("{}c", self.base)
+    }
+
+    /// Who is there.
+    pub(super) fn attendance(&self) -> String {
+        format!("{}p", self.base)
     }
 
     /// What was published with an idempotency key.
@@ -97,9 +107,9 @@ mod tests {
         Some(RoomKey::new(TenantId(tenant), RoomName::parse(name).ok()?))
     }
 
-    fn all_of(room: &RoomKey, key: &str) -> [String; 4] {
+    fn all_of(room: &RoomKey, key: &str) -> [String; 5] {
         let keys = keys().room(room);
-        [keys.state(), keys.history(), keys.channel(), keys.publication(key)]
+        [keys.state(), keys.history(), keys.channel(), keys.attendance(), keys.publication(key)]
     }
 
     #[test]
@@ -149,7 +159,7 @@ mod tests {
             let (ours, theirs) = (all_of(&one, &a.2), all_of(&other, &b.2));
             for (at, text) in ours.iter().enumerate() {
                 for (place, taken) in theirs.iter().enumerate() {
-                    let same = one == other && at == place && (at < 3 || a.2 == b.2);
+                    let same = one == other && at == place && (at < 4 || a.2 == b.2);
                     prop_assert_eq!(text == taken, same, "{} {}", text, taken);
                 }
             }

@@ -15,6 +15,7 @@ mod failure;
 mod keys;
 mod link;
 mod news;
+mod nodes;
 mod pipeline;
 mod queue;
 mod run;

@@ -27,6 +27,7 @@ use super::call;
 use super::desk::Desk;
 use super::keys::Keys;
 use super::link::Link;
+use super::nodes::Nodes;
 use super::pipeline::Outcome;
 use super::queue::Queue;
 
@@ -46,6 +47,8 @@ pub struct Plan {
     pub port: Port<Letter<CoreMessage>>,
     /// How many cores there are.
     pub cores: u16,
+    /// What tells this process from others.
+    pub node: u64,
     /// Where it counts.
     pub metrics: Arc<metrics::Bridge>,
     /// Says when it is to end.
@@ -78,13 +81,13 @@ pub fn stop() -> (Stop, oneshot::Receiver<()>) {
 pub fn run(plan: Plan) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
-        let Plan { config, started, port, cores, metrics, stopped } = plan;
+        let Plan { config, started, port, cores, node, metrics, stopped } = plan;
         metrics.set_link(LinkState::Connecting);
         let redis = &config.redis;
         let keys = Keys::new(&redis.prefix, &Tenants::new(&config));
         let bridge = Bridge {
             queue: Queue::new(redis.queue_messages, redis.queue_bytes),
-            desk: Desk::new(config, started, port, cores, metrics, keys),
+            desk: Desk::new(config, started, port, cores, metrics, keys, node),
             link: None,
             links: 0,
             attempts: 0,
@@ -113,6 +116,8 @@ impl Bridge {
         let doorbell = watched(self.desk.port.doorbell_fd().try_clone_to_owned()?)?;
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beat = interval(Nodes::beat_every(self.desk.config.redis.lease_ms));
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.connect();
         loop {
             self.receive();
@@ -142,22 +147,25 @@ impl Bridge {
                 Some(outcome) = self.pipelines.join_next() => self.finish(outcome),
                 Some(made) = self.connecting.join_next() => self.linked(made),
                 _ = look.tick() => self.look(),
-                _ = &mut stopped => return Ok(()),
+                _ = beat.tick() => self.beat(),
+                _ = &mut stopped => break,
             }
             self.finish_ready();
             self.desk.port.wake();
         }
+        self.say_goodbye().await;
+        Ok(())
     }
 
     /// Takes what cores want.
-    fn receive(&mut self) {
+    pub(super) fn receive(&mut self) {
         for _ in 0..BATCHES_PER_ROUND {
             let Some(batch) = self.desk.port.receive() else { return };
             for letter in batch.messages {
-                if let Letter::Core(CoreMessage::ToBroker(message)) = letter {
-                    self.take(batch.from, *message);
-                } else {
-                    tracing::error!(from = ?batch.from, "a letter that is not for the bridge");
+                match letter {
+                    Letter::Core(CoreMessage::ToBroker(message)) => self.take(batch.from, *message),
+                    Letter::Facts(facts) => self.say_of_itself(*facts),
+                    _ => tracing::error!(from = ?batch.from, "a letter that is not for the bridge"),
                 }
             }
         }
@@ -170,7 +178,7 @@ impl Bridge {
                 watch.open(room, from, || keys.room(room));
             }
             ToBroker::Close { room } => watch.close(room),
-            ToBroker::Publish(_) | ToBroker::Pass { .. } => {}
+            ToBroker::Publish(_) | ToBroker::Pass { .. } | ToBroker::Attend { .. } => {}
         }
         if let Some(call) = call::of(from, message) {
             self.ask(call);

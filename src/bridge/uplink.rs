@@ -9,8 +9,10 @@ use std::time::Duration;
 use tokio::task::JoinError;
 
 use crate::metrics::LinkState;
+use crate::node::Facts;
 use crate::room::broker::{Fault, Kept};
 
+use super::call::Beat;
 use super::link::{self, Heard, Link};
 use super::pipeline::{Errand, each};
 use super::run::Bridge;
@@ -19,6 +21,8 @@ use super::{news, station};
 
 /// The first pause between two attempts to connect is at most so long.
 const RECONNECT_FIRST_MS: u64 = 50;
+/// How long what is still to be said may take when the node ends.
+const FAREWELL_MS: u64 = 500;
 
 impl Bridge {
     pub(super) fn connect(&mut self) {
@@ -61,6 +65,9 @@ impl Bridge {
                 }
                 let count = stations.len();
                 self.send(stations, Errand::Subscribe(count));
+                self.desk.nodes.linked();
+                // Before this node says anything of itself, others can know that it lives.
+                self.beat();
                 self.desk.tell_all(true, kept);
             }
             Err(state) => {
@@ -88,6 +95,43 @@ impl Bridge {
         }
         self.desk.tell_all(false, Kept::Memory);
         self.connect();
+    }
+
+    /// This node lives.
+    pub(super) fn beat(&mut self) {
+        if self.link.is_some() {
+            let beat = Beat::next(&mut self.desk);
+            self.ask(Box::new(beat));
+        }
+    }
+
+    /// There is something new about this node; whether it takes connections is told at once.
+    pub(super) fn say_of_itself(&mut self, facts: Facts) {
+        let is_urgent = self.desk.nodes.state() != Some(facts.state);
+        self.desk.nodes.say(facts);
+        if is_urgent {
+            self.beat();
+        }
+    }
+
+    /// The node ends: what waits goes out, and others need not find out by themselves that it is no
+    /// more.
+    pub(super) async fn say_goodbye(&mut self) {
+        if self.link.is_none() {
+            return;
+        }
+        self.receive();
+        self.ask(Box::new(Beat::last()));
+        let patience = Duration::from_millis(self.desk.config.redis.timeout_ms.min(FAREWELL_MS));
+        let said = async {
+            loop {
+                self.dispatch();
+                let Some(outcome) = self.pipelines.join_next().await else { return };
+                self.finish(outcome);
+            }
+        };
+        // If that is too long, others find out.
+        let _ = tokio::time::timeout(patience, said).await;
     }
 
     /// Hands on what was heard.

@@ -13,6 +13,7 @@ use axum::routing::get;
 use serde_json::json;
 
 use super::health::{self, Status};
+use super::nodes::{self, Nodes};
 use super::v1::{self, Desk};
 use super::{Commander, faults, guard, process, public, security, serve};
 use crate::clock::Moment;
@@ -59,13 +60,14 @@ pub(super) fn code(status: Status) -> StatusCode {
 }
 
 /// The routes of the control plane's own listener.
-pub(super) fn router(view: View, desk: Desk, token: &guard::Token) -> Router {
+pub(super) fn router(view: View, desk: Desk, nodes: Nodes, token: &guard::Token) -> Router {
     let faults = view.faults.clone().map(faults::router).unwrap_or_default();
     let probes = Router::new().route("/live", get(public::live)).route("/ready", get(ready));
     let looking = Router::new()
         .route("/health", get(health))
         .route("/metrics", get(metrics))
         .with_state(view.clone())
+        .merge(nodes::router(view.clone(), nodes))
         .merge(faults)
         .route_layer(from_fn_with_state(token.clone(), guard::looking));
     let operating =

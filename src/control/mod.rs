@@ -13,6 +13,7 @@ mod guard;
 mod health;
 mod idle;
 mod inquiry;
+mod nodes;
 mod process;
 mod public;
 mod relay;

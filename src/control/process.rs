@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::metrics::{Core, ProcessFacts, Registry};
 
@@ -15,6 +15,11 @@ pub(super) fn facts(registry: &Registry, started: Instant) -> ProcessFacts {
         descriptors_per_table: descriptors_per_table(),
         uptime_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     }
+}
+
+/// The processor time that the process has used. What cannot be read is none.
+pub(super) fn cpu_time() -> Duration {
+    fs::read_to_string("/proc/self/stat").ok().and_then(|stat| used(&stat)).unwrap_or_default()
 }
 
 /// Descriptors in the table of a core's thread; none if it has not begun.
@@ -43,6 +48,13 @@ pub(super) fn thread_state(core: &Core) -> Option<ThreadState> {
 /// The name of a thread stands in parentheses and may hold some itself.
 fn state(stat: &str) -> Option<char> {
     stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
+/// By the process itself and by the kernel for it, in hundredths of a second.
+fn used(stat: &str) -> Option<Duration> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<u64>().ok();
+    Some(Duration::from_millis(10 * ticks()?.saturating_add(ticks()?)))
 }
 
 /// The soft limit on descriptors, which holds for each table by itself; 0: unknown.
@@ -95,6 +107,9 @@ mod tests {
         assert_eq!(soft_limit(""), 0);
         assert_eq!(state("12 (core (0) x) S 1 2 3"), Some('S'));
         assert_eq!(state("garbage"), None);
+        let stat = "12 (core (0) x) S 1 2 3 4 5 6 7 8 9 10 150 25 0 0";
+        assert_eq!(used(stat), Some(Duration::from_millis(1_750)));
+        assert_eq!(used("garbage"), None);
     }
 
     #[test]

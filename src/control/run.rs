@@ -19,6 +19,7 @@ use super::api::{self, View};
 use super::audit::Trail;
 use super::command::Carried;
 use super::inquiry::{Found, Inquiry};
+use super::nodes::{self, Nodes};
 use super::relay::Relays;
 use super::serve::{self, Limits};
 use super::v1::Desk;
@@ -29,6 +30,7 @@ use crate::id::CoreId;
 use crate::letter::{Letter, Order};
 use crate::mesh::Port;
 use crate::metrics::Registry;
+use crate::node::Facts;
 use crate::shard::{self, Edict};
 use crate::tenant::Tenants;
 
@@ -62,6 +64,8 @@ pub struct Plane<M> {
     pub tenants: Arc<Tenants>,
     /// What credentials are checked against, where they are.
     pub policy: Option<Arc<Policy>>,
+    /// What tells this process from others.
+    pub node: u64,
 }
 
 /// Runs the control plane on this thread, and on `control.threads - 1` more, until it is told to
@@ -71,8 +75,18 @@ pub struct Plane<M> {
 ///
 /// The operating system refuses a runtime, a thread, or a descriptor.
 pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
-    let Plane { config, started, port, registry, listener, commands, commander, tenants, policy } =
-        plane;
+    let Plane {
+        config,
+        started,
+        port,
+        registry,
+        listener,
+        commands,
+        commander,
+        tenants,
+        policy,
+        node,
+    } = plane;
     listener.set_nonblocking(true)?;
     let trail = Trail::open(&config.audit)?;
     let faults = config.dev.faults.then(|| commander.clone());
@@ -80,8 +94,11 @@ pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
     let desk = Desk { commander, tenants, trail: trail.clone() };
     let needs_redis = config.redis.url.is_some() && !config.redis.ready_without;
     let view = View { registry, started, draining: Arc::default(), needs_redis, faults };
+    let nodes = Nodes::new(&config, &view, node);
+    // The bridge comes behind the control plane in the mesh.
+    let bridge = config.redis.url.is_some().then(|| CoreId(port.me().0 + 1));
     let limits = Limits::from(&config.handshake);
-    let router = |view: &View| api::router(view.clone(), desk.clone(), &token);
+    let router = |view: &View| api::router(view.clone(), desk.clone(), nodes.clone(), &token);
     for index in 1..config.control.threads {
         let (listener, router) = (listener.try_clone()?, router(&view));
         thread::Builder::new().name(format!("control {index}")).spawn(move || {
@@ -96,7 +113,8 @@ pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
         let (relays, edicts) = (Relays::default(), Edicts::default());
         let inquiry = Inquiry::new(&config, policy.as_ref());
         let limits = limits.once();
-        Party { port, view, limits, relays, edicts, trail, inquiry }.run(commands).await
+        let party = Party { port, bridge, view, limits, relays, edicts, trail, inquiry, nodes };
+        party.run(commands).await
     })?
 }
 
@@ -197,18 +215,22 @@ impl Edicts {
 /// The control plane as a party of the mesh.
 struct Party<M> {
     port: Port<Letter<M>>,
+    /// Where the way to other nodes is; none: there are no others.
+    bridge: Option<CoreId>,
     view: View,
     limits: Limits,
     relays: Relays,
     edicts: Edicts,
     trail: Trail,
     inquiry: Inquiry,
+    nodes: Nodes,
 }
 
 impl<M: Send + 'static> Party<M> {
     async fn run(mut self, mut commands: Commands) -> io::Result<()> {
         let router = public::router(self.view.clone());
         let doorbell = watched(self.port.doorbell_fd().try_clone_to_owned()?)?;
+        let mut look = interval(nodes::LOOK_EVERY);
         loop {
             self.receive(&router);
             self.deliver();
@@ -222,6 +244,7 @@ impl<M: Send + 'static> Party<M> {
                     self.port.clear_doorbell();
                 }
                 () = self.relays.wants_to_send() => {}
+                _ = look.tick() => self.look(),
                 found = self.inquiry.next() => self.answer(&found),
                 command = commands.next() => match command {
                     Command::Order(order) => self.order(&order),
@@ -250,7 +273,9 @@ impl<M: Send + 'static> Party<M> {
                     Letter::Question(question) => self.inquiry.ask(batch.from, *question),
                     Letter::Record(record) => self.trail.add(*record),
                     Letter::RecordsLost(count) => self.trail.lose(count),
+                    Letter::Nodes(known) => self.nodes.learn(known),
                     Letter::Core(_)
+                    | Letter::Facts(_)
                     | Letter::Order(_)
                     | Letter::Edict { .. }
                     | Letter::Answer(_) => {
@@ -269,10 +294,19 @@ impl<M: Send + 'static> Party<M> {
         self.port.deliver(self.view.now());
     }
 
+    /// Looks at this node, and tells others what there is to say of it.
+    fn look(&mut self) {
+        let facts = self.nodes.look(&self.view);
+        if let Some(bridge) = self.bridge {
+            self.post(bridge, Letter::Facts(Box::new(facts)), size_of::<Facts>());
+        }
+    }
+
     /// Gives an order to every core.
     fn order(&mut self, order: &Order) {
         if let Order::Drain { window_ms } = order {
             self.view.draining.store(true, Ordering::Relaxed);
+            self.look();
             tracing::info!(window_ms, relayed = self.relays.len(), "sending all connections away");
         }
         if let Order::Reload(reload) = order {

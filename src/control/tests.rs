@@ -48,6 +48,7 @@ impl Process {
         let (commander, commands) = commands();
         let tenants = Tenants::new(&config);
         let plane = Plane {
+            node: 1,
             config: Arc::new(config),
             started,
             port: ports.pop().unwrap(),

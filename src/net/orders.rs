@@ -26,6 +26,8 @@ impl State {
             | Letter::Carried(_)
             | Letter::Question(_)
             | Letter::Record(_)
+            | Letter::Facts(_)
+            | Letter::Nodes(_)
             | Letter::RecordsLost(_) => {}
         }
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::protocol::Durability;
 
+use super::attendance::{Attendance, AttendanceAsk, Step};
 use super::name::RoomKey;
 
 /// Tells a publication from all others of all nodes.
@@ -105,6 +106,13 @@ pub enum ToBroker {
     },
     /// Give a publication its place, keep it and tell all who listen.
     Publish(Publish),
+    /// Something about who is in a room.
+    Attend {
+        /// Which.
+        room: RoomKey,
+        /// What.
+        ask: AttendanceAsk,
+    },
     /// Tell all who listen, and keep nothing.
     Pass {
         /// Where.
@@ -201,6 +209,8 @@ pub enum News {
         /// The publication, [written](super::wire).
         wire: Box<[u8]>,
     },
+    /// Somebody came or went.
+    Attendance(Step),
     /// A new life of the room has begun; its first offsets are taken by no publication.
     Epoch {
         /// Which.
@@ -226,6 +236,25 @@ pub enum FromBroker {
         room: RoomKey,
         /// How it is.
         outcome: Result<Life, Fault>,
+    },
+    /// Who is in a room; none: what was known already.
+    Looked {
+        /// Which.
+        room: RoomKey,
+        /// Who.
+        outcome: Result<Option<Box<Attendance>>, Fault>,
+    },
+    /// What this node says of who is in a room is known to all, or not; so is what it said last.
+    Said {
+        /// Which.
+        room: RoomKey,
+        /// Whether.
+        outcome: Result<(), Fault>,
+    },
+    /// A node is no more: what it has said does not hold.
+    Lapsed {
+        /// Which.
+        node: u64,
     },
     /// A publication was placed, or not.
     Published {
@@ -254,7 +283,7 @@ impl ToBroker {
     pub fn content_bytes(&self) -> usize {
         match self {
             Self::Publish(Publish { wire, .. }) | Self::Pass { wire, .. } => wire.len(),
-            Self::Open { .. } | Self::Close { .. } => 0,
+            Self::Open { .. } | Self::Close { .. } | Self::Attend { .. } => 0,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! links count, for each core, the connections attached there, so a core without any is sent
 //! nothing.
 
+mod attendance;
 mod cursor;
 mod heritage;
 mod join;
@@ -166,6 +167,10 @@ pub struct HomeRoom {
     links: Vec<Link>,
     /// Attached connections without a user.
     anonymous: u64,
+    /// The same on other nodes: on each that has said something of the room.
+    anonymous_elsewhere: BTreeMap<u64, u32>,
+    /// What other nodes were told of those here.
+    anonymous_said: u64,
     /// Detached sessions that keep the room. Negative for a moment, when a session has come back
     /// before the news that it had gone.
     kept: i64,
@@ -204,6 +209,8 @@ impl HomeRoom {
             attached: Map::with_hasher(seed),
             links: Vec::new(),
             anonymous: 0,
+            anonymous_elsewhere: BTreeMap::new(),
+            anonymous_said: 0,
             kept: 0,
             presence_due: None,
             held_until: None,
@@ -217,10 +224,11 @@ impl HomeRoom {
         self.history.last()
     }
 
-    /// Users there; each anonymous connection counts for one.
+    /// Users there, on all nodes; each anonymous connection counts for one.
     #[must_use]
     pub fn user_count(&self) -> u64 {
-        self.presence.user_count() as u64 + self.anonymous
+        let elsewhere: u64 = self.anonymous_elsewhere.values().map(|count| u64::from(*count)).sum();
+        self.presence.user_count() as u64 + self.anonymous + elsewhere
     }
 
     /// The users who are there.
@@ -249,7 +257,9 @@ impl HomeRoom {
     /// Whether nobody needs it any more.
     #[must_use]
     pub fn is_idle(&self) -> bool {
+        // Other nodes are not told that somebody left before their grace is over.
         self.attached.is_empty()
+            && !(self.presence.is_shared() && self.presence.is_leaving())
             && self.kept <= 0
             && self.held_until.is_none()
             && !self.config.persistent

@@ -1,6 +1,7 @@
 //! What a room is made of: its name, its configuration, its history, who is in it and what they may
 //! do. Every part is a plain data structure; the home and the hubs put them together.
 
+pub mod attendance;
 pub mod broker;
 pub mod censor;
 pub mod config;

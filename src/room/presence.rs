@@ -9,9 +9,12 @@
 //! - What was drained, taken together, is always who was present and what they said: a user's
 //!   changes are a join, any updates, a leave, and so on; nothing is told twice, and nothing of a
 //!   user who came and went in between.
+//! - A user is present as long as they are so here or on any other node; other nodes say who is there
+//!   of their own, and are told the same of here.
 //! - Users are listed in the order of their ids, so a page after a user is the same page whoever
 //!   comes or goes meanwhile.
 
+mod elsewhere;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +24,8 @@ use std::sync::Arc;
 
 use crate::clock::Moment;
 use crate::hash::{Map, Seed};
+
+pub use elsewhere::{Everywhere, Unsaid};
 
 /// The users of one room; `I` is what they say about themselves.
 #[derive(Debug)]
@@ -34,6 +39,9 @@ pub struct Presence<I> {
     changed: VecDeque<Arc<str>>,
     /// What the others know of those users.
     told: Map<Arc<str>, Told>,
+    /// Users of whom other nodes are to be told something, and whether that they have said something
+    /// about themselves; none: there are no other nodes.
+    unsaid: Option<BTreeMap<Arc<str>, bool>>,
 }
 
 /// A user who is present.
@@ -41,9 +49,12 @@ pub struct Presence<I> {
 pub struct Present<I> {
     /// What they last said about themselves.
     pub info: Option<I>,
-    /// Their connections; 0 during their grace.
+    /// Their connections here; 0 during their grace, and if they are only on other nodes.
     pub connections: u32,
-    leaves_at: Moment,
+    /// During their grace, when it ends.
+    leaves_at: Option<Moment>,
+    /// On which other nodes they are, with how many connections.
+    elsewhere: Vec<(u64, u32)>,
 }
 
 /// What the others know of a user.
@@ -85,21 +96,23 @@ impl<I> Presence<I> {
             leaving: BTreeSet::new(),
             changed: VecDeque::new(),
             told: Map::with_hasher(seed),
+            unsaid: None,
         }
     }
 
     /// A connection of `user` came. To be called once for each. True if the user was not present.
     pub fn enter(&mut self, user: &Arc<str>) -> bool {
         self.connections += 1;
+        self.mark_unsaid(user, false);
         if let Some(present) = self.users.get_mut(user) {
-            if present.connections == 0 {
-                self.leaving.remove(&(present.leaves_at, Arc::clone(user)));
+            if let Some(leaves_at) = present.leaves_at.take() {
+                self.leaving.remove(&(leaves_at, Arc::clone(user)));
             }
             present.connections += 1;
             return false;
         }
         self.note(user, Told::Absent);
-        let present = Present { info: None, connections: 1, leaves_at: Moment::default() };
+        let present = Present { connections: 1, ..Present::absent() };
         self.users.insert(Arc::clone(user), present);
         true
     }
@@ -112,27 +125,29 @@ impl<I> Presence<I> {
         };
         present.connections -= 1;
         self.connections -= 1;
-        if present.connections > 0 {
-            return true;
-        }
-        if grace_ms == 0 {
+        let is_last = present.connections == 0;
+        if is_last && grace_ms > 0 {
+            let leaves_at = now.plus_ms(grace_ms);
+            present.leaves_at = Some(leaves_at);
+            if let Some((user, _)) = self.users.get_key_value(user) {
+                self.leaving.insert((leaves_at, Arc::clone(user)));
+            }
+        } else if is_last {
             self.leave(user);
-            return true;
-        }
-        present.leaves_at = now.plus_ms(grace_ms);
-        let leaves_at = present.leaves_at;
-        if let Some((user, _)) = self.users.get_key_value(user) {
-            self.leaving.insert((leaves_at, Arc::clone(user)));
+        } else if let Some((user, _)) = self.users.get_key_value(user) {
+            let user = Arc::clone(user);
+            self.mark_unsaid(&user, false);
         }
         true
     }
 
-    /// `user` is sent out with all connections, without grace. False if the user is not present.
+    /// `user` is sent out with all connections here, without grace. False if the user is not here.
     pub fn evict(&mut self, user: &str) -> bool {
-        let Some((user, present)) = self.users.get_key_value(user) else { return false };
+        let found = self.users.get_key_value(user).filter(|(_, present)| present.is_here());
+        let Some((user, present)) = found else { return false };
         let user = Arc::clone(user);
-        if present.connections == 0 {
-            self.leaving.remove(&(present.leaves_at, Arc::clone(&user)));
+        if let Some(leaves_at) = present.leaves_at {
+            self.leaving.remove(&(leaves_at, Arc::clone(&user)));
         }
         self.connections -= u64::from(present.connections);
         self.leave(&user);
@@ -143,11 +158,10 @@ impl<I> Presence<I> {
     pub fn set_info(&mut self, user: &str, info: I) -> bool {
         let Some(present) = self.users.get_mut(user) else { return false };
         present.info = Some(info);
-        if let Some(told) = self.told.get_mut(user) {
-            told.grow_stale();
-        } else if let Some((user, _)) = self.users.get_key_value(user) {
+        self.note_info(user);
+        if let Some((user, _)) = self.users.get_key_value(user) {
             let user = Arc::clone(user);
-            self.note(&user, Told::Present { stale: true });
+            self.mark_unsaid(&user, true);
         }
         true
     }
@@ -173,7 +187,13 @@ impl<I> Presence<I> {
         self.users.len()
     }
 
-    /// Connections of all users.
+    /// Whether the grace of somebody is not over.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
+    /// Connections of all users here.
     #[must_use]
     pub fn connection_count(&self) -> u64 {
         self.connections
@@ -220,11 +240,41 @@ impl<I> Presence<I> {
         }
     }
 
-    /// Takes a user who is nowhere in `leaving` out of the room.
+    /// Takes a user who is nowhere in `leaving` out of the room, as far as here is concerned.
     fn leave(&mut self, user: &str) {
+        let Some((user, present)) = self.users.get_key_value(user) else { return };
+        let user = Arc::clone(user);
+        let is_elsewhere = !present.elsewhere.is_empty();
+        // If they are back before that is told, what they had said is forgotten all the same.
+        self.mark_unsaid(&user, true);
+        if !is_elsewhere {
+            self.remove(&user);
+        } else if let Some(present) = self.users.get_mut(&user) {
+            (present.connections, present.leaves_at) = (0, None);
+        }
+    }
+
+    /// A user is nowhere any more.
+    fn remove(&mut self, user: &str) {
         let Some((user, present)) = self.users.remove_entry(user) else { return };
         // Whoever comes back says nothing about themselves at first, which then is news.
         self.note(&user, Told::Present { stale: present.info.is_some() });
+    }
+
+    /// A user who is present has said something.
+    fn note_info(&mut self, user: &str) {
+        if let Some(told) = self.told.get_mut(user) {
+            told.grow_stale();
+        } else if let Some((user, _)) = self.users.get_key_value(user) {
+            let user = Arc::clone(user);
+            self.note(&user, Told::Present { stale: true });
+        }
+    }
+
+    fn mark_unsaid(&mut self, user: &Arc<str>, has_said: bool) {
+        if let Some(unsaid) = &mut self.unsaid {
+            *unsaid.entry(Arc::clone(user)).or_default() |= has_said;
+        }
     }
 
     /// Remembers what the others know of a user, unless that is remembered already. What a user has
@@ -234,6 +284,24 @@ impl<I> Presence<I> {
             self.told.insert(Arc::clone(user), told);
             self.changed.push_back(Arc::clone(user));
         }
+    }
+}
+
+impl<I> Present<I> {
+    fn absent() -> Self {
+        Self { info: None, connections: 0, leaves_at: None, elsewhere: Vec::new() }
+    }
+
+    /// Whether they are present here, or were just now.
+    fn is_here(&self) -> bool {
+        self.connections > 0 || self.leaves_at.is_some()
+    }
+
+    /// Their connections on all nodes.
+    #[must_use]
+    pub fn connections_of_all_nodes(&self) -> u64 {
+        let elsewhere: u64 = self.elsewhere.iter().map(|(_, count)| u64::from(*count)).sum();
+        u64::from(self.connections) + elsewhere
     }
 }
 

@@ -10,11 +10,13 @@ use crate::auth::Policy;
 use crate::bridge;
 use crate::config::Config;
 use crate::control::{self, Command, Commander, Plane};
+use crate::hash::Seed;
 use crate::id::CoreId;
 use crate::letter::{Letter, Order};
 use crate::mesh::{self, Port};
 use crate::metrics::Registry;
 use crate::net::{self, Admission, Clock, Plan, tls};
+use crate::node;
 use crate::shard::{CoreMessage, Pages, Senders};
 use crate::tenant::Tenants;
 use crate::ws::origin::Origins;
@@ -55,7 +57,8 @@ pub(super) fn spawn(parts: &Parts<'_>) -> Result<Threads, Error> {
     let port = ports.pop().ok_or_else(|| Error::Mesh(io::Error::other("a mesh of nobody")))?;
     let registry = Registry::new(cores);
     let used = cpus.clone();
-    let cores = spawn_cores(parts, cpus, ports, clock, &registry)?;
+    let seed = System::new().seed();
+    let cores = spawn_cores(parts, cpus, ports, clock, (&registry, seed))?;
     // Not before now: every core has its own descriptor table.
     let listener = TcpListener::bind(config.control.address)
         .map_err(|error| Error::Control(config.control.address, error))?;
@@ -64,7 +67,7 @@ pub(super) fn spawn(parts: &Parts<'_>) -> Result<Threads, Error> {
     let started = clock.started();
     let spare = spare_cpu(&used, config);
     let bridge = bridge_port
-        .map(|port| spawn_bridge(config, port, started, &registry, spare))
+        .map(|port| spawn_bridge(config, port, (started, node::id(seed)), &registry, spare))
         .transpose()?;
     let tenants = Arc::clone(parts.tenants);
     let policy = parts.policy.clone();
@@ -79,6 +82,7 @@ pub(super) fn spawn(parts: &Parts<'_>) -> Result<Threads, Error> {
         commander: own,
         tenants,
         policy,
+        node: node::id(seed),
     };
     let control = thread::Builder::new()
         .name("control".to_owned())
@@ -98,7 +102,7 @@ fn spare_cpu(used: &[Option<usize>], config: &Config) -> Option<usize> {
 fn spawn_bridge(
     config: &Arc<Config>,
     port: Port<Letter<CoreMessage>>,
-    started: std::time::Instant,
+    (started, node): (std::time::Instant, u64),
     registry: &Registry,
     cpu: Option<usize>,
 ) -> Result<(bridge::Stop, JoinHandle<io::Result<()>>), Error> {
@@ -106,7 +110,7 @@ fn spawn_bridge(
     let metrics = Arc::clone(registry.bridge());
     let cores = u16::try_from(registry.cores().count()).unwrap_or(u16::MAX);
     let config = Arc::clone(config);
-    let plan = bridge::Plan { config, started, port, cores, metrics, stopped };
+    let plan = bridge::Plan { config, started, port, cores, node, metrics, stopped };
     let thread = thread::Builder::new().name("bridge".to_owned()).spawn(move || {
         if let Some(id) = cpu {
             core_affinity::set_for_current(core_affinity::CoreId { id });
@@ -131,11 +135,10 @@ fn spawn_cores(
     cpus: Vec<Option<usize>>,
     ports: Vec<Port<Letter<CoreMessage>>>,
     clock: Clock,
-    registry: &Registry,
+    (registry, seed): (&Registry, Seed),
 ) -> Result<Vec<JoinHandle<()>>, Error> {
     let config = parts.config;
     let count = u16::try_from(cpus.len()).unwrap_or(u16::MAX);
-    let seed = System::new().seed();
     let admission = Admission::new(&config.admission, seed);
     let senders = Senders::new(config, seed);
     let tables = Arc::new(Barrier::new(cpus.len() + 1));

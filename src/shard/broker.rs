@@ -9,9 +9,11 @@
 //! delivers under an epoch of the broker, it delivers in the broker's order, each offset once or
 //! announced as lost; each publish that waits is answered once.
 
+mod attend;
 mod follow;
 mod publish;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::config::Config;
@@ -27,6 +29,7 @@ use super::Shard;
 use super::ask::What;
 use super::message::{Ask, CoreMessage};
 
+use self::attend::Attending;
 use self::publish::Pending;
 pub(in crate::shard) use self::publish::{Outgoing, Way};
 
@@ -47,6 +50,8 @@ pub(super) struct Broker {
     is_up: bool,
     kept: Kept,
     rooms: Map<RoomKey, Followed>,
+    /// Rooms that are no longer followed, of which the broker still has what was said here.
+    owed: BTreeSet<RoomKey>,
     pending: Map<u64, Pending>,
     pending_most: usize,
     last_ticket: u64,
@@ -69,6 +74,8 @@ pub(super) struct Followed {
     held: Vec<News>,
     /// Some news could not be kept.
     has_missed: bool,
+    /// Who is there.
+    attending: Attending,
 }
 
 impl Broker {
@@ -78,10 +85,11 @@ impl Broker {
         let share = config.redis.queue_messages / u32::from(cores.max(1));
         Self {
             party,
-            node: seed.hash(&"node"),
+            node: crate::node::id(seed),
             is_up: false,
             kept: Kept::Memory,
             rooms: Map::with_hasher(seed),
+            owed: BTreeSet::new(),
             pending: Map::with_hasher(seed),
             pending_most: share.max(1) as usize,
             last_ticket: 0,
@@ -114,7 +122,7 @@ impl Broker {
 
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
-        self.rooms.is_empty() && self.pending.is_empty()
+        self.rooms.is_empty() && self.pending.is_empty() && self.owed.is_empty()
     }
 }
 
@@ -131,6 +139,13 @@ impl Shard {
             FromBroker::Link { is_up, kept } => self.on_link(is_up, kept),
             FromBroker::Opened { room, outcome } => self.on_room_opened(&room, outcome),
             FromBroker::Published { ticket, outcome } => self.on_published(ticket, outcome),
+            FromBroker::News { room, news: News::Attendance(step) } => {
+                self.on_step(&room, step);
+                self.tend(&room);
+            }
+            FromBroker::Looked { room, outcome } => self.on_looked(&room, outcome),
+            FromBroker::Said { room, outcome } => self.on_said(&room, outcome),
+            FromBroker::Lapsed { node } => self.on_lapsed(node),
             FromBroker::News { room, news } => {
                 self.on_news(&room, news);
                 self.tend(&room);
@@ -154,8 +169,10 @@ impl Shard {
             for room in rooms {
                 self.open_again(&room);
             }
+            self.pay(None);
         } else {
             self.fail_pending();
+            self.stop_attending();
         }
     }
 

@@ -166,6 +166,7 @@ impl Shard {
             }
             home.timer = due.map(|at| (at, self.wheel.insert(at, Alarm::Room(key.clone()))));
         }
+        self.say(key);
     }
 
     /// Forgets a room.
@@ -187,6 +188,7 @@ impl Shard {
         }
         self.bequeath(key);
         self.unfollow(key);
+        self.withdraw(key);
         self.stop_following(key);
     }
 

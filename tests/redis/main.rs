@@ -23,6 +23,7 @@ mod talk;
 
 mod names;
 mod outage;
+mod people;
 mod rooms;
 mod states;
 mod users;

@@ -14,6 +14,11 @@ const SECRET: &str = "a secret that only the two of us know, or so I hope";
 
 /// A node that checks tokens, with these tenants.
 fn node(store: &Store, tenants: &[&str]) -> Server {
+    node_with(store, tenants, &[])
+}
+
+/// The same, with more settings.
+pub(crate) fn node_with(store: &Store, tenants: &[&str], settings: &[&str]) -> Server {
     let file = folder().join("secret");
     std::fs::write(&file, SECRET).unwrap();
     let mut config = format!(
@@ -24,7 +29,8 @@ fn node(store: &Store, tenants: &[&str]) -> Server {
     for tenant in tenants {
         config.push_str(&format!("[tenants.{tenant}]\nconnections = 100\n"));
     }
-    let node = Plan::new().listeners(&config).start();
+    let plan = Plan::new().listeners(&config);
+    let node = settings.iter().fold(plan, |plan, setting| plan.set(setting)).start();
     linked(&node);
     node
 }
@@ -36,7 +42,7 @@ fn token(claims: &Value) -> String {
     format!("{text}.{}", URL_SAFE_NO_PAD.encode(hmac::sign(&key, text.as_bytes())))
 }
 
-fn user(node: &Server, name: &str, tenant: &str) -> Talk {
+pub(crate) fn user(node: &Server, name: &str, tenant: &str) -> Talk {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let claims = json!({
         "sub": name, "tenant": tenant, "iat": now - 1, "exp": now + 3_600,

@@ -4,21 +4,30 @@
 //! Invariant: of each call that was taken, either [`Call::succeed`] or [`Call::fail`] is called, once;
 //! but for one that needs a room listened to, and whose link has ended: all rooms are opened anew.
 
+mod beat;
 mod echo;
+mod forget;
+mod look;
 mod open;
 mod pass;
 mod publish;
+mod say;
 
 use redis::{Cmd, Value};
 
 use crate::id::CoreId;
+use crate::room::attendance::AttendanceAsk;
 use crate::room::broker::{Fault, ToBroker};
 use crate::room::name::RoomKey;
 
 use super::desk::Desk;
 
+use self::forget::Forget;
+use self::look::Look;
+use self::say::Say;
 use self::{open::Open, pass::Pass, publish::Publish};
 
+pub(super) use beat::Beat;
 pub(super) use echo::Awaited;
 
 /// One command, and what comes of it.
@@ -65,6 +74,15 @@ pub(super) fn of(from: CoreId, message: ToBroker) -> Option<Box<dyn Call>> {
         ToBroker::Close { .. } => return None,
         ToBroker::Open { room, seen, keep } => Box::new(Open { from, room, seen, keep }),
         ToBroker::Publish(publish) => Box::new(Publish::new(from, publish)),
+        ToBroker::Attend { room, ask: AttendanceAsk::Look(known) } => {
+            Box::new(Look { from, room, known })
+        }
+        ToBroker::Attend { room, ask: AttendanceAsk::Say { anonymous, users } } => {
+            Box::new(Say { from, room, anonymous, users })
+        }
+        ToBroker::Attend { room, ask: AttendanceAsk::Forget { node } } => {
+            Box::new(Forget { from, room, node })
+        }
         ToBroker::Pass { room, wire } => Box::new(Pass { room, wire }),
     })
 }

@@ -13,11 +13,21 @@ use crate::room::broker::Seen;
 pub(super) enum Name {
     Publish,
     Open,
+    Look,
+    Say,
+    Forget,
+    Beat,
 }
 
 /// All of them, in the order of their names.
-const TEXTS: [(Name, &str); 2] =
-    [(Name::Publish, include_str!("publish.lua")), (Name::Open, include_str!("open.lua"))];
+const TEXTS: [(Name, &str); 6] = [
+    (Name::Publish, include_str!("publish.lua")),
+    (Name::Open, include_str!("open.lua")),
+    (Name::Look, include_str!("look.lua")),
+    (Name::Say, include_str!("say.lua")),
+    (Name::Forget, include_str!("forget.lua")),
+    (Name::Beat, include_str!("beat.lua")),
+];
 
 /// What Redis knows them by.
 #[derive(Debug)]

@@ -21,6 +21,8 @@ section! {
         reconnect_max_ms: u64 = 5_000, range(10..=10 * MINUTE_MS), Milliseconds;
         /// How long a room that nobody here has joined is still listened to.
         grace_ms: u64 = 10_000, range(0..=60 * MINUTE_MS), Milliseconds;
+        /// How long after the end of a node without a farewell its users are gone on all others.
+        lease_ms: u64 = 10_000, range(1_000..=10 * MINUTE_MS), Milliseconds;
         /// How long Redis remembers a room in which nothing happens.
         room_ttl_ms: u64 = 7 * DAY_MS, range(MINUTE_MS..=365 * DAY_MS), Milliseconds;
         /// Publishes that may wait for Redis; more are refused.

@@ -39,6 +39,8 @@ impl Shard {
         followed.has_missed = false;
         let seen = followed.seen.clone();
         self.tell_broker(ToBroker::Open { room: room.clone(), seen, keep });
+        // Behind it: by then the room is listened to.
+        self.look(room);
     }
 
     /// A room has ended, or was never made: follows it no more.
@@ -69,8 +71,16 @@ impl Shard {
                 self.open_again(room);
             }
         }
-        self.end_patience(room);
+        self.go_on_if_answered(room);
         self.tend(room);
+    }
+
+    /// What was asked of a room goes on once the broker has said how it is and who is there.
+    pub(super) fn go_on_if_answered(&mut self, room: &RoomKey) {
+        let waits = |it: &Followed| it.is_asked || it.attending.is_looking;
+        if !self.broker.rooms.get(room).is_some_and(waits) {
+            self.end_patience(room);
+        }
     }
 
     /// What was asked of a room goes on with what is known of it.
@@ -112,6 +122,7 @@ impl Shard {
 
     /// The broker could not open a room some time ago.
     pub(in crate::shard) fn on_reopen_alarm(&mut self, room: &RoomKey) {
+        self.pay(Some(room));
         if self.broker.rooms.get(room).is_some_and(|followed| !followed.is_asked) {
             self.open_again(room);
         }
@@ -147,6 +158,7 @@ impl Shard {
     /// A home that was just made takes over what the broker has told before.
     pub(in crate::shard) fn take_over(&mut self, room: &RoomKey) {
         self.begin_to_follow(room);
+        self.begin_to_attend(room);
         let followed = self.broker.rooms.get_mut(room);
         let Some(life) = followed.and_then(|followed| followed.life.take()) else { return };
         if let Some(home) = self.homes.get_mut(room) {

@@ -107,7 +107,7 @@ impl Shard {
         let users = page
             .by_ref()
             .map(|(user, present)| {
-                (Arc::clone(user), present.info.clone(), u64::from(present.connections))
+                (Arc::clone(user), present.info.clone(), present.connections_of_all_nodes())
             })
             .collect();
         let next = page.next_after().map(Arc::clone);

@@ -42,6 +42,8 @@ pub(super) struct Cluster {
     /// Letters stay where they are until they are let go.
     pub(super) holds: bool,
     opened: u32,
+    /// What tells it from other nodes.
+    id: u64,
 }
 
 pub(super) type Address = ConnectionAddress;
@@ -78,7 +80,12 @@ impl Cluster {
             to_broker: Vec::new(),
             holds: false,
             opened: 0,
+            id: crate::node::id(Seed(node, 4)),
         }
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.id
     }
 
     pub(super) fn open_with(&mut self, core: u16, make: impl FnOnce(&mut Opened)) -> Address {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::cluster::Cluster;
 use crate::id::CoreId;
+use crate::room::attendance::{Attendance, AttendanceAsk, Attendant, Mark, Said, Step};
 use crate::room::broker::{
     Fault, FromBroker, Kept, Life, News, Placed, Publish, Seen, Stamp, ToBroker, epoch_number,
 };
@@ -19,6 +20,7 @@ struct Room {
     stamp: Option<Stamp>,
     entries: Vec<(u64, Box<[u8]>)>,
     keys: BTreeMap<Box<str>, (String, u64)>,
+    attendance: Attendance,
 }
 
 /// The server.
@@ -30,6 +32,8 @@ pub(super) struct Store {
     server: u64,
     epochs: u64,
     told: Vec<(RoomKey, News)>,
+    /// Counts all steps that were told because a node had lapsed.
+    pub(super) forgotten: u64,
 }
 
 /// The way of one node to it and back.
@@ -76,7 +80,8 @@ impl Store {
                 self.told.push((key.clone(), news));
             }
             let keys = std::mem::take(&mut room.keys);
-            *room = Room { epoch, offset, keys, ..Room::default() };
+            let attendance = std::mem::take(&mut room.attendance);
+            *room = Room { epoch, offset, keys, attendance, ..Room::default() };
         }
         is_new && !is_ahead
     }
@@ -129,6 +134,70 @@ impl Store {
     }
 }
 
+impl Store {
+    fn attend(&mut self, node: u64, key: &RoomKey, ask: AttendanceAsk) -> FromBroker {
+        let room = key.clone();
+        let all = &mut self.rooms.entry(key.clone()).or_default().attendance;
+        match ask {
+            AttendanceAsk::Look(mark) if mark == all.mark => {
+                return FromBroker::Looked { room, outcome: Ok(None) };
+            }
+            AttendanceAsk::Look(_) => {
+                let outcome = Ok(Some(Box::new(all.clone())));
+                return FromBroker::Looked { room, outcome };
+            }
+            AttendanceAsk::Say { anonymous, users } => {
+                all.anonymous.retain(|(other, _)| *other != node);
+                all.anonymous.push((node, anonymous));
+                users.iter().for_each(|said| take_in(&mut all.users, node, said));
+                self.tell_step(key, node, Some((anonymous, users)));
+            }
+            AttendanceAsk::Forget { node } => {
+                if all.anonymous.iter().any(|(other, _)| *other == node) {
+                    all.anonymous.retain(|(other, _)| *other != node);
+                    all.users.iter_mut().for_each(|it| it.nodes.retain(|it| it.0 != node));
+                    all.users.retain(|it| !it.nodes.is_empty());
+                    self.forgotten += 1;
+                    self.tell_step(key, node, None);
+                }
+            }
+        }
+        FromBroker::Said { room, outcome: Ok(()) }
+    }
+
+    fn tell_step(&mut self, key: &RoomKey, node: u64, said: Option<(u32, Vec<Said>)>) {
+        let all = &mut self.rooms.get_mut(key).expect("it is there").attendance;
+        if all.mark.life.is_empty() {
+            self.epochs += 1;
+            all.mark.life = self.epochs.to_string().into();
+        }
+        all.mark.number += 1;
+        let mark: Mark = all.mark.clone();
+        self.told.push((key.clone(), News::Attendance(Step { mark, node, said })));
+    }
+
+    /// Who is in a room, with the connections that all nodes have said of them.
+    pub(super) fn attendance(&self, key: &RoomKey) -> Attendance {
+        self.rooms.get(key).map(|room| room.attendance.clone()).unwrap_or_default()
+    }
+}
+
+fn take_in(users: &mut Vec<Attendant>, node: u64, said: &Said) {
+    let at = users.iter().position(|it| it.user == said.user).unwrap_or_else(|| {
+        users.push(Attendant { user: said.user.clone(), nodes: Vec::new(), info: None });
+        users.len() - 1
+    });
+    let user = &mut users[at];
+    user.nodes.retain(|(other, _)| *other != node);
+    user.nodes.extend(said.connections.map(|count| (node, count)));
+    if said.has_said {
+        user.info.clone_from(&said.info);
+    }
+    if user.nodes.is_empty() {
+        users.remove(at);
+    }
+}
+
 impl Link {
     pub(super) fn is_idle(&self) -> bool {
         self.to.is_empty() && self.from.is_empty()
@@ -141,8 +210,14 @@ impl Link {
         }
         self.is_up = false;
         for (_, message) in std::mem::take(&mut self.to) {
-            if let (ToBroker::Publish(publish), true) = (message, arrives) {
-                store.publish(&publish);
+            match message {
+                ToBroker::Publish(publish) if arrives => {
+                    store.publish(&publish);
+                }
+                ToBroker::Attend { room, ask } if arrives => {
+                    store.attend(node.id(), &room, ask);
+                }
+                _ => {}
             }
         }
         self.from.clear();
@@ -162,6 +237,15 @@ impl Link {
         for core in 0..2 {
             let message = FromBroker::Link { is_up, kept: Kept::Always };
             hand_over(node, CoreId(core), message);
+        }
+    }
+
+    /// This node finds that another one is no more.
+    pub(super) fn bury(&mut self, lapsed: u64) {
+        if self.is_up {
+            for core in 0..2 {
+                self.from.push_back((CoreId(core), FromBroker::Lapsed { node: lapsed }));
+            }
         }
     }
 
@@ -186,6 +270,13 @@ impl Link {
                 return;
             }
             ToBroker::Pass { .. } => return,
+            ToBroker::Attend { room, ask: AttendanceAsk::Look(_) } if !is_up => {
+                FromBroker::Looked { room, outcome: Err(Fault::Lost) }
+            }
+            ToBroker::Attend { room, .. } if !is_up => {
+                FromBroker::Said { room, outcome: Err(Fault::Lost) }
+            }
+            ToBroker::Attend { room, ask } => store.attend(node.id(), &room, ask),
             ToBroker::Open { room, .. } if !is_up => {
                 FromBroker::Opened { room, outcome: Err(Fault::Lost) }
             }

@@ -1,0 +1,69 @@
+//! This node says that it lives, and hears of all others.
+
+use redis::{Cmd, Value};
+
+use crate::bridge::answer::{bytes, number};
+use crate::bridge::desk::Desk;
+use crate::bridge::nodes::{Heard, node_number};
+use crate::bridge::script::Name;
+use crate::room::broker::Fault;
+
+use super::Call;
+
+/// How long nodes that are no more are remembered.
+const REMEMBER_MS: u64 = 60 * 60 * 1_000;
+
+/// One beat.
+#[derive(Debug)]
+pub(in crate::bridge) struct Beat {
+    /// Which, of all of this process.
+    pub(super) number: u64,
+    /// It is the last.
+    pub(super) ends: bool,
+}
+
+impl Beat {
+    pub(in crate::bridge) fn next(desk: &mut Desk) -> Self {
+        Self { number: desk.nodes.next_beat(), ends: false }
+    }
+
+    /// The node ends.
+    pub(in crate::bridge) fn last() -> Self {
+        Self { number: 0, ends: true }
+    }
+}
+
+impl Call for Beat {
+    fn command(&self, desk: &Desk) -> Cmd {
+        let mut command = desk.scripts.call(Name::Beat, &desk.keys.nodes());
+        command.arg(&desk.node).arg(desk.nodes.believed_ms());
+        let says = if self.ends { String::new() } else { desk.nodes.says() };
+        command.arg(says).arg(REMEMBER_MS);
+        command
+    }
+
+    fn succeed(self: Box<Self>, answer: Value, desk: &mut Desk) {
+        if self.ends {
+            return;
+        }
+        let Value::Array(items) = answer else { return };
+        let heard = items.iter().filter_map(read).collect();
+        let lapsed = desk.nodes.take(self.number, heard);
+        for node in lapsed {
+            tracing::warn!(node = format!("{node:016x}"), "a node is no more");
+            desk.tell_cores(|| crate::room::broker::FromBroker::Lapsed { node });
+        }
+        desk.tell_nodes();
+    }
+
+    /// The next one may come through.
+    fn fail(self: Box<Self>, _fault: Fault, _desk: &mut Desk) {}
+}
+
+/// `[NODE, WHETHER IT LIVES, WHAT IT SAYS]`
+fn read(item: &Value) -> Option<Heard> {
+    let Value::Array(parts) = item else { return None };
+    let [node, lives, says] = parts.as_slice() else { return None };
+    let facts = serde_json::from_slice(bytes(says)?).ok();
+    Some(Heard { node: node_number(bytes(node)?)?, lives: number(lives)? == 1, facts })
+}

@@ -1,0 +1,42 @@
+//! What a node has said of who is in a room is taken back: by itself, or by another because it is no
+//! more.
+
+use redis::{Cmd, Value};
+
+use crate::bridge::desk::Desk;
+use crate::bridge::nodes::node_name;
+use crate::bridge::script::Name;
+use crate::id::CoreId;
+use crate::room::broker::{Fault, FromBroker};
+use crate::room::name::RoomKey;
+
+use super::Call;
+
+/// What is taken back.
+#[derive(Debug)]
+pub(in crate::bridge) struct Forget {
+    pub(super) from: CoreId,
+    pub(super) room: RoomKey,
+    pub(super) node: u64,
+}
+
+impl Call for Forget {
+    fn command(&self, desk: &Desk) -> Cmd {
+        let names = desk.keys.room(&self.room);
+        let keys = [names.attendance(), names.channel()];
+        let mut command = desk.scripts.call(Name::Forget, &keys);
+        command.arg(node_name(self.node));
+        command
+    }
+
+    fn succeed(self: Box<Self>, _answer: Value, _desk: &mut Desk) {}
+
+    fn fail(self: Box<Self>, fault: Fault, desk: &mut Desk) {
+        if node_name(self.node) == desk.node {
+            desk.post(self.from, FromBroker::Said { room: self.room, outcome: Err(fault) });
+        } else {
+            // It is found again to be no more.
+            desk.nodes.heard_of([self.node]);
+        }
+    }
+}

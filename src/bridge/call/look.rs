@@ -1,0 +1,127 @@
+//! A home asks who is in its room, on all nodes.
+
+use redis::{Cmd, Value};
+
+use crate::bridge::answer::{bytes, text};
+use crate::bridge::desk::Desk;
+use crate::bridge::nodes::node_number;
+use crate::bridge::script::Name;
+use crate::id::CoreId;
+use crate::room::attendance::{Attendance, Attendant, Mark, wire};
+use crate::room::broker::{Fault, FromBroker};
+use crate::room::name::RoomKey;
+
+use super::Call;
+
+/// The question.
+#[derive(Debug)]
+pub(in crate::bridge) struct Look {
+    pub(super) from: CoreId,
+    pub(super) room: RoomKey,
+    pub(super) known: Mark,
+}
+
+impl Call for Look {
+    fn room_to_hear(&self) -> Option<(&RoomKey, CoreId)> {
+        Some((&self.room, self.from))
+    }
+
+    fn command(&self, desk: &Desk) -> Cmd {
+        let mut command = desk.scripts.call(Name::Look, &[desk.keys.room(&self.room).attendance()]);
+        command.arg(format!("{} {}", self.known.life, self.known.number));
+        command
+    }
+
+    fn succeed(self: Box<Self>, answer: Value, desk: &mut Desk) {
+        let depth = desk.config.limits.depth;
+        let outcome = match answer {
+            Value::Int(_) => Ok(None),
+            Value::Array(parts) => {
+                read(&parts, depth).map(|it| Some(Box::new(it))).ok_or(Fault::Other)
+            }
+            _ => Err(Fault::Other),
+        };
+        if let Ok(Some(attendance)) = &outcome {
+            let there = attendance.anonymous.iter().map(|(node, _)| *node);
+            desk.nodes.heard_of(there);
+        }
+        desk.post(self.from, FromBroker::Looked { room: self.room, outcome });
+    }
+
+    fn fail(self: Box<Self>, fault: Fault, desk: &mut Desk) {
+        desk.post(self.from, FromBroker::Looked { room: self.room, outcome: Err(fault) });
+    }
+}
+
+/// What `look.lua` said; none if it says no such thing.
+fn read(parts: &[Value], depth: u8) -> Option<Attendance> {
+    let [mark, Value::Array(fields)] = parts else { return None };
+    let (life, number) = text(mark)?.split_once(' ')?;
+    let mark = Mark { life: life.into(), number: number.parse().ok()? };
+    let mut attendance = Attendance { mark, ..Attendance::default() };
+    for pair in fields.chunks_exact(2) {
+        let (field, value) = (bytes(&pair[0])?, bytes(&pair[1])?);
+        match field.split_first()? {
+            (b'n', node) => {
+                let count = std::str::from_utf8(value).ok()?.parse().ok()?;
+                attendance.anonymous.push((node_number(node)?, count));
+            }
+            (b'u', user) => attendance.users.push(attendant(user, value, depth)?),
+            // The mark.
+            _ => {}
+        }
+    }
+    Some(attendance)
+}
+
+/// `NODE:COUNT NODE:COUNT `, a line end, what they have said.
+fn attendant(user: &[u8], value: &[u8], depth: u8) -> Option<Attendant> {
+    let end = memchr::memchr(b'\n', value)?;
+    let nodes = std::str::from_utf8(&value[..end]).ok()?.split_terminator(' ').map(|part| {
+        let (node, count) = part.split_once(':')?;
+        Some((node_number(node.as_bytes())?, count.parse().ok()?))
+    });
+    Some(Attendant {
+        user: wire::read_user(user)?,
+        nodes: nodes.collect::<Option<_>>()?,
+        info: wire::read_info(&value[end + 1..], depth)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::nodes::node_name;
+
+    #[test]
+    fn what_the_script_says_is_read_and_nothing_else() {
+        let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let (one, other) = (node_name(1), node_name(0xfe));
+        let all = |mark: &str, fields: &[(&str, &str)]| {
+            let fields = fields.iter().flat_map(|(field, value)| [bulk(field), bulk(value)]);
+            read(&[bulk(mark), Value::Array(fields.collect())], 8)
+        };
+        let user = format!("{one}:2 {other}:0 \nj\"hi\"");
+        let found = all("x 7", &[("m", "x 7"), (&format!("n{one}"), "3"), ("uann b", &user)]);
+        let found = found.expect("it is what the script says");
+        assert_eq!(found.mark, Mark { life: "x".into(), number: 7 });
+        assert_eq!(found.anonymous, [(1, 3)]);
+        assert_eq!(
+            (&*found.users[0].user, &found.users[0].nodes),
+            ("ann b", &vec![(1, 2), (254, 0)])
+        );
+        assert!(found.users[0].info.is_some());
+        assert_eq!(all(" 0", &[]), Some(Attendance::default()));
+        for fields in [
+            ("u", "\n"),
+            ("ua", "no line"),
+            ("ua", "1:x \n"),
+            ("ua", "zz:1 \n"),
+            ("ua", "\nj{"),
+            ("nq", "1"),
+            ("n1", "x"),
+        ] {
+            assert_eq!(all("x 1", &[fields]), None, "{fields:?}");
+        }
+    }
+}

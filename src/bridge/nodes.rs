@@ -1,0 +1,198 @@
+//! The nodes on this Redis: which there are, and which are no more.
+//!
+//! A node is believed to live for a while after each of its beats; all is told by Redis' clock. Who is
+//! missing in a beat's answer is no more, if that beat was sent after the node was last heard of, and
+//! if this node has been linked for as long as a living one would need to be heard of again.
+//!
+//! Invariants: a node that keeps beating is not taken for one that is no more; one that has stopped
+//! is found by every other within `redis.lease_ms`.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::node::{Facts, Known, State};
+
+/// Other nodes that are looked after.
+const NODES_MOST: usize = 4_096;
+
+/// A node as it stands in Redis.
+#[derive(Debug)]
+pub(super) struct Heard {
+    pub(super) node: u64,
+    pub(super) lives: bool,
+    pub(super) facts: Option<Facts>,
+}
+
+/// What is known of them.
+#[derive(Debug)]
+pub(super) struct Nodes {
+    own: u64,
+    lease_ms: u64,
+    /// What this node says of itself, once it is known.
+    facts: Option<Facts>,
+    beats: u64,
+    linked_at: Instant,
+    /// Other nodes of whom something may be about, and the first beat that may say that they are no
+    /// more.
+    expected: BTreeMap<u64, u64>,
+    /// As the last beat told.
+    known: Vec<Known>,
+}
+
+impl Nodes {
+    pub(super) fn new(own: u64, lease_ms: u64) -> Self {
+        Self {
+            own,
+            lease_ms,
+            facts: None,
+            beats: 0,
+            linked_at: Instant::now(),
+            expected: BTreeMap::new(),
+            known: Vec::new(),
+        }
+    }
+
+    /// How often a beat is due.
+    pub(super) fn beat_every(lease_ms: u64) -> Duration {
+        Duration::from_millis(lease_ms / 8)
+    }
+
+    /// How long a beat is worth. The rest of the lease is for those who have to find out.
+    pub(super) fn believed_ms(&self) -> u64 {
+        self.lease_ms * 3 / 4
+    }
+
+    pub(super) fn linked(&mut self) {
+        self.linked_at = Instant::now();
+    }
+
+    pub(super) fn say(&mut self, facts: Facts) {
+        self.facts = Some(facts);
+    }
+
+    pub(super) fn state(&self) -> Option<State> {
+        self.facts.as_ref().map(|facts| facts.state)
+    }
+
+    pub(super) fn says(&self) -> String {
+        // A node of which nothing is known yet lives all the same.
+        let facts = self.facts.as_ref().map(serde_json::to_string);
+        facts.and_then(Result::ok).unwrap_or_else(|| "{}".to_owned())
+    }
+
+    pub(super) fn next_beat(&mut self) -> u64 {
+        self.beats += 1;
+        self.beats
+    }
+
+    /// These nodes have said something that may still be about.
+    pub(super) fn heard_of(&mut self, nodes: impl IntoIterator<Item = u64>) {
+        for node in nodes {
+            if node != self.own && self.expected.len() < NODES_MOST {
+                self.expected.entry(node).or_insert(self.beats + 1);
+            }
+        }
+    }
+
+    /// A beat was answered: the nodes that are no more, each once.
+    pub(super) fn take(&mut self, beat: u64, heard: Vec<Heard>) -> Vec<u64> {
+        let lives = |node: u64| heard.iter().any(|it| it.node == node && it.lives);
+        let is_sure = self.linked_at.elapsed() >= Duration::from_millis(self.lease_ms);
+        let mut lapsed = Vec::new();
+        self.expected.retain(|node, first| {
+            let is_gone = is_sure && beat >= *first && !lives(*node);
+            if is_gone {
+                lapsed.push(*node);
+            }
+            !is_gone
+        });
+        self.heard_of(heard.iter().filter(|it| it.lives).map(|it| it.node).collect::<Vec<_>>());
+        self.known = heard.into_iter().filter_map(known).collect();
+        lapsed
+    }
+
+    pub(super) fn known(&self) -> &[Known] {
+        &self.known
+    }
+}
+
+fn known(heard: Heard) -> Option<Known> {
+    let mut facts = heard.facts?;
+    if !heard.lives {
+        facts.state = State::Lost;
+    }
+    Some(Known { id: heard.node, facts })
+}
+
+/// How a node is called in Redis.
+pub(super) fn node_name(node: u64) -> String {
+    format!("{node:016x}")
+}
+
+/// Which node is called so; none if none of ours could be.
+pub(super) fn node_number(name: &[u8]) -> Option<u64> {
+    let name = std::str::from_utf8(name).ok().filter(|name| name.len() == 16)?;
+    u64::from_str_radix(name, 16).ok().filter(|node| node_name(*node) == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(nodes: &[(u64, bool)]) -> Vec<Heard> {
+        nodes.iter().map(|&(node, lives)| Heard { node, lives, facts: None }).collect()
+    }
+
+    #[test]
+    fn who_stops_beating_is_no_more_and_is_told_once() {
+        let mut nodes = Nodes::new(1, 0);
+        let beat = |nodes: &mut Nodes, all: &[(u64, bool)]| {
+            let number = nodes.next_beat();
+            nodes.take(number, heard(all))
+        };
+        assert_eq!(beat(&mut nodes, &[(1, true), (2, true), (3, true), (4, false)]), [0; 0]);
+        assert_eq!(beat(&mut nodes, &[(1, true), (2, false), (3, true)]), [2]);
+        assert_eq!(beat(&mut nodes, &[(1, true), (2, false)]), [3]);
+        assert_eq!(beat(&mut nodes, &[]), [0; 0], "a node does not bury itself");
+        nodes.heard_of([2]);
+        assert_eq!(beat(&mut nodes, &[(2, false)]), [2], "it has left something in another room");
+    }
+
+    #[test]
+    fn a_beat_that_was_sent_before_a_node_was_heard_of_says_nothing_of_it() {
+        let mut nodes = Nodes::new(1, 0);
+        let number = nodes.next_beat();
+        nodes.heard_of([2]);
+        assert_eq!(nodes.take(number, heard(&[])), [0; 0]);
+        let number = nodes.next_beat();
+        assert_eq!(nodes.take(number, heard(&[])), [2]);
+    }
+
+    #[test]
+    fn after_an_outage_all_have_time_to_come_back() {
+        let mut nodes = Nodes::new(1, 60_000);
+        nodes.linked();
+        nodes.heard_of([2]);
+        for _ in 0..3 {
+            let number = nodes.next_beat();
+            assert_eq!(nodes.take(number, heard(&[(2, false)])), [0; 0]);
+        }
+    }
+
+    #[test]
+    fn names_of_nodes_read_back() {
+        for node in [0, 1, u64::MAX] {
+            assert_eq!(node_number(node_name(node).as_bytes()), Some(node));
+        }
+        for bad in [
+            "",
+            "1",
+            "00000000000000000",
+            "000000000000000X",
+            "00000000000000AB",
+            "+000000000000001",
+        ] {
+            assert_eq!(node_number(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}

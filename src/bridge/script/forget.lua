@@ -1,0 +1,24 @@
+#!lua
+-- Forgets what a node has said of who is in a room, and tells all who listen; whoever asks for it
+-- first does it, and the others find nothing.
+-- KEYS: who is there, channel. ARGV: node.
+if redis.call('HDEL', KEYS[1], 'n' .. ARGV[1]) == 0 then return 0 end
+local mark = redis.call('HGET', KEYS[1], 'm')
+local life, number = string.match(mark, '^(%S+) (%d+)$')
+mark = string.format('%s %.0f', life, tonumber(number) + 1)
+local own = ARGV[1] .. ':'
+local all = redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+  local line = string.find(all[i + 1], '\n', 1, true)
+  if string.sub(all[i], 1, 1) == 'u' and line then
+    local nodes, found = string.gsub(string.sub(all[i + 1], 1, line - 1), own .. '%d+ ', '')
+    if found > 0 and nodes == '' then
+      redis.call('HDEL', KEYS[1], all[i])
+    elseif found > 0 then
+      redis.call('HSET', KEYS[1], all[i], nodes .. string.sub(all[i + 1], line))
+    end
+  end
+end
+redis.call('HSET', KEYS[1], 'm', mark)
+redis.call('SPUBLISH', KEYS[2], 'G' .. mark .. '\n' .. ARGV[1])
+return 1

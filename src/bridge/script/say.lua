@@ -1,0 +1,30 @@
+#!lua
+-- Keeps what a node says of who is in a room, and tells all who listen.
+-- KEYS: who is there, channel.
+-- ARGV: node, text of a new life, how long it is kept in ms, its connections of nobody, all of this
+--       as it is told, then for each user: who, connections ('': not there any more),
+--       whether they have said something, what.
+-- A user's field says on which nodes they are, with how many connections; then what they have said.
+local mark = redis.call('HGET', KEYS[1], 'm')
+local life, number = ARGV[2], 0
+if mark then life, number = string.match(mark, '^(%S+) (%d+)$') end
+mark = string.format('%s %.0f', life, tonumber(number) + 1)
+local own = ARGV[1] .. ':'
+for i = 6, #ARGV, 4 do
+  local field = 'u' .. ARGV[i]
+  local was = redis.call('HGET', KEYS[1], field) or '\n'
+  local line = string.find(was, '\n', 1, true)
+  local nodes = string.gsub(string.sub(was, 1, line - 1), own .. '%d+ ', '')
+  local info = string.sub(was, line + 1)
+  if ARGV[i + 1] ~= '' then nodes = nodes .. own .. ARGV[i + 1] .. ' ' end
+  if ARGV[i + 2] == '1' then info = ARGV[i + 3] end
+  if nodes == '' then
+    redis.call('HDEL', KEYS[1], field)
+  else
+    redis.call('HSET', KEYS[1], field, nodes .. '\n' .. info)
+  end
+end
+redis.call('HSET', KEYS[1], 'm', mark, 'n' .. ARGV[1], ARGV[4])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+redis.call('SPUBLISH', KEYS[2], 'S' .. mark .. '\n' .. ARGV[1] .. ARGV[5])
+return 1

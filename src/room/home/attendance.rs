@@ -1,0 +1,101 @@
+//! Who is in the room on other nodes, and what these are told of who is here.
+
+use crate::clock::Moment;
+use crate::room::attendance::{Attendance, Said, Step};
+use crate::room::presence::Unsaid;
+
+use super::HomeRoom;
+
+impl HomeRoom {
+    /// From now on other nodes are told who is here.
+    pub fn share_presence(&mut self) {
+        self.presence.share();
+    }
+
+    /// Whether other nodes are to be told something now; in a large room it is collected for a while.
+    #[must_use]
+    pub fn has_unsaid(&self) -> bool {
+        let differs = self.anonymous != self.anonymous_said || self.presence.has_unsaid();
+        differs && self.presence_due.is_none()
+    }
+
+    /// What other nodes are to be told, of at most `limit` users: how many connections of nobody are
+    /// here, and who came, went or said something.
+    pub fn take_unsaid(&mut self, limit: usize) -> (u32, Vec<Said>) {
+        self.anonymous_said = self.anonymous;
+        let taken = self.presence.take_unsaid(limit).into_iter();
+        let said = |it: Unsaid<_>| {
+            let Unsaid { user, connections, has_said, info } = it;
+            Said { user, connections, has_said, info }
+        };
+        (u32::try_from(self.anonymous).unwrap_or(u32::MAX), taken.map(said).collect())
+    }
+
+    /// Whether other nodes have heard it is not known.
+    pub fn say_again(&mut self, said: &[Said]) {
+        self.anonymous_said = u64::MAX;
+        for Said { user, has_said, .. } in said {
+            self.presence.say_again(user, *has_said);
+        }
+    }
+
+    /// Whether a node has said something of who is there.
+    #[must_use]
+    pub fn has_heard_of(&self, node: u64) -> bool {
+        self.anonymous_elsewhere.contains_key(&node)
+    }
+
+    /// A node has said something, this one (`own`) included.
+    pub fn follow_step(&mut self, step: Step, own: u64, now: Moment) {
+        let node = step.node;
+        match step.said {
+            Some((anonymous, said)) => {
+                if node != own {
+                    self.anonymous_elsewhere.insert(node, anonymous);
+                }
+                for Said { user, connections, has_said, info } in said {
+                    if node != own {
+                        self.presence.hear(node, &user, connections);
+                    }
+                    if has_said {
+                        // The last word is that which came last to the broker.
+                        self.presence.hear_info(&user, info);
+                    }
+                }
+            }
+            None if node == own => {
+                self.anonymous_said = u64::MAX;
+                self.presence.say_all_again();
+            }
+            None => {
+                self.anonymous_elsewhere.remove(&node);
+                self.presence.forget_node(node);
+            }
+        }
+        self.plan_presence(now);
+    }
+
+    /// Takes over what all nodes have said; what this one (`own`) has to add is said next. `is_whole`:
+    /// nothing else holds.
+    pub fn take_attendance(
+        &mut self,
+        attendance: Attendance,
+        (own, is_whole): (u64, bool),
+        now: Moment,
+    ) {
+        self.anonymous_said = u64::MAX;
+        if is_whole {
+            self.anonymous_elsewhere.clear();
+        }
+        for (node, count) in attendance.anonymous {
+            if node == own {
+                self.anonymous_said = count.into();
+            } else {
+                self.anonymous_elsewhere.insert(node, count);
+            }
+        }
+        let all = attendance.users.into_iter().map(|it| (it.user, it.nodes, it.info));
+        self.presence.take_over(all.collect(), own, is_whole);
+        self.plan_presence(now);
+    }
+}

@@ -1,0 +1,259 @@
+//! Who is in a room on all nodes: the home tells the broker who is here, and hears who is elsewhere.
+//!
+//! Invariants: of each room one word is on its way at a time, and what was not confirmed is said
+//! again; a step that does not follow what is known is not taken, all is asked for instead; what this
+//! node has said of a room that it no longer follows is taken back.
+
+use crate::room::attendance::{Attendance, AttendanceAsk, Mark, Said, Step};
+use crate::room::broker::{Fault, ToBroker};
+use crate::room::name::RoomKey;
+use crate::shard::{Alarm, Shard};
+
+use super::RETRY_MS;
+
+/// Users of whom one word speaks.
+const SAY_MOST: usize = 256;
+/// Steps that are kept while all is asked for.
+const HELD_MOST: usize = 256;
+
+/// How far a home has come with who is in its room.
+#[derive(Debug, Default)]
+pub(super) struct Attending {
+    /// None: nothing was heard yet.
+    mark: Option<Mark>,
+    /// All was asked for.
+    pub(super) is_looking: bool,
+    /// What is on its way to the broker.
+    saying: Option<Vec<Said>>,
+    /// This node has said something that holds.
+    has_said: bool,
+    /// What was heard, until there is a home to take it.
+    heard: Option<Box<Attendance>>,
+    held: Vec<Step>,
+    /// Some steps could not be kept.
+    has_missed: bool,
+    /// The broker has lost what it knew; until all nodes have had time to say it again, what they
+    /// have said before holds.
+    is_settling: bool,
+}
+
+impl Shard {
+    /// Asks who is there, on all nodes.
+    pub(super) fn look(&mut self, room: &RoomKey) {
+        // Who is in a reserved room is nobody's business.
+        if room.name.is_reserved() || !self.broker.is_up {
+            return;
+        }
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
+        let attending = &mut followed.attending;
+        (attending.is_looking, attending.has_missed) = (true, false);
+        let known = attending.mark.as_ref().filter(|_| !attending.is_settling);
+        let ask = AttendanceAsk::Look(known.cloned().unwrap_or_default());
+        self.tell_broker(ToBroker::Attend { room: room.clone(), ask });
+    }
+
+    /// The broker has said who is there, or cannot.
+    pub(super) fn on_looked(
+        &mut self,
+        room: &RoomKey,
+        outcome: Result<Option<Box<Attendance>>, Fault>,
+    ) {
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
+        let attending = &mut followed.attending;
+        attending.is_looking = false;
+        match outcome {
+            Ok(None) if attending.is_settling => {
+                attending.is_settling = false;
+                attending.mark = Some(Mark::default());
+                attending.heard = Some(Box::default());
+            }
+            Ok(None) => {
+                attending.mark.get_or_insert_default();
+            }
+            Ok(Some(heard)) => {
+                let mark = attending.mark.as_ref();
+                let is_old = mark.is_some_and(|mark| mark.covers(&heard.mark));
+                let is_lost =
+                    mark.is_some_and(|it| !it.life.is_empty() && it.life != heard.mark.life);
+                if !is_old || attending.is_settling {
+                    attending.is_settling = is_lost;
+                    attending.mark = Some(heard.mark.clone());
+                    attending.heard = Some(heard);
+                }
+                if is_lost {
+                    self.retry(room);
+                }
+            }
+            Err(_) => self.retry(room),
+        }
+        self.take_heard(room);
+        self.go_on_if_answered(room);
+        self.tend(room);
+    }
+
+    fn retry(&mut self, room: &RoomKey) {
+        if self.broker.is_up {
+            let at = self.outbound.now.moment.plus_ms(RETRY_MS);
+            self.wheel.insert(at, Alarm::Reopen(room.clone()));
+        }
+    }
+
+    /// A home was just made.
+    pub(super) fn begin_to_attend(&mut self, room: &RoomKey) {
+        let Some(home) = self.homes.get_mut(room).filter(|_| !room.name.is_reserved()) else {
+            return;
+        };
+        home.share_presence();
+        let attending = self.broker.rooms.get(room).map(|followed| &followed.attending);
+        let has_to_ask = attending.is_some_and(|it| it.mark.is_none() && !it.is_looking);
+        if has_to_ask {
+            self.look(room);
+        }
+        self.take_heard(room);
+    }
+
+    /// The home takes what was heard, and the steps since.
+    fn take_heard(&mut self, room: &RoomKey) {
+        let (node, now) = (self.broker.node, self.outbound.now.moment);
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
+        let Some(home) = self.homes.get_mut(room) else { return };
+        let attending = &mut followed.attending;
+        if let Some(heard) = attending.heard.take() {
+            home.take_attendance(*heard, (node, !attending.is_settling), now);
+        }
+        for step in std::mem::take(&mut attending.held) {
+            self.on_step(room, step);
+        }
+        let missed = self.broker.rooms.get(room).is_some_and(|followed| {
+            followed.attending.has_missed && !followed.attending.is_looking
+        });
+        if missed {
+            self.look(room);
+        }
+    }
+
+    /// A node has said something, this one included.
+    pub(super) fn on_step(&mut self, room: &RoomKey, step: Step) {
+        let (node, now) = (self.broker.node, self.outbound.now.moment);
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
+        let attending = &mut followed.attending;
+        let home = self.homes.get_mut(room);
+        let (Some(home), Some(mark), false) = (home, &attending.mark, attending.is_looking) else {
+            if attending.held.len() < HELD_MOST {
+                attending.held.push(step);
+            } else {
+                attending.has_missed = true;
+            }
+            return;
+        };
+        if mark.is_before(&step.mark) {
+            attending.mark = Some(step.mark.clone());
+            home.follow_step(step, node, now);
+        } else if !mark.covers(&step.mark) {
+            self.look(room);
+        }
+    }
+
+    /// Tells other nodes what is new here.
+    pub(in crate::shard) fn say(&mut self, room: &RoomKey) {
+        if !self.broker.is_up {
+            return;
+        }
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
+        let attending = &mut followed.attending;
+        let waits = attending.mark.is_none() || attending.is_looking || attending.saying.is_some();
+        let Some(home) = self.homes.get_mut(room).filter(|home| !waits && home.has_unsaid()) else {
+            return;
+        };
+        let (anonymous, users) = home.take_unsaid(SAY_MOST);
+        attending.saying = Some(users.clone());
+        attending.has_said = true;
+        let ask = AttendanceAsk::Say { anonymous, users };
+        self.tell_broker(ToBroker::Attend { room: room.clone(), ask });
+    }
+
+    /// The broker has told all what this node says, or has not.
+    pub(super) fn on_said(&mut self, room: &RoomKey, outcome: Result<(), Fault>) {
+        if self.broker.rooms.contains_key(room) {
+            if outcome.is_err() {
+                self.unsay(room);
+                self.retry(room);
+            } else if let Some(followed) = self.broker.rooms.get_mut(room) {
+                followed.attending.saying = None;
+            }
+            self.tend(room);
+        } else if outcome.is_err() {
+            // The room was taken back, as far as is known.
+            self.owe(room);
+            self.retry(room);
+        }
+    }
+
+    /// It is not known whether what was said was heard.
+    pub(super) fn unsay(&mut self, room: &RoomKey) {
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
+        let said = followed.attending.saying.take();
+        if let (Some(said), Some(home)) = (said, self.homes.get_mut(room)) {
+            home.say_again(&said);
+        }
+    }
+
+    /// The link has ended: nothing is on its way any more.
+    pub(super) fn stop_attending(&mut self) {
+        let rooms: Vec<_> = self.broker.rooms.keys().cloned().collect();
+        for room in rooms {
+            self.unsay(&room);
+            if let Some(followed) = self.broker.rooms.get_mut(&room) {
+                followed.attending.is_looking = false;
+            }
+        }
+    }
+
+    /// The home is gone: nobody is here.
+    pub(in crate::shard) fn withdraw(&mut self, room: &RoomKey) {
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
+        let attending = std::mem::take(&mut followed.attending);
+        if attending.has_said {
+            self.take_back(room);
+        }
+    }
+
+    fn take_back(&mut self, room: &RoomKey) {
+        if self.broker.is_up {
+            let ask = AttendanceAsk::Forget { node: self.broker.node };
+            self.tell_broker(ToBroker::Attend { room: room.clone(), ask });
+        } else {
+            self.owe(room);
+        }
+    }
+
+    fn owe(&mut self, room: &RoomKey) {
+        self.broker.owed.insert(room.clone());
+    }
+
+    /// Takes back what could not be before; all of it, or of one room.
+    pub(super) fn pay(&mut self, room: Option<&RoomKey>) {
+        let owed = match room {
+            Some(room) => self.broker.owed.take(room).into_iter().collect(),
+            None => std::mem::take(&mut self.broker.owed),
+        };
+        for room in owed {
+            // Whoever follows it again says what holds.
+            if !self.broker.rooms.contains_key(&room) {
+                self.take_back(&room);
+            }
+        }
+    }
+
+    /// A node is no more.
+    pub(super) fn on_lapsed(&mut self, node: u64) {
+        let homes = self.homes.rooms.iter();
+        let concerned = homes.filter(|(_, home)| home.room.has_heard_of(node));
+        let mut concerned: Vec<_> = concerned.map(|(room, _)| room.clone()).collect();
+        concerned.sort_unstable();
+        for room in concerned {
+            let ask = AttendanceAsk::Forget { node };
+            self.tell_broker(ToBroker::Attend { room, ask });
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! Who is in a room over several nodes, on a Redis that is cut off and emptied, with nodes that end.
+//! Every client checks that of each user it is told a join and a leave by turns; at rest all nodes say
+//! the same. A failing seed prints itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::Counting;
+use super::cluster::{Address, Cluster};
+use super::store::{Link, Store};
+use crate::config::Config;
+use crate::id::TenantId;
+use crate::room::name::{RoomKey, RoomName};
+use crate::shard::Entropy;
+
+const NODES: usize = 3;
+const USERS: [&str; 4] = ["ann", "bob", "cat", "dan"];
+
+struct Client {
+    node: usize,
+    at: Address,
+    user: &'static str,
+    is_in: bool,
+    /// Who is there, as far as it was told.
+    told: BTreeMap<String, bool>,
+}
+
+struct World {
+    store: Store,
+    nodes: Vec<Cluster>,
+    links: Vec<Link>,
+    clients: Vec<Client>,
+    /// Nodes that ended.
+    gone: Vec<u64>,
+    started: u64,
+    count: u64,
+    random: Counting,
+}
+
+fn config() -> Config {
+    let mut config = Config::default();
+    config.redis.url = Some("redis://fake".to_owned());
+    config.redis.timeout_ms = 1_000;
+    config.rate.messages_per_second = 0;
+    config.rate.bytes_per_second = 0;
+    config.presence.grace_ms = 300;
+    config.session.ttl_ms = 0;
+    config
+}
+
+fn room() -> RoomKey {
+    RoomKey::new(TenantId::DEFAULT, RoomName::parse("a").unwrap())
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut world = Self {
+            store: Store::default(),
+            nodes: Vec::new(),
+            links: (0..NODES).map(|_| Link::default()).collect(),
+            clients: Vec::new(),
+            gone: Vec::new(),
+            started: 0,
+            count: 0,
+            random: Counting(seed),
+        };
+        for _ in 0..NODES {
+            let node = world.start();
+            world.nodes.push(node);
+        }
+        world
+    }
+
+    fn start(&mut self) -> Cluster {
+        self.started += 1;
+        Cluster::of_node(2, config(), 2 + self.started)
+    }
+
+    fn below(&mut self, most: usize) -> usize {
+        let mut bytes = [0; 4];
+        self.random.fill(&mut bytes);
+        u32::from_le_bytes(bytes) as usize % most
+    }
+
+    fn step(&mut self) {
+        let node = self.below(NODES);
+        match self.below(60) {
+            0 => {
+                let arrives = self.below(2) == 0;
+                self.links[node].cut(&mut self.nodes[node], &mut self.store, arrives);
+            }
+            1..=4 => self.links[node].restore(&mut self.nodes[node]),
+            5 if self.below(3) == 0 => self.store.empty(),
+            6 if self.below(4) == 0 => self.kill(node),
+            // Rightly or not.
+            7 => {
+                let other = self.below(NODES);
+                let lapsed = self.nodes[other].id();
+                self.links[node].bury(lapsed);
+            }
+            8 => self.bury_all(),
+            9..=12 => {
+                let ms = 20 + self.below(400) as u64;
+                self.nodes.iter_mut().for_each(|node| node.wait(ms));
+            }
+            13..=18 => self.come(node),
+            19..=24 => self.act(),
+            25 => self.links[node].miss(),
+            26..=30 => self.read_all(),
+            31..=44 => self.links[node].execute(&mut self.nodes[node], &mut self.store),
+            _ => self.links[node].deliver(&mut self.nodes[node]),
+        }
+        Link::spread(&mut self.links, &mut self.store);
+    }
+
+    fn kill(&mut self, node: usize) {
+        self.gone.push(self.nodes[node].id());
+        self.links[node] = Link::default();
+        self.nodes[node] = self.start();
+        self.clients.retain(|client| client.node != node);
+    }
+
+    fn bury_all(&mut self) {
+        for lapsed in self.gone.clone() {
+            self.links.iter_mut().for_each(|link| link.bury(lapsed));
+        }
+    }
+
+    fn come(&mut self, node: usize) {
+        if self.clients.len() > 14 {
+            return;
+        }
+        let (core, user) = (self.below(2), USERS[self.below(USERS.len())]);
+        let at = self.nodes[node].user(u16::try_from(core).unwrap(), user);
+        let text = json!({"type": "join", "room": "a", "presence": true, "id": "join"});
+        self.nodes[node].send(at, &text.to_string());
+        let told = BTreeMap::new();
+        self.clients.push(Client { node, at, user, is_in: false, told });
+    }
+
+    fn act(&mut self) {
+        if self.clients.is_empty() {
+            return;
+        }
+        let who = self.below(self.clients.len());
+        let (node, at) = (self.clients[who].node, self.clients[who].at);
+        self.count += 1;
+        match self.below(3) {
+            0 => {
+                self.nodes[node].lose(at);
+                self.clients.remove(who);
+            }
+            1 => self.nodes[node].send(at, r#"{"type": "leave", "room": "a", "id": "leave"}"#),
+            _ => {
+                let text =
+                    json!({"type": "presence.set", "room": "a", "info": self.count, "id": "set"});
+                self.nodes[node].send(at, &text.to_string());
+            }
+        }
+    }
+
+    fn read_all(&mut self) {
+        for who in 0..self.clients.len() {
+            let Client { node, at, .. } = self.clients[who];
+            for event in self.nodes[node].read(at) {
+                self.take(who, &event);
+            }
+        }
+    }
+
+    fn take(&mut self, who: usize, event: &Value) {
+        let client = &mut self.clients[who];
+        match (event["type"].as_str().unwrap(), event["id"].as_str()) {
+            ("ok", Some("join")) => (client.is_in, client.told) = (true, BTreeMap::new()),
+            ("ok", Some("leave")) => client.is_in = false,
+            ("error", _) => assert_eq!(event["code"], "not_joined", "{event}"),
+            ("presence", _) => {
+                let user = event["user"].as_str().unwrap().to_owned();
+                let before = client.told.get(&user).copied();
+                match event["action"].as_str().unwrap() {
+                    "join" => assert_ne!(before, Some(true), "{who} is told twice: {event}"),
+                    "leave" => assert_ne!(before, Some(false), "{who} is told twice: {event}"),
+                    _ => assert_ne!(before, Some(false), "{who}: {event} of who is not there"),
+                }
+                client.told.insert(user, event["action"] != "leave");
+            }
+            ("ok", Some("set")) | ("gap", _) => {}
+            (other, _) => panic!("{other}: {event}"),
+        }
+    }
+
+    fn rest(&mut self) {
+        for round in 0..8 {
+            for node in 0..NODES {
+                self.links[node].restore(&mut self.nodes[node]);
+            }
+            if round < 3 {
+                self.bury_all();
+            }
+            for _ in 0..2_000 {
+                Link::spread(&mut self.links, &mut self.store);
+                for node in 0..NODES {
+                    self.links[node].execute(&mut self.nodes[node], &mut self.store);
+                    self.links[node].deliver(&mut self.nodes[node]);
+                }
+            }
+            self.read_all();
+            if round == 0 {
+                // A Redis that was emptied is found out by whoever says something next.
+                for node in 0..NODES {
+                    let at = self.nodes[node].user(0, "eve");
+                    let text = r#"{"type": "join", "room": "a", "presence": true, "id": "join"}"#;
+                    self.nodes[node].send(at, text);
+                    let (told, user) = (BTreeMap::new(), "eve");
+                    self.clients.push(Client { node, at, user, is_in: false, told });
+                }
+            }
+            self.nodes.iter_mut().for_each(|node| node.wait(2_500));
+        }
+        self.read_all();
+        self.agree();
+    }
+
+    /// All say the same, which is what is so.
+    fn agree(&mut self) {
+        let mut truth = BTreeMap::new();
+        for client in self.clients.iter().filter(|client| client.is_in) {
+            *truth.entry(client.user.to_owned()).or_insert(0) += 1;
+        }
+        let there: BTreeSet<_> = truth.keys().cloned().collect();
+        let mut infos = BTreeSet::new();
+        for who in 0..self.clients.len() {
+            let Client { node, at, is_in, .. } = self.clients[who];
+            if !is_in {
+                continue;
+            }
+            for (user, is_there) in &self.clients[who].told {
+                assert_eq!(there.contains(user), *is_there, "{who} was told otherwise of {user}");
+            }
+            let answer = self.nodes[node].ask(at, r#"{"type": "presence", "room": "a", "id": 9}"#);
+            let users = answer["users"].as_array().unwrap();
+            let listed: BTreeMap<_, _> = users
+                .iter()
+                .map(|it| {
+                    (it["user"].as_str().unwrap().to_owned(), it["connections"].as_i64().unwrap())
+                })
+                .collect();
+            assert_eq!(listed, truth, "{who} on node {node}");
+            assert_eq!(answer["count"], truth.len() as u64);
+            infos.insert(users.iter().map(|it| it["info"].to_string()).collect::<Vec<_>>());
+        }
+        assert!(infos.len() <= 1, "all say the same of users: {infos:?}");
+        let mut known: Vec<_> = self.store.attendance(&room()).users;
+        known.sort_by(|a, b| a.user.cmp(&b.user));
+        let known: Vec<_> = known
+            .iter()
+            .map(|it| (it.user.to_string(), it.nodes.iter().map(|it| i64::from(it.1)).sum::<i64>()))
+            .collect();
+        assert_eq!(known, truth.into_iter().collect::<Vec<_>>(), "in Redis");
+    }
+}
+
+fn run(seed: u64) {
+    let mut world = World::new(seed);
+    for _ in 0..600 {
+        world.step();
+    }
+    world.rest();
+}
+
+fn run_all(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let result = std::panic::catch_unwind(|| run(seed));
+        assert!(result.is_ok(), "seed {seed}");
+    }
+}
+
+#[test]
+fn nodes_agree_on_who_is_there() {
+    run_all(0..25);
+}
+
+#[test]
+#[ignore = "the long form"]
+fn nodes_agree_on_who_is_there_at_length() {
+    run_all(1_000..6_000);
+}
+
+impl World {
+    /// Everything that is on its way arrives.
+    fn carry(&mut self) {
+        for _ in 0..50 {
+            Link::spread(&mut self.links, &mut self.store);
+            for node in 0..NODES {
+                self.links[node].execute(&mut self.nodes[node], &mut self.store);
+                self.links[node].deliver(&mut self.nodes[node]);
+            }
+        }
+    }
+
+    fn join(&mut self, node: usize, user: &str) -> (Address, Value) {
+        let at = self.nodes[node].user(0, user);
+        self.nodes[node].send(at, r#"{"type": "join", "room": "a", "presence": true, "id": 1}"#);
+        self.carry();
+        let answer = self.nodes[node].read(at).into_iter().find(|it| it["id"] == 1).unwrap();
+        (at, answer)
+    }
+
+    fn notices(&mut self, node: usize, at: Address) -> Vec<String> {
+        let events = self.nodes[node].read(at).into_iter().filter(|it| it["type"] == "presence");
+        events.map(|it| format!("{} {}", it["action"].as_str().unwrap(), it["user"])).collect()
+    }
+}
+
+/// Nodes that are linked.
+fn calm() -> World {
+    let mut world = World::new(1);
+    for node in 0..NODES {
+        world.links[node].restore(&mut world.nodes[node]);
+    }
+    world
+}
+
+#[test]
+fn the_first_in_and_the_last_out_of_all_nodes_are_told_once() {
+    let mut world = calm();
+    let (eve, _) = world.join(2, "eve");
+    world.notices(2, eve);
+    let (one, _) = world.join(0, "ann");
+    let (other, answer) = world.join(1, "ann");
+    assert_eq!(answer["user_count"], 2);
+    assert_eq!(world.notices(2, eve), ["join \"ann\""]);
+    let list = world.nodes[2].ask(eve, r#"{"type": "presence", "room": "a", "id": 2}"#);
+    assert_eq!(list["users"][0], json!({"user": "ann", "info": null, "connections": 2}));
+    world.nodes[0].lose(one);
+    world.nodes.iter_mut().for_each(|node| node.wait(400));
+    world.carry();
+    assert_eq!(world.notices(2, eve), [""; 0], "ann is still on another node");
+    world.nodes[1].lose(other);
+    world.nodes.iter_mut().for_each(|node| node.wait(200));
+    world.carry();
+    assert_eq!(world.notices(2, eve), [""; 0], "grace");
+    world.nodes.iter_mut().for_each(|node| node.wait(200));
+    world.carry();
+    assert_eq!(world.notices(2, eve), ["leave \"ann\""]);
+}
+
+#[test]
+fn one_of_those_who_are_left_says_that_a_node_is_no_more() {
+    let mut world = calm();
+    let watchers: Vec<_> = (0..2).map(|node| (node, world.join(node, "eve").0)).collect();
+    for user in ["ann", "bob"] {
+        world.join(2, user);
+    }
+    for (node, at) in &watchers {
+        world.notices(*node, *at);
+    }
+    world.kill(2);
+    world.bury_all();
+    world.bury_all();
+    world.carry();
+    assert_eq!(world.store.forgotten, 1);
+    for (node, at) in watchers {
+        assert_eq!(world.notices(node, at), ["leave \"ann\"", "leave \"bob\""]);
+    }
+}
+
+#[test]
+fn connections_of_nobody_are_counted_on_all_nodes() {
+    let mut world = calm();
+    for node in 0..2 {
+        let at = world.nodes[node].open(0);
+        world.nodes[node].send(at, r#"{"type": "join", "room": "a", "id": 1}"#);
+        world.carry();
+    }
+    let (_, answer) = world.join(2, "eve");
+    assert_eq!(answer["user_count"], 3);
+}

@@ -1,0 +1,265 @@
+//! Who is where: presence over nodes, nodes that end with their users, and the list of nodes.
+//!
+//! The long form: `RINGROOM_KILLS=20 RINGROOM_KILL_USERS=2000 cargo test --test redis killed -- --nocapture`
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::server::{PATIENCE, Server, eventually};
+use crate::store::{Store, is_missing};
+use crate::talk::Talk;
+use crate::users::{node_with, user};
+
+const LEASE_MS: u64 = 4_000;
+
+fn node(store: &Store) -> Server {
+    let lease = format!("redis.lease_ms={LEASE_MS}");
+    let settings = [
+        lease.as_str(),
+        "redis.reconnect_max_ms=200",
+        "rate.messages_per_second=0",
+        "presence.grace_ms=300",
+    ];
+    node_with(store, &["default"], &settings)
+}
+
+/// A user in a room who is told who comes and goes.
+fn watcher(node: &Server, name: &str) -> Talk {
+    let mut talk = user(node, name, "default");
+    talk.ok(json!({"type": "join", "room": "a", "presence": true}));
+    talk
+}
+
+fn member(node: &Server, name: &str) -> Talk {
+    let mut talk = user(node, name, "default");
+    talk.ok(json!({"type": "join", "room": "a"}));
+    talk
+}
+
+fn count(talk: &mut Talk) -> u64 {
+    talk.ok(json!({"type": "presence", "room": "a", "limit": 1}))["count"].as_u64().unwrap()
+}
+
+/// Waits until a user sees so many.
+fn sees(talk: &mut Talk, users: u64) {
+    eventually(&format!("{users} are there"), || count(talk) == users);
+}
+
+/// What was told of users until now, and how often.
+fn notices(talk: &mut Talk) -> BTreeMap<String, u32> {
+    // Large rooms tell a little later than they know.
+    std::thread::sleep(Duration::from_millis(400));
+    count(talk);
+    let mut told = BTreeMap::new();
+    for event in std::mem::take(&mut talk.heard) {
+        if event["type"] == "presence" {
+            let text = format!(
+                "{} {}",
+                event["action"].as_str().unwrap(),
+                event["user"].as_str().unwrap()
+            );
+            *told.entry(text).or_insert(0) += 1;
+        }
+    }
+    told
+}
+
+fn once(texts: &[&str]) -> BTreeMap<String, u32> {
+    texts.iter().map(|text| ((*text).to_owned(), 1)).collect()
+}
+
+#[test]
+fn all_nodes_tell_the_first_in_and_the_last_out_once_and_list_the_same() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let nodes = [node(&store), node(&store), node(&store)];
+    let mut eves: Vec<_> = nodes.iter().map(|node| watcher(node, "eve")).collect();
+    for eve in &mut eves {
+        sees(eve, 1);
+        notices(eve);
+    }
+    let mut anns: Vec<_> = (0..2).map(|at| member(&nodes[at], "ann")).collect();
+    anns[1].ok(json!({"type": "presence.set", "room": "a", "info": {"mood": "fine"}}));
+    for eve in &mut eves {
+        eventually("all know of both", || {
+            let list = eve.ok(json!({"type": "presence", "room": "a"}));
+            list["users"][0] == json!({"user": "ann", "info": {"mood": "fine"}, "connections": 2})
+        });
+        let told = notices(eve);
+        assert_eq!(told.get("join ann"), Some(&1), "{told:?}");
+        assert!(told.keys().all(|it| it == "join ann" || it == "update ann"), "{told:?}");
+    }
+    // Who comes new to the room on any node is told the same.
+    let late = user(&nodes[2], "late", "default").ok(json!({"type": "join", "room": "a"}));
+    assert_eq!(late["user_count"], 3);
+    for eve in &mut eves {
+        sees(eve, 2);
+        notices(eve);
+    }
+    anns.remove(0);
+    std::thread::sleep(Duration::from_millis(600));
+    for eve in &mut eves {
+        assert_eq!(notices(eve), once(&[]), "ann is still on another node");
+    }
+    anns.clear();
+    for eve in &mut eves {
+        sees(eve, 1);
+        assert_eq!(notices(eve), once(&["leave ann"]));
+    }
+}
+
+#[test]
+fn who_comes_back_to_another_node_was_never_away() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let nodes = [node(&store), node(&store)];
+    let mut eve = watcher(&nodes[0], "eve");
+    let ann = member(&nodes[0], "ann");
+    sees(&mut eve, 2);
+    notices(&mut eve);
+    drop(ann);
+    let ann = member(&nodes[1], "ann");
+    std::thread::sleep(Duration::from_millis(800));
+    assert_eq!((count(&mut eve), notices(&mut eve)), (2, once(&[])));
+    drop(ann);
+    sees(&mut eve, 1);
+    assert_eq!(notices(&mut eve), once(&["leave ann"]));
+}
+
+/// What is in the environment, or this.
+fn number(name: &str, otherwise: usize) -> usize {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
+#[test]
+fn the_users_of_a_node_that_is_killed_are_gone_everywhere_and_each_leave_is_told_once() {
+    if is_missing() {
+        return;
+    }
+    let (kills, users) = (number("RINGROOM_KILLS", 2), number("RINGROOM_KILL_USERS", 30));
+    let store = Store::start(&[]);
+    let survivors = [node(&store), node(&store)];
+    let mut eves: Vec<_> = survivors.iter().map(|node| watcher(node, "eve")).collect();
+    let mut slowest = Duration::ZERO;
+    for kill in 0..kills {
+        let victim = node(&store);
+        let names: Vec<_> = (0..users).map(|user| format!("u{user}")).collect();
+        let talks: Vec<_> = names.iter().map(|name| member(&victim, name)).collect();
+        // One of them has another device, on a node that stays.
+        let mut stays = member(&survivors[0], "u0");
+        for eve in &mut eves {
+            sees(eve, users as u64 + 1);
+            let told = notices(eve);
+            assert_eq!((told.len(), told.values().max()), (users, Some(&1)), "{told:?}");
+        }
+        let began = Instant::now();
+        drop(victim);
+        for eve in &mut eves {
+            sees(eve, 2);
+        }
+        let took = began.elapsed();
+        assert!(took < Duration::from_millis(LEASE_MS) + PATIENCE, "{took:?}");
+        slowest = slowest.max(took);
+        let leaves: Vec<_> = names[1..].iter().map(|name| format!("leave {name}")).collect();
+        let leaves: Vec<_> = leaves.iter().map(String::as_str).collect();
+        for eve in &mut eves {
+            assert_eq!(notices(eve), once(&leaves), "kill {kill}");
+        }
+        assert_eq!(count(&mut stays), 2);
+        drop((talks, stays));
+        for eve in &mut eves {
+            sees(eve, 1);
+            assert_eq!(notices(eve), once(&["leave u0"]));
+        }
+    }
+    println!(
+        "{kills} kills of {users} users: gone at the latest after {slowest:?} of {LEASE_MS} ms"
+    );
+}
+
+#[test]
+fn a_node_that_was_cut_off_comes_back_with_its_users() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let (one, other) = (node(&store), node(&store));
+    let mut eve = watcher(&one, "eve");
+    let mut ann = member(&other, "ann");
+    sees(&mut eve, 2);
+    notices(&mut eve);
+    other.signal("STOP");
+    sees(&mut eve, 1);
+    assert_eq!(notices(&mut eve), once(&["leave ann"]));
+    other.signal("CONT");
+    sees(&mut eve, 2);
+    assert_eq!(notices(&mut eve), once(&["join ann"]));
+    sees(&mut ann, 2);
+}
+
+#[test]
+fn a_redis_that_is_emptied_is_told_again_who_is_there() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let nodes = [node(&store), node(&store)];
+    let mut eve = watcher(&nodes[0], "eve");
+    let mut ann = member(&nodes[1], "ann");
+    sees(&mut eve, 2);
+    sees(&mut ann, 2);
+    notices(&mut eve);
+    store.say(&["FLUSHALL"]);
+    let _bob = member(&nodes[1], "bob");
+    sees(&mut eve, 3);
+    sees(&mut ann, 3);
+    assert_eq!(notices(&mut eve), once(&["join bob"]));
+    let third = node(&store);
+    let late = user(&third, "late", "default").ok(json!({"type": "join", "room": "a"}));
+    assert_eq!(late["user_count"], 4);
+}
+
+/// The nodes that one of them lists: their states, by their ids.
+fn listed(node: &Server) -> BTreeMap<String, Value> {
+    let text = node.control("/v1/nodes").text();
+    let list: Value = serde_json::from_str(&text).unwrap();
+    let nodes = list["nodes"].as_array().unwrap().clone();
+    nodes.into_iter().map(|node| (node["id"].as_str().unwrap().to_owned(), node)).collect()
+}
+
+#[test]
+fn nodes_list_each_other_and_see_a_drain_and_an_end() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let (one, mut other) = (node(&store), node(&store));
+    for node in [&one, &other] {
+        eventually("both are listed", || {
+            listed(node).values().filter(|it| it["cores"] == 1).count() == 2
+        });
+    }
+    let nodes = listed(&one);
+    let own = nodes.values().find(|it| it["self"] == true).unwrap();
+    let theirs = nodes.values().find(|it| it["self"] == false).unwrap().clone();
+    assert_eq!(own["addresses"], json!([one.address().to_string()]));
+    assert_eq!(theirs["addresses"], json!([other.address().to_string()]));
+    assert_eq!(theirs["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!((&theirs["state"], &theirs["cores"]), (&json!("up"), &json!(1)));
+    let id = theirs["id"].as_str().unwrap().to_owned();
+    let _ann = member(&other, "ann");
+    eventually("its connection is listed", || listed(&one)[&id]["connections"] == 1);
+    other.signal("TERM");
+    eventually("its drain is seen, or its end", || {
+        listed(&one).get(&id).is_none_or(|node| node["state"] == "draining")
+    });
+    other.ended();
+    eventually("its end is seen", || !listed(&one).contains_key(&id));
+    assert_eq!(listed(&one).len(), 1);
+}
