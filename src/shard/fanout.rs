@@ -25,8 +25,6 @@ use super::outbound::{Outbound, Slot};
 use super::outbox::Offer;
 use super::run::{Label, Run};
 
-/// Stands for what is no message: no other message makes it worthless.
-const NO_EVENT: u64 = u64::MAX;
 /// Messages beyond this begin a new run.
 const RUN_BYTES: usize = 65_536;
 /// So many are a crowd: each takes some 3 µs to write.
@@ -356,7 +354,7 @@ impl Walk<'_> {
             }
             label.last = label.last.max(publication.offset);
         }
-        let label = label.unwrap_or_else(|| self.blank_label());
+        let label = label.unwrap_or_else(|| Label::nameless(self.tag));
         let budget = &self.outbound.pool.budget;
         let mut parts = items.iter().filter(wanted);
         if let (Some(Item::Delivery(only)), None) = (parts.next(), parts.next())
@@ -388,17 +386,6 @@ impl Walk<'_> {
         }
         let (room, epoch) = (self.tag.room.clone(), Arc::clone(epoch));
         Rc::new(RoomTag { room, epoch, slow_consumer: SlowConsumer::default(), guaranteed: false })
-    }
-
-    fn blank_label(&self) -> Label {
-        Label {
-            room: Rc::clone(self.tag),
-            first: 0,
-            last: 0,
-            priority: Priority::Normal,
-            expires: None,
-            event: NO_EVENT,
-        }
     }
 }
 

@@ -9,6 +9,9 @@ use crate::protocol::Priority;
 use crate::room::hub::RoomTag;
 use crate::room::publication::{Form, Publication};
 
+/// Stands for what is no message, or is one once more: no other message makes it worthless.
+const NO_EVENT: u64 = u64::MAX;
+
 /// Bytes that all outboxes of a core hold together, each shared byte counted once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Budget(Rc<Cell<u64>>);
@@ -52,6 +55,20 @@ impl Label {
             expires: publication.expires,
             event,
         }
+    }
+
+    /// Of what needs no gap where it is dropped.
+    pub(crate) fn nameless(room: &Rc<RoomTag>) -> Self {
+        let (room, priority) = (Rc::clone(room), Priority::Normal);
+        Self { room, first: 0, last: 0, priority, expires: None, event: NO_EVENT }
+    }
+
+    /// Whether this one of the same room makes it worthless, where only the newest counts.
+    pub(crate) fn is_superseded_by(&self, newer: &Self) -> bool {
+        self.same_room(&newer.room)
+            && self.event == newer.event
+            && newer.event != NO_EVENT
+            && self.priority != Priority::Critical
     }
 
     /// How many messages it is of, at most.

@@ -5,6 +5,7 @@
 mod application;
 mod attendance;
 mod cluster;
+mod guaranteed;
 mod limits;
 mod moderation;
 mod nodes;

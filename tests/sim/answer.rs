@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::Checked;
 use crate::client::{Client, Common, Request, Silence};
+use crate::guarantee::is_guaranteed;
 use crate::receive::{number, place, text};
 use crate::stay::Stay;
 use crate::truth::{Interest, Meant, Outcome, RoomId};
@@ -40,6 +41,9 @@ impl Client {
             && let Some(unanswered) = common.unmutes.get_mut(whom)
         {
             *unanswered -= 1;
+        }
+        if let Request::Paced = request {
+            return self.on_paced(kind, value);
         }
         match kind {
             "ok" => self.on_ok(request, value, common),
@@ -128,7 +132,7 @@ impl Client {
                 common.silence((room, user), until_ms, epoch);
                 Ok(())
             }
-            Request::Unmute(_) | Request::Any => Ok(()),
+            Request::Unmute(_) | Request::Paced | Request::Any => Ok(()),
         }
     }
 
@@ -151,20 +155,31 @@ impl Client {
             before.reach(&mut common.truth, &room, &self.reader, offset)?;
             acknowledged = before.acknowledged;
         }
+        let (guaranteed, asked) = (is_guaranteed(&room), since.is_some());
+        let was_there = self.stays.contains_key(&room);
         let position = match since {
+            // Where the reader's cursor is.
+            None if guaranteed && !was_there => None,
+            None if guaranteed => Some(offset),
+            Some(_) if guaranteed && !recovered => None,
             None if recovered => return Err("recovered without since".into()),
             Some((then, from)) if recovered && then == epoch => {
                 if from > offset {
                     return Err(format!("recovered from {from} of {offset}"));
                 }
-                from
+                Some(from)
             }
             Some(_) if recovered && offset > 0 => return Err("recovered another epoch".into()),
-            _ => offset,
+            _ => Some(offset),
         };
-        let mut stay = Stay::new(Some(epoch), Some(position), interest);
+        let mut stay = Stay::new(Some(epoch), position, interest);
         // What it has asked for once more may come once more.
-        stay.acknowledged = acknowledged.min(position);
+        stay.acknowledged = acknowledged.min(position.unwrap_or(0));
+        if asked {
+            common.acknowledgements.forget_reader(&room, &self.whose());
+        }
+        stay.is_recovered = recovered;
+        stay.claimed = common.acknowledgements.claimed(&room, &self.whose());
         self.heard.remove(&room);
         self.stays.insert(room, stay);
         Ok(())

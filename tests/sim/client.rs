@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use ringroom::id::ConnectionKey;
 use serde_json::Value;
 
+use crate::guarantee::{Acknowledgements, Arrival, Gap};
 use crate::message::{Codec, Message};
 use crate::person::Person;
 use crate::session::{Kept, Sessions};
@@ -61,6 +62,8 @@ pub(crate) enum Request {
         epoch: String,
     },
     Unmute((RoomId, String)),
+    /// It is taken or refused as the rates say.
+    Paced,
     Batch(Vec<u64>),
     /// Whatever comes of it, it is an answer.
     Any,
@@ -105,6 +108,8 @@ pub(crate) struct Common {
     pub(crate) silences: BTreeMap<(RoomId, String), Silence>,
     /// How often somebody has asked to end that, and was not answered yet.
     pub(crate) unmutes: BTreeMap<(RoomId, String), u64>,
+    /// What was acknowledged in guaranteed rooms.
+    pub(crate) acknowledgements: Acknowledgements,
     /// Rooms whose notices somebody has switched off for a time.
     pub(crate) muted_presence: BTreeSet<RoomId>,
 }
@@ -171,11 +176,64 @@ pub(crate) struct Client {
     /// It does not answer pings, nor the close frame.
     pub(crate) mute: bool,
     pub(crate) errors_without_id: usize,
+    /// What came of guaranteed rooms, and what was said to be missing.
+    pub(crate) arrivals: Vec<Arrival>,
+    pub(crate) gaps: Vec<Gap>,
+    /// What the rates said: none, or when to try again.
+    pub(crate) verdicts: Vec<Option<u64>>,
+    /// It is an echo connection, and waits for these.
+    pub(crate) echoes: Option<VecDeque<(u8, Vec<u8>)>>,
     /// All homes know by now that it is there.
     pub(crate) is_settled: bool,
 }
 
+/// Who comes, and how.
+pub(crate) struct Arrives {
+    pub(crate) core: usize,
+    pub(crate) key: ConnectionKey,
+    pub(crate) person: Person,
+    pub(crate) codec: Codec,
+    pub(crate) session: Option<String>,
+    pub(crate) room: Option<String>,
+    pub(crate) mute: bool,
+}
+
 impl Client {
+    pub(crate) fn new(arrives: Arrives, socket: Socket) -> Self {
+        let Arrives { core, key, person, codec, session, room, mute } = arrives;
+        let (user, team) = (person.user.clone(), person.team);
+        Self {
+            core,
+            key,
+            path_room: room.map(|room| (person.tenant, room)),
+            person,
+            codec,
+            stage: Stage::Arriving,
+            socket,
+            uplink: VecDeque::new(),
+            reader: Reader { name: String::new(), earlier: Some(Vec::new()), user, team },
+            pending: BTreeMap::new(),
+            last_id: 0,
+            stays: BTreeMap::new(),
+            claimed: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            patterns: BTreeMap::new(),
+            resumed_patterns: Some(Vec::new()),
+            passing: BTreeSet::new(),
+            arrivals: Vec::new(),
+            gaps: Vec::new(),
+            verdicts: Vec::new(),
+            echoes: None,
+            resumes: session,
+            session: None,
+            state: None,
+            lossy: false,
+            mute,
+            errors_without_id: 0,
+            is_settled: false,
+        }
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.stage == Stage::Open
     }
@@ -199,6 +257,14 @@ impl Client {
         match self.last_id % 2 {
             0 => message.with("id", self.last_id),
             _ => message.with("id", self.last_id.to_string()),
+        }
+    }
+
+    /// As whom it acknowledges what it is given of a guaranteed room.
+    pub(crate) fn whose(&self) -> String {
+        match &self.person.user {
+            Some(user) => format!("user {user}"),
+            None => format!("session {:?}", self.session),
         }
     }
 

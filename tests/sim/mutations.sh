@@ -33,6 +33,19 @@ gap-not-owed-again|src/shard/command/join.rs|Some(kept) if !joined.gap.is_empty(
 state-lost-on-resume|src/shard/opening.rs|rare.state = snapshot.state;|
 mute-ignored|src/room/standing.rs|Action::Publish => match self.muted {|Action::Publish => match self.muted.filter(\|_\| false) {
 pattern-before-its-answer|src/shard/command/subscribe.rs|.filter(\|it\| it.holds).any(|.any(
+replay-not-owed-again|src/shard/command/join.rs|_ => joined.replay.first().map_or(joined.offset, \|first\| first.offset - 1),|_ => joined.offset,
+acknowledgement-lost|src/room/home/cursor.rs|cursor.acknowledged = cursor.acknowledged.max(offset);|let _ = (cursor, offset);
+never-sent-again|src/room/home/cursor.rs|cursors.next_check.get_or_insert(now.plus_ms(timeout_ms));|let _ = (cursors, now, timeout_ms);
+return-plans-nothing|src/shard/command/join.rs|home.expect_acknowledgement_of(request.address, now.moment, ack_timeout_ms);|let _ = ack_timeout_ms;
+second-copy-not-marked|src/shard/command/join.rs|publication.offset <= joined.redelivers|publication.offset < joined.redelivers
+sent-again-too-early|src/room/home/cursor.rs|publication.published.plus_ms(timeout_ms) <= now|publication.published.plus_ms(timeout_ms / 2) <= now
+cursor-of-each-session|src/room/home/cursor.rs|user.or(self.session.map(ReaderId::Session))|self.session.map(ReaderId::Session).or(user)
+expired-sent-again|src/shard/command/ack.rs|if expired \|\| !reader.gets(publication) {|if !reader.gets(publication) {
+cursor-goes-back|src/room/home/cursor.rs|cursor.acknowledged.max(offset)|offset
+lost-not-told|src/room/home/cursor.rs|let lost = (dropped > seen).then_some((seen + 1, dropped));|let lost = None::<(u64, u64)>;
+one-message-too-many|src/bucket.rs|if missing == 0 {|if missing <= quota.period_us {
+retry-a-little-early|src/bucket.rs|missing.div_ceil(rate).div_ceil(1_000)|missing.div_ceil(rate) / 1_000
+echo-in-another-opcode|src/shard/echo.rs|MessageKind::Binary => Opcode::Binary,|MessageKind::Binary => Opcode::Text,
 BUGS
 
 case "${1-}" in
@@ -43,7 +56,7 @@ esac
 
 copy=${RINGROOM_SIM_COPY-$PWD/target/mutations}
 mkdir -p "$copy"
-export CARGO_TARGET_DIR=$copy/target CARGO_PROFILE_TEST_OPT_LEVEL=0
+export CARGO_TARGET_DIR=$copy/target CARGO_PROFILE_TEST_OPT_LEVEL=${CARGO_PROFILE_TEST_OPT_LEVEL-0}
 export RINGROOM_SIM_SEEDS=${RINGROOM_SIM_SEEDS-400} RINGROOM_SIM_SEED=${RINGROOM_SIM_SEED-1}
 
 # Replaces literal text in a file of the copy.

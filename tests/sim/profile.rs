@@ -1,8 +1,15 @@
 //! What a run is like: drawn once from its seed.
 
-use ringroom::config::Config;
+use ringroom::config::{Config, RoomDefaults, RoomMode};
 
 use crate::random::Random;
+
+/// After that long, a guaranteed room sends again what was not acknowledged.
+pub(crate) const ACK_TIMEOUT_MS: u64 = 2_000;
+/// Messages a second of a connection, and at once, where that is limited.
+pub(crate) const RATE: (u32, u32) = (20, 40);
+/// The same of a user with all connections.
+pub(crate) const USER_RATE: (u32, u32) = (30, 60);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Profile {
@@ -23,8 +30,12 @@ pub(crate) struct Profile {
     pub(crate) population: usize,
     pub(crate) steps: usize,
     pub(crate) drains: bool,
+    /// Some rooms are guaranteed, and are looked at by themselves.
+    pub(crate) guarantees: bool,
+    /// Messages that a guaranteed room keeps.
+    pub(crate) guaranteed_history: u32,
     outbox_bytes: u32,
-    recovery_messages: u32,
+    pub(crate) recovery_messages: u32,
     grace_ms: u64,
     session_ttl_ms: u64,
 }
@@ -44,6 +55,8 @@ impl Profile {
             population: 2 + random.below(9),
             steps: *random.pick(&[300, 600, 1_200]),
             drains: random.percent(10),
+            guarantees: random.percent(50),
+            guaranteed_history: *random.pick(&[3, 12, 60]),
             outbox_bytes: *random.pick(&[2_048, 8_192, 65_536]),
             recovery_messages: *random.pick(&[5, 40, 1_000]),
             grace_ms: *random.pick(&[0, 400, 2_000]),
@@ -63,11 +76,19 @@ impl Profile {
         config.heartbeat.interval_ms = 8_000;
         config.heartbeat.max_missed = 2;
         config.rooms.idempotency_window_ms = 10_000;
-        config.rate.messages_per_second = if self.refuses { 20 } else { 0 };
-        config.rate.burst = 40;
+        config.rooms.ack_timeout_ms = ACK_TIMEOUT_MS;
+        let guaranteed = RoomDefaults {
+            mode: Some(RoomMode::Guaranteed),
+            history_size: Some(self.guaranteed_history),
+            history_ttl_ms: Some(3_600_000),
+            ..RoomDefaults::default()
+        };
+        config.namespace_rooms.insert("safe".to_owned(), guaranteed);
+        config.rate.messages_per_second = if self.refuses { RATE.0 } else { 0 };
+        config.rate.burst = RATE.1;
         config.rate.bytes_per_second = 0;
-        config.users.messages_per_second = if self.refuses { 30 } else { 0 };
-        config.users.burst = 60;
+        config.users.messages_per_second = if self.refuses { USER_RATE.0 } else { 0 };
+        config.users.burst = USER_RATE.1;
         config.users.bytes_per_second = 0;
         config
     }

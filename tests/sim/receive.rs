@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::Checked;
 use crate::client::{Client, Common, Stage, Up, covers};
 use crate::frames::{self, Frame};
+use crate::guarantee::{Arrival, Gap, is_guaranteed};
 use crate::message::Codec;
 
 use crate::stay::Stay;
@@ -59,6 +60,9 @@ impl Client {
             }
             _ => {}
         }
+        if self.echoes.is_some() {
+            return self.take_echo(frame);
+        }
         let expected = if self.codec == Codec::Json { frames::TEXT } else { frames::BINARY };
         if frame.opcode != expected {
             return Err("a message in the wrong codec".into());
@@ -77,7 +81,7 @@ impl Client {
             "message" => self.on_message(&value, frame, common),
             "gap" => self.on_gap(&value, common),
             "presence" => self.on_presence(&value, common),
-            "left" => self.on_sent_out(&value),
+            "left" => self.on_sent_out(&value, common),
             "room" => Ok(()),
             "disconnect" => {
                 self.stage = Stage::Dismissed;
@@ -105,7 +109,7 @@ impl Client {
             && priorities[usize::from(publication.priority)] == priority
             && value["from"]["connection"].as_str() == Some(&*publication.author)
             && value["from"]["user"].as_str() == publication.user.as_deref()
-            && value.get("redelivered").is_none();
+            && (value.get("redelivered").is_none() || value["redelivered"] == true);
         if !same {
             return Err(format!("{value} is not as it was sent: {publication:?}"));
         }
@@ -144,8 +148,25 @@ impl Client {
             stay.is_vague = !self.is_settled;
             self.stays.insert(room.clone(), stay);
         }
+        let redelivered = value.get("redelivered").is_some();
+        if is_guaranteed(&room) {
+            self.arrivals.push(Arrival {
+                room: room.clone(),
+                offset,
+                redelivered,
+                at_ms: common.now_ms,
+            });
+        }
+        if redelivered {
+            let whose = self.whose();
+            common.acknowledgements.check_redelivery(&room, &epoch, &whose, offset)?;
+        }
         if let Some(stay) = self.stays.get_mut(&room) {
-            return stay.message(&mut common.truth, &room, &self.reader, (&epoch, offset));
+            let place = (&*epoch, offset);
+            return stay.message(&mut common.truth, &room, &self.reader, place, redelivered);
+        }
+        if redelivered {
+            return Err(format!("{offset} of {room:?} comes again to one who is not in it"));
         }
         self.check_covered(index, &room, common)?;
         let heard = self.heard.insert(room.clone(), (epoch.clone(), offset));
@@ -200,6 +221,9 @@ impl Client {
         let room = self.room(text(value, "room")?);
         let (epoch, reason) = (text(value, "epoch")?, text(value, "reason")?);
         let (from, to) = (number(value, "from")?, number(value, "to")?);
+        if is_guaranteed(&room) {
+            self.gaps.push(Gap { room: room.clone(), from, to, reason: reason.to_owned() });
+        }
         let known = self.stays.get(&room).is_some_and(|it| it.epoch.as_deref() == Some(epoch));
         if room.1.starts_with('@') && !known {
             self.stays.remove(&room);
@@ -230,8 +254,9 @@ impl Client {
         }
     }
 
-    fn on_sent_out(&mut self, value: &Value) -> Checked {
+    fn on_sent_out(&mut self, value: &Value, common: &mut Common) -> Checked {
         let room = self.room(text(value, "room")?);
+        common.acknowledgements.forget(&room);
         self.stays.remove(&room);
         Ok(())
     }

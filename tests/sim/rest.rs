@@ -139,6 +139,11 @@ impl World {
     fn check_answers(&self) -> Checked {
         for me in self.alive() {
             let client = &self.clients[me];
+            if let Some(echo) =
+                client.echoes.as_ref().and_then(|it| it.front()).filter(|_| client.is_open())
+            {
+                return Err(format!("client {me} waits for the echo of {} bytes", echo.1.len()));
+            }
             if client.stage == Stage::Arriving {
                 return Err(format!("client {me} was never welcomed"));
             }

@@ -36,6 +36,12 @@ impl World {
                 self.audit()?;
             }
             self.rest()?;
+            self.note_acknowledgements();
+            if self.profile.refuses {
+                self.check_rates()?;
+            } else if self.profile.guarantees {
+                self.check_guarantees()?;
+            }
         }
         if self.profile.drains {
             self.drain()?;
@@ -91,7 +97,11 @@ impl World {
             person = self.people.iter().find(same).unwrap_or(&person).clone();
         }
         let room = self.random.percent(15).then(|| "a".to_owned());
-        self.open(core, person, session, room);
+        if self.random.percent(4) {
+            self.open_echo(core, person);
+        } else {
+            self.open(core, person, session, room);
+        }
     }
 
     fn read_some(&mut self, me: usize) -> Checked {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::Checked;
+use crate::guarantee::is_guaranteed;
 use crate::truth::{Interest, Meant, Reader, RoomId, Truth};
 
 /// A connection's time in a room, from the `ok` of the join to the `ok` of the leave.
@@ -17,11 +18,13 @@ pub(crate) struct Stay {
     /// After a resume, what was seen may come again, up to the position: the last that came.
     repeats: Option<u64>,
     /// After a resume, up to here it has said itself that it need not be given anything.
-    claimed: u64,
+    pub(crate) claimed: u64,
     /// As whom it was here before: until something new comes, what was withheld from that one is not
     /// owed to this one.
     before: Option<Reader>,
     pub(crate) interest: Interest,
+    /// It came in with all that was not acknowledged behind it.
+    pub(crate) is_recovered: bool,
     /// Nobody knows what it asked for last: an answer was lost on the way.
     pub(crate) is_vague: bool,
     /// What notices have said: who is there.
@@ -38,6 +41,7 @@ impl Stay {
             claimed: 0,
             before: None,
             interest,
+            is_recovered: false,
             is_vague: false,
             notices: BTreeMap::new(),
         }
@@ -50,10 +54,13 @@ impl Stay {
     }
 
     /// The same after a resume in which the room is where it was.
-    pub(crate) fn resumed(&self, before: &Reader, claimed: u64) -> Self {
-        let (repeats, before) = (Some(self.acknowledged), Some(before.clone()));
+    pub(crate) fn resumed(&self, room: &RoomId, before: &Reader, claimed: u64) -> Self {
+        // In a guaranteed room others of the same user may have left meanwhile, and begun anew.
+        let acknowledged = if is_guaranteed(room) { 0 } else { self.acknowledged };
+        let (repeats, before) = (Some(acknowledged), Some(before.clone()));
         let claimed = claimed.max(self.claimed);
-        Self { repeats, before, claimed, notices: BTreeMap::new(), ..self.clone() }
+        let notices = BTreeMap::new();
+        Self { acknowledged, repeats, before, claimed, notices, ..self.clone() }
     }
 
     pub(crate) fn message(
@@ -62,6 +69,7 @@ impl Stay {
         room: &RoomId,
         reader: &Reader,
         (epoch, offset): (&str, u64),
+        redelivered: bool,
     ) -> Checked {
         self.check_epoch(room, epoch)?;
         if let Some(number) = truth.at(room, epoch, offset) {
@@ -74,6 +82,7 @@ impl Stay {
             }
         }
         match self.position {
+            Some(position) if offset <= position && redelivered => Ok(()),
             Some(position) if offset <= position => self.repeat(room, offset),
             Some(position) => {
                 self.repeats = None;
@@ -82,6 +91,8 @@ impl Stay {
                 self.position = Some(offset);
                 Ok(())
             }
+            // Without a recovery it may be any of those that are not acknowledged.
+            None if redelivered && !self.is_recovered => Ok(()),
             None => {
                 self.position = Some(offset);
                 Ok(())
@@ -129,7 +140,10 @@ impl Stay {
             self.position = Some(to);
             return Ok(());
         };
-        if from <= position {
+        // What was given once, and is gone before it was acknowledged, is said to be gone as well.
+        let is_late = is_guaranteed(room) && matches!(reason, "history_truncated" | "expired");
+        if from <= position && is_late {
+        } else if from <= position {
             self.repeat(room, from)?;
         } else {
             self.skip(truth, room, reader, (position + 1, from - 1))?;

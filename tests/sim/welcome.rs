@@ -124,7 +124,10 @@ impl Client {
             Some(before) if before.epoch.as_deref() == Some(&*epoch) => {
                 let claimed = kept.and_then(|kept| kept.claimed.get(&room));
                 let reader = kept.map_or(&self.reader, |kept| &kept.reader);
-                before.resumed(reader, claimed.copied().unwrap_or(0))
+                let claimed = claimed.copied().unwrap_or(0);
+                common.acknowledgements.forget_reader(&room, &self.whose());
+                let others = common.acknowledgements.claimed(&room, &self.whose());
+                before.resumed(&room, reader, claimed.max(others))
             }
             Some(before) => {
                 // The room has begun anew: all of it is owed, or said to be missing.

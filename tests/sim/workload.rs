@@ -3,11 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::client::{Client, Request};
+use crate::guarantee::is_guaranteed;
 use crate::message::{Codec, Content, Message, Part};
 use crate::truth::{Filter, Interest, Outcome, Publication, RoomId};
 use crate::world::World;
 
 const ROOMS: &[&str] = &["a", "b", "chat:1", "chat:1/x", "d/e", "d/e/f"];
+/// In which what is not acknowledged comes again.
+const GUARANTEED: &[&str] = &["safe:1", "safe:2"];
 const EVENTS: &[&str] = &["move", "say", "typing"];
 const PATTERNS: &[&str] = &["**", "chat:*", "d/*", "d/**"];
 const PRIORITIES: &[&str] = &["low", "normal", "high", "critical"];
@@ -20,6 +23,10 @@ impl World {
     /// A client does something.
     pub(crate) fn act(&mut self, me: usize) {
         let codec = self.codec(me);
+        if self.clients[me].echoes.is_some() {
+            self.act_echo(me, codec);
+            return;
+        }
         if !self.clients[me].is_open() {
             let ping = Message::new("ping").with("data", 7);
             self.clients[me].ask(ping, Some(Request::Any), codec);
@@ -90,7 +97,8 @@ impl World {
         if !own.is_empty() && self.random.percent(70) {
             return (*self.random.pick(&own)).clone();
         }
-        let name = *self.random.pick(ROOMS);
+        let guaranteed = self.profile.guarantees && self.random.percent(30);
+        let name = *self.random.pick(if guaranteed { GUARANTEED } else { ROOMS });
         client.room(name)
     }
 
@@ -149,6 +157,7 @@ impl World {
         let epoch = self.clients[me].stays.get(&room).and_then(|stay| stay.epoch.as_ref());
         let last = epoch.map(|epoch| (epoch.clone(), self.common.truth.last(&room, epoch)));
         let publications = self.common.truth.publications.len();
+        self.common.acknowledgements.forget(&room);
         let message = Message::new("leave").with("room", &*room.1);
         (message, Some(Request::Leave { room, last, publications }))
     }
@@ -294,6 +303,8 @@ impl World {
         let message = Message::new("ack").with("room", &*room.1).with("offset", offset);
         let claimed = self.clients[me].claimed.entry(room.clone()).or_default();
         *claimed = offset.max(*claimed);
+        let whose = self.clients[me].whose();
+        self.common.acknowledgements.claim(&room, whose, offset);
         (message, Some(Request::Ack { room, offset }))
     }
 
@@ -341,6 +352,10 @@ impl World {
         if self.random.percent(30) {
             config = json!({ "mode": "reliable" });
         }
+        if is_guaranteed(&room) {
+            // It stays what it is from its first day on.
+            config = json!({ "mode": "guaranteed" });
+        }
         if self.random.percent(15) {
             config["history_ttl_ms"] = json!(2_000);
         }
@@ -375,6 +390,7 @@ impl World {
     fn moderate(&mut self, me: usize) -> Ask {
         let room = self.some_room(me);
         let user = *self.random.pick(USERS);
+        self.common.acknowledgements.forget(&room);
         let message = match self.random.below(8) {
             0 | 1 => return (Message::new("room.delete").with("room", room.1), Some(Request::Any)),
             2 | 3 => return self.silence(me, room, user),

@@ -15,7 +15,7 @@ use ringroom::ws::MessageKind;
 use ringroom::ws::close::Fault;
 
 use crate::Checked;
-use crate::client::{Client, Common, Rules, Stage, Up};
+use crate::client::{Arrives, Client, Common, Rules, Stage, Up};
 use crate::digest::Digest;
 use crate::frames;
 use crate::mesh::Mesh;
@@ -24,7 +24,7 @@ use crate::person::{Person, people};
 use crate::profile::Profile;
 use crate::random::Random;
 use crate::socket::Socket;
-use crate::truth::{Reader, Truth};
+use crate::truth::Truth;
 
 /// Unix time at the beginning.
 const EPOCH_MS: u64 = 1_700_000_000_000;
@@ -96,6 +96,7 @@ impl World {
             silences: BTreeMap::new(),
             unmutes: BTreeMap::new(),
             muted_presence: Default::default(),
+            acknowledgements: Default::default(),
         };
         Self {
             mesh: Mesh::new(cores.len(), profile.inbox_batches, profile.backlog_bytes),
@@ -128,7 +129,22 @@ impl World {
         person: Person,
         session: Option<String>,
         room: Option<String>,
-    ) {
+    ) -> usize {
+        self.enter(core, person, session, Route::Rooms(room))
+    }
+
+    /// A handshake was accepted, of whatever kind: the client it is of.
+    pub(crate) fn enter(
+        &mut self,
+        core: usize,
+        person: Person,
+        session: Option<String>,
+        route: Route,
+    ) -> usize {
+        let room = match &route {
+            Route::Rooms(room) => room.clone(),
+            Route::Echo => None,
+        };
         let codec = if self.random.percent(60) { Codec::Json } else { Codec::MessagePack };
         let deflated = self.profile.deflates && self.random.percent(50);
         let driver = &mut self.cores[core];
@@ -142,8 +158,6 @@ impl World {
         let me = self.clients.len();
         driver.places[place] = Some(me);
         let capacity = *self.random.pick(&[200, 1_500, 6_000, 60_000, 60_000]);
-        let (user, team) = (person.user.clone(), person.team);
-        let reader = Reader { name: String::new(), earlier: Some(Vec::new()), user, team };
         if let Some(record) = session.as_ref().and_then(|it| self.common.sessions.get_mut(it)) {
             record.contested |= !record.askers.is_empty();
             record.askers.insert(me);
@@ -153,35 +167,17 @@ impl World {
             format!("open {me} on core {core} for {user:?} session {session:?} room {room:?}")
         });
         self.cores[core].shard.assume(Arc::clone(&person.identity));
-        self.clients.push(Client {
-            core,
-            key,
-            path_room: room.as_ref().map(|room| (person.tenant, room.clone())),
-            person,
-            codec,
-            stage: Stage::Arriving,
-            socket: Socket::new(capacity, deflated),
-            uplink: Default::default(),
-            reader,
-            pending: BTreeMap::new(),
-            last_id: 0,
-            stays: BTreeMap::new(),
-            claimed: BTreeMap::new(),
-            heard: BTreeMap::new(),
-            patterns: BTreeMap::new(),
-            resumed_patterns: Some(Vec::new()),
-            passing: Default::default(),
-            resumes: session.clone(),
-            session: None,
-            state: None,
-            lossy: false,
-            mute: self.random.percent(5),
-            errors_without_id: 0,
-            is_settled: false,
-        });
+        let mute = self.random.percent(5);
+        let arrival = Arrives { core, key, person, codec, session: session.clone(), room, mute };
+        let mut client = Client::new(arrival, Socket::new(capacity, deflated));
+        if route == Route::Echo {
+            client.stage = Stage::Open;
+            client.echoes = Some(Default::default());
+        }
+        self.clients.push(client);
         let opened = Opened {
             connection: key,
-            route: Route::Rooms(room),
+            route,
             codec: codec.spoken(),
             deflate_up_to: if deflated { u32::MAX } else { 0 },
             address: None,
@@ -189,6 +185,7 @@ impl World {
             entry: Entry::Open,
         };
         self.input(core, Input::Opened(Box::new(opened)));
+        me
     }
 
     pub(crate) fn input(&mut self, core: usize, input: Input<'_>) {

@@ -39,6 +39,8 @@ pub struct Overdue {
 /// How far somebody has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
+    /// It began here, by no acknowledgement: what came before was never counted.
+    pub(super) began: u64,
     /// Everything up to here was taken in.
     pub(super) acknowledged: u64,
     /// Everything up to here was sent at least once.
@@ -67,26 +69,43 @@ impl JoinRequest<'_> {
 }
 
 impl HomeRoom {
-    /// The cursor of somebody who comes in again; who comes for the first time has one from now on.
-    pub(super) fn resume_cursor(&mut self, request: &JoinRequest<'_>) -> Option<Cursor> {
+    /// The cursor of somebody who comes in again, or asks once more where they are. Who comes for the
+    /// first time has one from now on; nothing, if that is at the end.
+    pub(super) fn resume_cursor(
+        &mut self,
+        request: &JoinRequest<'_>,
+        was_here: bool,
+    ) -> Option<Cursor> {
         if self.config.mode != Mode::Guaranteed {
             return None;
         }
         let last = self.offset();
         let reader = request.reader()?;
-        let has_another = self.has_another(&reader);
+        let is_live = was_here || self.has_another(&reader);
         let cursors = self.cursors.get_or_insert_default();
         if cursors.by_reader.len() >= MAX_CURSORS && !cursors.by_reader.contains_key(&reader) {
             return None;
         }
         let start = request.since.filter(|(epoch, _)| **epoch == *self.epoch);
-        let new = Cursor { acknowledged: start.map_or(last, |(_, at)| at.min(last)), sent: last };
+        let began = start.map_or(last, |(_, at)| at.min(last));
+        let new = Cursor { began, acknowledged: began, sent: last };
         if let Some(cursor) = cursors.by_reader.get(&reader) {
-            let sent = if has_another { last } else { cursor.sent };
+            let sent = if is_live { last } else { cursor.sent };
             return Some(Cursor { sent, ..*cursor });
         }
         cursors.by_reader.insert(reader, new);
-        None
+        // What it is given it may have had from elsewhere, but not from here.
+        (new.acknowledged < last).then_some(Cursor { sent: 0, ..new })
+    }
+
+    /// From where on somebody who comes in again is owed what there is: behind what was acknowledged,
+    /// unless it is a session that was here before their cursor was.
+    pub(super) fn owed_after(&self, cursor: Cursor, request: &JoinRequest<'_>) -> u64 {
+        let own = request.since.filter(|(epoch, _)| request.resumes && **epoch == *self.epoch);
+        match own {
+            Some((_, at)) if at < cursor.began => at,
+            _ => cursor.acknowledged,
+        }
     }
 
     /// A connection has taken in everything up to `offset`.
@@ -114,6 +133,22 @@ impl HomeRoom {
         }
     }
 
+    /// A connection has come in: what it is given of what it was given before, or might have been,
+    /// may have to be sent again as well.
+    pub fn expect_acknowledgement_of(
+        &mut self,
+        address: ConnectionAddress,
+        now: Moment,
+        timeout_ms: u64,
+    ) {
+        let reader = self.attached.get(&address).and_then(|attachment| attachment.reader.as_ref());
+        let cursors = self.cursors.as_ref();
+        let cursor = reader.and_then(|reader| cursors?.by_reader.get(reader));
+        if cursor.is_some_and(|cursor| cursor.acknowledged < self.offset()) {
+            self.expect_acknowledgements(now, timeout_ms);
+        }
+    }
+
     /// A connection goes: up to here its reader was sent everything.
     pub(super) fn note_sent(&mut self, reader: Option<&ReaderId>) {
         let last = self.offset();
@@ -136,7 +171,7 @@ impl HomeRoom {
         let last = self.offset();
         let mut cursors = Box::<Cursors>::default();
         for reader in self.attached.values().filter_map(|it| it.reader.as_ref()).take(MAX_CURSORS) {
-            let cursor = Cursor { acknowledged: last, sent: last };
+            let cursor = Cursor { began: last, acknowledged: last, sent: last };
             cursors.by_reader.insert(reader.clone(), cursor);
         }
         self.cursors = Some(cursors);

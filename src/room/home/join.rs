@@ -71,6 +71,14 @@ pub enum Recovery {
         /// What follows it.
         missed: Vec<Arc<Publication>>,
     },
+    /// Nothing now of what was not acknowledged, because it is too much at once: what the room still
+    /// has of it is sent piece by piece, as what is not acknowledged in time.
+    Owed {
+        /// The first offset they do not get now.
+        from: u64,
+        /// The last.
+        to: u64,
+    },
     /// They say they have seen what was not there yet.
     Ahead,
     /// Not all of it, and none.
@@ -123,26 +131,27 @@ impl HomeRoom {
             let _ = self.members.set_role(user, role, now.unix_ms);
         }
         self.held_until = None;
+        let was_here = self.is_attached(request.address);
         self.attach(request, now.moment);
-        let cursor = self.resume_cursor(request);
+        let cursor = self.resume_cursor(request, was_here);
+        let owed_after = cursor.map(|cursor| self.owed_after(cursor, request));
         let epoch = Arc::clone(&self.epoch);
-        let since = match (&cursor, request.since) {
-            (Some(cursor), None) => Some((&*epoch, cursor.acknowledged)),
-            (Some(cursor), Some((since, _))) if request.resumes && *since == *epoch => {
-                Some((&*epoch, cursor.acknowledged))
+        let since = match (owed_after, request.since) {
+            (Some(offset), None) => Some((&*epoch, offset)),
+            (Some(offset), Some((since, _))) if request.resumes && *since == *epoch => {
+                Some((&*epoch, offset))
             }
             (_, since) => since,
         };
         let mut recovery = self.recover(since, request.recovery, now.moment);
-        if let (Some(cursor), Recovery::Lost { .. }) = (&cursor, &recovery)
-            && cursor.acknowledged < self.history.dropped()
+        if let (Some(offset), Recovery::Lost { .. } | Recovery::Ahead) = (owed_after, &recovery)
+            && offset < self.offset()
         {
-            recovery = self.rest(cursor.acknowledged, request.recovery, now.moment);
-        }
-        if let (Some(attachment), Recovery::Rest { to, .. } | Recovery::Lost { to, .. }) =
-            (self.attached.get_mut(&request.address), &recovery)
-        {
-            attachment.told = *to;
+            recovery = self.rest(offset, request.recovery, now.moment);
+            let dropped = self.history.dropped();
+            if let Some(attachment) = self.attached.get_mut(&request.address) {
+                attachment.told = dropped;
+            }
         }
         let redelivers = cursor.map_or(0, |cursor| cursor.sent);
         Ok(Joining { role: self.role(user), was_invited, recovery, redelivers, created: false })
@@ -189,12 +198,16 @@ impl HomeRoom {
         link.forms.insert(request.form);
     }
 
-    /// What is left after what was trimmed before it was acknowledged.
+    /// What is left after what was trimmed before it was acknowledged, unless that is more than may
+    /// be sent at once.
     fn rest(&mut self, acknowledged: u64, (messages, bytes): (u32, u32), now: Moment) -> Recovery {
-        let (from, dropped, last) = (acknowledged + 1, self.history.dropped(), self.offset());
+        let (from, dropped, to) = (acknowledged + 1, self.history.dropped(), self.offset());
+        if dropped < from {
+            return Recovery::Owed { from, to };
+        }
         match self.history.recover(dropped, messages as usize, bytes.into(), now) {
             Ok(missed) => Recovery::Rest { from, to: dropped, missed: missed.cloned().collect() },
-            Err(_) => Recovery::Lost { from, to: last, reason: GapReason::HistoryTruncated },
+            Err(_) => Recovery::Owed { from, to },
         }
     }
 

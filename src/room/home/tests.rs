@@ -159,7 +159,7 @@ fn who_comes_back_gets_all_or_is_told() {
     ] {
         let joining = room.join(&request(me, None, Some(since)), now(0)).expect("it may");
         let got = match joining.recovery {
-            Recovery::Rest { .. } => panic!("nobody acknowledges here"),
+            Recovery::Rest { .. } | Recovery::Owed { .. } => panic!("nobody acknowledges here"),
             Recovery::Replay(missed) => Ok(missed.len()),
             Recovery::Lost { from, to, reason } => {
                 assert_eq!(to, 6);

@@ -12,6 +12,7 @@ use crate::room::publication::Publication;
 use crate::shard::Shard;
 use crate::shard::eligible::Reader;
 use crate::shard::message::{CoreMessage, Ticket};
+use crate::shard::run::{Label, Run};
 
 impl Shard {
     pub(super) fn ack(&mut self, key: ConnectionKey, ack: &Ack<'_>, ticket: &Ticket) {
@@ -93,11 +94,14 @@ impl Shard {
             self.outbound.push_gap(key, &tag, lost, GapReason::HistoryTruncated);
         }
         let now = self.outbound.now.moment;
-        // Whoever is far behind may not have read the first copy yet, and is not sent a second.
+        // Whoever is far behind may not have read the first copy yet, and is not sent a second. What
+        // does not fit now is still owed, and comes the next time.
         let most = self.config.limits.outbox_bytes as usize / 4;
-        let slot = self.outbound.slot_mut(key);
-        let reads = slot.is_some_and(|slot| slot.outbox.pending_bytes() <= most);
-        for publication in publications.iter().filter(|_| reads) {
+        for publication in publications {
+            let slot = self.outbound.slot_mut(key);
+            if slot.is_none_or(|slot| slot.outbox.pending_bytes() > most) {
+                return;
+            }
             let Some(connection) = self.outbound.get(key) else { return };
             let expired = publication.expires.is_some_and(|expires| expires <= now);
             let reader = Reader { connection, interest: interest.as_deref(), now };
@@ -106,7 +110,9 @@ impl Shard {
             }
             let codec = connection.form.codec;
             let frame = self.press.message(publication, codec, true);
-            self.outbound.push_bytes(key, &frame);
+            let label = Label { expires: publication.expires, ..Label::nameless(&tag) };
+            let run = Run::joined(frame, label, &self.outbound.pool.budget);
+            self.outbound.offer_run(key, &run);
         }
     }
 }

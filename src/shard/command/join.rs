@@ -84,6 +84,7 @@ impl Shard {
     ) {
         let now = self.outbound.now;
         let recovery = (self.config.limits.recovery_messages, self.config.limits.recovery_bytes);
+        let ack_timeout_ms = self.config.rooms.ack_timeout_ms;
         let is_new = !self.homes.rooms.contains_key(room);
         let is_founder = is_new && self.broker.is_founder(room) && !room.name.is_reserved();
         let request = JoinRequest {
@@ -113,7 +114,9 @@ impl Shard {
                 // An empty list of members takes one.
                 let _ = home.members.set_role(user, Role::Owner, now.unix_ms);
             }
-            home.join(&request, now)
+            let joining = home.join(&request, now)?;
+            home.expect_acknowledgement_of(request.address, now.moment, ack_timeout_ms);
+            Ok(joining)
         });
         // Those who were there are told first: who comes in does not hear of it.
         self.tend(room);
@@ -141,26 +144,22 @@ impl Shard {
         joining: Joining,
     ) {
         let Some(home) = self.homes.get_mut(room) else { return };
-        let mut gap = Vec::new();
-        let (replay, recovered) = match joining.recovery {
-            Recovery::Replay(missed) => (missed, true),
-            Recovery::Rest { from, to, missed } => {
-                let (room, epoch) = (room.name.as_str(), &*home.epoch);
-                let reason = GapReason::HistoryTruncated;
-                let event = Event::Gap(Gap { room, epoch, from, to, reason });
-                write_event(&event, asker.form.codec, &mut gap);
-                (missed, false)
-            }
+        let truncated = GapReason::HistoryTruncated;
+        let (replay, recovered, missing) = match joining.recovery {
+            Recovery::Replay(missed) => (missed, true, None),
+            Recovery::Rest { from, to, missed } => (missed, false, Some((from, to, truncated))),
+            Recovery::Owed { from, to } => (Vec::new(), false, Some((from, to, truncated))),
             Recovery::Lost { from, to, reason } => {
-                if ask.resumes && from <= to {
-                    let (room, epoch) = (room.name.as_str(), &*home.epoch);
-                    let event = Event::Gap(Gap { room, epoch, from, to, reason });
-                    write_event(&event, asker.form.codec, &mut gap);
-                }
-                (Vec::new(), false)
+                (Vec::new(), false, (ask.resumes && from <= to).then_some((from, to, reason)))
             }
-            Recovery::None | Recovery::Ahead => (Vec::new(), false),
+            Recovery::None | Recovery::Ahead => (Vec::new(), false, None),
         };
+        let mut gap = Vec::new();
+        if let Some((from, to, reason)) = missing {
+            let (room, epoch) = (room.name.as_str(), &*home.epoch);
+            let event = Event::Gap(Gap { room, epoch, from, to, reason });
+            write_event(&event, asker.form.codec, &mut gap);
+        }
         let epoch = std::sync::Arc::clone(&home.epoch);
         let (offset, user_count) = (home.offset(), home.user_count());
         let joined = Joined {

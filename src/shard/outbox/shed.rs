@@ -160,9 +160,7 @@ impl Outbox {
         let mut count = 0;
         let queue = self.spill(pool);
         queue.withhold_where(pinned, GapReason::SlowConsumer, codec, |label, _| {
-            let superseded = label.same_room(&run.label.room)
-                && label.event == run.label.event
-                && label.priority != Priority::Critical;
+            let superseded = label.is_superseded_by(&run.label);
             count += if superseded { label.count() } else { 0 };
             superseded
         });

@@ -1,0 +1,113 @@
+//! Guaranteed rooms where it is easy to owe too little: coming back, coming in again, too much at once.
+
+use crate::config::Config;
+
+use super::cluster::{Address, Cluster};
+
+fn clusters() -> Vec<Cluster> {
+    let mut config = Config::default();
+    config.limits.recovery_messages = 3;
+    [1, 3].map(|cores| Cluster::new(cores, config.clone())).into()
+}
+
+/// A room with a publisher who stays, and a reader who has got `count` messages.
+fn begin(cluster: &mut Cluster, count: u32) -> (Address, Address) {
+    let far = u16::try_from(cluster.shards.len() - 1).unwrap();
+    let (a, b) = (cluster.user(0, "a"), cluster.user(far, "b"));
+    let create = r#"{"type":"room.create","id":0,"room":"g","config":{"mode":"guaranteed"}}"#;
+    assert_eq!(cluster.ask(a, create)["type"], "ok");
+    for at in [a, b] {
+        assert_eq!(join(cluster, at, ""), []);
+    }
+    publish(cluster, a, count);
+    assert_eq!(cluster.offsets(b).len(), count as usize);
+    (a, b)
+}
+
+fn publish(cluster: &mut Cluster, at: Address, count: u32) {
+    for _ in 0..count {
+        cluster.send(at, r#"{"type":"publish","room":"g","data":0}"#);
+    }
+    cluster.send(at, r#"{"type":"ack","room":"g","offset":1000}"#);
+    cluster.read(at);
+}
+
+/// Offsets that come, those of gaps below zero, each with whether it says that it comes again.
+fn join(cluster: &mut Cluster, at: Address, more: &str) -> Vec<(i64, bool)> {
+    cluster.send(at, &format!(r#"{{"type":"join","id":1,"room":"g"{more}}}"#));
+    let came = cluster.read(at);
+    assert_eq!(came[0]["type"], "ok");
+    let offsets = came[1..].iter().map(|it| match it["to"].as_i64() {
+        Some(to) => (-to, false),
+        None => (it["offset"].as_i64().unwrap(), it["redelivered"] == true),
+    });
+    offsets.collect()
+}
+
+#[test]
+fn what_came_back_and_is_not_acknowledged_comes_again_though_nothing_is_published() {
+    for mut cluster in clusters() {
+        let (_, b) = begin(&mut cluster, 2);
+        cluster.lose(b);
+        // Nobody is there who waits for anything.
+        cluster.wait(200_000);
+        let b = cluster.user(0, "b");
+        assert_eq!(join(&mut cluster, b, ""), [(1, true), (2, true)]);
+        cluster.wait(30_000);
+        assert_eq!(cluster.offsets(b), [1, 2]);
+    }
+}
+
+#[test]
+fn who_asks_again_from_within_is_told_that_it_has_come_before() {
+    for mut cluster in clusters() {
+        let (_, b) = begin(&mut cluster, 2);
+        assert_eq!(join(&mut cluster, b, ""), [(1, true), (2, true)]);
+    }
+}
+
+#[test]
+fn what_is_too_much_at_once_is_told_and_comes_piece_by_piece() {
+    for mut cluster in clusters() {
+        let (_, b) = begin(&mut cluster, 5);
+        cluster.lose(b);
+        let b = cluster.user(0, "b");
+        assert_eq!(join(&mut cluster, b, ""), [(-5, false)]);
+        cluster.wait(60_000);
+        let piece = cluster.offsets(b);
+        assert!(piece.starts_with(&[1, 2, 3]) && !piece.contains(&4), "{piece:?}");
+        cluster.ask(b, r#"{"type":"ack","id":2,"room":"g","offset":3}"#);
+        cluster.wait(30_000);
+        assert_eq!(cluster.offsets(b), [4, 5]);
+    }
+}
+
+#[test]
+fn a_newcomer_that_names_an_old_place_is_owed_all_from_there() {
+    for mut cluster in clusters() {
+        let (a, _) = begin(&mut cluster, 5);
+        let info = cluster.ask(a, r#"{"type":"room.info","id":3,"room":"g"}"#);
+        let c = cluster.user(0, "c");
+        let since = format!(r#","since":{{"epoch":{},"offset":1}}"#, info["epoch"]);
+        assert_eq!(join(&mut cluster, c, &since), [(-5, false)], "more than comes at once");
+        cluster.wait(60_000);
+        assert!(cluster.offsets(c).starts_with(&[2, 3, 4]));
+    }
+}
+
+#[test]
+fn a_session_that_was_there_before_its_user_began_anew_misses_nothing() {
+    for mut cluster in clusters() {
+        let (a, b) = begin(&mut cluster, 1);
+        let other = cluster.open_as(0, "b", |_| {});
+        let session = cluster.read(other)[0]["session"].as_str().unwrap().to_owned();
+        join(&mut cluster, other, "");
+        cluster.ask(other, r#"{"type":"ack","id":2,"room":"g","offset":1}"#);
+        cluster.lose(other);
+        cluster.ask(b, r#"{"type":"leave","id":3,"room":"g"}"#);
+        publish(&mut cluster, a, 2);
+        assert_eq!(join(&mut cluster, b, ""), [], "it left, and begins here");
+        let back = cluster.open_as(0, "b", |opened| opened.session = Some(session));
+        assert_eq!(cluster.offsets(back), [2, 3]);
+    }
+}
