@@ -14,6 +14,7 @@ mod rooms;
 mod slow;
 mod spaces;
 mod store;
+mod vocabulary;
 
 use std::io::IoSlice;
 

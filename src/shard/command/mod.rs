@@ -48,6 +48,8 @@ pub(super) struct Batch {
     left: u32,
 }
 
+/// When to try again, where a refusal that is to say so does not know.
+const RETRY_MS: u64 = 1_000;
 /// How long bad messages are remembered.
 const BAD_WINDOW_MS: u64 = 60_000;
 
@@ -387,11 +389,12 @@ impl Shard {
 
 /// The error that says why a command was refused.
 fn error(ticket: &Ticket, refusal: Refusal) -> Event<'_> {
+    let unnamed = refusal.code.has_retry_after().then_some(RETRY_MS);
     Event::Error(Error {
         id: ticket.id.as_ref(),
         code: refusal.code,
         message: refusal.message,
-        retry_after_ms: refusal.retry_after_ms,
+        retry_after_ms: refusal.retry_after_ms.or(unnamed),
     })
 }
 
