@@ -6,6 +6,7 @@ pub mod bucket;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod decision;
 pub mod hash;
 pub mod id;
 pub mod letter;

@@ -53,6 +53,12 @@ pub enum Deed {
     /// A token, a user or a tenant is believed no more.
     #[serde(rename = "revoke")]
     Revoke,
+    /// The operator has shut out a user or an address.
+    #[serde(rename = "ban")]
+    ShutOut,
+    /// That was taken back.
+    #[serde(rename = "unban")]
+    LetIn,
     /// A tenant was suspended.
     #[serde(rename = "tenant.suspend")]
     Suspend,

@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("metrics", &["id", "ws"]),
     ("config", &[]),
     ("record", &[]),
+    ("decision", &[]),
     ("tenant", &["clock", "config", "id"]),
     ("mesh", &["clock", "id"]),
     ("ws", &["clock", "config", "protocol"]),
@@ -29,8 +30,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "shard",
         &[
-            "auth", "bucket", "clock", "config", "hash", "id", "metrics", "node", "protocol",
-            "record", "room", "tenant", "wheel", "ws",
+            "auth", "bucket", "clock", "config", "decision", "hash", "id", "metrics", "node",
+            "protocol", "record", "room", "tenant", "wheel", "ws",
         ],
     ),
     ("letter", &["auth", "config", "id", "node", "record", "shard", "ws"]),
@@ -44,8 +45,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "control",
         &[
-            "auth", "clock", "config", "id", "letter", "mesh", "metrics", "node", "record",
-            "shard", "tenant", "ws",
+            "auth", "clock", "config", "decision", "id", "letter", "mesh", "metrics", "node",
+            "record", "shard", "tenant", "ws",
         ],
     ),
     (
@@ -56,16 +57,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "auth", "bridge", "config", "control", "hash", "id", "letter", "logging", "mesh",
-            "metrics", "net", "node", "shard", "tenant", "ws",
+            "auth", "bridge", "config", "control", "decision", "hash", "id", "letter", "logging",
+            "mesh", "metrics", "net", "node", "shard", "tenant", "ws",
         ],
     ),
 ];
 
 /// Modules that know nothing but what they are told.
 const PURE: &[&str] = &[
-    "clock", "id", "hash", "node", "wheel", "bucket", "config", "record", "tenant", "ws",
-    "protocol", "room", "auth", "shard",
+    "clock", "id", "hash", "node", "wheel", "bucket", "config", "record", "decision", "tenant",
+    "ws", "protocol", "room", "auth", "shard",
 ];
 
 /// What a pure module may not touch: time, threads, sockets, files, the environment, chance.

@@ -11,6 +11,7 @@
 mod accepted;
 mod algorithm;
 pub mod api_key;
+pub mod ban;
 mod base64url;
 mod claims;
 pub mod cookie;

@@ -4,7 +4,9 @@
 use tokio::sync::{mpsc, oneshot};
 
 use crate::letter::Order;
-use crate::shard::Edict;
+
+use super::ledger::Written;
+use crate::decision::Decision;
 
 /// Commands that may wait.
 const WAITING_MAX: usize = 64;
@@ -14,10 +16,10 @@ const WAITING_MAX: usize = 64;
 pub enum Command {
     /// Give every core this order. A drain also makes the process not ready, at once.
     Order(Order),
-    /// Have every core carry this out, and say when all have.
-    Edict {
+    /// The operator has decided this: keep it, have every core carry it out, and say when all have.
+    Decide {
         /// What.
-        edict: Edict,
+        decision: Decision,
         /// Who waits for it.
         done: oneshot::Sender<Carried>,
     },
@@ -25,13 +27,15 @@ pub enum Command {
     Stop,
 }
 
-/// What came of an edict on all cores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What came of a decision on all cores.
+#[derive(Debug)]
 pub struct Carried {
     /// Connections that were closed for it.
     pub closed: u64,
     /// It holds for those that come, too.
     pub holds: bool,
+    /// Whether it will hold after a restart.
+    pub(super) written: Written,
 }
 
 /// The sending end: any thread may have one.

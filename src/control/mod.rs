@@ -13,6 +13,7 @@ mod guard;
 mod health;
 mod idle;
 mod inquiry;
+mod ledger;
 mod nodes;
 mod process;
 mod public;
@@ -25,4 +26,5 @@ mod tests;
 mod v1;
 
 pub use command::{Command, Commander, Commands, commands};
+pub use ledger::standing;
 pub use run::{Plane, run};

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use tokio::io::unix::AsyncFd;
@@ -19,6 +19,7 @@ use super::api::{self, View};
 use super::audit::Trail;
 use super::command::Carried;
 use super::inquiry::{Found, Inquiry};
+use super::ledger::{Ledger, Written};
 use super::nodes::{self, Nodes};
 use super::relay::Relays;
 use super::serve::{self, Limits};
@@ -26,6 +27,7 @@ use super::v1::Desk;
 use super::{Command, Commander, Commands, health, process, public};
 use crate::auth::{Answer, Policy};
 use crate::config::Config;
+use crate::decision::Decision;
 use crate::id::CoreId;
 use crate::letter::{Letter, Order};
 use crate::mesh::Port;
@@ -66,6 +68,8 @@ pub struct Plane<M> {
     pub policy: Option<Arc<Policy>>,
     /// What tells this process from others.
     pub node: u64,
+    /// What was decided before this process began.
+    pub standing: Vec<Decision>,
 }
 
 /// Runs the control plane on this thread, and on `control.threads - 1` more, until it is told to
@@ -75,23 +79,21 @@ pub struct Plane<M> {
 ///
 /// The operating system refuses a runtime, a thread, or a descriptor.
 pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
-    let Plane {
-        config,
-        started,
-        port,
-        registry,
-        listener,
-        commands,
-        commander,
-        tenants,
-        policy,
-        node,
-    } = plane;
+    let Plane { config, started, port, registry, listener, commands, commander, tenants, .. } =
+        plane;
+    let (policy, standing, node) = (plane.policy, plane.standing, plane.node);
     listener.set_nonblocking(true)?;
     let trail = Trail::open(&config.audit)?;
     let faults = config.dev.faults.then(|| commander.clone());
     let token = config.control.token.clone().map(Arc::new);
-    let desk = Desk { commander, tenants, trail: trail.clone() };
+    let most = 2 * config.auth.revocations as usize + tenants.count() as usize;
+    let ledger = Ledger::new(standing, most, config.control.state_file.as_deref())?;
+    let desk = Desk {
+        commander,
+        tenants: Arc::clone(&tenants),
+        trail: trail.clone(),
+        ledger: ledger.clone(),
+    };
     let needs_redis = config.redis.url.is_some() && !config.redis.ready_without;
     let view = View { registry, started, draining: Arc::default(), needs_redis, faults };
     let nodes = Nodes::new(&config, &view, node);
@@ -113,7 +115,19 @@ pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
         let (relays, edicts) = (Relays::default(), Edicts::default());
         let inquiry = Inquiry::new(&config, policy.as_ref());
         let limits = limits.once();
-        let party = Party { port, bridge, view, limits, relays, edicts, trail, inquiry, nodes };
+        let party = Party {
+            port,
+            bridge,
+            view,
+            limits,
+            relays,
+            edicts,
+            trail,
+            inquiry,
+            nodes,
+            tenants,
+            ledger,
+        };
         party.run(commands).await
     })?
 }
@@ -189,11 +203,11 @@ struct OpenEdict {
 }
 
 impl Edicts {
-    fn begin(&mut self, cores: usize, done: oneshot::Sender<Carried>) -> u64 {
+    fn begin(&mut self, cores: usize, written: Written, done: oneshot::Sender<Carried>) -> u64 {
         // Who waited for these has given up.
         self.open.retain(|_, open| !open.done.is_closed());
         self.last += 1;
-        let all = Carried { closed: 0, holds: true };
+        let all = Carried { closed: 0, holds: true, written };
         self.open.insert(self.last, OpenEdict { left: cores, all, done });
         self.last
     }
@@ -224,6 +238,8 @@ struct Party<M> {
     trail: Trail,
     inquiry: Inquiry,
     nodes: Nodes,
+    tenants: Arc<Tenants>,
+    ledger: Ledger,
 }
 
 impl<M: Send + 'static> Party<M> {
@@ -248,7 +264,7 @@ impl<M: Send + 'static> Party<M> {
                 found = self.inquiry.next() => self.answer(&found),
                 command = commands.next() => match command {
                     Command::Order(order) => self.order(&order),
-                    Command::Edict { edict, done } => self.edict(&edict, done),
+                    Command::Decide { decision, done } => self.decide(&decision, done),
                     Command::Stop => {
                         self.trail.finish();
                         return Ok(());
@@ -319,10 +335,25 @@ impl<M: Send + 'static> Party<M> {
         }
     }
 
-    /// Has every core carry it out.
-    fn edict(&mut self, edict: &Edict, done: oneshot::Sender<Carried>) {
+    /// The one way of a decision, whoever has made it: it is kept, holds for those that come, and
+    /// is carried out by every core.
+    fn decide(&mut self, decision: &Decision, done: oneshot::Sender<Carried>) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let written = self.ledger.note(decision, now_ms);
+        if let Decision::State { tenant, suspended } = decision
+            && let Some(tenant) = self.tenants.find(tenant)
+        {
+            // Nobody new comes in from here on, so those that the cores close are all.
+            self.tenants.get(tenant).suspend(*suspended);
+        }
+        let Some(edict) = Edict::of(decision, &self.tenants) else {
+            // As below.
+            let _ = done.send(Carried { closed: 0, holds: true, written });
+            return;
+        };
         let cores: Vec<CoreId> = self.view.registry.cores().map(|(id, _)| id).collect();
-        let number = self.edicts.begin(cores.len(), done);
+        let number = self.edicts.begin(cores.len(), written, done);
         for core in cores {
             let letter = Letter::Edict { number, edict: edict.clone() };
             self.post(core, letter, size_of::<Edict>());

@@ -58,6 +58,7 @@ impl Process {
             commander: commander.clone(),
             tenants,
             policy: None,
+            standing: Vec::new(),
         };
         let thread = Some(thread::spawn(move || run(plane)));
         let port = ports.pop().unwrap();

@@ -4,6 +4,8 @@
 //! wrong with it is named without repeating it; a decision is answered when every core has carried
 //! it out, and stands in the audit trail.
 
+mod bans;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -19,24 +21,24 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::audit::{Trail, Wanted};
 use super::command::{Carried, Command, Commander};
+use super::ledger::Ledger;
 use super::public;
-use crate::auth::{Revocation, Revoked};
-use crate::id::TenantId;
+use crate::decision::{Credentials, Decision};
 use crate::record::{Actor, Deed, Record, Subject, cut};
-use crate::shard::Edict;
 use crate::tenant::{DEFAULT, Tenant, Tenants, Usage};
 
 /// The longest body of a request.
 const BODY_BYTES: usize = 65_536;
 /// How long the cores may take to carry a decision out.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a revocation holds unless it says otherwise: longer than any credential should.
-const REVOKED_FOR_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// How long a revocation or a ban holds unless it says otherwise: longer than any credential should.
+const HOLDS_FOR_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// The longest that one may hold.
-const REVOKED_FOR_MAX_MS: u64 = 365 * 24 * 60 * 60 * 1_000;
+const HOLDS_FOR_MAX_MS: u64 = 365 * 24 * 60 * 60 * 1_000;
 /// Names of users and tenants, and ids of tokens.
 const NAME_BYTES: usize = 128;
 /// Records of a page, unless another number is asked for.
@@ -48,11 +50,12 @@ pub(super) struct Desk {
     pub(super) commander: Commander,
     pub(super) tenants: Arc<Tenants>,
     pub(super) trail: Trail,
+    pub(super) ledger: Ledger,
 }
 
 /// Why a request is not carried out: a status, a code and a sentence.
-type Problem = (StatusCode, &'static str, Cow<'static, str>);
-type Answer = Result<Response, Problem>;
+pub(super) type Problem = (StatusCode, &'static str, Cow<'static, str>);
+pub(super) type Answer = Result<Response, Problem>;
 
 /// The routes.
 pub(super) fn router(desk: Desk) -> Router {
@@ -62,6 +65,12 @@ pub(super) fn router(desk: Desk) -> Router {
         .route(
             "/v1/tenants/{id}/state",
             put(async |desk, path, request| told(set_state(desk, path, request).await)),
+        )
+        .route(
+            "/v1/bans",
+            get(async |desk: State<Desk>| told(bans::list(&desk)))
+                .post(async |desk, request| told(bans::add(desk, request).await))
+                .delete(async |desk, query| told(bans::lift(desk, query).await)),
         )
         .route("/v1/audit", get(async |desk: State<Desk>, query| told(audit(&desk, query))))
         .with_state(desk)
@@ -87,35 +96,29 @@ struct Revoke {
 /// `POST /v1/revocations`
 async fn revoke(desk: State<Desk>, request: Request) -> Answer {
     let asked: Revoke = read(request).await?;
-    let (tenant, name) = find(&desk.tenants, asked.tenant.as_deref().unwrap_or(DEFAULT))?;
+    let tenant = find(&desk.tenants, asked.tenant.as_deref().unwrap_or(DEFAULT))?;
     let (what, subject) = match (asked.token, asked.user, asked.all) {
         (Some(token), None, false) => {
-            (Revoked::Token(named(&token)?.into()), Subject::Token(token.into()))
+            (Credentials::Token(named(&token)?.into()), Subject::Token(token.into()))
         }
         (None, Some(user), false) => {
-            (Revoked::User(named(&user)?.into()), Subject::User(user.into()))
+            (Credentials::User(named(&user)?.into()), Subject::User(user.into()))
         }
-        (None, None, true) => (Revoked::Tenant, Subject::Tenant),
+        (None, None, true) => (Credentials::All, Subject::Tenant),
         _ => return Err(bad("one of \"token\", \"user\" and \"all\": true is wanted")),
     };
-    let for_ms = asked.for_ms.unwrap_or(REVOKED_FOR_MS);
-    if !(1..=REVOKED_FOR_MAX_MS).contains(&for_ms) {
-        return Err(bad("\"for_ms\" must be from 1 to 31536000000"));
-    }
     let now_ms = unix_ms();
-    let until_ms = now_ms.saturating_add(for_ms);
-    let revocation = Revocation { tenant, what, issued_before_ms: now_ms, until_ms };
-    let carried = carry_out(&desk, Edict::Revoke(revocation)).await?;
+    let until_ms = until(now_ms, asked.for_ms)?;
+    let (tenant, issued_before_ms): (Box<str>, _) = (tenant.name[..].into(), now_ms);
+    let decision = Decision::Revoke { tenant: tenant.clone(), what, issued_before_ms, until_ms };
+    let carried = decide(&desk, decision).await?;
     let mut record = Record::new(now_ms, Actor::Operator, Deed::Revoke);
-    record.tenant = Some(name.into());
+    record.tenant = Some(tenant);
     record.subject = Some(subject);
     record.until_ms = Some(until_ms);
     record.reason = asked.reason.map(|reason| cut(&reason).to_owned().into());
     desk.trail.add(record);
-    if !carried.holds {
-        let message = "its connections are closed, but too many revocations hold to keep this one";
-        return Err((StatusCode::CONFLICT, "limit_exceeded", message.into()));
-    }
+    kept(&carried)?;
     Ok(Json(json!({ "closed": carried.closed, "until": until_ms })).into_response())
 }
 
@@ -162,21 +165,18 @@ struct SetState {
 /// `PUT /v1/tenants/{id}/state`
 async fn set_state(desk: State<Desk>, Path(id): Path<String>, request: Request) -> Answer {
     let asked: SetState = read(request).await?;
-    let (tenant_id, name) = find(&desk.tenants, &id)?;
-    let tenant = desk.tenants.get(tenant_id);
-    let suspends = asked.state == TenantState::Suspended;
-    // Nobody new comes in from here on, so those that the cores close are all.
-    tenant.suspend(suspends);
-    let mut closed = 0;
-    if suspends {
-        closed = carry_out(&desk, Edict::Suspend(tenant_id)).await?.closed;
-    }
-    let deed = if suspends { Deed::Suspend } else { Deed::Activate };
+    let tenant = find(&desk.tenants, &id)?;
+    let suspended = asked.state == TenantState::Suspended;
+    let name: Box<str> = tenant.name[..].into();
+    let carried = decide(&desk, Decision::State { tenant: name.clone(), suspended }).await?;
+    let deed = if suspended { Deed::Suspend } else { Deed::Activate };
     let mut record = Record::new(unix_ms(), Actor::Operator, deed);
-    record.tenant = Some(name.into());
+    record.tenant = Some(name);
     record.subject = Some(Subject::Tenant);
     record.reason = asked.reason.map(|reason| cut(&reason).to_owned().into());
     desk.trail.add(record);
+    kept(&carried)?;
+    let closed = carried.closed;
     let body = json!({ "id": &*tenant.name, "state": state_of(tenant), "closed": closed });
     Ok(Json(body).into_response())
 }
@@ -204,22 +204,51 @@ fn audit(desk: &Desk, query: Result<Query<AuditQuery>, QueryRejection>) -> Answe
     Ok(Json(desk.trail.page(&wanted)).into_response())
 }
 
-/// Has every core carry it out.
-async fn carry_out(desk: &Desk, edict: Edict) -> Result<Carried, Problem> {
+/// Has a decision kept, and carried out by every core.
+pub(super) async fn decide(desk: &Desk, decision: Decision) -> Result<Carried, Problem> {
     let (done, carried) = oneshot::channel();
-    let sent = desk.commander.send(Command::Edict { edict, done });
+    let sent = desk.commander.send(Command::Decide { decision, done });
     let carried = match sent {
-        Ok(()) => tokio::time::timeout(PATIENCE, carried).await.ok().and_then(Result::ok),
+        Ok(()) => timeout(PATIENCE, carried).await.ok().and_then(Result::ok),
         Err(_) => None,
     };
-    carried.ok_or_else(|| {
+    let mut carried = carried.ok_or_else(|| {
         let message = "not every core has confirmed in time; it holds on those that have";
-        (StatusCode::SERVICE_UNAVAILABLE, "unavailable", message.into())
-    })
+        unavailable(message)
+    })?;
+    if let Some(written) = carried.written.take()
+        && !matches!(timeout(PATIENCE, written).await, Ok(Ok(true)))
+    {
+        let message = "it holds, but not after a restart: the state file cannot be written";
+        return Err(unavailable(message));
+    }
+    Ok(carried)
+}
+
+/// Whether a decision holds for those that come, too.
+pub(super) fn kept(carried: &Carried) -> Result<(), Problem> {
+    if carried.holds {
+        return Ok(());
+    }
+    let message = "its connections are closed, but too many decisions hold to keep this one";
+    Err((StatusCode::CONFLICT, "limit_exceeded", message.into()))
+}
+
+/// Until when something holds that is to hold for so long.
+pub(super) fn until(now_ms: u64, for_ms: Option<u64>) -> Result<u64, Problem> {
+    let for_ms = for_ms.unwrap_or(HOLDS_FOR_MS);
+    if !(1..=HOLDS_FOR_MAX_MS).contains(&for_ms) {
+        return Err(bad("\"for_ms\" must be from 1 to 31536000000"));
+    }
+    Ok(now_ms.saturating_add(for_ms))
+}
+
+fn unavailable(message: &'static str) -> Problem {
+    (StatusCode::SERVICE_UNAVAILABLE, "unavailable", message.into())
 }
 
 /// Reads a body strictly.
-async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
+pub(super) async fn read<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
     let (parts, body) = request.into_parts();
     if !is_json(&parts.headers) {
         let message = "Content-Type must be application/json";
@@ -252,30 +281,29 @@ async fn bytes_of(body: Body) -> Result<axum::body::Bytes, Problem> {
     })
 }
 
-fn find<'a>(tenants: &'a Tenants, name: &str) -> Result<(TenantId, &'a str), Problem> {
+pub(super) fn find<'a>(tenants: &'a Tenants, name: &str) -> Result<&'a Tenant, Problem> {
     let missing = || (StatusCode::NOT_FOUND, "not_found", "there is no such tenant".into());
-    let id = tenants.find(name).ok_or_else(missing)?;
-    Ok((id, &*tenants.get(id).name))
+    Ok(tenants.get(tenants.find(name).ok_or_else(missing)?))
 }
 
-fn named(name: &str) -> Result<&str, Problem> {
+pub(super) fn named(name: &str) -> Result<&str, Problem> {
     match name.len() {
         1..=NAME_BYTES => Ok(name),
         _ => Err(bad("a name or an id has 1 to 128 bytes")),
     }
 }
 
-fn bad(message: &'static str) -> Problem {
+pub(super) fn bad(message: &'static str) -> Problem {
     (StatusCode::BAD_REQUEST, "bad_request", message.into())
 }
 
-fn told(answer: Answer) -> Response {
+pub(super) fn told(answer: Answer) -> Response {
     answer.unwrap_or_else(|(status, code, message)| {
         (status, public::problem(code, &message)).into_response()
     })
 }
 
-fn unix_ms() -> u64 {
+pub(super) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

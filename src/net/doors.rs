@@ -85,6 +85,9 @@ impl State {
     }
 
     fn judge(&mut self, now: Now, key: ConnectionKey, waiting: &Waiting) -> Admission {
+        if self.shard.shuts_out(now, waiting.address) {
+            return Admission::Refuse(Denied::Banned);
+        }
         if waiting.accepted.route == handshake::Route::Echo {
             return Admission::Enter(Entry::Open);
         }
@@ -125,6 +128,7 @@ impl State {
                 Refusal::Credential { word: refusal.word(), status: refusal.status() }
             }
             Denied::Suspended => Refusal::Suspended,
+            Denied::Banned => Refusal::ShutOut,
             Denied::Page => Refusal::Origin,
             Denied::TenantFull => Refusal::TenantLimit { retry_after_ms: RETRY_AFTER_MS },
         }

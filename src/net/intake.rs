@@ -417,6 +417,7 @@ fn failure(refusal: Refusal) -> HandshakeFailure {
         | Refusal::Forbidden
         | Refusal::Credential { .. }
         | Refusal::Suspended
+        | Refusal::ShutOut
         | Refusal::Tenant => HandshakeFailure::Credentials,
         Refusal::AddressLimit { .. }
         | Refusal::TenantLimit { .. }

@@ -200,7 +200,8 @@ fn welcome(core: &Rc<Core>, now: Now, listener: u16, socket: OwnedFd, peer: Opti
     state.events += 1;
     state.metrics.accepts.add(1);
     let counted = peer.map(|peer| peer.ip()).filter(|ip| !state.speaks_for_others(*ip, listener));
-    if core.admission.ban_left_ms(now.moment, counted).is_some() {
+    let is_shut_out = state.shard.shuts_out(now, counted);
+    if is_shut_out || core.admission.ban_left_ms(now.moment, counted).is_some() {
         return state.metrics.refusals.count(Refusal::Banned);
     }
     let admitted = match core.admission.admit(counted) {

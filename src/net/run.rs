@@ -11,13 +11,14 @@ use std::sync::{Arc, Barrier, mpsc};
 use slab::Slab;
 
 use crate::auth::Policy;
+use crate::clock::Now;
 use crate::config::{Config, ListenAddress};
 use crate::hash::Seed;
 use crate::id::CoreId;
 use crate::letter::Letter;
 use crate::mesh::Port;
 use crate::metrics;
-use crate::shard::{CoreMessage, Effects, Entropy, Pages, Senders, Setup, Shard};
+use crate::shard::{CoreMessage, Edict, Effects, Entropy, Pages, Senders, Setup, Shard};
 use crate::tenant::Tenants;
 use crate::wheel::Wheel;
 use crate::ws::decoder::{self, Scratch};
@@ -64,6 +65,8 @@ pub struct Plan {
     pub policy: Option<Arc<Policy>>,
     /// The tenants of the process.
     pub tenants: Arc<Tenants>,
+    /// What was decided before this process began.
+    pub standing: Arc<[Edict]>,
     /// Whose pages may connect to which tenant.
     pub pages: Arc<Pages>,
     /// What users and addresses send, counted by all cores.
@@ -152,6 +155,7 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
         stopwatch: monotonic_us,
     });
     shard.believe_pages(Arc::clone(&plan.pages));
+    begin_with(&mut shard, &clock, &plan.standing);
     let state = State {
         shard,
         effects: Effects::default(),
@@ -192,6 +196,16 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
         doorbell: Counter::new(doorbell)?,
         glance: Glance::new(kind)?,
     }))
+}
+
+/// Takes over what was decided before this process began.
+fn begin_with(shard: &mut Shard, clock: &Clock, standing: &[Edict]) {
+    let moment = clock.moment();
+    let now = Now { moment, unix_ms: (clock.unix_origin_us() + moment.us) / 1_000 };
+    let forgotten = standing.iter().filter(|edict| !shard.begin_with(now, edict)).count();
+    if forgotten > 0 {
+        tracing::error!(forgotten, "auth.revocations is too small for what the state file holds");
+    }
 }
 
 async fn hear_the_timer(core: Rc<Core>) {

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -26,6 +26,8 @@ use tracing::{error, info, warn};
 
 use crate::auth::{self, Policy};
 use crate::config::{Config, ListenAddress};
+use crate::control;
+use crate::decision::Decision;
 use crate::letter::{Order, Reload};
 use crate::logging::{self, LogError, Logs};
 use crate::net::{self, tls};
@@ -64,6 +66,8 @@ pub enum Error {
     Mesh(io::Error),
     /// The control plane cannot have its address.
     Control(SocketAddr, io::Error),
+    /// What was decided before cannot be read, or cannot be kept.
+    State(io::Error),
     /// A thread, its runtime or its listener cannot be made.
     Thread(io::Error),
     /// A thread panicked. What it held is lost; a supervisor should start the process again.
@@ -74,6 +78,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listen(error) | Self::Thread(error) => write!(f, "{error}"),
+            Self::State(error) => write!(f, "control.state_file: {error}"),
             Self::Log(error) => write!(f, "{error}"),
             Self::Origin(invalid) => {
                 write!(f, "handshake.origins: entry {}: {invalid}", invalid.entry + 1)
@@ -111,10 +116,12 @@ pub fn run(mut config: Config, reread: Reread) -> Result<(), Error> {
     let tenants = Tenants::new(&config);
     let pages = pages(&config, &tenants, &origins)?;
     let policy = policy(&config, &tenants, 0)?;
+    let standing = standing(&config, &tenants)?;
     let parts = threads::Parts {
         tenants: &tenants,
         pages: &pages,
         policy: &policy,
+        standing: &standing,
         config: &config,
         unix: reserved.unix,
         origins: &origins,
@@ -265,6 +272,22 @@ fn policy(config: &Config, tenants: &Tenants, number: u64) -> Result<Option<Arc<
     let sources = auth::Sources { config, tenants: &named, read: &read, custom: None, number };
     let policy = Policy::read(&sources).map_err(Error::Auth)?;
     Ok(Some(Arc::new(policy)))
+}
+
+/// What was decided before this process began. Holds for tenants from here on.
+fn standing(config: &Config, tenants: &Tenants) -> Result<Vec<Decision>, Error> {
+    let Some(path) = &config.control.state_file else { return Ok(Vec::new()) };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let standing = control::standing(path, now_ms).map_err(Error::State)?;
+    for decision in &standing {
+        if let Decision::State { tenant, suspended } = decision
+            && let Some(id) = tenants.find(tenant)
+        {
+            tenants.get(id).suspend(*suspended);
+        }
+    }
+    Ok(standing)
 }
 
 fn listen_for(kind: SignalKind) -> Result<Signal, Error> {

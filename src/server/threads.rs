@@ -10,6 +10,7 @@ use crate::auth::Policy;
 use crate::bridge;
 use crate::config::Config;
 use crate::control::{self, Command, Commander, Plane};
+use crate::decision::Decision;
 use crate::hash::Seed;
 use crate::id::CoreId;
 use crate::letter::{Letter, Order};
@@ -17,7 +18,7 @@ use crate::mesh::{self, Port};
 use crate::metrics::Registry;
 use crate::net::{self, Admission, Clock, Plan, tls};
 use crate::node;
-use crate::shard::{CoreMessage, Pages, Senders};
+use crate::shard::{CoreMessage, Edict, Pages, Senders};
 use crate::tenant::Tenants;
 use crate::ws::origin::Origins;
 
@@ -34,6 +35,8 @@ pub(super) struct Parts<'a> {
     pub(super) tenants: &'a Arc<Tenants>,
     pub(super) pages: &'a Arc<Pages>,
     pub(super) policy: &'a Option<Arc<Policy>>,
+    /// What was decided before this process began.
+    pub(super) standing: &'a [Decision],
 }
 
 /// The threads of a serving process.
@@ -83,6 +86,7 @@ pub(super) fn spawn(parts: &Parts<'_>) -> Result<Threads, Error> {
         tenants,
         policy,
         node: node::id(seed),
+        standing: parts.standing.to_vec(),
     };
     let control = thread::Builder::new()
         .name("control".to_owned())
@@ -141,6 +145,8 @@ fn spawn_cores(
     let count = u16::try_from(cpus.len()).unwrap_or(u16::MAX);
     let admission = Admission::new(&config.admission, seed);
     let senders = Senders::new(config, seed);
+    let standing: Arc<[Edict]> =
+        parts.standing.iter().filter_map(|it| Edict::of(it, parts.tenants)).collect();
     let tables = Arc::new(Barrier::new(cpus.len() + 1));
     let (listening, listens) = mpsc::channel();
     let mut threads = Vec::new();
@@ -160,6 +166,7 @@ fn spawn_cores(
             admission: Arc::clone(&admission),
             policy: parts.policy.clone(),
             tenants: Arc::clone(parts.tenants),
+            standing: Arc::clone(&standing),
             pages: Arc::clone(parts.pages),
             senders: Arc::clone(&senders),
             metrics: registry.core(core).map(Arc::clone).unwrap_or_default(),

@@ -4,8 +4,10 @@
 //! Invariants: judging never waits; who waits for an answer of the control plane is judged again
 //! when it comes, and only then; nobody of a suspended tenant is let in.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::auth::ban::Bans;
 use crate::auth::{self, Accepted, Answer, Fingerprint, Gate, Policy, Proof, Question, SourceId};
 use crate::auth::{Refusal, Verdict};
 use crate::clock::Now;
@@ -16,6 +18,7 @@ use crate::tenant::Tenants;
 use crate::ws::handshake::{Credential, CredentialKind};
 use crate::ws::origin::{Authority, Origins};
 
+use super::edict::Edict;
 use super::{Effects, Shard};
 
 /// Whose pages may connect to which tenant.
@@ -94,6 +97,8 @@ pub enum Denied {
     TenantFull,
     /// The page may not connect to this tenant.
     Page,
+    /// The user or the address is shut out by the operator.
+    Banned,
 }
 
 /// What an answer is about.
@@ -108,6 +113,8 @@ enum Topic {
 pub(super) struct Door {
     /// None: nothing is configured, and everyone is let in.
     pub(super) gate: Option<Gate>,
+    /// Whom the operator has shut out.
+    pub(super) bans: Bans,
     waiting: Map<Topic, Vec<ConnectionKey>>,
     pages: Arc<Pages>,
 }
@@ -117,6 +124,7 @@ impl Door {
         let limits = auth::Limits::of(config);
         Self {
             gate: policy.map(|policy| Gate::new(policy, limits, seed)),
+            bans: Bans::new(seed, limits.revocations),
             waiting: Map::with_hasher(seed),
             pages: Arc::default(),
         }
@@ -144,13 +152,34 @@ impl Door {
         None
     }
 
+    /// Goes by an edict from now on; false if too many hold already.
+    pub(super) fn take_edict(&mut self, now: Now, edict: &Edict) -> bool {
+        match (edict, &mut self.gate) {
+            (Edict::Revoke(revocation), Some(gate)) => {
+                gate.revoke(now.unix_ms, revocation.clone()).is_ok()
+            }
+            (Edict::Ban(whom, until_ms), _) => {
+                self.bans.add(whom.clone(), *until_ms, now.unix_ms).is_ok()
+            }
+            (Edict::Unban(whom), _) => {
+                self.bans.remove(whom);
+                true
+            }
+            (Edict::Revoke(_), None) | (Edict::Suspend(_), _) => true,
+        }
+    }
+
     /// Whether what was accepted may come in.
     pub(super) fn check(
         &self,
+        now: Now,
         accepted: &Accepted,
         page: Option<&Page>,
         tenants: &Tenants,
     ) -> Result<(), Denied> {
+        if self.bans.cover_user(accepted, now.unix_ms) {
+            return Err(Denied::Banned);
+        }
         let tenant = tenants.get(accepted.tenant);
         if tenant.is_suspended() {
             return Err(Denied::Suspended);
@@ -225,10 +254,16 @@ impl Shard {
             Ok(accepted) => accepted,
             Err(refusal) => return Admission::Refuse(Denied::Credential(refusal)),
         };
-        match self.door.check(&accepted, claim.page, &self.tenants) {
+        match self.door.check(now, &accepted, claim.page, &self.tenants) {
             Ok(()) => Admission::Enter(Entry::Accepted(accepted)),
             Err(denied) => Admission::Refuse(denied),
         }
+    }
+
+    /// Whether the operator has shut an address out.
+    #[must_use]
+    pub fn shuts_out(&self, now: Now, address: Option<IpAddr>) -> bool {
+        self.door.bans.cover_address(address, now.unix_ms)
     }
 
     /// The control plane has answered: who has waited for it is judged again.

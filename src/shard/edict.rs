@@ -1,15 +1,22 @@
-//! What the operator decides and every core carries out: credentials taken back, tenants suspended.
+//! What the operator decides and every core carries out: credentials taken back, tenants suspended,
+//! users and addresses shut out.
 //!
 //! Invariant: when all cores have said that an edict is carried out, nothing that was sent before by
 //! those it is about takes effect any more. Each core tells all others when it has closed their
 //! connections, behind whatever these have asked; so who has heard it from all has seen the last.
 
-use crate::auth::Revocation;
+use std::net::IpAddr;
+
+use crate::auth::ban::Banned;
+use crate::auth::{Revocation, Revoked};
 use crate::clock::Now;
+use crate::decision::{Credentials, Decision, Whom};
 use crate::hash::Map;
 use crate::id::{ConnectionKey, CoreId, TenantId};
 use crate::protocol::CloseReason;
+use crate::tenant::Tenants;
 
+use super::door::Door;
 use super::identity::Identity;
 use super::message::CoreMessage;
 use super::{Alarm, Shard};
@@ -24,6 +31,10 @@ pub enum Edict {
     Revoke(Revocation),
     /// All connections of a tenant end; whether new ones are let in is decided elsewhere.
     Suspend(TenantId),
+    /// Somebody is shut out until a point in Unix time.
+    Ban(Banned, u64),
+    /// Somebody is shut out no more.
+    Unban(Banned),
 }
 
 /// An edict is carried out.
@@ -57,17 +68,52 @@ impl Edicts {
 }
 
 impl Edict {
-    /// Whether somebody is one of those it is about.
-    fn concerns(&self, identity: &Identity, gate: Option<&crate::auth::Gate>, now: Now) -> bool {
+    /// What the cores have to do for a decision; none: nothing, or it is about no tenant of this
+    /// process.
+    #[must_use]
+    pub fn of(decision: &Decision, tenants: &Tenants) -> Option<Self> {
+        match decision {
+            Decision::Revoke { tenant, what, issued_before_ms, until_ms } => {
+                let what = match what {
+                    Credentials::Token(id) => Revoked::Token((**id).into()),
+                    Credentials::User(user) => Revoked::User((**user).into()),
+                    Credentials::All => Revoked::Tenant,
+                };
+                let (issued_before_ms, until_ms) = (*issued_before_ms, *until_ms);
+                let tenant = tenants.find(tenant)?;
+                Some(Self::Revoke(Revocation { tenant, what, issued_before_ms, until_ms }))
+            }
+            Decision::Ban { whom, until_ms } => Some(Self::Ban(banned(whom, tenants)?, *until_ms)),
+            Decision::Unban { whom } => Some(Self::Unban(banned(whom, tenants)?)),
+            Decision::State { tenant, suspended: true } => tenants.find(tenant).map(Self::Suspend),
+            Decision::State { suspended: false, .. } => None,
+        }
+    }
+
+    /// Whether somebody is one of those whose connections end.
+    fn concerns(
+        &self,
+        identity: &Identity,
+        address: Option<IpAddr>,
+        door: &Door,
+        now: Now,
+    ) -> bool {
+        let accepted = identity.accepted.as_deref();
         match self {
             Self::Suspend(tenant) => identity.tenant == *tenant,
             Self::Revoke(revocation) => {
-                let accepted = identity.accepted.as_deref();
                 identity.tenant == revocation.tenant
                     && accepted
-                        .zip(gate)
+                        .zip(door.gate.as_ref())
                         .is_some_and(|(accepted, gate)| gate.is_revoked(now.unix_ms, accepted))
             }
+            Self::Ban(Banned::User(tenant, user), _) => {
+                identity.tenant == *tenant && identity.user.as_ref() == Some(user)
+            }
+            Self::Ban(whom @ Banned::Address(_), _) => {
+                address.is_some_and(|address| Banned::address(address) == *whom)
+            }
+            Self::Unban(_) => false,
         }
     }
 
@@ -75,21 +121,26 @@ impl Edict {
         match self {
             Self::Revoke(_) => CloseReason::Revoked,
             Self::Suspend(_) => CloseReason::Suspended,
+            Self::Ban(..) | Self::Unban(_) => CloseReason::Banned,
         }
+    }
+}
+
+fn banned(whom: &Whom, tenants: &Tenants) -> Option<Banned> {
+    match whom {
+        Whom::User { tenant, user } => Some(Banned::User(tenants.find(tenant)?, (**user).into())),
+        Whom::Address(address) => Some(Banned::address(*address)),
     }
 }
 
 impl Shard {
     pub(super) fn on_edict(&mut self, number: u64, edict: &Edict) {
         let now = self.outbound.now;
-        let mut holds = true;
-        if let (Edict::Revoke(revocation), Some(gate)) = (edict, &mut self.door.gate) {
-            holds = gate.revoke(now.unix_ms, revocation.clone()).is_ok();
-        }
-        let gate = self.door.gate.as_ref();
+        let holds = self.door.take_edict(now, edict);
+        let door = &self.door;
         let connections = self.outbound.slots.iter().filter_map(|slot| slot.connection.as_deref());
         let concerned: Vec<ConnectionKey> = connections
-            .filter(|it| it.is_open() && edict.concerns(&it.identity, gate, now))
+            .filter(|it| it.is_open() && edict.concerns(&it.identity, it.address, door, now))
             .map(|connection| connection.key)
             .collect();
         let mut carried = Carried { number, closed: 0, holds };
@@ -127,9 +178,18 @@ impl Shard {
     /// Whether a command that has waited at its room's home may still be carried out.
     pub(super) fn still_holds(&self, message: &CoreMessage) -> bool {
         let CoreMessage::Ask(ask) = message else { return true };
-        let identity = &ask.asker.identity;
-        let revoked = identity.accepted.as_deref().zip(self.door.gate.as_ref());
+        let (identity, now_ms) = (&ask.asker.identity, self.outbound.now.unix_ms);
+        let accepted = identity.accepted.as_deref();
+        let revoked = accepted.zip(self.door.gate.as_ref());
         !self.tenants.get(identity.tenant).is_suspended()
-            && !revoked.is_some_and(|(it, gate)| gate.is_revoked(self.outbound.now.unix_ms, it))
+            && !revoked.is_some_and(|(it, gate)| gate.is_revoked(now_ms, it))
+            && !accepted.is_some_and(|it| self.door.bans.cover_user(it, now_ms))
+            && !self.door.bans.cover_address(ask.asker.ip, now_ms)
+    }
+
+    /// Takes over what was decided before this process began, for those that are to come. False if
+    /// there is too much of it.
+    pub fn begin_with(&mut self, now: Now, edict: &Edict) -> bool {
+        self.door.take_edict(now, edict)
     }
 }

@@ -83,6 +83,8 @@ pub enum Refusal {
     },
     /// The tenant is suspended.
     Suspended,
+    /// The operator has shut out the user or the address.
+    ShutOut,
     /// The credential is good, and not for this.
     Forbidden,
     /// This address has as many connections as it may.
@@ -114,7 +116,11 @@ impl Refusal {
         match self {
             Self::Credential { status, .. } => status,
             Self::Unauthorized => 401,
-            Self::Origin | Self::OriginMissing | Self::Forbidden | Self::Suspended => 403,
+            Self::Origin
+            | Self::OriginMissing
+            | Self::Forbidden
+            | Self::Suspended
+            | Self::ShutOut => 403,
             Self::NotFound => 404,
             Self::Method => 405,
             Self::Deadline => 408,
@@ -131,7 +137,7 @@ impl Refusal {
     /// The code of the protocol's error table.
     #[must_use]
     pub fn code(self) -> &'static str {
-        if let Self::Banned { .. } = self {
+        if let Self::Banned { .. } | Self::ShutOut = self {
             return "banned";
         }
         match self.status() {
@@ -188,6 +194,7 @@ impl Refusal {
             }
             Self::Credential { .. } | Self::Unauthorized => "the credential is not good",
             Self::Suspended => "the tenant is suspended",
+            Self::ShutOut => "banned by the operator",
             Self::AddressLimit { .. } => "too many connections of this address",
             Self::TenantLimit { .. } => "too many connections of this tenant",
             Self::Banned { .. } => "too many bad credentials from this address",

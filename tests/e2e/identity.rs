@@ -1,5 +1,7 @@
 //! Who is let in, as whom, how long, and what each bad credential gets.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use crate::server::{Plan, Server, folder};
@@ -10,6 +12,15 @@ const OTHER_SECRET: &str = "another secret that is quite as long as the first on
 
 /// A server that checks tokens; `more` is appended to its configuration.
 pub(crate) fn server(cores: u16, more: &str) -> Server {
+    plan(cores, more).start()
+}
+
+/// The same, which keeps what the operator decides in a file.
+pub(crate) fn plan_keeping(cores: u16, more: &str, state: &Path) -> Plan {
+    plan(cores, more).set(&format!("control.state_file={}", state.display()))
+}
+
+fn plan(cores: u16, more: &str) -> Plan {
     let folder = folder();
     for (name, secret) in [("secret", SECRET), ("other", OTHER_SECRET)] {
         std::fs::write(folder.join(name), secret).unwrap();
@@ -23,7 +34,7 @@ pub(crate) fn server(cores: u16, more: &str) -> Server {
         path("secret"),
         more.replace("OTHER_FILE", &path("other"))
     );
-    Plan::new().listeners(&config).set(&format!("cores.count={cores}")).start()
+    Plan::new().listeners(&config).set(&format!("cores.count={cores}"))
 }
 
 /// What the operator shows.

@@ -14,6 +14,7 @@ mod tls;
 mod abuse;
 mod addresses;
 mod admission;
+mod bans;
 mod drain;
 mod drivers;
 mod encryption;

@@ -50,7 +50,7 @@ section! {
         leeway_ms: u64 = 30_000, range(0..=MINUTE_MS), Milliseconds;
         /// Checked credentials that each core remembers.
         cache_entries: u32 = 16_384, range(0..=1_000_000), Count;
-        /// Credentials taken back that are remembered until they would have ended.
+        /// Credentials taken back that are remembered until they would have ended; as many bans.
         revocations: u32 = 100_000, range(1..=10_000_000), Count;
         /// API keys; `ringroom key create` makes one.
         api_keys: Vec<ApiKey> = Vec::new();

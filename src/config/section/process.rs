@@ -17,6 +17,8 @@ section! {
         threads: u16 = 1, range(1..=64), Count;
         /// The bearer token that everything but `/live` and `/ready` asks for; none: loopback only.
         token: Option<Secret> = None;
+        /// Where revocations, bans and tenants' states are kept over a restart; none: in memory alone.
+        state_file: Option<PathBuf> = None;
     }
 }
 

@@ -103,10 +103,11 @@ impl Shard {
         let Some(threshold) = threshold else { return };
         self.wheel.cancel(threshold.timer);
         let page = threshold.later.page.as_ref();
-        if let Err(denied) = self.door.check(accepted, page, &self.tenants) {
+        if let Err(denied) = self.door.check(self.outbound.now, accepted, page, &self.tenants) {
             let reason = match denied {
                 Denied::Suspended => CloseReason::Suspended,
                 Denied::TenantFull => CloseReason::ConnectionLimit,
+                Denied::Banned => CloseReason::Banned,
                 Denied::Page | Denied::Credential(_) => CloseReason::AuthFailed,
             };
             self.close(key, reason);
