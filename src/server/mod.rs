@@ -24,7 +24,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
-use crate::auth::{self, Policy};
+use crate::auth::{self, Custom, Policy};
 use crate::config::{Config, ListenAddress};
 use crate::control;
 use crate::decision::Decision;
@@ -98,11 +98,27 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// What an embedding program adds to the server.
+#[derive(Clone, Debug, Default)]
+pub struct Extensions {
+    /// Its own way to check credentials, before any other. With one, a credential is required (or
+    /// `auth.anonymous`), whatever else is configured.
+    pub custom: Option<Arc<dyn Custom>>,
+}
+
 /// Serves until a signal says otherwise.
 ///
 /// # Errors
 /// If it cannot begin, or has to end before it was told to.
-pub fn run(mut config: Config, reread: Reread) -> Result<(), Error> {
+pub fn run(config: Config, reread: Reread) -> Result<(), Error> {
+    run_with(config, reread, Extensions::default())
+}
+
+/// The same, with what a program adds of its own.
+///
+/// # Errors
+/// If it cannot begin, or has to end before it was told to.
+pub fn run_with(mut config: Config, reread: Reread, added: Extensions) -> Result<(), Error> {
     let logs = logging::start(&config.log).map_err(Error::Log)?;
     net::raise_descriptor_limit();
     let reserved = net::reserve(&config).map_err(Error::Listen)?;
@@ -115,7 +131,7 @@ pub fn run(mut config: Config, reread: Reread) -> Result<(), Error> {
     let certificates = tls::Certificates::load(&config).map_err(Error::Tls)?;
     let tenants = Tenants::new(&config);
     let pages = pages(&config, &tenants, &origins)?;
-    let policy = policy(&config, &tenants, 0)?;
+    let policy = policy(&config, &tenants, &added, 0)?;
     let standing = standing(&config, &tenants)?;
     let parts = threads::Parts {
         tenants: &tenants,
@@ -133,7 +149,8 @@ pub fn run(mut config: Config, reread: Reread) -> Result<(), Error> {
         .build()
         .map_err(Error::Thread)?;
     greet(&config, threads.control_address);
-    let mut watch = Watch { config, tenants, policies: 0, reread, certificates, threads, logs };
+    let mut watch =
+        Watch { config, tenants, added, policies: 0, reread, certificates, threads, logs };
     runtime.block_on(watch.until_told_to_end())?;
     sockets::remove(&sockets);
     watch.threads.join()
@@ -143,6 +160,7 @@ pub fn run(mut config: Config, reread: Reread) -> Result<(), Error> {
 struct Watch {
     config: Arc<Config>,
     tenants: Arc<Tenants>,
+    added: Extensions,
     /// How often credentials have got another policy.
     policies: u64,
     reread: Reread,
@@ -220,7 +238,7 @@ impl Watch {
     fn take_over(&mut self, config: &Arc<Config>) {
         let read = origins(config).and_then(|origins| {
             let pages = pages(config, &self.tenants, &origins)?;
-            let policy = policy(config, &self.tenants, self.policies + 1)?;
+            let policy = policy(config, &self.tenants, &self.added, self.policies + 1)?;
             Ok((origins, pages, policy, tls::Certificates::load(config).map_err(Error::Tls)?))
         });
         match read {
@@ -263,13 +281,19 @@ fn pages(config: &Config, tenants: &Tenants, general: &Arc<Origins>) -> Result<A
 }
 
 /// What credentials are checked against, where they are.
-fn policy(config: &Config, tenants: &Tenants, number: u64) -> Result<Option<Arc<Policy>>, Error> {
-    if config.auth.mode.is_open() {
+fn policy(
+    config: &Config,
+    tenants: &Tenants,
+    added: &Extensions,
+    number: u64,
+) -> Result<Option<Arc<Policy>>, Error> {
+    let custom = added.custom.as_ref();
+    if config.auth.mode.is_open() && custom.is_none() {
         return Ok(None);
     }
     let named: Vec<_> = tenants.iter().map(|(id, it)| (id, Arc::clone(&it.name))).collect();
     let read = |path: &Path| std::fs::read_to_string(path);
-    let sources = auth::Sources { config, tenants: &named, read: &read, custom: None, number };
+    let sources = auth::Sources { config, tenants: &named, read: &read, custom, number };
     let policy = Policy::read(&sources).map_err(Error::Auth)?;
     Ok(Some(Arc::new(policy)))
 }

@@ -197,6 +197,53 @@ fn a_room_token_lets_into_its_room_and_no_other() {
 }
 
 #[test]
+fn who_came_by_a_room_token_stays_over_a_refresh_and_a_return() {
+    let server = server(2, "");
+    let mut owner = Talk::bearer(server.address(), &ann());
+    for (room, kind) in [("hidden", "private"), ("open", "public")] {
+        let create = json!({ "type": "room.create", "room": room, "config": { "type": kind } });
+        assert_eq!(owner.ask(create)["type"], "ok");
+    }
+    // Bob may join nothing but `open` by himself, and later not even that.
+    let rights = |rooms: serde_json::Value| token(SECRET, json!({ "sub": "bob", "rooms": rooms }));
+    let some = rights(json!({ "open": ["join", "publish"], "hidden": ["publish"] }));
+    let none = rights(json!({ "hidden": ["publish"] }));
+    let mut bob = Talk::by(server.address(), &some);
+    let session = bob.hear()["session"].as_str().unwrap().to_owned();
+    assert_eq!(bob.ask(json!({ "type": "join", "room": "open" }))["type"], "ok");
+    assert_eq!(bob.ask(json!({ "type": "join", "room": "hidden" }))["code"], "forbidden");
+    let grant = room_token(SECRET, &json!({ "room": "hidden", "exp": now() + 60 }));
+    let join = json!({ "type": "join", "room": "hidden", "token": grant });
+    assert_eq!(bob.ask(join)["type"], "ok");
+    let rooms = |talk: &mut Talk| {
+        let rooms = talk.ask(json!({ "type": "rooms" }));
+        let names = rooms["rooms"].as_array().unwrap().iter().map(|it| it["room"].to_string());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
+    };
+    assert_eq!(bob.ask(json!({ "type": "auth", "token": some }))["type"], "ok");
+    assert_eq!(rooms(&mut bob), ["\"hidden\"", "\"open\""]);
+    assert_eq!(bob.ask(json!({ "type": "auth", "token": none }))["type"], "ok");
+    let left = bob.hear_of("left");
+    assert_eq!((&left["room"], &left["reason"]), (&json!("open"), &json!("permission_revoked")));
+    assert_eq!(rooms(&mut bob), ["\"hidden\""]);
+    drop(bob);
+    let header = format!("Authorization: Bearer {none}\r\n");
+    let mut back =
+        Talk::try_open(server.address(), &format!("/ws?session={session}"), &header).unwrap();
+    let welcome = back.hear();
+    assert_eq!(
+        (&welcome["recovered"], &welcome["rooms"][0]["room"]),
+        (&json!(true), &json!("hidden"))
+    );
+    let kick = json!({ "type": "room.kick", "room": "hidden", "user": "bob" });
+    assert_eq!(owner.ask(kick)["type"], "ok");
+    assert_eq!(back.hear_of("left")["reason"], "kicked");
+    assert_eq!(back.ask(json!({ "type": "join", "room": "hidden" }))["code"], "forbidden");
+}
+
+#[test]
 fn anonymous_clients_come_in_where_they_may_and_do_what_they_may() {
     let more = "[auth]\nanonymous = true\nanonymous_permissions = [\"join\"]\n";
     let server = server(1, more);

@@ -102,7 +102,11 @@ impl HomeRoom {
         let standing = self.standing(user, request.ip, now.moment);
         let proven = match (&self.config.password, request.password) {
             (Some(password), Some(text)) => password.is(text),
-            _ => request.grant.is_some(),
+            // A session that comes back to the same life of the room has shown it before.
+            _ => {
+                let was_in = request.since.is_some_and(|(epoch, _)| *epoch == *self.epoch);
+                request.grant.is_some() || (request.resumes && was_in)
+            }
         };
         // Nobody asks to be in a reserved room, and nobody can be kept out of one.
         let by_itself = self.key.name.is_reserved();

@@ -1,0 +1,106 @@
+//! A program of one's own with the server in it, and a way of its own to check credentials.
+//!
+//! The server has a process to itself (descriptor tables, signals), so the test starts itself again.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringroom::auth::{Accepted, Custom, Permission, Proof, Refusal, RightsBuilder, Strategy};
+use ringroom::config::{Config, ListenAddress};
+use ringroom::id::TenantId;
+use ringroom::server;
+
+/// Says to this program that it is to be the server.
+const SERVE: &str = "RINGROOM_TEST_EMBEDDED";
+
+#[derive(Debug)]
+struct Sesame;
+
+impl Custom for Sesame {
+    fn judge(&self, _now: u64, proof: &Proof<'_>) -> Option<Result<Arc<Accepted>, Refusal>> {
+        let word = proof.secret.strip_prefix("word:")?;
+        if word != "sesame" {
+            return Some(Err(Refusal::Denied));
+        }
+        let mut rights = RightsBuilder::default();
+        rights.state(&Permission::parse("join").unwrap());
+        let nobody = Accepted::nobody(TenantId::DEFAULT, "default".into());
+        Some(Ok(Arc::new(Accepted {
+            user: Some("ali".into()),
+            strategy: Strategy::Custom,
+            rights: Arc::new(rights.finish().unwrap()),
+            ..nobody
+        })))
+    }
+}
+
+fn serve() {
+    let mut config = Config::default();
+    config.listeners[0].address = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
+    config.control.address = "127.0.0.1:0".parse().unwrap();
+    config.cores.count = 1;
+    let again = config.clone();
+    let added = server::Extensions { custom: Some(Arc::new(Sesame)) };
+    server::run_with(config, Box::new(move || Ok(again.clone())), added).unwrap();
+}
+
+/// A process that ends with the test.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The answer to an upgrade, and the first frame if it was one.
+fn upgrade(address: &str, target: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let head = format!(
+        "GET {target} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let (mut said, mut bytes) = (String::new(), [0; 4_096]);
+    while !said.contains("\"type\":") && !said.contains("\"error\":") {
+        let count = stream.read(&mut bytes).unwrap();
+        assert!(count > 0, "it ended: {said}");
+        said.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+    said
+}
+
+#[test]
+fn a_program_checks_credentials_in_its_own_way() {
+    if std::env::var_os(SERVE).is_some() {
+        return serve();
+    }
+    let this = std::env::current_exe().unwrap();
+    let mut command = Command::new(this);
+    command.args(["--exact", "a_program_checks_credentials_in_its_own_way", "--nocapture"]);
+    let mut process = Process(command.env(SERVE, "1").stdout(Stdio::piped()).spawn().unwrap());
+    let greeting = BufReader::new(process.0.stdout.take().unwrap());
+    let address = greeting
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| {
+            let (_, rest) = line.split_once("serves on http://")?;
+            rest.split('/').next().map(ToOwned::to_owned)
+        })
+        .expect("it serves");
+    let welcome = upgrade(&address, "/ws/lobby?token=word:sesame");
+    assert!(welcome.contains("\"user\":\"ali\"") && welcome.contains("lobby"), "{welcome}");
+    let wrong = upgrade(&address, "/ws?token=word:barley");
+    assert!(wrong.starts_with("HTTP/1.1 401") && wrong.contains("\"denied\""), "{wrong}");
+    let other = upgrade(&address, "/ws?token=something");
+    assert!(other.starts_with("HTTP/1.1 401") && other.contains("\"unsupported\""), "{other}");
+    let nothing = upgrade(&address, "/ws");
+    assert!(nothing.contains("auth_required"), "nobody comes in without: {nothing}");
+}
