@@ -17,6 +17,7 @@ use crate::shard::CoreMessage;
 
 use super::call::Awaited;
 use super::keys::Keys;
+use super::map;
 use super::nodes::{Nodes, node_name};
 use super::script::Scripts;
 use super::station;
@@ -37,6 +38,8 @@ pub(super) struct Desk {
     /// The others.
     pub(super) nodes: Nodes,
     pub(super) echo: Awaited,
+    /// By which line each station is listened to.
+    pub(super) stations: Vec<Option<u64>>,
     /// Rooms that missed something on the way to their cores.
     owed: Vec<RoomKey>,
     random: ring::rand::SystemRandom,
@@ -55,8 +58,10 @@ impl Desk {
         let random = ring::rand::SystemRandom::new();
         let nodes = Nodes::new(node, config.redis.lease_ms);
         let node = node_name(node);
+        let rows = station::all(&keys, &node);
         Self {
-            watch: Watch::new(station::all(&keys, &node)),
+            stations: vec![None; rows.len()],
+            watch: Watch::new(rows),
             echo: Awaited::default(),
             node,
             nodes,
@@ -128,6 +133,12 @@ impl Desk {
                 None => {}
             }
         }
+    }
+
+    /// Where a room is in a cluster.
+    pub(super) fn slot(&self, room: &RoomKey) -> u16 {
+        let channel = || self.keys.room(room).channel();
+        self.watch.slot(room).unwrap_or_else(|| map::slot(channel().as_bytes()))
     }
 
     /// The link is in another state, which is told once.

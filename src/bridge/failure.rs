@@ -1,5 +1,7 @@
 //! What is wrong with Redis, by name.
 
+use std::sync::Arc;
+
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::metrics::LinkState;
@@ -13,7 +15,9 @@ pub(super) fn state(error: &RedisError) -> LinkState {
         Some("LOADING" | "BUSY" | "MASTERDOWN") => LinkState::Loading,
         Some("READONLY" | "MISCONF") => LinkState::ReadOnly,
         Some("OOM") => LinkState::OutOfMemory,
+        Some("CLUSTERDOWN") => LinkState::ClusterDown,
         _ if error.kind() == ErrorKind::AuthenticationFailed => LinkState::WrongPassword,
+        _ if is_of_tls(error) => LinkState::Tls,
         _ => LinkState::Lost,
     }
 }
@@ -32,6 +36,28 @@ pub(super) fn fault(error: &RedisError) -> Fault {
 /// Whether the server has forgotten the scripts: then it did nothing.
 pub(super) fn is_forgotten(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
+/// Whether the server does not have that slot, or not all of it now: then it did nothing.
+pub(super) fn is_astray(error: &RedisError) -> bool {
+    matches!(error.code(), Some("MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN"))
+}
+
+/// Whether TLS is the cause: a certificate that is not accepted, by either side.
+pub(super) fn is_of_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        // The client keeps it behind a pointer of its own.
+        let shared = error.downcast_ref::<Arc<std::io::Error>>().map(|error| &**error);
+        let inner = error.downcast_ref().or(shared).and_then(std::io::Error::get_ref);
+        if error.is::<rustls::Error>()
+            || inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Whether the link is of no use after it.

@@ -1,19 +1,25 @@
 //! The bridge to Redis, by which many nodes are one server: a thread of its own, a party of the mesh.
 //!
 //! It gives what homes publish to a script that puts it in order, keeps it and tells all nodes; it
-//! listens to the rooms that are open here and hands on what it hears. Redis is one server, or the
-//! primary that an address leads to.
+//! listens to the rooms that are open here and hands on what it hears. Redis is one server, the primary
+//! that Sentinels know, or a cluster, which is a server for each part of the rooms.
 //!
 //! Invariants: no core ever waits for it; each publish is answered once, by a place or a named fault;
 //! what waits in either direction is bounded, and what does not fit is told to whom it concerns; a
 //! room is listened to before it is asked how it is, so nothing is missed between the two.
 
 mod answer;
+mod astray;
 mod call;
 mod desk;
+mod dial;
+mod ear;
 mod failure;
+mod hearing;
 mod keys;
+mod lines;
 mod link;
+mod map;
 mod news;
 mod nodes;
 mod pipeline;

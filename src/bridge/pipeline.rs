@@ -1,7 +1,8 @@
-//! Pipelines: calls that wait go out together, and come back each with its own answer.
+//! Pipelines: calls that wait for a server go out together, and come back each with its own answer.
 //!
-//! Invariants: an answer over an earlier link says nothing about this one; a call that left with a
-//! link that ended is answered as lost and never sent again.
+//! Invariants: what an earlier line says to a call that every line makes anew is not heard; a call that
+//! left with a line that ended is answered as lost and never sent again; a call that is made again was
+//! refused by a server that did nothing.
 
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisError, RedisResult, Value};
@@ -10,76 +11,119 @@ use tokio::task::JoinError;
 use crate::metrics::LinkState;
 use crate::room::broker::Fault;
 
+use super::answer::number;
 use super::call::Call;
 use super::failure;
 use super::queue::Waiting;
 use super::run::Bridge;
+use super::watch::Listening;
 
-/// Pipelines on their way at once.
+/// Pipelines on their way to one server at once.
 const PIPELINES_MOST: usize = 16;
 
 /// What a pipeline was for.
 pub(super) enum Errand {
-    Calls(Vec<Waiting>),
-    /// So many channels.
-    Subscribe(usize),
-    /// Nothing waits for it: a ping, scripts, or word that channels are no longer listened to.
+    /// Calls. Whether they were sent with a last command that waits for replicas.
+    Calls(Vec<Waiting>, bool),
+    /// Nothing waits for it: a ping, or scripts.
     Chore,
 }
 
-/// What came of a pipeline: over which link it went, and what each command was answered.
-pub(super) type Outcome = (u64, Errand, RedisResult<Vec<Value>>);
+/// A pipeline that is over.
+pub(super) struct Outcome {
+    number: u64,
+    line: u64,
+    errand: Errand,
+    answers: RedisResult<Vec<Value>>,
+}
 
 impl Bridge {
-    /// Asks something of Redis; it fails at once if there is no link, or too much waits.
+    /// Asks something of Redis; it fails at once if no link leads there, or too much waits.
     pub(super) fn ask(&mut self, call: Box<dyn Call>) {
-        if self.link.is_none() {
+        if self.lines.is_empty() {
             return call.fail(Fault::Lost, &mut self.desk);
         }
-        if let Err(call) = self.queue.push(call) {
-            call.fail(Fault::Overload, &mut self.desk);
+        match self.places.take(call) {
+            Ok(waiting) => self.route(waiting),
+            Err(call) => call.fail(Fault::Overload, &mut self.desk),
+        }
+    }
+
+    /// Puts a call where it is to wait.
+    pub(super) fn route(&mut self, waiting: Waiting) {
+        let slot = match self.lines.map().is_one() {
+            true => 0,
+            false => waiting.call.slot(&self.desk),
+        };
+        if self.astray.holds(slot) {
+            return self.astray.wait(slot, waiting);
+        }
+        let Some(number) = self.lines.of(slot) else {
+            return waiting.call.fail(Fault::Lost, &mut self.desk);
+        };
+        if let Some((room, core)) = waiting.call.room_to_hear() {
+            let room = room.clone();
+            let keys = &self.desk.keys;
+            let watched = self.desk.watch.open(&room, core, || keys.room(&room));
+            if watched.ear != Listening::Yes(number) {
+                if watched.ear != Listening::Asked(number) {
+                    self.listen(&room, number);
+                }
+                return self.parked.entry(room).or_default().push(waiting);
+            }
+        }
+        if let Some(line) = self.lines.get_mut(number) {
+            line.queue.push(waiting);
         }
     }
 
     /// Puts what waits into pipelines.
     pub(super) fn dispatch(&mut self) {
-        while self.link.is_some() && !self.queue.is_empty() {
-            if self.pipelines.len() >= PIPELINES_MOST {
-                return;
+        for waiting in self.astray.release(self.on_way.first().copied()) {
+            self.route(waiting);
+        }
+        for number in self.lines.numbers() {
+            while let Some(line) = self.lines.get_mut(number) {
+                if line.queue.is_empty() || line.on_way >= PIPELINES_MOST {
+                    break;
+                }
+                let is_patient = |waiting: &Waiting| waiting.call.replicas() > 0;
+                let (patient, plain) = line.queue.next().into_iter().partition(is_patient);
+                self.send_calls(number, plain, false);
+                self.send_calls(number, patient, true);
             }
-            let calls = self.queue.next();
-            self.listen_for(&calls);
-            let mut pipeline = redis::pipe();
-            for waiting in &calls {
-                pipeline.add_command(waiting.call.command(&self.desk));
-            }
-            self.send(pipeline, Errand::Calls(calls));
         }
     }
 
-    /// Listens to rooms that are about to be asked for and are not listened to yet.
-    fn listen_for(&mut self, calls: &[Waiting]) {
-        let mut channels = Vec::new();
-        for (room, core) in calls.iter().filter_map(|waiting| waiting.call.room_to_hear()) {
-            let keys = &self.desk.keys;
-            let watched = self.desk.watch.open(room, core, || keys.room(room));
-            if !watched.is_subscribed {
-                watched.is_subscribed = true;
-                channels.push(watched.keys.channel());
-            }
+    fn send_calls(&mut self, number: u64, calls: Vec<Waiting>, is_patient: bool) {
+        let Some(most) = calls.iter().map(|waiting| waiting.call.replicas()).max() else { return };
+        let mut pipeline = redis::pipe();
+        for waiting in &calls {
+            pipeline.add_command(waiting.call.command(&self.desk));
         }
-        if !channels.is_empty() {
-            let count = channels.len();
-            self.send(each("SSUBSCRIBE", channels), Errand::Subscribe(count));
+        if is_patient {
+            // It counts for all that was written before it on this connection.
+            let mut wait = redis::cmd("WAIT");
+            wait.arg(most).arg((self.desk.config.redis.timeout_ms / 2).max(1));
+            pipeline.add_command(wait);
         }
+        self.send(number, pipeline, Errand::Calls(calls, is_patient));
     }
 
-    pub(super) fn send(&mut self, pipeline: Pipeline, errand: Errand) {
-        let Some(link) = &self.link else { return };
-        let (mut connection, links) = (link.connection.clone(), self.links);
+    pub(super) fn send(&mut self, number: u64, pipeline: Pipeline, errand: Errand) {
+        let Some(line) = self.lines.get_mut(number) else { return };
+        let mouth = match errand {
+            Errand::Calls(_, true) => &line.link.patient,
+            Errand::Calls(_, false) | Errand::Chore => &line.link.mouth,
+        };
+        let mut connection = mouth.connection.clone();
+        line.on_way += 1;
+        self.sent += 1;
+        self.on_way.insert(self.sent);
+        let (sent, line) = (self.sent, number);
         self.pipelines.spawn_local(async move {
             let answers = all(&mut connection, &pipeline).await;
-            (links, errand, answers)
+            Outcome { number: sent, line, errand, answers }
         });
     }
 
@@ -91,90 +135,112 @@ impl Bridge {
 
     /// A pipeline was answered, or failed as a whole.
     pub(super) fn finish(&mut self, outcome: Result<Outcome, JoinError>) {
-        // What panics there is a bug of the client; its callers' time runs out.
-        let Ok((links, errand, answers)) = outcome else { return self.fall(LinkState::Lost) };
-        let is_present = links == self.links;
+        let Ok(Outcome { number, line, errand, answers }) = outcome else {
+            // What panics there is a bug of the client; its callers' time runs out.
+            self.on_way.clear();
+            self.lines.numbers().into_iter().for_each(|line| self.fall(line, LinkState::Lost));
+            return;
+        };
+        self.on_way.remove(&number);
+        let is_present = self.lines.get_mut(line).map(|line| line.on_way -= 1).is_some();
         match (errand, answers) {
-            (Errand::Calls(calls), Ok(answers)) => self.answer(calls, answers, is_present),
-            (Errand::Calls(calls), Err(error)) => {
+            (Errand::Calls(calls, is_patient), Ok(answers)) => {
+                self.answer(line, calls, answers, is_patient);
+            }
+            (Errand::Calls(calls, _), Err(error)) => {
                 for Waiting { call, .. } in calls {
                     if is_present || call.room_to_hear().is_none() {
                         call.fail(failure::fault(&error), &mut self.desk);
                     }
                 }
-                self.doubt(&error, is_present);
+                self.doubt(&error, line);
             }
-            (Errand::Subscribe(channels), answers) => {
-                let refused = answers.map(|answers| answers.into_iter().find_map(refusal));
-                if let Some(error) = refused.unwrap_or_else(Some) {
-                    tracing::warn!(%error, channels, "channels are not listened to");
-                    if is_present {
-                        self.fall(failure::state(&error));
-                    }
-                }
-            }
-            (Errand::Chore, Err(error)) => self.doubt(&error, is_present),
+            (Errand::Chore, Err(error)) => self.doubt(&error, line),
             (Errand::Chore, Ok(_)) => {}
         }
     }
 
-    fn answer(&mut self, calls: Vec<Waiting>, answers: Vec<Value>, is_present: bool) {
-        let mut again = Vec::new();
-        let mut doubt = None;
+    fn answer(
+        &mut self,
+        line: u64,
+        calls: Vec<Waiting>,
+        mut answers: Vec<Value>,
+        is_patient: bool,
+    ) {
+        // How many replicas have what was written; if that was refused, none is known to.
+        let replicas = if is_patient { answers.pop().and_then(|it| number(&it)) } else { None };
+        let (mut forgotten, mut doubt) = (Vec::new(), None);
         for (waiting, answer) in calls.into_iter().zip(answers) {
+            let is_present = self.lines.get(line).is_some();
             if !is_present && waiting.call.room_to_hear().is_some() {
                 continue;
             }
-            match answer {
-                Value::ServerError(error) => {
-                    let error = RedisError::from(error);
-                    if failure::is_forgotten(&error) && is_present {
-                        again.push(waiting);
-                    } else {
-                        waiting.call.fail(failure::fault(&error), &mut self.desk);
-                        doubt = Some(error);
-                    }
+            let error = match answer {
+                Value::ServerError(error) => RedisError::from(error),
+                _ if u64::from(waiting.call.replicas()) > replicas.unwrap_or(0) => {
+                    waiting.call.fail(Fault::TooFewReplicas, &mut self.desk);
+                    continue;
                 }
                 answer => {
                     if is_present {
-                        self.desk.note(LinkState::Up);
+                        self.note_state();
                     }
                     waiting.call.succeed(answer, &mut self.desk);
+                    continue;
                 }
+            };
+            if failure::is_forgotten(&error) && is_present {
+                forgotten.push(waiting);
+            } else if failure::is_astray(&error) && self.desk.config.redis.cluster {
+                self.stray(waiting, &error);
+            } else {
+                waiting.call.fail(failure::fault(&error), &mut self.desk);
+                doubt = Some(error);
             }
         }
-        if !again.is_empty() {
-            let mut pipeline = redis::pipe();
-            for load in self.desk.scripts.load() {
-                pipeline.add_command(load);
+        if !forgotten.is_empty() {
+            self.load_scripts(line);
+            if let Some(line) = self.lines.get_mut(line) {
+                line.queue.push_front(forgotten);
             }
-            self.send(pipeline, Errand::Chore);
-            self.queue.push_front(again);
         }
         if let Some(error) = doubt {
-            self.doubt(&error, is_present);
+            self.doubt(&error, line);
         }
     }
 
-    /// After an error: is the link still of use?
-    fn doubt(&mut self, error: &RedisError, is_present: bool) {
-        if is_present && failure::ends_link(error) {
-            self.fall(failure::state(error));
-        } else if is_present && failure::state(error) != LinkState::Lost {
-            self.desk.note(failure::state(error));
+    /// Before what waits: both connections take what comes in order, but not from each other.
+    fn load_scripts(&mut self, number: u64) {
+        let mut pipeline = redis::pipe();
+        for load in self.desk.scripts.load() {
+            pipeline.add_command(load);
+        }
+        self.send(number, pipeline, Errand::Chore);
+    }
+
+    /// A server does not have the slot of a call: it is made again when it is known who has.
+    fn stray(&mut self, waiting: Waiting, error: &RedisError) {
+        if waiting.since.elapsed() > self.patience() {
+            return waiting.call.fail(Fault::Lost, &mut self.desk);
+        }
+        self.desk.metrics.strayed.add(1);
+        let slot = waiting.call.slot(&self.desk);
+        self.astray.add(slot, waiting, self.sent);
+        self.find_soon(error.code() == Some("MOVED"));
+    }
+
+    /// After an error: is the line still of use?
+    fn doubt(&mut self, error: &RedisError, line: u64) {
+        if self.lines.get(line).is_none() {
+            return;
+        }
+        let state = failure::state(error);
+        if failure::ends_link(error) {
+            self.fall(line, state);
+        } else if state != LinkState::Lost {
+            self.desk.note(state);
         }
     }
-}
-
-/// One command for each channel: the client counts an answer for each command.
-pub(super) fn each(name: &str, channels: Vec<String>) -> Pipeline {
-    let mut pipeline = redis::pipe();
-    for channel in channels {
-        let mut command = redis::cmd(name);
-        command.arg(channel);
-        pipeline.add_command(command);
-    }
-    pipeline
 }
 
 /// All answers of a pipeline; errors of single commands are among them.
@@ -183,11 +249,4 @@ async fn all(
     pipeline: &Pipeline,
 ) -> RedisResult<Vec<Value>> {
     connection.send_packed_commands(pipeline, 0, pipeline.len()).await
-}
-
-fn refusal(answer: Value) -> Option<RedisError> {
-    match answer {
-        Value::ServerError(error) => Some(error.into()),
-        _ => None,
-    }
 }

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::call::{Call, Lane};
 
@@ -19,13 +20,18 @@ const BATCH_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) call: Box<dyn Call>,
+    /// Since when.
+    pub(super) since: Instant,
     place: Place,
 }
 
-/// What waits, and what is on its way.
+/// What waits for one server.
+#[derive(Debug, Default)]
+pub(super) struct Queue(VecDeque<Waiting>);
+
+/// How much may wait and be on its way to all servers.
 #[derive(Debug)]
-pub(super) struct Queue {
-    calls: VecDeque<Waiting>,
+pub(super) struct Places {
     taken: Rc<RefCell<Taken>>,
     calls_most: u64,
     bytes_most: u64,
@@ -64,18 +70,17 @@ impl Drop for Place {
     }
 }
 
-impl Queue {
+impl Places {
     /// Each lane takes `calls_most`; what all of them hold of clients is bounded by `bytes_most`.
     pub(super) fn new(calls_most: u32, bytes_most: u64) -> Self {
-        let calls_most = u64::from(calls_most);
-        Self { calls: VecDeque::new(), taken: Rc::default(), calls_most, bytes_most }
+        Self { taken: Rc::default(), calls_most: u64::from(calls_most), bytes_most }
     }
 
-    /// Puts a call behind the others.
+    /// Gives a call a place.
     ///
     /// # Errors
     /// The call, if too much waits.
-    pub(super) fn push(&mut self, call: Box<dyn Call>) -> Result<(), Box<dyn Call>> {
+    pub(super) fn take(&self, call: Box<dyn Call>) -> Result<Waiting, Box<dyn Call>> {
         let (lane, bytes) = (call.lane(), call.bytes() as u64);
         let mut taken = self.taken.borrow_mut();
         let has_no_room = bytes > 0 && taken.bytes > 0 && taken.bytes + bytes > self.bytes_most;
@@ -86,37 +91,7 @@ impl Queue {
         taken.bytes += bytes;
         drop(taken);
         let place = Place { lane, bytes, taken: Rc::clone(&self.taken) };
-        self.calls.push_back(Waiting { call, place });
-        Ok(())
-    }
-
-    /// Puts calls that were not carried out before the others, in their order.
-    pub(super) fn push_front(&mut self, calls: Vec<Waiting>) {
-        for call in calls.into_iter().rev() {
-            self.calls.push_front(call);
-        }
-    }
-
-    /// The next pipeline; empty if nothing waits.
-    pub(super) fn next(&mut self) -> Vec<Waiting> {
-        let (mut count, mut bytes) = (0, 0);
-        for waiting in self.calls.iter().take(BATCH_CALLS) {
-            if bytes >= BATCH_BYTES as u64 {
-                break;
-            }
-            bytes += waiting.place.bytes;
-            count += 1;
-        }
-        self.calls.drain(..count).collect()
-    }
-
-    /// Everything that waits.
-    pub(super) fn drain(&mut self) -> Vec<Waiting> {
-        self.calls.drain(..).collect()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.calls.is_empty()
+        Ok(Waiting { call, since: Instant::now(), place })
     }
 
     /// Publishes that wait or are on their way.
@@ -127,6 +102,42 @@ impl Queue {
     /// What all calls hold of clients.
     pub(super) fn bytes(&self) -> u64 {
         self.taken.borrow().bytes
+    }
+}
+
+impl Queue {
+    /// Puts a call behind the others.
+    pub(super) fn push(&mut self, waiting: Waiting) {
+        self.0.push_back(waiting);
+    }
+
+    /// Puts calls that were not carried out before the others, in their order.
+    pub(super) fn push_front(&mut self, calls: Vec<Waiting>) {
+        for call in calls.into_iter().rev() {
+            self.0.push_front(call);
+        }
+    }
+
+    /// The next pipeline; empty if nothing waits.
+    pub(super) fn next(&mut self) -> Vec<Waiting> {
+        let (mut count, mut bytes) = (0, 0);
+        for waiting in self.0.iter().take(BATCH_CALLS) {
+            if bytes >= BATCH_BYTES as u64 {
+                break;
+            }
+            bytes += waiting.place.bytes;
+            count += 1;
+        }
+        self.0.drain(..count).collect()
+    }
+
+    /// Everything that waits.
+    pub(super) fn drain(&mut self) -> Vec<Waiting> {
+        self.0.drain(..).collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -166,46 +177,51 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_comes_back_and_what_is_over_makes_room() {
-        let mut queue = Queue::new(3, 100);
-        assert!(queue.push(publish(60)).is_ok());
-        assert!(queue.push(publish(60)).is_err(), "too many bytes");
-        assert!(queue.push(publish(20)).is_ok());
-        assert!(queue.push(publish(20)).is_ok());
-        assert!(queue.push(publish(0)).is_err(), "too many");
-        let batch = queue.next();
-        assert_eq!((batch.len(), queue.publishes(), queue.is_empty()), (3, 3, true));
-        assert!(queue.push(publish(0)).is_err(), "they are still on their way");
-        drop(batch);
-        assert_eq!((queue.publishes(), queue.bytes()), (0, 0));
-        assert!(queue.push(publish(1_000)).is_ok(), "one always fits");
+        let places = Places::new(3, 100);
+        let first = places.take(publish(60)).expect("it fits");
+        assert!(places.take(publish(60)).is_err(), "too many bytes");
+        let others = [places.take(publish(20)), places.take(publish(20))];
+        assert!(others.iter().all(Result::is_ok));
+        assert!(places.take(publish(0)).is_err(), "too many");
+        assert_eq!((places.publishes(), places.bytes()), (3, 100));
+        drop(first);
+        assert_eq!((places.publishes(), places.bytes()), (2, 40));
+        drop(others);
+        assert_eq!((places.publishes(), places.bytes()), (0, 0));
+        assert!(places.take(publish(1_000)).is_ok(), "one always fits");
     }
 
     #[test]
     fn neither_lane_keeps_out_the_other_and_both_are_bounded() {
-        let mut queue = Queue::new(2, 100);
-        for _ in 0..2 {
-            assert!(queue.push(publish(60)).is_ok() || queue.push(publish(0)).is_ok());
-            assert!(queue.push(upkeep()).is_ok());
-        }
-        assert!(queue.push(publish(0)).is_err());
-        assert!(queue.push(upkeep()).is_err());
-        let mut batch = queue.next();
-        batch.remove(1);
-        assert!(queue.push(publish(0)).is_err());
-        assert!(queue.push(upkeep()).is_ok());
+        let places = Places::new(2, 100);
+        let taken: Vec<_> = (0..2)
+            .flat_map(|_| [places.take(publish(0)), places.take(upkeep())])
+            .collect::<Result<_, _>>()
+            .expect("they fit");
+        assert!(places.take(publish(0)).is_err());
+        assert!(places.take(upkeep()).is_err());
+        drop(taken.into_iter().find(|it| it.call.lane() == Lane::Upkeep));
+        assert!(places.take(upkeep()).is_ok());
     }
 
     #[test]
     fn a_pipeline_is_bounded() {
-        let mut queue = Queue::new(10_000, 1 << 30);
+        let places = Places::new(10_000, 1 << 30);
+        let mut queue = Queue::default();
+        let push = |queue: &mut Queue, bytes| {
+            queue.push(places.take(publish(bytes)).expect("it fits"));
+        };
         for _ in 0..300 {
-            queue.push(publish(1)).expect("it fits");
+            push(&mut queue, 1);
         }
-        assert_eq!(queue.next().len(), BATCH_CALLS);
-        assert_eq!(queue.drain().len(), 300 - BATCH_CALLS);
+        let first = queue.next();
+        assert_eq!(first.len(), BATCH_CALLS);
+        queue.push_front(first);
+        assert_eq!(queue.drain().len(), 300);
         for _ in 0..3 {
-            queue.push(publish(BATCH_BYTES / 2 + 1)).expect("it fits");
+            push(&mut queue, BATCH_BYTES / 2 + 1);
         }
         assert_eq!(queue.next().len(), 2);
+        assert!(!queue.is_empty());
     }
 }

@@ -5,7 +5,9 @@
 //! something; a publish that the link took with it is answered as lost, and never sent again; what
 //! an earlier link said of a room is not believed.
 
+use std::collections::{BTreeSet, HashMap};
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,22 +16,27 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::Config;
+use crate::config::{Config, RedisUrl};
 use crate::id::CoreId;
 use crate::letter::Letter;
 use crate::mesh::Port;
 use crate::metrics::{self, LinkState};
-use crate::room::broker::ToBroker;
+use crate::room::broker::{Kept, ToBroker};
+use crate::room::name::RoomKey;
 use crate::shard::CoreMessage;
 use crate::tenant::Tenants;
 
+use super::astray::Astray;
 use super::call;
 use super::desk::Desk;
+use super::ear::Inbox;
 use super::keys::Keys;
-use super::link::Link;
+use super::lines::Lines;
+use super::map::Map;
 use super::nodes::Nodes;
 use super::pipeline::Outcome;
-use super::queue::Queue;
+use super::queue::{Places, Waiting};
+use super::uplink::Made;
 
 /// Batches taken from the inbox before everything else gets its turn.
 const BATCHES_PER_ROUND: usize = 256;
@@ -86,29 +93,60 @@ pub fn run(plan: Plan) -> io::Result<()> {
         let redis = &config.redis;
         let keys = Keys::new(&redis.prefix, &Tenants::new(&config));
         let bridge = Bridge {
-            queue: Queue::new(redis.queue_messages, redis.queue_bytes),
+            places: Places::new(redis.queue_messages, redis.queue_bytes),
             desk: Desk::new(config, started, port, cores, metrics, keys, node),
-            link: None,
-            links: 0,
+            inbox: Rc::default(),
+            lines: Lines::default(),
+            last_line: 0,
+            trouble: LinkState::Connecting,
             attempts: 0,
+            looks: 0,
+            is_new: false,
+            finding: JoinSet::new(),
+            is_find_wanted: false,
+            dialing: Vec::new(),
             connecting: JoinSet::new(),
+            surveys: JoinSet::new(),
             pipelines: JoinSet::new(),
+            sent: 0,
+            on_way: BTreeSet::new(),
+            astray: Astray::default(),
+            parked: HashMap::new(),
         };
         bridge.run(stopped).await
     })
 }
 
-/// The bridge: what it works with, what waits, and the link.
+/// The bridge: what it works with, what waits, and the links.
 pub(super) struct Bridge {
     pub(super) desk: Desk,
-    pub(super) queue: Queue,
-    pub(super) link: Option<Link>,
-    /// Counts links.
-    pub(super) links: u64,
-    /// Attempts since the last link.
+    pub(super) places: Places,
+    /// What all ears tell.
+    pub(super) inbox: Rc<Inbox>,
+    pub(super) lines: Lines,
+    pub(super) last_line: u64,
+    /// What was wrong last.
+    pub(super) trouble: LinkState,
+    /// Attempts since all links were there.
     pub(super) attempts: u32,
-    pub(super) connecting: JoinSet<Result<Link, LinkState>>,
+    pub(super) looks: u32,
+    /// There is a link that was not there before, and `/health` does not say so yet.
+    pub(super) is_new: bool,
+    pub(super) finding: JoinSet<Result<Map, LinkState>>,
+    /// Somebody wants to know it anew while it is being found out.
+    pub(super) is_find_wanted: bool,
+    /// Where links are being made to.
+    pub(super) dialing: Vec<RedisUrl>,
+    pub(super) connecting: JoinSet<Made>,
+    pub(super) surveys: JoinSet<(u64, Option<Kept>)>,
     pub(super) pipelines: JoinSet<Outcome>,
+    /// Counts pipelines.
+    pub(super) sent: u64,
+    /// Those that are not over.
+    pub(super) on_way: BTreeSet<u64>,
+    pub(super) astray: Astray,
+    /// Calls of rooms that are not listened to yet.
+    pub(super) parked: HashMap<RoomKey, Vec<Waiting>>,
 }
 
 impl Bridge {
@@ -118,7 +156,7 @@ impl Bridge {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut beat = interval(Nodes::beat_every(self.desk.config.redis.lease_ms));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        self.connect();
+        self.find();
         loop {
             self.receive();
             self.hear();
@@ -126,26 +164,25 @@ impl Bridge {
             self.desk.tell_owed();
             self.count();
             self.desk.port.deliver(self.desk.now());
+            if std::mem::take(&mut self.is_new) {
+                self.note_state();
+            }
             if !self.desk.port.fall_asleep() {
                 tokio::task::yield_now().await;
                 self.finish_ready();
                 continue;
             }
-            let ear = self.link.as_ref().map(|link| Arc::clone(&link.ear));
-            let rung = async {
-                match &ear {
-                    Some(ear) => ear.rung().await,
-                    None => std::future::pending().await,
-                }
-            };
+            let inbox = Rc::clone(&self.inbox);
             tokio::select! {
                 rung = doorbell.readable() => {
                     rung?.clear_ready();
                     self.desk.port.clear_doorbell();
                 }
-                () = rung => {}
+                () = inbox.rung() => {}
                 Some(outcome) = self.pipelines.join_next() => self.finish(outcome),
+                Some(found) = self.finding.join_next() => self.found(found),
                 Some(made) = self.connecting.join_next() => self.linked(made),
+                Some(Ok((line, kept))) = self.surveys.join_next() => self.surveyed(line, kept),
                 _ = look.tick() => self.look(),
                 _ = beat.tick() => self.beat(),
                 _ = &mut stopped => break,
@@ -188,8 +225,8 @@ impl Bridge {
     fn count(&self) {
         let metrics = &self.desk.metrics;
         metrics.rooms.set(self.desk.watch.len() as u64);
-        metrics.queue_messages.set(self.queue.publishes());
-        metrics.queue_bytes.set(self.queue.bytes());
+        metrics.queue_messages.set(self.places.publishes());
+        metrics.queue_bytes.set(self.places.bytes());
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::desk::Desk;
 use super::keys::Keys;
+use super::map;
 
 /// Which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,13 @@ pub(super) struct Row {
     pub(super) command: &'static str,
     /// The channel, or the pattern.
     pub(super) channel: String,
+}
+
+impl Row {
+    /// The slot that it belongs to; none if every server of a cluster tells it.
+    pub(super) fn slot(&self) -> Option<u16> {
+        (self.command == "SSUBSCRIBE").then(|| map::slot(self.channel.as_bytes()))
+    }
 }
 
 /// All of them.

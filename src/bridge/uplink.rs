@@ -1,105 +1,234 @@
-//! The life of the link: it is made, found to have ended, and made again.
+//! The life of the links: servers are found, links are made, found to have ended, and made again.
 //!
-//! Invariant: every core is told of each link that begins or ends, and every call that waits for one
-//! that ends is failed.
+//! Invariant: every core is told when the first link begins and the last one ends, every room when the
+//! one to its slot ends; every call that waits for one that ends is failed.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinError;
 
+use crate::config::RedisUrl;
 use crate::metrics::LinkState;
 use crate::node::Facts;
-use crate::room::broker::{Fault, Kept};
+use crate::room::broker::{Fault, FromBroker, Kept};
 
 use super::call::Beat;
-use super::link::{self, Heard, Link};
-use super::pipeline::{Errand, each};
+use super::lines::Line;
+use super::link::{Link, Maker, kept};
+use super::map::{self, Map};
+use super::queue::Queue;
 use super::run::Bridge;
-use super::watch::Subject;
-use super::{news, station};
 
 /// The first pause between two attempts to connect is at most so long.
 const RECONNECT_FIRST_MS: u64 = 50;
 /// How long what is still to be said may take when the node ends.
 const FAREWELL_MS: u64 = 500;
+/// How long a slot that is on its way is given before it is asked for again.
+const MOVING_MS: u64 = 25;
+
+/// A link that was made, or not: its number, where to, and what is wrong.
+pub(super) type Made = (u64, RedisUrl, Result<Link, LinkState>);
 
 impl Bridge {
-    pub(super) fn connect(&mut self) {
+    /// How long something may wait for Redis.
+    pub(super) fn patience(&self) -> Duration {
+        Duration::from_millis(self.desk.config.redis.timeout_ms)
+    }
+
+    /// Finds out where the servers are, after as long a pause as the failed attempts make it.
+    pub(super) fn find(&mut self) {
         let desk = &self.desk;
-        let (config, keys) = (Arc::clone(&desk.config), Arc::clone(&desk.keys));
-        let scripts = Arc::clone(&desk.scripts);
         let pause_ms = match self.attempts {
             0 => 0,
             n => {
                 let most = RECONNECT_FIRST_MS << n.min(16);
-                desk.chance() % most.min(config.redis.reconnect_max_ms).max(1)
+                desk.chance() % most.min(desk.config.redis.reconnect_max_ms).max(1)
             }
         };
-        self.attempts += 1;
-        let patience = Duration::from_millis(config.redis.timeout_ms) * 4;
-        self.connecting.spawn_local(async move {
+        self.find_after(pause_ms);
+    }
+
+    /// Finds out where slots are that a server said it does not have.
+    pub(super) fn find_soon(&mut self, is_known: bool) {
+        self.find_after(if is_known { 0 } else { MOVING_MS });
+    }
+
+    fn find_after(&mut self, pause_ms: u64) {
+        self.is_find_wanted = !self.finding.is_empty();
+        if self.is_find_wanted {
+            return;
+        }
+        let config = self.desk.config.clone();
+        let connection = |line: &Line| (line.url.clone(), line.link.mouth.connection.clone());
+        let known = self.lines.iter().map(|(_, line)| connection(line)).collect();
+        let turn = self.desk.chance();
+        let patience = self.patience() * 4;
+        self.finding.spawn_local(async move {
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
-            let made = link::make(&config.redis, &keys, &scripts);
-            tokio::time::timeout(patience, made).await.unwrap_or(Err(LinkState::Lost))
+            let found = map::find(&config.redis, known, turn);
+            tokio::time::timeout(patience, found).await.unwrap_or(Err(LinkState::Lost))
+        });
+    }
+
+    /// It is known where the servers are, or nobody tells.
+    pub(super) fn found(&mut self, found: Result<Result<Map, LinkState>, JoinError>) {
+        match found.unwrap_or(Err(LinkState::Lost)) {
+            Ok(map) => {
+                if map != *self.lines.map() {
+                    tracing::info!(primaries = map.primaries().len(), "Redis is found");
+                    self.lines.set_map(map);
+                    for line in self.lines.needless() {
+                        self.fall(line, LinkState::Lost);
+                    }
+                }
+                self.astray.found();
+                self.hear_where_they_are();
+                self.note_state();
+                for url in self.lines.missing() {
+                    self.connect(url);
+                }
+            }
+            Err(state) => self.fail_attempt(state),
+        }
+        if std::mem::take(&mut self.is_find_wanted) {
+            self.find_soon(false);
+        }
+    }
+
+    fn connect(&mut self, url: RedisUrl) {
+        if self.dialing.contains(&url) {
+            return;
+        }
+        self.dialing.push(url.clone());
+        self.last_line += 1;
+        let (number, patience) = (self.last_line, self.patience() * 4);
+        let maker = Maker {
+            config: self.desk.config.clone(),
+            keys: self.desk.keys.clone(),
+            scripts: self.desk.scripts.clone(),
+            inbox: self.inbox.clone(),
+        };
+        self.connecting.spawn_local(async move {
+            let made = tokio::time::timeout(patience, maker.make(&url, number)).await;
+            (number, url, made.unwrap_or(Err(LinkState::Lost)))
         });
     }
 
     /// An attempt to connect is over.
-    pub(super) fn linked(&mut self, made: Result<Result<Link, LinkState>, JoinError>) {
-        match made.unwrap_or(Err(LinkState::Lost)) {
-            Ok(link) => {
-                tracing::info!(attempts = self.attempts, kept = ?link.kept, "the link to Redis is up");
-                self.links += 1;
-                self.attempts = 0;
-                self.desk.watch.link(&link.server);
-                self.desk.metrics.connects.add(1);
-                self.desk.metrics.set_link(LinkState::Up);
-                let kept = link.kept;
-                self.link = Some(link);
-                let mut stations = redis::pipe();
-                for row in self.desk.watch.stations() {
-                    let mut command = redis::cmd(row.command);
-                    command.arg(&row.channel);
-                    stations.add_command(command);
-                }
-                let count = stations.len();
-                self.send(stations, Errand::Subscribe(count));
-                self.desk.nodes.linked();
-                // Before this node says anything of itself, others can know that it lives.
-                self.beat();
-                self.desk.tell_all(true, kept);
-            }
-            Err(state) => {
-                if self.desk.metrics.link() != state {
-                    tracing::warn!(state = state.word(), "there is no link to Redis");
-                    self.desk.metrics.set_link(state);
-                }
-                self.connect();
+    pub(super) fn linked(&mut self, made: Result<Made, JoinError>) {
+        let Ok((number, url, made)) = made else {
+            self.dialing.clear();
+            return self.fail_attempt(LinkState::Lost);
+        };
+        self.dialing.retain(|other| *other != url);
+        match made {
+            Ok(link) if self.lines.missing().contains(&url) => self.begin(number, url, link),
+            // It is no primary any more.
+            Ok(_) => {}
+            Err(state) => self.fail_attempt(state),
+        }
+    }
+
+    fn begin(&mut self, number: u64, url: RedisUrl, link: Link) {
+        tracing::info!(%url, attempts = self.attempts, kept = ?link.kept, "a link to Redis is up");
+        let is_first = self.lines.is_empty();
+        self.lines.insert(number, Line { url, link, queue: Queue::default(), on_way: 0 });
+        self.desk.metrics.connects.add(1);
+        if self.lines.missing().is_empty() {
+            self.attempts = 0;
+        }
+        // The cores are told before everyone else is.
+        self.is_new = true;
+        self.settle_stations();
+        self.desk.nodes.linked();
+        // Before this node says anything of itself, others can know that it lives.
+        self.beat();
+        self.desk.tell_all(true, self.lines.kept());
+        if !is_first {
+            // Those that were open elsewhere, or could not be opened; at the first, all are.
+            let (lines, watch) = (&self.lines, &self.desk.watch);
+            for room in watch.misheard(|watched| lines.of(watched.slot) != Some(number)) {
+                self.desk.owe(room);
             }
         }
     }
 
-    /// The link has ended.
-    pub(super) fn fall(&mut self, state: LinkState) {
-        if self.link.take().is_none() {
-            return;
+    fn fail_attempt(&mut self, state: LinkState) {
+        if self.trouble != state {
+            tracing::warn!(state = state.word(), "there is no link to Redis");
+            self.trouble = state;
         }
-        tracing::warn!(state = state.word(), "the link to Redis has ended");
-        self.links += 1;
-        self.desk.metrics.set_link(state);
-        self.desk.watch.unlink();
-        self.desk.echo.forget();
-        for waiting in self.queue.drain() {
+        self.note_state();
+        self.attempts += 1;
+        self.find();
+    }
+
+    /// Says how the links are.
+    pub(super) fn note_state(&self) {
+        self.desk.note(self.lines.state(self.trouble));
+    }
+
+    /// A link has ended.
+    pub(super) fn fall(&mut self, number: u64, state: LinkState) {
+        let Some(mut line) = self.lines.remove(number) else { return };
+        tracing::warn!(state = state.word(), url = %line.url, "a link to Redis has ended");
+        self.trouble = state;
+        self.note_state();
+        for waiting in line.queue.drain() {
             waiting.call.fail(Fault::Lost, &mut self.desk);
         }
-        self.desk.tell_all(false, Kept::Memory);
-        self.connect();
+        let rooms = self.desk.watch.unlink(number);
+        for room in &rooms {
+            for waiting in self.parked.remove(room).unwrap_or_default() {
+                waiting.call.fail(Fault::Lost, &mut self.desk);
+            }
+        }
+        if self.lines.is_empty() {
+            self.desk.tell_all(false, Kept::default());
+        } else {
+            rooms.into_iter().for_each(|room| self.sever(room));
+        }
+        self.desk.echo.forget();
+        self.settle_stations();
+        self.find();
+    }
+
+    fn sever(&mut self, room: crate::room::name::RoomKey) {
+        if let Some(core) = self.desk.watch.get(&room).map(|watched| watched.core) {
+            self.desk.post(core, FromBroker::Severed { room });
+        }
+    }
+
+    /// Once in a while: rooms that nobody needs any more, calls that have waited too long, and whether
+    /// every link still answers and hears.
+    pub(super) fn look(&mut self) {
+        let grace = Duration::from_millis(self.desk.config.redis.grace_ms);
+        for (line, channel) in self.desk.watch.sweep(grace) {
+            if let Some(line) = self.lines.get(line) {
+                line.link.ear.unsubscribe(&channel);
+            }
+        }
+        self.expire();
+        for number in self.lines.numbers() {
+            let Some(line) = self.lines.get(number) else { continue };
+            if line.link.ear.is_overdue(self.patience()) {
+                self.fall(number, LinkState::Lost);
+                continue;
+            }
+            line.link.ear.verify();
+            if line.on_way == 0 {
+                let mut pipeline = redis::pipe();
+                pipeline.add_command(redis::cmd("PING"));
+                self.send(number, pipeline, super::pipeline::Errand::Chore);
+            }
+        }
+        self.survey();
+        self.echo();
     }
 
     /// This node lives.
     pub(super) fn beat(&mut self) {
-        if self.link.is_some() {
+        if !self.lines.is_empty() {
             let beat = Beat::next(&mut self.desk);
             self.ask(Box::new(beat));
         }
@@ -117,7 +246,7 @@ impl Bridge {
     /// The node ends: what waits goes out, and others need not find out by themselves that it is no
     /// more.
     pub(super) async fn say_goodbye(&mut self) {
-        if self.link.is_none() {
+        if self.lines.is_empty() {
             return;
         }
         self.receive();
@@ -134,43 +263,59 @@ impl Bridge {
         let _ = tokio::time::timeout(patience, said).await;
     }
 
-    /// Hands on what was heard.
-    pub(super) fn hear(&mut self) {
-        let Some(link) = &self.link else { return };
-        let (heard, has_missed, has_ended) = link.ear.take();
-        let desk = &mut self.desk;
-        for Heard { by, channel, payload } in heard {
-            desk.metrics.heard.add(1);
-            match desk.watch.heard(&by) {
-                Some(Subject::Room(room)) => news::hear(room, &payload, desk),
-                Some(Subject::Station(station)) => station::hear(station, &channel, &payload, desk),
-                None => {}
-            }
+    fn expire(&mut self) {
+        let patience = self.patience();
+        let mut expired = self.astray.expire(patience);
+        for calls in self.parked.values_mut() {
+            expired.extend(calls.extract_if(.., |waiting| waiting.since.elapsed() > patience));
         }
-        if has_missed {
-            self.desk.owe_all();
-        }
-        if has_ended {
-            self.fall(LinkState::Lost);
+        self.parked.retain(|_, calls| !calls.is_empty());
+        for waiting in expired {
+            waiting.call.fail(Fault::Lost, &mut self.desk);
         }
     }
 
-    /// Once in a while: rooms that nobody needs any more, and whether the link still answers and hears.
-    pub(super) fn look(&mut self) {
-        let redis = &self.desk.config.redis;
-        let (grace, patience_ms) = (Duration::from_millis(redis.grace_ms), 2 * redis.timeout_ms);
-        let silent = self.desk.watch.sweep(grace);
-        if self.link.is_none() {
-            return;
-        }
-        if self.desk.echo.is_overdue(Duration::from_millis(patience_ms)) {
-            return self.fall(LinkState::Lost);
-        }
-        if !silent.is_empty() {
-            self.send(each("SUNSUBSCRIBE", silent), Errand::Chore);
+    /// The node hears itself, or the link by which it should has lost its subscriptions.
+    fn echo(&mut self) {
+        if self.desk.echo.is_overdue(self.patience() * 2) {
+            self.desk.echo.forget();
+            let slot = map::slot(self.desk.keys.node(&self.desk.node).as_bytes());
+            if let Some(line) = self.lines.of(slot) {
+                self.fall(line, LinkState::Lost);
+            }
         }
         if let Some(echo) = self.desk.echo.next() {
             self.ask(Box::new(echo));
+        }
+    }
+
+    /// Every few looks: where the servers are, and how safe they keep things.
+    fn survey(&mut self) {
+        const LOOKS: u32 = 8;
+        self.looks = (self.looks + 1) % LOOKS;
+        if self.looks != 0 || self.lines.is_empty() {
+            return;
+        }
+        if self.finding.is_empty() && self.lines.missing().is_empty() {
+            self.find_soon(true);
+        }
+        for (number, line) in self.lines.iter() {
+            let mut connection = line.link.mouth.connection.clone();
+            self.surveys.spawn_local(async move { (number, kept(&mut connection).await.ok()) });
+        }
+    }
+
+    /// A server has said how safe it keeps things.
+    pub(super) fn surveyed(&mut self, number: u64, kept: Option<Kept>) {
+        let Some(kept) = kept else { return };
+        let before = self.lines.kept();
+        if let Some(line) = self.lines.get_mut(number) {
+            line.link.kept = kept;
+        }
+        let now = self.lines.kept();
+        if now != before {
+            tracing::info!(?now, "Redis keeps things otherwise");
+            self.desk.tell_all(!self.lines.is_empty(), now);
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::id::CoreId;
 use crate::room::name::RoomKey;
 
 use super::keys::RoomKeys;
+use super::map;
 use super::station::{Row, Station};
 
 /// A room that is listened to, or will be.
@@ -17,11 +18,34 @@ pub(super) struct Watched {
     /// Its home here.
     pub(super) core: CoreId,
     pub(super) keys: RoomKeys,
-    /// Over the present link.
-    pub(super) is_subscribed: bool,
-    /// The server on which it was last opened, by [`Watch::server`]; 0: none.
+    /// Where it is in a cluster.
+    pub(super) slot: u16,
+    /// Who listens to it.
+    pub(super) ear: Listening,
+    /// The server whose line that is; 0: none.
     server: u64,
+    /// The server on which it was last opened; 0: none.
+    opened: u64,
     closed: Option<Instant>,
+}
+
+/// By which line a room is listened to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listening {
+    No,
+    /// The server has not confirmed it yet.
+    Asked(u64),
+    Yes(u64),
+}
+
+impl Listening {
+    /// The line, confirmed or not.
+    pub(super) fn line(self) -> Option<u64> {
+        match self {
+            Self::No => None,
+            Self::Asked(line) | Self::Yes(line) => Some(line),
+        }
+    }
 }
 
 /// Whose channel something was said on.
@@ -39,9 +63,6 @@ pub(super) struct Watch {
     rooms: HashMap<RoomKey, Watched>,
     stations: Vec<Row>,
     channels: HashMap<Vec<u8>, Subject>,
-    /// Counts the servers that there were.
-    server: u64,
-    server_name: String,
 }
 
 impl Watch {
@@ -68,7 +89,8 @@ impl Watch {
         let watched = rooms.entry(room.clone()).or_insert_with(|| {
             let keys = keys();
             channels.insert(keys.channel().into_bytes(), Subject::Room(room.clone()));
-            Watched { core, keys, is_subscribed: false, server: 0, closed: None }
+            let slot = map::slot(keys.channel().as_bytes());
+            Watched { core, keys, slot, ear: Listening::No, server: 0, opened: 0, closed: None }
         });
         watched.closed = None;
         watched
@@ -81,6 +103,41 @@ impl Watch {
         }
     }
 
+    /// The slot of a room.
+    pub(super) fn slot(&self, room: &RoomKey) -> Option<u16> {
+        self.rooms.get(room).map(|watched| watched.slot)
+    }
+
+    /// A channel is listened to by a line to this server. Its room, if it is one's, and if that was
+    /// asked of this line.
+    pub(super) fn listening(&mut self, channel: &[u8], line: u64, server: u64) -> Option<RoomKey> {
+        let Some(Subject::Room(room)) = self.channels.get(channel) else { return None };
+        let watched = self.rooms.get_mut(room)?;
+        if watched.ear != Listening::Asked(line) {
+            return None;
+        }
+        watched.ear = Listening::Yes(line);
+        watched.server = server;
+        Some(room.clone())
+    }
+
+    /// What was asked of a line and not confirmed yet was refused, or may have been.
+    pub(super) fn unask(&mut self, line: u64) {
+        let asked = |it: &&mut Watched| it.ear == Listening::Asked(line);
+        self.rooms.values_mut().filter(asked).for_each(|watched| watched.ear = Listening::No);
+    }
+
+    /// A line listens to a channel no longer. Whether that matters.
+    pub(super) fn silenced(&mut self, channel: &[u8], line: u64) -> bool {
+        let Some(Subject::Room(room)) = self.channels.get(channel) else { return false };
+        let watched = self.rooms.get_mut(room).filter(|it| it.ear.line() == Some(line));
+        watched.map(|watched| watched.ear = Listening::No).is_some()
+    }
+
+    pub(super) fn get_mut(&mut self, room: &RoomKey) -> Option<&mut Watched> {
+        self.rooms.get_mut(room)
+    }
+
     pub(super) fn get(&self, room: &RoomKey) -> Option<&Watched> {
         self.rooms.get(room)
     }
@@ -90,8 +147,8 @@ impl Watch {
         self.channels.get(channel).cloned()
     }
 
-    /// Forgets rooms that have been closed for so long; the channels of those that were subscribed.
-    pub(super) fn sweep(&mut self, grace: Duration) -> Vec<String> {
+    /// Forgets rooms that have been closed for so long; their channels, and who listens to them.
+    pub(super) fn sweep(&mut self, grace: Duration) -> Vec<(u64, String)> {
         let mut silent = Vec::new();
         let channels = &mut self.channels;
         self.rooms.retain(|_, watched| {
@@ -99,8 +156,8 @@ impl Watch {
             if !stays {
                 let channel = watched.keys.channel();
                 channels.remove(channel.as_bytes());
-                if watched.is_subscribed {
-                    silent.push(channel);
+                if let Some(line) = watched.ear.line() {
+                    silent.push((line, channel));
                 }
             }
             stays
@@ -108,30 +165,34 @@ impl Watch {
         silent
     }
 
-    /// A link was made to a server of this name.
-    pub(super) fn link(&mut self, server: &str) {
-        if self.server == 0 || self.server_name != server {
-            self.server += 1;
-            server.clone_into(&mut self.server_name);
+    /// A line has ended: it listens to nothing. The rooms that it listened to and some core needs.
+    pub(super) fn unlink(&mut self, line: u64) -> Vec<RoomKey> {
+        let of_line = |watched: &Watched| watched.ear.line() == Some(line);
+        let mut needed = Vec::new();
+        for (room, watched) in self.rooms.iter_mut().filter(|(_, watched)| of_line(watched)) {
+            watched.ear = Listening::No;
+            if watched.closed.is_none() {
+                needed.push(room.clone());
+            }
         }
+        needed
     }
 
-    /// The link has ended: nothing is listened to, until it is opened again.
-    pub(super) fn unlink(&mut self) {
-        for watched in self.rooms.values_mut() {
-            watched.is_subscribed = false;
-        }
+    /// Rooms of which `is_right` says that the wrong line listens to them, or none.
+    pub(super) fn misheard(&self, is_right: impl Fn(&Watched) -> bool) -> Vec<RoomKey> {
+        let wrong = self.rooms.iter().filter(|(_, it)| it.closed.is_none() && !is_right(it));
+        wrong.map(|(room, _)| room.clone()).collect()
     }
 
-    /// Whether a room was last opened on another server than this.
+    /// Whether a room was last opened on another server than the one that it is listened to on.
     pub(super) fn is_doubtful(&self, room: &RoomKey) -> bool {
-        self.rooms.get(room).is_some_and(|it| it.server != 0 && it.server != self.server)
+        self.rooms.get(room).is_some_and(|it| it.opened != 0 && it.opened != it.server)
     }
 
-    /// A room was opened on this server.
+    /// A room was opened.
     pub(super) fn opened(&mut self, room: &RoomKey) {
         if let Some(watched) = self.rooms.get_mut(room) {
-            watched.server = self.server;
+            watched.opened = watched.server;
         }
     }
 
@@ -165,14 +226,16 @@ mod tests {
         let made = keys(&room);
         let channel = made.channel();
         let mut watch = Watch::default();
-        watch.open(&room, CoreId(2), || made.clone()).is_subscribed = true;
+        watch.open(&room, CoreId(2), || made.clone()).ear = Listening::Asked(7);
+        assert_eq!(watch.listening(channel.as_bytes(), 6, 1), None, "that was not asked");
+        assert_eq!(watch.listening(channel.as_bytes(), 7, 1), Some(room.clone()));
         watch.close(&room);
-        assert_eq!(watch.sweep(Duration::from_secs(60)), Vec::<String>::new());
+        assert_eq!(watch.sweep(Duration::from_secs(60)), []);
         assert_eq!(watch.heard(channel.as_bytes()), Some(Subject::Room(room.clone())));
         watch.open(&room, CoreId(2), || made.clone());
-        assert_eq!(watch.sweep(Duration::ZERO), Vec::<String>::new(), "it was opened again");
+        assert_eq!(watch.sweep(Duration::ZERO), [], "it was opened again");
         watch.close(&room);
-        assert_eq!(watch.sweep(Duration::ZERO), [made.channel()]);
+        assert_eq!(watch.sweep(Duration::ZERO), [(7, made.channel())]);
         assert_eq!((watch.heard(channel.as_bytes()), watch.len()), (None, 0));
     }
 
@@ -180,7 +243,7 @@ mod tests {
     fn stations_stay() {
         let row = Row { station: Station::Echo, command: "SSUBSCRIBE", channel: "a".to_owned() };
         let mut watch = Watch::new(vec![row]);
-        assert_eq!(watch.sweep(Duration::ZERO), Vec::<String>::new());
+        assert_eq!(watch.sweep(Duration::ZERO), []);
         assert_eq!(watch.heard(b"a"), Some(Subject::Station(Station::Echo)));
         assert_eq!((watch.heard(b"b"), watch.stations().len()), (None, 1));
     }
@@ -188,17 +251,26 @@ mod tests {
     #[test]
     fn a_room_is_doubtful_until_it_was_opened_on_the_present_server() {
         let room = RoomKey::new(TenantId::DEFAULT, RoomName::parse("a").expect("a good name"));
+        let made = keys(&room);
+        let channel = made.channel();
         let mut watch = Watch::default();
-        watch.link("one");
-        watch.open(&room, CoreId(0), || keys(&room));
+        let on = |watch: &mut Watch, line, server| {
+            watch.open(&room, CoreId(0), || made.clone()).ear = Listening::Asked(line);
+            watch.listening(channel.as_bytes(), line, server);
+        };
+        on(&mut watch, 1, 11);
         assert!(!watch.is_doubtful(&room), "nothing was seen of it yet");
         watch.opened(&room);
-        watch.link("one");
+        assert_eq!(watch.unlink(1), std::slice::from_ref(&room));
+        on(&mut watch, 2, 11);
         assert!(!watch.is_doubtful(&room));
-        watch.link("two");
-        watch.link("two");
+        on(&mut watch, 3, 12);
+        on(&mut watch, 4, 12);
         assert!(watch.is_doubtful(&room));
         watch.opened(&room);
         assert!(!watch.is_doubtful(&room));
+        assert!(watch.silenced(channel.as_bytes(), 4));
+        assert!(!watch.silenced(channel.as_bytes(), 4));
+        assert_eq!(watch.misheard(|it| it.ear == Listening::Yes(4)), [room]);
     }
 }

@@ -56,31 +56,19 @@ pub(super) fn check(loading: &mut Loading<'_>, cpus_allowed: &[usize]) {
 /// What the bridge can speak to, and what keys may begin with.
 fn redis(loading: &mut Loading<'_>) {
     let redis = loading.config.redis.clone();
-    if let Some(url) = redis.url.filter(|_| loading.sound("redis.url"))
-        && let Err(found) = redis_address(&url)
+    let rows = ["redis.url", "redis.cluster", "redis.sentinels", "redis.master"];
+    if rows.iter().all(|row| loading.sound(row))
+        && let Some((row, found, wanted)) = redis.conflict()
     {
-        let wanted = "\"redis://HOST:PORT/DB\" or \"unix:///PATH\", without user or password; TLS, \
-                      Sentinel and Cluster are not supported yet";
-        let cause = Cause::Invalid { found, wanted: wanted.to_owned() };
-        loading.problem(loading.origin("redis.url").cloned(), "redis.url", cause);
+        let path = format!("redis.{row}");
+        let origin = loading.origin(&path).cloned();
+        loading.problem(origin, path, Cause::Invalid { found, wanted });
     }
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:".contains(&byte);
     let fits = (1..=64).contains(&redis.prefix.len()) && redis.prefix.bytes().all(plain);
     if loading.sound("redis.prefix") && !fits {
         let wanted = "1 to 64 letters, digits, \"-\", \"_\" and \":\"";
         invalid(loading, "redis.prefix", &redis.prefix, wanted);
-    }
-}
-
-/// Whether it is an address of one server; else what it is, without what may be secret in it.
-fn redis_address(url: &str) -> Result<(), String> {
-    let (scheme, rest) = url.split_once("://").ok_or_else(|| "no URL".to_owned())?;
-    match scheme {
-        "unix" if rest.starts_with('/') => Ok(()),
-        "redis" if rest.contains('@') => Err("a URL with a user or password in it".to_owned()),
-        "redis" if !rest.is_empty() && !rest.starts_with(['/', ':']) => Ok(()),
-        "redis" | "unix" => Err("a URL that names no server".to_owned()),
-        scheme => Err(format!("the scheme {}", super::setting::quoted(scheme))),
     }
 }
 

@@ -18,6 +18,7 @@ mod origin;
 mod overrides;
 mod print;
 mod problem;
+mod redis_url;
 mod secret;
 mod section;
 mod setting;
@@ -32,6 +33,7 @@ pub use listener::{
 pub use load::{File, Flag, Sources, load};
 pub use print::print;
 pub use problem::{Cause, Origin, Problem, Problems};
+pub use redis_url::{RedisHost, RedisTransport, RedisUrl};
 pub use secret::Secret;
 pub use section::{
     AddressHeader, Admission, ApiKey, Audit, Auth, AuthCookie, AuthIntrospection, AuthJwt,

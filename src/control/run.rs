@@ -94,11 +94,11 @@ pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
         trail: trail.clone(),
         ledger: ledger.clone(),
     };
-    let needs_redis = config.redis.url.is_some() && !config.redis.ready_without;
+    let needs_redis = config.redis.is_on() && !config.redis.ready_without;
     let view = View { registry, started, draining: Arc::default(), needs_redis, faults };
     let nodes = Nodes::new(&config, &view, node);
     // The bridge comes behind the control plane in the mesh.
-    let bridge = config.redis.url.is_some().then(|| CoreId(port.me().0 + 1));
+    let bridge = config.redis.is_on().then(|| CoreId(port.me().0 + 1));
     let limits = Limits::from(&config.handshake);
     let router = |view: &View| api::router(view.clone(), desk.clone(), nodes.clone(), &token);
     for index in 1..config.control.threads {

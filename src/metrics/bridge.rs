@@ -26,14 +26,24 @@ pub enum LinkState {
     OutOfMemory,
     /// It is older than 7.0.
     TooOld,
-    /// It is a node of a cluster, which is not supported yet.
+    /// It is a node of a cluster, and `redis.cluster` is not set.
     Cluster,
+    /// `redis.cluster` is set, and it is none.
+    NoCluster,
+    /// No server of the cluster has some of its slots.
+    ClusterDown,
+    /// Some servers of the cluster are out of reach.
+    Partial,
+    /// No Sentinel is in reach that knows the primary.
+    NoSentinel,
+    /// One of both does not accept the other's certificate.
+    Tls,
     /// The nodes there speak another version.
     OtherVersion,
 }
 
 impl LinkState {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 17] = [
         Self::Off,
         Self::Connecting,
         Self::Up,
@@ -45,6 +55,11 @@ impl LinkState {
         Self::OutOfMemory,
         Self::TooOld,
         Self::Cluster,
+        Self::NoCluster,
+        Self::ClusterDown,
+        Self::Partial,
+        Self::NoSentinel,
+        Self::Tls,
         Self::OtherVersion,
     ];
 
@@ -63,6 +78,11 @@ impl LinkState {
             Self::OutOfMemory => "out_of_memory",
             Self::TooOld => "too_old",
             Self::Cluster => "cluster",
+            Self::NoCluster => "no_cluster",
+            Self::ClusterDown => "cluster_down",
+            Self::Partial => "partial",
+            Self::NoSentinel => "no_sentinel",
+            Self::Tls => "tls",
             Self::OtherVersion => "other_version",
         }
     }
@@ -89,7 +109,11 @@ pub struct Bridge {
     pub unreadable: Figure,
     /// News that did not fit on the way to a core, which asked for them again.
     pub missed: Figure,
-    /// Times the link was made.
+    /// Calls that were made again because their slot had moved.
+    pub strayed: Figure,
+    /// Subscriptions that Redis has ended by itself, and that were made again.
+    pub silenced: Figure,
+    /// Times a link was made.
     pub connects: Figure,
     /// From a publish to its place.
     pub latency: Histogram,

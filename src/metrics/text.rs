@@ -127,7 +127,9 @@ const BRIDGE_COUNTERS: &[BridgeRow] = &[
     ("bridge_heard", "News of rooms heard from Redis", |bridge| &bridge.heard),
     ("bridge_unreadable", "News that could not be read", |bridge| &bridge.unreadable),
     ("bridge_missed", "News that did not fit on the way to a core", |bridge| &bridge.missed),
-    ("bridge_connects", "Times the link to Redis was made", |bridge| &bridge.connects),
+    ("bridge_strayed", "Calls made again because their slot had moved", |bridge| &bridge.strayed),
+    ("bridge_silenced", "Subscriptions that Redis has ended by itself", |bridge| &bridge.silenced),
+    ("bridge_connects", "Times a link to Redis was made", |bridge| &bridge.connects),
 ];
 
 impl Collector for Exposition {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::protocol::Durability;
 
 use super::attendance::{Attendance, AttendanceAsk, Step};
+use super::config::RoomConfig;
 use super::name::RoomKey;
 
 /// Tells a publication from all others of all nodes.
@@ -68,6 +69,20 @@ pub struct Keep {
     pub size: u32,
     /// For how long.
     pub ttl_ms: u64,
+    /// So many replicas have a publication before it is answered.
+    pub replicas: u8,
+}
+
+impl Keep {
+    /// What a room with this configuration wants.
+    #[must_use]
+    pub fn of(config: &RoomConfig) -> Self {
+        let replicas = match config.durability {
+            Durability::Replicas(count) => count,
+            Durability::Memory | Durability::Everysec | Durability::Always => 0,
+        };
+        Self { size: config.history.size, ttl_ms: config.history.ttl_ms, replicas }
+    }
 }
 
 /// A publication that asks for its place.
@@ -135,14 +150,25 @@ pub enum Fault {
     OutOfMemory,
     /// It does not allow it.
     Denied,
+    /// Fewer replicas have it than were asked for: whether it stays is not known.
+    TooFewReplicas,
     /// It said something else.
     Other,
 }
 
 /// How safe the broker keeps what it has answered for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// On its disk.
+    pub disk: Disk,
+    /// How many replicas follow it; each primary of a cluster has as many or more.
+    pub replicas: u8,
+}
+
+/// Through which crash of its own the broker keeps what it has answered for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kept {
-    /// In memory.
+pub enum Disk {
+    /// None: it is in memory.
     #[default]
     Memory,
     /// On disk, within a second or two.
@@ -152,15 +178,24 @@ pub enum Kept {
 }
 
 impl Kept {
+    /// What no Redis is better than.
+    pub const BEST: Self = Self { disk: Disk::Always, replicas: u8::MAX };
+
     /// Whether that is as safe as `durability` asks.
     #[must_use]
     pub fn honours(self, durability: Durability) -> bool {
         match durability {
             Durability::Memory => true,
-            Durability::Everysec => self >= Self::EverySecond,
-            Durability::Always => self >= Self::Always,
-            Durability::Replicas(_) => false,
+            Durability::Everysec => self.disk >= Disk::EverySecond,
+            Durability::Always => self.disk >= Disk::Always,
+            Durability::Replicas(count) => self.replicas >= count,
         }
+    }
+
+    /// What both keep.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { disk: self.disk.min(other.disk), replicas: self.replicas.min(other.replicas) }
     }
 }
 
@@ -223,12 +258,18 @@ pub enum News {
 /// From the broker to a room's home.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromBroker {
-    /// It is in reach, or no longer. Rooms are to be opened again when it is.
+    /// It is in reach, or no longer. Rooms are to be opened again when it is so again. Said while it
+    /// is in reach, it only tells how safe it is now.
     Link {
         /// Whether it is.
         is_up: bool,
-        /// Through which crash of its own it keeps what it has answered for.
+        /// How safe it keeps what it has answered for.
         kept: Kept,
+    },
+    /// The part of it that holds this room is out of reach, until the room is opened.
+    Severed {
+        /// Which.
+        room: RoomKey,
     },
     /// A room is listened to.
     Opened {

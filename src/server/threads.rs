@@ -56,7 +56,7 @@ pub(super) fn spawn(parts: &Parts<'_>) -> Result<Threads, Error> {
     let cpus = plan::cpus(&config.cores);
     let cores = u16::try_from(cpus.len()).unwrap_or(u16::MAX);
     let (mut ports, clock) = (mesh(cores, config)?, Clock::start());
-    let bridge_port = config.redis.url.as_ref().and_then(|_| ports.pop());
+    let bridge_port = config.redis.is_on().then(|| ports.pop()).flatten();
     let port = ports.pop().ok_or_else(|| Error::Mesh(io::Error::other("a mesh of nobody")))?;
     let registry = Registry::new(cores);
     let used = cpus.clone();
@@ -127,7 +127,7 @@ fn spawn_bridge(
 /// A port for each core, the control plane's behind them, and the bridge's behind that.
 fn mesh(cores: u16, config: &Config) -> Result<Vec<Port<Letter<CoreMessage>>>, Error> {
     mesh::build(mesh::Plan {
-        parties: cores + 1 + u16::from(config.redis.url.is_some()),
+        parties: cores + 1 + u16::from(config.redis.is_on()),
         inbox_batches: config.mesh.inbox_batches as usize,
         backlog_bytes: config.mesh.backlog_bytes,
     })

@@ -66,6 +66,8 @@ pub(super) struct Followed {
     life: Option<Box<Life>>,
     /// Nobody had asked for it before.
     is_new: bool,
+    /// The part of the broker that holds it is out of reach.
+    is_severed: bool,
     /// An answer of the broker is awaited.
     is_asked: bool,
     /// Until when what is asked of the room waits for it.
@@ -81,13 +83,13 @@ pub(super) struct Followed {
 impl Broker {
     pub(super) fn new(seed: Seed, cores: u16, config: &Config) -> Self {
         // The cores come first in the mesh, then the control plane, then the bridge.
-        let party = config.redis.url.is_some().then(|| CoreId(cores + 1));
+        let party = config.redis.is_on().then(|| CoreId(cores + 1));
         let share = config.redis.queue_messages / u32::from(cores.max(1));
         Self {
             party,
             node: crate::node::id(seed),
             is_up: false,
-            kept: Kept::Memory,
+            kept: Kept::default(),
             rooms: Map::with_hasher(seed),
             owed: BTreeSet::new(),
             pending: Map::with_hasher(seed),
@@ -150,6 +152,11 @@ impl Shard {
                 self.on_news(&room, news);
                 self.tend(&room);
             }
+            FromBroker::Severed { room } => {
+                if let Some(followed) = self.broker.rooms.get_mut(&room) {
+                    followed.is_severed = true;
+                }
+            }
             FromBroker::Missed { room } => {
                 if self.broker.rooms.contains_key(&room) {
                     self.open_again(&room);
@@ -160,17 +167,17 @@ impl Shard {
 
     /// The broker is in reach, or no longer.
     fn on_link(&mut self, is_up: bool, kept: Kept) {
-        self.broker.is_up = is_up;
+        let was_up = std::mem::replace(&mut self.broker.is_up, is_up);
         self.broker.kept = kept;
         self.homes.bounds.kept = kept;
-        if is_up {
+        if is_up && !was_up {
             let mut rooms: Vec<_> = self.broker.rooms.keys().cloned().collect();
             rooms.sort_unstable();
             for room in rooms {
                 self.open_again(&room);
             }
             self.pay(None);
-        } else {
+        } else if !is_up {
             self.fail_pending();
             self.stop_attending();
         }

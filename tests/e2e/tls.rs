@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{
@@ -24,6 +24,8 @@ impl Certificates {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // OpenSSL takes a certificate for self-signed whose subject is called as its issuer.
+        params.distinguished_name.push(DnType::CommonName, "the tests' authority");
         let key = KeyPair::generate().unwrap();
         let issuer = CertifiedIssuer::self_signed(params, key).unwrap();
         let folder = crate::server::folder();
@@ -36,8 +38,14 @@ impl Certificates {
 
     /// Writes a new certificate, by renaming as a careful operator does.
     pub(crate) fn issue(&self, file: &str, name: &str) {
+        self.issue_until(file, name, 4096);
+    }
+
+    /// One that runs out at the beginning of a year.
+    pub(crate) fn issue_until(&self, file: &str, name: &str, year: i32) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         for (suffix, text) in [("key", key.serialize_pem()), ("pem", certificate.pem())] {
             let new = self.folder.join("new");

@@ -12,15 +12,21 @@
 mod http;
 #[path = "../e2e/server.rs"]
 mod server;
+#[path = "../e2e/tls.rs"]
+mod tls;
 
 mod identity {
     //! What the shared harness shows a control plane, which asks for nothing here.
     pub(crate) const OPERATOR: &str = "nobody-asks-for-it";
 }
+mod cluster;
+mod load;
 mod node;
 mod store;
 mod talk;
 
+mod doors;
+mod failover;
 mod names;
 mod outage;
 mod people;

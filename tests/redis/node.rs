@@ -11,6 +11,11 @@ listen = ["127.0.0.1:0"]
 mode = "reliable"
 history_size = 1000
 
+[namespaces.twice]
+mode = "reliable"
+durability = "replicas:1"
+history_size = 1000
+
 [namespaces.safe]
 mode = "guaranteed"
 durability = "always"
@@ -27,8 +32,13 @@ pub(crate) fn node(store: &Store) -> Server {
 /// Starts a node, linked or not, with more settings.
 pub(crate) fn unlinked(store: &Store, settings: &[&str]) -> Server {
     let url = format!("redis.url={}", store.url());
+    let settings: Vec<_> = settings.iter().copied().chain([url.as_str()]).collect();
+    with(&settings)
+}
+
+/// Starts a node with these settings, which say where its Redis is.
+pub(crate) fn with(settings: &[&str]) -> Server {
     let usual = [
-        url.as_str(),
         "redis.timeout_ms=1000",
         "redis.reconnect_max_ms=200",
         "rooms.history_size=1000",

@@ -134,15 +134,55 @@ fn a_cluster_is_refused_by_name() {
 }
 
 #[test]
-fn what_is_not_supported_is_refused_before_it_begins() {
-    for url in [
-        "rediss://127.0.0.1:6379",
-        "redis-sentinel://127.0.0.1:26379",
-        "redis://:secret@127.0.0.1:6379",
-        "127.0.0.1:6379",
-        "redis://",
+fn what_is_no_cluster_is_named() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    is(&unlinked(&store, &["redis.cluster=true"]), "no_cluster");
+    // A cluster that nobody has given its slots.
+    let store = Store::start(&["cluster-enabled yes"]);
+    is(&unlinked(&store, &["redis.cluster=true"]), "cluster_down");
+}
+
+#[test]
+fn a_redis_that_reads_its_data_is_waited_for() {
+    if is_missing() {
+        return;
+    }
+    let mut store = Store::start(&["rdbcompression no"]);
+    for n in 0..300 {
+        store.say(&["SET", &format!("k{n}"), &"x".repeat(1_000)]);
+    }
+    assert_eq!(store.say(&["SAVE"]), "+OK");
+    store.kill();
+    // In microseconds for each.
+    store.add("key-load-delay 50000");
+    store.add("loading-process-events-interval-bytes 1024");
+    store.run();
+    let node = unlinked(&store, &[]);
+    is(&node, "loading");
+    assert_eq!(store.say(&["CONFIG", "SET", "key-load-delay", "0"]), "+OK");
+    linked(&node);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_before_it_begins() {
+    for (settings, named) in [
+        (["redis.url=redis://:secret@127.0.0.1:6379"].as_slice(), "redis.url"),
+        (&["redis.url=127.0.0.1:6379"], "redis.url"),
+        (&["redis.url=redis://"], "redis.url"),
+        (&["redis.url=redis-sentinel://127.0.0.1:26379"], "redis.url"),
+        (&["redis.url=redis://a,redis://b"], "redis.cluster"),
+        (&["redis.url=redis://a/1", "redis.cluster=true"], "redis.url"),
+        (&["redis.cluster=true"], "redis.cluster"),
+        (&["redis.sentinels=redis://a"], "redis.master"),
+        (&["redis.sentinels=a", "redis.master=m"], "redis.sentinels"),
+        (&["redis.sentinels=redis://a", "redis.master=m", "redis.url=redis://b"], "redis.url"),
+        (&["redis.url=rediss://a", "redis.certificate_file=/a"], "redis.certificate_file"),
     ] {
-        let said = Plan::new().set(&format!("redis.url={url}")).refuses();
-        assert!(said.contains("redis.url") && !said.contains("secret"), "{url}: {said}");
+        let plan = settings.iter().fold(Plan::new(), |plan, setting| plan.set(setting));
+        let said = plan.refuses();
+        assert!(said.contains(named) && !said.contains("secret"), "{settings:?}: {said}");
     }
 }

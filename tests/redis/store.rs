@@ -11,8 +11,9 @@ use crate::server::{PATIENCE, eventually, folder};
 pub(crate) struct Store {
     child: Option<Child>,
     pub(crate) port: u16,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     settings: Vec<String>,
+    is_sentinel: bool,
 }
 
 /// Whether there is a `redis-server` to test with; says so loudly if not.
@@ -27,13 +28,28 @@ pub(crate) fn is_missing() -> bool {
 impl Store {
     /// Starts one with these settings, which stand as they do in its configuration file.
     pub(crate) fn start(settings: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self::begin(settings, false)
+    }
+
+    /// A Sentinel that watches this primary, and calls it `main`.
+    pub(crate) fn sentinel(primary: &Self) -> Self {
+        let monitor = format!("sentinel monitor main 127.0.0.1 {} 2", primary.port);
+        let settings = [
+            monitor.as_str(),
+            "sentinel down-after-milliseconds main 1000",
+            "sentinel failover-timeout main 6000",
+        ];
+        Self::begin(&settings, true)
+    }
+
+    fn begin(settings: &[&str], is_sentinel: bool) -> Self {
+        let port = port();
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
         let folder = folder();
         // A process of the same id may have left what its Redis had written.
         std::fs::remove_dir_all(&folder).unwrap();
         std::fs::create_dir_all(&folder).unwrap();
-        let mut store = Self { child: None, port, folder, settings };
+        let mut store = Self { child: None, port, folder, settings, is_sentinel };
         store.run();
         store
     }
@@ -46,10 +62,13 @@ impl Store {
     /// Starts it, again.
     pub(crate) fn run(&mut self) {
         let mut config = format!(
-            "port {}\nbind 127.0.0.1\ndir {}\nsave \"\"\nlogfile log\n",
+            "port {}\nbind 127.0.0.1\ndir {}\nlogfile log\n",
             self.port,
             self.folder.display()
         );
+        if !self.is_sentinel {
+            config.push_str("save \"\"\n");
+        }
         for setting in &self.settings {
             config.push_str(setting);
             config.push('\n');
@@ -57,7 +76,11 @@ impl Store {
         let file = self.folder.join("redis.conf");
         std::fs::write(&file, config).unwrap();
         let mut command = Command::new("redis-server");
-        command.arg(&file).stdout(Stdio::null()).stderr(Stdio::null());
+        command.arg(&file);
+        if self.is_sentinel {
+            command.arg("--sentinel");
+        }
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         self.child = Some(command.spawn().unwrap());
         let port = self.port;
         eventually("Redis takes connections", || TcpStream::connect(("127.0.0.1", port)).is_ok());
@@ -99,6 +122,25 @@ impl Store {
         lines.next().unwrap_or_default()
     }
 
+    /// A command, and all of what it is answered, as the command line shows it.
+    pub(crate) fn read(&self, words: &[&str]) -> String {
+        let mut command = Command::new("redis-cli");
+        let said = command.args(["-p", &self.port.to_string()]).args(words).output().unwrap();
+        String::from_utf8(said.stdout).unwrap()
+    }
+
+    /// What it says of itself.
+    pub(crate) fn fact(&self, section: &str, name: &str) -> String {
+        let info = self.read(&["INFO", section]);
+        let found = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        found.unwrap_or_default().trim().to_owned()
+    }
+
+    /// Starts it again with one more setting.
+    pub(crate) fn add(&mut self, setting: &str) {
+        self.settings.push(setting.to_owned());
+    }
+
     /// Everything that Redis is told while `act` goes on.
     pub(crate) fn watch(&self, act: impl FnOnce()) -> String {
         let mut wire = self.connect();
@@ -133,6 +175,17 @@ impl Drop for Store {
             // It may have ended by itself.
             let _ = child.kill();
             let _ = child.wait();
+        }
+    }
+}
+
+/// A port that nobody has, and so is the one of the cluster's own talk, which is higher by 10,000.
+fn port() -> u16 {
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let other = port.checked_add(10_000);
+        if other.is_some_and(|other| TcpListener::bind(("127.0.0.1", other)).is_ok()) {
+            return port;
         }
     }
 }

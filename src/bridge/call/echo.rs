@@ -59,8 +59,10 @@ impl Call for Echo {
 
     fn succeed(self: Box<Self>, _answer: Value, _desk: &mut Desk) {}
 
-    /// Then it is not heard either.
-    fn fail(self: Box<Self>, _fault: Fault, _desk: &mut Desk) {}
+    /// Then it is not heard either, and is said again.
+    fn fail(self: Box<Self>, _fault: Fault, desk: &mut Desk) {
+        desk.echo.forget();
+    }
 }
 
 #[cfg(test)]

@@ -26,6 +26,10 @@ impl Call for Look {
         Some((&self.room, self.from))
     }
 
+    fn slot(&self, desk: &Desk) -> u16 {
+        desk.slot(&self.room)
+    }
+
     fn command(&self, desk: &Desk) -> Cmd {
         let mut command = desk.scripts.call(Name::Look, &[desk.keys.room(&self.room).attendance()]);
         command.arg(format!("{} {}", self.known.life, self.known.number));

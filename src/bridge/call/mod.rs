@@ -21,6 +21,7 @@ use crate::room::broker::{Fault, ToBroker};
 use crate::room::name::RoomKey;
 
 use super::desk::Desk;
+use super::map;
 
 use self::forget::Forget;
 use self::look::Look;
@@ -46,6 +47,16 @@ pub(super) trait Call: std::fmt::Debug {
     /// made again by itself over every new link, so what an earlier link says to it is not heard.
     fn room_to_hear(&self) -> Option<(&RoomKey, CoreId)> {
         None
+    }
+
+    /// Where it belongs in a cluster: the slot of its keys.
+    fn slot(&self, desk: &Desk) -> u16 {
+        map::slot_of(&self.command(desk))
+    }
+
+    /// How many replicas are to have what it writes before it is answered.
+    fn replicas(&self) -> u8 {
+        0
     }
 
     /// The command. It may be asked for more than once, where Redis did nothing the first time.

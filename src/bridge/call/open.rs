@@ -28,6 +28,10 @@ impl Call for Open {
         Some((&self.room, self.from))
     }
 
+    fn slot(&self, desk: &Desk) -> u16 {
+        desk.slot(&self.room)
+    }
+
     fn command(&self, desk: &Desk) -> Cmd {
         let names = desk.keys.room(&self.room);
         let keys = [names.state(), names.history(), names.channel()];

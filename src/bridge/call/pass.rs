@@ -25,6 +25,10 @@ impl Call for Pass {
         Lane::Publishes
     }
 
+    fn slot(&self, desk: &Desk) -> u16 {
+        desk.slot(&self.room)
+    }
+
     fn command(&self, desk: &Desk) -> Cmd {
         let mut command = redis::cmd("SPUBLISH");
         command.arg(desk.keys.room(&self.room).channel()).arg(news::write_transient(&self.wire));

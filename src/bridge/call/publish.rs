@@ -35,6 +35,14 @@ impl Call for Publish {
         Lane::Publishes
     }
 
+    fn slot(&self, desk: &Desk) -> u16 {
+        desk.slot(&self.publish.room)
+    }
+
+    fn replicas(&self) -> u8 {
+        self.publish.keep.replicas
+    }
+
     fn command(&self, desk: &Desk) -> Cmd {
         let broker::Publish { room, seen, keep, key, wire, .. } = &self.publish;
         let names = desk.keys.room(room);

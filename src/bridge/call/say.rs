@@ -26,6 +26,10 @@ impl Call for Say {
         Some((&self.room, self.from))
     }
 
+    fn slot(&self, desk: &Desk) -> u16 {
+        desk.slot(&self.room)
+    }
+
     fn command(&self, desk: &Desk) -> Cmd {
         let names = desk.keys.room(&self.room);
         let keys = [names.attendance(), names.channel()];

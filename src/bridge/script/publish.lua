@@ -8,6 +8,8 @@ local epoch, offset = state[1], tonumber(state[2] or 0)
 if KEYS[4] then
   local first = redis.call('GET', KEYS[4])
   if first then
+    -- Something is written, so that replicas that are waited for have what was written before it.
+    redis.call('PEXPIRE', KEYS[1], ARGV[8])
     local place = string.find(first, ' ', 1, true)
     return {string.sub(first, 1, place - 1), tonumber(string.sub(first, place + 1)), 1, 0}
   end

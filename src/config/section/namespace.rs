@@ -36,16 +36,51 @@ choices! {
     }
 }
 
-choices! {
-    /// When a publish of a guaranteed room is answered.
-    RoomDurability {
-        /// When it is in memory.
-        #[default]
-        Memory = "memory",
-        /// When Redis has it, which writes its log every second.
-        Everysec = "everysec",
-        /// When Redis has written its log.
-        Always = "always",
+/// When a publish of a guaranteed room is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RoomDurability {
+    /// When it is in memory.
+    #[default]
+    Memory,
+    /// When Redis has it, which writes its log every second.
+    Everysec,
+    /// When Redis has written its log.
+    Always,
+    /// When so many replicas of Redis have it.
+    Replicas(u8),
+}
+
+impl RoomDurability {
+    /// As it stands in a file.
+    #[must_use]
+    pub fn word(self) -> String {
+        match self {
+            Self::Memory => "memory".to_owned(),
+            Self::Everysec => "everysec".to_owned(),
+            Self::Always => "always".to_owned(),
+            Self::Replicas(count) => format!("replicas:{count}"),
+        }
+    }
+
+    fn of(word: &str) -> Option<Self> {
+        let plain = [Self::Memory, Self::Everysec, Self::Always].into_iter();
+        let count = |word: &str| word.strip_prefix("replicas:")?.parse().ok();
+        let replicas = count(word).filter(|count| *count > 0).map(Self::Replicas);
+        // "replicas:01" and "replicas:+1" are numbers, but no words for it.
+        plain.chain(replicas).find(|durability| durability.word() == word)
+    }
+}
+
+impl Setting for RoomDurability {
+    fn wanted(_: &Bounds) -> String {
+        "one of \"memory\", \"everysec\", \"always\", \"replicas:N\" with N from 1 to 255"
+            .to_owned()
+    }
+    fn read(given: &Given<'_>, bounds: &Bounds) -> Result<Self, Wrong> {
+        given.text().and_then(Self::of).ok_or_else(|| given.wrong(Self::wanted(bounds)))
+    }
+    fn show(&self) -> Option<String> {
+        Some(format!("\"{}\"", self.word()))
     }
 }
 
@@ -167,8 +202,8 @@ impl RoomDefaults {
             return Some(("history_size", "0".to_owned(), wanted.to_owned()));
         }
         let durability = self.durability.filter(|it| *it != RoomDurability::Memory);
-        if let Some(word) = durability.filter(|_| config.redis.url.is_none()) {
-            let wanted = "\"memory\", because redis.url is not set".to_owned();
+        if let Some(word) = durability.filter(|_| !config.redis.is_on()) {
+            let wanted = "\"memory\", because there is no Redis".to_owned();
             return Some(("durability", format!("\"{}\"", word.word()), wanted));
         }
         let most = u64::from(config.limits.message_bytes);

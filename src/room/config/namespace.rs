@@ -49,7 +49,7 @@ impl Namespaces {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         // What Redis keeps is only known when there is a link; until then rooms do not promise it.
-        let kept = if config.redis.url.is_some() { Kept::Always } else { Kept::Memory };
+        let kept = if config.redis.is_on() { Kept::BEST } else { Kept::default() };
         let bounds = Bounds { kept, ..Bounds::new(config) };
         let make = |patch: &RoomPatch| {
             let mut settings = Settings::default();
@@ -92,7 +92,7 @@ fn patch(name: &str, rooms: &RoomDefaults) -> RoomPatch {
         password: None,
         max_members: rooms.max_members,
         mode: rooms.mode.and_then(|word| Mode::parse(word.word())),
-        durability: rooms.durability.and_then(|word| Durability::parse(word.word())),
+        durability: rooms.durability.and_then(|word| Durability::parse(&word.word())),
         history_size: rooms.history_size,
         history_bytes: rooms.history_bytes,
         history_ttl_ms: rooms.history_ttl_ms,

@@ -118,7 +118,7 @@ impl Bounds {
         Self {
             message_bytes: config.limits.message_bytes,
             history_bytes: config.rooms.history_bytes,
-            kept: Kept::Memory,
+            kept: Kept::default(),
             general: General::new(&config.rooms),
         }
     }

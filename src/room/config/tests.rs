@@ -153,17 +153,19 @@ fn each_wrong_field_has_its_error_and_changes_nothing() {
 
 #[test]
 fn a_durable_server_takes_durable_rooms() {
-    use crate::room::broker::Kept;
-    for (durability, least) in [
-        (Durability::Memory, Some(Kept::Memory)),
-        (Durability::Everysec, Some(Kept::EverySecond)),
-        (Durability::Always, Some(Kept::Always)),
-        (Durability::Replicas(2), None),
+    use crate::room::broker::{Disk, Kept};
+    let disks = [Disk::Memory, Disk::EverySecond, Disk::Always];
+    for (durability, disk, replicas) in [
+        (Durability::Memory, Disk::Memory, 0),
+        (Durability::Everysec, Disk::EverySecond, 0),
+        (Durability::Always, Disk::Always, 0),
+        (Durability::Replicas(2), Disk::Memory, 2),
     ] {
         let patch = RoomPatch { durability: Some(durability), ..RoomPatch::default() };
-        for kept in [Kept::Memory, Kept::EverySecond, Kept::Always] {
+        for kept in disks.iter().flat_map(|disk| (0..4).map(|count| (*disk, count))) {
+            let kept = Kept { disk: kept.0, replicas: kept.1 };
             let taken = Settings::default().apply(&patch, &Bounds { kept, ..bounds() });
-            let expected = if least.is_some_and(|least| kept >= least) {
+            let expected = if kept.disk >= disk && kept.replicas >= replicas {
                 Ok(())
             } else {
                 Err(ConfigError::Durability)

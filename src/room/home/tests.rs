@@ -19,7 +19,7 @@ fn room(patch: &RoomPatch) -> HomeRoom {
     let bounds = Bounds {
         message_bytes: 100,
         history_bytes: 1 << 20,
-        kept: crate::room::broker::Kept::Memory,
+        kept: crate::room::broker::Kept::default(),
         general: General::default(),
     };
     let namespace = Arc::new(Namespace::new(Settings::default(), &bounds));

@@ -28,7 +28,7 @@ impl Shard {
             Some(home) => &home.room.config,
             None => &self.homes.namespaces.of(room).config,
         };
-        let keep = Keep { size: config.history.size, ttl_ms: config.history.ttl_ms };
+        let keep = Keep::of(config);
         let is_up = self.broker.is_up;
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         if !is_up {
@@ -62,6 +62,7 @@ impl Shard {
             self.wheel.insert(at, Alarm::Reopen(room.clone()));
         }
         if let Ok(life) = outcome {
+            followed.is_severed = false;
             followed.is_new |= life.is_new;
             self.take_life(room, life);
             let Some(followed) = self.broker.rooms.get_mut(room) else { return };

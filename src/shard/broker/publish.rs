@@ -71,7 +71,8 @@ impl Shard {
             Some(home) => &home.room.config,
             None => &self.homes.namespaces.of(room).config,
         };
-        let is_open = self.broker.rooms.get(room).is_some_and(|it| it.seen.is_some());
+        let followed = self.broker.rooms.get(room);
+        let is_open = followed.is_some_and(|it| it.seen.is_some() && !it.is_severed);
         if self.broker.is_up && is_open {
             if !self.broker.honours(config.durability) {
                 return Err(unavailable(
@@ -97,7 +98,7 @@ impl Shard {
         let room = draft.room.clone();
         let wire = self.write(&draft, number, ttl_ms, filter.as_deref());
         let Some(home) = self.homes.get_mut(&room) else { return };
-        let history = home.config.history;
+        let keep = Keep::of(&home.config);
         let window_ms = self.config.rooms.idempotency_window_ms;
         let at = self.outbound.now.moment.plus_ms(self.config.redis.timeout_ms);
         let timer = self.wheel.insert(at, Alarm::Ticket(number));
@@ -117,7 +118,7 @@ impl Shard {
             ticket: number,
             seen: self.seen_by_broker(&room),
             room,
-            keep: Keep { size: history.size, ttl_ms: history.ttl_ms },
+            keep,
             key: key.filter(|_| window_ms > 0).map(|key| (key, window_ms)),
             wire,
         };
@@ -295,6 +296,9 @@ fn refusal(fault: Fault) -> Refusal {
         Fault::ReadOnly => "Redis takes no writes",
         Fault::OutOfMemory => "Redis has no memory left",
         Fault::Denied => "Redis does not allow it",
+        Fault::TooFewReplicas => {
+            "too few replicas of Redis have it: whether the message stays is not known"
+        }
         Fault::Other => "Redis has refused it",
     })
 }

@@ -235,7 +235,7 @@ impl Link {
 
     fn tell(&mut self, node: &mut Cluster, is_up: bool) {
         for core in 0..2 {
-            let message = FromBroker::Link { is_up, kept: Kept::Always };
+            let message = FromBroker::Link { is_up, kept: Kept::BEST };
             hand_over(node, CoreId(core), message);
         }
     }

@@ -1,0 +1,176 @@
+//! Connections to Redis: TCP, TLS or a UNIX socket, and who this node is there.
+//!
+//! The files of certificates are read for each connection: what was renewed counts from the next one.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Cmd, FromRedisValue, ProtocolVersion, RedisConnectionInfo, RedisError,
+    RedisResult,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+
+use crate::config::{Redis, RedisHost, RedisTransport, RedisUrl, Secret};
+use crate::metrics::LinkState;
+
+use super::failure;
+
+/// Bytes both ways.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// Who this node is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Login<'a> {
+    pub(super) username: Option<&'a str>,
+    pub(super) password: Option<&'a Secret>,
+}
+
+impl<'a> Login<'a> {
+    /// For the servers themselves.
+    pub(super) fn of(redis: &'a Redis) -> Self {
+        Self { username: redis.username.as_deref(), password: redis.password.as_ref() }
+    }
+
+    /// For Sentinels.
+    pub(super) fn of_sentinels(redis: &'a Redis) -> Self {
+        let username = redis.sentinel_username.as_deref();
+        Self { username, password: redis.sentinel_password.as_ref() }
+    }
+
+    /// What turns a new connection to RESP3.
+    pub(super) fn hello(self) -> Cmd {
+        let mut hello = redis::cmd("HELLO");
+        hello.arg(3);
+        if let Some(password) = self.password {
+            hello.arg("AUTH").arg(self.username.unwrap_or("default")).arg(password.expose());
+        }
+        hello
+    }
+}
+
+/// A connection on which commands are given, and what drives it: dropped, it ends.
+#[derive(Debug)]
+pub(super) struct Mouth {
+    pub(super) connection: MultiplexedConnection,
+    _driver: JoinSet<()>,
+}
+
+impl Mouth {
+    /// Connects, and logs in.
+    pub(super) async fn open(
+        redis: &Redis,
+        url: &RedisUrl,
+        login: Login<'_>,
+    ) -> Result<Self, LinkState> {
+        let stream = dial(redis, url).await?;
+        let mut info = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3);
+        info = info.set_db(i64::from(url.database));
+        if let Some(username) = login.username {
+            info = info.set_username(username);
+        }
+        if let Some(password) = login.password {
+            info = info.set_password(password.expose());
+        }
+        let timeout = Duration::from_millis(redis.timeout_ms);
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(timeout));
+        let made = MultiplexedConnection::new_with_config(&info, stream, config);
+        let made = tokio::time::timeout(timeout, made).await.map_err(|_| LinkState::Lost)?;
+        let (connection, drive) = made.map_err(|error| named(&error))?;
+        let mut driver = JoinSet::new();
+        driver.spawn_local(drive);
+        Ok(Self { connection, _driver: driver })
+    }
+
+    /// Asks one thing.
+    pub(super) async fn ask<T: FromRedisValue>(&mut self, words: &[&str]) -> RedisResult<T> {
+        let mut command = Cmd::new();
+        command.arg(words);
+        command.query_async(&mut self.connection).await
+    }
+}
+
+/// The name of what is wrong.
+pub(super) fn named(error: &RedisError) -> LinkState {
+    tracing::debug!(%error, "Redis");
+    failure::state(error)
+}
+
+/// Connects to a server.
+pub(super) async fn dial(redis: &Redis, url: &RedisUrl) -> Result<Box<dyn Stream>, LinkState> {
+    let timeout = Duration::from_millis(redis.timeout_ms);
+    let made = tokio::time::timeout(timeout, reach(redis, url)).await;
+    made.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|error| {
+        tracing::debug!(%error, %url, "Redis is not reached");
+        if failure::is_of_tls(&error) {
+            tracing::warn!(%error, %url, "no TLS with Redis");
+            LinkState::Tls
+        } else {
+            LinkState::Lost
+        }
+    })
+}
+
+async fn reach(redis: &Redis, url: &RedisUrl) -> io::Result<Box<dyn Stream>> {
+    match &url.transport {
+        RedisTransport::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+        RedisTransport::Plain(host) => Ok(Box::new(tcp(host).await?)),
+        RedisTransport::Tls(host) => {
+            let tls = tls(redis)?;
+            let name = ServerName::try_from(host.name.clone()).map_err(io::Error::other)?;
+            Ok(Box::new(tls.connect(name, tcp(host).await?).await?))
+        }
+    }
+}
+
+async fn tcp(host: &RedisHost) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host.name.as_str(), host.port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn tls(redis: &Redis) -> io::Result<TlsConnector> {
+    let mut roots = RootCertStore::empty();
+    let trusted = match &redis.ca_file {
+        Some(file) => certificates(file)?,
+        None => rustls_native_certs::load_native_certs().certs,
+    };
+    roots.add_parsable_certificates(trusted);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(of_tls)?
+        .with_root_certificates(roots);
+    let config = match (&redis.certificate_file, &redis.key_file) {
+        (Some(file), Some(key)) => {
+            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| pem(key, &error))?;
+            config.with_client_auth_cert(certificates(file)?, key).map_err(of_tls)?
+        }
+        _ => config.with_no_client_auth(),
+    };
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    let all = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
+    all.map_err(|error| pem(file, &error))
+}
+
+/// A file that does not serve is as bad as a server that does not.
+fn pem(file: &Path, error: &rustls::pki_types::pem::Error) -> io::Error {
+    of_tls(rustls::Error::General(format!("{}: {error}", file.display())))
+}
+
+fn of_tls(error: rustls::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}

@@ -1,0 +1,289 @@
+//! Listening: a connection on which nothing but subscriptions is said.
+//!
+//! It is not the one on which commands are given, because Redis ends subscriptions by itself when a
+//! slot moves, and a client that counts answers takes that for the answer to something else.
+//! Invariant: what is confirmed here is what the server says it is; if the counts differ, the ear has
+//! lost track and ends.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashSet, VecDeque};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use redis::{Cmd, PushKind, RedisError, Value, parse_redis_value_async};
+use tokio::io::{AsyncWrite, AsyncWriteExt, ReadHalf};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+
+use crate::config::{Redis, RedisUrl};
+use crate::metrics::LinkState;
+
+use super::dial::{self, Login, Stream};
+
+/// News that may wait for the bridge to look.
+const HEARD_MOST: usize = 131_072;
+
+/// Something was said on a channel.
+#[derive(Debug)]
+pub(super) struct Heard {
+    /// What was listened to: the channel, or a pattern that it fits.
+    pub(super) by: Vec<u8>,
+    pub(super) channel: Vec<u8>,
+    pub(super) payload: Vec<u8>,
+}
+
+/// What an ear tells.
+#[derive(Debug)]
+pub(super) enum Event {
+    Heard(Heard),
+    /// More was heard than could be kept.
+    Missed,
+    /// A channel is listened to from now on.
+    Listening(Vec<u8>),
+    /// Redis has ended that by itself.
+    Silenced(Vec<u8>),
+    /// A subscription was refused; Redis does not say which.
+    Refused(RedisError),
+    Ended,
+}
+
+/// What came from all ears and was not looked at yet.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    waiting: RefCell<VecDeque<(u64, Event)>>,
+    rung: Notify,
+}
+
+impl Inbox {
+    /// Everything, and by which line it came.
+    pub(super) fn take(&self) -> VecDeque<(u64, Event)> {
+        self.waiting.take()
+    }
+
+    pub(super) async fn rung(&self) {
+        self.rung.notified().await;
+    }
+
+    fn put(&self, line: u64, event: Event) {
+        let mut waiting = self.waiting.borrow_mut();
+        let is_news = matches!(event, Event::Heard(_));
+        if is_news && waiting.len() >= HEARD_MOST {
+            if !matches!(waiting.back(), Some((_, Event::Missed))) {
+                waiting.push_back((line, Event::Missed));
+            }
+            return;
+        }
+        waiting.push_back((line, event));
+        self.rung.notify_one();
+    }
+}
+
+/// One connection that listens; dropped, it ends.
+#[derive(Debug)]
+pub(super) struct Ear {
+    /// As many wait here as there are channels.
+    orders: mpsc::UnboundedSender<Vec<u8>>,
+    state: Rc<State>,
+    _tasks: JoinSet<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Sharded channels that the server has confirmed.
+    confirmed: RefCell<HashSet<Vec<u8>>>,
+    /// Those that are no longer wanted.
+    dismissed: RefCell<HashSet<Vec<u8>>>,
+    /// Since when an answer is awaited.
+    awaited: Cell<Option<Instant>>,
+}
+
+impl Ear {
+    /// Connects; what it hears goes to the inbox under this number.
+    pub(super) async fn open(
+        redis: &Redis,
+        url: &RedisUrl,
+        inbox: Rc<Inbox>,
+        line: u64,
+    ) -> Result<Self, LinkState> {
+        let mut stream = dial::dial(redis, url).await?;
+        let login = async {
+            stream.write_all(&Login::of(redis).hello().get_packed_command()).await?;
+            stream.flush().await?;
+            parse_redis_value_async(&mut Default::default(), &mut stream).await
+        };
+        let timeout = Duration::from_millis(redis.timeout_ms);
+        let login = tokio::time::timeout(timeout, login).await.map_err(|_| LinkState::Lost)?;
+        match login.map_err(|error| dial::named(&error))? {
+            Value::ServerError(error) => return Err(dial::named(&error.into())),
+            _ => tracing::trace!(%url, "an ear is open"),
+        }
+        let (orders, given) = mpsc::unbounded_channel();
+        let (reader, writer) = tokio::io::split(stream);
+        let state = Rc::new(State::default());
+        let mut tasks = JoinSet::new();
+        tasks.spawn_local(listen(reader, Rc::clone(&state), inbox, line));
+        tasks.spawn_local(give(writer, given));
+        Ok(Self { orders, state, _tasks: tasks })
+    }
+
+    /// Listens to a channel or a pattern, by this command.
+    pub(super) fn subscribe(&self, command: &str, channel: &str) {
+        self.state.dismissed.borrow_mut().remove(channel.as_bytes());
+        self.give(redis::cmd(command).arg(channel));
+    }
+
+    /// Listens to a sharded channel no longer.
+    pub(super) fn unsubscribe(&self, channel: &str) {
+        if self.state.confirmed.borrow().contains(channel.as_bytes()) {
+            self.state.dismissed.borrow_mut().insert(channel.as_bytes().to_vec());
+            self.give(redis::cmd("SUNSUBSCRIBE").arg(channel));
+        }
+    }
+
+    /// Asks whether the server still answers, and has as many subscriptions as this side knows of.
+    pub(super) fn verify(&self) {
+        self.state.awaited.set(self.state.awaited.get().or_else(|| Some(Instant::now())));
+        let confirmed = self.state.confirmed.borrow();
+        let dismissed = self.state.dismissed.borrow();
+        match confirmed.iter().find(|channel| !dismissed.contains(*channel)) {
+            // To subscribe again changes nothing, and is answered by how many there are.
+            Some(channel) => self.give(redis::cmd("SSUBSCRIBE").arg(channel)),
+            None => self.give(&redis::cmd("PING")),
+        }
+    }
+
+    /// Whether the server should have answered by now.
+    pub(super) fn is_overdue(&self, patience: Duration) -> bool {
+        self.state.awaited.get().is_some_and(|since| since.elapsed() > patience)
+    }
+
+    fn give(&self, command: &Cmd) {
+        // If nobody takes it, the reader has told that the ear has ended.
+        let _ = self.orders.send(command.get_packed_command());
+    }
+}
+
+async fn give(mut writer: impl AsyncWrite + Unpin, mut given: mpsc::UnboundedReceiver<Vec<u8>>) {
+    while let Some(mut bytes) = given.recv().await {
+        while let Ok(more) = given.try_recv() {
+            bytes.extend_from_slice(&more);
+        }
+        // The reader finds out as well.
+        if writer.write_all(&bytes).await.is_err() || writer.flush().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn listen(
+    mut reader: ReadHalf<Box<dyn Stream>>,
+    state: Rc<State>,
+    inbox: Rc<Inbox>,
+    line: u64,
+) {
+    // It keeps what was read behind a value.
+    let mut decoder = Default::default();
+    loop {
+        let value = match parse_redis_value_async(&mut decoder, &mut reader).await {
+            Ok(value) => value,
+            Err(error) => {
+                tracing::debug!(%error, "an ear has ended");
+                break;
+            }
+        };
+        state.awaited.set(None);
+        let event = match value {
+            Value::Push { kind, data } => match state.pushed(&kind, data) {
+                Ok(event) => event,
+                Err(LostTrack) => break,
+            },
+            Value::ServerError(error) => Some(Event::Refused(error.into())),
+            _ => None,
+        };
+        if let Some(event) = event {
+            inbox.put(line, event);
+        }
+    }
+    inbox.put(line, Event::Ended);
+}
+
+/// The server has another number of subscriptions than this side.
+struct LostTrack;
+
+impl State {
+    fn pushed(&self, kind: &PushKind, data: Vec<Value>) -> Result<Option<Event>, LostTrack> {
+        let count = match data.last() {
+            Some(Value::Int(count)) => usize::try_from(*count).unwrap_or(usize::MAX),
+            _ => 0,
+        };
+        let mut parts = data.into_iter().map(|part| match part {
+            Value::BulkString(bytes) => Some(bytes),
+            _ => None,
+        });
+        let Some(by) = parts.next().flatten() else { return Ok(None) };
+        let mut confirmed = self.confirmed.borrow_mut();
+        let event = match kind {
+            PushKind::SSubscribe => {
+                let is_new = confirmed.insert(by.clone());
+                is_new.then_some(Event::Listening(by))
+            }
+            PushKind::SUnsubscribe => {
+                let was_wanted = confirmed.remove(&by) & !self.dismissed.borrow_mut().remove(&by);
+                was_wanted.then_some(Event::Silenced(by))
+            }
+            PushKind::Subscribe | PushKind::PSubscribe => return Ok(Some(Event::Listening(by))),
+            PushKind::SMessage | PushKind::Message | PushKind::PMessage => {
+                let channel = match kind {
+                    PushKind::PMessage => parts.next().flatten(),
+                    _ => Some(by.clone()),
+                };
+                let heard = channel.zip(parts.next().flatten());
+                let event = heard.map(|(channel, payload)| Heard { by, channel, payload });
+                return Ok(event.map(Event::Heard));
+            }
+            _ => return Ok(None),
+        };
+        if count == confirmed.len() { Ok(event) } else { Err(LostTrack) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(state: &State, kind: &PushKind, channel: &str, count: i64) -> Option<Option<String>> {
+        let data = vec![Value::BulkString(channel.as_bytes().to_vec()), Value::Int(count)];
+        state.pushed(kind, data).ok().map(|event| event.map(|event| format!("{event:?}")))
+    }
+
+    #[test]
+    fn what_redis_ends_by_itself_is_told_and_a_wrong_count_is_an_end() {
+        let state = State::default();
+        assert!(push(&state, &PushKind::SSubscribe, "a", 1).unwrap_or_default().is_some());
+        assert_eq!(push(&state, &PushKind::SSubscribe, "a", 1), Some(None), "it was verified");
+        assert!(push(&state, &PushKind::SSubscribe, "b", 2).unwrap_or_default().is_some());
+        state.dismissed.borrow_mut().insert(b"a".to_vec());
+        assert_eq!(push(&state, &PushKind::SUnsubscribe, "a", 1), Some(None), "as asked");
+        let told = push(&state, &PushKind::SUnsubscribe, "b", 0).flatten();
+        assert!(told.is_some_and(|told| told.starts_with("Silenced")));
+        assert_eq!(
+            push(&state, &PushKind::SSubscribe, "c", 2),
+            None,
+            "there is one we know not of"
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_as_missed_once() {
+        let inbox = Inbox::default();
+        let heard = || Event::Heard(Heard { by: vec![], channel: vec![], payload: vec![] });
+        for _ in 0..HEARD_MOST + 3 {
+            inbox.put(1, heard());
+        }
+        inbox.put(1, Event::Ended);
+        let taken = inbox.take();
+        assert_eq!(taken.len(), HEARD_MOST + 2);
+        assert!(matches!(taken[HEARD_MOST], (1, Event::Missed)));
+        assert!(matches!(taken[HEARD_MOST + 1], (1, Event::Ended)));
+    }
+}

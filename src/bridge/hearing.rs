@@ -1,0 +1,128 @@
+//! Subscriptions: which line listens to which room and station, and what comes of it.
+//!
+//! Invariant: a room is asked for only once its channel is listened to by the line to its slot; a room
+//! that was not listened to for a while is opened again by its home.
+
+use crate::metrics::LinkState;
+use crate::room::name::RoomKey;
+
+use super::ear::{Event, Heard};
+use super::run::Bridge;
+use super::watch::{Listening, Subject};
+use super::{failure, news, station};
+
+impl Bridge {
+    /// Asks a line to listen to a room.
+    pub(super) fn listen(&mut self, room: &RoomKey, number: u64) {
+        let Some(watched) = self.desk.watch.get_mut(room) else { return };
+        let channel = watched.keys.channel();
+        let before = watched.ear.line().filter(|line| *line != number);
+        watched.ear = Listening::Asked(number);
+        if let Some(line) = before.and_then(|line| self.lines.get(line)) {
+            line.link.ear.unsubscribe(&channel);
+        }
+        if let Some(line) = self.lines.get(number) {
+            line.link.ear.subscribe("SSUBSCRIBE", &channel);
+        }
+    }
+
+    /// Rooms whose slot is elsewhere now, or whose subscription has ended, are listened to there.
+    pub(super) fn hear_where_they_are(&mut self) {
+        let lines = &self.lines;
+        let is_right = |line: Option<u64>, slot| lines.of(slot).is_none_or(|it| line == Some(it));
+        let rooms = self.desk.watch.misheard(|it| is_right(it.ear.line(), it.slot));
+        for room in rooms {
+            let slot = self.desk.slot(&room);
+            if let Some(number) = self.lines.of(slot) {
+                self.listen(&room, number);
+            }
+        }
+        self.settle_stations();
+    }
+
+    /// Stations are listened to by the line to their slot, or by any.
+    pub(super) fn settle_stations(&mut self) {
+        let any = self.lines.iter().next().map(|(number, _)| number);
+        for at in 0..self.desk.watch.stations().len() {
+            let row = &self.desk.watch.stations()[at];
+            let wanted = row.slot().map_or(any, |slot| self.lines.of(slot));
+            let now = self.desk.stations.get(at).copied().flatten();
+            let is_kept = now.is_some_and(|line| self.lines.get(line).is_some());
+            if is_kept && (row.slot().is_none() || now == wanted) {
+                continue;
+            }
+            if let Some(line) = now.and_then(|line| self.lines.get(line)) {
+                line.link.ear.unsubscribe(&row.channel);
+            }
+            if let Some(line) = wanted.and_then(|line| self.lines.get(line)) {
+                line.link.ear.subscribe(row.command, &row.channel);
+            }
+            self.desk.stations[at] = wanted;
+        }
+    }
+
+    /// Takes what all ears tell.
+    pub(super) fn hear(&mut self) {
+        for (number, event) in self.inbox.take() {
+            if self.lines.get(number).is_none() {
+                // A line that is being made is not there yet, and has heard nothing but its end.
+                continue;
+            }
+            match event {
+                Event::Heard(heard) => self.heard(heard),
+                Event::Missed => self.desk.owe_all(),
+                Event::Listening(channel) => self.listening(number, &channel),
+                Event::Silenced(channel) => self.silenced(number, &channel),
+                Event::Refused(error) if failure::is_astray(&error) => {
+                    self.desk.watch.unask(number);
+                    self.forget_stations(number);
+                    self.find_soon(error.code() == Some("MOVED"));
+                }
+                Event::Refused(error) => {
+                    tracing::warn!(%error, "channels are not listened to");
+                    self.fall(number, failure::state(&error));
+                }
+                Event::Ended => self.fall(number, LinkState::Lost),
+            }
+        }
+    }
+
+    fn heard(&mut self, heard: Heard) {
+        let Heard { by, channel, payload } = heard;
+        let desk = &mut self.desk;
+        desk.metrics.heard.add(1);
+        match desk.watch.heard(&by) {
+            Some(Subject::Room(room)) => news::hear(room, &payload, desk),
+            Some(Subject::Station(station)) => station::hear(station, &channel, &payload, desk),
+            None => {}
+        }
+    }
+
+    fn listening(&mut self, number: u64, channel: &[u8]) {
+        let Some(line) = self.lines.get_mut(number) else { return };
+        let listening = self.desk.watch.listening(channel, number, line.link.server);
+        let Some(room) = listening else { return };
+        match self.parked.remove(&room) {
+            Some(calls) => calls.into_iter().for_each(|waiting| self.route(waiting)),
+            // It was listened to before, and may have missed something since.
+            None => self.desk.owe(room),
+        }
+    }
+
+    /// Redis has ended a subscription: the slot has moved.
+    fn silenced(&mut self, number: u64, channel: &[u8]) {
+        self.desk.metrics.silenced.add(1);
+        if let Some(Subject::Station(_)) = self.desk.watch.heard(channel) {
+            self.forget_stations(number);
+            self.find_soon(true);
+        } else if self.desk.watch.silenced(channel, number) {
+            self.find_soon(true);
+        }
+    }
+
+    /// A line no longer listens to the stations that it did.
+    fn forget_stations(&mut self, number: u64) {
+        let of_line = |line: &&mut Option<u64>| **line == Some(number);
+        self.desk.stations.iter_mut().filter(of_line).for_each(|line| *line = None);
+    }
+}

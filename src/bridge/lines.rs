@@ -1,0 +1,115 @@
+//! The links that are up, and which of them leads to which slot.
+
+use std::collections::BTreeMap;
+
+use crate::config::RedisUrl;
+use crate::metrics::LinkState;
+use crate::room::broker::Kept;
+
+use super::link::Link;
+use super::map::Map;
+use super::queue::Queue;
+
+/// A link, and what waits for it.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) url: RedisUrl,
+    pub(super) link: Link,
+    pub(super) queue: Queue,
+    /// Pipelines on their way.
+    pub(super) on_way: usize,
+}
+
+/// All of them, by their numbers, which no two ever share.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    map: Map,
+    lines: BTreeMap<u64, Line>,
+    /// The line of each primary of the map.
+    owners: Vec<Option<u64>>,
+}
+
+impl Lines {
+    pub(super) fn map(&self) -> &Map {
+        &self.map
+    }
+
+    /// The servers are others.
+    pub(super) fn set_map(&mut self, map: Map) {
+        self.map = map;
+        self.settle();
+    }
+
+    pub(super) fn insert(&mut self, number: u64, line: Line) {
+        self.lines.insert(number, line);
+        self.settle();
+    }
+
+    pub(super) fn remove(&mut self, number: u64) -> Option<Line> {
+        let line = self.lines.remove(&number)?;
+        self.settle();
+        Some(line)
+    }
+
+    fn settle(&mut self) {
+        let line =
+            |url: &RedisUrl| self.lines.iter().find(|(_, line)| line.url == *url).map(|it| *it.0);
+        self.owners = self.map.primaries().iter().map(line).collect();
+    }
+
+    /// The line to a slot.
+    pub(super) fn of(&self, slot: u16) -> Option<u64> {
+        self.owners.get(self.map.owner(slot)?).copied().flatten()
+    }
+
+    pub(super) fn get(&self, number: u64) -> Option<&Line> {
+        self.lines.get(&number)
+    }
+
+    pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut Line> {
+        self.lines.get_mut(&number)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Line)> {
+        self.lines.iter().map(|(number, line)| (*number, line))
+    }
+
+    /// The numbers of all.
+    pub(super) fn numbers(&self) -> Vec<u64> {
+        self.lines.keys().copied().collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Servers to which there is no line.
+    pub(super) fn missing(&self) -> Vec<RedisUrl> {
+        let pairs = self.map.primaries().iter().zip(&self.owners);
+        pairs.filter(|(_, owner)| owner.is_none()).map(|(url, _)| url.clone()).collect()
+    }
+
+    /// Lines to what is no primary any more.
+    pub(super) fn needless(&self) -> Vec<u64> {
+        let is_needless = |url: &RedisUrl| !self.map.primaries().contains(url);
+        self.iter().filter(|(_, line)| is_needless(&line.url)).map(|(number, _)| number).collect()
+    }
+
+    /// How it is as a whole; `trouble` is what was wrong last.
+    pub(super) fn state(&self, trouble: LinkState) -> LinkState {
+        if self.lines.is_empty() {
+            trouble
+        } else if !self.map.is_whole() {
+            LinkState::ClusterDown
+        } else if self.owners.contains(&None) {
+            LinkState::Partial
+        } else {
+            LinkState::Up
+        }
+    }
+
+    /// How safe all of them keep things.
+    pub(super) fn kept(&self) -> Kept {
+        self.lines.values().map(|line| line.link.kept).reduce(Kept::and).unwrap_or_default()
+    }
+}

@@ -1,0 +1,156 @@
+//! A cluster whose slots move and whose primaries die, and a primary that Sentinels replace, under
+//! load. What is acknowledged where a replica has to have it is there after it; what is lost
+//! elsewhere is counted, and everyone is told.
+//!
+//! `RINGROOM_REDIS_KILLS` is how often something is killed: two in the short form.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::cluster::{Cluster, Watched};
+use crate::load::Load;
+use crate::node::{linked, with};
+use crate::server::{Server, eventually};
+use crate::store::{Store, is_missing};
+use crate::talk::Talk;
+
+fn kills() -> usize {
+    let kills = std::env::var("RINGROOM_REDIS_KILLS").ok();
+    kills.map_or(2, |kills| kills.parse().expect("a number"))
+}
+
+fn names(kinds: &[&str], count: usize) -> Vec<String> {
+    kinds.iter().flat_map(|kind| (0..count).map(move |n| format!("{kind}:{n}"))).collect()
+}
+
+/// Kills a primary that has answered for more than its replica has, and whose replica takes over.
+fn kill_ahead(stores: &mut [Store], victim: usize) {
+    let port = stores[victim].port.to_string();
+    let follows = |store: &&Store| store.fact("replication", "master_port") == port;
+    let replica = stores.iter().position(|store| follows(&store)).expect("it has a replica");
+    // What is in its socket already would still be read.
+    stores[replica].signal("STOP");
+    assert!(stores[victim].say(&["CLIENT", "KILL", "TYPE", "REPLICA"]).starts_with(':'));
+    std::thread::sleep(Duration::from_millis(500));
+    stores[victim].kill();
+    stores[replica].signal("CONT");
+}
+
+/// A room that asks for replicas takes publications.
+fn takes(node: &Server, room: &str) {
+    let mut talk = Talk::joined(node, room);
+    eventually("the room takes publications", || {
+        talk.ask(json!({"type": "publish", "room": room, "data": 0}))["type"] == "ok"
+    });
+}
+
+#[test]
+fn slots_move_under_load_and_nothing_is_lost() {
+    if is_missing() {
+        return;
+    }
+    let cluster = Cluster::start();
+    let settings = [&*cluster.url(), "redis.cluster=true"];
+    let nodes = [with(&settings), with(&settings)];
+    nodes.iter().for_each(linked);
+    let rooms = names(&["sure"], 4);
+    let load = Load::start(&nodes, &rooms);
+    for room in rooms.iter().cycle().take(2 * rooms.len()) {
+        std::thread::sleep(Duration::from_millis(100));
+        cluster.move_slot(room);
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let found = load.end();
+    assert!(found.acknowledged > 50 && found.lost.values().all(|lost| *lost == 0), "{found:?}");
+    let moved = nodes[0].metric("ringroom_bridge_silenced_total", "");
+    assert!(moved >= rooms.len() as f64, "{moved} subscriptions were ended by Redis");
+}
+
+#[test]
+fn primaries_of_a_cluster_die_under_load() {
+    if is_missing() {
+        return;
+    }
+    let mut cluster = Cluster::start();
+    let settings = [&*cluster.url(), "redis.cluster=true"];
+    let nodes = [with(&settings), with(&settings)];
+    nodes.iter().for_each(linked);
+    takes(&nodes[0], "twice:0");
+    let rooms = names(&["sure", "twice"], 3);
+    let load = Load::start(&nodes, &rooms);
+    for n in 0..kills() {
+        std::thread::sleep(Duration::from_millis(500));
+        let victim = cluster.owner(&rooms[n % rooms.len()]);
+        kill_ahead(&mut cluster.stores, victim);
+        eventually("its replica takes over", || {
+            let alive = &cluster.stores[(victim + 1) % cluster.stores.len()];
+            let nodes = alive.read(&["CLUSTER", "NODES"]);
+            let primaries = nodes.lines().filter(|line| line.contains("master"));
+            let (failed, well): (Vec<_>, Vec<_>) = primaries.partition(|it| it.contains("fail"));
+            failed.len() == 1 && well.len() == 3
+        });
+        cluster.stores[victim].run();
+        cluster.is_whole();
+    }
+    let found = load.end();
+    nodes.iter().for_each(linked);
+    let lost = |kind: &str| -> usize {
+        found.lost.iter().filter(|it| it.0.starts_with(kind)).map(|it| it.1).sum()
+    };
+    assert_eq!(lost("twice"), 0, "what a replica had to have is there: {found:?}");
+    assert!(found.acknowledged > 50, "{found:?}");
+}
+
+#[test]
+fn a_primary_that_sentinels_replace_dies_under_load() {
+    if is_missing() {
+        return;
+    }
+    let mut watched = Watched::start();
+    let settings = watched.settings();
+    let settings = settings.each_ref().map(String::as_str);
+    let nodes = [with(&settings), with(&settings)];
+    nodes.iter().for_each(linked);
+    takes(&nodes[0], "twice:0");
+    let rooms = names(&["sure", "twice"], 1);
+    let load = Load::start(&nodes, &rooms);
+    for _ in 0..kills() {
+        std::thread::sleep(Duration::from_millis(500));
+        let victim = watched.primary();
+        kill_ahead(&mut watched.stores, victim);
+        eventually("its replica takes over", || watched.primary() != victim);
+        watched.stores[victim].run();
+        watched.is_whole();
+    }
+    let found = load.end();
+    nodes.iter().for_each(linked);
+    assert_eq!(found.lost["twice:0"], 0, "what a replica had to have is there: {found:?}");
+    assert!(found.acknowledged > 50, "{found:?}");
+}
+
+#[test]
+fn a_room_that_asks_for_more_replicas_than_there_are_says_so() {
+    if is_missing() {
+        return;
+    }
+    let primary = Store::start(&["repl-diskless-sync-delay 0"]);
+    let node = crate::node::node(&primary);
+    let mut ada = Talk::joined(&node, "twice:a");
+    let publish = json!({"type": "publish", "room": "twice:a", "data": 1});
+    let answer = ada.ask(publish.clone());
+    assert_eq!(answer["code"], "unavailable", "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains("safely"), "{answer}");
+    let follows = format!("replicaof 127.0.0.1 {}", primary.port);
+    let replica = Store::start(&[&follows]);
+    eventually("the replica is seen", || ada.ask(publish.clone())["type"] == "ok");
+    // It no longer answers, and the primary has not noticed yet.
+    replica.signal("STOP");
+    let answer = ada.ask(publish.clone());
+    assert_eq!(answer["code"], "unavailable", "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains("replicas"), "{answer}");
+    // Others do not wait for it.
+    assert_eq!(Talk::joined(&node, "sure:a").publish("sure:a", 1), 1);
+    replica.signal("CONT");
+    eventually("it is taken again", || ada.ask(publish.clone())["type"] == "ok");
+}
