@@ -462,13 +462,13 @@ impl State {
         if !compressed {
             return self.event(peer, opcode, bytes);
         }
-        let mut inflated = std::mem::take(&mut self.wire.inflated);
-        if self.wire.deflate.inflate(bytes, MESSAGE_MAX, &mut inflated) {
-            self.event(peer, opcode, &inflated);
-        } else {
-            self.wire.recorder.counters.corrupt += 1;
+        match self.wire.deflate.inflate(bytes, MESSAGE_MAX) {
+            Some(inflated) => {
+                self.event(peer, opcode, &inflated.bytes);
+                self.wire.deflate.give_back(inflated);
+            }
+            None => self.wire.recorder.counters.corrupt += 1,
         }
-        self.wire.inflated = inflated;
     }
 
     fn event(&mut self, peer: usize, opcode: u8, bytes: &[u8]) {

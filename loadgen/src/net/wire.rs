@@ -94,8 +94,6 @@ pub struct Wire {
     pub(super) connections: Vec<Connection>,
     pub(super) openings: VecDeque<Opening>,
     pub(super) deflate: Deflate,
-    /// What was inflated; taken while an event refers to it.
-    pub(super) inflated: Vec<u8>,
     /// When the next connection may begin, if there is a rate.
     next_turn_us: u64,
     /// Connections with a backlog.
@@ -130,7 +128,6 @@ impl Wire {
             connections: (0..place.peers).map(|_| Connection::default()).collect(),
             openings: VecDeque::new(),
             deflate: Deflate::default(),
-            inflated: Vec::new(),
             next_turn_us: 0,
             blocked: Vec::new(),
             scratch: Vec::new(),
