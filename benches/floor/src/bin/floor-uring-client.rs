@@ -1,5 +1,6 @@
 //! Bare closed-loop echo client on io_uring: a fixed number of messages in flight on each
-//! connection, each answer checked and followed by the next question.
+//! connection, each answer checked and followed by the next question. Or a bare listener: it says
+//! nothing and counts the frames of what others say.
 
 #![allow(unsafe_code, reason = "bare ring operations are what this program is about")]
 
@@ -38,6 +39,9 @@ struct Command {
     /// How long to measure.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
+    /// Say nothing, and count the frames that come.
+    #[arg(long)]
+    listen: bool,
 }
 
 struct Connection {
@@ -53,7 +57,7 @@ fn main() -> io::Result<()> {
     socket::raise_descriptor_limit()?;
     let connections = (0..command.count).map(|_| connect(&command)).collect::<io::Result<_>>()?;
     let ring = Ring::new(BUFFER_COUNT, BUFFER_BYTES)?;
-    let mut client = Client { ring, connections, answers: 0 };
+    let mut client = Client { ring, connections, answers: 0, listens: command.listen };
     client.start()?;
     client.run(Duration::from_secs(1))?;
     client.answers = 0;
@@ -86,6 +90,7 @@ struct Client {
     ring: Ring,
     connections: Vec<Connection>,
     answers: u64,
+    listens: bool,
 }
 
 impl Client {
@@ -93,7 +98,9 @@ impl Client {
         for index in 0..self.connections.len() {
             let key = u32::try_from(index).expect("fewer than 2^32 connections");
             self.ring.receive(self.socket(key), key)?;
-            self.ask(key)?;
+            if !self.listens {
+                self.ask(key)?;
+            }
         }
         Ok(())
     }
@@ -142,7 +149,13 @@ impl Client {
         };
         let count = usize::try_from(completion.result).expect("checked above");
         let connection = &mut self.connections[key as usize];
-        let answered = connection.check(&self.ring.buffer(buffer)[..count])?;
+        let bytes = &self.ring.buffer(buffer)[..count];
+        let mut answered = false;
+        if self.listens {
+            self.answers += connection.count(bytes)?;
+        } else {
+            answered = connection.check(bytes)?;
+        }
         self.ring.recycle(buffer);
         if !completion.more {
             self.ring.receive(self.socket(key), key)?;
@@ -157,6 +170,22 @@ impl Client {
 }
 
 impl Connection {
+    /// How many frames end in what came.
+    fn count(&mut self, bytes: &[u8]) -> io::Result<u64> {
+        if !self.partial.is_empty() {
+            self.partial.extend_from_slice(bytes);
+            let whole = std::mem::take(&mut self.partial);
+            return self.count(&whole);
+        }
+        let (mut rest, mut count) = (bytes, 0);
+        while let Some(len) = frame::server_frame_len(rest)?.filter(|len| *len <= rest.len()) {
+            rest = &rest[len..];
+            count += 1;
+        }
+        self.partial.extend_from_slice(rest);
+        Ok(count)
+    }
+
     /// Whether the one answer is there now; a wrong one is an error.
     fn check(&mut self, bytes: &[u8]) -> io::Result<bool> {
         if !self.partial.is_empty() {
