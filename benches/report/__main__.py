@@ -6,11 +6,13 @@
     python3 benches/report --quick       all of it in some three minutes, printed: whether it works, no figures
     python3 benches/report --peers       other servers beside ours (benches/peers/install.sh first)
     python3 benches/report --long        50,000 held for ten minutes, churn, and a soak of twenty
+    python3 benches/report --missing     only what is not stored of this commit: goes on where a run ended
     python3 benches/report --render      the pages anew from what is stored
 
-What was measured is stored in benches/results.json; sections that a run does not take stay as they
-were, with their own date and commit. Exit code 1 if a target is missed, 2 if something could not be
-measured. It needs Linux, Python and this repository's release build, and a machine that is otherwise
+What was measured is stored in benches/results.json after each section; sections that a run does not
+take stay as they were, with their own date and commit. A section that fails is tried once more at the
+end, one that takes too long is given up, and the whole report ends in 20 minutes whatever happens.
+Exit code 1 if a target is missed, 2 if something could not be measured. It needs Linux, Python and this repository's release build, and a machine that is otherwise
 quiet; as root, servers and generator go before other programs.
 """
 
@@ -18,6 +20,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -29,11 +32,11 @@ import model
 import pages
 import svg
 from figures import connections, costs, load, long, peers
-from process import BIN, Failed
+from process import BIN, Failed, end_all
 from scale import FULL, QUICK
 
 BENCHES = machine.ROOT / "benches"
-PAGES = (machine.ROOT / "tuning" / "README.md",)
+PAGES = (machine.ROOT / "README.md", machine.ROOT / "tuning" / "README.md")
 COMMAND = "python3 benches/report"
 
 SECTIONS = {
@@ -46,22 +49,60 @@ LONG = {"long-hold": long.hold, "churn": long.churn, "soak": long.soak}
 PEERS = {"peers": peers.peers}
 EVERY = {**SECTIONS, **PEERS, **LONG}
 
+# Seconds for one section, and for all of them; what is run by hand may take longer.
+SECTION_SECONDS = 240
+REPORT_SECONDS = 19 * 60
+BY_HAND_SECONDS = 3 * 3600
 
-def measure(name, scale):
-    """One section, complete with its commands and its date; nothing if it could not be measured."""
+
+def _out_of_time(_signal, _frame):
+    raise Failed("it took too long")
+
+
+def _interrupted(_signal, _frame):
+    sys.exit("interrupted; what was measured is stored, and --missing goes on from there")
+
+
+def measure(name, scale, within):
+    """One section, complete with its commands and its date; nothing if it could not be measured within so many
+    seconds."""
     print(f"== {name}", flush=True)
     began = time.monotonic()
+    signal.signal(signal.SIGALRM, _out_of_time)
+    signal.alarm(max(1, int(within)))
     try:
         section = EVERY[name](scale)
-    except (Failed, OSError, KeyError, ValueError, AssertionError, RuntimeError) as error:
-        journal.close()
+    # Whatever is wrong with one section, the others are to be had.
+    except Exception as error:
         print(f"FAIL {name}: {type(error).__name__}: {error}", flush=True)
         return None
+    finally:
+        signal.alarm(0)
+        end_all()
+        said = journal.close()
     section.name = name
     section.seconds = time.monotonic() - began
     section.taken = machine.taken()
-    section.commands, section.doubts = journal.close()
+    section.commands, section.doubts = said
     return section
+
+
+def measure_all(names, scale, keep):
+    """All of them, and once more those that failed, as long as there is time; gives each to `keep` as it comes.
+    By name, what was measured."""
+    limit = SECTION_SECONDS if set(names) <= set(SECTIONS) else BY_HAND_SECONDS
+    end = time.monotonic() + (REPORT_SECONDS if limit == SECTION_SECONDS else limit)
+    sections, failed = {}, []
+    for turn in (names, failed):
+        for name in list(turn):
+            left = end - time.monotonic()
+            section = measure(name, scale, min(limit, left)) if left > 5 else None
+            if section:
+                sections[name] = section
+                keep(sections)
+            elif turn is not failed:
+                failed.append(name)
+    return sections
 
 
 def stored(file):
@@ -83,10 +124,7 @@ def write(folder, described, sections, other_pages):
     for section in ordered:
         for chart in section.charts:
             (charts / f"{chart.name}.svg").write_text(svg.draw(chart), encoding="utf-8")
-    figures = {}
-    for section in ordered:
-        figures.update(section.figures)
-    known = pages.reckon(figures)
+    known = pages.known_from(ordered)
     for page in other_pages:
         page.write_text(pages.fill(page.read_text(encoding="utf-8"), known), encoding="utf-8")
 
@@ -97,6 +135,7 @@ def arguments():
     words.add_argument("--quick", action="store_true", help="the short form; writes nothing unless --out is given")
     words.add_argument("--peers", action="store_true", help="measure the other servers, and store that")
     words.add_argument("--long", action="store_true", help="the ten and twenty minute runs, and store them")
+    words.add_argument("--missing", action="store_true", help="leave out what is stored of this commit")
     words.add_argument("--write", action="store_true", help="store the named sections as well")
     words.add_argument("--render", action="store_true", help="write the pages anew, measure nothing")
     words.add_argument("--out", type=Path, help="another folder than benches/ for what is written")
@@ -118,23 +157,30 @@ def chosen(asked):
 
 def main():
     asked = arguments()
+    signal.signal(signal.SIGTERM, _interrupted)
     names = chosen(asked)
     if names and not (BIN / "ringroom").exists():
         sys.exit("no release build: cargo build --release --workspace")
     load_now = os.getloadavg()[0]
     print(f"kernel {os.uname().release}, {os.cpu_count()} CPUs, load {load_now:.2f}", flush=True)
-    taken = [measure(name, QUICK if asked.quick else FULL) for name in names]
-    sections = {section.name: section for section in taken if section}
-    writes = asked.out or asked.render or asked.write or not (asked.names or asked.quick)
-    if writes:
-        folder = asked.out or BENCHES
-        folder.mkdir(parents=True, exist_ok=True)
-        described, earlier = stored(folder / "results.json")
-        if sections or not described:
-            described = [*machine.describe(), ("load before the run", f"{load_now:.2f}")]
-        if asked.quick:
-            described.append(("form", "short: it shows that all works, and its figures mean nothing"))
-        write(folder, described, {**earlier, **sections}, () if asked.out else PAGES)
+    folder = asked.out or BENCHES
+    described, earlier = stored(folder / "results.json")
+    if asked.missing:
+        commit = machine.commit()
+        names = [name for name in names if name not in earlier or earlier[name].taken.commit != commit]
+    if names or not described:
+        described = [*machine.describe(), ("load before the run", f"{load_now:.2f}")]
+    if asked.quick:
+        described.append(("form", "short: it shows that all works, and its figures mean nothing"))
+
+    def keep(sections):
+        if asked.out or asked.render or asked.write or not (asked.names or asked.quick):
+            folder.mkdir(parents=True, exist_ok=True)
+            write(folder, described, {**earlier, **sections}, () if asked.out else PAGES)
+
+    sections = measure_all(names, QUICK if asked.quick else FULL, keep)
+    if not names:
+        keep({})
     if len(sections) < len(names):
         sys.exit(2)
     sys.exit(0 if all(claim.met for section in sections.values() for claim in section.claims) or asked.quick else 1)

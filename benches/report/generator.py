@@ -3,11 +3,11 @@
 import contextlib
 import json
 import os
-import subprocess
 import tempfile
+import time
 
 import journal
-from process import BIN, FIRST, Failed, cpu_ns
+from process import BIN, FIRST, Failed, beside, cpu_ns, run
 
 SOURCES = ("--sources", "127.0.0.2-127.0.0.9")
 # The CPU of the generator; the servers that it is compared on have the first.
@@ -17,12 +17,9 @@ CPU = 1
 def load(*arguments, first=FIRST, quiet_doubts=False):
     """Runs the generator; its report of the one phase. Why it must not be believed is noted."""
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
-        command = [*first, BIN / "ringroom-loadgen", "--quiet", *arguments, "--json", report.name]
-        command = [str(word) for word in command]
-        journal.ran(command)
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = run([*first, BIN / "ringroom-loadgen", "--quiet", *arguments, "--json", report.name])
         if not os.path.getsize(report.name):
-            raise Failed(f"{' '.join(command)}\n{done.stdout[-1000:]}{done.stderr[-1000:]}")
+            raise Failed(f"{' '.join(done.args)}\n{done.stdout[-1000:]}{done.stderr[-1000:]}")
         with open(report.name, encoding="utf-8") as file:
             phase = json.load(file)["phases"][0]
     if phase["invalid"] and not phase["totals"]["opened"]:
@@ -59,20 +56,33 @@ def own_cost(phase):
     return phase["generator"]["cpu_ns"] / max(1, phase["measured"]["received"])
 
 
+def _bare(server, count, seconds, path, *more):
+    """The bare client's report."""
+    done = run([*FIRST, BIN / "floor-uring-client", "--port", server.port, "--path", path, "--cpu", CPU, "--count",
+                count, "--seconds", seconds, *more])
+    with contextlib.suppress(ValueError):
+        return json.loads(done.stdout)
+    raise Failed(f"{' '.join(done.args)}: {done.stderr[-500:]}")
+
+
 def echo_cost(server, seconds, path="/"):
     """CPU a message of an echo, in nanoseconds, as the bare client sees it: the server's, and the client's."""
-    client = [*FIRST, BIN / "floor-uring-client", "--port", server.port, "--path", path, "--cpu", CPU, "--count",
-              200, "--size", 32, "--seconds", seconds]
-    client = [str(word) for word in client]
-    journal.ran(client)
     before = cpu_ns(server.pid)
-    done = subprocess.run(client, capture_output=True, check=False)
-    with contextlib.suppress(ValueError):
-        said = json.loads(done.stdout)
-        # It warms up for a second, which the server works for as well.
-        messages = said["messages"] * (seconds + 1) / seconds
-        return (cpu_ns(server.pid) - before) / max(1, messages), said["cpu_ns_per_message"]
-    raise Failed(f"{' '.join(client)}: {done.stderr.decode()[-500:]}")
+    said = _bare(server, 200, seconds, path, "--size", 32)
+    # It warms up for a second, which the server works for as well.
+    messages = said["messages"] * (seconds + 1) / seconds
+    return (cpu_ns(server.pid) - before) / max(1, messages), said["cpu_ns_per_message"]
+
+
+def listening_cost(server, in_flight, seconds, members):
+    """CPU a message of a bare receiver, in nanoseconds: all but one of those who hear what is said are such, and
+    the one is a generator that publishes."""
+    speaks = beside(fanout, server, 1, 1, "--in-flight", in_flight, "--seconds", seconds + 4, dialect="raw", path="/",
+                    quiet_doubts=True)
+    time.sleep(0.5)
+    cost = _bare(server, members - 1, seconds, "/", "--listen")["cpu_ns_per_message"]
+    speaks()
+    return cost
 
 
 def closed_echo(server, seconds, path="/", dialect="raw", connections=200):

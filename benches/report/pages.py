@@ -1,7 +1,8 @@
 """Figures in other pages, kept up to date: `0.96<!-- connection_kb -->` names what the number is.
 
-What can be measured comes from the sections' figures; the rest is reckoned from those here, so that
-a page holds no number that nobody can make again.
+What can be measured comes from the sections: their figures by name, and their claims, by the words of
+each joined by underscores. The rest is reckoned from those here, so that a page holds no number that
+nobody can make again.
 """
 
 import re
@@ -11,6 +12,19 @@ MARK = re.compile(r"(?P<value>[\d.,]+|—)<!-- (?P<name>\w+) -->")
 
 KERNEL_KB = 4.085  # an established connection's objects, by the table in tuning/README.md
 MILLION = 1_000_000
+
+
+def known_from(sections):
+    """All that pages may refer to."""
+    figures = {}
+    for section in sections:
+        figures.update({claim_name(claim.name): claim.value for claim in section.claims})
+        figures.update(section.figures)
+    return reckon(figures)
+
+
+def claim_name(words):
+    return "_".join(re.findall(r"[a-z0-9.]+", words.lower())).replace(".", "_")
 
 
 def reckon(figures):

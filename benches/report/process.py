@@ -1,7 +1,9 @@
 """Servers as processes: started, pinned, watched, ended; and what they use.
 
 Servers and generator have a CPU each and, where that is allowed, are scheduled before all else
-(`chrt`), so that a neighbour does not change how many messages a wake-up brings.
+(`chrt`), so that a neighbour does not change how many messages a wake-up brings. Where a server fills
+its CPU and latencies count, it is an ordinary task (`ORDINARY`): the kernel stops tasks of the other
+kind for 50 ms of a second in which they leave nothing to others (`kernel.sched_rt_runtime_us`).
 """
 
 import contextlib
@@ -26,17 +28,19 @@ class Failed(Exception):
     """A figure cannot be had; the message says why."""
 
 
-def _first_in_line():
-    """The words that put a command before all others, if this user may. Its threads take turns (`--rr`): one
-    of node's would otherwise wait for ever for another on the same CPU."""
-    words = ["chrt", "--rr", "10"]
+def _allowed(*words):
+    """The words before a command, if this user may say them."""
     with contextlib.suppress(OSError):
         if subprocess.run([*words, "true"], capture_output=True, check=False).returncode == 0:
-            return words
+            return list(words)
     return []
 
 
-FIRST = _first_in_line()
+# Before all others. Threads take turns (`--rr`): one of node's would otherwise wait for ever for another on the
+# same CPU.
+FIRST = _allowed("chrt", "--rr", "10")
+# An ordinary task, with the largest share of its CPU.
+ORDINARY = _allowed("nice", "-n", "-20")
 # A second generator, that measures beside one that makes load, goes before it.
 BEFORE = [*FIRST[:-1], "20"] if FIRST else []
 
@@ -70,33 +74,79 @@ def _wait_for(port, process):
     raise Failed(f"{process.args}: does not listen")
 
 
-@contextlib.contextmanager
-def started(*command, port, control=0, environment=None):
-    """Runs a server until the block ends."""
-    words = [str(word) for word in (*FIRST, *command)]
+# What was started and has not ended: a section that fails or takes too long leaves nothing behind.
+_running = set()
+
+
+def run(command):
+    """Runs a command to its end; what it printed."""
+    words = [str(word) for word in command]
     journal.ran(words)
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    _running.add(process)
     try:
-        _wait_for(port, process)
-        yield Server(process.pid, port, control)
+        out, err = process.communicate()
     finally:
+        _end(process, 0)
+    return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+def _end(process, patience):
+    if process.poll() is None and patience:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+            process.wait(patience)
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+    _running.discard(process)
+
+
+def end_all():
+    """Ends whatever still runs."""
+    for process in list(_running):
+        _end(process, 0)
 
 
 @contextlib.contextmanager
-def ringroom(cores=1, cpus="0", settings=(), listeners=None):
+def _started(words, environment=None):
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    _running.add(process)
+    try:
+        yield process
+    finally:
+        _end(process, 20)
+
+
+@contextlib.contextmanager
+def started(*command, port, control=0, environment=None, first=None):
+    """Runs a server until the block ends."""
+    words = [str(word) for word in (*(FIRST if first is None else first), *command)]
+    journal.ran(words)
+    with _started(words, environment) as process:
+        _wait_for(port, process)
+        yield Server(process.pid, port, control)
+
+
+@contextlib.contextmanager
+def half_a_cpu():
+    """While the block runs, an idle loop has half of the first CPU: a server there that is an ordinary task is
+    full when the generator, which has the other, is not."""
+    words = [*ORDINARY, "taskset", "-c", "0", "sh", "-c", "while :; do :; done"]
+    journal.ran(words)
+    with _started(words):
+        yield
+
+
+@contextlib.contextmanager
+def ringroom(cores=1, cpus="0", settings=(), listeners=None, first=None):
     """Our server, on a plain port, or with the listeners that `listeners`, a file made for a port, describes."""
     port, control = free_port(), free_port()
     options = ["dev.echo=true", "drain.window_ms=1000", *settings]
     sets = [word for option in options for word in ("--set", option)]
     listen = ["--config", listeners(port)] if listeners else ["--listen", f"{HOST}:{port}"]
     with started(BIN / "ringroom", "serve", *listen, "--control", f"{HOST}:{control}", "--cpus", cpus,
-                 "--cores", cores, *sets, port=port, control=control) as server:
+                 "--cores", cores, *sets, port=port, control=control, first=first) as server:
         yield server
 
 
@@ -155,7 +205,7 @@ def beside(run, *arguments, **options):
         except BaseException as error:
             result["error"] = error
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=work, daemon=True)
     thread.start()
 
     def wait():

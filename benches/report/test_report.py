@@ -3,6 +3,8 @@
     python3 -m unittest discover -s benches/report
 """
 
+import contextlib
+import io
 import json
 import re
 import runpy
@@ -86,12 +88,20 @@ class Pages(unittest.TestCase):
         self.assertEqual(pages.fill(text, {"echo_us": 4.456, "box_4_gb": 98_765}),
                          "about 4.46<!-- echo_us --> µs, 7.5<!-- unknown -->, 99,000<!-- box_4_gb --> and 3 more")
 
-    def test_every_number_of_the_capacity_page_can_be_made(self):
+    def test_every_number_of_the_pages_can_be_made(self):
+        claims = {pages.claim_name(words): 1.0 for words in claim_words()}
         figures = {name: 1.0 for name in ("connection_kb", "connection_us", "joined_kb", "echo_us", "delivery_1_us",
                                           "delivery_16_us", "handshake_us", "base_mb")}
-        wanted = pages.names((machine.ROOT / "tuning" / "README.md").read_text(encoding="utf-8"))
-        self.assertTrue(wanted)
-        self.assertEqual(wanted - set(pages.reckon(figures)), set())
+        for page in load_command()["PAGES"]:
+            wanted = pages.names(page.read_text(encoding="utf-8"))
+            self.assertTrue(wanted)
+            self.assertEqual(wanted - set(pages.reckon({**claims, **figures})), set())
+
+    def test_claims_are_known_by_their_words(self):
+        known = pages.known_from(sections())
+        self.assertEqual(known["echo_cpu_a_message_times_bare_epoll"], 1.03)
+        self.assertEqual(known["goodput_at_200_times_the_peak"], 0.97)
+        self.assertEqual(known["echo_us"], 4.46)
 
     def test_nothing_is_reckoned_from_what_was_not_measured(self):
         self.assertEqual(pages.reckon({}), {})
@@ -118,6 +128,61 @@ class Parsing(unittest.TestCase):
     def test_ratios_are_of_pairs(self):
         spread = model.Spread.ratio([1.0, 4.0, 9.0], [1.0, 2.0, 3.0])
         self.assertEqual((spread.median, spread.low, spread.high), (2.0, 1.0, 3.0))
+
+
+class Measuring(unittest.TestCase):
+    """Sections that fail, hang or come late, in place of the real ones."""
+
+    def measured(self, names, **sections):
+        command, kept = load_command(), []
+        command["EVERY"].update(sections)
+        command["SECTIONS"].update(sections)
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            taken = command["measure_all"](names, None, lambda sections: kept.append(sorted(sections)))
+        return taken, kept, said.getvalue()
+
+    def test_what_fails_does_not_lose_the_others_and_is_tried_once_more(self):
+        tries = []
+
+        def broken(_scale):
+            tries.append(1)
+            if len(tries) < 2:
+                raise process.Failed("this time")
+            return model.Section("broken", "Broken", "")
+
+        taken, kept, said = self.measured(["broken", "good"], broken=broken, good=good)
+        self.assertEqual(sorted(taken), ["broken", "good"])
+        self.assertEqual(kept, [["good"], ["broken", "good"]])
+        self.assertIn("FAIL broken: Failed: this time", said)
+
+    def test_what_hangs_is_given_up_and_leaves_no_process(self):
+        left = []
+
+        def hangs(_scale):
+            with process._started(["sleep", "600"]) as sleeper:
+                left.append(sleeper)
+                process.beside(process.run, ["sleep", "600"])()
+
+        command = load_command()
+        command["EVERY"]["hangs"] = hangs
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            self.assertIsNone(command["measure"]("hangs", None, 1))
+        self.assertIn("it took too long", said.getvalue())
+        self.assertIsNotNone(left[0].poll())
+        self.assertEqual(process._running, set())
+
+
+def good(_scale):
+    return model.Section("good", "Good", "")
+
+
+def claim_words():
+    """What claims are called in the sections' source, with each value that a name may take."""
+    for file in (HERE / "figures").glob("*.py"):
+        for words in re.findall(r'section\.claim\(f?"([^"]+)"', file.read_text(encoding="utf-8")):
+            for in_flight in "1", "16":
+                for name in "same core", "across cores":
+                    yield words.replace("{in_flight}", in_flight).replace("{name}", name)
 
 
 class Writing(unittest.TestCase):

@@ -1,6 +1,6 @@
 """What a message costs: echo, delivery, over two cores, deflated; and what the generator costs."""
 
-from generator import alternate, closed_echo, echo_cost, fanout_cost, load, own_cost, rate
+from generator import alternate, closed_echo, echo_cost, fanout_cost, listening_cost, load, own_cost, rate
 from model import Section, Spread
 from process import floor, ringroom, total
 
@@ -65,7 +65,10 @@ def fanout(scale):
 
 def generator(scale):
     section = Section("generator", "The generator", "CPU of a client for an echo, 200 connections, 32 B: the load "
-                      "generator, which verifies and times each message, and a bare io_uring client.")
+                      "generator, which verifies and times each message, and a bare io_uring client. And for a message "
+                      f"received in a room of {scale.members:,}, 64 B: the generator, and a bare io_uring client that "
+                      "counts frames, both of the same bare server: what that takes is the least that any receiver "
+                      "can, whatever the server is.")
     with floor("floor-uring-echo") as server:
 
         def ours():
@@ -75,9 +78,18 @@ def generator(scale):
             "ringroom-loadgen": ours,
             "bare io_uring client": lambda: echo_cost(server, scale.short)[1],
         })
-    _compare(section, "client", values, "bare io_uring client")
+    _compare(section, "echo", values, "bare io_uring client")
     ratio = Spread.ratio(values["ringroom-loadgen"], values["bare io_uring client"])
     section.claim("generator in echo, CPU a message, times a bare client", ratio, 1.15)
+    rounds = max(1, scale.rounds // 2)
+    with floor("floor-send-fanout") as server:
+        for in_flight in 1, 16:
+            values = alternate(rounds, {
+                "ringroom-loadgen": lambda: fanout_cost(server, in_flight, scale.short, dialect="raw", path="/",
+                                                        members=scale.members)[1],
+                "bare io_uring client": lambda: listening_cost(server, in_flight, scale.short, scale.members),
+            })
+            _compare(section, f"received, {in_flight} in flight", values, "bare io_uring client")
     return section
 
 
@@ -99,44 +111,40 @@ def cores(scale):
     return section
 
 
-# Messages a second, so few that the generator inflates them all with time to spare.
-DEFLATED_PER_SECOND = 50
-
-
 def deflated(scale):
     section = Section("deflated", "Compression", f"CPU for a delivery of 4 KB of JSON to {scale.members:,} members that "
-                      "negotiated permessage-deflate, against the same number of bytes sent plain: compressing once "
-                      "should cost next to nothing for each. All at one pace: the generator inflates what it receives, so "
-                      "left to itself it asks for a sixth as many messages, and a server that has less to do pays "
-                      "more for each. And an echo of 4 KB, where each message is inflated and deflated for one "
-                      "receiver.")
+                      "negotiated permessage-deflate, against the same number of bytes sent plain, in a closed loop, as "
+                      "in the section on fan-out. The generator inflates a message once and compares what others get "
+                      "with it byte for byte, so that it is no slower in one case than in the other. The target is of "
+                      "one message in flight; with 16, writes are joined, a delivery costs little, and what compressing "
+                      "takes for each message is a larger share. And an echo of 4 KB, where each message is inflated and "
+                      "deflated for one receiver.")
     with ringroom() as server:
 
         def compressed():
             return [total(server, f"ringroom_deflate_{what}") for what in ("compressed_bytes", "messages")]
 
-        def cost(size, *flags):
-            pace = ("--rate", DEFLATED_PER_SECOND)
-            return fanout_cost(server, None, scale.short, *pace, *flags, members=scale.members, size=size)[0]
+        def cost(in_flight, size, *flags):
+            return fanout_cost(server, in_flight, scale.short, *flags, members=scale.members, size=size)[0]
 
         before = compressed()
-        cost(4096, "--deflate")
+        cost(1, 4096, "--deflate")
         count_bytes, count = (after - first for after, first in zip(compressed(), before, strict=True))
         wire = count_bytes / max(1, count)
         # A plain message is its data and some 130 bytes around it.
         size = max(30, int(wire) - 130)
-        values = alternate(scale.rounds, {
-            "deflated": lambda: cost(4096, "--deflate"),
-            "the compressed bytes plain": lambda: cost(size),
-            "4 KB plain": lambda: cost(4096),
-        })
+        values = {in_flight: alternate(scale.rounds, {
+            "deflated": lambda: cost(in_flight, 4096, "--deflate"),
+            "the compressed bytes plain": lambda: cost(in_flight, size),
+        }) for in_flight in (1, 16)}
         echoes = {flags: load("echo", "-n", 50, "--in-flight", 1, "--size", 4096, "--seconds", scale.short, "--url",
                               server.url("/echo"), "--dialect", "raw", "--cpus", 1, *flags)
                   for flags in ((), ("--deflate",))}
     section.note(f"{wire:.0f} bytes of 4096 on the wire")
-    _compare(section, "delivery", values, "the compressed bytes plain")
+    for in_flight, measured in values.items():
+        _compare(section, f"delivery, {in_flight} in flight", measured, "the compressed bytes plain")
     plain, small = (rate(phase) for phase in echoes.values())
     section.note(f"echoes of 4 KB: {plain:,.0f} a second plain, {small:,.0f} deflated (the generator deflates, too)")
-    ratio = Spread.ratio(values["deflated"], values["the compressed bytes plain"])
+    ratio = Spread.ratio(*values[1].values())
     section.claim("deflated, CPU a delivery, times the compressed bytes plain", ratio, 1.10)
     return section
