@@ -6,6 +6,7 @@
 
 mod attendance;
 mod cursor;
+mod guard;
 mod heritage;
 mod join;
 mod life;
@@ -33,6 +34,7 @@ use super::publication::{Form, FormSet, Publication};
 use super::standing::{Denied, Standing};
 
 pub use cursor::{Overdue, ReaderId};
+pub use guard::Guard;
 pub use heritage::{Heritage, HeritageStamp};
 pub use join::{JoinRequest, Joining, Recovery};
 
@@ -149,6 +151,8 @@ pub struct HomeRoom {
     namespace: Arc<Namespace>,
     /// What it has from the rooms above it, the nearest first.
     heritage: Vec<Arc<Heritage>>,
+    /// Who may hear it through a pattern, as it was found last.
+    guard: Option<Arc<Guard>>,
     /// Counts changes of the settings.
     changes: u64,
     /// Roles, invitations, bans, mutes.
@@ -199,6 +203,7 @@ impl HomeRoom {
             settings: Settings::default(),
             namespace,
             heritage: Vec::new(),
+            guard: None,
             changes: 0,
             members: Members::default(),
             presence: Presence::new(seed),

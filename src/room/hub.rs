@@ -13,6 +13,7 @@ use crate::hash::{Map, Seed};
 use crate::id::CoreId;
 use crate::protocol::{OwnedData, PresenceAction, Priority, SlowConsumer};
 
+use super::home::Guard;
 use super::name::RoomKey;
 use super::publication::{Form, FormSet, Publication};
 
@@ -89,6 +90,8 @@ pub struct Delivery {
     pub receipt: Option<u64>,
     /// To how many connections here at most.
     pub quota: Option<u32>,
+    /// Who may hear it through a pattern; none: everybody.
+    pub guard: Option<Arc<Guard>>,
 }
 
 impl Delivery {

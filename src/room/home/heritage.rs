@@ -47,6 +47,7 @@ impl HomeRoom {
     /// it.
     pub fn inherit(&mut self, chain: Vec<Arc<Heritage>>, bounds: &Bounds, now: Moment) -> bool {
         self.heritage = chain;
+        self.guard = None;
         self.resolve(bounds, now)
     }
 

@@ -7,7 +7,7 @@ use crate::protocol::ErrorCode;
 use crate::protocol::command::{Post, Publish};
 use crate::protocol::event::{Place, Published, Reply};
 use crate::room::filter::Audience;
-use crate::room::home::{Accepted, PublishRequest, Refusal};
+use crate::room::home::{Accepted, Guard, PublishRequest, Refusal};
 use crate::room::hub::{Delivery, RoomIndex};
 use crate::room::name::{RoomKey, RoomName};
 use crate::room::publication::{Author, Draft, FormSet, Publication};
@@ -42,6 +42,8 @@ struct Audiences {
     /// The cores, and how many connections of each may get it.
     cores: Vec<(CoreId, u32)>,
     forms: FormSet,
+    /// Who may hear it through a pattern; none: everybody, or nobody would.
+    guard: Option<Arc<Guard>>,
 }
 
 impl Shard {
@@ -266,12 +268,17 @@ impl Shard {
             found.forms.extend(link.forms);
         }
         if let Some(watchers) = self.homes.watchers.get(&room.tenant) {
+            let mut is_watched = false;
             watchers.visit(&room.name, |core| {
+                is_watched = true;
                 if !found.cores.iter().any(|(other, _)| *other == core) {
                     found.cores.push((core, u32::MAX));
                 }
                 found.forms.extend(self.homes.watcher_forms[core.index()]);
             });
+            if is_watched && let Some(home) = self.homes.rooms.get_mut(room) {
+                found.guard = home.room.guard();
+            }
         }
         found
     }
@@ -289,9 +296,9 @@ impl Shard {
             // Each core is given its share, so that together they do not exceed it.
             let quota = left.map(|left| left.min(attached));
             left = left.map(|left| left - left.min(attached));
-            let publication = Arc::clone(publication);
-            self.outbound
-                .send(core, CoreMessage::Deliver(Delivery { publication, receipt, quota }));
+            let (publication, guard) = (Arc::clone(publication), audiences.guard.clone());
+            let delivery = Delivery { publication, receipt, quota, guard };
+            self.outbound.send(core, CoreMessage::Deliver(delivery));
         }
     }
 

@@ -3,7 +3,9 @@
 //! Every core tells every home which patterns it receives, so that a room's message crosses to it
 //! once, like that of a joined one. A command is answered when all homes have confirmed that.
 //!
-//! Invariant: what is published after the answer to `subscribe` arrives, and nothing before it.
+//! Invariants: what is published after the answer to `subscribe` arrives, and nothing before it; of a
+//! room that somebody could not join by themselves they hear nothing, unless their credential lets
+//! them moderate it.
 
 use crate::hash::Map;
 use crate::id::{ConnectionKey, CoreId, TenantId};
@@ -353,6 +355,14 @@ impl Walk<'_> {
             }
             let Some(rare) = &connection.rare else { return };
             let now = self.outbound.now.moment;
+            let identity = &connection.identity;
+            let is_kept_out = delivery.guard.as_ref().is_some_and(|guard| {
+                !guard.lets_hear(identity.user.as_deref(), connection.address, now)
+                    && !identity.may(Right::Moderate, name)
+            });
+            if is_kept_out {
+                continue;
+            }
             let wanted = rare.patterns.iter().filter(|it| it.holds).any(|it| {
                 let reader = Reader { connection, interest: Some(&it.interest), now };
                 it.pattern.matches(name) && reader.gets(&delivery.publication)

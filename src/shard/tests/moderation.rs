@@ -124,3 +124,54 @@ fn what_may_not_be_said_is_hidden_or_refused_and_costs_nothing() {
         }
     }
 }
+
+#[test]
+fn who_could_not_join_a_room_does_not_hear_it_through_a_pattern_either() {
+    for cores in [1, 3] {
+        let mut cluster = Cluster::new(cores, Config::default());
+        let far = cores - 1;
+        let from = |address: &str| Some(address.parse().unwrap());
+        let owner = cluster.user(0, "o");
+        let member = cluster.user(far, "m");
+        let bad = cluster.open_as(far, "b", |it| it.address = from("10.0.0.2"));
+        for at in [member, bad] {
+            cluster.read(at);
+            let subscribe = r#"{"type":"subscribe","id":1,"pattern":"x:**"}"#;
+            assert_eq!(cluster.ask(at, subscribe)["type"], "ok");
+        }
+        let create = |room: &str, kind: &str| {
+            format!(
+                r#"{{"type":"room.create","id":1,"room":"{room}","config":{{"type":"{kind}"}}}}"#
+            )
+        };
+        for (room, kind) in [("x:open", "public"), ("x:closed", "private")] {
+            assert_eq!(cluster.ask(owner, &create(room, kind))["type"], "ok");
+            let join = format!(r#"{{"type":"join","id":2,"room":"{room}"}}"#);
+            assert_eq!(cluster.ask(owner, &join)["type"], "ok");
+        }
+        let hear = |cluster: &mut Cluster, room: &str| {
+            let publish = format!(
+                r#"{{"type":"publish","id":3,"room":"{room}","data":1,"exclude_self":true}}"#
+            );
+            assert_eq!(cluster.ask(owner, &publish)["type"], "ok");
+            let count = |messages: Vec<serde_json::Value>| {
+                messages.iter().filter(|it| it["type"] == "message").count()
+            };
+            [count(cluster.read(member)), count(cluster.read(bad))]
+        };
+        assert_eq!(hear(&mut cluster, "x:open"), [1, 1]);
+        assert_eq!(hear(&mut cluster, "x:closed"), [0, 0], "they are no members");
+        let role = r#"{"type":"room.role","id":4,"room":"x:closed","user":"m","role":"member"}"#;
+        assert_eq!(cluster.ask(owner, role)["type"], "ok");
+        cluster.read(member);
+        assert_eq!(hear(&mut cluster, "x:closed"), [1, 0]);
+        for whom in [r#""user":"b""#, r#""ip":"10.0.0.2""#] {
+            let ban = format!(r#"{{"type":"room.ban","id":5,"room":"x:open",{whom}}}"#);
+            assert_eq!(cluster.ask(owner, &ban)["type"], "ok");
+            assert_eq!(hear(&mut cluster, "x:open"), [1, 0], "banned");
+            let unban = format!(r#"{{"type":"room.unban","id":6,"room":"x:open",{whom}}}"#);
+            assert_eq!(cluster.ask(owner, &unban)["type"], "ok");
+            assert_eq!(hear(&mut cluster, "x:open"), [1, 1], "and let in again");
+        }
+    }
+}
