@@ -57,7 +57,7 @@ impl World {
             return Ok(());
         }
         let me = *self.random.pick(&alive);
-        match self.random.weighted(&[40, 25, 30, 20, 10, 6, 2]) {
+        match self.random.weighted(&[40, 25, 30, 20, 10, 6, 2, 1]) {
             0 => self.act(me),
             1 => while self.hear(me) && self.random.percent(70) {},
             2 => {
@@ -72,7 +72,8 @@ impl World {
                 let ms = self.random.between(1, most);
                 self.pass(ms);
             }
-            _ => self.turn(me),
+            6 => self.turn(me),
+            _ => self.interrupt(me)?,
         }
         Ok(())
     }
@@ -123,6 +124,30 @@ impl World {
             6 => client.uplink.push_back(Up::Ping(b"there?".to_vec())),
             _ => client.uplink.push_back(Up::Part),
         }
+    }
+
+    /// A connection asks for what it has missed, reads the beginning of it, and is lost; somebody goes
+    /// on with its session at once.
+    fn interrupt(&mut self, me: usize) -> Checked {
+        if !self.clients[me].is_open() || self.clients[me].echoes.is_some() {
+            return Ok(());
+        }
+        let (message, request) = self.join(me);
+        let codec = self.clients[me].codec;
+        self.clients[me].ask(message, request, codec);
+        while self.hear(me) {}
+        for _ in 0..3 {
+            for core in 0..self.cores.len() {
+                self.tick(core, usize::MAX)?;
+            }
+        }
+        let most = *self.random.pick(&[100, 200, 400, 1_500]);
+        self.read(me, most)?;
+        let (person, session) = (self.clients[me].person.clone(), self.clients[me].session.clone());
+        self.lose(me);
+        let core = self.random.below(self.cores.len());
+        self.open(core, person, session, None);
+        Ok(())
     }
 
     fn drain(&mut self) -> Checked {

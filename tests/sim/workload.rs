@@ -17,7 +17,7 @@ const PRIORITIES: &[&str] = &["low", "normal", "high", "critical"];
 const USERS: &[&str] = &["u0", "u1", "u2", "u3", "u4"];
 
 /// A message and what is to become of it.
-type Ask = (Message, Option<Request>);
+pub(crate) type Ask = (Message, Option<Request>);
 
 impl World {
     /// A client does something.
@@ -118,7 +118,7 @@ impl World {
         (interest, message)
     }
 
-    fn join(&mut self, me: usize) -> Ask {
+    pub(crate) fn join(&mut self, me: usize) -> Ask {
         let room = self.some_room(me);
         let (mut interest, options) = self.interest();
         let kind = if self.random.percent(10) { "join_room" } else { "join" };
