@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fixture::{HEARTBEAT_MS, heartbeats, key, member};
-use ringroom::bucket::{Limiter, Limits};
+use ringroom::bucket::{Limiter, Limits, Meter};
 use ringroom::clock::Moment;
 use ringroom::config::Rate;
 use ringroom::hash::Seed;
@@ -101,6 +101,16 @@ fn buckets(criterion: &mut Criterion) {
             });
         });
     }
+    // What all connections of a user share, over all cores.
+    let meter = Meter::default();
+    let limits = Limits::new(&Rate { messages_per_second: 100, burst: 200, ..Rate::default() });
+    let mut now = Moment::default();
+    group.bench_function("shared by a user's connections", |bencher| {
+        bencher.iter(|| {
+            now.us += 20_000;
+            black_box(meter.take(&limits, now, black_box(200)))
+        });
+    });
     group.finish();
 }
 

@@ -40,3 +40,41 @@ pub fn home(seed: Seed, name: &impl Hash, cores: u16) -> crate::id::CoreId {
     let core = (seed.hash(name) >> 32) % u64::from(cores.max(1));
     crate::id::CoreId(u16::try_from(core).expect("a remainder is below its divisor"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How evenly names fall into the buckets of a map of as many: the sum of squares, which is what
+    /// looking all of them up costs where those of a bucket stand in a row.
+    fn cost(seed: Seed, names: &[String], bits: u32) -> u64 {
+        let mut buckets = vec![0_u64; 1 << bits];
+        for name in names {
+            let low = seed.hash(name) & ((1 << bits) - 1);
+            buckets[usize::try_from(low).expect("it is small")] += 1;
+        }
+        buckets.iter().map(|count| count * count).sum()
+    }
+
+    /// Names that one seed throws into few buckets, as somebody would choose them who knew it.
+    fn crafted(known: Seed, count: usize, bits: u32) -> Vec<String> {
+        let names = (0_u64..).map(|n| format!("room-{n}"));
+        names
+            .filter(|name| known.hash(name) & ((1 << bits) - 1) < 1 << (bits - 5))
+            .take(count)
+            .collect()
+    }
+
+    #[test]
+    fn names_that_collide_under_a_known_seed_do_not_under_another() {
+        const BITS: u32 = 17;
+        let known = Seed(0, 0);
+        let hostile = crafted(known, 100_000, BITS);
+        let random: Vec<_> = (0..100_000).map(|n: u64| format!("other-{}", n * 7_919)).collect();
+        assert!(cost(known, &hostile, BITS) > 10 * cost(known, &random, BITS), "they do collide");
+        for seed in [Seed(1, 0), Seed(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210)] {
+            let (hostile, random) = (cost(seed, &hostile, BITS), cost(seed, &random, BITS));
+            assert!(hostile < 2 * random, "{hostile} of {random}");
+        }
+    }
+}

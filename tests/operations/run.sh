@@ -14,7 +14,7 @@ FORM=${1:---short}
 build_server
 export SERVER_BINARY
 failed=()
-for script in drain restart abuse herd uring; do
+for script in drain restart abuse herd rooms uring; do
   printf -- '-- %s\n' "$script"
   python3 "tests/operations/$script.py" "$FORM" || failed+=("$script")
 done

@@ -20,6 +20,7 @@ mod rates;
 mod receive;
 mod rest;
 mod run;
+mod seams;
 mod session;
 mod socket;
 mod stay;

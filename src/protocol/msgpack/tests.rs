@@ -93,7 +93,7 @@ fn depth_counts_containers_and_empty_ones_too() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(2_000)))]
 
     /// Whatever we take, another reader takes, and to the same end.
     #[test]
