@@ -15,6 +15,7 @@ use crate::ws::close::Fault;
 /// What needs credentials, several cores in distress, or an operator, and where that is shown.
 const ELSEWHERE: &[(&str, &str, &str)] = {
     const IDENTITY: &str = include_str!("../../../../tests/e2e/identity.rs");
+    const BANS: &str = include_str!("../../../../tests/e2e/bans.rs");
     const OPERATOR: &str = include_str!("../../../../tests/e2e/operator.rs");
     const FRAMES: &str = include_str!("../../../../tests/e2e/frames.rs");
     &[
@@ -25,6 +26,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = {
         ("disconnect auth_timeout", IDENTITY, "\"auth_timeout\""),
         ("disconnect token_expired", IDENTITY, "\"token_expired\""),
         ("disconnect connection_limit", IDENTITY, "\"connection_limit\""),
+        ("disconnect banned", BANS, "\"banned\""),
         ("disconnect revoked", OPERATOR, "\"revoked\""),
         ("disconnect suspended", OPERATOR, "\"suspended\""),
         ("disconnect too_large", FRAMES, "1009"),
@@ -32,7 +34,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = {
 };
 
 /// Reasons that the protocol has and that nothing in the server gives yet.
-const NEVER: &[&str] = &["disconnect banned", "disconnect overloaded"];
+const NEVER: &[&str] = &["disconnect overloaded"];
 
 fn new(change: impl FnOnce(&mut Config)) -> Stage {
     let mut config = rows::config();
