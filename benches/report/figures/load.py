@@ -44,7 +44,7 @@ def latency(scale):
                       "flight); on one core, and over two that share its CPU.")
     for name, options in ("same core", {}), ("across cores", {"cores": 2, "cpus": "0"}):
         rows, curves = [], {"p50": [], "p99": [], "p99.9": []}
-        with ringroom(settings=[UNLIMITED], **options) as server:
+        with ringroom(settings=[UNLIMITED], first=ORDINARY, **options) as server:
             best = fanout(server, 1, 100, "--in-flight", 1, "--seconds", scale.short + 1, "--warmup", 1)
             capacity = rate(best)
             for share in SHARES:
@@ -66,7 +66,7 @@ def timers(scale):
     section = Section("timers", "Timers under load", "Lateness of timers while a core is asked for half as many echoes "
                       "again as it can do.")
     echoes = ("-n", 200, "--size", 32, "--dialect", "raw-binary", "--cpus", 1)
-    with ringroom() as server:
+    with ringroom(first=ORDINARY) as server:
         url = server.url("/echo")
         capacity = rate(load("echo", *echoes, "--seconds", scale.short, "--in-flight", 8, "--url", url))
         # That more is asked for than can be done is meant, and so are the doubts that follow from it.
@@ -82,7 +82,7 @@ def overload(scale):
                       "one core, and two that share its CPU.")
     histograms = [f"ringroom_{name}_seconds" for name in ("timer_lateness", "inbox_delay", "loop_time")]
     for count in 1, 2:
-        with ringroom(cores=count, settings=[UNLIMITED]) as server:
+        with ringroom(cores=count, settings=[UNLIMITED], first=ORDINARY) as server:
             capacity = _peak(server, scale.short)
             earlier = [metric(server, name) for name in histograms]
             offered = beside(_offer, server, capacity * 1.5, "--seconds", scale.long, quiet_doubts=True)
