@@ -2,6 +2,8 @@
 
 use redis::Value;
 
+use crate::room::attendance::Mark;
+
 pub(super) fn bytes(value: &Value) -> Option<&[u8]> {
     match value {
         Value::BulkString(bytes) => Some(bytes),
@@ -19,4 +21,10 @@ pub(super) fn number(value: &Value) -> Option<u64> {
         Value::Int(number) => u64::try_from(*number).ok(),
         _ => None,
     }
+}
+
+/// `LIFE NUMBER`
+pub(super) fn mark(text: &str) -> Option<Mark> {
+    let (life, number) = text.split_once(' ')?;
+    Some(Mark { life: life.into(), number: number.parse().ok()? })
 }

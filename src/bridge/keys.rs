@@ -79,6 +79,11 @@ impl RoomKeys {
         format!("{}p", self.base)
     }
 
+    /// What has been decided about it.
+    pub(super) fn charter(&self) -> String {
+        format!("{}d", self.base)
+    }
+
     /// What was published with an idempotency key.
     pub(super) fn publication(&self, key: &str) -> String {
         format!("{}k:{}", self.base, URL_SAFE_NO_PAD.encode(key))
@@ -107,9 +112,16 @@ mod tests {
         Some(RoomKey::new(TenantId(tenant), RoomName::parse(name).ok()?))
     }
 
-    fn all_of(room: &RoomKey, key: &str) -> [String; 5] {
+    fn all_of(room: &RoomKey, key: &str) -> [String; 6] {
         let keys = keys().room(room);
-        [keys.state(), keys.history(), keys.channel(), keys.attendance(), keys.publication(key)]
+        [
+            keys.state(),
+            keys.history(),
+            keys.channel(),
+            keys.attendance(),
+            keys.charter(),
+            keys.publication(key),
+        ]
     }
 
     #[test]

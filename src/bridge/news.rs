@@ -1,11 +1,13 @@
 //! What is said on a room's channel, as text before the publication: `P` and a place, `E` and a
 //! place, or `T`; then a line end, then the publication. `S` and a mark: then a node, and what it says of
 //! who is there; `G` and a mark: then a node of which nothing holds any more.
+//! `D` and a mark: then what was decided.
 //!
 //! Invariant: whatever stands there, reading it gives news or nothing.
 
 use crate::room::attendance::{Mark, Step, wire};
 use crate::room::broker::{FromBroker, News};
+use crate::room::charter::{self, Amendment};
 use crate::room::name::RoomKey;
 
 use super::desk::Desk;
@@ -52,6 +54,12 @@ fn read(payload: &[u8], depth: u8) -> Option<News> {
             };
             let mark = Mark { life: life.into(), number };
             Some(News::Attendance(Step { mark, node: node_number(node)?, said }))
+        }
+        b'D' => {
+            let (life, number) = place(line)?;
+            let (manner, entries, decided) = charter::wire::read(wire)?;
+            let mark = Mark { life: life.into(), number };
+            Some(News::Amendment(Box::new(Amendment { mark, manner, entries, decided })))
         }
         b'T' if line.is_empty() => Some(News::Transient { wire: wire.into() }),
         _ => None,

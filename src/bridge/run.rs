@@ -215,7 +215,11 @@ impl Bridge {
                 watch.open(room, from, || keys.room(room));
             }
             ToBroker::Close { room } => watch.close(room),
-            ToBroker::Publish(_) | ToBroker::Pass { .. } | ToBroker::Attend { .. } => {}
+            ToBroker::Publish(_)
+            | ToBroker::Pass { .. }
+            | ToBroker::Attend { .. }
+            | ToBroker::Recall { .. }
+            | ToBroker::Move { .. } => {}
         }
         if let Some(call) = call::of(from, message) {
             self.ask(call);

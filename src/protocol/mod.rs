@@ -25,10 +25,11 @@ mod tests;
 
 pub use command::{Command, Envelope};
 pub use data::{Data, OwnedData};
-pub use encode::encode;
+pub use encode::{encode, write_room_patch};
 pub use event::Event;
 pub use mask::Find;
 pub use parse::{Bad, Messages, ParseLimits, parse};
+pub use read::read_room_patch;
 pub use secret::Secret;
 pub use vocabulary::{
     CloseReason, Durability, ErrorCode, Filter, FilterAction, GapReason, LeftReason, Mode,

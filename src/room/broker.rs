@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use crate::protocol::Durability;
 
-use super::attendance::{Attendance, AttendanceAsk, Step};
+use super::attendance::{Attendance, AttendanceAsk, Mark, Step};
+use super::charter::{Amendment, Charter, Motion, Vote};
 use super::config::RoomConfig;
 use super::name::RoomKey;
 
@@ -103,7 +104,7 @@ pub struct Publish {
 }
 
 /// From a room's home to the broker.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ToBroker {
     /// Listen to a room and tell what the home has not seen of it.
     Open {
@@ -127,6 +128,20 @@ pub enum ToBroker {
         room: RoomKey,
         /// What.
         ask: AttendanceAsk,
+    },
+    /// Tell what has been decided about a room, if it is more than this.
+    Recall {
+        /// Which.
+        room: RoomKey,
+        /// What is known.
+        known: Mark,
+    },
+    /// Decide something about a room.
+    Move {
+        /// Which.
+        room: RoomKey,
+        /// What.
+        motion: Box<Motion>,
     },
     /// Tell all who listen, and keep nothing.
     Pass {
@@ -208,8 +223,6 @@ pub struct Life {
     pub offset: u64,
     /// What that offset was; none if it was no publication.
     pub stamp: Option<Stamp>,
-    /// Nobody has asked for the room before.
-    pub is_new: bool,
     /// What the home has not seen, as far as it was kept: offsets in order, publications written.
     pub entries: Vec<(u64, Box<[u8]>)>,
 }
@@ -228,7 +241,7 @@ pub struct Placed {
 }
 
 /// What all who listen to a room are told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum News {
     /// A publication with a place.
     Publication {
@@ -246,6 +259,8 @@ pub enum News {
     },
     /// Somebody came or went.
     Attendance(Step),
+    /// Something was decided.
+    Amendment(Box<Amendment>),
     /// A new life of the room has begun; its first offsets are taken by no publication.
     Epoch {
         /// Which.
@@ -256,7 +271,7 @@ pub enum News {
 }
 
 /// From the broker to a room's home.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum FromBroker {
     /// It is in reach, or no longer. Rooms are to be opened again when it is so again. Said while it
     /// is in reach, it only tells how safe it is now.
@@ -292,6 +307,22 @@ pub enum FromBroker {
         /// Whether.
         outcome: Result<(), Fault>,
     },
+    /// What has been decided about a room; none: what was known already.
+    Recalled {
+        /// Which.
+        room: RoomKey,
+        /// What.
+        outcome: Result<Option<Box<Charter>>, Fault>,
+    },
+    /// Something was decided about a room, or not.
+    Voted {
+        /// Which.
+        room: RoomKey,
+        /// As it was asked.
+        ticket: u64,
+        /// Whether.
+        outcome: Result<Vote, Fault>,
+    },
     /// A node is no more: what it has said does not hold.
     Lapsed {
         /// Which.
@@ -324,7 +355,8 @@ impl ToBroker {
     pub fn content_bytes(&self) -> usize {
         match self {
             Self::Publish(Publish { wire, .. }) | Self::Pass { wire, .. } => wire.len(),
-            Self::Open { .. } | Self::Close { .. } | Self::Attend { .. } => 0,
+            Self::Open { .. } | Self::Close { .. } | Self::Attend { .. } | Self::Recall { .. } => 0,
+            Self::Move { motion, .. } => size_of_val(&*motion.entries),
         }
     }
 }

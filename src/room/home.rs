@@ -5,6 +5,7 @@
 //! nothing.
 
 mod attendance;
+mod charter;
 mod cursor;
 mod guard;
 mod heritage;
@@ -33,6 +34,7 @@ use super::presence::{Change, Presence};
 use super::publication::{Form, FormSet, Publication};
 use super::standing::{Denied, Standing};
 
+pub use charter::entries_of;
 pub use cursor::{Overdue, ReaderId};
 pub use guard::Guard;
 pub use heritage::{Heritage, HeritageStamp};
@@ -309,12 +311,16 @@ impl HomeRoom {
         Ok(())
     }
 
+    /// What the room is if `own` is set for it.
+    fn resolved(&self, own: &Settings, bounds: &Bounds) -> RoomConfig {
+        let parents: Vec<_> = self.heritage.iter().map(|heritage| &heritage.settings).collect();
+        let layers = Layers { own, parents: &parents, namespace: &self.namespace.settings };
+        RoomConfig::resolve(layers, bounds)
+    }
+
     /// Makes of all that is set what the room is. False if that is what it was.
     fn resolve(&mut self, bounds: &Bounds, now: Moment) -> bool {
-        let parents: Vec<_> = self.heritage.iter().map(|heritage| &heritage.settings).collect();
-        let namespace = &self.namespace.settings;
-        let layers = Layers { own: &self.settings, parents: &parents, namespace };
-        let config = RoomConfig::resolve(layers, bounds);
+        let config = self.resolved(&self.settings, bounds);
         if config == *self.config {
             return false;
         }

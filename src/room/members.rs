@@ -6,6 +6,7 @@
 //! - Members are listed in the order of their ids, so a page after a member is the same page whoever
 //!   comes or goes meanwhile.
 
+mod charter;
 #[cfg(test)]
 mod tests;
 
@@ -249,11 +250,16 @@ impl Members {
 
     /// Makes the next in line the owner; `former` comes last.
     fn succeed(&mut self, former: &str) -> Option<Arc<str>> {
-        let line = self.members.iter_mut();
-        let (user, member) = line.min_by_key(|(user, member)| {
+        let heir = self.heir(former)?;
+        self.members.get_mut(&heir)?.role = Role::Owner;
+        Some(heir)
+    }
+
+    /// Who is next in line to own the room after `former`, who comes last.
+    fn heir(&self, former: &str) -> Option<Arc<str>> {
+        let (user, _) = self.members.iter().min_by_key(|(user, member)| {
             (&***user == former, Reverse(member.role), member.joined_at_ms)
         })?;
-        member.role = Role::Owner;
         Some(Arc::clone(user))
     }
 }

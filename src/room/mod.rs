@@ -4,6 +4,7 @@
 pub mod attendance;
 pub mod broker;
 pub mod censor;
+pub mod charter;
 pub mod config;
 pub mod filter;
 pub mod history;

@@ -4,6 +4,8 @@
 use crate::protocol::{Filter, ModerationAction, OwnedData, Priority, Role, RoomPatch, Secret};
 use crate::room::hub::Interest;
 
+pub use crate::room::charter::Target;
+
 /// What is asked.
 #[derive(Clone, Debug)]
 pub enum What {
@@ -113,26 +115,6 @@ pub struct PageAsk {
     pub limit: u32,
     /// Behind whom.
     pub after: Option<Box<str>>,
-}
-
-/// Whom moderation is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// A user, wherever they come from.
-    User(Box<str>),
-    /// Everyone who comes from there; only of bans.
-    Address(std::net::IpAddr),
-}
-
-impl Target {
-    /// The user, if it is one.
-    #[must_use]
-    pub fn user(&self) -> Option<&str> {
-        match self {
-            Self::User(user) => Some(user),
-            Self::Address(_) => None,
-        }
-    }
 }
 
 /// `room.invite` and its like.

@@ -11,6 +11,7 @@
 
 mod attend;
 mod follow;
+mod govern;
 mod publish;
 
 use std::collections::BTreeSet;
@@ -27,9 +28,10 @@ use crate::wheel::Timer;
 
 use super::Shard;
 use super::ask::What;
-use super::message::{Ask, CoreMessage};
+use super::message::CoreMessage;
 
 use self::attend::Attending;
+use self::govern::Governing;
 use self::publish::Pending;
 pub(in crate::shard) use self::publish::{Outgoing, Way};
 
@@ -64,8 +66,6 @@ pub(super) struct Followed {
     seen: Option<Seen>,
     /// What the broker said, until there is a home to take it.
     life: Option<Box<Life>>,
-    /// Nobody had asked for it before.
-    is_new: bool,
     /// The part of the broker that holds it is out of reach.
     is_severed: bool,
     /// An answer of the broker is awaited.
@@ -78,6 +78,8 @@ pub(super) struct Followed {
     has_missed: bool,
     /// Who is there.
     attending: Attending,
+    /// What has been decided about it.
+    governing: Governing,
 }
 
 impl Broker {
@@ -103,18 +105,9 @@ impl Broker {
         self.party.is_some()
     }
 
-    /// Whether somebody who comes first to a room is the first of all nodes. Of a room that the
-    /// broker has said nothing about, it is not known.
-    pub(super) fn is_founder(&self, room: &RoomKey) -> bool {
-        self.party.is_none()
-            || self.rooms.get(room).is_some_and(|it| it.is_new && it.seen.is_some())
-    }
-
-    /// Nobody is the first in a room twice.
-    pub(super) fn found(&mut self, room: &RoomKey) {
-        if let Some(followed) = self.rooms.get_mut(room) {
-            followed.is_new = false;
-        }
+    /// Whether something of a room waits for it.
+    pub(super) fn is_awaiting(&self, room: &RoomKey) -> bool {
+        self.rooms.get(room).is_some_and(|it| it.patience.is_some() || it.governing.is_awaited())
     }
 
     /// Whether it keeps what it has answered for as safely as that.
@@ -148,6 +141,12 @@ impl Shard {
             FromBroker::Looked { room, outcome } => self.on_looked(&room, outcome),
             FromBroker::Said { room, outcome } => self.on_said(&room, outcome),
             FromBroker::Lapsed { node } => self.on_lapsed(node),
+            FromBroker::News { room, news: News::Amendment(amendment) } => {
+                self.on_amendment(&room, &amendment);
+                self.tend(&room);
+            }
+            FromBroker::Recalled { room, outcome } => self.on_recalled(&room, outcome),
+            FromBroker::Voted { room, ticket, outcome } => self.on_voted(&room, ticket, outcome),
             FromBroker::News { room, news } => {
                 self.on_news(&room, news);
                 self.tend(&room);
@@ -180,6 +179,7 @@ impl Shard {
         } else if !is_up {
             self.fail_pending();
             self.stop_attending();
+            self.stop_governing();
         }
     }
 
@@ -192,7 +192,7 @@ impl Shard {
         if !self.broker.is_there() {
             return Some(message);
         }
-        let Some(room) = message.home_room() else { return Some(message) };
+        let Some(room) = room_of(&message) else { return Some(message) };
         if !self.broker.rooms.contains_key(room) {
             if !begins(&message) {
                 return Some(message);
@@ -208,8 +208,10 @@ impl Shard {
                 }
             }
         }
-        let followed = message.home_room().and_then(|room| self.broker.rooms.get_mut(room));
-        let Some(followed) = followed.filter(|followed| followed.patience.is_some()) else {
+        let followed = room_of(&message).and_then(|room| self.broker.rooms.get_mut(room));
+        let Some(followed) =
+            followed.filter(|it| it.patience.is_some() || it.governing.is_founding())
+        else {
             return Some(message);
         };
         if followed.deferred.len() >= DEFERRED_MOST
@@ -222,41 +224,27 @@ impl Shard {
         None
     }
 
-    /// Refuses what is not possible over many nodes. Gives back what is.
-    pub(super) fn admit_over_nodes(&mut self, from: CoreId, ask: Ask) -> Option<Ask> {
-        let governs = match &ask.what {
-            What::Create(patch) => **patch != crate::protocol::RoomPatch::default(),
-            What::Update(_) | What::Delete | What::Moderate(_) => true,
-            _ => false,
-        };
-        if !governs || !self.broker.is_there() {
-            return Some(ask);
-        }
-        let message = "rooms cannot be governed over many nodes yet";
-        self.refuse_ask(from, ask, Refusal::new(ErrorCode::Unavailable, message));
-        None
-    }
-
-    fn refuse_ask(&mut self, from: CoreId, ask: Ask, refusal: Refusal) {
-        use super::message::AnswerEffect;
-        let Ask { room, asker, ticket, what } = ask;
-        let effect = match what {
-            What::Join(_) => AnswerEffect::NotJoined,
-            _ => AnswerEffect::None,
-        };
-        self.answer_refusal(from, &room, &asker, ticket, refusal, effect);
-    }
-
     /// What the home of a room has seen of it, by the broker's word.
     fn seen_by_broker(&self, room: &RoomKey) -> Option<Seen> {
         self.broker.rooms.get(room).and_then(|followed| followed.seen.clone())
     }
 }
 
-/// Whether a room that is not there may be there after this message.
+/// The room whose home a message is for, if that may have to be asked about first.
+fn room_of(message: &CoreMessage) -> Option<&RoomKey> {
+    match message {
+        CoreMessage::Follow { parent, .. } => Some(parent),
+        message => message.home_room(),
+    }
+}
+
+/// Whether a message is about a room that may be there on other nodes, or is there after it.
 fn begins(message: &CoreMessage) -> bool {
-    let CoreMessage::Ask(ask) = message else { return false };
-    matches!(ask.what, What::Join(_) | What::Publish(_) | What::Create(_))
+    match message {
+        CoreMessage::Ask(ask) => !matches!(ask.what, What::Leave | What::PresenceSet(_)),
+        CoreMessage::Follow { .. } => true,
+        _ => false,
+    }
 }
 
 fn unavailable(message: &'static str) -> Refusal {

@@ -137,7 +137,9 @@ impl Shard {
         self.homes.recount(key);
         self.bequeath(key);
         let Some(home) = self.homes.rooms.get_mut(key) else {
-            self.unfollow(key);
+            if !self.broker.is_awaiting(key) {
+                self.unfollow(key);
+            }
             self.stop_following(key);
             return;
         };
@@ -154,7 +156,9 @@ impl Shard {
                 }
             }
         }
-        if home.room.is_idle() {
+        // Over many nodes, what is here of a room above is what the rooms below know of it.
+        let is_followed = self.broker.is_there() && self.inheritance.has_followers(key);
+        if home.room.is_idle() && !is_followed {
             self.end_room(key);
             return;
         }

@@ -57,6 +57,16 @@ impl Inheritance {
         Self { heirs: Map::with_hasher(seed), followers: Map::with_hasher(seed), last: 0 }
     }
 
+    /// Whether something waits until those above a room have told what they have.
+    pub(super) fn is_waiting(&self, room: &RoomKey) -> bool {
+        self.heirs.get(room).is_some_and(|heir| !heir.untold.is_empty())
+    }
+
+    /// Whether rooms below follow one.
+    pub(super) fn has_followers(&self, room: &RoomKey) -> bool {
+        self.followers.contains_key(room)
+    }
+
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.heirs.is_empty() && self.followers.is_empty()
@@ -123,12 +133,26 @@ impl Shard {
             return false;
         }
         let usual = self.homes.namespaces.of(&ask.room).config.parent_inherit;
-        let exists = self.homes.rooms.contains_key(&ask.room);
+        let home = self.homes.rooms.get(&ask.room);
+        if home.is_some_and(|home| home.room.config.parent_inherit) {
+            // Others have made it one that inherits.
+            return true;
+        }
+        let exists = home.is_some();
         match &ask.what {
             What::Create(patch) => !exists && patch.parent_inherit.unwrap_or(usual),
             What::Update(patch) => exists && patch.parent_inherit == Some(true),
             What::Join(_) | What::Publish(_) => !exists && usual,
             _ => false,
+        }
+    }
+
+    /// A room was made one that inherits by others.
+    pub(super) fn begin_to_inherit(&mut self, room: &RoomKey) {
+        let inherits = self.homes.get_mut(room).is_some_and(|home| home.config.parent_inherit);
+        let may = room.name.as_str().contains('/') && !room.name.is_reserved();
+        if inherits && may && !self.inheritance.heirs.contains_key(room) {
+            self.follow(room);
         }
     }
 
@@ -184,6 +208,7 @@ impl Shard {
             followers.rooms.retain(|(room, _)| room != child);
             if followers.rooms.is_empty() {
                 self.inheritance.followers.remove(parent);
+                self.tend(parent);
             }
         }
     }

@@ -11,11 +11,11 @@ use crate::hash::{Map, Seed};
 use crate::id::{ConnectionKey, CoreId};
 use crate::protocol::event::RoomChange;
 use crate::protocol::{Codec, Event, Role};
+use crate::room::charter::{Moderation, from_unix};
 use crate::room::name::{RoomKey, RoomName};
 use crate::room::standing::Until;
 
 use super::Shard;
-use super::ask::ModerateAsk;
 use super::message::CoreMessage;
 use super::outbound::write_event;
 
@@ -64,13 +64,12 @@ impl Shard {
     pub(super) fn send_invitation(
         &mut self,
         room: &RoomKey,
-        ask: &ModerateAsk,
+        done: &Moderation,
         by: Option<&Arc<str>>,
     ) {
-        let Some(Ok(user)) = ask.target.user().map(RoomName::user) else { return };
-        let now = self.outbound.now.moment;
-        let until = ask.for_ms.map_or(Until::Undone, |for_ms| Until::Moment(now.plus_ms(for_ms)));
-        let invited = Invited { room: room.name.clone(), by: by.cloned(), role: ask.role, until };
+        let Some(Ok(user)) = done.target.user().map(RoomName::user) else { return };
+        let until = from_unix(done.until, self.outbound.now);
+        let invited = Invited { room: room.name.clone(), by: by.cloned(), role: done.role, until };
         let user = RoomKey::new(room.tenant, user);
         let home = self.home_core(&user);
         let message = CoreMessage::Invite { user, invited: Arc::new(invited) };

@@ -114,6 +114,8 @@ enum Alarm {
     Receipt(u64),
     /// The broker did not say in time how a room is.
     Patience(RoomKey),
+    /// The broker has not decided about a motion in time.
+    Motion(RoomKey, u64),
     /// The broker could not open a room.
     Reopen(RoomKey),
     /// The broker did not say in time what became of a publish.
@@ -258,6 +260,7 @@ impl Shard {
                 Alarm::Question(key, id) => self.on_question_alarm(key, id),
                 Alarm::Receipt(receipt) => self.on_receipt_alarm(receipt),
                 Alarm::Patience(room) => self.on_patience_alarm(&room),
+                Alarm::Motion(room, ticket) => self.on_motion_alarm(&room, ticket),
                 Alarm::Reopen(room) => self.on_reopen_alarm(&room),
                 Alarm::Ticket(ticket) => self.on_ticket_alarm(ticket),
             }

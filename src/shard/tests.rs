@@ -5,6 +5,7 @@
 mod application;
 mod attendance;
 mod cluster;
+mod governing;
 mod guaranteed;
 mod limits;
 mod moderation;

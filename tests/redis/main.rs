@@ -27,6 +27,7 @@ mod talk;
 
 mod doors;
 mod failover;
+mod governing;
 mod names;
 mod outage;
 mod people;

@@ -115,16 +115,8 @@ fn what_does_not_hold_over_nodes_is_refused() {
     let store = Store::start(&[]);
     let node = node(&store);
     let mut ada = Talk::joined(&node, "a");
-    for command in [
-        json!({"type": "room.create", "room": "b", "config": {"password": "open sesame"}}),
-        json!({"type": "room.update", "room": "a", "config": {"max_members": 3}}),
-        json!({"type": "room.delete", "room": "a"}),
-        json!({"type": "room.ban", "room": "a", "user": "eve"}),
-        json!({"type": "subscribe", "pattern": "*"}),
-    ] {
-        let answer = ada.ask(command.clone());
-        assert_eq!(answer["code"], "unavailable", "{command}: {answer}");
-    }
+    let answer = ada.ask(json!({"type": "subscribe", "pattern": "*"}));
+    assert_eq!(answer["code"], "unavailable", "{answer}");
 }
 
 #[test]

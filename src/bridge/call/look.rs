@@ -2,7 +2,7 @@
 
 use redis::{Cmd, Value};
 
-use crate::bridge::answer::{bytes, text};
+use crate::bridge::answer::{self, bytes, text};
 use crate::bridge::desk::Desk;
 use crate::bridge::nodes::node_number;
 use crate::bridge::script::Name;
@@ -60,8 +60,7 @@ impl Call for Look {
 /// What `look.lua` said; none if it says no such thing.
 fn read(parts: &[Value], depth: u8) -> Option<Attendance> {
     let [mark, Value::Array(fields)] = parts else { return None };
-    let (life, number) = text(mark)?.split_once(' ')?;
-    let mark = Mark { life: life.into(), number: number.parse().ok()? };
+    let mark = answer::mark(text(mark)?)?;
     let mut attendance = Attendance { mark, ..Attendance::default() };
     for pair in fields.chunks_exact(2) {
         let (field, value) = (bytes(&pair[0])?, bytes(&pair[1])?);

@@ -8,9 +8,11 @@ mod beat;
 mod echo;
 mod forget;
 mod look;
+mod motion;
 mod open;
 mod pass;
 mod publish;
+mod recall;
 mod say;
 
 use redis::{Cmd, Value};
@@ -26,7 +28,7 @@ use super::map;
 use self::forget::Forget;
 use self::look::Look;
 use self::say::Say;
-use self::{open::Open, pass::Pass, publish::Publish};
+use self::{motion::Motion, open::Open, pass::Pass, publish::Publish, recall::Recall};
 
 pub(super) use beat::Beat;
 pub(super) use echo::Awaited;
@@ -94,6 +96,8 @@ pub(super) fn of(from: CoreId, message: ToBroker) -> Option<Box<dyn Call>> {
         ToBroker::Attend { room, ask: AttendanceAsk::Forget { node } } => {
             Box::new(Forget { from, room, node })
         }
+        ToBroker::Recall { room, known } => Box::new(Recall { from, room, known }),
+        ToBroker::Move { room, motion } => Box::new(Motion { from, room, motion }),
         ToBroker::Pass { room, wire } => Box::new(Pass { room, wire }),
     })
 }

@@ -60,7 +60,7 @@ impl Call for Open {
 /// What `open.lua` said; none if it says no such thing.
 fn life(value: Value) -> Option<Life> {
     let Value::Array(items) = value else { return None };
-    let [epoch, offset, stamp, is_new, entries]: [Value; 5] = items.try_into().ok()?;
+    let [epoch, offset, stamp, entries]: [Value; 4] = items.try_into().ok()?;
     let Value::Array(entries) = entries else { return None };
     let mut read = entries.into_iter().map(entry).collect::<Option<Vec<_>>>()?;
     read.reverse();
@@ -68,7 +68,6 @@ fn life(value: Value) -> Option<Life> {
         epoch: text(&epoch)?.into(),
         offset: number(&offset)?,
         stamp: Stamp::from_bytes(bytes(&stamp)?),
-        is_new: number(&is_new)? == 1,
         entries: read,
     })
 }

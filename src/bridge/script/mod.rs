@@ -17,16 +17,20 @@ pub(super) enum Name {
     Say,
     Forget,
     Beat,
+    Recall,
+    Amend,
 }
 
 /// All of them, in the order of their names.
-const TEXTS: [(Name, &str); 6] = [
+const TEXTS: [(Name, &str); 8] = [
     (Name::Publish, include_str!("publish.lua")),
     (Name::Open, include_str!("open.lua")),
     (Name::Look, include_str!("look.lua")),
     (Name::Say, include_str!("say.lua")),
     (Name::Forget, include_str!("forget.lua")),
     (Name::Beat, include_str!("beat.lua")),
+    (Name::Recall, include_str!("recall.lua")),
+    (Name::Amend, include_str!("amend.lua")),
 ];
 
 /// What Redis knows them by.

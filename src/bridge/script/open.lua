@@ -23,9 +23,7 @@ if not ahead and seen > 0 and seen == number and from > 0 and ARGV[4] ~= '' then
   end
   ahead = there ~= ARGV[4] and (there ~= nil or ARGV[5] == '1')
 end
-local is_new = 0
 if not epoch or ahead then
-  is_new = ahead and 0 or 1
   epoch = string.format('%.0f.', math.max(number, seen) + 1) .. ARGV[3]
   offset, stamp = 0, ''
   redis.call('DEL', KEYS[2])
@@ -42,4 +40,4 @@ if ARGV[6] ~= '0' then
   if ARGV[1] == epoch then after = string.format('(%.0f-0', from) end
   entries = redis.call('XREVRANGE', KEYS[2], '+', after, 'COUNT', ARGV[6])
 end
-return {epoch, offset, stamp, is_new, entries}
+return {epoch, offset, stamp, entries}

@@ -1,7 +1,16 @@
 //! A room's configuration, as `room.create` would read it; without the password.
 
+use crate::protocol::json::JsonWriter;
 use crate::protocol::write::{Map, Writer};
 use crate::protocol::{FilterAction, Mode, Role, RoomPatch, RoomType, SlowConsumer, WordFilter};
+
+/// A configuration by itself, as JSON.
+#[must_use]
+pub fn write_room_patch(config: &RoomPatch) -> String {
+    let mut out = Vec::new();
+    JsonWriter(&mut out).map(|map| write(config, map));
+    String::from_utf8(out).expect("JSON of texts is text")
+}
 
 pub(super) fn write<W: Writer>(config: &RoomPatch, map: &mut Map<'_, W>) {
     map.optional_text("type", config.room_type.map(RoomType::as_str));

@@ -3,6 +3,8 @@
 mod config;
 mod reply;
 
+pub use config::write_room_patch;
+
 use super::event::{
     Error, Event, Gap, JoinedRoom, Message, Place, Presence, RoomChange, Sender, Welcome,
 };

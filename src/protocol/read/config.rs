@@ -4,11 +4,18 @@ use crate::protocol::fault::Fault;
 use crate::protocol::fields::Fields;
 use crate::protocol::name::Name;
 use crate::protocol::{
-    Data, Durability, FilterAction, Mode, Role, RoomPatch, RoomRate, RoomType, SlowConsumer,
+    Codec, Data, Durability, FilterAction, Mode, Role, RoomPatch, RoomRate, RoomType, SlowConsumer,
     WordFilter,
 };
 
 use super::{MAX_LIST, secret};
+
+/// A configuration that stands by itself, as JSON; none if it is none.
+#[must_use]
+pub fn read_room_patch(text: &str) -> Option<RoomPatch> {
+    let value = Data::new(Codec::Json, text.as_bytes(), Data::MAX_DEPTH)?;
+    patch(&Fields::of(value)?.ok()?).ok()
+}
 
 pub(super) fn patch(fields: &Fields<'_>) -> Result<RoomPatch, Fault> {
     Ok(RoomPatch {

@@ -6,6 +6,8 @@ mod room;
 
 use std::ops::RangeInclusive;
 
+pub use config::read_room_patch;
+
 use super::command::{
     Application, Auth, Command, Envelope, Failure, Page, Ping, Position, Response, StateSet,
     Subscribe, Unsubscribe,

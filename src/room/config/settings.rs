@@ -131,6 +131,27 @@ impl Password {
         Self(trace)
     }
 
+    /// Its trace, as nodes tell it to each other.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// What another node has told.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut trace = [0; 32];
+        let pairs = text.as_bytes().chunks(2);
+        if text.len() != 2 * trace.len() {
+            return None;
+        }
+        for (byte, pair) in trace.iter_mut().zip(pairs) {
+            let digits = std::str::from_utf8(pair).ok().filter(|it| !it.starts_with('+'))?;
+            *byte = u8::from_str_radix(digits, 16).ok()?;
+        }
+        Some(Self(trace))
+    }
+
     /// Whether `text` is the password. How long this takes says nothing about the password: what is
     /// compared are traces, which the one who guesses cannot steer.
     #[must_use]
@@ -164,6 +185,22 @@ impl Settings {
         }
         *self = next;
         Ok(())
+    }
+
+    /// What is set, without the password, and the password if anything is said of it.
+    #[must_use]
+    pub fn parts(&self) -> (&RoomPatch, Option<Option<&Password>>) {
+        (&self.patch, self.password.as_ref().map(Option::as_ref))
+    }
+
+    /// Takes over what another node has set; the password stays.
+    pub fn set_patch(&mut self, patch: RoomPatch) {
+        self.patch = RoomPatch { password: None, ..patch };
+    }
+
+    /// Takes over the password that another node has set.
+    pub fn set_password(&mut self, password: Option<Password>) {
+        self.password = Some(password);
     }
 
     /// Whether what is not set comes from the parent room, as far as that is set.

@@ -91,7 +91,7 @@ impl Shard {
         self.tend(room);
     }
 
-    fn retry(&mut self, room: &RoomKey) {
+    pub(super) fn retry(&mut self, room: &RoomKey) {
         if self.broker.is_up {
             let at = self.outbound.now.moment.plus_ms(RETRY_MS);
             self.wheel.insert(at, Alarm::Reopen(room.clone()));

@@ -41,16 +41,34 @@ impl Shard {
         self.tell_broker(ToBroker::Open { room: room.clone(), seen, keep });
         // Behind it: by then the room is listened to.
         self.look(room);
+        self.recall(room);
     }
 
     /// A room has ended, or was never made: follows it no more.
     pub(in crate::shard) fn stop_following(&mut self, room: &RoomKey) {
-        let awaited = |followed: &Followed| followed.patience.is_some();
-        if self.broker.rooms.get(room).is_none_or(awaited) {
+        if self.inheritance.is_waiting(room) {
             return;
         }
+        if self.inheritance.has_followers(room) {
+            self.begin_again(room);
+            return;
+        }
+        if !self.broker.rooms.contains_key(room) || self.broker.is_awaiting(room) {
+            return;
+        }
+        self.stop_refreshing(room);
         self.broker.rooms.remove(room);
         self.tell_broker(ToBroker::Close { room: room.clone() });
+    }
+
+    /// The home of a room has ended, but not what is to be known of it here.
+    fn begin_again(&mut self, room: &RoomKey) {
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
+        let was_taken = followed.seen.is_some() && followed.life.is_none();
+        if was_taken && !self.homes.rooms.contains_key(room) {
+            followed.seen = None;
+            self.open_again(room);
+        }
     }
 
     /// The broker has opened a room, or cannot.
@@ -63,7 +81,6 @@ impl Shard {
         }
         if let Ok(life) = outcome {
             followed.is_severed = false;
-            followed.is_new |= life.is_new;
             self.take_life(room, life);
             let Some(followed) = self.broker.rooms.get_mut(room) else { return };
             let has_missed = followed.has_missed;
@@ -78,7 +95,8 @@ impl Shard {
 
     /// What was asked of a room goes on once the broker has said how it is and who is there.
     pub(super) fn go_on_if_answered(&mut self, room: &RoomKey) {
-        let waits = |it: &Followed| it.is_asked || it.attending.is_looking;
+        let waits =
+            |it: &Followed| it.is_asked || it.attending.is_looking || it.governing.is_recalling;
         if !self.broker.rooms.get(room).is_some_and(waits) {
             self.end_patience(room);
         }
@@ -94,6 +112,7 @@ impl Shard {
     }
 
     fn go_on(&mut self, room: &RoomKey) {
+        self.begin_home(room);
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         for (from, message) in std::mem::take(&mut followed.deferred) {
             self.on_core(from, message);
@@ -160,6 +179,7 @@ impl Shard {
     pub(in crate::shard) fn take_over(&mut self, room: &RoomKey) {
         self.begin_to_follow(room);
         self.begin_to_attend(room);
+        self.take_charter(room);
         let followed = self.broker.rooms.get_mut(room);
         let Some(life) = followed.and_then(|followed| followed.life.take()) else { return };
         if let Some(home) = self.homes.get_mut(room) {
@@ -345,7 +365,6 @@ mod tests {
             epoch: "1.x".into(),
             offset,
             stamp: None,
-            is_new: false,
             entries: offsets.iter().map(|offset| (*offset, Box::default())).collect(),
         };
         for (offset, offsets, run) in [

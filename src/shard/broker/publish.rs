@@ -139,7 +139,7 @@ impl Shard {
         }
     }
 
-    fn next_stamp(&mut self) -> Stamp {
+    pub(super) fn next_stamp(&mut self) -> Stamp {
         self.broker.last_ticket += 1;
         Stamp { node: self.broker.node, core: self.core.0, ticket: self.broker.last_ticket }
     }

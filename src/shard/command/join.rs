@@ -14,7 +14,7 @@ use crate::shard::ask::{JoinAsk, Since, What};
 use crate::shard::connection::{Membership, NO_PLACE};
 use crate::shard::eligible::Reader;
 use crate::shard::fanout::single_run;
-use crate::shard::message::{AnswerEffect, Asker, Joined, Ticket};
+use crate::shard::message::{AnswerEffect, Ask, Asker, Joined, Ticket};
 use crate::shard::outbound::write_event;
 use crate::shard::quota::TOO_MANY_CREATIONS;
 use crate::shard::run::{Label, Run};
@@ -73,7 +73,16 @@ impl Shard {
         true
     }
 
-    /// At home.
+    /// At home, after the broker was asked to make the room: it has, or could not.
+    pub(in crate::shard) fn join_founded(&mut self, from: CoreId, ask: Ask, is_founded: bool) {
+        let Ask { room, asker, ticket, what } = ask;
+        if let What::Join(ask) = what {
+            self.on_join(from, &room, &asker, ticket, &ask, is_founded);
+        }
+        self.tend(&room);
+    }
+
+    /// At home. `is_founded`: the broker has made the room for this.
     pub(super) fn on_join(
         &mut self,
         from: CoreId,
@@ -81,12 +90,13 @@ impl Shard {
         asker: &Asker,
         ticket: Ticket,
         ask: &JoinAsk,
+        is_founded: bool,
     ) {
         let now = self.outbound.now;
         let recovery = (self.config.limits.recovery_messages, self.config.limits.recovery_bytes);
         let ack_timeout_ms = self.config.rooms.ack_timeout_ms;
         let is_new = !self.homes.rooms.contains_key(room);
-        let is_founder = is_new && self.broker.is_founder(room) && !room.name.is_reserved();
+        let is_founder = is_new && !self.broker.is_there() && !room.name.is_reserved();
         let request = JoinRequest {
             address: asker.address(from),
             ip: asker.ip,
@@ -101,9 +111,6 @@ impl Shard {
             grant: ask.grant,
             info: asker.identity.presence_info(),
         };
-        if is_founder {
-            self.broker.found(room);
-        }
         let may_be_made = ask.may_create || !is_new;
         let home = if may_be_made { self.home_of(room) } else { Err(TOO_MANY_CREATIONS) };
         let outcome = home.and_then(|home| {
@@ -121,7 +128,7 @@ impl Shard {
         // Those who were there are told first: who comes in does not hear of it.
         self.tend(room);
         let joining = match outcome {
-            Ok(joining) => Joining { created: is_new, ..joining },
+            Ok(joining) => Joining { created: is_new || is_founded, ..joining },
             Err(refusal) => {
                 let effect = AnswerEffect::NotJoined;
                 self.answer_refusal(from, room, asker, ticket, refusal, effect);
@@ -130,6 +137,10 @@ impl Shard {
         };
         if let (true, Some(user)) = (joining.was_invited, asker.user()) {
             self.withdraw_invitation(room, user);
+        }
+        let has_got_a_role = joining.was_invited || matches!(ask.grant, Some(Some(_)));
+        if let Some(user) = asker.identity.user.as_ref().filter(|_| has_got_a_role) {
+            self.note_entrance(room, user);
         }
         self.answer_joined(from, room, asker, ticket, ask, joining);
     }

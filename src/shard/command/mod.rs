@@ -275,10 +275,15 @@ impl Shard {
 
     /// A hub asks.
     pub(super) fn on_ask(&mut self, from: CoreId, ask: Ask) {
-        let Some(ask) = self.admit_over_nodes(from, ask) else { return };
+        let room = ask.room.clone();
+        let Some(ask) = self.govern_by_broker(from, ask) else {
+            self.tend(&room);
+            return;
+        };
+        let Some(ask) = self.found_by_broker(from, ask) else { return };
         let Ask { room, asker, ticket, what } = ask;
         match what {
-            What::Join(join) => self.on_join(from, &room, &asker, ticket, &join),
+            What::Join(join) => self.on_join(from, &room, &asker, ticket, &join, false),
             What::Leave => self.on_leave(from, &room, &asker, ticket),
             What::Publish(publish) => self.on_publish(from, &room, &asker, ticket, *publish),
             What::History(history) => self.on_history(from, &room, &asker, ticket, &history),

@@ -7,8 +7,9 @@ use crate::id::{ConnectionKey, CoreId};
 use crate::protocol::command::{Moderate, ModerationTarget};
 use crate::protocol::event::{Reply, RoomChange};
 use crate::protocol::{ErrorCode, Event, LeftReason, ModerationAction, Role};
+use crate::room::charter::{Entry, Moderation};
 use crate::room::home::{HomeRoom, Refusal};
-use crate::room::members::{Banned, Full};
+use crate::room::members::{Banned, Full, Members};
 use crate::room::name::RoomKey;
 use crate::room::standing::{Action, Until};
 use crate::shard::Shard;
@@ -16,6 +17,8 @@ use crate::shard::ask::{ModerateAsk, Target, What};
 use crate::shard::identity::Right;
 use crate::shard::message::{AnswerEffect, Asker, CoreMessage, Ticket};
 use crate::shard::outbound::write_event;
+
+const LIST_IS_FULL: Refusal = Refusal::new(ErrorCode::LimitExceeded, "the room's list is full");
 
 impl Shard {
     pub(super) fn moderate(&mut self, key: ConnectionKey, moderate: Moderate<'_>, ticket: Ticket) {
@@ -43,29 +46,63 @@ impl Shard {
         ask: &ModerateAsk,
     ) {
         let now = self.outbound.now;
-        let absent = Refusal::new(ErrorCode::NotFound, "there is no such room");
-        let outcome = self.homes.get_mut(room).ok_or(absent).and_then(|home| {
-            permit(home, asker, ask, now)?;
-            carry_out(home, ask, now)
-                .map_err(|Full| Refusal::new(ErrorCode::LimitExceeded, "the room's list is full"))
-        });
+        let outcome = self
+            .permitted(room, asker, ask)
+            .and_then(|home| carry_out(&mut home.members, ask, now).map_err(|Full| LIST_IS_FULL));
         if let Err(refusal) = outcome {
             let effect = AnswerEffect::None;
             self.answer_refusal(from, room, asker, ticket, refusal, effect);
             return;
         }
         self.record_moderation(room, asker, ask);
-        let by = asker.identity.user.as_ref();
-        if let (ModerationAction::Ban, Some(user)) = (ask.action, ask.target.user()) {
+        self.fulfil_moderation(room, &ask.moderation(now), asker.identity.user.as_ref());
+        self.answer_ok(from, room, asker, ticket, Reply::Done);
+    }
+
+    /// What a command would change, where the broker decides.
+    pub(in crate::shard) fn draft_moderation(
+        &mut self,
+        room: &RoomKey,
+        asker: &Asker,
+        ask: &ModerateAsk,
+    ) -> Result<Vec<Entry>, Refusal> {
+        let now = self.outbound.now;
+        let home = self.permitted(room, asker, ask)?;
+        home.propose(&ask.target, now, |members| carry_out(members, ask, now))
+            .map_err(|Full| LIST_IS_FULL)
+    }
+
+    /// The room, if the one who asks may do that there.
+    fn permitted(
+        &mut self,
+        room: &RoomKey,
+        asker: &Asker,
+        ask: &ModerateAsk,
+    ) -> Result<&mut HomeRoom, Refusal> {
+        let now = self.outbound.now;
+        let absent = Refusal::new(ErrorCode::NotFound, "there is no such room");
+        let home = self.homes.get_mut(room).ok_or(absent)?;
+        permit(home, asker, ask, now)?;
+        Ok(home)
+    }
+
+    /// The lists have changed: does to connections here, and tells them, what follows from it.
+    pub(in crate::shard) fn fulfil_moderation(
+        &mut self,
+        room: &RoomKey,
+        moderation: &Moderation,
+        by: Option<&Arc<str>>,
+    ) {
+        let Moderation { action, target, .. } = moderation;
+        if let (ModerationAction::Ban, Some(user)) = (action, target.user()) {
             self.withdraw_invitation(room, user);
         }
-        match ask.action {
-            ModerationAction::Kick => self.send_out(room, &ask.target, LeftReason::Kicked, by),
-            ModerationAction::Ban => self.send_out(room, &ask.target, LeftReason::Banned, by),
-            ModerationAction::Invite => self.send_invitation(room, ask, by),
-            _ => self.tell_change(room, ask, by),
+        match action {
+            ModerationAction::Kick => self.send_out(room, target, LeftReason::Kicked, by),
+            ModerationAction::Ban => self.send_out(room, target, LeftReason::Banned, by),
+            ModerationAction::Invite => self.send_invitation(room, moderation, by),
+            _ => self.tell_change(room, moderation, by),
         }
-        self.answer_ok(from, room, asker, ticket, Reply::Done);
     }
 
     fn send_out(
@@ -84,15 +121,14 @@ impl Shard {
     }
 
     /// Tells the user's connections in the room what was done to them.
-    fn tell_change(&mut self, room: &RoomKey, ask: &ModerateAsk, by: Option<&Arc<str>>) {
+    fn tell_change(&mut self, room: &RoomKey, done: &Moderation, by: Option<&Arc<str>>) {
         let by = by.map(|by| &**by);
-        let until_ms = ask.for_ms.map(|for_ms| self.outbound.now.unix_ms.saturating_add(for_ms));
-        let change = match ask.action {
+        let change = match done.action {
             ModerationAction::Mute => {
-                RoomChange::Muted { until_ms, by, reason: ask.reason.as_deref() }
+                RoomChange::Muted { until_ms: done.until, by, reason: done.reason.as_deref() }
             }
             ModerationAction::Unmute => RoomChange::Unmuted { by },
-            ModerationAction::Role => RoomChange::Role { role: ask.role.unwrap_or_default(), by },
+            ModerationAction::Role => RoomChange::Role { role: done.role.unwrap_or_default(), by },
             ModerationAction::Invite
             | ModerationAction::Kick
             | ModerationAction::Ban
@@ -102,7 +138,7 @@ impl Shard {
         let event = Event::Room { room: room.name.as_str(), change };
         let mut to: Vec<_> = home
             .attached()
-            .filter(|(_, it)| it.user.is_some() && it.user.as_deref() == ask.target.user())
+            .filter(|(_, it)| it.user.is_some() && it.user.as_deref() == done.target.user())
             .map(|(address, it)| (*address, it.form.codec))
             .collect();
         to.sort_unstable_by_key(|(address, _)| *address);
@@ -112,6 +148,19 @@ impl Shard {
             let frame = frame.into_boxed_slice();
             let message = CoreMessage::Notify { connection: address.key, frame };
             self.outbound.send(address.core, message);
+        }
+    }
+}
+
+impl ModerateAsk {
+    /// The same, done at a time.
+    pub(in crate::shard) fn moderation(&self, now: Now) -> Moderation {
+        Moderation {
+            action: self.action,
+            target: self.target.clone(),
+            until: self.for_ms.map(|for_ms| now.unix_ms.saturating_add(for_ms)),
+            role: self.role,
+            reason: self.reason.clone(),
         }
     }
 }
@@ -132,10 +181,9 @@ fn permit(home: &HomeRoom, asker: &Asker, ask: &ModerateAsk, now: Now) -> Result
 }
 
 /// Changes the room's lists.
-fn carry_out(home: &mut HomeRoom, ask: &ModerateAsk, now: Now) -> Result<(), Full> {
+fn carry_out(members: &mut Members, ask: &ModerateAsk, now: Now) -> Result<(), Full> {
     let until =
         ask.for_ms.map_or(Until::Undone, |for_ms| Until::Moment(now.moment.plus_ms(for_ms)));
-    let members = &mut home.members;
     let (user, banned) = match &ask.target {
         Target::User(user) => (&**user, Banned::User(user)),
         // Only bans are of addresses.

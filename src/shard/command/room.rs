@@ -110,7 +110,7 @@ impl Shard {
         self.answer_config(from, room, asker, ticket, updated);
     }
 
-    fn answer_config(
+    pub(in crate::shard) fn answer_config(
         &mut self,
         from: CoreId,
         room: &RoomKey,
@@ -222,28 +222,26 @@ impl Shard {
         asker: &Asker,
         ticket: Ticket,
     ) {
-        let outcome = self.governed(room, asker, Action::Delete).map(|home| {
-            let mut all: Vec<_> = home.attached().map(|(address, _)| *address).collect();
-            all.sort_unstable();
-            all
-        });
-        match outcome {
-            Ok(all) => {
-                let by = asker.identity.user.as_ref();
-                self.expel(room, all, LeftReason::RoomDeleted, by);
-                self.end_room(room);
-                self.record(room, asker, Deed::Delete, |_| {});
-                self.answer_ok(from, room, asker, ticket, Reply::Done);
-            }
-            Err(refusal) => {
-                let effect = AnswerEffect::None;
-                self.answer_refusal(from, room, asker, ticket, refusal, effect);
-            }
+        if let Err(refusal) = self.governed(room, asker, Action::Delete).map(|_| ()) {
+            self.answer_refusal(from, room, asker, ticket, refusal, AnswerEffect::None);
+            return;
         }
+        self.fulfil_end(room, asker.identity.user.as_ref());
+        self.record(room, asker, Deed::Delete, |_| {});
+        self.answer_ok(from, room, asker, ticket, Reply::Done);
+    }
+
+    /// A room has ended: all who are in it here are told.
+    pub(in crate::shard) fn fulfil_end(&mut self, room: &RoomKey, by: Option<&Arc<str>>) {
+        let Some(home) = self.homes.get_mut(room) else { return };
+        let mut all: Vec<_> = home.attached().map(|(address, _)| *address).collect();
+        all.sort_unstable();
+        self.expel(room, all, LeftReason::RoomDeleted, by);
+        self.end_room(room);
     }
 
     /// A room, if the role there or the credential allows to govern it.
-    fn governed(
+    pub(in crate::shard) fn governed(
         &mut self,
         room: &RoomKey,
         asker: &Asker,

@@ -9,6 +9,8 @@ use crate::room::attendance::{Attendance, AttendanceAsk, Attendant, Mark, Said, 
 use crate::room::broker::{
     Fault, FromBroker, Kept, Life, News, Placed, Publish, Seen, Stamp, ToBroker, epoch_number,
 };
+use crate::room::charter::wire as charter;
+use crate::room::charter::{Amendment, Charter, Manner, Motion, Vote};
 use crate::room::name::RoomKey;
 use crate::room::wire;
 use crate::shard::{CoreMessage, Input};
@@ -21,6 +23,7 @@ struct Room {
     entries: Vec<(u64, Box<[u8]>)>,
     keys: BTreeMap<Box<str>, (String, u64)>,
     attendance: Attendance,
+    charter: Charter,
 }
 
 /// The server.
@@ -62,7 +65,7 @@ impl Store {
     }
 
     /// Begins a new epoch where somebody has seen more than is here.
-    fn judge(&mut self, key: &RoomKey, seen: Option<&Seen>, is_forked: bool) -> bool {
+    fn judge(&mut self, key: &RoomKey, seen: Option<&Seen>, is_forked: bool) {
         let room = self.rooms.entry(key.clone()).or_default();
         let number = epoch_number(&room.epoch);
         let theirs = seen.map_or(0, |seen| epoch_number(&seen.epoch));
@@ -81,9 +84,9 @@ impl Store {
             }
             let keys = std::mem::take(&mut room.keys);
             let attendance = std::mem::take(&mut room.attendance);
-            *room = Room { epoch, offset, keys, attendance, ..Room::default() };
+            let charter = std::mem::take(&mut room.charter);
+            *room = Room { epoch, offset, keys, attendance, charter, ..Room::default() };
         }
-        is_new && !is_ahead
     }
 
     fn publish(&mut self, publish: &Publish) -> Placed {
@@ -125,12 +128,12 @@ impl Store {
             let is_comparable = seen.stamp.is_some() && seen.offset > 0;
             is_comparable && there != Some(seen.stamp) && (there.is_some() || is_doubtful)
         });
-        let is_new = self.judge(key, seen, is_forked);
+        self.judge(key, seen, is_forked);
         let room = &self.rooms[key];
         let after = seen.filter(|seen| *seen.epoch == room.epoch).map_or(0, |seen| seen.offset);
         let entries = room.entries.iter().filter(|(offset, _)| *offset > after).cloned().collect();
         let (epoch, offset, stamp) = (room.epoch.as_str().into(), room.offset, room.stamp);
-        Life { epoch, offset, stamp, is_new, entries }
+        Life { epoch, offset, stamp, entries }
     }
 }
 
@@ -163,6 +166,52 @@ impl Store {
             }
         }
         FromBroker::Said { room, outcome: Ok(()) }
+    }
+
+    /// Decides about a room, if it is as it was known.
+    fn decide(&mut self, key: &RoomKey, motion: Motion) -> Vote {
+        let room = self.rooms.entry(key.clone()).or_default();
+        if room.charter.mark != motion.known {
+            return Vote::Outdated;
+        }
+        if motion.manner != Manner::Amend {
+            room.charter.entries.clear();
+        }
+        for entry in &motion.entries {
+            let (field, value) = charter::field(entry);
+            room.charter.entries.retain(|it| charter::field(it).0 != field);
+            room.charter.entries.extend(value.map(|_| entry.clone()));
+        }
+        let mark = &mut room.charter.mark;
+        if mark.life.is_empty() {
+            self.epochs += 1;
+            mark.life = self.epochs.to_string().into();
+        }
+        mark.number += 1;
+        let mark = mark.clone();
+        let Motion { manner, entries, decided, .. } = motion;
+        // As it is read from what was written.
+        let told = charter::write(manner, &entries, &decided);
+        let (manner, entries, decided) = charter::read(&told).expect("it was written so");
+        let amendment = Amendment { mark: mark.clone(), manner, entries, decided };
+        self.told.push((key.clone(), News::Amendment(Box::new(amendment))));
+        if manner == Manner::End {
+            self.epochs += 1;
+            room.epoch = format!("{}.{}", epoch_number(&room.epoch) + 1, self.epochs);
+            (room.offset, room.stamp) = (0, None);
+            room.entries.clear();
+        }
+        Vote::Carried(mark)
+    }
+
+    fn recall(&self, key: &RoomKey, known: &Mark) -> Option<Box<Charter>> {
+        let charter = self.rooms.get(key).map(|room| room.charter.clone()).unwrap_or_default();
+        (charter.mark != *known).then(|| Box::new(charter))
+    }
+
+    /// What has been decided about a room.
+    pub(super) fn charter(&self, key: &RoomKey) -> Charter {
+        self.rooms.get(key).map(|room| room.charter.clone()).unwrap_or_default()
     }
 
     fn tell_step(&mut self, key: &RoomKey, node: u64, said: Option<(u32, Vec<Said>)>) {
@@ -216,6 +265,9 @@ impl Link {
                 }
                 ToBroker::Attend { room, ask } if arrives => {
                     store.attend(node.id(), &room, ask);
+                }
+                ToBroker::Move { room, motion } if arrives => {
+                    store.decide(&room, *motion);
                 }
                 _ => {}
             }
@@ -277,6 +329,20 @@ impl Link {
                 FromBroker::Said { room, outcome: Err(Fault::Lost) }
             }
             ToBroker::Attend { room, ask } => store.attend(node.id(), &room, ask),
+            ToBroker::Recall { room, .. } if !is_up => {
+                FromBroker::Recalled { room, outcome: Err(Fault::Lost) }
+            }
+            ToBroker::Move { room, motion } if !is_up => {
+                FromBroker::Voted { room, ticket: motion.ticket, outcome: Err(Fault::Lost) }
+            }
+            ToBroker::Recall { room, known } => {
+                let outcome = Ok(store.recall(&room, &known));
+                FromBroker::Recalled { room, outcome }
+            }
+            ToBroker::Move { room, motion } => {
+                let (ticket, outcome) = (motion.ticket, Ok(store.decide(&room, *motion)));
+                FromBroker::Voted { room, ticket, outcome }
+            }
             ToBroker::Open { room, .. } if !is_up => {
                 FromBroker::Opened { room, outcome: Err(Fault::Lost) }
             }

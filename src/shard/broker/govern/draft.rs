@@ -1,0 +1,106 @@
+//! What a motion says: a command, or what has happened here, decided by what is known now.
+
+use std::sync::Arc;
+
+use crate::protocol::{ErrorCode, Role, RoomPatch};
+use crate::room::charter::{Decree, Entry, Manner};
+use crate::room::config::Settings;
+use crate::room::home::{Refusal, entries_of};
+use crate::room::members::Member;
+use crate::room::name::RoomKey;
+use crate::room::standing::Action;
+use crate::shard::Shard;
+use crate::shard::ask::What;
+use crate::shard::message::Ask;
+
+use super::Of;
+
+const BAD_CONFIG: Refusal =
+    Refusal::new(ErrorCode::BadRequest, "the configuration does not hold together");
+
+/// What a motion is made of.
+pub(super) struct Draft {
+    pub(super) manner: Manner,
+    pub(super) entries: Vec<Entry>,
+    pub(super) decree: Decree,
+    pub(super) is_persistent: bool,
+}
+
+impl Shard {
+    /// What a motion says, by what is known now; none: there is nothing to decide.
+    pub(super) fn draft(&mut self, room: &RoomKey, of: &Of) -> Result<Option<Draft>, Refusal> {
+        let now = self.outbound.now;
+        let persists =
+            |shard: &mut Self| shard.homes.get_mut(room).is_some_and(|it| it.config.persistent);
+        let (manner, entries, decree, is_persistent) = match of {
+            Of::Command(_, ask) => match &ask.what {
+                What::Create(patch) => {
+                    let (entries, is_persistent) = self.draft_room(ask, patch)?;
+                    (Manner::Amend, entries, Decree::Entered, is_persistent)
+                }
+                What::Update(patch) => {
+                    let bounds = self.homes.bounds;
+                    let home = self.governed(room, &ask.asker, Action::Configure)?;
+                    let draft = home.propose_config(patch, &bounds).map_err(|_| BAD_CONFIG)?;
+                    let is_persistent = draft.config.persistent;
+                    (Manner::Amend, draft.entries, Decree::Configured, is_persistent)
+                }
+                What::Delete => {
+                    self.governed(room, &ask.asker, Action::Delete)?;
+                    (Manner::End, Vec::new(), Decree::Deleted, false)
+                }
+                What::Moderate(it) => {
+                    let entries = self.draft_moderation(room, &ask.asker, it)?;
+                    (Manner::Amend, entries, Decree::Moderated(it.moderation(now)), persists(self))
+                }
+                _ => return Ok(None),
+            },
+            Of::Founding(_, ask) => {
+                if self.exists(room) {
+                    return Ok(None);
+                }
+                let usual = self.homes.namespaces.of(room).config.persistent;
+                (Manner::Amend, self.founded(ask), Decree::Entered, usual)
+            }
+            Of::Entrance { user, role } => {
+                let Some(home) = self.homes.get_mut(room) else { return Ok(None) };
+                let standing = home.standing(Some(user), None, now.moment);
+                if standing.banned.is_none() && home.members.role(user) < *role {
+                    // It was known differently before others were faster.
+                    let _ = home.members.set_role(user, *role, now.unix_ms);
+                }
+                let entries = home.members.of_user(user, now).to_vec();
+                (Manner::Amend, entries, Decree::Entered, persists(self))
+            }
+            Of::Loss => {
+                let Some(home) = self.homes.get_mut(room) else { return Ok(None) };
+                let entries = home.charter(now);
+                (Manner::Replace, entries, Decree::Entered, persists(self))
+            }
+        };
+        Ok(Some(Draft { manner, entries, decree, is_persistent }))
+    }
+
+    /// What `room.create` makes.
+    fn draft_room(&mut self, ask: &Ask, patch: &RoomPatch) -> Result<(Vec<Entry>, bool), Refusal> {
+        if self.exists(&ask.room) || self.homes.rooms.contains_key(&ask.room) {
+            return Err(Refusal::new(ErrorCode::RoomExists, "a room of this name exists"));
+        }
+        let mut settings = Settings::default();
+        settings.apply(patch, &self.homes.bounds).map_err(|_| BAD_CONFIG)?;
+        let usual = self.homes.namespaces.of(&ask.room).config.persistent;
+        let is_persistent = patch.persistent.unwrap_or(usual);
+        let mut entries = self.founded(ask);
+        entries.extend(entries_of(&settings));
+        Ok((entries, is_persistent))
+    }
+
+    /// What is known of a room that somebody makes: they own it.
+    fn founded(&self, ask: &Ask) -> Vec<Entry> {
+        let joined_at_ms = self.outbound.now.unix_ms;
+        let owner = Some(Member { role: Role::Owner, joined_at_ms });
+        let user = ask.asker.identity.user.iter();
+        let owner = user.map(|user| Entry::Member(Arc::clone(user), owner));
+        std::iter::once(Entry::Created(joined_at_ms)).chain(owner).collect()
+    }
+}

@@ -1,0 +1,316 @@
+//! Rooms that are governed from several nodes at once, on a Redis that is cut off, forgets and is
+//! emptied. What was answered `ok` holds; at rest all nodes and Redis say the same. A failing seed
+//! prints itself.
+//!
+//! The long form: `cargo test --lib shard::tests::governing -- --ignored`
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::Counting;
+use super::cluster::{Address, Cluster};
+use super::store::{Link, Store};
+use crate::config::Config;
+use crate::id::TenantId;
+use crate::room::charter::Entry;
+use crate::room::name::{RoomKey, RoomName};
+use crate::shard::Entropy;
+
+const NODES: usize = 3;
+
+struct World {
+    store: Store,
+    nodes: Vec<Cluster>,
+    links: Vec<Link>,
+    /// The owner, once on each node.
+    owners: Vec<Address>,
+    /// What was asked: users who are to be moderators, and the slow mode.
+    asked: BTreeMap<u64, Option<String>>,
+    /// Users who are moderators for sure.
+    moderators: Vec<String>,
+    /// Redis was emptied.
+    was_emptied: bool,
+    count: u64,
+    random: Counting,
+}
+
+fn config() -> Config {
+    let mut config = Config::default();
+    config.redis.url = Some("redis://fake".to_owned());
+    config.redis.timeout_ms = 1_000;
+    config.rate.messages_per_second = 0;
+    config.rate.bytes_per_second = 0;
+    config.limits.connections_per_user = 0;
+    config
+}
+
+fn room() -> RoomKey {
+    RoomKey::new(TenantId::DEFAULT, RoomName::parse("a").unwrap())
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut world = Self {
+            store: Store::default(),
+            nodes: (0..NODES).map(|node| Cluster::of_node(2, config(), 3 + node as u64)).collect(),
+            links: (0..NODES).map(|_| Link::default()).collect(),
+            owners: Vec::new(),
+            asked: BTreeMap::new(),
+            moderators: Vec::new(),
+            was_emptied: false,
+            count: 0,
+            random: Counting(seed),
+        };
+        for (node, core) in [0, 1, 0].into_iter().enumerate() {
+            let owner = world.nodes[node].user(core, "ann");
+            world.owners.push(owner);
+            world.links[node].restore(&mut world.nodes[node]);
+        }
+        world.flow();
+        let created = world.ask(0, &json!({"type": "room.create", "room": "a"}));
+        assert_eq!((&created["type"], &created["role"]), (&json!("ok"), &json!("owner")));
+        for node in 0..NODES {
+            let joined = world.ask(node, &json!({"type": "join", "room": "a"}));
+            assert_eq!((&joined["type"], &joined["role"]), (&json!("ok"), &json!("owner")));
+        }
+        world
+    }
+
+    fn below(&mut self, most: usize) -> usize {
+        let mut bytes = [0; 4];
+        self.random.fill(&mut bytes);
+        u32::from_le_bytes(bytes) as usize % most
+    }
+
+    /// Everything that is on its way arrives.
+    fn flow(&mut self) {
+        for _ in 0..2_000 {
+            Link::spread(&mut self.links, &mut self.store);
+            for node in 0..NODES {
+                self.links[node].execute(&mut self.nodes[node], &mut self.store);
+                self.links[node].deliver(&mut self.nodes[node]);
+            }
+            Link::spread(&mut self.links, &mut self.store);
+            let is_quiet = self.nodes.iter().all(|node| node.to_broker.is_empty());
+            if is_quiet && self.links.iter().all(Link::is_idle) {
+                break;
+            }
+        }
+    }
+
+    /// A command while all is well, and its answer.
+    fn ask(&mut self, node: usize, command: &Value) -> Value {
+        let mut command = command.clone();
+        command["id"] = json!("now");
+        let at = self.owners[node];
+        self.nodes[node].send(at, &command.to_string());
+        self.flow();
+        let events = self.nodes[node].read(at);
+        let found = events.into_iter().find(|event| event["id"] == "now");
+        found.unwrap_or_else(|| panic!("{command} was not answered"))
+    }
+
+    fn step(&mut self, may_empty: bool) {
+        let node = self.below(NODES);
+        match self.below(60) {
+            0 => {
+                let arrives = self.below(2) == 0;
+                self.links[node].cut(&mut self.nodes[node], &mut self.store, arrives);
+            }
+            1..=4 => self.links[node].restore(&mut self.nodes[node]),
+            5 if may_empty => {
+                self.store.empty();
+                self.was_emptied = true;
+            }
+            6..=8 => {
+                let ms = 20 + self.below(900) as u64;
+                self.nodes.iter_mut().for_each(|node| node.wait(ms));
+            }
+            9..=16 => self.govern(node),
+            17 => self.links[node].miss(),
+            18..=24 => self.read_all(),
+            25..=42 => self.links[node].execute(&mut self.nodes[node], &mut self.store),
+            _ => self.links[node].deliver(&mut self.nodes[node]),
+        }
+        Link::spread(&mut self.links, &mut self.store);
+    }
+
+    fn govern(&mut self, node: usize) {
+        self.count += 1;
+        let id = self.count;
+        let (mut command, user) = match self.below(3) {
+            0 => {
+                let config = json!({"slow_mode_ms": id});
+                (json!({"type": "room.update", "room": "a", "config": config}), None)
+            }
+            1 => (json!({"type": "room.mute", "room": "a", "user": format!("m{id}")}), None),
+            _ => {
+                let user = format!("u{id}");
+                let role =
+                    json!({"type": "room.role", "room": "a", "user": user, "role": "moderator"});
+                (role, Some(user))
+            }
+        };
+        command["id"] = json!(id);
+        self.asked.insert(id, user);
+        self.nodes[node].send(self.owners[node], &command.to_string());
+    }
+
+    fn read_all(&mut self) {
+        for node in 0..NODES {
+            for event in self.nodes[node].read(self.owners[node]) {
+                let Some(id) = event["id"].as_u64() else { continue };
+                let user = self.asked.remove(&id).expect("one answer each");
+                match event["type"].as_str().unwrap() {
+                    "ok" => self.moderators.extend(user),
+                    _ => assert_eq!(event["code"], "unavailable", "{event}"),
+                }
+            }
+        }
+    }
+
+    fn rest(&mut self) {
+        for _ in 0..6 {
+            for node in 0..NODES {
+                self.links[node].restore(&mut self.nodes[node]);
+            }
+            self.flow();
+            self.read_all();
+            self.nodes.iter_mut().for_each(|node| node.wait(2_500));
+        }
+        self.flow();
+        self.read_all();
+        assert!(self.asked.is_empty(), "all are answered: {:?}", self.asked);
+        let infos: Vec<_> = (0..NODES)
+            .map(|node| {
+                let info = self.ask(node, &json!({"type": "room.info", "room": "a"}));
+                let members =
+                    self.ask(node, &json!({"type": "room.members", "room": "a", "limit": 1000}));
+                (info["config"].clone(), members["members"].clone())
+            })
+            .collect();
+        assert!(infos.iter().all(|info| *info == infos[0]), "{infos:#?}");
+        let members = infos[0].1.as_array().unwrap();
+        let is_member = |user: &str| members.iter().any(|member| member["user"] == user);
+        assert!(is_member("ann"), "{members:?}");
+        // What a Redis knew that was emptied is what its nodes have kept, of which one came first.
+        for user in self.moderators.iter().filter(|_| !self.was_emptied) {
+            assert!(is_member(user), "{user} is a moderator: {members:?}");
+        }
+        let charter = self.store.charter(&room());
+        let kept = charter.entries.iter().filter(|it| matches!(it, Entry::Member(_, Some(_))));
+        assert_eq!(kept.count(), members.len(), "{charter:?}");
+    }
+}
+
+fn run_all(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        for may_empty in [false, true] {
+            let result = std::panic::catch_unwind(|| {
+                let mut world = World::new(seed);
+                for _ in 0..400 {
+                    world.step(may_empty);
+                }
+                world.rest();
+            });
+            assert!(result.is_ok(), "seed {seed}, may_empty {may_empty}");
+        }
+    }
+}
+
+#[test]
+fn nodes_govern_together_whatever_redis_does() {
+    run_all(0..20);
+}
+
+#[test]
+#[ignore = "the long form"]
+fn nodes_govern_together_whatever_redis_does_at_length() {
+    run_all(1_000..6_000);
+}
+
+/// A world in which all is well, and the events of a user on another node than the owner's.
+fn with_guest() -> (World, Address) {
+    let mut world = World::new(0);
+    let guest = world.nodes[1].user(0, "bob");
+    world.nodes[1].send(guest, r#"{"type":"join","room":"a","id":1}"#);
+    world.flow();
+    assert_eq!(world.nodes[1].read(guest).last().unwrap()["type"], "ok");
+    (world, guest)
+}
+
+#[test]
+fn a_ban_on_one_node_sends_out_on_another_and_keeps_out_there() {
+    let (mut world, guest) = with_guest();
+    let ban = json!({"type": "room.ban", "room": "a", "user": "bob", "reason": "spam"});
+    assert_eq!(world.ask(0, &ban)["type"], "ok");
+    let left = world.nodes[1].read(guest);
+    assert_eq!((&left[0]["type"], &left[0]["reason"]), (&json!("left"), &json!("banned")));
+    assert_eq!(left[0]["by"], "ann");
+    world.nodes[1].send(guest, r#"{"type":"join","room":"a","id":2}"#);
+    world.flow();
+    assert_eq!(world.nodes[1].read(guest).last().unwrap()["code"], "banned");
+    let unban = json!({"type": "room.unban", "room": "a", "user": "bob"});
+    assert_eq!(world.ask(2, &unban)["type"], "ok");
+    world.nodes[1].send(guest, r#"{"type":"join","room":"a","id":3}"#);
+    world.flow();
+    assert_eq!(world.nodes[1].read(guest).last().unwrap()["type"], "ok");
+}
+
+#[test]
+fn mute_role_and_configuration_are_told_on_other_nodes() {
+    let (mut world, guest) = with_guest();
+    for command in [
+        json!({"type": "room.mute", "room": "a", "user": "bob", "for_ms": 60_000}),
+        json!({"type": "room.role", "room": "a", "user": "bob", "role": "admin"}),
+        json!({"type": "room.update", "room": "a", "config": {"slow_mode_ms": 7}}),
+    ] {
+        assert_eq!(world.ask(2, &command)["type"], "ok", "{command}");
+    }
+    let told = world.nodes[1].read(guest);
+    let changes: Vec<_> = told.iter().map(|event| event["change"].as_str().unwrap()).collect();
+    assert_eq!(changes, ["muted", "role", "updated"]);
+    world.nodes[1].send(guest, r#"{"type":"publish","room":"a","data":1,"id":2}"#);
+    world.flow();
+    assert_eq!(world.nodes[1].read(guest).last().unwrap()["code"], "muted");
+}
+
+#[test]
+fn a_deleted_room_is_gone_everywhere_and_may_be_made_again() {
+    let (mut world, guest) = with_guest();
+    assert_eq!(world.ask(2, &json!({"type": "room.delete", "room": "a"}))["type"], "ok");
+    assert_eq!(world.nodes[1].read(guest)[0]["reason"], "room_deleted");
+    let info = world.ask(0, &json!({"type": "room.info", "room": "a"}));
+    assert_eq!(info["code"], "not_found");
+    // Whoever comes first owns it.
+    world.nodes[1].send(guest, r#"{"type":"join","room":"a","id":2}"#);
+    world.flow();
+    let joined = world.nodes[1].read(guest);
+    assert_eq!(joined.last().unwrap()["role"], "owner", "{joined:?}");
+    let exists = world.ask(0, &json!({"type": "room.create", "room": "a"}));
+    assert_eq!(exists["code"], "room_exists");
+}
+
+#[test]
+fn nothing_is_decided_when_redis_is_out_of_reach() {
+    let mut world = World::new(0);
+    world.links[0].cut(&mut world.nodes[0], &mut world.store, false);
+    let refused = world.ask(0, &json!({"type": "room.mute", "room": "a", "user": "bob"}));
+    assert_eq!(refused["code"], "unavailable");
+    assert!(refused["retry_after_ms"].is_u64());
+}
+
+#[test]
+fn a_ban_above_keeps_out_of_the_rooms_below_on_other_nodes() {
+    let mut world = World::new(0);
+    let ban = json!({"type": "room.ban", "room": "a", "user": "bob"});
+    assert_eq!(world.ask(0, &ban)["type"], "ok");
+    let config = json!({"parent_inherit": true, "persistent": true});
+    let create = json!({"type": "room.create", "room": "a/b", "config": config});
+    assert_eq!(world.ask(2, &create)["type"], "ok");
+    let guest = world.nodes[1].user(0, "bob");
+    world.nodes[1].send(guest, r#"{"type":"join","room":"a/b","id":1}"#);
+    world.flow();
+    assert_eq!(world.nodes[1].read(guest).last().unwrap()["code"], "banned");
+}

@@ -1,0 +1,177 @@
+//! Rooms that are governed from any node: what one decides holds on all, and when it is started again.
+
+use serde_json::{Value, json};
+
+use crate::server::{Server, eventually};
+use crate::store::{Store, is_missing};
+use crate::talk::Talk;
+use crate::users::{node_with, user};
+
+fn node(store: &Store) -> Server {
+    node_with(store, &["default"], &["redis.reconnect_max_ms=200", "limits.connections_per_user=0"])
+}
+
+fn act(talk: &mut Talk, what: &str, user: &str) {
+    talk.ok(json!({"type": what, "room": "a", "user": user}));
+}
+
+/// A room that ann has made on the first node, with bob in it on the second.
+fn scene(store: &Store) -> ([Server; 2], Talk, Talk) {
+    let nodes = [node(store), node(store)];
+    let mut ann = user(&nodes[0], "ann", "default");
+    let config = json!({"persistent": true, "slow_mode_ms": 0, "metadata": {"topic": "tea"}});
+    let made = ann.ok(json!({"type": "room.create", "room": "a", "config": config}));
+    assert_eq!(
+        (&made["role"], &made["config"]["metadata"]["topic"]),
+        (&json!("owner"), &json!("tea"))
+    );
+    ann.ok(json!({"type": "join", "room": "a"}));
+    let mut bob = user(&nodes[1], "bob", "default");
+    bob.ok(json!({"type": "join", "room": "a"}));
+    (nodes, ann, bob)
+}
+
+#[test]
+fn a_ban_holds_on_all_nodes_before_its_answer_comes_or_soon_after() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let (nodes, mut ann, mut bob) = scene(&store);
+    act(&mut ann, "room.ban", "bob");
+    let left = bob.event("left");
+    assert_eq!((&left["reason"], &left["by"]), (&json!("banned"), &json!("ann")));
+    assert_eq!(bob.ask(json!({"type": "join", "room": "a"}))["code"], "banned");
+    let mut elsewhere = user(&nodes[0], "bob", "default");
+    assert_eq!(elsewhere.ask(json!({"type": "join", "room": "a"}))["code"], "banned");
+    act(&mut ann, "room.unban", "bob");
+    eventually("bob may come back", || {
+        bob.ask(json!({"type": "join", "room": "a"}))["type"] == "ok"
+    });
+}
+
+#[test]
+fn roles_mutes_and_configuration_are_told_and_hold_on_other_nodes() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let (nodes, mut ann, mut bob) = scene(&store);
+    act(&mut ann, "room.mute", "bob");
+    assert_eq!(bob.event("room")["change"], "muted");
+    let refused = bob.ask(json!({"type": "publish", "room": "a", "data": 1}));
+    assert_eq!(refused["code"], "muted");
+    act(&mut ann, "room.unmute", "bob");
+    assert_eq!(bob.event("room")["change"], "unmuted");
+    ann.ok(json!({"type": "room.role", "room": "a", "user": "bob", "role": "admin"}));
+    let told = bob.event("room");
+    assert_eq!((&told["change"], &told["role"]), (&json!("role"), &json!("admin")));
+    // And now bob governs, from the other node.
+    bob.ok(json!({"type": "room.update", "room": "a", "config": {"password": "sesame", "type": "protected"}}));
+    assert_eq!(ann.event("room")["change"], "updated");
+    let mut cat = user(&nodes[0], "cat", "default");
+    assert_eq!(cat.ask(json!({"type": "join", "room": "a"}))["type"], "error");
+    cat.ok(json!({"type": "join", "room": "a", "password": "sesame"}));
+    act(&mut bob, "room.kick", "cat");
+    assert_eq!(cat.event("left")["reason"], "kicked");
+}
+
+#[test]
+fn a_room_exists_once_and_ends_everywhere() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let (nodes, mut ann, mut bob) = scene(&store);
+    let again = bob.ask(json!({"type": "room.create", "room": "a"}));
+    assert_eq!(again["code"], "room_exists");
+    let third = node(&store);
+    let mut eve = user(&third, "eve", "default");
+    let info = eve.ok(json!({"type": "room.info", "room": "a"}));
+    assert_eq!(
+        (&info["config"]["metadata"], &info["member_count"]),
+        (&json!({"topic": "tea"}), &json!(1))
+    );
+    assert_eq!(bob.ask(json!({"type": "room.delete", "room": "a"}))["code"], "forbidden");
+    ann.ok(json!({"type": "room.delete", "room": "a"}));
+    assert_eq!(bob.event("left")["reason"], "room_deleted");
+    eventually("it is gone for all", || {
+        eve.ask(json!({"type": "room.info", "room": "a"}))["code"] == "not_found"
+    });
+    // Whoever comes first now owns another one.
+    let joined = bob.ok(json!({"type": "join", "room": "a"}));
+    assert_eq!(joined["role"], "owner");
+    drop(nodes);
+}
+
+#[test]
+fn what_was_decided_is_known_when_all_nodes_are_started_again() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let (nodes, mut ann, bob) = scene(&store);
+    act(&mut ann, "room.ban", "cat");
+    ann.ok(json!({"type": "room.role", "room": "a", "user": "bob", "role": "moderator"}));
+    drop((ann, bob, nodes));
+    let node = node(&store);
+    let mut bob = user(&node, "bob", "default");
+    let joined = bob.ok(json!({"type": "join", "room": "a"}));
+    assert_eq!(joined["role"], "moderator");
+    let info = bob.ok(json!({"type": "room.info", "room": "a"}));
+    assert_eq!(info["config"]["metadata"], json!({"topic": "tea"}));
+    let mut cat = user(&node, "cat", "default");
+    assert_eq!(cat.ask(json!({"type": "join", "room": "a"}))["code"], "banned");
+}
+
+#[test]
+fn two_who_govern_at_once_lose_nothing() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let (nodes, ann, _bob) = scene(&store);
+    let other = user(&nodes[1], "ann", "default");
+    let mut hands = [ann, other];
+    let mut asked: Vec<Vec<u64>> = vec![Vec::new(), Vec::new()];
+    for round in 0..50 {
+        for (at, hand) in hands.iter_mut().enumerate() {
+            let name = format!("u{at}x{round}");
+            let role = json!({"type": "room.role", "room": "a", "user": name, "role": "member"});
+            asked[at].push(hand.send(role));
+        }
+    }
+    for (hand, asked) in hands.iter_mut().zip(&asked) {
+        for id in asked {
+            assert_eq!(hand.answer(*id)["type"], "ok");
+        }
+    }
+    let list = |hand: &mut Talk| -> Value {
+        hand.ok(json!({"type": "room.members", "room": "a", "limit": 1000}))["members"].clone()
+    };
+    eventually("both nodes know all", || {
+        hands.iter_mut().all(|hand| list(hand).as_array().unwrap().len() == 101)
+    });
+}
+
+#[test]
+fn nothing_is_decided_without_redis_and_all_again_with_it() {
+    if is_missing() {
+        return;
+    }
+    let mut store = Store::start(&[]);
+    let (_nodes, mut ann, mut bob) = scene(&store);
+    store.kill();
+    eventually("it is refused", || {
+        let refused = ann.ask(json!({"type": "room.mute", "room": "a", "user": "bob"}));
+        refused["code"] == "unavailable" && refused["retry_after_ms"].is_u64()
+    });
+    // A Redis that has forgotten all of it is told by those who know.
+    store.run();
+    eventually("it is decided again", || {
+        ann.ask(json!({"type": "room.mute", "room": "a", "user": "bob"}))["type"] == "ok"
+    });
+    assert_eq!(bob.event("room")["change"], "muted");
+    let members = bob.ok(json!({"type": "room.members", "room": "a"}));
+    assert_eq!(members["members"][0]["user"], "ann");
+}
