@@ -141,6 +141,10 @@ impl World {
                 self.tick(core, usize::MAX)?;
             }
         }
+        if self.clients[me].stage == Stage::Gone {
+            // The server had been sending it away.
+            return Ok(());
+        }
         let most = *self.random.pick(&[100, 200, 400, 1_500]);
         self.read(me, most)?;
         let (person, session) = (self.clients[me].person.clone(), self.clients[me].session.clone());
