@@ -15,7 +15,7 @@ use crate::room::broker::{FromBroker, Kept};
 use crate::room::name::RoomKey;
 use crate::shard::CoreMessage;
 
-use super::call::Awaited;
+use super::call::{Awaited, Call};
 use super::keys::Keys;
 use super::map;
 use super::nodes::{Nodes, node_name};
@@ -40,6 +40,8 @@ pub(super) struct Desk {
     pub(super) echo: Awaited,
     /// By which line each station is listened to.
     pub(super) stations: Vec<Option<u64>>,
+    /// What is to be asked because of an answer.
+    pub(super) next: Vec<Box<dyn Call>>,
     /// Rooms that missed something on the way to their cores.
     owed: Vec<RoomKey>,
     random: ring::rand::SystemRandom,
@@ -67,6 +69,7 @@ impl Desk {
             nodes,
             keys: Arc::new(keys),
             scripts: Arc::new(Scripts::new()),
+            next: Vec::new(),
             owed: Vec::new(),
             random,
             config,
@@ -87,6 +90,11 @@ impl Desk {
         let bytes = message.cost_bytes();
         // The plan of the mesh knows every core, and cores end before the bridge.
         let _ = self.port.post(core, Letter::Core(message), bytes);
+    }
+
+    /// Something is to be asked because of what was answered.
+    pub(super) fn ask_next(&mut self, call: Box<dyn Call>) {
+        self.next.push(call);
     }
 
     /// Tells all cores how the link is.

@@ -47,6 +47,12 @@ impl Keys {
         format!("{}:node:{{{node}}}", self.prefix)
     }
 
+    /// The connections of a user. No room's tag has two dots.
+    pub(super) fn places(&self, tenant: TenantId, user: &str) -> String {
+        let tenant = self.tenants.get(tenant.0 as usize).map_or("", String::as_str);
+        format!("{}:{{{tenant}.{}.u}}:places", self.prefix, URL_SAFE_NO_PAD.encode(user))
+    }
+
     /// Which nodes there are, until when, and what they say of themselves: one slot.
     pub(super) fn nodes(&self) -> [String; 2] {
         ["until", "facts"].map(|what| format!("{}:{{nodes}}:{what}", self.prefix))

@@ -20,6 +20,8 @@ const NODES_MOST: usize = 4_096;
 pub(super) struct Heard {
     pub(super) node: u64,
     pub(super) lives: bool,
+    /// Its link, by its own count.
+    pub(super) link: u64,
     pub(super) facts: Option<Facts>,
 }
 
@@ -32,6 +34,10 @@ pub(super) struct Nodes {
     facts: Option<Facts>,
     beats: u64,
     linked_at: Instant,
+    /// Counts links.
+    links: u64,
+    /// The links of all nodes that live, as the last beat told.
+    living: BTreeMap<u64, u64>,
     /// Other nodes of whom something may be about, and the first beat that may say that they are no
     /// more.
     expected: BTreeMap<u64, u64>,
@@ -47,6 +53,8 @@ impl Nodes {
             facts: None,
             beats: 0,
             linked_at: Instant::now(),
+            links: 0,
+            living: BTreeMap::new(),
             expected: BTreeMap::new(),
             known: Vec::new(),
         }
@@ -64,6 +72,19 @@ impl Nodes {
 
     pub(super) fn linked(&mut self) {
         self.linked_at = Instant::now();
+        self.links += 1;
+        self.living.insert(self.own, self.links);
+    }
+
+    /// What this node does over the present link is marked with this: what it did over an earlier one
+    /// and could not undo, does not count.
+    pub(super) fn own_link(&self) -> String {
+        format!("{}.{}", node_name(self.own), self.links)
+    }
+
+    /// The same of all nodes that live.
+    pub(super) fn links(&self) -> Vec<String> {
+        self.living.iter().map(|(node, link)| format!("{}.{link}", node_name(*node))).collect()
     }
 
     pub(super) fn say(&mut self, facts: Facts) {
@@ -77,7 +98,7 @@ impl Nodes {
     pub(super) fn says(&self) -> String {
         // A node of which nothing is known yet lives all the same.
         let facts = self.facts.as_ref().map(serde_json::to_string);
-        facts.and_then(Result::ok).unwrap_or_else(|| "{}".to_owned())
+        format!("{} {}", self.links, facts.and_then(Result::ok).unwrap_or_default())
     }
 
     pub(super) fn next_beat(&mut self) -> u64 {
@@ -107,6 +128,8 @@ impl Nodes {
             !is_gone
         });
         self.heard_of(heard.iter().filter(|it| it.lives).map(|it| it.node).collect::<Vec<_>>());
+        self.living = heard.iter().filter(|it| it.lives).map(|it| (it.node, it.link)).collect();
+        self.living.insert(self.own, self.links);
         self.known = heard.into_iter().filter_map(known).collect();
         lapsed
     }
@@ -140,7 +163,7 @@ mod tests {
     use super::*;
 
     fn heard(nodes: &[(u64, bool)]) -> Vec<Heard> {
-        nodes.iter().map(|&(node, lives)| Heard { node, lives, facts: None }).collect()
+        nodes.iter().map(|&(node, lives)| Heard { node, lives, link: 1, facts: None }).collect()
     }
 
     #[test]

@@ -160,6 +160,7 @@ impl Bridge {
         loop {
             self.receive();
             self.hear();
+            self.ask_next();
             self.dispatch();
             self.desk.tell_owed();
             self.count();
@@ -219,9 +220,17 @@ impl Bridge {
             | ToBroker::Pass { .. }
             | ToBroker::Attend { .. }
             | ToBroker::Recall { .. }
-            | ToBroker::Move { .. } => {}
+            | ToBroker::Move { .. }
+            | ToBroker::Entrance { .. } => {}
         }
         if let Some(call) = call::of(from, message) {
+            self.ask(call);
+        }
+    }
+
+    /// Asks what answers have given rise to.
+    fn ask_next(&mut self) {
+        for call in std::mem::take(&mut self.desk.next) {
             self.ask(call);
         }
     }

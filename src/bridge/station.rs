@@ -2,6 +2,7 @@
 //!
 //! To add one: a variant, a row in [`all`], and what it does in [`hear`].
 
+use super::call;
 use super::desk::Desk;
 use super::keys::Keys;
 use super::map;
@@ -38,6 +39,9 @@ pub(super) fn all(keys: &Keys, node: &str) -> Vec<Row> {
 /// Something was said. `_channel` is where, also where a pattern is listened to.
 pub(super) fn hear(station: Station, _channel: &[u8], payload: &[u8], desk: &mut Desk) {
     match station {
-        Station::Echo => desk.echo.heard(payload),
+        Station::Echo => match payload.split_first() {
+            Some((b'D', connection)) => call::displaced(connection, desk),
+            _ => desk.echo.heard(payload),
+        },
     }
 }

@@ -6,11 +6,13 @@
 
 use std::sync::Arc;
 
+use crate::id::ConnectionKey;
 use crate::protocol::Durability;
 
 use super::attendance::{Attendance, AttendanceAsk, Mark, Step};
 use super::charter::{Amendment, Charter, Motion, Vote};
 use super::config::RoomConfig;
+use super::entrance::{EntranceAsk, Place};
 use super::name::RoomKey;
 
 /// Tells a publication from all others of all nodes.
@@ -142,6 +144,13 @@ pub enum ToBroker {
         room: RoomKey,
         /// What.
         motion: Box<Motion>,
+    },
+    /// A connection of a user comes or goes.
+    Entrance {
+        /// Which.
+        place: Place,
+        /// What of it.
+        ask: EntranceAsk,
     },
     /// Tell all who listen, and keep nothing.
     Pass {
@@ -323,6 +332,18 @@ pub enum FromBroker {
         /// Whether.
         outcome: Result<Vote, Fault>,
     },
+    /// Whether a connection of a user may be there.
+    Entered {
+        /// Which.
+        place: Place,
+        /// Whether.
+        outcome: Result<bool, Fault>,
+    },
+    /// A newer connection of the user has taken this one's place, on whichever node.
+    Displaced {
+        /// Which.
+        connection: ConnectionKey,
+    },
     /// A node is no more: what it has said does not hold.
     Lapsed {
         /// Which.
@@ -355,7 +376,11 @@ impl ToBroker {
     pub fn content_bytes(&self) -> usize {
         match self {
             Self::Publish(Publish { wire, .. }) | Self::Pass { wire, .. } => wire.len(),
-            Self::Open { .. } | Self::Close { .. } | Self::Attend { .. } | Self::Recall { .. } => 0,
+            Self::Open { .. }
+            | Self::Close { .. }
+            | Self::Attend { .. }
+            | Self::Recall { .. }
+            | Self::Entrance { .. } => 0,
             Self::Move { motion, .. } => size_of_val(&*motion.entries),
         }
     }

@@ -6,6 +6,7 @@ pub mod broker;
 pub mod censor;
 pub mod charter;
 pub mod config;
+pub mod entrance;
 pub mod filter;
 pub mod history;
 pub mod home;

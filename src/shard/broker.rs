@@ -100,6 +100,11 @@ impl Broker {
         }
     }
 
+    /// Whether it is in reach.
+    pub(super) fn is_up(&self) -> bool {
+        self.is_up
+    }
+
     /// Whether there is one.
     pub(super) fn is_there(&self) -> bool {
         self.party.is_some()
@@ -122,7 +127,7 @@ impl Broker {
 }
 
 impl Shard {
-    fn tell_broker(&mut self, message: ToBroker) {
+    pub(super) fn tell_broker(&mut self, message: ToBroker) {
         if let Some(party) = self.broker.party {
             self.outbound.send(party, CoreMessage::ToBroker(Box::new(message)));
         }
@@ -147,6 +152,8 @@ impl Shard {
             }
             FromBroker::Recalled { room, outcome } => self.on_recalled(&room, outcome),
             FromBroker::Voted { room, ticket, outcome } => self.on_voted(&room, ticket, outcome),
+            FromBroker::Entered { place, outcome } => self.on_place(&place, outcome),
+            FromBroker::Displaced { connection } => self.on_displaced(connection),
             FromBroker::News { room, news } => {
                 self.on_news(&room, news);
                 self.tend(&room);
@@ -176,10 +183,12 @@ impl Shard {
                 self.open_again(&room);
             }
             self.pay(None);
+            self.hold_places();
         } else if !is_up {
             self.fail_pending();
             self.stop_attending();
             self.stop_governing();
+            self.decide_places();
         }
     }
 

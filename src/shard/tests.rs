@@ -5,6 +5,7 @@
 mod application;
 mod attendance;
 mod cluster;
+mod entrance;
 mod governing;
 mod guaranteed;
 mod limits;

@@ -1,4 +1,5 @@
-//! How many connections a user has, decided on the user's home core.
+//! How many connections a user has, decided on the user's home core; where there are other nodes and
+//! the broker is in reach, by the broker, which counts those of all.
 //!
 //! Invariants: a user never has more connections that are in than may be; a connection that goes on
 //! with the session of another takes its place; a user counts for the tenant from the first
@@ -10,6 +11,8 @@ use crate::config::UserOverflow;
 use crate::hash::{Map, Seed};
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId, TenantId};
 use crate::protocol::CloseReason;
+use crate::room::broker::{Fault, ToBroker};
+use crate::room::entrance::{self, EntranceAsk};
 use crate::tenant::Tenant;
 
 use super::Shard;
@@ -31,6 +34,8 @@ pub struct UserKey {
 struct Place {
     at: ConnectionAddress,
     session: Option<SessionId>,
+    /// The broker has not said yet whether it may be there.
+    is_asked: bool,
 }
 
 /// The users whose home a core is.
@@ -82,6 +87,45 @@ impl Users {
         entrance
     }
 
+    /// One more connection, of which others decide whether it may be; which one it takes the place of.
+    /// None: there are too many users.
+    #[expect(clippy::option_option, reason = "nothing to take the place of, and no place, differ")]
+    fn ask(
+        &mut self,
+        key: &UserKey,
+        place: Place,
+        tenant: &Tenant,
+    ) -> Option<Option<ConnectionAddress>> {
+        if !self.0.contains_key(key) && !tenant.users.take() {
+            return None;
+        }
+        let places = self.0.entry(key.clone()).or_default();
+        let is_same = |other: &Place| place.session.is_some() && other.session == place.session;
+        let instead = places.iter().find(|other| is_same(other)).map(|other| other.at);
+        places.retain(|other| !is_same(other));
+        places.push(Place { is_asked: true, ..place });
+        Some(instead)
+    }
+
+    /// Whether it was asked if a connection may be there; now it is known.
+    fn answer(&mut self, key: &UserKey, at: ConnectionAddress) -> bool {
+        let place = self.0.get_mut(key).and_then(|all| all.iter_mut().find(|it| it.at == at));
+        place.is_some_and(|place| std::mem::take(&mut place.is_asked))
+    }
+
+    /// All connections of which others have not decided, or those of which they have.
+    fn all(&self, is_asked: bool) -> Vec<(UserKey, ConnectionAddress)> {
+        let users = self.0.iter();
+        let mut all: Vec<_> = users
+            .flat_map(|(user, places)| {
+                let places = places.iter().filter(|place| place.is_asked == is_asked);
+                places.map(|place| (user.clone(), place.at))
+            })
+            .collect();
+        all.sort_unstable_by(|one, other| (&one.0.user, one.1).cmp(&(&other.0.user, other.1)));
+        all
+    }
+
     fn exit(&mut self, key: &UserKey, at: ConnectionAddress, tenant: &Tenant) {
         let Some(places) = self.0.get_mut(key) else { return };
         places.retain(|place| place.at != at);
@@ -89,6 +133,12 @@ impl Users {
             self.0.remove(key);
             tenant.users.give_back();
         }
+    }
+}
+
+impl UserKey {
+    fn place(&self, at: ConnectionAddress) -> entrance::Place {
+        entrance::Place { tenant: self.tenant, user: Arc::clone(&self.user), at }
     }
 }
 
@@ -145,10 +195,79 @@ impl Shard {
         session: Option<SessionId>,
     ) {
         let at = ConnectionAddress { core: from, key: connection };
+        let place = Place { at, session, is_asked: false };
+        if self.broker.is_up() && self.config.limits.connections_per_user > 0 {
+            return self.ask_for_place(user, place);
+        }
+        self.decide_place(user, place);
+    }
+
+    /// The broker knows how many connections of the user there are on all nodes.
+    fn ask_for_place(&mut self, user: &UserKey, place: Place) {
+        let tenant = self.tenants.get(user.tenant);
+        let Some(instead) = self.users.ask(user, place, tenant) else {
+            let (core, connection) = (place.at.core, place.at.key);
+            return self.outbound.send(core, CoreMessage::Entered { connection, is_in: false });
+        };
+        let limits = &self.config.limits;
+        let (most, replaces) =
+            (limits.connections_per_user, limits.user_overflow == UserOverflow::ReplaceOldest);
+        let ask = EntranceAsk::Enter { most, replaces, instead };
+        self.tell_broker(ToBroker::Entrance { place: user.place(place.at), ask });
+    }
+
+    /// The broker has decided, or cannot.
+    pub(super) fn on_place(&mut self, place: &entrance::Place, outcome: Result<bool, Fault>) {
+        let user = UserKey { tenant: place.tenant, user: Arc::clone(&place.user) };
+        if !self.users.answer(&user, place.at) {
+            // It is gone, or was decided here when the link ended.
+            return;
+        }
+        match outcome {
+            Ok(is_in) => {
+                if !is_in {
+                    let tenant = self.tenants.get(user.tenant);
+                    self.users.exit(&user, place.at, tenant);
+                }
+                let connection = place.at.key;
+                self.outbound.send(place.at.core, CoreMessage::Entered { connection, is_in });
+            }
+            Err(_) => self.decide_again(&user, place.at),
+        }
+    }
+
+    /// The link has ended: what it was asked is decided here.
+    pub(super) fn decide_places(&mut self) {
+        for (user, at) in self.users.all(true) {
+            if self.users.answer(&user, at) {
+                self.decide_again(&user, at);
+            }
+        }
+    }
+
+    /// The broker is in reach again, and is told of those that are there.
+    pub(super) fn hold_places(&mut self) {
+        if self.config.limits.connections_per_user > 0 {
+            for (user, at) in self.users.all(false) {
+                let (place, ask) = (user.place(at), EntranceAsk::Hold);
+                self.tell_broker(ToBroker::Entrance { place, ask });
+            }
+        }
+    }
+
+    fn decide_again(&mut self, user: &UserKey, at: ConnectionAddress) {
+        let tenant = self.tenants.get(user.tenant);
+        self.users.exit(user, at, tenant);
+        self.decide_place(user, Place { at, session: None, is_asked: false });
+    }
+
+    /// By the connections of this node.
+    fn decide_place(&mut self, user: &UserKey, place: Place) {
+        let (from, connection) = (place.at.core, place.at.key);
         let limits = &self.config.limits;
         let most = (limits.connections_per_user, limits.user_overflow);
         let tenant = self.tenants.get(user.tenant);
-        let entrance = self.users.enter(user, Place { at, session }, most, tenant);
+        let entrance = self.users.enter(user, place, most, tenant);
         if let Entrance::InPlaceOf(other) = entrance {
             let displaced = CoreMessage::Displaced { connection: other.key };
             self.outbound.send(other.core, displaced);
@@ -162,6 +281,10 @@ impl Shard {
         let at = ConnectionAddress { core: from, key: connection };
         let tenant = self.tenants.get(user.tenant);
         self.users.exit(user, at, tenant);
+        if self.broker.is_up() && self.config.limits.connections_per_user > 0 {
+            let (place, ask) = (user.place(at), EntranceAsk::Exit);
+            self.tell_broker(ToBroker::Entrance { place, ask });
+        }
     }
 
     /// The user's home has decided.
@@ -188,7 +311,7 @@ mod tests {
     fn place(index: u32, session: Option<u8>) -> Place {
         let key = ConnectionKey { index, generation: 1 };
         let session = session.map(|byte| SessionId([byte; 16]));
-        Place { at: ConnectionAddress { core: CoreId(0), key }, session }
+        Place { at: ConnectionAddress { core: CoreId(0), key }, session, is_asked: false }
     }
 
     fn user(name: &str) -> UserKey {

@@ -1,6 +1,6 @@
 //! Who is where: presence over nodes, nodes that end with their users, and the list of nodes.
 //!
-//! The long form: `RINGROOM_KILLS=20 RINGROOM_KILL_USERS=2000 cargo test --test redis killed -- --nocapture`
+//! The long form: `NODE_KILLS=20 NODE_KILL_USERS=2000 cargo test --test redis killed -- --nocapture`
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -21,6 +21,8 @@ fn node(store: &Store) -> Server {
         "redis.reconnect_max_ms=200",
         "rate.messages_per_second=0",
         "presence.grace_ms=300",
+        "admission.connections_per_ip=0",
+        "heartbeat.interval_ms=600000",
     ];
     node_with(store, &["default"], &settings)
 }
@@ -141,7 +143,7 @@ fn the_users_of_a_node_that_is_killed_are_gone_everywhere_and_each_leave_is_told
     if is_missing() {
         return;
     }
-    let (kills, users) = (number("RINGROOM_KILLS", 2), number("RINGROOM_KILL_USERS", 30));
+    let (kills, users) = (number("NODE_KILLS", 2), number("NODE_KILL_USERS", 30));
     let store = Store::start(&[]);
     let survivors = [node(&store), node(&store)];
     let mut eves: Vec<_> = survivors.iter().map(|node| watcher(node, "eve")).collect();
@@ -261,4 +263,62 @@ fn nodes_list_each_other_and_see_a_drain_and_an_end() {
     other.ended();
     eventually("its end is seen", || !listed(&one).contains_key(&id));
     assert_eq!(listed(&one).len(), 1);
+}
+
+/// What a connection of a user is told first on a node with these settings.
+fn comes(node: &Server, name: &str) -> (Talk, Value) {
+    let mut talk = crate::users::connect(node, name, "default");
+    let first = talk.first();
+    (talk, first)
+}
+
+fn limited(store: &Store, overflow: &str) -> Server {
+    let overflow = format!("limits.user_overflow={overflow}");
+    let lease = format!("redis.lease_ms={LEASE_MS}");
+    let settings = ["limits.connections_per_user=2", overflow.as_str(), lease.as_str()];
+    node_with(store, &["default"], &settings)
+}
+
+#[test]
+fn a_user_has_no_more_connections_than_may_be_on_all_nodes_together() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let nodes = [limited(&store, "refuse"), limited(&store, "refuse")];
+    let (first, told) = comes(&nodes[0], "ann");
+    assert_eq!(told["type"], "welcome");
+    let (_second, told) = comes(&nodes[1], "ann");
+    assert_eq!(told["type"], "welcome");
+    for node in &nodes {
+        assert_eq!(comes(node, "ann").1["reason"], "connection_limit");
+    }
+    assert_eq!(comes(&nodes[1], "bob").1["type"], "welcome");
+    drop(first);
+    eventually("there is a place again", || comes(&nodes[1], "ann").1["type"] == "welcome");
+    // What a node held that is killed does not count for ever.
+    let [_, other] = nodes;
+    let third = limited(&store, "refuse");
+    let held: Vec<_> = (0..2).map(|_| comes(&third, "cat")).collect();
+    assert_eq!(comes(&other, "cat").1["reason"], "connection_limit");
+    drop(third);
+    eventually("they do not count any more", || comes(&other, "cat").1["type"] == "welcome");
+    drop(held);
+}
+
+#[test]
+fn the_oldest_connection_of_a_user_goes_on_whichever_node_it_is() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let nodes = [limited(&store, "replace_oldest"), limited(&store, "replace_oldest")];
+    let (mut first, _) = comes(&nodes[0], "ann");
+    let (mut second, _) = comes(&nodes[1], "ann");
+    let (_third, told) = comes(&nodes[1], "ann");
+    assert_eq!(told["type"], "welcome");
+    assert_eq!(first.event("disconnect")["reason"], "replaced");
+    let (_fourth, told) = comes(&nodes[0], "ann");
+    assert_eq!(told["type"], "welcome");
+    assert_eq!(second.event("disconnect")["reason"], "replaced");
 }

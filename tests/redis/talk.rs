@@ -24,14 +24,24 @@ impl Talk {
 
     /// The same, by a URL of its own.
     pub(crate) fn at(node: &Server, target: &str) -> Self {
+        let mut talk = Self::open(node, target);
+        assert_eq!(talk.first()["type"], "welcome");
+        talk
+    }
+
+    /// What it is told first.
+    pub(crate) fn first(&mut self) -> Value {
+        self.next()
+    }
+
+    /// Connects.
+    pub(crate) fn open(node: &Server, target: &str) -> Self {
         let wire = TcpStream::connect(node.address()).unwrap();
         wire.set_read_timeout(Some(PATIENCE)).unwrap();
         wire.set_nodelay(true).unwrap();
         let url = format!("ws://{}{target}", node.address());
         let (socket, _) = tungstenite::client(url, wire).unwrap();
-        let mut talk = Self { socket, last_id: 0, heard: Vec::new() };
-        assert_eq!(talk.next()["type"], "welcome");
-        talk
+        Self { socket, last_id: 0, heard: Vec::new() }
     }
 
     /// The same, in a room.

@@ -27,7 +27,7 @@ pub(crate) fn node_with(store: &Store, tenants: &[&str], settings: &[&str]) -> S
         file.display().to_string()
     );
     for tenant in tenants {
-        config.push_str(&format!("[tenants.{tenant}]\nconnections = 100\n"));
+        config.push_str(&format!("[tenants.{tenant}]\nconnections = 100000\n"));
     }
     let plan = Plan::new().listeners(&config);
     let node = settings.iter().fold(plan, |plan, setting| plan.set(setting)).start();
@@ -43,12 +43,19 @@ fn token(claims: &Value) -> String {
 }
 
 pub(crate) fn user(node: &Server, name: &str, tenant: &str) -> Talk {
+    let mut talk = connect(node, name, tenant);
+    assert_eq!(talk.first()["type"], "welcome");
+    talk
+}
+
+/// A user's connection, which has not looked yet at what it is told.
+pub(crate) fn connect(node: &Server, name: &str, tenant: &str) -> Talk {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let claims = json!({
         "sub": name, "tenant": tenant, "iat": now - 1, "exp": now + 3_600,
         "permissions": ["join", "publish", "history", "presence", "create", "send", "broadcast"],
     });
-    Talk::at(node, &format!("/ws?token={}", token(&claims)))
+    Talk::open(node, &format!("/ws?token={}", token(&claims)))
 }
 
 #[test]

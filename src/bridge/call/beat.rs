@@ -64,6 +64,11 @@ impl Call for Beat {
 fn read(item: &Value) -> Option<Heard> {
     let Value::Array(parts) = item else { return None };
     let [node, lives, says] = parts.as_slice() else { return None };
-    let facts = serde_json::from_slice(bytes(says)?).ok();
-    Some(Heard { node: node_number(bytes(node)?)?, lives: number(lives)? == 1, facts })
+    let (link, facts) = std::str::from_utf8(bytes(says)?).ok()?.split_once(' ')?;
+    Some(Heard {
+        node: node_number(bytes(node)?)?,
+        lives: number(lives)? == 1,
+        link: link.parse().ok()?,
+        facts: serde_json::from_str(facts).ok(),
+    })
 }

@@ -6,6 +6,7 @@
 
 mod beat;
 mod echo;
+mod enter;
 mod forget;
 mod look;
 mod motion;
@@ -25,6 +26,7 @@ use crate::room::name::RoomKey;
 use super::desk::Desk;
 use super::map;
 
+use self::enter::Enter;
 use self::forget::Forget;
 use self::look::Look;
 use self::say::Say;
@@ -32,6 +34,7 @@ use self::{motion::Motion, open::Open, pass::Pass, publish::Publish, recall::Rec
 
 pub(super) use beat::Beat;
 pub(super) use echo::Awaited;
+pub(super) use enter::displaced;
 
 /// One command, and what comes of it.
 pub(super) trait Call: std::fmt::Debug {
@@ -98,6 +101,7 @@ pub(super) fn of(from: CoreId, message: ToBroker) -> Option<Box<dyn Call>> {
         }
         ToBroker::Recall { room, known } => Box::new(Recall { from, room, known }),
         ToBroker::Move { room, motion } => Box::new(Motion { from, room, motion }),
+        ToBroker::Entrance { place, ask } => Box::new(Enter { from, place, ask }),
         ToBroker::Pass { room, wire } => Box::new(Pass { room, wire }),
     })
 }

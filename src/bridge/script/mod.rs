@@ -19,10 +19,11 @@ pub(super) enum Name {
     Beat,
     Recall,
     Amend,
+    Enter,
 }
 
 /// All of them, in the order of their names.
-const TEXTS: [(Name, &str); 8] = [
+const TEXTS: [(Name, &str); 9] = [
     (Name::Publish, include_str!("publish.lua")),
     (Name::Open, include_str!("open.lua")),
     (Name::Look, include_str!("look.lua")),
@@ -31,6 +32,7 @@ const TEXTS: [(Name, &str); 8] = [
     (Name::Beat, include_str!("beat.lua")),
     (Name::Recall, include_str!("recall.lua")),
     (Name::Amend, include_str!("amend.lua")),
+    (Name::Enter, include_str!("enter.lua")),
 ];
 
 /// What Redis knows them by.

@@ -46,6 +46,7 @@ fn config() -> Config {
     config.rate.bytes_per_second = 0;
     config.presence.grace_ms = 300;
     config.session.ttl_ms = 0;
+    config.limits.connections_per_user = 0;
     config
 }
 

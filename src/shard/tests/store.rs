@@ -2,15 +2,17 @@
 //! on the way.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use super::cluster::Cluster;
-use crate::id::CoreId;
+use crate::id::{ConnectionAddress, CoreId};
 use crate::room::attendance::{Attendance, AttendanceAsk, Attendant, Mark, Said, Step};
 use crate::room::broker::{
     Fault, FromBroker, Kept, Life, News, Placed, Publish, Seen, Stamp, ToBroker, epoch_number,
 };
 use crate::room::charter::wire as charter;
 use crate::room::charter::{Amendment, Charter, Manner, Motion, Vote};
+use crate::room::entrance::{EntranceAsk, Place};
 use crate::room::name::RoomKey;
 use crate::room::wire;
 use crate::shard::{CoreMessage, Input};
@@ -35,6 +37,10 @@ pub(super) struct Store {
     server: u64,
     epochs: u64,
     told: Vec<(RoomKey, News)>,
+    /// The connections of users, the oldest first, where they are limited.
+    places: BTreeMap<Arc<str>, Vec<(u64, ConnectionAddress)>>,
+    /// Connections that have to go.
+    pub(super) displaced: Vec<(u64, ConnectionAddress)>,
     /// Counts all steps that were told because a node had lapsed.
     pub(super) forgotten: u64,
 }
@@ -247,6 +253,41 @@ fn take_in(users: &mut Vec<Attendant>, node: u64, said: &Said) {
     }
 }
 
+impl Store {
+    fn enter(
+        &mut self,
+        node: u64,
+        place: &Place,
+        (most, replaces): (u32, bool),
+        instead: Option<ConnectionAddress>,
+    ) -> bool {
+        let all = self.places.entry(place.user.clone()).or_default();
+        all.retain(|it| instead.is_none_or(|at| *it != (node, at)));
+        if all.len() >= most as usize {
+            if !replaces {
+                return false;
+            }
+            let oldest = all.remove(0);
+            self.displaced.push(oldest);
+        }
+        all.push((node, place.at));
+        true
+    }
+
+    fn place(&mut self, node: u64, place: &Place, is_there: bool) {
+        let all = self.places.entry(place.user.clone()).or_default();
+        all.retain(|it| *it != (node, place.at));
+        if is_there {
+            all.push((node, place.at));
+        }
+    }
+
+    /// A node's link has ended: nothing that it had counted is known to be there.
+    fn unplace(&mut self, node: u64) {
+        self.places.values_mut().for_each(|all| all.retain(|(other, _)| *other != node));
+    }
+}
+
 impl Link {
     pub(super) fn is_idle(&self) -> bool {
         self.to.is_empty() && self.from.is_empty()
@@ -272,6 +313,7 @@ impl Link {
                 _ => {}
             }
         }
+        store.unplace(node.id());
         self.from.clear();
         self.tell(node, false);
     }
@@ -289,6 +331,13 @@ impl Link {
         for core in 0..2 {
             let message = FromBroker::Link { is_up, kept: Kept::BEST };
             hand_over(node, CoreId(core), message);
+        }
+    }
+
+    /// This node is told that a connection has to go.
+    pub(super) fn displace(&mut self, at: ConnectionAddress) {
+        if self.is_up {
+            self.from.push_back((at.core, FromBroker::Displaced { connection: at.key }));
         }
     }
 
@@ -322,6 +371,17 @@ impl Link {
                 return;
             }
             ToBroker::Pass { .. } => return,
+            ToBroker::Entrance { place, ask: EntranceAsk::Enter { most, replaces, instead } } => {
+                let outcome = match is_up {
+                    true => Ok(store.enter(node.id(), &place, (most, replaces), instead)),
+                    false => Err(Fault::Lost),
+                };
+                FromBroker::Entered { place, outcome }
+            }
+            ToBroker::Entrance { place, ask } => {
+                store.place(node.id(), &place, ask == EntranceAsk::Hold && is_up);
+                return;
+            }
             ToBroker::Attend { room, ask: AttendanceAsk::Look(_) } if !is_up => {
                 FromBroker::Looked { room, outcome: Err(Fault::Lost) }
             }

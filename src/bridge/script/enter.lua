@@ -1,0 +1,37 @@
+#!lua
+-- Counts a connection of a user, if there may be one more.
+-- KEYS: the user's connections, by node and time of its link and place there, and since when they are.
+-- ARGV: this connection, how many there may be (0: any number), whether the oldest goes then,
+--       the connection that it takes the place of, for how long one whose node is not known counts
+--       in ms, how long all of it is kept in ms, then the links of all nodes that live.
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local links = {}
+for i = 7, #ARGV do
+  local node, link = string.match(ARGV[i], '^(%x+)%.(%d+)$')
+  links[node] = tonumber(link)
+end
+local count, oldest, since = 0, '', math.huge
+local all = redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+  local node, link = string.match(all[i], '^(%x+)%.(%d+) ')
+  local at = tonumber(all[i + 1])
+  local known = node and links[node]
+  local is_gone = not node or (known and known > tonumber(link))
+    or (not known and now - at > tonumber(ARGV[5]))
+  if is_gone or all[i] == ARGV[4] then
+    redis.call('HDEL', KEYS[1], all[i])
+  elseif all[i] ~= ARGV[1] then
+    count = count + 1
+    if at < since then oldest, since = all[i], at end
+  end
+end
+local most, displaced = tonumber(ARGV[2]), ''
+if most > 0 and count >= most then
+  if ARGV[3] ~= '1' then return 0 end
+  displaced = oldest
+  redis.call('HDEL', KEYS[1], displaced)
+end
+redis.call('HSET', KEYS[1], ARGV[1], now)
+redis.call('PEXPIRE', KEYS[1], ARGV[6])
+return displaced
