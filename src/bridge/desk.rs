@@ -15,6 +15,7 @@ use crate::room::broker::{FromBroker, Kept};
 use crate::room::name::RoomKey;
 use crate::shard::CoreMessage;
 
+use super::call::session::Wanted;
 use super::call::{Awaited, Call};
 use super::keys::Keys;
 use super::map;
@@ -42,6 +43,7 @@ pub(super) struct Desk {
     pub(super) stations: Vec<Option<u64>>,
     /// What is to be asked because of an answer.
     pub(super) next: Vec<Box<dyn Call>>,
+    pub(super) wanted: Wanted,
     /// Rooms that missed something on the way to their cores.
     owed: Vec<RoomKey>,
     random: ring::rand::SystemRandom,
@@ -65,6 +67,8 @@ impl Desk {
             stations: vec![None; rows.len()],
             watch: Watch::new(rows),
             echo: Awaited::default(),
+            wanted: Wanted::default(),
+            next: Vec::new(),
             node,
             nodes,
             keys: Arc::new(keys),

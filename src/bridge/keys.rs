@@ -58,6 +58,12 @@ impl Keys {
         ["until", "facts"].map(|what| format!("{}:{{nodes}}:{what}", self.prefix))
     }
 
+    /// What a session has, which is one slot. Its name there does not tell the secret.
+    pub(super) fn session(&self, session: [u8; 16]) -> String {
+        let hash = ring::digest::digest(&ring::digest::SHA256, &session);
+        format!("{}:session:{}", self.prefix, URL_SAFE_NO_PAD.encode(&hash.as_ref()[..16]))
+    }
+
     /// What says which form of messages the nodes here agree on.
     pub(super) fn version(&self) -> String {
         format!("{}:version", self.prefix)

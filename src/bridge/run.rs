@@ -221,7 +221,8 @@ impl Bridge {
             | ToBroker::Attend { .. }
             | ToBroker::Recall { .. }
             | ToBroker::Move { .. }
-            | ToBroker::Entrance { .. } => {}
+            | ToBroker::Entrance { .. }
+            | ToBroker::Session(_) => {}
         }
         if let Some(call) = call::of(from, message) {
             self.ask(call);

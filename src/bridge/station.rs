@@ -2,7 +2,7 @@
 //!
 //! To add one: a variant, a row in [`all`], and what it does in [`hear`].
 
-use super::call;
+use super::call::{self, session};
 use super::desk::Desk;
 use super::keys::Keys;
 use super::map;
@@ -10,8 +10,9 @@ use super::map;
 /// Which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Station {
-    /// This node's own, on which it hears itself: a link that hears nothing is none.
-    Echo,
+    /// This node's own, on which others speak to it, and it hears itself: a link that hears nothing is
+    /// none.
+    Node,
 }
 
 /// A channel, and the command by which it is listened to.
@@ -33,14 +34,15 @@ impl Row {
 
 /// All of them.
 pub(super) fn all(keys: &Keys, node: &str) -> Vec<Row> {
-    vec![Row { station: Station::Echo, command: "SSUBSCRIBE", channel: keys.node(node) }]
+    vec![Row { station: Station::Node, command: "SSUBSCRIBE", channel: keys.node(node) }]
 }
 
 /// Something was said. `_channel` is where, also where a pattern is listened to.
 pub(super) fn hear(station: Station, _channel: &[u8], payload: &[u8], desk: &mut Desk) {
     match station {
-        Station::Echo => match payload.split_first() {
+        Station::Node => match payload.split_first() {
             Some((b'D', connection)) => call::displaced(connection, desk),
+            _ if session::hear(payload, desk) => {}
             _ => desk.echo.heard(payload),
         },
     }

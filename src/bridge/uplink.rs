@@ -12,7 +12,7 @@ use crate::metrics::LinkState;
 use crate::node::Facts;
 use crate::room::broker::{Fault, FromBroker, Kept};
 
-use super::call::Beat;
+use super::call::{Beat, session};
 use super::lines::Line;
 use super::link::{Link, Maker, kept};
 use super::map::{self, Map};
@@ -171,6 +171,7 @@ impl Bridge {
     /// A link has ended.
     pub(super) fn fall(&mut self, number: u64, state: LinkState) {
         let Some(mut line) = self.lines.remove(number) else { return };
+        session::forget(&mut self.desk);
         tracing::warn!(state = state.word(), url = %line.url, "a link to Redis has ended");
         self.trouble = state;
         self.note_state();
@@ -277,6 +278,7 @@ impl Bridge {
 
     /// The node hears itself, or the link by which it should has lost its subscriptions.
     fn echo(&mut self) {
+        session::look(&mut self.desk);
         if self.desk.echo.is_overdue(self.patience() * 2) {
             self.desk.echo.forget();
             let slot = map::slot(self.desk.keys.node(&self.desk.node).as_bytes());

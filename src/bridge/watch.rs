@@ -241,10 +241,10 @@ mod tests {
 
     #[test]
     fn stations_stay() {
-        let row = Row { station: Station::Echo, command: "SSUBSCRIBE", channel: "a".to_owned() };
+        let row = Row { station: Station::Node, command: "SSUBSCRIBE", channel: "a".to_owned() };
         let mut watch = Watch::new(vec![row]);
         assert_eq!(watch.sweep(Duration::ZERO), []);
-        assert_eq!(watch.heard(b"a"), Some(Subject::Station(Station::Echo)));
+        assert_eq!(watch.heard(b"a"), Some(Subject::Station(Station::Node)));
         assert_eq!((watch.heard(b"b"), watch.stations().len()), (None, 1));
     }
 

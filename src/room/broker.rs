@@ -4,6 +4,8 @@
 //! Invariants: an epoch that follows another has a higher number; offsets of an epoch that a broker
 //! gave have no hole; two publications never have the same [`Stamp`].
 
+mod session;
+
 use std::sync::Arc;
 
 use crate::id::ConnectionKey;
@@ -14,6 +16,8 @@ use super::charter::{Amendment, Charter, Motion, Vote};
 use super::config::RoomConfig;
 use super::entrance::{EntranceAsk, Place};
 use super::name::RoomKey;
+
+pub use self::session::{Found, FromSessions, ToSessions};
 
 /// Tells a publication from all others of all nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -159,6 +163,8 @@ pub enum ToBroker {
         /// The publication, [written](super::wire).
         wire: Box<[u8]>,
     },
+    /// About a session.
+    Session(ToSessions),
 }
 
 /// Why the broker did not do what it was asked.
@@ -368,6 +374,8 @@ pub enum FromBroker {
         /// Which.
         room: RoomKey,
     },
+    /// About a session.
+    Session(FromSessions),
 }
 
 impl ToBroker {
@@ -376,6 +384,7 @@ impl ToBroker {
     pub fn content_bytes(&self) -> usize {
         match self {
             Self::Publish(Publish { wire, .. }) | Self::Pass { wire, .. } => wire.len(),
+            Self::Session(message) => message.content_bytes(),
             Self::Open { .. }
             | Self::Close { .. }
             | Self::Attend { .. }
@@ -397,6 +406,7 @@ impl FromBroker {
             Self::Opened { outcome: Ok(life), .. } => {
                 life.entries.iter().map(|(_, wire)| wire.len()).sum()
             }
+            Self::Session(message) => message.content_bytes(),
             _ => 0,
         }
     }

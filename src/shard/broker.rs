@@ -163,6 +163,7 @@ impl Shard {
                     followed.is_severed = true;
                 }
             }
+            FromBroker::Session(news) => self.on_session_news(news),
             FromBroker::Missed { room } => {
                 if self.broker.rooms.contains_key(&room) {
                     self.open_again(&room);

@@ -99,6 +99,8 @@ pub(super) struct Connection {
     pub(super) form: Form,
     /// It has been welcomed.
     pub(super) welcomed: bool,
+    /// Its session has changed since the broker was told of it.
+    pub(super) unsaved: bool,
     /// It counts for its tenant.
     pub(super) counted: bool,
     /// It counts for its user.
@@ -188,6 +190,7 @@ impl Connection {
             phase: Phase::Open,
             form: Form { codec: opened.codec, deflated },
             welcomed: false,
+            unsaved: false,
             counted: false,
             entered: false,
             expiry: None,
@@ -206,6 +209,16 @@ impl Connection {
             unanswered: 0,
             rare: None,
         }
+    }
+
+    /// What was queued before the last ping has arrived; whether that was not known.
+    pub(super) fn pinged_has_arrived(&mut self) -> bool {
+        let mut has_moved = false;
+        for membership in &mut self.rooms {
+            has_moved |= membership.position < membership.pinged;
+            membership.position = membership.position.max(membership.pinged);
+        }
+        has_moved
     }
 
     /// Whether its messages still count.

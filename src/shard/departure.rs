@@ -82,13 +82,14 @@ impl Shard {
         let Some(session) = session else { return };
         let identity = Arc::clone(&connection.identity);
         let snapshot = Box::new(Snapshot { identity, rooms, patterns, state });
+        self.keep_detached(session, &snapshot);
         let home = crate::hash::home(self.seed, &session, self.cores);
         let message = CoreMessage::Detached { session, connection: connection.key, snapshot };
         self.outbound.send(home, message);
     }
 
     /// What a session keeps of a room: nothing if its home has never let it in.
-    fn kept_room(&self, membership: &Membership) -> Option<KeptRoom> {
+    pub(super) fn kept_room(&self, membership: &Membership) -> Option<KeptRoom> {
         if membership.place == NO_PLACE {
             return membership.kept.as_deref().cloned();
         }
@@ -105,7 +106,7 @@ impl Shard {
     }
 
     /// Whether the room's home has never heard of the connection.
-    fn is_unknown_to_home(&self, membership: &Membership) -> bool {
+    pub(super) fn is_unknown_to_home(&self, membership: &Membership) -> bool {
         let room = self.hub.get(membership.room);
         membership.implicit && !room.is_some_and(|room| self.is_recoverable(&room.key))
     }
@@ -150,7 +151,14 @@ impl Shard {
     }
 
     /// At a session's home: a connection asks to go on with it.
-    pub(super) fn on_resume(
+    fn on_resume(&mut self, session: SessionId, by: ConnectionAddress, identity: &Arc<Identity>) {
+        if !self.fetch_session(session, by, identity) {
+            self.resume_here(session, by, identity);
+        }
+    }
+
+    /// It is for this node to say what the session had.
+    pub(super) fn resume_here(
         &mut self,
         session: SessionId,
         by: ConnectionAddress,
@@ -201,6 +209,9 @@ impl Shard {
     ) {
         match self.sessions.release(session, by, snapshot) {
             Release::Stale(snapshot) => self.forget_rooms(session, *snapshot),
+            Release::Leave(wanted_by, snapshot) => {
+                self.leave_session(session, wanted_by, *snapshot);
+            }
             Release::HandOver(to, snapshot) => {
                 let message =
                     CoreMessage::Resumed { connection: to.key, session, snapshot: Some(snapshot) };
@@ -228,7 +239,7 @@ impl Shard {
         self.metrics.sessions.set(self.sessions.len() as u64);
     }
 
-    fn forget_rooms(&mut self, session: SessionId, snapshot: Snapshot) {
+    pub(super) fn forget_rooms(&mut self, session: SessionId, snapshot: Snapshot) {
         for kept in snapshot.rooms {
             let home = self.home_core(&kept.room);
             let message = CoreMessage::Forget { room: kept.room, epoch: kept.epoch, session };

@@ -34,6 +34,7 @@ mod pace;
 mod quota;
 mod receipt;
 mod records;
+mod roaming;
 mod run;
 pub mod session;
 mod setup;
@@ -82,6 +83,7 @@ use self::identity::Identity;
 use self::inherit::Inheritance;
 use self::invitation::Invitations;
 use self::outbound::Outbound;
+use self::roaming::Roaming;
 use self::session::{SessionId, Sessions};
 use self::users::Users;
 
@@ -118,6 +120,10 @@ enum Alarm {
     Motion(RoomKey, u64),
     /// The broker could not open a room.
     Reopen(RoomKey),
+    /// Tell the broker of sessions.
+    Keep,
+    /// The broker did not say in time what it has of a session.
+    Fetch(SessionId),
     /// The broker did not say in time what became of a publish.
     Ticket(u64),
     /// For the test suite.
@@ -142,6 +148,7 @@ pub struct Shard {
     broker: Broker,
     invitations: Invitations,
     sessions: Sessions,
+    roaming: Roaming,
     door: Door,
     edicts: Edicts,
     users: Users,
@@ -193,6 +200,7 @@ impl Shard {
             broker: Broker::new(seed, cores, &config),
             invitations: Invitations::new(seed),
             sessions: Sessions::new(seed),
+            roaming: Roaming::new(seed),
             door: Door::new(policy, &config, seed),
             edicts: Edicts::new(seed),
             users: Users::new(seed),
@@ -263,6 +271,8 @@ impl Shard {
                 Alarm::Motion(room, ticket) => self.on_motion_alarm(&room, ticket),
                 Alarm::Reopen(room) => self.on_reopen_alarm(&room),
                 Alarm::Ticket(ticket) => self.on_ticket_alarm(ticket),
+                Alarm::Keep => self.on_keep_alarm(),
+                Alarm::Fetch(session) => self.on_fetch_alarm(session),
             }
             self.hear_oneself();
         }
@@ -486,8 +496,8 @@ impl Shard {
         if let Some(us) = connection.pulse.answer(now, payload) {
             self.metrics.round_trip.record(us);
             self.metrics.pongs.add(1);
-            for membership in &mut connection.rooms {
-                membership.position = membership.position.max(membership.pinged);
+            if connection.pinged_has_arrived() {
+                self.session_changed(key);
             }
         }
     }

@@ -342,6 +342,7 @@ impl Shard {
         });
         self.outbound.release(key, |out| write_event(&event, codec, out));
         self.watch_expiry(key);
+        self.session_changed(key);
         self.enter_reserved(key, self.everyone.clone());
         if let Some(Ok(name)) = identity.user.as_deref().map(RoomName::user) {
             self.enter_reserved(key, name.clone());

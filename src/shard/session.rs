@@ -3,6 +3,8 @@
 //! Invariants: a session is had by at most one connection; whoever resumes it gets what the last one
 //! left, after that one has let go; one that nobody has is forgotten after its time.
 
+mod wire;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,6 +20,8 @@ use crate::room::pattern::Pattern;
 use crate::wheel::Timer;
 
 use super::identity::Identity;
+
+pub(super) use self::wire::owner;
 
 /// What a client shows to go on where it was. Secret.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,6 +80,8 @@ enum Holder {
     Connection(ConnectionAddress),
     /// A connection that has been told to let go, for another one.
     Moving { from: ConnectionAddress, to: ConnectionAddress },
+    /// A connection that has been told to let go, for another node; none: that has it already.
+    Leaving { from: ConnectionAddress, wanted_by: Option<Box<str>> },
     /// Nobody, until the timer.
     Nobody { snapshot: Box<Snapshot>, timer: Timer },
 }
@@ -106,6 +112,20 @@ pub(super) enum Release {
     HandOver(ConnectionAddress, Box<Snapshot>),
     /// It is kept: set a timer.
     Keep(Box<Snapshot>),
+    /// Another node has it, or wants it.
+    Leave(Option<Box<str>>, Box<Snapshot>),
+}
+
+/// What it leads to that another node has a session.
+#[derive(Debug)]
+pub(super) enum Loss {
+    /// It is not here.
+    Unknown,
+    /// This connection has to let go, and then [`Release::Leave`] follows; the other one gets
+    /// nothing.
+    Held(ConnectionAddress, Option<ConnectionAddress>),
+    /// Nobody here had it; the timer is no longer needed.
+    Idle(Box<Snapshot>, Timer),
 }
 
 /// The sessions whose home a core is.
@@ -146,8 +166,8 @@ impl Sessions {
                 session.holder = Holder::Moving { from, to: by };
                 Resumption::Takeover(from)
             }
-            moving @ Holder::Moving { .. } => {
-                session.holder = moving;
+            holder @ (Holder::Moving { .. } | Holder::Leaving { .. }) => {
+                session.holder = holder;
                 Resumption::Refused
             }
         }
@@ -161,12 +181,18 @@ impl Sessions {
         snapshot: Box<Snapshot>,
     ) -> Release {
         let Some(session) = self.by_id.get_mut(&id) else { return Release::Stale(snapshot) };
-        match session.holder {
-            Holder::Moving { from, to } if from == by => {
+        match &mut session.holder {
+            Holder::Moving { from, to } if *from == by => {
+                let to = *to;
                 session.holder = Holder::Connection(to);
                 Release::HandOver(to, snapshot)
             }
-            Holder::Connection(holder) if holder == by => Release::Keep(snapshot),
+            Holder::Leaving { from, wanted_by } if *from == by => {
+                let wanted_by = wanted_by.take();
+                self.by_id.remove(&id);
+                Release::Leave(wanted_by, snapshot)
+            }
+            Holder::Connection(holder) if *holder == by => Release::Keep(snapshot),
             _ => Release::Stale(snapshot),
         }
     }
@@ -188,6 +214,28 @@ impl Sessions {
             Holder::Nobody { snapshot, .. } => Some(snapshot),
             _ => None,
         }
+    }
+
+    /// Another node has it, or wants it.
+    pub(super) fn lose(&mut self, id: SessionId, wanted_by: Option<Box<str>>) -> Loss {
+        let Some(session) = self.by_id.get_mut(&id) else { return Loss::Unknown };
+        let (from, to) = match session.holder {
+            Holder::Connection(from) | Holder::Leaving { from, .. } => (from, None),
+            Holder::Moving { from, to } => (from, Some(to)),
+            Holder::Nobody { .. } => {
+                return match self.by_id.remove(&id).map(|session| session.holder) {
+                    Some(Holder::Nobody { snapshot, timer }) => Loss::Idle(snapshot, timer),
+                    _ => Loss::Unknown,
+                };
+            }
+        };
+        session.holder = Holder::Leaving { from, wanted_by };
+        Loss::Held(from, to)
+    }
+
+    /// Whether it is here, and whose it is.
+    pub(super) fn identity(&self, id: SessionId) -> Option<&Arc<Identity>> {
+        self.by_id.get(&id).map(|session| &session.identity)
     }
 
     /// Forgets one that nobody is to resume.

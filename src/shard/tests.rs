@@ -12,6 +12,7 @@ mod limits;
 mod moderation;
 mod nodes;
 mod random;
+mod roaming;
 mod rooms;
 mod slow;
 mod spaces;

@@ -64,15 +64,20 @@ impl Client {
     /// Connects, with its session if it has one, and takes in the welcome.
     pub(crate) async fn connect(&mut self) {
         let asked = self.session.take();
-        if asked.is_none() && !self.history.is_empty() {
+        if !self.history.is_empty() && (asked.is_none() || self.run.roams) {
             self.node = self.random.below(self.run.addresses.len());
         }
         let address = self.run.addresses[self.node];
         let opened = Link::open(address, self.codec, asked.as_deref(), self.is_slow).await;
         let mut link = opened.expect("the server takes connections");
-        let Arrival::Value(welcome) = link.receive().await else {
-            panic!("the connection ended before welcome");
+        let welcome = match link.receive().await {
+            Arrival::Value(welcome) => welcome,
+            end => panic!("in place of a welcome: {end:?}"),
         };
+        if self.is_slow && welcome["reason"] == "slow_consumer" {
+            // What it missed does not fit into its queue: it comes as somebody new.
+            return Box::pin(self.connect()).await;
+        }
         assert_eq!(welcome["type"], "welcome", "{welcome}");
         self.link = Some(link);
         let session = welcome["session"].as_str().expect("a session").to_owned();

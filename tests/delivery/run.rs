@@ -111,6 +111,9 @@ pub(crate) struct Run {
     stage: Cell<Stage>,
     epochs: RefCell<(Names, Vec<String>)>,
     heads: RefCell<Vec<(Epoch, u64)>>,
+    /// Clients go on with their sessions at any node; what a Redis in trouble was not told of a
+    /// session, only its own node knows.
+    pub(crate) roams: bool,
     /// Nobody publishes for a while.
     pub(crate) is_paused: Cell<bool>,
     publishing: Cell<usize>,
@@ -194,6 +197,7 @@ async fn direct(size: &Size, addresses: Vec<SocketAddr>, trouble: Option<&mut Tr
         stage: Cell::new(Stage::Acting),
         epochs: RefCell::default(),
         heads: RefCell::new(vec![(0, 0); rooms.len()]),
+        roams: troubled.is_none(),
         is_paused: Cell::new(false),
         publishing: Cell::new(size.publishers),
         settled: Cell::new(0),

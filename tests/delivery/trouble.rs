@@ -49,14 +49,15 @@ pub(crate) struct Trouble {
 
 /// Lets it all happen, one after another.
 pub(crate) async fn befall(trouble: &mut Trouble, run: &Run) {
-    let mut inspectors = Vec::new();
-    for address in &run.addresses {
-        inspectors.push(Inspector::new(*address).await);
-    }
     for (round, event) in trouble.events.clone().into_iter().enumerate() {
         happen(trouble, event, round % trouble.proxies.len()).await;
         let healed = Instant::now();
         run.is_paused.set(true);
+        // Others would have to answer pings meanwhile.
+        let mut inspectors = Vec::new();
+        for address in &run.addresses {
+            inspectors.push(Inspector::new(*address).await);
+        }
         let least = settled(&mut inspectors, run, trouble.namespace).await;
         trouble.healed.push((event, healed.elapsed()));
         println!("{event:?}: all nodes at the same places after {:?} {least:?}", healed.elapsed());

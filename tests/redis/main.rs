@@ -32,5 +32,6 @@ mod names;
 mod outage;
 mod people;
 mod rooms;
+mod sessions;
 mod states;
 mod users;

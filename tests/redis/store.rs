@@ -112,6 +112,20 @@ impl Store {
         line.trim_end().to_owned()
     }
 
+    /// A command that is answered by a list of texts.
+    pub(crate) fn list(&self, words: &[&str]) -> Vec<String> {
+        let mut wire = BufReader::new(self.connect());
+        wire.get_mut().write_all(&command(words)).unwrap();
+        let count = number(&mut wire);
+        let mut list = Vec::new();
+        for _ in 0..count {
+            let mut text = vec![0; number(&mut wire) + 2];
+            wire.read_exact(&mut text).unwrap();
+            list.push(String::from_utf8_lossy(&text[..text.len() - 2]).into_owned());
+        }
+        list
+    }
+
     /// The same, with a password first.
     pub(crate) fn say_as(&self, password: &str, words: &[&str]) -> String {
         let mut wire = self.connect();
@@ -188,6 +202,13 @@ fn port() -> u16 {
             return port;
         }
     }
+}
+
+/// The number behind the first letter of a line.
+fn number(wire: &mut impl BufRead) -> usize {
+    let mut line = String::new();
+    wire.read_line(&mut line).unwrap();
+    line.trim_end()[1..].parse().unwrap()
 }
 
 fn command(words: &[&str]) -> Vec<u8> {

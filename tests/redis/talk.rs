@@ -14,6 +14,7 @@ pub(crate) struct Talk {
     last_id: u64,
     /// What came while something else was awaited.
     pub(crate) heard: Vec<Value>,
+    pub(crate) welcome: Value,
 }
 
 impl Talk {
@@ -25,7 +26,8 @@ impl Talk {
     /// The same, by a URL of its own.
     pub(crate) fn at(node: &Server, target: &str) -> Self {
         let mut talk = Self::open(node, target);
-        assert_eq!(talk.first()["type"], "welcome");
+        talk.welcome = talk.first();
+        assert_eq!(talk.welcome["type"], "welcome");
         talk
     }
 
@@ -41,7 +43,7 @@ impl Talk {
         wire.set_nodelay(true).unwrap();
         let url = format!("ws://{}{target}", node.address());
         let (socket, _) = tungstenite::client(url, wire).unwrap();
-        Self { socket, last_id: 0, heard: Vec::new() }
+        Self { socket, last_id: 0, heard: Vec::new(), welcome: Value::Null }
     }
 
     /// The same, in a room.

@@ -43,19 +43,26 @@ fn token(claims: &Value) -> String {
 }
 
 pub(crate) fn user(node: &Server, name: &str, tenant: &str) -> Talk {
-    let mut talk = connect(node, name, tenant);
-    assert_eq!(talk.first()["type"], "welcome");
-    talk
+    user_at(node, name, tenant, "")
+}
+
+/// The same, with more in its URL.
+pub(crate) fn user_at(node: &Server, name: &str, tenant: &str, more: &str) -> Talk {
+    Talk::at(node, &target(name, tenant, more))
 }
 
 /// A user's connection, which has not looked yet at what it is told.
 pub(crate) fn connect(node: &Server, name: &str, tenant: &str) -> Talk {
+    Talk::open(node, &target(name, tenant, ""))
+}
+
+fn target(name: &str, tenant: &str, more: &str) -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let claims = json!({
         "sub": name, "tenant": tenant, "iat": now - 1, "exp": now + 3_600,
         "permissions": ["join", "publish", "history", "presence", "create", "send", "broadcast"],
     });
-    Talk::open(node, &format!("/ws?token={}", token(&claims)))
+    format!("/ws?token={}{more}", token(&claims))
 }
 
 #[test]

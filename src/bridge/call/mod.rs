@@ -15,6 +15,7 @@ mod pass;
 mod publish;
 mod recall;
 mod say;
+pub(super) mod session;
 
 use redis::{Cmd, Value};
 
@@ -103,5 +104,6 @@ pub(super) fn of(from: CoreId, message: ToBroker) -> Option<Box<dyn Call>> {
         ToBroker::Move { room, motion } => Box::new(Motion { from, room, motion }),
         ToBroker::Entrance { place, ask } => Box::new(Enter { from, place, ask }),
         ToBroker::Pass { room, wire } => Box::new(Pass { room, wire }),
+        ToBroker::Session(message) => session::of(from, message),
     })
 }

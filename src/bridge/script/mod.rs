@@ -20,10 +20,12 @@ pub(super) enum Name {
     Recall,
     Amend,
     Enter,
+    KeepSession,
+    FetchSession,
 }
 
 /// All of them, in the order of their names.
-const TEXTS: [(Name, &str); 9] = [
+const TEXTS: [(Name, &str); 11] = [
     (Name::Publish, include_str!("publish.lua")),
     (Name::Open, include_str!("open.lua")),
     (Name::Look, include_str!("look.lua")),
@@ -33,6 +35,8 @@ const TEXTS: [(Name, &str); 9] = [
     (Name::Recall, include_str!("recall.lua")),
     (Name::Amend, include_str!("amend.lua")),
     (Name::Enter, include_str!("enter.lua")),
+    (Name::KeepSession, include_str!("keep_session.lua")),
+    (Name::FetchSession, include_str!("fetch_session.lua")),
 ];
 
 /// What Redis knows them by.

@@ -272,6 +272,7 @@ impl Shard {
             membership.position = membership.position.min(seen);
             membership.pinged = membership.pinged.min(seen);
         }
+        self.session_changed(key);
         true
     }
 

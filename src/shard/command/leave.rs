@@ -93,6 +93,7 @@ impl Shard {
         let place = std::mem::replace(&mut membership.place, NO_PLACE);
         connection.rooms.retain(|it| it.joining > 0 || it.place != NO_PLACE);
         self.vacate(index, place);
+        self.session_changed(key);
     }
 
     /// Removes the member at a place, and tells the one that has moved there.

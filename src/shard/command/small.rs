@@ -46,6 +46,7 @@ impl Shard {
         if let Some(connection) = self.outbound.get_mut(key) {
             connection.rare().state = Some(set.data.to_owned());
         }
+        self.session_changed(key);
         self.reply(key, ticket, Reply::Done);
     }
 

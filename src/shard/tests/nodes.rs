@@ -39,7 +39,7 @@ struct World {
     random: Counting,
 }
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     let mut config = Config::default();
     config.redis.url = Some("redis://fake".to_owned());
     config.redis.timeout_ms = 1_000;
@@ -60,7 +60,7 @@ impl World {
         let mut world = Self {
             store: Store::default(),
             nodes: nodes.collect(),
-            links: (0..NODES).map(|_| Link::default()).collect(),
+            links: (0..NODES).map(Link::of).collect(),
             clients: Vec::new(),
             said: BTreeMap::new(),
             acknowledged: BTreeMap::new(),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::cluster::Cluster;
+use super::roaming::Sessions;
 use crate::id::{ConnectionAddress, CoreId};
 use crate::room::attendance::{Attendance, AttendanceAsk, Attendant, Mark, Said, Step};
 use crate::room::broker::{
@@ -43,11 +44,14 @@ pub(super) struct Store {
     pub(super) displaced: Vec<(u64, ConnectionAddress)>,
     /// Counts all steps that were told because a node had lapsed.
     pub(super) forgotten: u64,
+    sessions: Sessions,
 }
 
 /// The way of one node to it and back.
 #[derive(Debug, Default)]
 pub(super) struct Link {
+    /// Its place among all.
+    name: usize,
     is_up: bool,
     to: VecDeque<(CoreId, ToBroker)>,
     from: VecDeque<(CoreId, FromBroker)>,
@@ -289,6 +293,11 @@ impl Store {
 }
 
 impl Link {
+    /// The link of one of several nodes.
+    pub(super) fn of(name: usize) -> Self {
+        Self { name, ..Self::default() }
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.to.is_empty() && self.from.is_empty()
     }
@@ -403,6 +412,12 @@ impl Link {
                 let (ticket, outcome) = (motion.ticket, Ok(store.decide(&room, *motion)));
                 FromBroker::Voted { room, ticket, outcome }
             }
+            ToBroker::Session(message) => {
+                if let Some(news) = store.sessions.execute(self.name, message, is_up) {
+                    self.from.push_back((core, FromBroker::Session(news)));
+                }
+                return;
+            }
             ToBroker::Open { room, .. } if !is_up => {
                 FromBroker::Opened { room, outcome: Err(Fault::Lost) }
             }
@@ -426,6 +441,15 @@ impl Link {
 
     /// All who listen are told what the server has told.
     pub(super) fn spread(links: &mut [Self], store: &mut Store) {
+        for (to, news) in store.sessions.told() {
+            for (name, link) in links.iter_mut().enumerate().filter(|(_, link)| link.is_up) {
+                if name == to {
+                    let cores =
+                        [0, 1].map(|core| (CoreId(core), FromBroker::Session(news.clone())));
+                    link.from.extend(cores);
+                }
+            }
+        }
         for (room, news) in store.told.drain(..) {
             for link in links.iter_mut().filter(|link| link.is_up) {
                 if let Some((core, _)) = link.rooms.get(&room) {

@@ -1,0 +1,218 @@
+//! Sessions: what they have is kept; a node that goes on with one makes the node that has it let go.
+//!
+//! The two talk by their own channels: `L` and the session, then who asks: let go of it; `F` and the
+//! session: it is free. A node that nobody hears is gone, and one that does not answer is passed over.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use redis::{Cmd, Value};
+
+use crate::bridge::answer::{bytes, number, text};
+use crate::bridge::desk::Desk;
+use crate::bridge::script::Name;
+use crate::id::CoreId;
+use crate::room::broker::{Fault, Found, FromBroker, FromSessions, ToSessions};
+
+use super::Call;
+
+type SessionBytes = [u8; 16];
+
+/// How long a node may take to let go of a session.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// Sessions that other nodes were asked to let go of.
+#[derive(Debug, Default)]
+pub(in crate::bridge) struct Wanted(HashMap<SessionBytes, (Fetch, Instant)>);
+
+/// The call of a message.
+pub(in crate::bridge) fn of(from: CoreId, message: ToSessions) -> Box<dyn Call> {
+    match message {
+        ToSessions::Keep { session, owner, ttl_ms, written, wanted_by } => {
+            Box::new(Keep { session, owner, ttl_ms, written, wanted_by })
+        }
+        ToSessions::Free { session, wanted_by } => Box::new(Say::free(session, wanted_by)),
+        ToSessions::Fetch { session, owner, ttl_ms } => {
+            Box::new(Fetch { from, session, owner, ttl_ms, is_forced: false })
+        }
+    }
+}
+
+/// Something was said on the node's own channel; false if it is not about sessions.
+pub(in crate::bridge) fn hear(payload: &[u8], desk: &mut Desk) -> bool {
+    let Some((kind, rest)) = payload.split_first() else { return false };
+    let Some((session, rest)) = rest.split_first_chunk::<16>() else { return false };
+    match (kind, std::str::from_utf8(rest)) {
+        (b'L', Ok(node)) if !node.is_empty() => {
+            let lost = || FromSessions::Lost { session: *session, wanted_by: Some(node.into()) };
+            desk.tell_cores(|| FromBroker::Session(lost()));
+            true
+        }
+        (b'F', Ok("")) => {
+            if let Some((fetch, _)) = desk.wanted.0.remove(session) {
+                desk.next.push(Box::new(Fetch { is_forced: true, ..fetch }));
+            }
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Passes over nodes that did not let go in time.
+pub(in crate::bridge) fn look(desk: &mut Desk) {
+    let late: Vec<_> = desk
+        .wanted
+        .0
+        .iter()
+        .filter(|(_, (_, since))| since.elapsed() > PATIENCE)
+        .map(|(session, _)| *session)
+        .collect();
+    for session in late {
+        if let Some((fetch, _)) = desk.wanted.0.remove(&session) {
+            desk.next.push(Box::new(Fetch { is_forced: true, ..fetch }));
+        }
+    }
+}
+
+/// The link has ended: nobody is waited for.
+pub(in crate::bridge) fn forget(desk: &mut Desk) {
+    for (_, (fetch, _)) in std::mem::take(&mut desk.wanted.0) {
+        Box::new(fetch).fail(Fault::Lost, desk);
+    }
+}
+
+#[derive(Debug)]
+struct Keep {
+    session: SessionBytes,
+    owner: Box<[u8]>,
+    ttl_ms: u64,
+    written: Box<[u8]>,
+    wanted_by: Option<Box<str>>,
+}
+
+impl Call for Keep {
+    fn bytes(&self) -> usize {
+        self.written.len()
+    }
+
+    fn command(&self, desk: &Desk) -> Cmd {
+        let mut command = desk.scripts.call(Name::KeepSession, &[desk.keys.session(self.session)]);
+        command.arg(&desk.node).arg(&*self.owner).arg(&*self.written).arg(self.ttl_ms);
+        command
+    }
+
+    fn succeed(self: Box<Self>, answer: Value, desk: &mut Desk) {
+        let session = self.session;
+        if let Some(node) = self.wanted_by {
+            desk.next.push(Box::new(Say::free(session, node)));
+        } else if number(&answer) == Some(0) {
+            let lost = || FromSessions::Lost { session, wanted_by: None };
+            desk.tell_cores(|| FromBroker::Session(lost()));
+        }
+    }
+
+    /// It is told of again, or was not to be.
+    fn fail(self: Box<Self>, _fault: Fault, _desk: &mut Desk) {}
+}
+
+#[derive(Debug)]
+struct Fetch {
+    from: CoreId,
+    session: SessionBytes,
+    owner: Box<[u8]>,
+    ttl_ms: u64,
+    is_forced: bool,
+}
+
+impl Fetch {
+    fn tell(&self, outcome: Result<Option<Found>, Fault>, desk: &mut Desk) {
+        let fetched = FromSessions::Fetched { session: self.session, outcome };
+        desk.post(self.from, FromBroker::Session(fetched));
+    }
+}
+
+impl Call for Fetch {
+    fn command(&self, desk: &Desk) -> Cmd {
+        let mut command = desk.scripts.call(Name::FetchSession, &[desk.keys.session(self.session)]);
+        command.arg(&desk.node).arg(&*self.owner).arg(self.ttl_ms).arg(u8::from(self.is_forced));
+        command
+    }
+
+    fn succeed(self: Box<Self>, answer: Value, desk: &mut Desk) {
+        let items = if let Value::Array(items) = &answer { items.as_slice() } else { &[] };
+        match items {
+            [node] => {
+                let Some(node) = text(node) else { return self.tell(Err(Fault::Other), desk) };
+                let let_go = LetGo { node: node.to_owned(), fetch: *self };
+                desk.next.push(Box::new(let_go));
+            }
+            [node, written] => {
+                let is_own = text(node) == Some(desk.node.as_str());
+                let written = bytes(written).unwrap_or_default().into();
+                self.tell(Ok(Some(Found { is_own, written })), desk);
+            }
+            _ => self.tell(Ok(None), desk),
+        }
+    }
+
+    fn fail(self: Box<Self>, fault: Fault, desk: &mut Desk) {
+        self.tell(Err(fault), desk);
+    }
+}
+
+/// Another node is asked to let go.
+#[derive(Debug)]
+struct LetGo {
+    node: String,
+    fetch: Fetch,
+}
+
+impl Call for LetGo {
+    fn command(&self, desk: &Desk) -> Cmd {
+        let payload = [b"L", self.fetch.session.as_slice(), desk.node.as_bytes()].concat();
+        let mut command = redis::cmd("SPUBLISH");
+        command.arg(desk.keys.node(&self.node)).arg(payload);
+        command
+    }
+
+    fn succeed(self: Box<Self>, answer: Value, desk: &mut Desk) {
+        let Self { fetch, .. } = *self;
+        if number(&answer).unwrap_or(0) == 0 {
+            desk.next.push(Box::new(Fetch { is_forced: true, ..fetch }));
+            return;
+        }
+        if let Some((before, _)) = desk.wanted.0.insert(fetch.session, (fetch, Instant::now())) {
+            before.tell(Ok(None), desk);
+        }
+    }
+
+    fn fail(self: Box<Self>, fault: Fault, desk: &mut Desk) {
+        self.fetch.tell(Err(fault), desk);
+    }
+}
+
+/// Something that a node is told.
+#[derive(Debug)]
+struct Say {
+    node: Box<str>,
+    payload: Vec<u8>,
+}
+
+impl Say {
+    fn free(session: SessionBytes, node: Box<str>) -> Self {
+        Self { node, payload: [b"F", session.as_slice()].concat() }
+    }
+}
+
+impl Call for Say {
+    fn command(&self, desk: &Desk) -> Cmd {
+        let mut command = redis::cmd("SPUBLISH");
+        command.arg(desk.keys.node(&self.node)).arg(&self.payload);
+        command
+    }
+
+    fn succeed(self: Box<Self>, _answer: Value, _desk: &mut Desk) {}
+
+    /// Whoever waits for it does so for a bounded time.
+    fn fail(self: Box<Self>, _fault: Fault, _desk: &mut Desk) {}
+}

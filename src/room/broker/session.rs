@@ -1,0 +1,90 @@
+//! What cores and the broker say of sessions, so that any node can go on with one.
+//!
+//! Invariant: a session belongs to the node that last fetched it, or began it; only that node's word
+//! is kept.
+
+use super::Fault;
+
+/// From a core to the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToSessions {
+    /// Keep what a session of this node has.
+    Keep {
+        /// Which. Secret.
+        session: [u8; 16],
+        /// Whose it is.
+        owner: Box<[u8]>,
+        /// For how long, in milliseconds.
+        ttl_ms: u64,
+        /// What it has.
+        written: Box<[u8]>,
+        /// The node that is to be told when that is done.
+        wanted_by: Option<Box<str>>,
+    },
+    /// Tell a node that this one has let go of a session, or never had it.
+    Free {
+        /// Which.
+        session: [u8; 16],
+        /// Which node.
+        wanted_by: Box<str>,
+    },
+    /// Make a session this node's, and say what it has. Another node that has it is made to let go.
+    Fetch {
+        /// Which.
+        session: [u8; 16],
+        /// Who asks for it.
+        owner: Box<[u8]>,
+        /// How long it is kept from now on, in milliseconds.
+        ttl_ms: u64,
+    },
+}
+
+/// What the broker had of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// This node had it: what it knows itself is newer.
+    pub is_own: bool,
+    /// What it had.
+    pub written: Box<[u8]>,
+}
+
+/// From the broker to a core.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FromSessions {
+    /// To the core that fetched a session.
+    Fetched {
+        /// Which.
+        session: [u8; 16],
+        /// None: it is nobody's, or not that owner's.
+        outcome: Result<Option<Found>, Fault>,
+    },
+    /// To all cores: another node has a session, or wants it.
+    Lost {
+        /// Which.
+        session: [u8; 16],
+        /// Who is to be told that it is free.
+        wanted_by: Option<Box<str>>,
+    },
+}
+
+impl ToSessions {
+    /// What of a client it holds in memory.
+    #[must_use]
+    pub fn content_bytes(&self) -> usize {
+        match self {
+            Self::Keep { written, .. } => written.len(),
+            Self::Free { .. } | Self::Fetch { .. } => 0,
+        }
+    }
+}
+
+impl FromSessions {
+    /// What of a client it holds in memory.
+    #[must_use]
+    pub fn content_bytes(&self) -> usize {
+        match self {
+            Self::Fetched { outcome: Ok(Some(found)), .. } => found.written.len(),
+            Self::Fetched { .. } | Self::Lost { .. } => 0,
+        }
+    }
+}

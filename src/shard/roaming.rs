@@ -1,0 +1,266 @@
+//! Sessions over nodes: what they have is kept with the broker, so that any node can go on with them.
+//!
+//! What a session has is told to the broker within a second of a change, when its connection goes, and
+//! often enough to outlive its time there. A node that is asked to resume fetches the session: what
+//! another node had is taken over, and that node is made to let go first. Without the broker, a node
+//! resumes what it had itself.
+//!
+//! Invariants: a session is had by one node at a time, the one that last fetched it; a connection
+//! that asks to resume is answered once; what is told to the broker is bounded each second.
+
+use std::sync::Arc;
+
+use crate::hash::{Map, Seed};
+use crate::id::{ConnectionAddress, ConnectionKey};
+use crate::room::broker::{Fault, Found, FromSessions, ToBroker, ToSessions};
+use crate::wheel::Timer;
+
+use super::connection::Connection;
+use super::identity::Identity;
+use super::message::CoreMessage;
+use super::session::{Loss, SessionId, Snapshot, owner};
+use super::{Alarm, Shard};
+
+/// How often changes are told.
+const KEEP_EVERY_MS: u64 = 1_000;
+/// Sessions that are told of at a time.
+const KEEP_MOST: usize = 2_000;
+
+/// A connection that waits for its session.
+#[derive(Debug)]
+struct Fetching {
+    by: ConnectionAddress,
+    identity: Arc<Identity>,
+    timer: Timer,
+}
+
+/// What is under way between this core's sessions and the broker.
+#[derive(Debug)]
+pub(super) struct Roaming {
+    fetching: Map<SessionId, Fetching>,
+    /// Connections whose sessions have changed.
+    changed: Vec<ConnectionKey>,
+    /// Where the round is that tells of all sessions, changed or not.
+    round: u32,
+    is_timed: bool,
+}
+
+impl Roaming {
+    pub(super) fn new(seed: Seed) -> Self {
+        let fetching = Map::with_hasher(seed);
+        Self { fetching, changed: Vec::new(), round: 0, is_timed: false }
+    }
+}
+
+impl Shard {
+    /// A connection's session has changed.
+    pub(super) fn session_changed(&mut self, key: ConnectionKey) {
+        if !self.broker.is_there() || self.config.session.ttl_ms == 0 {
+            return;
+        }
+        let Some(connection) = self.outbound.get_mut(key) else { return };
+        if connection.session.is_none() || std::mem::replace(&mut connection.unsaved, true) {
+            return;
+        }
+        self.roaming.changed.push(key);
+        self.time_keeping();
+    }
+
+    fn time_keeping(&mut self) {
+        if !std::mem::replace(&mut self.roaming.is_timed, true) {
+            let at = self.outbound.now.moment.plus_ms(KEEP_EVERY_MS);
+            self.wheel.insert(at, Alarm::Keep);
+        }
+    }
+
+    /// Tells the broker of sessions that have changed, and of some that have not.
+    pub(super) fn on_keep_alarm(&mut self) {
+        self.roaming.is_timed = false;
+        // All in half of their time.
+        let ttl_ms = self.config.session.ttl_ms;
+        let slots = u32::try_from(self.outbound.slots.len()).unwrap_or(u32::MAX);
+        let share = u64::from(slots) * 2 * KEEP_EVERY_MS / ttl_ms.max(1);
+        for _ in 0..=share.min(u64::from(slots)) {
+            self.roaming.round = (self.roaming.round + 1) % slots.max(1);
+            if let Some(key) = self.outbound.key_at(self.roaming.round) {
+                self.session_changed(key);
+            }
+        }
+        let count = self.roaming.changed.len().min(KEEP_MOST);
+        let changed: Vec<_> = self.roaming.changed.drain(..count).collect();
+        for key in changed {
+            self.keep_with_broker(key);
+        }
+        if self.outbound.len() > 0 {
+            self.time_keeping();
+        }
+    }
+
+    fn keep_with_broker(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.outbound.get_mut(key) else { return };
+        connection.unsaved = false;
+        let Some(session) = connection.session.filter(|_| connection.is_open()) else { return };
+        let Some(connection) = self.outbound.get(key) else { return };
+        let snapshot = self.snapshot(connection);
+        // It outlives its time by as long as it may take until it is told of again.
+        let ttl_ms = self.config.session.ttl_ms;
+        self.tell_kept(session, &snapshot, ttl_ms + ttl_ms / 2 + 2 * KEEP_EVERY_MS, None);
+    }
+
+    /// What the session of a connection has.
+    fn snapshot(&self, connection: &Connection) -> Snapshot {
+        let rare = connection.rare.as_ref();
+        let known = connection.rooms.iter().filter(|it| !self.is_unknown_to_home(it));
+        Snapshot {
+            identity: Arc::clone(&connection.identity),
+            rooms: known.filter_map(|membership| self.kept_room(membership)).collect(),
+            patterns: rare.map_or_else(Vec::new, |rare| {
+                rare.patterns.iter().map(|it| (it.pattern.clone(), it.interest.clone())).collect()
+            }),
+            state: rare.and_then(|rare| rare.state.clone()),
+        }
+    }
+
+    /// A session is had by nobody here from now on.
+    pub(super) fn keep_detached(&mut self, session: SessionId, snapshot: &Snapshot) {
+        let ttl_ms = self.config.session.ttl_ms;
+        if ttl_ms > 0 {
+            self.tell_kept(session, snapshot, ttl_ms, None);
+        }
+    }
+
+    fn tell_kept(
+        &mut self,
+        session: SessionId,
+        snapshot: &Snapshot,
+        ttl_ms: u64,
+        wanted_by: Option<Box<str>>,
+    ) {
+        if self.broker.is_up() {
+            let owner = owner(&snapshot.identity);
+            let (session, written) = (session.to_bytes(), snapshot.write());
+            let keep = ToSessions::Keep { session, owner, ttl_ms, written, wanted_by };
+            self.tell_broker(ToBroker::Session(keep));
+        }
+    }
+
+    /// At a session's home: asks the broker before a connection goes on with it. False if there is
+    /// none to ask.
+    pub(super) fn fetch_session(
+        &mut self,
+        session: SessionId,
+        by: ConnectionAddress,
+        identity: &Arc<Identity>,
+    ) -> bool {
+        if !self.broker.is_up() {
+            return false;
+        }
+        let here = self.sessions.identity(session);
+        if here.is_some_and(|here| !here.same_user(identity)) {
+            return false;
+        }
+        let at = self.outbound.now.moment.plus_ms(self.config.redis.timeout_ms);
+        let timer = self.wheel.insert(at, Alarm::Fetch(session));
+        let fetching = Fetching { by, identity: Arc::clone(identity), timer };
+        if let Some(before) = self.roaming.fetching.insert(session, fetching) {
+            // Who comes later goes on with it.
+            self.wheel.cancel(before.timer);
+            self.not_resumed(session, before.by);
+        }
+        let ttl_ms = self.config.session.ttl_ms;
+        let (session, owner) = (session.to_bytes(), owner(identity));
+        self.tell_broker(ToBroker::Session(ToSessions::Fetch { session, owner, ttl_ms }));
+        true
+    }
+
+    fn not_resumed(&mut self, session: SessionId, by: ConnectionAddress) {
+        let message = CoreMessage::Resumed { connection: by.key, session, snapshot: None };
+        self.outbound.send(by.core, message);
+    }
+
+    /// The broker did not say in time what it has of a session.
+    pub(super) fn on_fetch_alarm(&mut self, session: SessionId) {
+        if let Some(Fetching { by, identity, .. }) = self.roaming.fetching.remove(&session) {
+            self.resume_here(session, by, &identity);
+        }
+    }
+
+    /// The broker says something about a session.
+    pub(super) fn on_session_news(&mut self, news: FromSessions) {
+        match news {
+            FromSessions::Fetched { session, outcome } => {
+                self.on_fetched(SessionId::from_bytes(session), outcome);
+            }
+            FromSessions::Lost { session, wanted_by } => {
+                let session = SessionId::from_bytes(session);
+                if crate::hash::home(self.seed, &session, self.cores) == self.core {
+                    self.on_session_lost(session, wanted_by);
+                }
+            }
+        }
+    }
+
+    fn on_fetched(&mut self, session: SessionId, outcome: Result<Option<Found>, Fault>) {
+        let Some(fetching) = self.roaming.fetching.remove(&session) else { return };
+        let Fetching { by, identity, timer } = fetching;
+        self.wheel.cancel(timer);
+        let is_here = self.sessions.identity(session).is_some();
+        let found = outcome.unwrap_or(None).filter(|found| !(found.is_own && is_here));
+        let depth = self.config.limits.depth;
+        let read = found.and_then(|found| Snapshot::read(&found.written, &identity, depth));
+        let Some(snapshot) = read else { return self.resume_here(session, by, &identity) };
+        // Another node has had it since: what is here is old.
+        self.on_session_lost(session, None);
+        self.sessions.open(session, by, &identity);
+        self.metrics.sessions.set(self.sessions.len() as u64);
+        let snapshot = Some(Box::new(snapshot));
+        let message = CoreMessage::Resumed { connection: by.key, session, snapshot };
+        self.outbound.send(by.core, message);
+    }
+
+    /// Another node has a session, or wants it.
+    fn on_session_lost(&mut self, session: SessionId, wanted_by: Option<Box<str>>) {
+        if wanted_by.is_some()
+            && let Some(fetching) = self.roaming.fetching.remove(&session)
+        {
+            // The other one was later.
+            self.wheel.cancel(fetching.timer);
+            self.not_resumed(session, fetching.by);
+        }
+        match self.sessions.lose(session, wanted_by.clone()) {
+            Loss::Unknown => {
+                if let Some(wanted_by) = wanted_by {
+                    let session = session.to_bytes();
+                    let free = ToSessions::Free { session, wanted_by };
+                    self.tell_broker(ToBroker::Session(free));
+                }
+            }
+            Loss::Held(from, to) => {
+                if let Some(to) = to {
+                    self.not_resumed(session, to);
+                }
+                let message = CoreMessage::Takeover { connection: from.key, session };
+                self.outbound.send(from.core, message);
+            }
+            Loss::Idle(snapshot, timer) => {
+                self.wheel.cancel(timer);
+                self.leave_session(session, wanted_by, *snapshot);
+            }
+        }
+        self.metrics.sessions.set(self.sessions.len() as u64);
+    }
+
+    /// Nobody here has a session any more, and another node does, or will.
+    pub(super) fn leave_session(
+        &mut self,
+        session: SessionId,
+        wanted_by: Option<Box<str>>,
+        snapshot: Snapshot,
+    ) {
+        if wanted_by.is_some() {
+            let ttl_ms = self.config.session.ttl_ms;
+            self.tell_kept(session, &snapshot, ttl_ms, wanted_by);
+        }
+        self.forget_rooms(session, snapshot);
+    }
+}

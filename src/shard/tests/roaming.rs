@@ -1,0 +1,251 @@
+//! Sessions over nodes: the part of a fake Redis that keeps them, and what becomes of them there.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::cluster::{Address, Cluster};
+use super::nodes::config;
+use super::store::{Link, Store};
+use crate::room::broker::{Found, FromSessions, ToSessions};
+
+/// A session, as the fake keeps it.
+#[derive(Clone, Debug)]
+struct Kept {
+    node: usize,
+    owner: Box<[u8]>,
+    written: Box<[u8]>,
+}
+
+/// All of them, and who waits for which.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    kept: BTreeMap<[u8; 16], Kept>,
+    /// What nodes are told.
+    told: Vec<(usize, FromSessions)>,
+}
+
+impl Sessions {
+    /// What a node asks for; what it is answered at once.
+    pub(super) fn execute(
+        &mut self,
+        node: usize,
+        message: ToSessions,
+        is_up: bool,
+    ) -> Option<FromSessions> {
+        match message {
+            _ if !is_up => None,
+            ToSessions::Keep { session, owner, written, wanted_by, .. } => {
+                if self.kept.get(&session).is_some_and(|kept| kept.node != node) {
+                    return Some(FromSessions::Lost { session, wanted_by: None });
+                }
+                self.kept.insert(session, Kept { node, owner, written });
+                wanted_by.and_then(|by| self.free(session, &by));
+                None
+            }
+            ToSessions::Free { session, wanted_by } => self.free(session, &wanted_by),
+            ToSessions::Fetch { session, owner, .. } => {
+                let kept = self.kept.get(&session).filter(|kept| kept.owner == owner);
+                match kept.map(|kept| kept.node) {
+                    Some(other) if other != node => {
+                        let wanted_by = Some(node.to_string().into());
+                        self.told.push((other, FromSessions::Lost { session, wanted_by }));
+                        None
+                    }
+                    found => {
+                        let written = found.and_then(|_| self.kept.get(&session));
+                        let found = written.map(|it| (true, it.written.clone()));
+                        let found = found.map(|(is_own, written)| Found { is_own, written });
+                        Some(FromSessions::Fetched { session, outcome: Ok(found) })
+                    }
+                }
+            }
+        }
+    }
+
+    fn free(&mut self, session: [u8; 16], by: &str) -> Option<FromSessions> {
+        let node: usize = by.parse().expect("a node");
+        let kept = self.kept.get_mut(&session)?;
+        let is_own = std::mem::replace(&mut kept.node, node) == node;
+        let outcome = Ok(Some(Found { is_own, written: kept.written.clone() }));
+        self.told.push((node, FromSessions::Fetched { session, outcome }));
+        None
+    }
+
+    /// What nodes are told, and which.
+    pub(super) fn told(&mut self) -> Vec<(usize, FromSessions)> {
+        std::mem::take(&mut self.told)
+    }
+}
+
+const NODES: usize = 2;
+
+struct World {
+    store: Store,
+    nodes: Vec<Cluster>,
+    links: Vec<Link>,
+}
+
+impl World {
+    fn new() -> Self {
+        let nodes = (0..NODES).map(|node| Cluster::of_node(2, config(), 3 + node as u64));
+        let links = (0..NODES).map(Link::of);
+        let mut world =
+            Self { store: Store::default(), nodes: nodes.collect(), links: links.collect() };
+        for node in 0..NODES {
+            world.links[node].restore(&mut world.nodes[node]);
+        }
+        world.go_on();
+        world
+    }
+
+    /// Everything that is on its way arrives.
+    fn go_on(&mut self) {
+        for _ in 0..200 {
+            for node in 0..NODES {
+                self.links[node].execute(&mut self.nodes[node], &mut self.store);
+                Link::spread(&mut self.links, &mut self.store);
+                self.links[node].deliver(&mut self.nodes[node]);
+            }
+        }
+    }
+
+    fn wait(&mut self, ms: u64) {
+        self.nodes.iter_mut().for_each(|node| node.wait(ms));
+        self.go_on();
+    }
+
+    fn ask(&mut self, node: usize, at: Address, command: &Value) -> Vec<Value> {
+        self.nodes[node].send(at, &command.to_string());
+        self.go_on();
+        self.nodes[node].read(at)
+    }
+
+    fn open(&mut self, node: usize, core: u16, session: Option<&str>) -> Address {
+        self.nodes[node].open_with(core, |opened| opened.session = session.map(Into::into))
+    }
+
+    fn come(&mut self, node: usize, core: u16, session: &str) -> (Address, Vec<Value>) {
+        let at = self.open(node, core, Some(session));
+        self.go_on();
+        (at, self.nodes[node].read(at))
+    }
+}
+
+fn session(events: &[Value]) -> String {
+    events.iter().find_map(|it| it["session"].as_str()).expect("a session").to_owned()
+}
+
+/// Somebody at a node, in a room, with a state; their session.
+fn somebody(world: &mut World) -> (Address, String) {
+    let at = world.open(0, 0, None);
+    let session = session(&world.nodes[0].read(at));
+    world.ask(0, at, &json!({"type": "join", "room": "sure:a", "id": 1}));
+    world.ask(0, at, &json!({"type": "state.set", "data": {"a": 1}, "id": 2}));
+    (at, session)
+}
+
+fn publish(world: &mut World, node: usize, at: Address, data: u64) {
+    let publish = json!({"type": "publish", "room": "sure:a", "data": data, "id": 9});
+    let answers = world.ask(node, at, &publish);
+    assert!(answers.iter().any(|it| it["type"] == "ok"), "{answers:?}");
+}
+
+fn data(events: &[Value]) -> Vec<u64> {
+    let messages = events.iter().filter(|it| it["type"] == "message");
+    messages.map(|it| it["data"].as_u64().expect("a number")).collect()
+}
+
+#[test]
+fn another_node_goes_on_with_what_a_dead_one_had_told() {
+    for core in 0..2 {
+        let mut world = World::new();
+        let (at, session) = somebody(&mut world);
+        let other = world.nodes[1].open(0);
+        world.ask(1, other, &json!({"type": "join", "room": "sure:a", "id": 1}));
+        world.wait(1_100);
+        publish(&mut world, 1, other, 1);
+        world.nodes[0].lose(at);
+        world.go_on();
+        publish(&mut world, 1, other, 2);
+        let (at, events) = world.come(1, core, &session);
+        assert_eq!(events[0]["recovered"], true, "{events:?}");
+        assert_eq!(events[0]["session"], session.as_str());
+        assert_eq!(events[0]["rooms"][0]["room"], "sure:a");
+        assert_eq!(data(&events), [1, 2], "{events:?}");
+        let state = world.ask(1, at, &json!({"type": "state.get", "id": 3}));
+        assert_eq!(state[0]["data"], json!({"a": 1}), "{state:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_is_still_open_elsewhere_is_replaced_and_loses_nothing() {
+    let mut world = World::new();
+    let (at, session) = somebody(&mut world);
+    world.wait(1_100);
+    publish(&mut world, 0, at, 1);
+    let ack = json!({"type": "ack", "room": "sure:a", "offset": 1, "id": 4});
+    world.ask(0, at, &ack);
+    publish(&mut world, 0, at, 2);
+    // Nothing of this was told before it was asked for.
+    let (_, events) = world.come(1, 1, &session);
+    assert_eq!(events[0]["recovered"], true, "{events:?}");
+    assert_eq!(data(&events), [2], "{events:?}");
+    let last = world.nodes[0].read(at);
+    assert!(last.iter().any(|it| it["reason"] == "replaced"), "{last:?}");
+}
+
+#[test]
+fn whoever_comes_back_where_it_was_gets_what_the_other_node_had() {
+    let mut world = World::new();
+    let (at, session) = somebody(&mut world);
+    world.nodes[0].lose(at);
+    world.go_on();
+    let (at, _) = world.come(1, 0, &session);
+    world.ask(1, at, &json!({"type": "state.set", "data": 2, "id": 2}));
+    world.ask(1, at, &json!({"type": "leave", "room": "sure:a", "id": 3}));
+    world.nodes[1].lose(at);
+    world.go_on();
+    let (at, events) = world.come(0, 1, &session);
+    assert_eq!(events[0]["recovered"], true, "{events:?}");
+    assert_eq!(events[0]["rooms"], json!([]));
+    let state = world.ask(0, at, &json!({"type": "state.get", "id": 3}));
+    assert_eq!(state[0]["data"], 2, "{state:?}");
+}
+
+#[test]
+fn two_nodes_do_not_both_go_on_with_a_session() {
+    let mut world = World::new();
+    let (at, session) = somebody(&mut world);
+    world.wait(1_100);
+    world.nodes[0].lose(at);
+    world.go_on();
+    let one = world.open(0, 1, Some(&session));
+    let other = world.open(1, 0, Some(&session));
+    world.go_on();
+    world.wait(3_000);
+    let ends = [(0, one), (1, other)].map(|(node, at)| world.nodes[node].read(at));
+    let holders = ends.iter().filter(|events| {
+        events.iter().any(|it| it["session"] == session.as_str())
+            && !events.iter().any(|it| it["reason"] == "replaced")
+    });
+    assert_eq!(holders.count(), 1, "{ends:?}");
+}
+
+#[test]
+fn without_the_broker_a_node_resumes_what_it_had_itself_and_nothing_else() {
+    let mut world = World::new();
+    let (at, session) = somebody(&mut world);
+    world.nodes[0].lose(at);
+    world.go_on();
+    let World { store, nodes, links } = &mut world;
+    for (node, link) in nodes.iter_mut().zip(links) {
+        link.cut(node, store, false);
+    }
+    let (at, events) = world.come(0, 1, &session);
+    assert_eq!(events[0]["recovered"], true, "{events:?}");
+    world.nodes[0].lose(at);
+    let (_, events) = world.come(1, 0, &session);
+    assert_eq!(events[0]["recovered"], false, "{events:?}");
+    assert_ne!(events[0]["session"], session.as_str());
+}

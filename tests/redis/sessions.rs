@@ -1,0 +1,131 @@
+//! Any node goes on with a session: one that is dead, one that still has it, none at all.
+
+use serde_json::{Value, json};
+
+use crate::node::node;
+use crate::server::{Server, eventually};
+use crate::store::{Store, is_missing};
+use crate::talk::Talk;
+use crate::users;
+
+/// Somebody in a room, with a state, of whom Redis knows; and their session.
+fn somebody(store: &Store, node: &Server, room: &str) -> (Talk, String) {
+    let mut ada = Talk::to(node);
+    let session = ada.welcome["session"].as_str().unwrap().to_owned();
+    ada.ok(json!({"type": "join", "room": room}));
+    ada.ok(json!({"type": "state.set", "data": {"a": [1, 2]}}));
+    is_told(store, r#"{"a":[1,2]}"#);
+    (ada, session)
+}
+
+/// Waits until what Redis has of some session mentions this.
+fn is_told(store: &Store, word: &str) {
+    eventually("Redis knows of the session", || {
+        let keys = store.list(&["KEYS", "ringroom:session:*"]);
+        keys.iter().any(|key| store.list(&["HGETALL", key]).join(" ").contains(word))
+    });
+}
+
+fn resumed(node: &Server, session: &str) -> Talk {
+    let talk = Talk::at(node, &format!("/ws?session={session}"));
+    assert_eq!(talk.welcome["recovered"], true, "{}", talk.welcome);
+    assert_eq!(talk.welcome["session"], session);
+    talk
+}
+
+fn data(messages: Vec<(String, u64, Value)>) -> Vec<Value> {
+    messages.into_iter().map(|(_, _, data)| data).collect()
+}
+
+#[test]
+fn a_killed_nodes_sessions_go_on_elsewhere_with_what_they_missed() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let nodes = [node(&store), node(&store)];
+    let mut eve = Talk::joined(&nodes[1], "sure:a");
+    let (mut ada, session) = somebody(&store, &nodes[0], "sure:a");
+    eve.publish("sure:a", 1);
+    ada.messages(1);
+    nodes[0].signal("KILL");
+    eve.publish("sure:a", 2);
+    let mut ada = resumed(&nodes[1], &session);
+    assert_eq!(ada.welcome["rooms"][0]["room"], "sure:a");
+    assert_eq!(data(ada.messages(2)), [json!(1), json!(2)]);
+    assert_eq!(ada.ok(json!({"type": "state.get"}))["data"], json!({"a": [1, 2]}));
+}
+
+#[test]
+fn an_open_connection_elsewhere_is_replaced() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let nodes = [node(&store), node(&store)];
+    let (mut ada, session) = somebody(&store, &nodes[0], "sure:a");
+    ada.publish("sure:a", 1);
+    ada.ok(json!({"type": "ack", "room": "sure:a", "offset": 1}));
+    ada.publish("sure:a", 2);
+    let mut again = resumed(&nodes[1], &session);
+    assert_eq!(data(again.messages(1)), [json!(2)], "what was acknowledged does not come again");
+    assert_eq!(ada.event("disconnect")["reason"], "replaced");
+    // And back.
+    let mut third = resumed(&nodes[0], &session);
+    assert_eq!(third.ok(json!({"type": "state.get"}))["data"], json!({"a": [1, 2]}));
+    assert_eq!(again.event("disconnect")["reason"], "replaced");
+}
+
+#[test]
+fn a_node_that_stands_still_is_passed_over_and_learns_of_it() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let nodes = [node(&store), node(&store)];
+    let (mut ada, session) = somebody(&store, &nodes[0], "sure:a");
+    nodes[0].signal("STOP");
+    let mut again = resumed(&nodes[1], &session);
+    again.publish("sure:a", 1);
+    nodes[0].signal("CONT");
+    assert_eq!(ada.event("disconnect")["reason"], "replaced");
+    assert!(again.hears_no_more("disconnect"));
+}
+
+#[test]
+fn nobody_goes_on_with_anothers_session() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let nodes = [0, 1].map(|_| users::node_with(&store, &["default", "alpha"], &[]));
+    let mut ada = users::user(&nodes[0], "ada", "alpha");
+    let session = ada.welcome["session"].as_str().unwrap().to_owned();
+    ada.ok(json!({"type": "join", "room": "a"}));
+    ada.ok(json!({"type": "state.set", "data": "hers"}));
+    is_told(&store, "hers");
+    drop(ada);
+    for (name, tenant, is_hers) in
+        [("eve", "alpha", false), ("ada", "default", false), ("ada", "alpha", true)]
+    {
+        let more = format!("&session={session}");
+        let talk = users::user_at(&nodes[1], name, tenant, &more);
+        assert_eq!(talk.welcome["recovered"], is_hers, "{name} of {tenant}: {}", talk.welcome);
+        assert_eq!(talk.welcome["session"] == session.as_str(), is_hers);
+    }
+}
+
+#[test]
+fn without_redis_a_node_resumes_what_it_had_itself() {
+    if is_missing() {
+        return;
+    }
+    let mut store = Store::start(&[]);
+    let node = node(&store);
+    let (ada, session) = somebody(&store, &node, "a");
+    store.kill();
+    crate::node::is(&node, "lost");
+    drop(ada);
+    let mut ada = resumed(&node, &session);
+    assert_eq!(ada.ok(json!({"type": "state.get"}))["data"], json!({"a": [1, 2]}));
+}
