@@ -92,6 +92,15 @@ impl<'a> Reader<'a> {
 
     /// The end of its history.
     pub(crate) fn finish(mut self) -> Vec<Finding> {
+        // Until somebody comes to a room or publishes there, nobody knows that its life has ended: that
+        // may be after all else was settled.
+        for (&room, stay) in &self.stays {
+            if self.truth.is_past(room, stay.epoch) {
+                let offset = self.truth.head(room, stay.epoch);
+                let fault = Fault::Untold(Place { room, epoch: stay.epoch, offset });
+                self.findings.push(Finding { client: self.client, fault });
+            }
+        }
         let stays = std::mem::take(&mut self.stays).into_values();
         for stay in stays.chain(std::mem::take(&mut self.kept).into_values()) {
             self.lose(&stay);
@@ -164,7 +173,7 @@ impl<'a> Reader<'a> {
         if !self.excuses.epochs {
             self.found(Fault::Inexact(at));
         }
-        match self.stays.insert(at.room, Stay::new(at, Some(to))) {
+        match self.stays.insert(at.room, Stay::reborn(at, to)) {
             Some(before) => self.lose(&before),
             None => self.found(Fault::Outside(at)),
         }
@@ -180,7 +189,8 @@ impl<'a> Reader<'a> {
 
     fn gap(&mut self, from: Place, to: u64) {
         self.tally.gaps += 1;
-        if self.is_exact(from.room) {
+        // What a life that has ended had is owed to nobody.
+        if self.is_exact(from.room) && !self.excuses.epochs {
             self.found(Fault::Inexact(from));
         }
         match self.stays.get_mut(&from.room).filter(|stay| stay.epoch == from.epoch) {
@@ -220,20 +230,17 @@ impl<'a> Reader<'a> {
                 Stay::new(at, None)
             }
             Some(kept) if kept.epoch == at.epoch => {
-                if recovered || !self.is_exact(at.room) {
-                    kept.resumed()
-                } else {
+                if !recovered && self.is_exact(at.room) {
                     self.inexact(at);
-                    self.lose(&kept);
-                    Stay::new(at, Some(at.offset))
                 }
+                kept.resumed()
             }
             Some(kept) if self.excuses.epochs => {
                 // `welcome` tells it. If its life there had begun when the connection ended, it goes
                 // on from wherever that was.
                 self.tally.reborn += 1;
                 self.lose(&kept);
-                Stay::new(at, Some(at.offset).filter(|_| !recovered))
+                Stay::new(at, None)
             }
             Some(kept) => {
                 // Rooms of a run live as long as it.
@@ -258,13 +265,7 @@ impl<'a> Reader<'a> {
             }
         }
         for stay in self.stays.values_mut() {
-            let last = self.truth.head(stay.room, stay.epoch);
-            stay.reach(last);
-            if self.truth.is_past(stay.room, stay.epoch) {
-                let place = Place { room: stay.room, epoch: stay.epoch, offset: last };
-                let fault = Fault::Untold(place);
-                self.findings.push(Finding { client: self.client, fault });
-            }
+            stay.reach(self.truth.head(stay.room, stay.epoch));
         }
     }
 }

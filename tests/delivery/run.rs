@@ -29,6 +29,9 @@ pub(crate) struct Size {
     pub(crate) seed: u64,
 }
 
+/// More than there are lives of rooms in a run.
+const LIVES: usize = 1_000_000;
+
 /// How far a run has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -131,17 +134,20 @@ impl Run {
         number.expect("a room of this run")
     }
 
+    /// Later lives of a room are greater, also where somebody hears of an earlier one later: Redis
+    /// numbers them.
     pub(crate) fn epoch(&self, text: &str) -> Epoch {
         let (names, texts) = &mut *self.epochs.borrow_mut();
         let epoch = names.of(text);
         if epoch == texts.len() {
             texts.push(text.to_owned());
         }
-        epoch
+        let number = text.split_once('.').and_then(|(number, _)| number.parse::<usize>().ok());
+        number.unwrap_or(0) * LIVES + epoch
     }
 
     pub(crate) fn epoch_text(&self, epoch: Epoch) -> String {
-        self.epochs.borrow().1[epoch].clone()
+        self.epochs.borrow().1[epoch % LIVES].clone()
     }
 
     /// A publication is known to be.

@@ -42,7 +42,7 @@ impl Server {
         let usual = [url.as_str(), "redis.timeout_ms=1000", "redis.reconnect_max_ms=500"];
         let settings: Vec<_> = usual.iter().chain(settings).copied().collect();
         let node = Self::serve(1, &format!("{NAMESPACES}{SAFE}"), &settings);
-        eventually("it is linked", || node.said().contains("the link to Redis is up"));
+        eventually("it is linked", || node.said().contains("a link to Redis is up"));
         node
     }
 

@@ -41,6 +41,12 @@ impl Stay {
         }
     }
 
+    /// In a room's new life, of which everything up to `to` was announced. Of that, too, what a
+    /// guaranteed room has may be sent again.
+    pub(crate) fn reborn(at: Place, to: u64) -> Self {
+        Self { acknowledged: 0, ..Self::new(at, Some(to)) }
+    }
+
     /// The same on the next connection of its session.
     pub(crate) fn resumed(self) -> Self {
         Self { repeats: Some(self.acknowledged), ..self }
