@@ -41,6 +41,8 @@ pub enum Fault {
     InvalidText,
     /// A compressed message that does not inflate.
     InvalidDeflate,
+    /// A compressed message of so many blocks that they, and not their bytes, are the work.
+    TooManyBlocks,
     /// A close frame of one byte.
     TruncatedCloseCode,
     /// A close code that must not be sent.
@@ -67,7 +69,10 @@ impl Fault {
             | Self::TruncatedCloseCode
             | Self::InvalidCloseCode => 1002,
             Self::InvalidText | Self::InvalidDeflate | Self::InvalidCloseReason => 1007,
-            Self::FrameTooLong | Self::MessageTooLong | Self::TooManyFragments => 1009,
+            Self::FrameTooLong
+            | Self::MessageTooLong
+            | Self::TooManyFragments
+            | Self::TooManyBlocks => 1009,
         }
     }
 
@@ -90,6 +95,7 @@ impl Fault {
             Self::TooManyFragments => "message has too many fragments",
             Self::InvalidText => "text is not UTF-8",
             Self::InvalidDeflate => "message does not inflate",
+            Self::TooManyBlocks => "compressed message has too many blocks",
             Self::TruncatedCloseCode => "close code is truncated",
             Self::InvalidCloseCode => "close code is invalid",
             Self::InvalidCloseReason => "close reason is not UTF-8",

@@ -8,7 +8,9 @@ mod libdeflate;
 use std::fmt;
 
 use miniz_oxide::inflate::TINFLStatus;
-use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+use miniz_oxide::inflate::core::inflate_flags::{
+    TINFL_FLAG_STOP_ON_BLOCK_BOUNDARY, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
+};
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 
 use self::libdeflate::{Failure, Progress};
@@ -33,8 +35,16 @@ const ENDS: [&[u8]; 3] = [
     &[0x03, 0x00],
 ];
 
-/// How many final blocks a message may have. Nobody needs two; each costs much more than its bytes.
-const MAX_FINAL_BLOCKS: usize = 64;
+/// The longest payload whose blocks nobody counts. A block may say nothing in eleven bytes, and still
+/// have tables that take microseconds to build: this many bytes take half a millisecond at most.
+const UNCOUNTED_BYTES: usize = 2_048;
+
+/// How many blocks a payload of that length may have where they are counted, so that 64 KiB never
+/// take more than a millisecond. Compressors begin a block every few kilobytes; a sender that flushes
+/// begins two each time.
+const fn most_blocks(payload_bytes: usize) -> usize {
+    256 + payload_bytes / 512
+}
 
 /// What was inflated or deflated since it was last asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,13 +74,17 @@ const STOPPED: Stopwatch = || 0;
 /// Inflates messages.
 ///
 /// libdeflate does it, and stops at the first final block. Blocks may follow such a one (RFC 7692
-/// §7.2.1) and refer back across it, so the rest, if any, is left to a streaming inflater.
+/// §7.2.1) and refer back across it, so the rest, if any, is left to a streaming inflater. So is a
+/// payload in which there is room for enough blocks to hold a core up: libdeflate can neither count
+/// them nor be stopped, the streaming inflater stops between any two.
 /// libdeflate gives a meaning to four codes that RFC 1951 leaves out; who sends them gets bytes of
 /// its own making instead of a fault.
 pub struct Inflater {
     decompressor: libdeflate::Decompressor,
-    /// For blocks behind a final block; made when a peer sends some.
+    /// For what libdeflate is not to do; made when a peer sends some.
     streaming: Option<Box<DecompressorOxide>>,
+    /// How many blocks of the last message were counted.
+    blocks: usize,
     /// The message with its tail.
     input: Vec<u8>,
     /// As long as the longest limit yet; pages nobody wrote to are not resident.
@@ -92,6 +106,7 @@ impl Inflater {
         Self {
             decompressor: libdeflate::Decompressor::new(),
             streaming: None,
+            blocks: 0,
             input: Vec::new(),
             output: Vec::new(),
             stopwatch,
@@ -107,9 +122,11 @@ impl Inflater {
     /// The message that the compressed `payload` holds, if it is at most `limit` bytes.
     ///
     /// # Errors
-    /// The payload is not deflate, not whole, refers to an earlier message, or inflates to more.
+    /// The payload is not deflate, not whole, refers to an earlier message, inflates to more, or is
+    /// of more blocks than its length explains.
     pub fn inflate(&mut self, payload: &[u8], limit: usize) -> Result<&mut [u8], Fault> {
         let began = (self.stopwatch)();
+        self.blocks = 0;
         self.input.clear();
         self.input.reserve(payload.len() + TAIL.len());
         self.input.extend_from_slice(payload);
@@ -117,11 +134,10 @@ impl Inflater {
         if self.output.len() < limit {
             self.output = vec![0; limit];
         }
-        let output = &mut self.output[..limit];
-        let progress = match self.decompressor.decompress(&self.input, output) {
-            Ok(progress) => progress,
-            Err(Failure::BadData) => return Err(Fault::InvalidDeflate),
-            Err(Failure::InsufficientSpace) => return Err(Fault::MessageTooLong),
+        let progress = if payload.len() <= UNCOUNTED_BYTES {
+            self.inflate_uncounted(limit)?
+        } else {
+            Progress { consumed: 0, produced: 0 }
         };
         let produced = if progress.consumed == self.input.len() {
             progress.produced
@@ -133,33 +149,44 @@ impl Inflater {
         Ok(&mut self.output[..produced])
     }
 
-    /// What stands behind a final block; returns how long the whole message is.
+    /// Through the first final block, which is mostly the last of all.
+    fn inflate_uncounted(&mut self, limit: usize) -> Result<Progress, Fault> {
+        let output = &mut self.output[..limit];
+        self.decompressor.decompress(&self.input, output).map_err(|failure| match failure {
+            Failure::BadData => Fault::InvalidDeflate,
+            Failure::InsufficientSpace => Fault::MessageTooLong,
+        })
+    }
+
+    /// What follows, block by block; returns how long the whole message is.
     fn inflate_rest(&mut self, first: Progress, limit: usize) -> Result<usize, Fault> {
         let Progress { mut consumed, mut produced } = first;
-        for _ in 0..MAX_FINAL_BLOCKS {
-            let rest = &self.input[consumed..];
-            if ENDS.contains(&rest) {
-                return Ok(produced);
+        let most_blocks = most_blocks(self.input.len());
+        let streaming = self.streaming.get_or_insert_default();
+        streaming.init();
+        while !ENDS.contains(&&self.input[consumed..]) {
+            self.blocks += 1;
+            if self.blocks > most_blocks {
+                return Err(Fault::TooManyBlocks);
             }
-            let streaming = self.streaming.get_or_insert_default();
-            streaming.init();
             let (status, read, written) = decompress(
                 streaming,
-                rest,
+                &self.input[consumed..],
                 &mut self.output[..limit],
                 produced,
-                TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
+                TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF | TINFL_FLAG_STOP_ON_BLOCK_BOUNDARY,
             );
             consumed += read;
             produced += written;
             match status {
-                TINFLStatus::Done if consumed == self.input.len() => return Ok(produced),
-                TINFLStatus::Done => {}
+                TINFLStatus::BlockBoundary => {}
+                TINFLStatus::Done if consumed == self.input.len() => break,
+                TINFLStatus::Done => streaming.init(),
                 TINFLStatus::HasMoreOutput => return Err(Fault::MessageTooLong),
                 _ => return Err(Fault::InvalidDeflate),
             }
         }
-        Err(Fault::InvalidDeflate)
+        Ok(produced)
     }
 }
 

@@ -83,6 +83,7 @@ fn every_fault_has_a_code_that_may_be_sent_and_a_reason_that_fits() {
         (Fault::FrameTooLong, 1009),
         (Fault::MessageTooLong, 1009),
         (Fault::TooManyFragments, 1009),
+        (Fault::TooManyBlocks, 1009),
     ];
     let mut reasons = std::collections::BTreeSet::new();
     for (fault, code) in faults {

@@ -6,7 +6,7 @@ use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 use proptest::prelude::*;
 
-use super::{Compressor, Inflater, MAX_FINAL_BLOCKS};
+use super::{Compressor, Inflater, TAIL, UNCOUNTED_BYTES, most_blocks};
 use crate::ws::close::Fault;
 
 const LIMIT: usize = 65_536;
@@ -41,6 +41,68 @@ fn final_block(message: &[u8]) -> Vec<u8> {
     let written = compressor.deflate_compress(message, &mut out).unwrap();
     out.truncate(written);
     out
+}
+
+/// Bits, the first of them the lowest of its byte, as deflate writes all but its codes.
+#[derive(Default)]
+struct Bits {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Bits {
+    fn put(&mut self, value: u32, count: usize) {
+        for index in 0..count {
+            if self.count.is_multiple_of(8) {
+                self.bytes.push(0);
+            }
+            let bit = ((value >> index) & 1) as u8;
+            *self.bytes.last_mut().unwrap() |= bit << (self.count % 8);
+            self.count += 1;
+        }
+    }
+
+    /// A block of fixed codes that says nothing.
+    fn put_fixed(&mut self) {
+        self.put(0b010, 3);
+        self.put(0, 7);
+    }
+
+    /// A block that says nothing in codes of its own, of as few bits as may be.
+    fn put_dynamic(&mut self) {
+        self.put(0b100, 3);
+        // 257 codes of literals, 1 of a distance, the lengths of 18 codes of lengths.
+        self.put(0, 10);
+        self.put(14, 4);
+        // In RFC 1951's order, 18 (many zeros) is the third and 1 the last of them.
+        for index in 0..18 {
+            self.put(u32::from(index == 2 || index == 17), 3);
+        }
+        // 138 zeros, 118 zeros; then the end of the block and a distance.
+        for zeros in [138, 118] {
+            self.put(1, 1);
+            self.put(zeros - 11, 7);
+        }
+        self.put(0, 2);
+        self.put(0, 1);
+    }
+
+    /// The payload of a message: the header of the stored block that every tail completes.
+    fn end(mut self) -> Vec<u8> {
+        self.put(0, 3);
+        self.bytes
+    }
+}
+
+/// As many blocks that say nothing as there is room for, by turns of each kind.
+fn nothing(payload_bytes: usize, put: &[fn(&mut Bits)]) -> (Vec<u8>, usize) {
+    let mut bits = Bits::default();
+    let mut blocks = 0;
+    while bits.bytes.len() + 16 < payload_bytes {
+        put[blocks % put.len()](&mut bits);
+        blocks += 1;
+    }
+    (bits.end(), blocks)
 }
 
 /// Bytes of some structure, the same for the same arguments.
@@ -124,10 +186,58 @@ fn the_empty_stored_block_at_the_end_may_be_final() {
 }
 
 #[test]
-fn final_blocks_are_counted() {
+fn blocks_behind_a_final_one_are_counted() {
     let payload = |count| [HELLO_FINAL[..7].repeat(count), vec![0x00]].concat();
-    assert_eq!(inflate(&payload(MAX_FINAL_BLOCKS)), Ok(b"Hello".repeat(MAX_FINAL_BLOCKS)));
-    assert_eq!(inflate(&payload(MAX_FINAL_BLOCKS + 1)), Err(Fault::InvalidDeflate));
+    let most = |count: usize| most_blocks(payload(count).len() + TAIL.len());
+    // The first is not counted, nor is the end that every message has.
+    let count = (1..1_000).take_while(|count| count - 1 <= most(*count)).last().unwrap();
+    assert!(payload(count).len() <= UNCOUNTED_BYTES, "or the first were counted");
+    assert_eq!(inflate(&payload(count)), Ok(b"Hello".repeat(count)));
+    assert_eq!(inflate(&payload(count + 1)), Err(Fault::TooManyBlocks));
+}
+
+/// How many tables can be built in a millisecond: one takes some two microseconds.
+const IN_A_MILLISECOND: usize = 400;
+
+/// Work is counted in blocks.
+#[test]
+fn a_message_of_empty_blocks_ends_before_it_has_cost_much() {
+    let kinds: [&[fn(&mut Bits)]; 3] =
+        [&[Bits::put_fixed], &[Bits::put_dynamic], &[Bits::put_dynamic, Bits::put_fixed]];
+    for put in kinds {
+        let mut inflater = Inflater::new();
+        let (payload, blocks) = nothing(65_536, put);
+        assert!(blocks > 5_000, "enough to hold a core up: {blocks}");
+        assert_eq!(inflater.inflate(&payload, LIMIT), Err(Fault::TooManyBlocks));
+        assert_eq!(inflater.blocks, most_blocks(payload.len() + TAIL.len()) + 1);
+        assert!(inflater.blocks < IN_A_MILLISECOND);
+
+        // Behind a final block as well.
+        let behind = [&HELLO_FINAL[..7], &payload].concat();
+        assert_eq!(inflater.inflate(&behind, LIMIT), Err(Fault::TooManyBlocks));
+        assert!(inflater.blocks < IN_A_MILLISECOND);
+
+        // Where nobody counts, there is no room for many that have tables of their own.
+        let (payload, blocks) = nothing(UNCOUNTED_BYTES, put);
+        assert_eq!(inflater.inflate(&payload, LIMIT).as_deref(), Ok(&b""[..]));
+        assert_eq!(inflater.blocks, 0);
+        let with_tables =
+            if put.contains(&(Bits::put_dynamic as fn(&mut Bits))) { blocks } else { 1 };
+        assert!(with_tables < IN_A_MILLISECOND, "{with_tables}");
+        assert_eq!(inflater.inflate(&HELLO_FINAL, LIMIT).as_deref(), Ok(&b"Hello"[..]));
+    }
+}
+
+/// Those are what the limit leaves room for.
+#[test]
+fn a_message_flushed_every_512_bytes_is_taken() {
+    for alphabet in [4, 60, 256] {
+        let message = sample(LIMIT, alphabet, 13);
+        let parts: Vec<&[u8]> = message.chunks(512).collect();
+        let payload = sync_stream(&parts, 6);
+        assert!(payload.len() > UNCOUNTED_BYTES);
+        assert!(inflate(&payload).as_deref() == Ok(&message[..]), "{alphabet}");
+    }
 }
 
 #[test]
@@ -261,7 +371,7 @@ proptest! {
             *first = (*first & !0x07) | (with_header << 1);
         }
         let mut reference = vec![0; LIMIT];
-        let input = [&payload[..], &super::TAIL].concat();
+        let input = [&payload[..], &TAIL].concat();
         let mut streaming = Box::<DecompressorOxide>::default();
         let (status, read, written) = decompress(
             &mut streaming,
