@@ -7,9 +7,9 @@ use std::sync::Arc;
 use crate::auth::{self, Policy};
 use crate::config::Config;
 use crate::node::{Facts, Known};
+use crate::origin::Origins;
 use crate::record::Record;
 use crate::shard::{Carried, Edict, Pages};
-use crate::ws::origin::Origins;
 
 /// A message on the mesh. `M` is what the engines of cores say to each other.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ pub mod mesh;
 pub mod metrics;
 pub mod net;
 pub mod node;
+pub mod origin;
 pub mod protocol;
 pub mod record;
 pub mod room;

@@ -9,6 +9,7 @@ mod authority;
 use std::fmt;
 
 pub use authority::Authority;
+pub(crate) use authority::port;
 
 /// The origins that may connect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,6 +116,12 @@ impl Origins {
         };
         if named { Some(Permission::Named) } else { any }
     }
+}
+
+/// Whether a list may have `text` as an entry.
+#[must_use]
+pub fn is_listable(text: &str) -> bool {
+    matches!(text, "*" | "null") || Origin::parse(text).is_ok()
 }
 
 /// An origin as sent.

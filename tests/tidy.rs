@@ -18,12 +18,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wheel", &["clock"]),
     ("bucket", &["clock", "config", "hash"]),
     ("metrics", &["id", "ws"]),
-    ("config", &[]),
+    ("config", &["origin"]),
+    ("origin", &[]),
     ("record", &[]),
     ("decision", &[]),
     ("tenant", &["clock", "config", "id"]),
     ("mesh", &["clock", "id"]),
-    ("ws", &["clock", "config", "protocol"]),
+    ("ws", &["clock", "config", "origin", "protocol"]),
     ("protocol", &["config", "ws"]),
     ("room", &["bucket", "clock", "config", "hash", "id", "protocol", "wheel", "ws"]),
     ("auth", &["clock", "config", "hash", "id", "protocol", "room", "ws"]),
@@ -31,15 +32,15 @@ const ARROWS: &[(&str, &[&str])] = &[
         "shard",
         &[
             "auth", "bucket", "clock", "config", "decision", "hash", "id", "metrics", "node",
-            "protocol", "record", "room", "tenant", "wheel", "ws",
+            "origin", "protocol", "record", "room", "tenant", "wheel", "ws",
         ],
     ),
-    ("letter", &["auth", "config", "id", "node", "record", "shard", "ws"]),
+    ("letter", &["auth", "config", "id", "node", "origin", "record", "shard", "ws"]),
     (
         "net",
         &[
             "auth", "bucket", "clock", "config", "hash", "id", "letter", "mesh", "metrics",
-            "record", "shard", "tenant", "wheel", "ws",
+            "origin", "record", "shard", "tenant", "wheel", "ws",
         ],
     ),
     (
@@ -58,15 +59,15 @@ const ARROWS: &[(&str, &[&str])] = &[
         "server",
         &[
             "auth", "bridge", "config", "control", "decision", "hash", "id", "letter", "logging",
-            "mesh", "metrics", "net", "node", "shard", "tenant", "ws",
+            "mesh", "metrics", "net", "node", "origin", "shard", "tenant", "ws",
         ],
     ),
 ];
 
 /// Modules that know nothing but what they are told.
 const PURE: &[&str] = &[
-    "clock", "id", "hash", "node", "wheel", "bucket", "config", "record", "decision", "tenant",
-    "ws", "protocol", "room", "auth", "shard",
+    "clock", "id", "hash", "node", "wheel", "bucket", "config", "origin", "record", "decision",
+    "tenant", "ws", "protocol", "room", "auth", "shard",
 ];
 
 /// What a pure module may not touch: time, threads, sockets, files, the environment, chance.

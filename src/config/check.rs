@@ -3,8 +3,9 @@
 //! Invariant: a check looks only at settings that could be read, and tells its problem at the
 //! setting that somebody gave, not at a default.
 
+use crate::origin::is_listable;
+
 use super::load::Loading;
-use super::origin::is_origin;
 use super::problem::Cause;
 use super::{AddressHeader, ListenAddress, cpus, key};
 
@@ -91,7 +92,7 @@ fn namespaces(loading: &mut Loading<'_>) {
 fn tenants(loading: &mut Loading<'_>) {
     let most = loading.config.rooms.history_bytes;
     for (name, tenant) in loading.config.tenants.clone() {
-        for origin in tenant.rows.origins.iter().filter(|origin| !is_origin(origin)) {
+        for origin in tenant.rows.origins.iter().filter(|origin| !is_listable(origin)) {
             let path = format!("tenants.{name}.origins");
             let found = super::setting::quoted(origin);
             let cause = Cause::Invalid { found, wanted: ORIGIN.to_owned() };
@@ -148,7 +149,7 @@ fn rates(loading: &mut Loading<'_>) {
 /// Settings whose text has a form that their type does not know.
 fn texts(loading: &mut Loading<'_>) {
     for origin in loading.config.handshake.origins.clone() {
-        if !is_origin(&origin) {
+        if !is_listable(&origin) {
             invalid(loading, "handshake.origins", &origin, ORIGIN);
         }
     }

@@ -14,7 +14,6 @@ mod listener;
 mod load;
 mod named;
 mod nearest;
-mod origin;
 mod overrides;
 mod print;
 mod problem;

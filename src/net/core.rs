@@ -18,10 +18,10 @@ use crate::id::{ConnectionKey, CoreId};
 use crate::letter::{Letter, relay};
 use crate::mesh::Port;
 use crate::metrics::{self, HandshakeFailure};
+use crate::origin::Origins;
 use crate::shard::{CoreMessage, Effects, Input, Pages, Shard};
 use crate::wheel::Wheel;
 use crate::ws::decoder::{self, Scratch};
-use crate::ws::origin::Origins;
 use crate::ws::refusal::Refusal;
 
 use super::admission::Admission;

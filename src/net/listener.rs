@@ -19,10 +19,10 @@ use crate::bucket::{Bucket, Quota};
 use crate::clock::Now;
 use crate::config::{self, AddressHeader, Config, ListenAddress};
 use crate::metrics::{HandshakeFailure, Refusal};
+use crate::origin::Origins;
 use crate::shard::Pages;
 use crate::ws::forwarded;
 use crate::ws::handshake::Policy;
-use crate::ws::origin::Origins;
 
 use super::connection::{Connection, Course, Stage};
 use super::core::{Core, Deadline, State, key_of};

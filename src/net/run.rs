@@ -18,11 +18,11 @@ use crate::id::CoreId;
 use crate::letter::Letter;
 use crate::mesh::Port;
 use crate::metrics;
+use crate::origin::Origins;
 use crate::shard::{CoreMessage, Edict, Effects, Entropy, Pages, Senders, Setup, Shard};
 use crate::tenant::Tenants;
 use crate::wheel::Wheel;
 use crate::ws::decoder::{self, Scratch};
-use crate::ws::origin::Origins;
 
 use super::admission::Admission;
 use super::core::{Core, State};

@@ -20,8 +20,8 @@ use crate::id::CoreId;
 use crate::letter::{Letter, Order, relay};
 use crate::mesh::{self, Port};
 use crate::metrics;
+use crate::origin::Origins;
 use crate::shard::{CoreMessage, Entropy, Senders};
-use crate::ws::origin::Origins;
 
 use super::{Admission, Clock, Plan};
 

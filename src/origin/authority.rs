@@ -2,8 +2,6 @@
 
 use std::net::Ipv6Addr;
 
-use crate::ws::proxy;
-
 /// `host` or `host:port`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Authority<'a> {
@@ -34,7 +32,7 @@ impl<'a> Authority<'a> {
         let port = match port {
             // RFC 3986 §3.2.3: an empty port is none.
             None | Some("") => None,
-            Some(digits) => Some(proxy::port(digits)?),
+            Some(digits) => Some(self::port(digits)?),
         };
         valid.then_some(Self { host, port })
     }
@@ -54,6 +52,13 @@ impl Authority<'_> {
             || self.host.parse::<std::net::Ipv4Addr>().is_ok()
             || parent.is_some_and(|below| below.is_empty() || below.ends_with('.'))
     }
+}
+
+/// A port in decimal, without a sign or a leading zero.
+pub(crate) fn port(text: &str) -> Option<u16> {
+    let decimal = text.bytes().all(|byte| byte.is_ascii_digit());
+    let leading_zero = text.len() > 1 && text.starts_with('0');
+    if decimal && !leading_zero { text.parse().ok() } else { None }
 }
 
 /// Letters, digits, and what of RFC 3986's unreserved and sub-delimiters occurs in names: `_` in

@@ -171,3 +171,44 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_list_takes_origins_as_browsers_write_them() {
+    for text in [
+        "*",
+        "null",
+        "https://app.example",
+        "HTTP://localhost:3000",
+        "https://[::1]:8443",
+        "https://192.0.2.1",
+        "capacitor://localhost",
+        "chrome-extension://abcdef",
+        "https://a_b.example.",
+    ] {
+        assert!(is_listable(text), "{text}");
+        assert!(Origins::parse(&[text.to_owned()]).is_ok(), "{text}");
+    }
+    for text in [
+        "",
+        "app.example",
+        "https://",
+        "://app.example",
+        "1http://a",
+        "https://app.example/",
+        "https://app.example?x",
+        "https://*.example",
+        "https://user@app.example",
+        "https://a b",
+        "https://äpp.example",
+        "https://a:+80",
+        "https://a:65536",
+        "https://[::1",
+        "https://[::g]",
+        "https://[::1]x",
+        " https://a",
+        "**",
+    ] {
+        assert!(!is_listable(text), "{text}");
+        assert!(Origins::parse(&[text.to_owned()]).is_err(), "{text}");
+    }
+}

@@ -31,9 +31,9 @@ use crate::decision::Decision;
 use crate::letter::{Order, Reload};
 use crate::logging::{self, LogError, Logs};
 use crate::net::{self, tls};
+use crate::origin::{self, Origins};
 use crate::shard::Pages;
 use crate::tenant::Tenants;
-use crate::ws::origin::{self, Origins};
 
 use self::threads::Threads;
 

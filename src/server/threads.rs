@@ -18,9 +18,9 @@ use crate::mesh::{self, Port};
 use crate::metrics::Registry;
 use crate::net::{self, Admission, Clock, Plan, tls};
 use crate::node;
+use crate::origin::Origins;
 use crate::shard::{CoreMessage, Edict, Pages, Senders};
 use crate::tenant::Tenants;
-use crate::ws::origin::Origins;
 
 use super::Error;
 use super::entropy::System;

@@ -14,9 +14,9 @@ use crate::clock::Now;
 use crate::config::Config;
 use crate::hash::{Map, Seed};
 use crate::id::{ConnectionKey, TenantId};
+use crate::origin::{Authority, Origins};
 use crate::tenant::Tenants;
 use crate::ws::handshake::{Credential, CredentialKind};
-use crate::ws::origin::{Authority, Origins};
 
 use super::edict::Edict;
 use super::{Effects, Shard};

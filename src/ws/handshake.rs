@@ -14,11 +14,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tungstenite::handshake::derive_accept_key;
 
+use crate::origin::{Authority, Origins, Permission};
 use crate::protocol::Codec;
 
 use super::extension::{self, Agreed};
 use super::head::{Head, Version};
-use super::origin::{Authority, Origins, Permission};
 use super::refusal::Refusal;
 
 pub use credential::{Credential, CredentialKind};

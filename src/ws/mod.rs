@@ -12,7 +12,6 @@ pub mod frame;
 pub mod handshake;
 pub mod head;
 pub mod mask;
-pub mod origin;
 pub mod proxy;
 pub mod refusal;
 pub mod utf8;

@@ -9,6 +9,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::origin::port;
+
 /// The longest header of version 1, as its specification bounds it, CR LF included.
 pub const VERSION_1_BYTES: usize = 107;
 
@@ -113,13 +115,6 @@ fn version_1_source(line: &str) -> Option<Source> {
         return None;
     }
     Some(Source::Address(SocketAddr::new(source.to_canonical(), source_port)))
-}
-
-/// A port in decimal, without a sign or a leading zero.
-pub(super) fn port(text: &str) -> Option<u16> {
-    let decimal = text.bytes().all(|byte| byte.is_ascii_digit());
-    let leading_zero = text.len() > 1 && text.starts_with('0');
-    if decimal && !leading_zero { text.parse().ok() } else { None }
 }
 
 fn version_2(bytes: &[u8]) -> Result<Option<(Source, usize)>, Fault> {

@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use crate::origin::port;
 use crate::ws::head::is_token;
-use crate::ws::proxy::port;
 
 /// The elements of a line of `Forwarded`, the last one first.
 ///

@@ -10,13 +10,13 @@ use ringroom::clock::{Moment, Now};
 use ringroom::config::Config;
 use ringroom::hash::Seed;
 use ringroom::id::{ConnectionKey, CoreId};
+use ringroom::origin::Origins;
 use ringroom::shard::{Effects, Entropy, Entry, Input, Opened, Senders, Setup, Shard};
 use ringroom::tenant::Tenants;
 use ringroom::ws::close::valid_code;
 use ringroom::ws::decoder::{Chunk, Decoder, Event, Limits, Scratch};
 use ringroom::ws::handshake::{self, Accepted, Policy};
 use ringroom::ws::head::Scan;
-use ringroom::ws::origin::Origins;
 
 const SOCKETS: usize = 4;
 

@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
 
 use ringroom::config::{AddressHeader, Config, Handshake, Proxy};
+use ringroom::origin::Origins;
 use ringroom::ws::forwarded;
 use ringroom::ws::handshake::{self, Policy};
 use ringroom::ws::head::{self, Head, Scan};
-use ringroom::ws::origin::Origins;
 use ringroom::ws::refusal::Refusal;
 
 /// Small, so that inputs of a fuzzer's size reach them.
