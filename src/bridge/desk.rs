@@ -73,7 +73,6 @@ impl Desk {
             nodes,
             keys: Arc::new(keys),
             scripts: Arc::new(Scripts::new()),
-            next: Vec::new(),
             owed: Vec::new(),
             random,
             config,

@@ -117,9 +117,15 @@ fn lost(kept: &[Acknowledged], room: &str, told: &[Value]) -> usize {
 
 /// What was acknowledged in a room and is not in its history.
 fn forgotten(kept: &[Acknowledged], room: &str, talk: &mut Talk) -> usize {
-    let answer = talk.ok(json!({"type": "history", "room": room, "limit": 1_000}));
-    let there: std::collections::HashSet<String> =
-        answer["messages"].as_array().unwrap().iter().map(|it| it["data"].to_string()).collect();
+    let mut there = std::collections::HashSet::new();
+    let mut page = json!({"type": "history", "room": room, "limit": 1_000});
+    loop {
+        let answer = talk.ok(page.clone());
+        let messages = answer["messages"].as_array().unwrap();
+        there.extend(messages.iter().map(|it| it["data"].to_string()));
+        let Some(last) = messages.last() else { break };
+        page["since"] = json!({"epoch": answer["epoch"], "offset": last["offset"]});
+    }
     let of_room = kept.iter().filter(|it| it.room == room);
     of_room.filter(|it| !there.contains(&it.data.to_string())).count()
 }

@@ -9,17 +9,17 @@ listen = ["127.0.0.1:0"]
 
 [namespaces.sure]
 mode = "reliable"
-history_size = 1000
+history_size = 10000
 
 [namespaces.twice]
 mode = "reliable"
 durability = "replicas:1"
-history_size = 1000
+history_size = 10000
 
 [namespaces.safe]
 mode = "guaranteed"
 durability = "always"
-history_size = 1000
+history_size = 10000
 "#;
 
 /// Starts a node that is linked to a Redis.
@@ -41,7 +41,7 @@ pub(crate) fn with(settings: &[&str]) -> Server {
     let usual = [
         "redis.timeout_ms=1000",
         "redis.reconnect_max_ms=200",
-        "rooms.history_size=1000",
+        "rooms.history_size=10000",
         "limits.recovery_messages=10000",
     ];
     let plan = Plan::new().listeners(NAMESPACES);
