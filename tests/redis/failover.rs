@@ -2,7 +2,7 @@
 //! load. What is acknowledged where a replica has to have it is there after it; what is lost
 //! elsewhere is counted, and everyone is told.
 //!
-//! `RINGROOM_REDIS_KILLS` is how often something is killed: two in the short form.
+//! `REDIS_KILLS` is how often something is killed: two in the short form.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::store::{Store, is_missing};
 use crate::talk::Talk;
 
 fn kills() -> usize {
-    let kills = std::env::var("RINGROOM_REDIS_KILLS").ok();
+    let kills = std::env::var("REDIS_KILLS").ok();
     kills.map_or(2, |kills| kills.parse().expect("a number"))
 }
 
