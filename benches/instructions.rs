@@ -18,11 +18,6 @@ use fixture::{
     FRAME_LIMITS, HEARTBEAT_MS, Letter, MASK, PARSE_LIMITS, client_frame, json, key, member,
 };
 use gungraun::{library_benchmark, library_benchmark_group, main};
-use ring::rand::SystemRandom;
-use ringroom::auth::key::VerifyingKey;
-use ringroom::auth::{
-    Algorithm, Gate, Limits, Policy, Proof, Setup, SigningKey, Trust, TrustedKey, Verdict,
-};
 use ringroom::clock::Moment;
 use ringroom::hash::Seed;
 use ringroom::id::{ConnectionKey, CoreId};
@@ -34,7 +29,6 @@ use ringroom::wheel::Wheel;
 use ringroom::ws::MessageKind;
 use ringroom::ws::decoder::{Chunk, Decoder, Scratch};
 use ringroom::ws::deflate::{Compressor, Inflater};
-use ringroom::ws::handshake::CredentialKind;
 use ringroom::ws::mask;
 
 /// Sixteen frames of a client, as a busy connection has them in one read.
@@ -109,43 +103,6 @@ fn read_a_publish((kind, bytes): (MessageKind, Vec<u8>)) -> usize {
 fn write_an_envelope((message, codec, mut out): (Event<'static>, Codec, Vec<u8>)) -> Vec<u8> {
     encode(black_box(&message), codec, &mut out);
     out
-}
-
-const SECRET: &[u8] = b"a secret of thirty-two bytes, no less";
-const NOW_MS: u64 = 1_700_000_000_000;
-const CLAIMS: &str = r#"{"sub":"user-123456","iat":1700000000,"exp":1700003600,"info":{"name":"Ann"},"rooms":{"chat:**":["join","publish","history"]}}"#;
-
-/// A gate that remembers so many credentials, and a token that it accepts.
-fn gate(cached: usize) -> (Gate, String) {
-    let signing = SigningKey::secret(Algorithm::Hs256, SECRET).expect("a key");
-    let token = signing.token(CLAIMS, &SystemRandom::new()).expect("signed");
-    let key = Arc::new(VerifyingKey::secret(Algorithm::Hs256, SECRET).expect("a key"));
-    let keys = vec![TrustedKey { issuer: None, key }];
-    let operator = Trust { keys, ..Trust::default() };
-    let policy = Arc::new(Policy::new(Setup { operator, ..Setup::default() }));
-    (Gate::new(policy, Limits { cached, ..Limits::default() }, Seed(1, 2)), token)
-}
-
-/// One that has seen its token before.
-fn gate_that_remembers() -> (Gate, String) {
-    let (mut gate, token) = gate(16);
-    assert!(is_accepted(&mut gate, &token));
-    (gate, token)
-}
-
-fn is_accepted(gate: &mut Gate, token: &str) -> bool {
-    let proof = Proof { kind: CredentialKind::Bearer, secret: token, wanted_tenant: None };
-    matches!(gate.judge(NOW_MS, &proof), Verdict::Accepted(_))
-}
-
-#[library_benchmark]
-#[bench::hs256(gate(0))]
-#[bench::remembered(gate_that_remembers())]
-fn judge_a_token((mut gate, token): (Gate, String)) -> (bool, Gate) {
-    let accepted = is_accepted(&mut gate, black_box(&token));
-    assert!(accepted);
-    // Given back, so that what it takes to drop it is not counted.
-    (accepted, gate)
 }
 
 /// A hub in which nobody is yet, and the rooms' names.
@@ -243,7 +200,6 @@ library_benchmark_group!(
     name = frames_and_deflate,
     benchmarks = [decode_16_frames, unmask, deflate, inflate]
 );
-library_benchmark_group!(name = credentials, benchmarks = [judge_a_token]);
 library_benchmark_group!(name = messages, benchmarks = [read_a_publish, write_an_envelope]);
 library_benchmark_group!(
     name = engine,
@@ -255,4 +211,4 @@ library_benchmark_group!(
         wheel_insert_and_cancel_1000
     ]
 );
-main!(library_benchmark_groups = [frames_and_deflate, messages, credentials, engine]);
+main!(library_benchmark_groups = [frames_and_deflate, messages, engine]);
