@@ -69,6 +69,9 @@ pub(crate) fn check(data: &[u8]) {
             // Bytes with more than one fault: which one is met first may differ. And libdeflate reads
             // two unused codes of length as 258, and two of distance likewise.
             (Err(_), Err(_)) | (Ok(_), Err(Fault::InvalidDeflate)) => {}
+            // The reference takes sets of codes that are not complete, which libdeflate refuses as
+            // RFC 1951 lets it.
+            (Err(Fault::InvalidDeflate), Ok(_)) => {}
             (Err(Fault::TooManyBlocks), Ok(_)) => assert!(data.len() >= MANY_BLOCKS_BYTES),
             (ours, theirs) => panic!("{ours:?} {theirs:?}"),
         }
