@@ -32,6 +32,10 @@ impl Call for Motion {
         size_of_val(&*self.motion.entries)
     }
 
+    fn slot(&self, desk: &Desk) -> u16 {
+        desk.slot(&self.room)
+    }
+
     fn command(&self, desk: &Desk) -> Cmd {
         let names = desk.keys.room(&self.room);
         let keys = [names.charter(), names.channel(), names.state(), names.history()];

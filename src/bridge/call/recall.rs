@@ -26,6 +26,10 @@ impl Call for Recall {
         Some((&self.room, self.from))
     }
 
+    fn slot(&self, desk: &Desk) -> u16 {
+        desk.slot(&self.room)
+    }
+
     fn command(&self, desk: &Desk) -> Cmd {
         let mut command = desk.scripts.call(Name::Recall, &[desk.keys.room(&self.room).charter()]);
         command.arg(format!("{} {}", self.known.life, self.known.number));
