@@ -164,7 +164,9 @@ impl Inflater {
         let most_blocks = most_blocks(self.input.len());
         let streaming = self.streaming.get_or_insert_default();
         streaming.init();
-        while !ENDS.contains(&&self.input[consumed..]) {
+        let mut is_behind_final_block = true;
+        // Between other blocks a byte may be read in part, and mean more than what follows it.
+        while !(is_behind_final_block && ENDS.contains(&&self.input[consumed..])) {
             self.blocks += 1;
             if self.blocks > most_blocks {
                 return Err(Fault::TooManyBlocks);
@@ -178,6 +180,7 @@ impl Inflater {
             );
             consumed += read;
             produced += written;
+            is_behind_final_block = status == TINFLStatus::Done;
             match status {
                 TINFLStatus::BlockBoundary => {}
                 TINFLStatus::Done if consumed == self.input.len() => break,

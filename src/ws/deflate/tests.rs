@@ -171,6 +171,16 @@ fn blocks_behind_a_final_block_are_part_of_the_message() {
     assert_eq!(inflate(&payload).as_deref(), Ok(&b"HelloHelloHello"[..]), "three final blocks");
 }
 
+/// A cut message: its last byte begins a block whose codes go on through the tail.
+#[test]
+fn what_the_tail_completes_in_another_way_is_not_the_end() {
+    let mut bits = Bits::default();
+    bits.put_fixed();
+    bits.put(0b010, 3);
+    let payload = [&HELLO_FINAL[..7], &bits.bytes].concat();
+    assert_eq!(inflate(&payload), Err(Fault::InvalidDeflate));
+}
+
 #[test]
 fn a_message_that_ends_at_its_final_block_is_whole() {
     assert_eq!(inflate(&HELLO_FINAL[..7]).as_deref(), Ok(&b"Hello"[..]));

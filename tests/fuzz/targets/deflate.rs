@@ -2,9 +2,7 @@
 //! and what is compressed comes back.
 use std::cell::RefCell;
 
-use miniz_oxide::inflate::TINFLStatus;
-use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
-use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
+use flate2::{Decompress, FlushDecompress, Status};
 use ringroom::ws::close::Fault;
 use ringroom::ws::deflate::{Compressor, Inflater};
 
@@ -14,28 +12,27 @@ const TAIL: [u8; 6] = [0x00, 0x00, 0xFF, 0xFF, 0x03, 0x00];
 /// A block takes ten bits at least: no shorter message has too many.
 const MANY_BLOCKS_BYTES: usize = 256 * 10 / 8;
 
-/// RFC 7692 §7.2.2 by the letter, with blocks behind final blocks.
+/// RFC 7692 §7.2.2 by the letter, with blocks behind final blocks. zlib, since it agrees with
+/// libdeflate on which sets of codes are none.
 fn reference<'a>(
-    inflater: &mut DecompressorOxide,
+    inflater: &mut Decompress,
     output: &'a mut [u8],
     payload: &[u8],
 ) -> Result<&'a [u8], Fault> {
     let input = [payload, &TAIL].concat();
     let (mut consumed, mut produced) = (0, 0);
     loop {
-        inflater.init();
-        let (status, read, written) = decompress(
-            inflater,
+        inflater.reset(false);
+        let status = inflater.decompress(
             &input[consumed..],
-            output,
-            produced,
-            TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
+            &mut output[produced..],
+            FlushDecompress::Finish,
         );
-        consumed += read;
-        produced += written;
+        consumed += usize::try_from(inflater.total_in()).unwrap();
+        produced += usize::try_from(inflater.total_out()).unwrap();
         match status {
-            TINFLStatus::Done => {}
-            TINFLStatus::HasMoreOutput => return Err(Fault::MessageTooLong),
+            Ok(Status::StreamEnd) if produced <= LIMIT => {}
+            Ok(_) if produced > LIMIT => return Err(Fault::MessageTooLong),
             _ => return Err(Fault::InvalidDeflate),
         }
         let is_at_its_end = matches!(payload.get(consumed..), Some([] | [0x00]));
@@ -48,7 +45,7 @@ fn reference<'a>(
 struct Warm {
     inflater: Inflater,
     compressor: Compressor,
-    streaming: Box<DecompressorOxide>,
+    streaming: Decompress,
     output: Vec<u8>,
 }
 
@@ -56,8 +53,8 @@ thread_local! {
     static WARM: RefCell<Warm> = RefCell::new(Warm {
         inflater: Inflater::new(),
         compressor: Compressor::new(6),
-        streaming: Box::default(),
-        output: vec![0; LIMIT],
+        streaming: Decompress::new(false),
+        output: vec![0; LIMIT + 1],
     });
 }
 
@@ -69,9 +66,6 @@ pub(crate) fn check(data: &[u8]) {
             // Bytes with more than one fault: which one is met first may differ. And libdeflate reads
             // two unused codes of length as 258, and two of distance likewise.
             (Err(_), Err(_)) | (Ok(_), Err(Fault::InvalidDeflate)) => {}
-            // The reference takes sets of codes that are not complete, which libdeflate refuses as
-            // RFC 1951 lets it.
-            (Err(Fault::InvalidDeflate), Ok(_)) => {}
             (Err(Fault::TooManyBlocks), Ok(_)) => assert!(data.len() >= MANY_BLOCKS_BYTES),
             (ours, theirs) => panic!("{ours:?} {theirs:?}"),
         }
