@@ -5,21 +5,15 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use fixture::credential::{CLAIMS, NOW_MS, SECRET, is_accepted, token};
 use ring::rand::SystemRandom;
 use ringroom::auth::cookie::CookieKey;
-use ringroom::auth::key::{VerifyingKey, public_key_pem};
+use ringroom::auth::key::public_key_pem;
 use ringroom::auth::{
-    Algorithm, Gate, Limits, Permission, Permit, Policy, Proof, Right, Rights, RightsBuilder,
-    Setup, SigningKey, TenantSetup, Trust, TrustedKey, Verdict,
+    Algorithm, Gate, Permission, Permit, Proof, Right, Rights, RightsBuilder, SigningKey, Verdict,
 };
-use ringroom::hash::Seed;
-use ringroom::id::TenantId;
 use ringroom::room::pattern::Pattern;
 use ringroom::ws::handshake::CredentialKind;
-
-const SECRET: &[u8] = b"a secret of thirty-two bytes, no less";
-const NOW_MS: u64 = 1_700_000_000_000;
-const CLAIMS: &str = r#"{"sub":"user-123456","iss":"https://id.example","aud":"rooms","iat":1700000000,"exp":1700003600,"info":{"name":"Ann"},"rooms":{"chat:**":["join","publish","history","presence"]}}"#;
 
 const KEYS: [(Algorithm, &str, &str); 3] = [
     (
@@ -39,45 +33,20 @@ const KEYS: [(Algorithm, &str, &str); 3] = [
     ),
 ];
 
-fn trusted(key: VerifyingKey) -> TrustedKey {
-    TrustedKey { issuer: None, key: Arc::new(key) }
-}
-
 /// A gate that remembers so many credentials.
 fn gate(cached: usize) -> Gate {
-    let mut keys = vec![trusted(VerifyingKey::secret(Algorithm::Hs256, SECRET).expect("a key"))];
-    keys.extend(
-        KEYS.map(|(algorithm, _, public)| {
-            trusted(public_key_pem(algorithm, public).expect("a key"))
-        }),
-    );
-    let operator = Trust {
-        keys,
-        issuers: vec!["https://id.example".into()],
-        audiences: vec!["rooms".into()],
-        cookie_keys: vec![Arc::new(CookieKey::new("1", SECRET).expect("a key"))],
-        ..Trust::default()
-    };
-    let tenant = TenantSetup { id: TenantId(0), name: "default".into(), trust: Trust::default() };
-    let policy = Policy::new(Setup {
-        operator,
-        tenants: vec![tenant],
-        cookie_name: Some("s".into()),
-        ..Setup::default()
-    });
-    Gate::new(Arc::new(policy), Limits { cached, ..Limits::default() }, Seed(1, 2))
+    let keys = KEYS.map(|(algorithm, _, public)| public_key_pem(algorithm, public).expect("a key"));
+    fixture::credential::gate(cached, keys)
 }
 
 fn accept(gate: &mut Gate, kind: CredentialKind, secret: &str) {
-    let proof = Proof { kind, secret: black_box(secret), wanted_tenant: None };
-    assert!(matches!(gate.judge(NOW_MS, &proof), Verdict::Accepted(_)));
+    assert!(is_accepted(gate, kind, black_box(secret)));
 }
 
 fn credentials(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("credential");
     let random = SystemRandom::new();
-    let secret = SigningKey::secret(Algorithm::Hs256, SECRET).expect("a key");
-    let mut tokens = vec![(Algorithm::Hs256, secret.token(CLAIMS, &random).expect("signed"))];
+    let mut tokens = vec![(Algorithm::Hs256, token())];
     tokens.extend(KEYS.map(|(algorithm, private, _)| {
         let key = SigningKey::private_pem(algorithm, private, &random).expect("a key");
         (algorithm, key.token(CLAIMS, &random).expect("signed"))

@@ -50,7 +50,7 @@ def name(summary):
 
 
 def measure():
-    command = ["cargo", "bench", "--quiet", "--bench", "instructions", "--", "--output-format=json", "--nosummary"]
+    command = ["cargo", "bench", "--quiet", "-p", "ringroom-benches", "--bench", "instructions", "--", "--output-format=json", "--nosummary"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     counts = {name(summary): count(summary) for summary in summaries(done.stdout)}
     if done.returncode or not counts:

@@ -9,15 +9,15 @@
     reason = "the crate's macros make public functions, and name things in full"
 )]
 
-mod fixture;
-
 use std::hint::black_box;
 use std::sync::Arc;
 
+use fixture::credential::{is_accepted, token};
 use fixture::{
     FRAME_LIMITS, HEARTBEAT_MS, Letter, MASK, PARSE_LIMITS, client_frame, json, key, member,
 };
 use gungraun::{library_benchmark, library_benchmark_group, main};
+use ringroom::auth::Gate;
 use ringroom::clock::Moment;
 use ringroom::hash::Seed;
 use ringroom::id::{ConnectionKey, CoreId};
@@ -29,6 +29,7 @@ use ringroom::wheel::Wheel;
 use ringroom::ws::MessageKind;
 use ringroom::ws::decoder::{Chunk, Decoder, Scratch};
 use ringroom::ws::deflate::{Compressor, Inflater};
+use ringroom::ws::handshake::CredentialKind;
 use ringroom::ws::mask;
 
 /// Sixteen frames of a client, as a busy connection has them in one read.
@@ -103,6 +104,27 @@ fn read_a_publish((kind, bytes): (MessageKind, Vec<u8>)) -> usize {
 fn write_an_envelope((message, codec, mut out): (Event<'static>, Codec, Vec<u8>)) -> Vec<u8> {
     encode(black_box(&message), codec, &mut out);
     out
+}
+
+/// A gate that remembers so many credentials, and a token.
+fn gate(cached: usize) -> (Gate, String) {
+    (fixture::credential::gate(cached, []), token())
+}
+
+/// One that has seen its token before.
+fn gate_that_remembers() -> (Gate, String) {
+    let (mut gate, token) = gate(16);
+    assert!(is_accepted(&mut gate, CredentialKind::Bearer, &token));
+    (gate, token)
+}
+
+#[library_benchmark]
+#[bench::hs256(gate(0))]
+#[bench::remembered(gate_that_remembers())]
+fn judge_a_token((mut gate, token): (Gate, String)) -> Gate {
+    assert!(is_accepted(&mut gate, CredentialKind::Bearer, black_box(&token)));
+    // Given back, so that what it takes to drop it is not counted.
+    gate
 }
 
 /// A hub in which nobody is yet, and the rooms' names.
@@ -200,6 +222,7 @@ library_benchmark_group!(
     name = frames_and_deflate,
     benchmarks = [decode_16_frames, unmask, deflate, inflate]
 );
+library_benchmark_group!(name = credentials, benchmarks = [judge_a_token]);
 library_benchmark_group!(name = messages, benchmarks = [read_a_publish, write_an_envelope]);
 library_benchmark_group!(
     name = engine,
@@ -211,4 +234,4 @@ library_benchmark_group!(
         wheel_insert_and_cancel_1000
     ]
 );
-main!(library_benchmark_groups = [frames_and_deflate, messages, engine]);
+main!(library_benchmark_groups = [frames_and_deflate, messages, credentials, engine]);

@@ -1,8 +1,6 @@
 //! What a message costs on the mesh, from post to receipt, and what it costs to ring.
 #![allow(missing_docs, reason = "a benchmark has no interface")]
 
-mod fixture;
-
 use std::hint::black_box;
 use std::os::fd::AsFd as _;
 use std::os::fd::BorrowedFd;

@@ -2,11 +2,9 @@
 //!
 //! It measures the thread's CPU time, not the clock on the wall, so that it can run beside others.
 //!
-//! `cargo bench --bench protocol`
+//! `cargo bench -p ringroom-benches --bench protocol`
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
-
-mod fixture;
 
 use std::borrow::Cow;
 use std::hint::black_box;

@@ -1,8 +1,6 @@
 //! What the parts of a room cost: timers, patterns, buckets, history, presence.
 #![allow(missing_docs, reason = "criterion's macros make public functions without any")]
 
-mod fixture;
-
 use std::hint::black_box;
 use std::sync::Arc;
 

@@ -1,8 +1,6 @@
 //! What the data plane does to every message: decode, unmask, inflate, deflate.
 #![allow(missing_docs, reason = "a macro of criterion makes a public function")]
 
-mod fixture;
-
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
