@@ -133,17 +133,25 @@ fn two_who_govern_at_once_lose_nothing() {
     let (nodes, ann, _bob) = scene(&store);
     let other = user(&nodes[1], "ann", "default");
     let mut hands = [ann, other];
+    let role = |at: usize, round: usize| {
+        let name = format!("u{at}x{round}");
+        json!({"type": "room.role", "room": "a", "user": name, "role": "member"})
+    };
     let mut asked: Vec<Vec<u64>> = vec![Vec::new(), Vec::new()];
     for round in 0..50 {
         for (at, hand) in hands.iter_mut().enumerate() {
-            let name = format!("u{at}x{round}");
-            let role = json!({"type": "room.role", "room": "a", "user": name, "role": "member"});
-            asked[at].push(hand.send(role));
+            asked[at].push(hand.send(role(at, round)));
         }
     }
-    for (hand, asked) in hands.iter_mut().zip(&asked) {
-        for id in asked {
-            assert_eq!(hand.answer(*id)["type"], "ok");
+    for (at, hand) in hands.iter_mut().enumerate() {
+        for (round, id) in asked[at].iter().enumerate() {
+            let answer = hand.answer(*id);
+            // A busy machine may not be done in the time that a node waits for Redis.
+            if answer["code"] == "unavailable" {
+                eventually("it is decided", || hand.ask(role(at, round))["type"] == "ok");
+            } else {
+                assert_eq!(answer["type"], "ok", "{answer}");
+            }
         }
     }
     let list = |hand: &mut Talk| -> Value {

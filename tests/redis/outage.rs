@@ -24,6 +24,17 @@ pub(crate) fn publish_at_last(talk: &mut Talk, room: &str, data: &Value) -> Valu
     }
 }
 
+/// The first offset that this gets once Redis is back: a room may take a moment longer than the link
+/// until it is opened there, and does without places until then.
+fn first_place(talk: &mut Talk, room: &str, data: &Value) -> Value {
+    let mut place = json!(null);
+    eventually("it has a place", || {
+        place = publish_at_last(talk, room, data)["offset"].clone();
+        !place.is_null()
+    });
+    place
+}
+
 /// Everything that a client was told of a room, until it hears what is published now.
 fn told(talk: &mut Talk, last: &Value) -> Vec<Value> {
     let (mut told, began) = (Vec::new(), Instant::now());
@@ -213,11 +224,11 @@ fn best_effort_goes_on_without_redis_and_reliable_says_that_it_does_not() {
     assert_eq!(refused["code"], "unavailable", "{refused}");
     store.run();
     nodes.iter().for_each(linked);
-    assert_eq!(publish_at_last(&mut ada, "a", &json!(2))["offset"], 2);
+    assert_eq!(first_place(&mut ada, "a", &json!(2)), 2);
     let there: Vec<_> =
         eve.messages(2).into_iter().map(|(_, offset, data)| (offset, data)).collect();
     assert_eq!(there, [(1, json!(1)), (2, json!(2))]);
-    assert_eq!(publish_at_last(&mut zoe, "new", &json!("n"))["offset"], 1);
+    assert_eq!(first_place(&mut zoe, "new", &json!("n")), 1);
 }
 
 #[test]

@@ -18,8 +18,10 @@ use super::Call;
 
 type SessionBytes = [u8; 16];
 
-/// How long a node may take to let go of a session.
-const PATIENCE: Duration = Duration::from_millis(300);
+/// How long a node may take to let go of a session: half of what whoever waits for it does.
+fn patience(desk: &Desk) -> Duration {
+    Duration::from_millis(desk.config.redis.timeout_ms / 2)
+}
 
 /// Sessions that other nodes were asked to let go of.
 #[derive(Debug, Default)]
@@ -64,7 +66,7 @@ pub(in crate::bridge) fn look(desk: &mut Desk) {
         .wanted
         .0
         .iter()
-        .filter(|(_, (_, since))| since.elapsed() > PATIENCE)
+        .filter(|(_, (_, since))| since.elapsed() > patience(desk))
         .map(|(session, _)| *session)
         .collect();
     for session in late {
