@@ -46,8 +46,9 @@ def churn(scale):
         wait_until_open(server, count * 9 // 10)
         talked = beside(load, "fanout", "--rooms", 10, "--members", 10, "--publishers", 1, "--rate", 10, "--seconds",
                         max(1, scale.soak - 30), "--url", server.url("/ws"))
-        time.sleep(min(30, scale.soak / 4))
-        memory = _watch(server, scale.soak - min(60, scale.soak / 2))
+        # What the connections that end leave behind is kept for two minutes: sessions to come back to.
+        time.sleep(min(180, scale.soak / 4))
+        memory = _watch(server, scale.soak - min(210, scale.soak / 2))
         phase, talk = churned(), talked()
         time.sleep(5)
         after = _left(server)
