@@ -181,6 +181,16 @@ impl Publication {
         self.draft.offset == 0
     }
 
+    /// What is written to a connection of that form, or a little more.
+    #[must_use]
+    pub fn written_bytes(&self, form: Form) -> usize {
+        const AROUND_BYTES: usize = 512;
+        let draft = &self.draft;
+        let estimate =
+            || AROUND_BYTES + draft.room.name.as_str().len() + draft.data.as_data().bytes().len();
+        self.frame(form).map_or_else(estimate, <[u8]>::len)
+    }
+
     /// What it holds in memory.
     #[must_use]
     pub fn held_bytes(&self) -> usize {

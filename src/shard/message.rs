@@ -391,6 +391,17 @@ pub struct Joined {
     pub replay: Vec<Arc<Publication>>,
     /// What it missed and cannot get: a frame that says so, or empty.
     pub gap: Box<[u8]>,
+    /// What it is told where its outbox has no space for `replay`; none if that is empty.
+    pub instead: Option<Box<Instead>>,
+}
+
+/// Said to a connection that nothing is sent of what it missed.
+#[derive(Clone, Debug)]
+pub struct Instead {
+    /// The answer; empty if none is wanted.
+    pub answer: Box<[u8]>,
+    /// In the place of [`Joined::gap`].
+    pub gap: Box<[u8]>,
 }
 
 /// A room is another.

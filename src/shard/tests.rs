@@ -12,6 +12,7 @@ mod limits;
 mod moderation;
 mod nodes;
 mod random;
+mod recovery;
 mod roaming;
 mod rooms;
 mod slow;

@@ -359,8 +359,12 @@ impl World {
         }
         let most = self.profile.recovery_messages as usize;
         let all = [range(cursor.acknowledged + 1, last, "history_truncated")];
-        // A message is not longer than that.
-        let may_be_too_much = owed.len() > most || owed.len() * 1_024 > 16_384;
+        // A message is not longer than that, nor is the answer that waits before it.
+        let longest = (owed.len() + 1) * 1_024;
+        let limits = &self.config.limits;
+        let may_be_too_much = owed.len() > most
+            || longest > limits.recovery_bytes as usize
+            || longest > limits.outbox_bytes as usize;
         if may_be_too_much && *gaps == all && arrivals.is_empty() {
             model.witnesses[at].told = dropped;
             return Ok(());

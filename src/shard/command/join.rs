@@ -11,10 +11,11 @@ use crate::room::hub::{Interest, Member, RoomIndex, RoomTag};
 use crate::room::name::RoomKey;
 use crate::shard::Shard;
 use crate::shard::ask::{JoinAsk, Since, What};
+use crate::shard::command::answer_frame;
 use crate::shard::connection::{Membership, NO_PLACE};
 use crate::shard::eligible::Reader;
 use crate::shard::fanout::single_run;
-use crate::shard::message::{AnswerEffect, Ask, Asker, Joined, Ticket};
+use crate::shard::message::{AnswerEffect, Ask, Asker, Instead, Joined, Ticket};
 use crate::shard::outbound::write_event;
 use crate::shard::quota::TOO_MANY_CREATIONS;
 use crate::shard::run::{Label, Run};
@@ -165,14 +166,31 @@ impl Shard {
             }
             Recovery::None | Recovery::Ahead => (Vec::new(), false, None),
         };
-        let mut gap = Vec::new();
-        if let Some((from, to, reason)) = missing {
-            let (room, epoch) = (room.name.as_str(), &*home.epoch);
-            let event = Event::Gap(Gap { room, epoch, from, to, reason });
-            write_event(&event, asker.form.codec, &mut gap);
-        }
         let epoch = std::sync::Arc::clone(&home.epoch);
         let (offset, user_count) = (home.offset(), home.user_count());
+        let guaranteed = home.config.mode == Mode::Guaranteed;
+        let at = Place { epoch: &epoch, offset };
+        let joined_room = JoinedRoom { room: room.name.as_str(), role: joining.role, at };
+        let gap = |missing: Option<(u64, u64, GapReason)>| {
+            let mut frame = Vec::new();
+            if let Some((from, to, reason)) = missing {
+                let event =
+                    Event::Gap(Gap { room: room.name.as_str(), epoch: &epoch, from, to, reason });
+                write_event(&event, asker.form.codec, &mut frame);
+            }
+            frame.into_boxed_slice()
+        };
+        let instead = replay.first().map(|first| {
+            // What was not acknowledged is still owed, and comes piece by piece; else who asks for it
+            // is told by the answer, and who resumes by the gap.
+            let from = missing.map_or(first.offset, |(from, ..)| from);
+            let is_told = ask.resumes || guaranteed;
+            let reply = Reply::Join { joined: joined_room, recovered: false, user_count };
+            Box::new(Instead {
+                answer: answer_frame(&ticket, asker, reply).into_boxed_slice(),
+                gap: gap(is_told.then_some((from, offset, truncated))),
+            })
+        });
         let joined = Joined {
             epoch: std::sync::Arc::clone(&epoch),
             offset,
@@ -180,14 +198,13 @@ impl Shard {
             created: joining.created,
             recovered,
             slow_consumer: home.config.slow_consumer,
-            guaranteed: home.config.mode == Mode::Guaranteed,
+            guaranteed,
             redelivers: joining.redelivers,
             interest: ask.interest.clone(),
             replay,
-            gap: gap.into_boxed_slice(),
+            gap: gap(missing),
+            instead,
         };
-        let at = Place { epoch: &epoch, offset };
-        let joined_room = JoinedRoom { room: room.name.as_str(), role: joining.role, at };
         let reply = Reply::Join { joined: joined_room, recovered, user_count };
         let effect = AnswerEffect::Joined(Box::new(joined));
         self.answer(from, room, asker, ticket, reply, effect);
@@ -198,11 +215,16 @@ impl Shard {
         &mut self,
         key: ConnectionKey,
         room: &RoomKey,
-        joined: &Joined,
-        frame: &[u8],
+        mut joined: Joined,
+        mut frame: Box<[u8]>,
     ) {
         let Some(index) = self.hub.find(room) else { return };
         self.settle_room(index);
+        if let Some(instead) = joined.instead.take().filter(|_| !self.has_space(key, &joined)) {
+            (joined.recovered, joined.gap) = (false, instead.gap);
+            joined.replay.clear();
+            frame = instead.answer;
+        }
         let Some(hub_room) = self.hub.get_mut(index) else { return };
         hub_room.joining -= 1;
         hub_room.offset = hub_room.offset.max(joined.offset);
@@ -220,18 +242,31 @@ impl Shard {
                 guaranteed: joined.guaranteed,
             }));
         }
-        if !self.seat(key, index, joined) {
+        if !self.seat(key, index, &joined) {
             // It is gone, and its home has been told.
             self.tidy_room(index);
             return;
         }
-        self.outbound.push_bytes(key, frame);
+        self.outbound.push_bytes(key, &frame);
         self.outbound.push_bytes(key, &joined.gap);
-        self.replay(key, index, joined);
+        self.replay(key, index, &joined);
         if joined.created && !room.name.is_reserved() {
             self.count_creation(key);
         }
-        self.arrived_in(key, room, joined);
+        self.arrived_in(key, room, &joined);
+    }
+
+    /// Whether what it missed fits behind what waits for a connection already. Without this a client
+    /// that comes back to many rooms would be sent away as a slow one, and again whenever it comes.
+    fn has_space(&self, key: ConnectionKey, joined: &Joined) -> bool {
+        let Some(slot) = self.outbound.slots.get(key.index as usize) else { return false };
+        let Some(connection) = self.outbound.get(key) else { return false };
+        let reader =
+            Reader { connection, interest: Some(&joined.interest), now: self.outbound.now.moment };
+        let missed = joined.replay.iter().filter(|publication| reader.gets(publication));
+        let bytes: usize = missed.map(|it| it.written_bytes(connection.form)).sum();
+        let most = self.outbound.config.limits.outbox_bytes as usize;
+        slot.outbox.pending_bytes() + bytes <= most && !self.outbound.pool.is_over_budget()
     }
 
     /// Gives a connection its place among the members; false if it is gone.

@@ -321,10 +321,7 @@ impl Shard {
         reply: Reply<'_>,
         effect: AnswerEffect,
     ) {
-        let mut frame = Vec::new();
-        if let Some(id) = &ticket.id {
-            write_event(&Event::Ok { id, reply }, asker.form.codec, &mut frame);
-        }
+        let frame = answer_frame(&ticket, asker, reply);
         self.answer_frame(core, room, asker, ticket, frame, effect);
     }
 
@@ -380,7 +377,7 @@ impl Shard {
         self.note_answered(key);
         match effect {
             AnswerEffect::None => self.outbound.push_bytes(key, &frame),
-            AnswerEffect::Joined(joined) => self.on_joined(key, &room, &joined, &frame),
+            AnswerEffect::Joined(joined) => self.on_joined(key, &room, *joined, frame),
             AnswerEffect::NotJoined => self.on_not_joined(key, &room, &frame),
             AnswerEffect::Left => self.on_left(key, &room, &frame),
             AnswerEffect::Sent { delivered } => {
@@ -390,6 +387,15 @@ impl Shard {
         }
         self.done(key, ticket.batch);
     }
+}
+
+/// The answer to a command, if one is wanted.
+pub(in crate::shard) fn answer_frame(ticket: &Ticket, asker: &Asker, reply: Reply<'_>) -> Vec<u8> {
+    let mut frame = Vec::new();
+    if let Some(id) = &ticket.id {
+        write_event(&Event::Ok { id, reply }, asker.form.codec, &mut frame);
+    }
+    frame
 }
 
 /// The error that says why a command was refused.
