@@ -69,7 +69,10 @@ impl Shard {
         connection.pong = None;
         let speaks_rooms = connection.purpose == Purpose::Rooms;
         // It does not read: what waits would keep the reason from it, and memory from others.
-        if matches!(reason, CloseReason::SlowConsumer | CloseReason::HeartbeatTimeout) {
+        if matches!(
+            reason,
+            CloseReason::SlowConsumer | CloseReason::Overloaded | CloseReason::HeartbeatTimeout
+        ) {
             slot.outbox.clear();
         }
         self.outbound.let_go(key);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::id::ConnectionKey;
 use crate::protocol::event;
-use crate::protocol::{Event, GapReason, Priority, SlowConsumer};
+use crate::protocol::{CloseReason, Event, GapReason, Priority, SlowConsumer};
 use crate::room::hub::{Delivery, HubRoom, Item, Member, Notice, RoomIndex, RoomTag};
 use crate::room::publication::{Form, Press, Publication};
 
@@ -56,7 +56,7 @@ struct Single {
 pub(super) struct Fanout {
     stretches: Vec<Stretch>,
     singles: Vec<Single>,
-    overflowed: Vec<ConnectionKey>,
+    overflowed: Vec<(ConnectionKey, CloseReason)>,
     delivered: u64,
     withheld: u64,
 }
@@ -144,8 +144,8 @@ impl Shard {
         fanout.stretches.clear();
         fanout.singles.clear();
         let mut overflowed = std::mem::take(&mut fanout.overflowed);
-        for key in overflowed.drain(..) {
-            self.close(key, crate::protocol::CloseReason::SlowConsumer);
+        for (key, reason) in overflowed.drain(..) {
+            self.close(key, reason);
         }
         fanout.overflowed = overflowed;
         self.fanout = fanout;
@@ -197,6 +197,13 @@ impl Fanout {
     /// How many connections here a message was for so far.
     pub(super) fn total(&self, at: usize) -> u32 {
         self.singles.get(at).map_or(0, |single| single.total)
+    }
+
+    /// A connection is to be closed, for the first reason there is.
+    fn overflow(&mut self, key: ConnectionKey, reason: CloseReason) {
+        if self.overflowed.last().is_none_or(|(last, _)| *last != key) {
+            self.overflowed.push((key, reason));
+        }
     }
 
     /// Divides what came into stretches that can be sent in one piece. Where messages may be dropped
@@ -317,11 +324,8 @@ impl Walk<'_> {
                 self.fanout.delivered += 1;
             }
             Offer::Withheld => self.fanout.withheld += 1,
-            Offer::Overflow => {
-                if self.fanout.overflowed.last() != Some(&key) {
-                    self.fanout.overflowed.push(key);
-                }
-            }
+            Offer::Overflow => self.fanout.overflow(key, CloseReason::SlowConsumer),
+            Offer::Overload => self.fanout.overflow(key, CloseReason::Overloaded),
         }
     }
 

@@ -32,8 +32,10 @@ pub(crate) enum Offer {
     Taken,
     /// They will not be written; the connection is told if they have offsets.
     Withheld,
-    /// The connection has to be closed.
+    /// The connection has to be closed: more waits for it than may.
     Overflow,
+    /// It has to be closed: more waits for all of them together than may, and it reads slowly.
+    Overload,
 }
 
 /// On what terms messages are taken.
@@ -69,7 +71,7 @@ impl Outbox {
             return Offer::Withheld;
         }
         match policy {
-            SlowConsumer::Disconnect => return Offer::Overflow,
+            SlowConsumer::Disconnect => return self.excess(run, terms),
             SlowConsumer::DropNewest => {}
             SlowConsumer::DropOldest | SlowConsumer::Latest => {
                 self.drop_oldest(run, terms, pool);
@@ -80,7 +82,7 @@ impl Outbox {
             }
         }
         if run.label.priority == Priority::Critical {
-            return Offer::Overflow;
+            return self.excess(run, terms);
         }
         let (from, to) = (run.label.first, run.label.last);
         pool.drops.slow_consumer += run.label.count();
@@ -90,9 +92,18 @@ impl Outbox {
 
     /// Whether there is space without dropping anything.
     pub(crate) fn fits(&self, run: &Run, terms: Terms, pool: &Pool) -> bool {
+        self.is_within(run, terms) && !(pool.is_over_budget() && self.lags(pool))
+    }
+
+    /// Whether no more waits for this connection than may.
+    fn is_within(&self, run: &Run, terms: Terms) -> bool {
         let waiting = self.pending_bytes as usize;
-        let within = waiting == 0 || waiting + run.bytes().len() <= terms.limit_bytes;
-        within && !(pool.is_over_budget() && self.lags(pool))
+        waiting == 0 || waiting + run.bytes().len() <= terms.limit_bytes
+    }
+
+    /// Whose doing it is that messages do not fit which nothing may be dropped for.
+    fn excess(&self, run: &Run, terms: Terms) -> Offer {
+        if self.is_within(run, terms) { Offer::Overload } else { Offer::Overflow }
     }
 
     /// Tells that messages will not come, behind all that waits.

@@ -2,6 +2,7 @@
 
 use super::cluster::{Address, Cluster};
 use crate::config::Config;
+use crate::metrics::Close;
 
 fn config(outbox_bytes: u32) -> Config {
     let mut config = Config::default();
@@ -152,6 +153,25 @@ fn the_urgent_leaves_first_but_a_room_stays_in_order() {
         .map(|it| (it["room"].as_str().unwrap_or_default(), it["offset"].as_u64().unwrap_or(0)))
         .collect();
     assert_eq!(order, [("urgent", 1), ("r", 1), ("r", 2)]);
+}
+
+#[test]
+fn whoever_lags_when_all_together_hold_too_much_is_sent_away_as_the_server_is_overloaded() {
+    let mut config = config(1 << 20);
+    config.limits.outbox_total_bytes = 40_000;
+    let mut cluster = Cluster::new(2, config);
+    let (a, b) = room(&mut cluster, "disconnect");
+    for _ in 0..100 {
+        publish(&mut cluster, a, "");
+    }
+    let seen = cluster.read(b);
+    let last = seen.last().expect("a reason");
+    assert_eq!(last["reason"], "overloaded", "it is far below its own limit");
+    assert!(last["reconnect"] == true && last["retry_after_ms"].is_u64(), "{last}");
+    let metrics = &cluster.shards[1].metrics;
+    assert_eq!(metrics.closes.figure(Close::Overloaded).get(), 1);
+    assert_eq!(metrics.closes.figure(Close::SlowConsumer).get(), 0);
+    assert_eq!(cluster.shards[1].outbound.pool.budget.held_bytes(), 0, "nothing is kept for it");
 }
 
 #[test]
