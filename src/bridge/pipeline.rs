@@ -41,7 +41,7 @@ impl Bridge {
     /// Asks something of Redis; it fails at once if no link leads there, or too much waits.
     pub(super) fn ask(&mut self, call: Box<dyn Call>) {
         if self.lines.is_empty() {
-            return call.fail(Fault::Lost, &mut self.desk);
+            return call.fail(Fault::Unsent, &mut self.desk);
         }
         match self.places.take(call) {
             Ok(waiting) => self.route(waiting),
@@ -59,7 +59,7 @@ impl Bridge {
             return self.astray.wait(slot, waiting);
         }
         let Some(number) = self.lines.of(slot) else {
-            return waiting.call.fail(Fault::Lost, &mut self.desk);
+            return waiting.call.fail(Fault::Unsent, &mut self.desk);
         };
         if let Some((room, core)) = waiting.call.room_to_hear() {
             let room = room.clone();
@@ -221,7 +221,7 @@ impl Bridge {
     /// A server does not have the slot of a call: it is made again when it is known who has.
     fn stray(&mut self, waiting: Waiting, error: &RedisError) {
         if waiting.since.elapsed() > self.patience() {
-            return waiting.call.fail(Fault::Lost, &mut self.desk);
+            return waiting.call.fail(Fault::Unsent, &mut self.desk);
         }
         self.desk.metrics.strayed.add(1);
         let slot = waiting.call.slot(&self.desk);

@@ -176,12 +176,12 @@ impl Bridge {
         self.trouble = state;
         self.note_state();
         for waiting in line.queue.drain() {
-            waiting.call.fail(Fault::Lost, &mut self.desk);
+            waiting.call.fail(Fault::Unsent, &mut self.desk);
         }
         let rooms = self.desk.watch.unlink(number);
         for room in &rooms {
             for waiting in self.parked.remove(room).unwrap_or_default() {
-                waiting.call.fail(Fault::Lost, &mut self.desk);
+                waiting.call.fail(Fault::Unsent, &mut self.desk);
             }
         }
         if self.lines.is_empty() {
@@ -272,7 +272,7 @@ impl Bridge {
         }
         self.parked.retain(|_, calls| !calls.is_empty());
         for waiting in expired {
-            waiting.call.fail(Fault::Lost, &mut self.desk);
+            waiting.call.fail(Fault::Unsent, &mut self.desk);
         }
     }
 

@@ -9,7 +9,7 @@ mod session;
 use std::sync::Arc;
 
 use crate::id::ConnectionKey;
-use crate::protocol::Durability;
+use crate::protocol::{Durability, ErrorCode};
 
 use super::attendance::{Attendance, AttendanceAsk, Mark, Step};
 use super::charter::{Amendment, Charter, Motion, Vote};
@@ -170,7 +170,9 @@ pub enum ToBroker {
 /// Why the broker did not do what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It is out of reach, or does not answer in time. Whether a publication was kept is not known.
+    /// It is out of reach: it was asked nothing.
+    Unsent,
+    /// It was asked and does not answer in time. Whether it was done is not known.
     Lost,
     /// Too much waits for it.
     Overload,
@@ -184,6 +186,17 @@ pub enum Fault {
     TooFewReplicas,
     /// It said something else.
     Other,
+}
+
+impl Fault {
+    /// What a client is told: `timeout` if it may have been done, `unavailable` if it was not.
+    #[must_use]
+    pub fn code(self) -> ErrorCode {
+        match self {
+            Self::Lost | Self::TooFewReplicas => ErrorCode::Timeout,
+            _ => ErrorCode::Unavailable,
+        }
+    }
 }
 
 /// How safe the broker keeps what it has answered for.

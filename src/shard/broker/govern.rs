@@ -448,12 +448,14 @@ impl Shard {
             let governing = &mut followed.governing;
             governing.is_recalling = false;
             for mut matter in std::mem::take(&mut governing.queue) {
-                if let Some((_, timer)) = matter.motion.take() {
+                let motion = matter.motion.take();
+                let fault = if motion.is_some() { Fault::Lost } else { Fault::Unsent };
+                if let Some((_, timer)) = motion {
                     self.wheel.cancel(timer);
                 }
                 match matter.of {
                     Of::Command(from, ask) => {
-                        self.refuse_ask(from, *ask, not_decided(Fault::Lost));
+                        self.refuse_ask(from, *ask, not_decided(fault));
                     }
                     Of::Founding(from, ask) => {
                         self.join_founded(from, *ask, false);
@@ -541,12 +543,14 @@ impl Matter {
 }
 
 fn not_decided(fault: Fault) -> Refusal {
-    unavailable(match fault {
+    let message = match fault {
+        Fault::Unsent => "Redis is out of reach",
         Fault::Lost => "Redis did not answer: whether it was decided is not known",
         Fault::Overload => "too much waits for Redis",
         Fault::ReadOnly => "Redis takes no writes",
         Fault::OutOfMemory => "Redis has no memory left",
         Fault::Denied => "Redis does not allow it",
         Fault::Other | Fault::TooFewReplicas => "Redis has refused it",
-    })
+    };
+    Refusal { code: fault.code(), ..unavailable(message) }
 }

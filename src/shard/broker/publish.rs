@@ -290,7 +290,8 @@ impl Shard {
 }
 
 fn refusal(fault: Fault) -> Refusal {
-    unavailable(match fault {
+    let message = match fault {
+        Fault::Unsent => "Redis is out of reach",
         Fault::Lost => "Redis did not answer: whether the message was kept is not known",
         Fault::Overload => "too much waits for Redis",
         Fault::ReadOnly => "Redis takes no writes",
@@ -300,5 +301,6 @@ fn refusal(fault: Fault) -> Refusal {
             "too few replicas of Redis have it: whether the message stays is not known"
         }
         Fault::Other => "Redis has refused it",
-    })
+    };
+    Refusal { code: fault.code(), ..unavailable(message) }
 }

@@ -164,7 +164,10 @@ impl World {
                 let user = self.asked.remove(&id).expect("one answer each");
                 match event["type"].as_str().unwrap() {
                     "ok" => self.moderators.extend(user),
-                    _ => assert_eq!(event["code"], "unavailable", "{event}"),
+                    _ => {
+                        let codes = ["timeout", "unavailable"].map(Value::from);
+                        assert!(codes.contains(&event["code"]), "{event}");
+                    }
                 }
             }
         }
@@ -290,6 +293,34 @@ fn a_deleted_room_is_gone_everywhere_and_may_be_made_again() {
     assert_eq!(joined.last().unwrap()["role"], "owner", "{joined:?}");
     let exists = world.ask(0, &json!({"type": "room.create", "room": "a"}));
     assert_eq!(exists["code"], "room_exists");
+}
+
+#[test]
+fn whoever_asked_a_redis_that_does_not_answer_is_told_that_it_may_have_been_done() {
+    let commands = [
+        json!({"type": "room.mute", "id": 1, "room": "a", "user": "bob"}),
+        json!({"type": "publish", "id": 1, "room": "a", "data": 1}),
+    ];
+    for (command, is_cut) in commands.iter().flat_map(|it| [(it, false), (it, true)]) {
+        let mut world = World::new(0);
+        let sure = json!({"type": "room.update", "room": "a", "config": {"mode": "reliable"}});
+        assert_eq!(world.ask(0, &sure)["type"], "ok");
+        let owner = world.owners[0];
+        world.nodes[0].read(owner);
+        world.nodes[0].send(owner, &command.to_string());
+        world.nodes[0].settle();
+        Link::spread(&mut world.links, &mut world.store);
+        if is_cut {
+            world.links[0].cut(&mut world.nodes[0], &mut world.store, true);
+        } else {
+            world.nodes[0].wait(config().redis.timeout_ms * 3);
+        }
+        let told = world.nodes[0].read(owner);
+        let refused = told.iter().find(|event| event["id"] == 1);
+        let refused = refused.unwrap_or_else(|| panic!("{command} {is_cut}: {told:?}"));
+        assert_eq!(refused["code"], "timeout", "{command} {is_cut}: {refused}");
+        assert!(refused["retry_after_ms"].is_u64(), "{refused}");
+    }
 }
 
 #[test]

@@ -179,7 +179,7 @@ impl World {
             }
             ("error", None) => {
                 client.asked.remove(&number("id")).expect("one answer each");
-                let expected = ["unavailable", "not_joined"].map(Value::from);
+                let expected = ["timeout", "unavailable", "not_joined"].map(Value::from);
                 assert!(expected.contains(&event["code"]), "{event}");
             }
             ("error", Some(_)) => assert_eq!(event["code"], "not_joined", "{event}"),

@@ -27,7 +27,7 @@ pub(super) const ONLY_REFUSED: &[&str] = &["any other"];
 pub(super) const NEVER_REFUSED: &[&str] =
     &["auth", "rooms", "state.get", "batch", "ping", "response"];
 /// Codes that no command of one engine alone is refused with: `unavailable` needs a broker
-/// (`shard::tests::nodes`), `timeout` is for handlers to give, `internal` for our own
+/// (`shard::tests::nodes`), as does `timeout` (`shard::tests::governing`), `internal` is for our own
 /// faults, and before the welcome all is `unauthorized` (`tests/e2e/identity.rs`).
 pub(super) const ELSEWHERE: &[Code] =
     &[Code::Unauthorized, Code::Timeout, Code::Unavailable, Code::Internal];
