@@ -186,21 +186,43 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 #[test]
 fn a_message_that_takes_long_is_a_sign_of_life() {
+    const INTERVAL_MS: u64 = 200;
     let bench = Bench::start(|config| {
-        config.heartbeat.interval_ms = 50;
-        config.heartbeat.max_missed = 2;
+        config.heartbeat.interval_ms = INTERVAL_MS;
+        config.heartbeat.max_missed = 1;
     });
-    let mut client = bench.open_echo();
     let text = "x".repeat(40);
-    for byte in frame(&text) {
-        client.write_all(&[byte]).unwrap();
-        thread::sleep(Duration::from_millis(15));
-    }
-    let mut answer = vec![0; 2 + text.len()];
-    client.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer[2..], text.as_bytes(), "neither a ping nor a close");
-    drop(client);
+    // A machine that is busy may keep the client from sending: that shows nothing, and is not counted.
+    let is_shown = (0..20).any(|_| {
+        let mut client = bench.open_echo();
+        let mut last = Instant::now();
+        for byte in frame(&text) {
+            thread::sleep(Duration::from_millis(INTERVAL_MS / 8));
+            if last.elapsed() > Duration::from_millis(INTERVAL_MS / 2) {
+                return false;
+            }
+            client.write_all(&[byte]).expect("it is not given up");
+            last = Instant::now();
+        }
+        assert_eq!(read_past_pings(&mut client), text.as_bytes(), "five times as long as silence");
+        true
+    });
+    assert!(is_shown, "twenty attempts were too slow");
     bench.drain();
+}
+
+/// What the next frame holds that is no ping. A ping is no fault where the core was kept from reading.
+fn read_past_pings(stream: &mut impl Read) -> Vec<u8> {
+    loop {
+        let mut start = [0; 2];
+        stream.read_exact(&mut start).unwrap();
+        let mut payload = vec![0; usize::from(start[1])];
+        stream.read_exact(&mut payload).unwrap();
+        if start[0] != 0x89 {
+            assert_eq!(start[0], 0x81, "{payload:?}");
+            return payload;
+        }
+    }
 }
 
 #[test]

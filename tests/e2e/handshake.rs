@@ -121,8 +121,9 @@ fn a_head_that_drips_has_an_absolute_deadline() {
     stream.write_all(b"GET /echo HTTP/1.1\r\nX: ").unwrap();
     let mut answer = [0; 1_024];
     let length = (0..3_000).find_map(|_| {
-        stream.write_all(b"G").unwrap();
-        stream.read(&mut answer).ok()
+        // Where this is not run for long, the server may have let go meanwhile; what it said is there.
+        let _ = stream.write_all(b"G");
+        stream.read(&mut answer).ok().filter(|length| *length > 0)
     });
     let length = length.expect("it is never cut off");
     assert!(answer[..length].starts_with(b"HTTP/1.1 408 "), "{:?}", &answer[..length]);

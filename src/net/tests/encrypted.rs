@@ -67,7 +67,7 @@ fn a_plaintext_client_is_told_once_and_ended() {
     // Dribbling on does not put off the end.
     let began = Instant::now();
     while socket.write_all(b"x").is_ok() {
-        assert!(began.elapsed() < Duration::from_secs(8), "it is still there");
+        assert!(began.elapsed() < Duration::from_secs(20), "it is still there");
         std::thread::sleep(Duration::from_millis(100));
     }
     let failures: u64 = bench.metrics.handshake_failures.total();
