@@ -25,5 +25,6 @@ mod identity;
 mod operator;
 mod oracle;
 mod relay;
+mod reuse;
 mod secrets;
 mod strangers;
