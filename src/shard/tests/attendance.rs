@@ -279,7 +279,7 @@ fn run_all(seeds: std::ops::Range<u64>) {
 
 #[test]
 fn nodes_agree_on_who_is_there() {
-    run_all(0..25);
+    run_all(0..10);
 }
 
 #[test]
