@@ -4,6 +4,8 @@
 //! Invariant: of two decisions on one [`Topic`] the later counts, and nothing of the earlier is
 //! needed any more.
 
+pub mod shared;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -72,7 +74,7 @@ pub enum Whom {
 }
 
 /// What a decision is about.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Topic {
     /// Credentials of a tenant.
     Credentials(Box<str>, Credentials),
@@ -82,7 +84,21 @@ pub enum Topic {
     State(Box<str>),
 }
 
+impl Topic {
+    /// A name that no other has.
+    #[must_use]
+    pub fn name(&self) -> String {
+        serde_json::to_string(self).expect("texts are always JSON")
+    }
+}
+
 impl Decision {
+    /// It as one line of JSON.
+    #[must_use]
+    pub fn line(&self) -> String {
+        serde_json::to_string(self).expect("texts and numbers are always JSON")
+    }
+
     /// What it is about.
     #[must_use]
     pub fn topic(&self) -> Topic {
@@ -142,7 +158,7 @@ mod tests {
             (Decision::Unban { whom: user }, false),
             (Decision::State { tenant: "acme".into(), suspended: false }, true),
         ] {
-            let line = serde_json::to_string(&decision).expect("it is JSON");
+            let line = decision.line();
             assert!(!line.contains('\n'), "{line}");
             assert_eq!(serde_json::from_str::<Decision>(&line).expect("the same"), decision);
             assert_eq!(decision.stands(3), stands, "{line}");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::auth::{self, Policy};
 use crate::config::Config;
+use crate::decision::shared;
 use crate::node::{Facts, Known};
 use crate::origin::Origins;
 use crate::record::Record;
@@ -37,6 +38,10 @@ pub enum Letter<M> {
     Facts(Box<Facts>),
     /// From the bridge to the control plane: all nodes there are.
     Nodes(Arc<[Known]>),
+    /// From the control plane to the bridge: about decisions for all nodes.
+    Share(Box<shared::Ask>),
+    /// From the bridge to the control plane: the same.
+    Shared(Box<shared::News>),
     /// From a core to the control plane, for the audit trail.
     Record(Box<Record>),
     /// From a core to the control plane: so many records did not fit between the two.

@@ -35,7 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "origin", "protocol", "record", "room", "tenant", "wheel", "ws",
         ],
     ),
-    ("letter", &["auth", "config", "id", "node", "origin", "record", "shard", "ws"]),
+    ("letter", &["auth", "config", "decision", "id", "node", "origin", "record", "shard", "ws"]),
     (
         "net",
         &[
@@ -52,7 +52,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "bridge",
-        &["clock", "config", "id", "letter", "mesh", "metrics", "node", "room", "shard", "tenant"],
+        &[
+            "clock", "config", "decision", "id", "letter", "mesh", "metrics", "node", "room",
+            "shard", "tenant",
+        ],
     ),
     ("logging", &["config"]),
     (

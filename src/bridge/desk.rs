@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::clock::Moment;
 use crate::config::Config;
+use crate::decision::shared::News;
 use crate::id::CoreId;
 use crate::letter::Letter;
 use crate::mesh::Port;
@@ -118,6 +119,16 @@ impl Desk {
         let bytes = nodes.len() * size_of::<Known>();
         // As above.
         let _ = self.port.post(CoreId(self.cores), Letter::Nodes(nodes.into()), bytes);
+    }
+
+    /// Tells the control plane something about decisions for all nodes.
+    pub(super) fn tell_decisions(&mut self, news: News) {
+        let bytes = match &news {
+            News::Read { lines, .. } => lines.iter().map(|line| line.len()).sum(),
+            News::Noted(..) | News::Unread => size_of::<News>(),
+        };
+        // As above.
+        let _ = self.port.post(CoreId(self.cores), Letter::Shared(Box::new(news)), bytes);
     }
 
     /// A room missed something; its core is told when it has room for it.

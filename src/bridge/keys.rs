@@ -58,6 +58,11 @@ impl Keys {
         ["until", "facts"].map(|what| format!("{}:{{nodes}}:{what}", self.prefix))
     }
 
+    /// What the operator has decided, in which order, and what each says: one slot.
+    pub(super) fn decisions(&self) -> [String; 2] {
+        ["order", "lines"].map(|what| format!("{}:{{decisions}}:{what}", self.prefix))
+    }
+
     /// What a session has, which is one slot. Its name there does not tell the secret.
     pub(super) fn session(&self, session: [u8; 16]) -> String {
         let hash = ring::digest::digest(&ring::digest::SHA256, &session);

@@ -203,6 +203,10 @@ impl Bridge {
                 match letter {
                     Letter::Core(CoreMessage::ToBroker(message)) => self.take(batch.from, *message),
                     Letter::Facts(facts) => self.say_of_itself(*facts),
+                    Letter::Share(ask) => {
+                        let call = call::decide::of(*ask, &self.desk);
+                        self.ask(call);
+                    }
                     _ => tracing::error!(from = ?batch.from, "a letter that is not for the bridge"),
                 }
             }

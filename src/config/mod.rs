@@ -113,6 +113,14 @@ config! {
     log: Log,
 }
 
+impl Config {
+    /// How many decisions of the operator may hold: revocations, bans and tenants' states.
+    #[must_use]
+    pub fn most_decisions(&self) -> usize {
+        2 * self.auth.revocations as usize + self.tenants.len().max(1)
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         let mut config = Self::of_rows();

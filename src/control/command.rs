@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::letter::Order;
 
 use super::ledger::Written;
+use super::spread::Told;
 use crate::decision::Decision;
 
 /// Commands that may wait.
@@ -36,6 +37,8 @@ pub struct Carried {
     pub holds: bool,
     /// Whether it will hold after a restart.
     pub(super) written: Written,
+    /// Whether it will hold on all other nodes.
+    pub(super) told: Told,
 }
 
 /// The sending end: any thread may have one.

@@ -73,7 +73,7 @@ fn text(standing: &BTreeMap<Topic, Decision>) -> String {
 }
 
 fn line(decision: &Decision) -> String {
-    let mut line = serde_json::to_string(decision).expect("texts and numbers are always JSON");
+    let mut line = decision.line();
     line.push('\n');
     line
 }
@@ -115,6 +115,28 @@ impl Ledger {
             return Some(file.replace(text(&book.standing)));
         }
         Some(file.append(line(decision)))
+    }
+
+    /// What stands on the topic of a decision, and what would once that was made as well.
+    pub(super) fn with(
+        &self,
+        decision: &Decision,
+        now_unix_ms: u64,
+    ) -> (Option<Decision>, Option<Decision>) {
+        let book = self.0.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let stands = |it: &Decision| it.stands(now_unix_ms);
+        let before = book.standing.get(&decision.topic()).cloned().filter(stands);
+        let after = match &before {
+            Some(before) => decision.clone().after(before),
+            None => decision.clone(),
+        };
+        (before, Some(after).filter(stands))
+    }
+
+    /// All that stands.
+    pub(super) fn standing(&self, now_unix_ms: u64) -> Vec<Decision> {
+        let book = self.0.book.lock().unwrap_or_else(PoisonError::into_inner);
+        book.standing.values().filter(|it| it.stands(now_unix_ms)).cloned().collect()
     }
 
     /// Who is shut out, and until when.

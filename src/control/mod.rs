@@ -21,6 +21,7 @@ mod relay;
 mod run;
 mod security;
 mod serve;
+mod spread;
 #[cfg(test)]
 mod tests;
 mod v1;

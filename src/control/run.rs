@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use tokio::io::unix::AsyncFd;
@@ -19,15 +19,16 @@ use super::api::{self, View};
 use super::audit::Trail;
 use super::command::Carried;
 use super::inquiry::{Found, Inquiry};
-use super::ledger::{Ledger, Written};
+use super::ledger::Ledger;
 use super::nodes::{self, Nodes};
 use super::relay::Relays;
 use super::serve::{self, Limits};
-use super::v1::Desk;
+use super::spread::{self, Spread, Told};
+use super::v1::{Desk, unix_ms};
 use super::{Command, Commander, Commands, health, process, public};
 use crate::auth::{Answer, Policy};
 use crate::config::Config;
-use crate::decision::Decision;
+use crate::decision::{Decision, shared};
 use crate::id::CoreId;
 use crate::letter::{Letter, Order};
 use crate::mesh::Port;
@@ -86,7 +87,7 @@ pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
     let trail = Trail::open(&config.audit)?;
     let faults = config.dev.faults.then(|| commander.clone());
     let token = config.control.token.clone().map(Arc::new);
-    let most = 2 * config.auth.revocations as usize + tenants.count() as usize;
+    let most = config.most_decisions();
     let ledger = Ledger::new(standing, most, config.control.state_file.as_deref())?;
     let desk = Desk {
         commander,
@@ -99,6 +100,7 @@ pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
     let nodes = Nodes::new(&config, &view, node);
     // The bridge comes behind the control plane in the mesh.
     let bridge = config.redis.is_on().then(|| CoreId(port.me().0 + 1));
+    let spread = bridge.map(|_| Spread::new(ledger.clone(), most));
     let limits = Limits::from(&config.handshake);
     let router = |view: &View| api::router(view.clone(), desk.clone(), nodes.clone(), &token);
     for index in 1..config.control.threads {
@@ -127,6 +129,7 @@ pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
             nodes,
             tenants,
             ledger,
+            spread,
         };
         party.run(commands).await
     })?
@@ -203,11 +206,10 @@ struct OpenEdict {
 }
 
 impl Edicts {
-    fn begin(&mut self, cores: usize, written: Written, done: oneshot::Sender<Carried>) -> u64 {
+    fn begin(&mut self, cores: usize, all: Carried, done: oneshot::Sender<Carried>) -> u64 {
         // Who waited for these has given up.
         self.open.retain(|_, open| !open.done.is_closed());
         self.last += 1;
-        let all = Carried { closed: 0, holds: true, written };
         self.open.insert(self.last, OpenEdict { left: cores, all, done });
         self.last
     }
@@ -240,6 +242,8 @@ struct Party<M> {
     nodes: Nodes,
     tenants: Arc<Tenants>,
     ledger: Ledger,
+    /// None: there are no other nodes.
+    spread: Option<Spread>,
 }
 
 impl<M: Send + 'static> Party<M> {
@@ -247,6 +251,7 @@ impl<M: Send + 'static> Party<M> {
         let router = public::router(self.view.clone());
         let doorbell = watched(self.port.doorbell_fd().try_clone_to_owned()?)?;
         let mut look = interval(nodes::LOOK_EVERY);
+        let mut read = interval(spread::READ_EVERY);
         loop {
             self.receive(&router);
             self.deliver();
@@ -261,6 +266,7 @@ impl<M: Send + 'static> Party<M> {
                 }
                 () = self.relays.wants_to_send() => {}
                 _ = look.tick() => self.look(),
+                _ = read.tick(), if self.spread.is_some() => self.share(),
                 found = self.inquiry.next() => self.answer(&found),
                 command = commands.next() => match command {
                     Command::Order(order) => self.order(&order),
@@ -290,8 +296,10 @@ impl<M: Send + 'static> Party<M> {
                     Letter::Record(record) => self.trail.add(*record),
                     Letter::RecordsLost(count) => self.trail.lose(count),
                     Letter::Nodes(known) => self.nodes.learn(known),
+                    Letter::Shared(news) => self.hear(*news),
                     Letter::Core(_)
                     | Letter::Facts(_)
+                    | Letter::Share(_)
                     | Letter::Order(_)
                     | Letter::Edict { .. }
                     | Letter::Answer(_) => {
@@ -335,25 +343,54 @@ impl<M: Send + 'static> Party<M> {
         }
     }
 
+    /// The operator has decided something: it holds here, and on all other nodes.
+    fn decide(&mut self, decision: &Decision, done: oneshot::Sender<Carried>) {
+        let told = self.spread.as_mut().map(|spread| spread.owe(decision.clone()));
+        self.carry_out(decision, told, done);
+        self.share();
+    }
+
+    /// Says to other nodes what there is to say of decisions, and asks what they say.
+    fn share(&mut self) {
+        let Some((spread, bridge)) = self.spread.as_mut().zip(self.bridge) else { return };
+        for ask in spread.asks(Instant::now()) {
+            self.post(bridge, Letter::Share(Box::new(ask)), size_of::<shared::Ask>());
+        }
+    }
+
+    /// There is news of other nodes' decisions.
+    fn hear(&mut self, news: shared::News) {
+        let Some(spread) = &mut self.spread else { return };
+        let decisions = spread.hear(news, unix_ms());
+        let is_behind = spread.is_behind();
+        for decision in decisions {
+            tracing::info!("carrying out a decision that was made on another node");
+            // Who waits for it waits there.
+            self.carry_out(&decision, None, oneshot::channel().0);
+        }
+        if is_behind {
+            self.share();
+        }
+    }
+
     /// The one way of a decision, whoever has made it: it is kept, holds for those that come, and
     /// is carried out by every core.
-    fn decide(&mut self, decision: &Decision, done: oneshot::Sender<Carried>) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        let written = self.ledger.note(decision, now_ms);
+    fn carry_out(&mut self, decision: &Decision, told: Told, done: oneshot::Sender<Carried>) {
+        let written = self.ledger.note(decision, unix_ms());
         if let Decision::State { tenant, suspended } = decision
             && let Some(tenant) = self.tenants.find(tenant)
         {
             // Nobody new comes in from here on, so those that the cores close are all.
             self.tenants.get(tenant).suspend(*suspended);
         }
+        let carried = Carried { closed: 0, holds: true, written, told };
         let Some(edict) = Edict::of(decision, &self.tenants) else {
             // As below.
-            let _ = done.send(Carried { closed: 0, holds: true, written });
+            let _ = done.send(carried);
             return;
         };
         let cores: Vec<CoreId> = self.view.registry.cores().map(|(id, _)| id).collect();
-        let number = self.edicts.begin(cores.len(), written, done);
+        let number = self.edicts.begin(cores.len(), carried, done);
         for core in cores {
             let letter = Letter::Edict { number, edict: edict.clone() };
             self.post(core, letter, size_of::<Edict>());

@@ -204,34 +204,53 @@ fn audit(desk: &Desk, query: Result<Query<AuditQuery>, QueryRejection>) -> Answe
     Ok(Json(desk.trail.page(&wanted)).into_response())
 }
 
-/// Has a decision kept, and carried out by every core.
-pub(super) async fn decide(desk: &Desk, decision: Decision) -> Result<Carried, Problem> {
+/// What came of a decision.
+pub(super) struct Outcome {
+    /// Connections that were closed for it.
+    pub(super) closed: u64,
+    holds: bool,
+    is_written: bool,
+    is_told: bool,
+}
+
+/// Has a decision kept, told to other nodes, and carried out by every core.
+pub(super) async fn decide(desk: &Desk, decision: Decision) -> Result<Outcome, Problem> {
     let (done, carried) = oneshot::channel();
     let sent = desk.commander.send(Command::Decide { decision, done });
     let carried = match sent {
         Ok(()) => timeout(PATIENCE, carried).await.ok().and_then(Result::ok),
         Err(_) => None,
     };
-    let mut carried = carried.ok_or_else(|| {
+    let Carried { closed, holds, written, told } = carried.ok_or_else(|| {
         let message = "not every core has confirmed in time; it holds on those that have";
         unavailable(message)
     })?;
-    if let Some(written) = carried.written.take()
-        && !matches!(timeout(PATIENCE, written).await, Ok(Ok(true)))
-    {
+    Ok(Outcome { closed, holds, is_written: is_so(written).await, is_told: is_so(told).await })
+}
+
+/// Whether that is confirmed in time, if there is anything to confirm.
+async fn is_so(said: Option<oneshot::Receiver<bool>>) -> bool {
+    match said {
+        Some(said) => matches!(timeout(PATIENCE, said).await, Ok(Ok(true))),
+        None => true,
+    }
+}
+
+/// Whether a decision holds for those that come, after a restart, and everywhere.
+pub(super) fn kept(outcome: &Outcome) -> Result<(), Problem> {
+    if !outcome.holds {
+        let message = "its connections are closed, but too many decisions hold to keep this one";
+        return Err((StatusCode::CONFLICT, "limit_exceeded", message.into()));
+    }
+    if !outcome.is_written {
         let message = "it holds, but not after a restart: the state file cannot be written";
         return Err(unavailable(message));
     }
-    Ok(carried)
-}
-
-/// Whether a decision holds for those that come, too.
-pub(super) fn kept(carried: &Carried) -> Result<(), Problem> {
-    if carried.holds {
-        return Ok(());
+    if !outcome.is_told {
+        let message = "it holds on this node; the others are told as soon as Redis takes it";
+        return Err(unavailable(message));
     }
-    let message = "its connections are closed, but too many decisions hold to keep this one";
-    Err((StatusCode::CONFLICT, "limit_exceeded", message.into()))
+    Ok(())
 }
 
 /// Until when something holds that is to hold for so long.

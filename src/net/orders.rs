@@ -28,6 +28,8 @@ impl State {
             | Letter::Record(_)
             | Letter::Facts(_)
             | Letter::Nodes(_)
+            | Letter::Share(_)
+            | Letter::Shared(_)
             | Letter::RecordsLost(_) => {}
         }
     }

@@ -26,6 +26,7 @@ mod store;
 mod talk;
 
 mod doors;
+mod edicts;
 mod failover;
 mod governing;
 mod names;

@@ -30,7 +30,7 @@ fn the_documented_rule_is_enough_and_less_is_named() {
     let user = "user ringroom on >a-long-enough-password ~ringroom:* &ringroom:* ";
     let rule = format!(
         "{user} +hello +info +ping +config|get +script|load +evalsha +hmget +hset +get +set +del \
-         +pexpire +pttl +persist +xadd +xrange +xrevrange +hget +hgetall +hdel +zadd +zrem +zrange +zrangebyscore \
+         +pexpire +pttl +persist +xadd +xrange +xrevrange +hget +hgetall +hdel +zadd +zrem +zcard +zrange +zrangebyscore \
          +time +spublish +ssubscribe +sunsubscribe"
     );
     let store = Store::start(&[&rule, "user default off"]);

@@ -56,7 +56,7 @@ pub(crate) fn connect(node: &Server, name: &str, tenant: &str) -> Talk {
     Talk::open(node, &target(name, tenant, ""))
 }
 
-fn target(name: &str, tenant: &str, more: &str) -> String {
+pub(crate) fn target(name: &str, tenant: &str, more: &str) -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let claims = json!({
         "sub": name, "tenant": tenant, "iat": now - 1, "exp": now + 3_600,

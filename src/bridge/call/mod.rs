@@ -5,6 +5,7 @@
 //! but for one that needs a room listened to, and whose link has ended: all rooms are opened anew.
 
 mod beat;
+pub(super) mod decide;
 mod echo;
 mod enter;
 mod forget;

@@ -22,10 +22,12 @@ pub(super) enum Name {
     Enter,
     KeepSession,
     FetchSession,
+    Decide,
+    Decided,
 }
 
 /// All of them, in the order of their names.
-const TEXTS: [(Name, &str); 11] = [
+const TEXTS: [(Name, &str); 13] = [
     (Name::Publish, include_str!("publish.lua")),
     (Name::Open, include_str!("open.lua")),
     (Name::Look, include_str!("look.lua")),
@@ -37,6 +39,8 @@ const TEXTS: [(Name, &str); 11] = [
     (Name::Enter, include_str!("enter.lua")),
     (Name::KeepSession, include_str!("keep_session.lua")),
     (Name::FetchSession, include_str!("fetch_session.lua")),
+    (Name::Decide, include_str!("decide.lua")),
+    (Name::Decided, include_str!("decided.lua")),
 ];
 
 /// What Redis knows them by.

@@ -52,8 +52,9 @@ pub(super) async fn lift(desk: State<Desk>, query: Result<Query<Lift>, QueryReje
         return Err(bad("the parameters are tenant, user and address, each once"));
     };
     let whom = whom(&desk.tenants, asked.tenant.as_deref(), asked.user.as_deref(), asked.address)?;
-    decide(&desk, Decision::Unban { whom: whom.clone() }).await?;
+    let carried = decide(&desk, Decision::Unban { whom: whom.clone() }).await?;
     desk.trail.add(record(unix_ms(), Deed::LetIn, whom.clone()));
+    kept(&carried)?;
     Ok(Json(json!({ "lifted": whom })).into_response())
 }
 
