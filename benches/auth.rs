@@ -6,12 +6,17 @@ use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use fixture::credential::{CLAIMS, NOW_MS, SECRET, is_accepted, token};
+use ring::hmac;
 use ring::rand::SystemRandom;
+use ringroom::auth::api_key::{self, ApiKey, NewKey};
 use ringroom::auth::cookie::CookieKey;
 use ringroom::auth::key::public_key_pem;
 use ringroom::auth::{
-    Algorithm, Gate, Permission, Permit, Proof, Right, Rights, RightsBuilder, SigningKey, Verdict,
+    Algorithm, Gate, Limits, Permission, Permit, Policy, Proof, Refusal, Right, Rights,
+    RightsBuilder, Setup, SigningKey, TenantSetup, Trust, Verdict,
 };
+use ringroom::hash::Seed;
+use ringroom::id::TenantId;
 use ringroom::room::pattern::Pattern;
 use ringroom::ws::handshake::CredentialKind;
 
@@ -58,6 +63,14 @@ fn credentials(criterion: &mut Criterion) {
             bencher.iter(|| accept(&mut gate, CredentialKind::Bearer, token));
         });
     }
+    // The least that it takes: the signature alone, of the same bytes.
+    let (signed, _) = tokens[0].1.rsplit_once('.').expect("three parts");
+    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET);
+    let tag = hmac::sign(&key, signed.as_bytes());
+    group.bench_function(format!("floor: the HMAC of {} bytes", signed.len()), |bencher| {
+        bencher
+            .iter(|| hmac::verify(&key, black_box(signed.as_bytes()), tag.as_ref()).expect("good"));
+    });
     let session = CookieKey::new("1", SECRET).expect("a key").sign("s", "default", CLAIMS);
     let mut forgetful = gate(0);
     group.bench_function("verify a session", |bencher| {
@@ -76,6 +89,48 @@ fn credentials(criterion: &mut Criterion) {
             assert!(matches!(forgetful.judge(NOW_MS, black_box(&proof)), Verdict::Refused(_)));
         });
     });
+    group.finish();
+}
+
+/// Keys that are refused: how long that takes must say nothing of how near they come to one that is
+/// known.
+fn api_keys(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("refuse an API key");
+    let new = NewKey::of(&[1; api_key::PREFIX_BYTES], &[2; api_key::SECRET_BYTES]);
+    let whole = new.key.to_string();
+    let known = ApiKey {
+        prefix: new.prefix.clone().into(),
+        hash: new.hash,
+        tenant: TenantId(0),
+        tenant_name: "default".into(),
+        user: None,
+        rights: Arc::default(),
+        expires_at_ms: None,
+    };
+    let tenant = TenantSetup { id: TenantId(0), name: "default".into(), trust: Trust::default() };
+    let setup = Setup { api_keys: vec![known], tenants: vec![tenant], ..Setup::default() };
+    let limits = Limits { cached: 0, ..Limits::default() };
+    let mut gate = Gate::new(Arc::new(Policy::new(setup)), limits, Seed(1, 2));
+    assert!(is_accepted(&mut gate, CredentialKind::ApiKey, &whole));
+    let begin = api_key::BEGINNING.len();
+    let secret = whole.rfind('_').expect("two parts") + 1;
+    for (name, at) in [
+        ("of another prefix, from its first letter", begin),
+        ("of another prefix, in its last letter", secret - 2),
+        ("of another secret, from its first letter", secret),
+        ("of another secret, in its last letter", whole.len() - 1),
+    ] {
+        let mut other = whole.clone().into_bytes();
+        other[at] = if other[at] == b'A' { b'B' } else { b'A' };
+        let other = String::from_utf8(other).expect("text");
+        group.bench_function(name, |bencher| {
+            let proof = Proof { kind: CredentialKind::ApiKey, secret: &other, wanted_tenant: None };
+            bencher.iter(|| {
+                let verdict = gate.judge(NOW_MS, black_box(&proof));
+                assert!(matches!(verdict, Verdict::Refused(Refusal::UnknownKey)));
+            });
+        });
+    }
     group.finish();
 }
 
@@ -113,5 +168,5 @@ fn permissions(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, credentials, permissions);
+criterion_group!(benches, credentials, api_keys, permissions);
 criterion_main!(benches);

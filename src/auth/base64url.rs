@@ -8,6 +8,11 @@ pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 
+/// As [`decode`], to the end of `out`.
+pub(super) fn decode_into(text: &str, out: &mut Vec<u8>) -> Option<()> {
+    URL_SAFE_NO_PAD.decode_vec(text, out).ok()
+}
+
 /// The text of `bytes`.
 pub(super) fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::json::{self, Object};
 use super::refusal::Refusal;
 use super::rights::{Permission, RightsBuilder};
 use crate::protocol::Scalar;
+use crate::protocol::json::{self, Object};
 use crate::room::name::{RoomName, USER_BYTES};
 use crate::room::pattern::Pattern;
 
@@ -96,7 +96,7 @@ pub(super) fn text(
     most: usize,
 ) -> Result<Option<Arc<str>>, Refusal> {
     let Some(value) = object.get(name).filter(|value| *value != "null") else { return Ok(None) };
-    let text = json::text(value).ok_or(Refusal::Claims)?;
+    let text = json::text(value.as_bytes()).ok_or(Refusal::Claims)?;
     let is_sound = (1..=most).contains(&text.len()) && !text.contains(char::is_control);
     if is_sound { Ok(Some(Arc::from(&*text))) } else { Err(Refusal::Claims) }
 }

@@ -19,7 +19,6 @@ mod custom;
 mod gate;
 #[doc = include_str!("GUIDE.md")]
 pub mod guide {}
-mod json;
 pub mod key;
 mod policy;
 mod question;

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use super::claims::{self, Claims};
-use super::json::Object;
 use super::refusal::Refusal;
 use crate::protocol::Role;
+use crate::protocol::json::Object;
 use crate::room::name::{NAME_BYTES, RoomName};
 
 /// What a room token grants.

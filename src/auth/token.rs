@@ -3,11 +3,13 @@
 //! Invariants: the key decides the algorithm, and the header must agree; nothing in a header is
 //! followed; what could be spelled in two ways is refused; a token of one type is none of another.
 
+use std::borrow::Cow;
+
 use super::algorithm::Algorithm;
 use super::base64url;
-use super::json::{self, Object};
 use super::key::VerifyingKey;
 use super::refusal::Refusal;
+use crate::protocol::json::{self, Object};
 
 /// The longest token.
 pub const TOKEN_BYTES: usize = 8 * 1_024;
@@ -31,10 +33,10 @@ pub(super) const ROOM_TYPE: &str = "room+jwt";
 pub(super) struct Token<'a> {
     /// What the signature is on.
     signed: &'a [u8],
-    signature: Vec<u8>,
+    signature: &'a [u8],
     algorithm: Algorithm,
-    key_id: Option<String>,
-    payload: Vec<u8>,
+    key_id: Option<Cow<'a, str>>,
+    payload: &'a [u8],
 }
 
 /// Whether it is written as a token: three parts.
@@ -43,24 +45,30 @@ pub(super) fn has_shape(text: &str) -> bool {
 }
 
 impl<'a> Token<'a> {
-    /// Takes a token apart.
-    pub(super) fn parse(text: &'a str, wanted: Use) -> Result<Self, Refusal> {
+    /// Takes a token apart. What its parts stand for is put into `decoded`.
+    pub(super) fn parse(
+        text: &'a str,
+        wanted: Use,
+        decoded: &'a mut Vec<u8>,
+    ) -> Result<Self, Refusal> {
         if text.len() > TOKEN_BYTES {
             return Err(Refusal::TooLong);
         }
         let (signed, signature) = text.rsplit_once('.').ok_or(Refusal::Malformed)?;
         let (header, payload) = signed.split_once('.').ok_or(Refusal::Malformed)?;
-        // A further dot is no base64.
-        let decode = |part| base64url::decode(part).ok_or(Refusal::Malformed);
-        let header = decode(header)?;
-        let (algorithm, key_id) = read_header(&header, wanted)?;
-        Ok(Self {
-            signed: signed.as_bytes(),
-            signature: decode(signature)?,
-            algorithm,
-            key_id,
-            payload: decode(payload)?,
-        })
+        decoded.clear();
+        decoded.reserve(text.len());
+        let mut ends = [0; 2];
+        for (part, end) in [header, payload].into_iter().zip(&mut ends) {
+            // A further dot is no base64.
+            base64url::decode_into(part, decoded).ok_or(Refusal::Malformed)?;
+            *end = decoded.len();
+        }
+        base64url::decode_into(signature, decoded).ok_or(Refusal::Malformed)?;
+        let (header, rest) = decoded.split_at(ends[0]);
+        let (payload, signature) = rest.split_at(ends[1] - ends[0]);
+        let (algorithm, key_id) = read_header(header, wanted)?;
+        Ok(Self { signed: signed.as_bytes(), signature, algorithm, key_id, payload })
     }
 
     /// The name of its key, as it says.
@@ -74,23 +82,23 @@ impl<'a> Token<'a> {
     }
 
     /// What it says; not to be believed before [`is_signed_by`](Self::is_signed_by) is true.
-    pub(super) fn payload(&self) -> Result<Object<'_>, Refusal> {
-        Object::parse(&self.payload).ok_or(Refusal::Malformed)
+    pub(super) fn payload(&self) -> Result<Object<'a>, Refusal> {
+        Object::parse(self.payload).ok_or(Refusal::Malformed)
     }
 
     /// Whether `key` signed it.
     pub(super) fn is_signed_by(&self, key: &VerifyingKey) -> bool {
-        key.algorithm() == self.algorithm && key.verifies(self.signed, &self.signature)
+        key.algorithm() == self.algorithm && key.verifies(self.signed, self.signature)
     }
 }
 
-fn read_header(header: &[u8], wanted: Use) -> Result<(Algorithm, Option<String>), Refusal> {
+fn read_header(header: &[u8], wanted: Use) -> Result<(Algorithm, Option<Cow<'_, str>>), Refusal> {
     let header = Object::parse(header).ok_or(Refusal::Malformed)?;
     let mut algorithm = None;
     let mut key_id = None;
     let mut kind = None;
     for (name, value) in header.iter() {
-        let text = || json::text(value).ok_or(Refusal::Header);
+        let text = || json::text(value.as_bytes()).ok_or(Refusal::Header);
         match name {
             "alg" => algorithm = Some(Algorithm::named(&text()?).ok_or(Refusal::Algorithm)?),
             "typ" => kind = Some(text()?),
@@ -99,7 +107,7 @@ fn read_header(header: &[u8], wanted: Use) -> Result<(Algorithm, Option<String>)
                 if !(1..=KEY_ID_BYTES).contains(&id.len()) {
                     return Err(Refusal::Header);
                 }
-                key_id = Some(id.into_owned());
+                key_id = Some(id);
             }
             // Extensions that must be understood, keys that we should take from the token itself or
             // fetch at its word, and tokens within tokens: none of it.

@@ -9,7 +9,7 @@ mod encode;
 pub mod event;
 mod fault;
 mod fields;
-mod json;
+pub(crate) mod json;
 mod mask;
 mod msgpack;
 mod name;

@@ -8,7 +8,6 @@ use crate::auth::api_key;
 use crate::auth::claims::{self, Claims, Naming};
 use crate::auth::cookie::Session;
 use crate::auth::custom::Proof;
-use crate::auth::json::{self, Object};
 use crate::auth::policy::{Policy, TenantView};
 use crate::auth::question::{Fingerprint, Question, Whom};
 use crate::auth::refusal::Refusal;
@@ -16,6 +15,7 @@ use crate::auth::room_token::{self, RoomGrant};
 use crate::auth::token::{self, Token, Use};
 use crate::auth::zeroed::Zeroed;
 use crate::id::TenantId;
+use crate::protocol::json::{self, Object};
 use crate::room::name::RoomName;
 use crate::ws::handshake::CredentialKind;
 
@@ -51,7 +51,8 @@ impl Gate {
     }
 
     fn examine_token(&mut self, policy: &Policy, now_unix_ms: u64, text: &str) -> Examined {
-        let token = Token::parse(text, Use::Identity)?;
+        let mut decoded = Vec::new();
+        let token = Token::parse(text, Use::Identity, &mut decoded)?;
         let object = token.payload()?;
         let (tenant, issuer) = self.prove(policy, now_unix_ms, &token, &object)?;
         check_audience(tenant, &object)?;
@@ -72,7 +73,8 @@ impl Gate {
         user: Option<&str>,
     ) -> Result<RoomGrant, Stop> {
         let policy = Arc::clone(&self.policy);
-        let token = Token::parse(text, Use::Room)?;
+        let mut decoded = Vec::new();
+        let token = Token::parse(text, Use::Room, &mut decoded)?;
         let object = token.payload()?;
         let (theirs, _) = self.prove(&policy, now_unix_ms, &token, &object)?;
         check_audience(theirs, &object)?;
@@ -273,7 +275,7 @@ fn named_tenant<'p>(policy: &'p Policy, object: &Object<'_>) -> Result<TenantVie
 
 /// `aud` is one text or a list of them.
 fn check_audience(tenant: TenantView<'_>, object: &Object<'_>) -> Result<(), Refusal> {
-    match object.get("aud").map(|value| (value, json::text(value))) {
+    match object.get("aud").map(|value| (value, json::text(value.as_bytes()))) {
         None => tenant.check_audience::<&str>(&[]),
         Some((_, Some(one))) => tenant.check_audience(&[one]),
         Some(_) => {

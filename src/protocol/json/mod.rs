@@ -2,13 +2,16 @@
 //! half a surrogate pair, which no UTF-8 can hold.
 
 mod entries;
+mod object;
 mod scan;
 mod text;
 mod write;
 
 pub(super) use entries::{Entries, Items};
+pub(crate) use object::Object;
 pub(super) use scan::{after_colon, is_end, skip, skip_whitespace, string};
-pub(super) use text::{escaped, text};
+pub(super) use text::escaped;
+pub(crate) use text::text;
 pub(super) use write::{JsonWriter, write_text};
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::scan::{find_special, hex4};
 
 /// What the string says, quotes included in `value`; borrowed where nothing is escaped. None if it
 /// is no string.
-pub(in crate::protocol) fn text(value: &[u8]) -> Option<Cow<'_, str>> {
+pub(crate) fn text(value: &[u8]) -> Option<Cow<'_, str>> {
     let inner = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     // A string that was checked has nothing special inside but backslashes.
     match find_special(inner, 0) {
