@@ -1,4 +1,5 @@
-//! A program of one's own with the server in it, and a way of its own to check credentials.
+//! A program of one's own with the server in it, a way of its own to check credentials, and answers of
+//! its own to messages.
 //!
 //! The server has a process to itself (descriptor tables, signals), so the test starts itself again.
 
@@ -13,7 +14,9 @@ use std::time::Duration;
 use ringroom::auth::{Accepted, Custom, Permission, Proof, Refusal, RightsBuilder, Strategy};
 use ringroom::config::{Config, ListenAddress};
 use ringroom::id::TenantId;
+use ringroom::protocol::{Codec, Data, ErrorCode, OwnedData};
 use ringroom::server;
+use ringroom::shard::application::{Failure, Handler, Handlers, Message};
 
 /// Says to this program that it is to be the server.
 const SERVE: &str = "RINGROOM_TEST_EMBEDDED";
@@ -39,13 +42,27 @@ impl Custom for Sesame {
     }
 }
 
+/// Says who asks.
+#[derive(Debug)]
+struct WhoAmI;
+
+impl Handler for WhoAmI {
+    fn handle(&self, message: &Message<'_>) -> Result<OwnedData, Failure> {
+        let nobody = Failure { code: ErrorCode::Forbidden, message: "nobody".into() };
+        let user = message.identity.user.as_deref().ok_or(nobody)?;
+        let said = format!("{{\"you\":\"{user}\"}}");
+        Ok(Data::new(Codec::Json, said.as_bytes(), 8).expect("it is JSON").to_owned())
+    }
+}
+
 fn serve() {
     let mut config = Config::default();
     config.listeners[0].address = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
     config.control.address = "127.0.0.1:0".parse().unwrap();
     config.cores.count = 1;
     let again = config.clone();
-    let added = server::Extensions { custom: Some(Arc::new(Sesame)) };
+    let handlers = Handlers::default().with("who_am_i", Arc::new(WhoAmI));
+    let added = server::Extensions { custom: Some(Arc::new(Sesame)), handlers };
     server::run_with(config, Box::new(move || Ok(again.clone())), added).unwrap();
 }
 
@@ -61,6 +78,11 @@ impl Drop for Process {
 
 /// The answer to an upgrade, and the first frame if it was one.
 fn upgrade(address: &str, target: &str) -> String {
+    conversation(address, target, &[])
+}
+
+/// The answer to an upgrade, and what was said until as many messages as these were answered.
+fn conversation(address: &str, target: &str, messages: &[&str]) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let head = format!(
@@ -69,7 +91,13 @@ fn upgrade(address: &str, target: &str) -> String {
     );
     stream.write_all(head.as_bytes()).unwrap();
     let (mut said, mut bytes) = (String::new(), [0; 4_096]);
-    while !said.contains("\"type\":") && !said.contains("\"error\":") {
+    for message in messages {
+        let mut frame = vec![0x81, 0x80 | u8::try_from(message.len()).unwrap(), 0, 0, 0, 0];
+        frame.extend_from_slice(message.as_bytes());
+        stream.write_all(&frame).unwrap();
+    }
+    // The welcome, and one more for each.
+    while said.matches("\"type\":").count() <= messages.len() && !said.contains("\"error\":") {
         let count = stream.read(&mut bytes).unwrap();
         assert!(count > 0, "it ended: {said}");
         said.push_str(&String::from_utf8_lossy(&bytes[..count]));
@@ -78,13 +106,17 @@ fn upgrade(address: &str, target: &str) -> String {
 }
 
 #[test]
-fn a_program_checks_credentials_in_its_own_way() {
+fn a_program_checks_credentials_and_answers_messages_in_its_own_way() {
     if std::env::var_os(SERVE).is_some() {
         return serve();
     }
     let this = std::env::current_exe().unwrap();
     let mut command = Command::new(this);
-    command.args(["--exact", "a_program_checks_credentials_in_its_own_way", "--nocapture"]);
+    command.args([
+        "--exact",
+        "a_program_checks_credentials_and_answers_messages_in_its_own_way",
+        "--nocapture",
+    ]);
     let mut process = Process(command.env(SERVE, "1").stdout(Stdio::piped()).spawn().unwrap());
     let greeting = BufReader::new(process.0.stdout.take().unwrap());
     let address = greeting
@@ -103,4 +135,9 @@ fn a_program_checks_credentials_in_its_own_way() {
     assert!(other.starts_with("HTTP/1.1 401") && other.contains("\"unsupported\""), "{other}");
     let nothing = upgrade(&address, "/ws");
     assert!(nothing.contains("auth_required"), "nobody comes in without: {nothing}");
+    let asked = r#"{"type":"who_am_i","id":1}"#;
+    let talk = conversation(&address, "/ws?token=word:sesame", &[asked]);
+    assert!(talk.contains(r#""data":{"you":"ali"}"#), "{talk}");
+    let other = conversation(&address, "/ws?token=word:sesame", &[r#"{"type":"else","id":1}"#]);
+    assert!(other.contains("not_found"), "{other}");
 }

@@ -19,6 +19,7 @@ use crate::letter::Letter;
 use crate::mesh::Port;
 use crate::metrics;
 use crate::origin::Origins;
+use crate::shard::application::Handlers;
 use crate::shard::{CoreMessage, Edict, Effects, Entropy, Pages, Senders, Setup, Shard};
 use crate::tenant::Tenants;
 use crate::wheel::Wheel;
@@ -63,6 +64,8 @@ pub struct Plan {
     pub admission: Arc<Admission>,
     /// What credentials are checked against; none: everyone is let in.
     pub policy: Option<Arc<Policy>>,
+    /// The program's own answers.
+    pub handlers: Arc<Handlers>,
     /// The tenants of the process.
     pub tenants: Arc<Tenants>,
     /// What was decided before this process began.
@@ -154,6 +157,7 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
         senders,
         stopwatch: monotonic_us,
     });
+    shard.answer_with(plan.handlers);
     shard.believe_pages(Arc::clone(&plan.pages));
     begin_with(&mut shard, &clock, &plan.standing);
     let state = State {

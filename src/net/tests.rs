@@ -90,6 +90,7 @@ impl Bench {
             clock,
             admission: Admission::new(&config.admission, Seed(1, 2)),
             policy,
+            handlers: Arc::default(),
             standing: Vec::new().into(),
             tenants: crate::tenant::Tenants::new(&config),
             pages: Arc::default(),

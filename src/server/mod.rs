@@ -33,6 +33,7 @@ use crate::logging::{self, LogError, Logs};
 use crate::net::{self, tls};
 use crate::origin::{self, Origins};
 use crate::shard::Pages;
+use crate::shard::application::Handlers;
 use crate::tenant::Tenants;
 
 use self::threads::Threads;
@@ -104,6 +105,8 @@ pub struct Extensions {
     /// Its own way to check credentials, before any other. With one, a credential is required (or
     /// `auth.anonymous`), whatever else is configured.
     pub custom: Option<Arc<dyn Custom>>,
+    /// What answers messages whose type is no command, by that type.
+    pub handlers: Handlers,
 }
 
 /// Serves until a signal says otherwise.
@@ -133,7 +136,9 @@ pub fn run_with(mut config: Config, reread: Reread, added: Extensions) -> Result
     let pages = pages(&config, &tenants, &origins)?;
     let policy = policy(&config, &tenants, &added, 0)?;
     let standing = standing(&config, &tenants)?;
+    let handlers = Arc::new(added.handlers.clone());
     let parts = threads::Parts {
+        handlers: &handlers,
         tenants: &tenants,
         pages: &pages,
         policy: &policy,

@@ -19,6 +19,7 @@ use crate::metrics::Registry;
 use crate::net::{self, Admission, Clock, Plan, tls};
 use crate::node;
 use crate::origin::Origins;
+use crate::shard::application::Handlers;
 use crate::shard::{CoreMessage, Edict, Pages, Senders};
 use crate::tenant::Tenants;
 
@@ -35,6 +36,7 @@ pub(super) struct Parts<'a> {
     pub(super) tenants: &'a Arc<Tenants>,
     pub(super) pages: &'a Arc<Pages>,
     pub(super) policy: &'a Option<Arc<Policy>>,
+    pub(super) handlers: &'a Arc<Handlers>,
     /// What was decided before this process began.
     pub(super) standing: &'a [Decision],
 }
@@ -165,6 +167,7 @@ fn spawn_cores(
             clock,
             admission: Arc::clone(&admission),
             policy: parts.policy.clone(),
+            handlers: Arc::clone(parts.handlers),
             tenants: Arc::clone(parts.tenants),
             standing: Arc::clone(&standing),
             pages: Arc::clone(parts.pages),
