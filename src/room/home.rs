@@ -43,6 +43,9 @@ pub use join::{JoinRequest, Joining, Recovery};
 use cursor::Cursors;
 pub use publish::{Accepted, PublishRequest};
 
+/// Users who were sent out, and whose sessions are remembered for it.
+const SENT_OUT_MAX: usize = 1_000;
+
 /// Publish keys that a room remembers.
 const KEYS: usize = 10_000;
 /// Users of whom a room remembers how often they publish.
@@ -180,6 +183,8 @@ pub struct HomeRoom {
     /// Detached sessions that keep the room. Negative for a moment, when a session has come back
     /// before the news that it had gone.
     kept: i64,
+    /// Users who were sent out: until then no session of theirs brings them back.
+    sent_out: BTreeMap<Arc<str>, Moment>,
     presence_due: Option<Moment>,
     /// Nobody has come yet, and may until then.
     held_until: Option<Moment>,
@@ -219,6 +224,7 @@ impl HomeRoom {
             anonymous_elsewhere: BTreeMap::new(),
             anonymous_said: 0,
             kept: 0,
+            sent_out: BTreeMap::new(),
             presence_due: None,
             held_until: None,
             seed,
@@ -394,6 +400,20 @@ impl HomeRoom {
     /// A session that kept this life of the room will not come back, or has.
     pub fn forget(&mut self, epoch: &str) {
         self.kept -= i64::from(*epoch == *self.epoch);
+    }
+
+    /// A user is sent out: their sessions that wait for a connection do not bring them back before
+    /// `until`, when all of them are over. They may still come anew.
+    pub fn send_out(&mut self, user: &str, until: Moment, now: Moment) {
+        if self.sent_out.len() >= SENT_OUT_MAX {
+            self.sent_out.retain(|_, until| now < *until);
+        }
+        if self.sent_out.len() >= SENT_OUT_MAX {
+            let first = self.sent_out.iter().min_by_key(|(_, until)| **until);
+            let first = first.map(|(user, _)| Arc::clone(user));
+            first.map(|user| self.sent_out.remove(&user));
+        }
+        self.sent_out.insert(user.into(), until);
     }
 
     /// All connections of a user, for sending them out.

@@ -93,6 +93,16 @@ pub enum Recovery {
 }
 
 impl HomeRoom {
+    /// Whether a session that comes back is one of a user who was sent out meanwhile.
+    fn check_return(&self, user: Option<&str>, resumes: bool, now: Moment) -> Result<(), Refusal> {
+        match user.filter(|_| resumes).and_then(|user| self.sent_out.get(user)) {
+            Some(until) if now < *until => {
+                Err(Refusal::new(ErrorCode::Forbidden, "sent out of the room meanwhile"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A connection comes in, or changes how it is in.
     ///
     /// # Errors
@@ -115,6 +125,7 @@ impl HomeRoom {
                 .may(Action::Join { proven }, &self.config)
                 .map_err(|denied| denied.refusal(now.moment))?;
         }
+        self.check_return(user, request.resumes, now.moment)?;
         let is_new = user.is_none_or(|user| self.presence.get(user).is_none());
         let is_attached = self.is_attached(request.address);
         let is_full = !by_itself && self.user_count() >= u64::from(self.config.max_members);
@@ -122,6 +133,9 @@ impl HomeRoom {
             return Err(Refusal::new(ErrorCode::RoomFull, "the room is full"));
         }
         let was_invited = standing.invited;
+        if let Some(user) = user {
+            self.sent_out.remove(user);
+        }
         if let Some(user) = user
             && let Some(invitation) = self.members.accept(user, now.moment)
         {

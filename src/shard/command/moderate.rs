@@ -112,7 +112,12 @@ impl Shard {
         reason: LeftReason,
         by: Option<&Arc<str>>,
     ) {
+        let now = self.outbound.now.moment;
         let Some(home) = self.homes.get_mut(room) else { return };
+        // A ban keeps sessions out by itself.
+        if let (LeftReason::Kicked, Some(user)) = (reason, target.user()) {
+            home.send_out(user, now.plus_ms(self.config.session.ttl_ms), now);
+        }
         let connections = match target {
             Target::User(user) => home.connections_of(user),
             Target::Address(ip) => home.connections_from(*ip),

@@ -175,3 +175,43 @@ fn who_could_not_join_a_room_does_not_hear_it_through_a_pattern_either() {
         }
     }
 }
+
+#[test]
+fn who_was_sent_out_is_not_brought_back_by_a_session_that_waited() {
+    for cores in [1, 3] {
+        let mut cluster = Cluster::new(cores, Config::default());
+        let far = cores - 1;
+        let owner = cluster.user(0, "o");
+        let join = |room: &str| format!(r#"{{"type":"join","id":1,"room":"{room}"}}"#);
+        let kick = r#"{"type":"room.kick","id":2,"room":"r","user":"b"}"#;
+        let rooms = |cluster: &mut Cluster, at| {
+            let welcome = cluster.read(at).swap_remove(0);
+            assert_eq!(welcome["type"], "welcome", "{welcome}");
+            let rooms = welcome["rooms"].as_array().unwrap().iter();
+            let mut rooms: Vec<_> =
+                rooms.map(|it| it["room"].as_str().unwrap().to_owned()).collect();
+            rooms.sort();
+            (rooms, welcome["session"].as_str().unwrap().to_owned())
+        };
+        cluster.ask(owner, &join("r"));
+        let away = cluster.open_as(far, "b", |_| {});
+        let (_, session) = rooms(&mut cluster, away);
+        for room in ["r", "s"] {
+            assert_eq!(cluster.ask(away, &join(room))["type"], "ok");
+        }
+        cluster.lose(away);
+        assert_eq!(cluster.ask(owner, kick)["type"], "ok");
+        let back = cluster.open_as(far, "b", |opened| opened.session = Some(session));
+        let (there, session) = rooms(&mut cluster, back);
+        assert_eq!(there, ["s"], "and the room they were not sent out of");
+        let publish = r#"{"type":"publish","id":3,"room":"r","data":1,"exclude_self":true}"#;
+        assert_eq!(cluster.ask(owner, publish)["type"], "ok");
+        assert!(cluster.read(back).is_empty(), "nothing of it is heard any more");
+
+        // A kick is no ban, and once they have come anew their session keeps the room again.
+        assert_eq!(cluster.ask(back, &join("r"))["type"], "ok");
+        cluster.lose(back);
+        let again = cluster.open_as(0, "b", |opened| opened.session = Some(session));
+        assert_eq!(rooms(&mut cluster, again).0, ["r", "s"]);
+    }
+}
