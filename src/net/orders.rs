@@ -42,14 +42,14 @@ impl State {
                 self.shard.handle(now, Input::Drain { window_ms }, &mut self.effects);
                 self.wheel.insert(now.moment.plus_ms(window_ms), Deadline::DrainEnd);
             }
-            Order::Reload(reload) => self.reload(&reload),
+            Order::Reload(reload) => self.reload(now, &reload),
             Order::Fault(fault) if self.config.dev.faults => self.act_up(fault),
             Order::Fault(_) => {}
         }
     }
 
     /// Goes by new settings: what comes in from now on is judged by them.
-    fn reload(&mut self, reload: &Reload) {
+    fn reload(&mut self, now: Now, reload: &Reload) {
         self.config = Arc::clone(&reload.config);
         self.listeners = Listener::all(&reload.config, reload.tls.clone());
         self.origins = Arc::clone(&reload.origins);
@@ -57,7 +57,7 @@ impl State {
         self.pages = Arc::clone(&reload.pages);
         self.shard.believe_pages(Arc::clone(&reload.pages));
         if let Some(policy) = &reload.policy {
-            self.shard.go_by(Arc::clone(policy), &mut self.effects);
+            self.shard.go_by(now, Arc::clone(policy), &mut self.effects);
         }
     }
 

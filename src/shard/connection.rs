@@ -13,7 +13,7 @@ use crate::room::publication::Form;
 use crate::wheel::Timer;
 
 use super::application::Asked;
-use super::command::{Batch, Pending, Sending, Threshold};
+use super::command::{Batch, LateJoin, Pending, Sending, Threshold};
 use super::heartbeat::Pulse;
 use super::identity::Identity;
 use super::input::Opened;
@@ -149,6 +149,8 @@ pub(super) struct Rare {
     pub(super) threshold: Option<Box<Threshold>>,
     /// A credential of it that is being judged.
     pub(super) auth: Option<Box<Pending>>,
+    /// Joins of it by a room token that is being judged.
+    pub(super) joins: Vec<LateJoin>,
     /// What is known of rooms before the welcome.
     pub(super) arrival: Option<Arrival>,
     /// Batches that wait for their last answer.
@@ -265,6 +267,7 @@ impl Rare {
         self.state.is_none()
             && self.threshold.is_none()
             && self.auth.is_none()
+            && self.joins.is_empty()
             && self.arrival.is_none()
             && self.batches.is_empty()
             && self.sendings.is_empty()

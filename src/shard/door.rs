@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use crate::auth::ban::Bans;
 use crate::auth::{self, Accepted, Answer, Fingerprint, Gate, Policy, Proof, Question, SourceId};
-use crate::auth::{Refusal, Verdict};
+use crate::auth::{Refusal, RoomGrant, RoomVerdict, Verdict};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::hash::{Map, Seed};
 use crate::id::{ConnectionKey, TenantId};
 use crate::origin::{Authority, Origins};
+use crate::room::name::RoomKey;
 use crate::tenant::Tenants;
 use crate::ws::handshake::{Credential, CredentialKind};
 
@@ -144,12 +145,37 @@ impl Door {
             Verdict::Refused(refusal) => return Some(Err(refusal)),
             Verdict::Ask(question) => question,
         };
+        self.ask(key, question, effects);
+        None
+    }
+
+    /// What a token for a room leads to; none: an answer is waited for.
+    pub(super) fn judge_room(
+        &mut self,
+        now: Now,
+        key: ConnectionKey,
+        token: &str,
+        room: &RoomKey,
+        user: Option<&str>,
+        effects: &mut Effects,
+    ) -> Option<Result<RoomGrant, Refusal>> {
+        let Some(gate) = &mut self.gate else { return Some(Err(Refusal::Unsupported)) };
+        let question = match gate.judge_room(now.unix_ms, token, room.tenant, &room.name, user) {
+            RoomVerdict::Granted(grant) => return Some(Ok(grant)),
+            RoomVerdict::Refused(refusal) => return Some(Err(refusal)),
+            RoomVerdict::Ask(question) => question,
+        };
+        self.ask(key, question, effects);
+        None
+    }
+
+    /// A connection waits for an answer; the first to do so has it asked for.
+    fn ask(&mut self, key: ConnectionKey, question: Question, effects: &mut Effects) {
         let waiting = self.waiting.entry(topic_of(&question)).or_default();
         if waiting.is_empty() {
             effects.questions.push(question);
         }
         waiting.push(key);
-        None
     }
 
     /// Goes by an edict from now on; false if too many hold already.
@@ -276,9 +302,16 @@ impl Shard {
         if !gate.learn(self.outbound.now.unix_ms, answer) {
             return;
         }
-        for key in self.door.waiting.remove(&topic).unwrap_or_default() {
+        let waiting = self.door.waiting.remove(&topic).unwrap_or_default();
+        self.stop_waiting(waiting);
+    }
+
+    /// Judges again what these have shown. Once more than needed does no harm.
+    fn stop_waiting(&mut self, waiting: Vec<ConnectionKey>) {
+        for key in waiting {
             if self.outbound.get(key).is_some() {
                 self.judge_again(key);
+                self.join_again(key);
             } else {
                 self.outbound.effects.decided.push(key);
             }
@@ -297,12 +330,13 @@ impl Shard {
     }
 
     /// Goes by another policy from now on. Who waits for an answer to the old one is judged again.
-    pub fn go_by(&mut self, policy: Arc<Policy>, effects: &mut Effects) {
+    pub fn go_by(&mut self, now: Now, policy: Arc<Policy>, effects: &mut Effects) {
         let Some(gate) = &mut self.door.gate else { return };
         gate.replace(policy);
-        for (_, keys) in self.door.waiting.drain() {
-            effects.decided.extend(keys);
-        }
+        let waiting: Vec<_> = self.door.waiting.drain().flat_map(|(_, keys)| keys).collect();
+        self.enter(now, effects);
+        self.stop_waiting(waiting);
+        self.leave(effects);
     }
 
     /// An `auth` message's credential as a proof. Where it stood makes no difference.

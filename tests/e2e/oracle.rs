@@ -3,7 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use ring::rand::SystemRandom;
@@ -11,10 +11,11 @@ use ringroom::auth::{Algorithm, SigningKey};
 use serde_json::json;
 
 use crate::identity::server;
+use crate::server::Server;
 use crate::talk::{Talk, now};
 
 /// Answers each request by what `answer` makes of it, and passes on what it was asked.
-fn oracle(answer: fn(&str) -> String) -> (u16, Receiver<String>) {
+pub(crate) fn oracle(answer: impl Fn(&str) -> String + Send + 'static) -> (u16, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (asked, questions) = channel();
@@ -58,7 +59,10 @@ fn signed(kid: &str) -> String {
 }
 
 /// Who somebody with this credential is, or the status and the reason of the refusal.
-fn entered(address: std::net::SocketAddr, credential: &str) -> Result<String, (u16, String)> {
+pub(crate) fn entered(
+    address: std::net::SocketAddr,
+    credential: &str,
+) -> Result<String, (u16, String)> {
     match Talk::try_open(address, "/ws", &format!("Authorization: Bearer {credential}\r\n")) {
         Ok(mut talk) => Ok(talk.hear()["user"].as_str().unwrap_or("nobody").to_owned()),
         Err(refused) => {
@@ -100,6 +104,92 @@ fn a_url_that_gives_no_keys_is_an_answer_to_come_back() {
     assert_eq!(status, 503);
     let own = crate::talk::token(crate::identity::SECRET, json!({ "sub": "bob" }));
     assert_eq!(entered(server.address(), &own), Ok("bob".into()), "others are not affected");
+}
+
+/// A server whose key set is answered for with what comes through the other end, and someone who is
+/// in by a key that the server has itself.
+fn late_keys() -> (Server, Sender<String>, Talk) {
+    let (release, released) = channel::<String>();
+    let (port, _questions) = oracle(move |_| released.recv().unwrap_or_default());
+    let server = server(
+        2,
+        &format!(
+            "jwks_timeout_ms = 60_000\njwks_hosts = [\"127.0.0.1\"]\n\
+             keys = [{{ jwks_url = \"http://127.0.0.1:{port}/k\" }}]\n"
+        ),
+    );
+    let limited = json!({ "sub": "ann", "permissions": ["publish"] });
+    let mut talk =
+        Talk::by(server.address(), &crate::talk::token(crate::identity::SECRET, limited));
+    assert_eq!(talk.hear()["user"], "ann");
+    (server, release, talk)
+}
+
+/// A `join` by a token that only a key of the set has signed.
+fn join(id: &str, room: &str) -> serde_json::Value {
+    let random = SystemRandom::new();
+    let key = SigningKey::private_pem(Algorithm::Es256, P256, &random).unwrap();
+    let claims = json!({ "room": room, "exp": now() + 600 }).to_string();
+    let token = key.called(Some("2025")).room_token(&claims, &random).unwrap();
+    json!({ "type": "join", "id": id, "room": room, "token": token })
+}
+
+#[test]
+fn a_room_token_waits_for_the_keys_that_may_have_signed_it() {
+    let (_server, release, mut talk) = late_keys();
+    for room in ["a", "b", "c", "d", "e"] {
+        talk.say(&join(room, room));
+    }
+    // Not one more than so many, and none of those is answered for by then.
+    let refused = talk.hear();
+    assert_eq!((&refused["id"], &refused["code"]), (&json!("e"), &json!("unavailable")));
+    assert!(refused["retry_after_ms"].as_u64().unwrap() > 0, "{refused}");
+    assert_eq!(talk.ask(json!({ "type": "ping" }))["type"], "pong");
+    // Who leaves a room before it was joined is not in it later.
+    talk.say(&json!({ "type": "leave", "id": "left", "room": "b" }));
+    for id in ["b", "left"] {
+        let answer = talk.hear();
+        assert_eq!((&answer["id"], &answer["code"]), (&json!(id), &json!("not_joined")));
+    }
+    release.send(keys("")).unwrap();
+    let mut joined = [(); 3].map(|()| {
+        let answer = talk.hear_of("ok");
+        assert_eq!(answer["id"], answer["room"], "{answer}");
+        answer["room"].as_str().unwrap().to_owned()
+    });
+    joined.sort();
+    assert_eq!(joined, ["a", "c", "d"]);
+    assert_eq!(talk.ask(join("", "b"))["type"], "ok", "the keys are here");
+}
+
+#[test]
+fn who_waits_for_keys_is_answered_though_the_settings_are_read_again() {
+    let (server, release, mut talk) = late_keys();
+    let random = SystemRandom::new();
+    let key = SigningKey::private_pem(Algorithm::Es256, P256, &random).unwrap();
+    let claims = json!({ "sub": "ann", "exp": now() + 600 }).to_string();
+    let refresh = key.called(Some("2025")).token(&claims, &random).unwrap();
+    talk.say(&join("waits", "a"));
+    talk.say(&json!({ "type": "auth", "id": "refresh", "token": refresh }));
+    assert_eq!(talk.ask(json!({ "type": "ping" }))["type"], "pong");
+    server.signal("HUP");
+    // The first is for the fetch that the reload has given up, if it has by now.
+    for _ in 0..2 {
+        release.send(keys("")).unwrap();
+    }
+    let mut answered = [(); 2].map(|()| talk.hear_of("ok")["id"].as_str().unwrap().to_owned());
+    answered.sort();
+    assert_eq!(answered, ["refresh", "waits"]);
+}
+
+#[test]
+fn a_room_token_whose_keys_cannot_be_had_is_told_to_come_back() {
+    let (_server, release, mut talk) = late_keys();
+    talk.say(&join("1", "a"));
+    assert_eq!(talk.ask(json!({ "type": "ping" }))["type"], "pong", "it waits");
+    release.send("500 Oops\r\nContent-Length: 0\r\n\r\n".to_owned()).unwrap();
+    let refused = talk.hear();
+    assert_eq!((&refused["id"], &refused["code"]), (&json!("1"), &json!("unavailable")));
 }
 
 #[test]

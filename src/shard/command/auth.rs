@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use crate::auth::{self, Accepted, RoomVerdict, Zeroed};
+use crate::auth::{self, Accepted, Zeroed};
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
-use crate::protocol::command::{Auth, Join};
+use crate::protocol::command::Auth;
 use crate::protocol::event::Reply;
-use crate::protocol::{CloseReason, ErrorCode, Event, LeftReason, Role};
+use crate::protocol::{CloseReason, ErrorCode, Event, LeftReason};
 use crate::room::home::Refusal;
 use crate::room::name::RoomKey;
 use crate::shard::door::Denied;
@@ -21,7 +21,7 @@ use crate::shard::{Alarm, Later, Shard};
 use crate::wheel::Timer;
 
 /// Nobody is to blame, and it may be shown again.
-const LATER: Refusal = Refusal {
+pub(super) const LATER: Refusal = Refusal {
     code: ErrorCode::Unavailable,
     message: "the credential cannot be judged now",
     retry_after_ms: Some(1_000),
@@ -190,38 +190,6 @@ impl Shard {
             let (room, reason) = (subscription.pattern.as_str(), LeftReason::PermissionRevoked);
             self.outbound.say(key, &Event::Left { room, reason, by: None });
         }
-    }
-
-    /// The room that somebody wants to join, and what a token for it grants; else they are told.
-    pub(super) fn room_to_join(
-        &mut self,
-        key: ConnectionKey,
-        join: &Join<'_>,
-        ticket: &Ticket,
-    ) -> Option<(RoomKey, Option<Option<Role>>)> {
-        let Some(token) = join.token.as_ref().filter(|_| self.door.gate.is_some()) else {
-            return Some((self.room_key(key, &join.room, Right::Join, ticket)?, None));
-        };
-        // The token stands for the right, too.
-        let room = self.room_key_if(key, &join.room, ticket, |_, _| true)?;
-        let now = self.outbound.now;
-        let user = self.outbound.get(key)?.identity.user.clone();
-        let gate = self.door.gate.as_mut()?;
-        let (text, user) = (token.expose(), user.as_deref());
-        let refusal = match gate.judge_room(now.unix_ms, text, room.tenant, &room.name, user) {
-            RoomVerdict::Granted(grant) => return Some((room, Some(grant.role))),
-            RoomVerdict::Refused(refusal) if !refusal.is_temporary() => {
-                Refusal::new(ErrorCode::Forbidden, "the room token is not good")
-            }
-            RoomVerdict::Refused(_) => LATER,
-            RoomVerdict::Ask(question) => {
-                // The next try finds the answer.
-                self.outbound.effects.questions.push(question);
-                LATER
-            }
-        };
-        self.refuse(key, ticket, refusal);
-        None
     }
 
     /// A connection that has to say who it is: it is told so, and has its time for it.

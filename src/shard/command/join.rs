@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::auth::Zeroed;
 use crate::id::{ConnectionKey, CoreId};
 use crate::protocol::command::Join;
 use crate::protocol::event::{Gap, JoinedRoom, Place, Reply};
@@ -15,14 +16,23 @@ use crate::shard::command::answer_frame;
 use crate::shard::connection::{Membership, NO_PLACE};
 use crate::shard::eligible::Reader;
 use crate::shard::fanout::single_run;
+use crate::shard::identity::Right;
 use crate::shard::message::{AnswerEffect, Ask, Asker, Instead, Joined, Ticket};
 use crate::shard::outbound::write_event;
 use crate::shard::quota::TOO_MANY_CREATIONS;
 use crate::shard::run::{Label, Run};
 
+use super::token::LateJoin;
+
 impl Shard {
     pub(super) fn join(&mut self, key: ConnectionKey, join: Join<'_>, ticket: Ticket) {
-        let Some((room, grant)) = self.room_to_join(key, &join, &ticket) else { return };
+        let token = join.token.filter(|_| self.door.gate.is_some());
+        let room = match token {
+            None => self.room_key(key, &join.room, Right::Join, &ticket),
+            // The token stands for the right, too.
+            Some(_) => self.room_key_if(key, &join.room, &ticket, |_, _| true),
+        };
+        let Some(room) = room else { return };
         let events = join.events.map(|events| {
             events.into_iter().map(|event| event.into_owned().into_boxed_str()).collect()
         });
@@ -33,11 +43,17 @@ impl Shard {
                 offset: since.offset,
             }),
             password: join.password.map(crate::protocol::Secret::into_owned),
-            grant,
+            grant: None,
             may_create: self.may_create(key),
             resumes: false,
         };
-        self.ask_join(key, room, ask, ticket);
+        match token {
+            None => _ = self.ask_join(key, room, ask, ticket),
+            Some(token) => {
+                let token = Zeroed::copy_of(token.expose().as_bytes());
+                self.join_by_token(key, LateJoin { room, ask, token, ticket });
+            }
+        }
     }
 
     /// Asks a room's home to let a connection in; false if it has too many rooms.

@@ -17,6 +17,10 @@ impl Shard {
         let Some(connection) = self.outbound.get_mut(key) else { return };
         let tenant = connection.identity.tenant;
         let room = RoomName::parse(&leave.room).ok().map(|name| RoomKey::new(tenant, name));
+        if let Some(room) = &room {
+            self.give_up_joins(key, room);
+        }
+        let Some(connection) = self.outbound.get_mut(key) else { return };
         let joined = room.filter(|room| {
             let index = self.hub.find(room);
             index.is_some_and(|index| connection.membership(index).is_some())

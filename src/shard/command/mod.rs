@@ -3,7 +3,7 @@
 //!
 //! Invariants: a command with an id is answered exactly once, one without only if it fails; a batch
 //! is answered after its last message; commands of a connection for one room reach its home in the
-//! order in which they were sent.
+//! order in which they were sent, but for a join that waits for the keys of its room token.
 
 mod ack;
 mod auth;
@@ -17,10 +17,12 @@ mod room;
 mod send;
 mod small;
 mod subscribe;
+mod token;
 
 pub(super) use auth::{Pending, Threshold};
 pub(super) use send::{ConnectionName, Sending};
 pub(super) use subscribe::Subscriptions;
+pub(super) use token::LateJoin;
 
 use crate::hash;
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
