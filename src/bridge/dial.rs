@@ -102,7 +102,7 @@ impl Mouth {
 
 /// The name of what is wrong.
 pub(super) fn named(error: &RedisError) -> LinkState {
-    tracing::debug!(%error, "Redis");
+    tracing::debug!(error = %failure::Said(error), "Redis");
     failure::state(error)
 }
 

@@ -19,6 +19,7 @@ use crate::config::{Redis, RedisUrl};
 use crate::metrics::LinkState;
 
 use super::dial::{self, Login, Stream};
+use super::failure::Said;
 
 /// News that may wait for the bridge to look.
 const HEARD_MOST: usize = 131_072;
@@ -187,7 +188,7 @@ async fn listen(
         let value = match parse_redis_value_async(&mut decoder, &mut reader).await {
             Ok(value) => value,
             Err(error) => {
-                tracing::debug!(%error, "an ear has ended");
+                tracing::debug!(error = %Said(&error), "an ear has ended");
                 break;
             }
         };

@@ -1,11 +1,27 @@
 //! What is wrong with Redis, by name.
 
+use std::fmt;
 use std::sync::Arc;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::metrics::LinkState;
 use crate::room::broker::Fault;
+
+/// An error as it may be logged. Of what the server says that is its first word and no more: the rest may
+/// repeat what it was sent, a password too.
+#[derive(Debug)]
+pub(super) struct Said<'a>(pub(super) &'a RedisError);
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.code() {
+            Some(code) => write!(f, "the server says {code}"),
+            None if self.0.is_io_error() => write!(f, "{}", self.0),
+            None => f.write_str(self.0.category()),
+        }
+    }
+}
 
 /// How the link is after an error that ended it, or kept it from being made.
 pub(super) fn state(error: &RedisError) -> LinkState {

@@ -79,7 +79,7 @@ impl Bridge {
                     self.find_soon(error.code() == Some("MOVED"));
                 }
                 Event::Refused(error) => {
-                    tracing::warn!(%error, "channels are not listened to");
+                    tracing::warn!(error = %failure::Said(&error), "channels are not listened to");
                     self.fall(number, failure::state(&error));
                 }
                 Event::Ended => self.fall(number, LinkState::Lost),

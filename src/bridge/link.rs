@@ -106,6 +106,7 @@ pub(super) async fn kept(connection: &mut MultiplexedConnection) -> RedisResult<
     let config = match get.query_async::<HashMap<String, String>>(connection).await {
         Ok(config) => config,
         Err(error) if error.code().is_some() => {
+            let error = super::failure::Said(&error);
             tracing::warn!(%error, "Redis does not tell its configuration: rooms can have no durability");
             HashMap::new()
         }

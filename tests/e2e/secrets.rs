@@ -1,16 +1,20 @@
 //! A secret in every kind of credential, good and bad, with all there is to log: none of it is found
 //! in anything that the server writes anywhere.
 
-use std::io::{BufReader, Write as _};
+use std::io::{BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::{digest, hmac};
 use serde_json::{Value, json};
 
 use crate::client::head;
 use crate::http::{self, Response};
-use crate::server::{Plan, Server, folder};
+use crate::oracle::{entered, oracle};
+use crate::server::{Plan, Server, eventually, folder};
 use crate::talk::{Talk, now, room_token, token};
 
 const SECRET: &str = "canary-of-the-signing-key-0123456789abcdef";
@@ -167,6 +171,86 @@ fn no_secret_is_found_in_anything_that_is_written() {
             let found =
                 text.find(secret).map(|at| &text[at.saturating_sub(200)..at + secret.len()]);
             assert_eq!(found, None, "a secret is in the {name}");
+        }
+    }
+}
+
+/// Something that repeats what it is sent and refuses it, as Redis does with a command that it does not
+/// know.
+fn parrot() -> (u16, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (asked, questions) = channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut bytes = vec![0; 16_384];
+            let count = stream.read(&mut bytes).unwrap_or(0);
+            let question = String::from_utf8_lossy(&bytes[..count]).replace("\r\n", " ");
+            let _ = stream.write_all(format!("-ERR unknown: {question}\r\n").as_bytes());
+            let _ = asked.send(question);
+        }
+    });
+    (port, questions)
+}
+
+#[test]
+fn what_the_server_shows_to_others_is_found_in_nothing_that_it_writes() {
+    let folder = folder();
+    for name in ["redis", "hook", "client"] {
+        std::fs::write(folder.join(name), format!("canary-of-the-{name}-0123456789")).unwrap();
+    }
+    let path = |name: &str| folder.join(name).display().to_string();
+    let (redis, commands) = parrot();
+    let (other, asked) = oracle(|question| {
+        let said = format!("not JSON: {question}");
+        format!("200 OK\r\nContent-Length: {}\r\n\r\n{said}", said.len())
+    });
+    for (name, own) in [
+        (
+            "hook",
+            format!(
+                "[auth]\nhook_url = \"http://127.0.0.1:{other}/who?key=canary-of-the-url\"\n\
+                 hook_secret_file = {:?}\n",
+                path("hook")
+            ),
+        ),
+        (
+            "introspection",
+            format!(
+                "[auth.introspection]\nurl = \"http://127.0.0.1:{other}/look?key=canary-of-the-url\"\n\
+                 client_id = \"us\"\nclient_secret_file = {:?}\n",
+                path("client")
+            ),
+        ),
+    ] {
+        let config = format!(
+            "listen = [\"127.0.0.1:0\"]\n[log]\nfilter = \"trace\"\nformat = \"json\"\n\
+             [redis]\nurl = \"redis://127.0.0.1:{redis}/0\"\npassword_file = {:?}\n{own}",
+            path("redis")
+        );
+        let server = Plan::new().listeners(&config).set("cores.count=1").start();
+        let refused = entered(server.address(), "canary-of-a-credential").unwrap_err();
+        assert_eq!(refused.0, 503, "{name}: nobody can say");
+        let question = asked.recv().unwrap();
+        assert!(question.contains("canary-of-a-credential"), "{name}: it was asked");
+        assert!(question.contains("key=canary-of-the-url"), "{name}: it was asked");
+        let is_shown = |command: &String| command.contains("canary-of-the-redis");
+        assert!(commands.iter().any(|command| is_shown(&command)), "{name}: Redis was shown it");
+        eventually("Redis is given up", || server.log().contains("there is no link to Redis"));
+        let mut said = Said(refused.1);
+        for target in ["/metrics", "/health", "/ready", "/v1/nodes", "/v1/audit"] {
+            said.response(&request(&server, "GET", target, "no token is set", ""));
+        }
+        let logged = server.log();
+        // Basic credentials are encoded: with the name before it.
+        let encoded = STANDARD.encode("us:canary-of-the-client-0123456789");
+        for secret in ["canary", &*encoded] {
+            for (place, text) in [("log", &logged), ("what is said", &said.0)] {
+                let found =
+                    text.find(secret).map(|at| &text[at.saturating_sub(200)..at + secret.len()]);
+                assert_eq!(found, None, "{name}: a secret is in the {place}");
+            }
         }
     }
 }
