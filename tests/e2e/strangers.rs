@@ -1,5 +1,6 @@
 //! Those who have no credential, or too much of everything, beside good clients, none of whom is
-//! disconnected or misses anything. `RINGROOM_STRANGERS` multiplies how many there are.
+//! disconnected or misses anything. `RINGROOM_STRANGERS` multiplies how many there are, and
+//! `RINGROOM_GOOD` says how many good clients (2,000 want `ulimit -n 8192`, and a release build).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -12,8 +13,15 @@ use crate::operator::operate;
 use crate::server::{Server, eventually};
 use crate::talk::{Talk, token};
 
-/// Good clients, each of which says something and hears it back.
-const GOOD: usize = 40;
+/// Good clients, each of which says something and hears it back, by tens in rooms of their own.
+fn good() -> usize {
+    std::env::var("RINGROOM_GOOD").ok().and_then(|it| it.parse().ok()).unwrap_or(40)
+}
+
+/// As many rooms as they are in.
+fn good_rooms() -> u64 {
+    good().div_ceil(10) as u64
+}
 
 fn scale() -> usize {
     std::env::var("RINGROOM_STRANGERS").ok().and_then(|it| it.parse().ok()).unwrap_or(1)
@@ -31,16 +39,18 @@ impl Drop for Ending<'_> {
 /// Good clients while `harm` is done: all of them are served to the end.
 fn beside_good_clients(server: &Server, harm: impl FnOnce()) {
     let over = AtomicBool::new(false);
-    let ready = std::sync::Barrier::new(GOOD + 1);
+    let ready = std::sync::Barrier::new(good() + 1);
+    // However many they are, so much is said in all.
+    let pause = Duration::from_micros(500) * u32::try_from(good()).unwrap();
     thread::scope(|scope| {
-        let good: Vec<_> = (0..GOOD)
+        let good: Vec<_> = (0..good())
             .map(|number| {
                 let (over, ready, address) = (&over, &ready, server.address());
                 scope.spawn(move || {
                     let user = format!("good{number}");
                     let claims = json!({ "sub": user, "tenant": "good" });
                     let mut talk = Talk::bearer(address, &token(SECRET, claims));
-                    let room = format!("quiet{}", number % 4);
+                    let room = format!("quiet{}", number / 10);
                     assert_eq!(talk.ask(json!({ "type": "join", "room": room }))["type"], "ok");
                     ready.wait();
                     let mut rounds = 0;
@@ -49,7 +59,7 @@ fn beside_good_clients(server: &Server, harm: impl FnOnce()) {
                         let answer = talk.ask(publish);
                         assert_eq!(answer["type"], "ok", "{user}: {answer}");
                         rounds += 1;
-                        thread::sleep(Duration::from_millis(20));
+                        thread::sleep(pause);
                     }
                 })
             })
@@ -72,7 +82,7 @@ fn rooms(server: &Server) -> u64 {
 }
 
 /// All clients of a test come from one address, and are not held back by what this one may send.
-const NO_RATES: &str = "[rate]\nmessages_per_second = 0\n[users]\nmessages_per_second = 0\n\
+const NO_RATES: &str = "[admission]\nconnections_per_ip = 0\n[rate]\nmessages_per_second = 0\n[users]\nmessages_per_second = 0\n\
                         [addresses]\nmessages_per_second = 0\n";
 
 const TENANTS: &str = "[tenants.good]\n[tenants.bad]\n";
@@ -118,8 +128,8 @@ fn those_who_never_say_who_they_are_are_sent_away() {
             assert_eq!(talk.closed(), ("auth_timeout".to_owned(), 1008));
         }
     });
-    assert_eq!(server.metric("ringroom_handshakes_total", ""), (count + GOOD) as f64);
-    assert!(rooms(&server) <= 4, "no room was made for them");
+    assert_eq!(server.metric("ringroom_handshakes_total", ""), (count + good()) as f64);
+    assert!(rooms(&server) <= good_rooms(), "no room was made for them");
 }
 
 #[test]
@@ -139,7 +149,7 @@ fn who_makes_rooms_without_end_is_stopped_and_leaves_nothing() {
         assert_eq!(eve.ask(json!({ "type": "ping" }))["type"], "pong");
     });
     // Those of the good ones are kept for their sessions.
-    eventually("the rooms are gone", || rooms(&server) <= 4);
+    eventually("the rooms are gone", || rooms(&server) <= good_rooms());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ringroom::auth::{
@@ -122,7 +123,11 @@ impl Cluster {
         let secret = credential.to_owned();
         let credential = Credential { kind: CredentialKind::Bearer, secret: secret.into() };
         let claim = Claim { credential: Some(&credential), tenant: None, page: None };
+        let address = Some(address_of(&credential.secret));
         let (shard, effects) = (&mut self.shards[core], &mut self.effects[core]);
+        if shard.shuts_out(self.now, address) {
+            return None;
+        }
         let Admission::Enter(entry) = shard.admit(self.now, key, &claim, effects) else {
             return None;
         };
@@ -131,7 +136,7 @@ impl Cluster {
             route: Route::Rooms(None),
             codec: Codec::Json,
             deflate_up_to: 0,
-            address: None,
+            address,
             session,
             entry,
         };
@@ -245,4 +250,10 @@ fn messages(mut bytes: &[u8]) -> Vec<Value> {
         bytes = &rest[length..];
     }
     messages
+}
+
+/// Where somebody with this credential comes from: each user has an address of their own.
+pub(crate) fn address_of(credential: &str) -> IpAddr {
+    let user = credential.split('/').nth(1).unwrap_or_default();
+    IpAddr::from([10, 0, 0, user.bytes().fold(0, u8::wrapping_add)])
 }

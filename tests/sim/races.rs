@@ -1,18 +1,20 @@
-//! A mute, a ban or a revocation, raced against what it forbids. Once it is answered nothing more
-//! of whom it is about is published, wherever it was on its way.
+//! A mute, a ban or a revocation, by a room's moderator or by the operator, raced against what it
+//! forbids. Once it is answered nothing more of whom it is about is published, wherever it was on its
+//! way, and whom the operator has shut out does not come in again.
 //!
 //! `RINGROOM_SIM_RACES` says how many races there are.
 
+use ringroom::auth::ban::Banned;
 use ringroom::auth::{Revocation, Revoked};
 use ringroom::id::ConnectionAddress;
 use ringroom::shard::Edict;
 use serde_json::json;
 
-use crate::doors::Cluster;
+use crate::doors::{Cluster, address_of};
 use crate::{first_seed, number_of};
 
 /// Races of a test run.
-const RACES: u64 = 2_000;
+const RACES: u64 = 1_500;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Decision {
@@ -21,10 +23,22 @@ enum Decision {
     RevokeToken,
     RevokeUser,
     Suspend,
+    ShutOutUser,
+    ShutOutAddress,
 }
 
-const DECISIONS: [Decision; 5] =
-    [Decision::Mute, Decision::Ban, Decision::RevokeToken, Decision::RevokeUser, Decision::Suspend];
+const DECISIONS: [Decision; 7] = [
+    Decision::Mute,
+    Decision::Ban,
+    Decision::RevokeToken,
+    Decision::RevokeUser,
+    Decision::Suspend,
+    Decision::ShutOutUser,
+    Decision::ShutOutAddress,
+];
+
+/// Who talks.
+const TALKER: &str = "t0/bob/b";
 
 /// A room with its moderator and somebody who talks, on several connections.
 struct Race {
@@ -47,7 +61,7 @@ impl Race {
         cluster.say(moderator, &json!({ "type": "room.create", "room": room, "config": config }));
         cluster.rest();
         let talkers: Vec<_> = (0..cluster.random.between(1, 3))
-            .map(|_| cluster.open("t0/bob/b", None).expect("he is let in"))
+            .map(|_| cluster.open(TALKER, None).expect("he is let in"))
             .collect();
         cluster.rest();
         for at in &talkers {
@@ -86,6 +100,12 @@ impl Race {
         let what = match decision {
             Decision::RevokeToken => Revoked::Token("b".into()),
             Decision::RevokeUser => Revoked::User("bob".into()),
+            Decision::ShutOutUser => {
+                return Edict::Ban(Banned::User(tenant, "bob".into()), u64::MAX);
+            }
+            Decision::ShutOutAddress => {
+                return Edict::Ban(Banned::address(address_of(TALKER)), u64::MAX);
+            }
             _ => return Edict::Suspend(tenant),
         };
         let (issued_before_ms, until_ms) = (u64::MAX, u64::MAX);
@@ -117,6 +137,13 @@ impl Race {
                 }
                 self.cluster.rest();
                 let after = self.cluster.published();
+                // What a moderator decides is about the room alone.
+                let is_operator_s = !matches!(decision, Decision::Mute | Decision::Ban);
+                for _ in 0..self.cluster.cores() {
+                    if is_operator_s && self.cluster.open(TALKER, None).is_some() {
+                        return Err(format!("{decision:?}: they came in again"));
+                    }
+                }
                 let passed = format!("{decision:?}: {} passed after the ok", after - base);
                 return if after == base { Ok(base) } else { Err(passed) };
             }
