@@ -64,7 +64,7 @@ def _quiet(server, seconds):
 def _compared(section, server, scale, harm):
     """Latencies alone and beside `harm`, in turn; the ratios of p99, the harm done each time, and a table."""
     alone, among, done = [], [], []
-    for _ in range(max(2, scale.rounds)):
+    for _ in range(max(2, min(3, scale.rounds))):
         alone.append(_quiet(server, scale.short + 2))
         doing = beside(harm, scale.short + 6)
         time.sleep(1.5)
