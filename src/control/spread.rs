@@ -24,7 +24,7 @@ pub(super) const READ_EVERY: Duration = Duration::from_millis(300);
 const LOST_AFTER: Duration = Duration::from_secs(10);
 
 /// Says whether a decision is noted for all nodes; none: there are no others.
-pub(super) type Told = Option<oneshot::Receiver<bool>>;
+pub(super) type Told = Option<oneshot::Receiver<Noted>>;
 
 /// What is under way between this node's decisions and those of all.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub(super) struct Spread {
 #[derive(Debug)]
 struct Owed {
     decision: Decision,
-    waiting: Vec<oneshot::Sender<bool>>,
+    waiting: Vec<oneshot::Sender<Noted>>,
     /// When this was last asked, if there is no answer yet.
     asked: Option<Instant>,
 }
@@ -63,11 +63,12 @@ impl Spread {
     }
 
     /// A decision was made here.
-    pub(super) fn owe(&mut self, decision: Decision) -> oneshot::Receiver<bool> {
+    pub(super) fn owe(&mut self, decision: Decision) -> oneshot::Receiver<Noted> {
         let (sender, receiver) = oneshot::channel();
         let topic = decision.topic();
         if self.owed.len() >= self.most && !self.owed.contains_key(&topic) {
-            // The sender is dropped, which says that it is not noted.
+            // There is somebody who waits: its other end is here.
+            let _ = sender.send(Noted::TooMany);
             return receiver;
         }
         let mut waiting = self.owed.remove(&topic).map_or_else(Vec::new, |owed| owed.waiting);
@@ -144,7 +145,7 @@ impl Spread {
         owed.asked = None;
         for waiting in owed.waiting.drain(..) {
             // Who does not wait any more was told that it is not known.
-            let _ = waiting.send(noted == Noted::Yes);
+            let _ = waiting.send(noted);
         }
         let says_something =
             decision.stands(now_unix_ms) || matches!(decision, Decision::Unban { .. });

@@ -27,6 +27,7 @@ use super::audit::{Trail, Wanted};
 use super::command::{Carried, Command, Commander};
 use super::ledger::Ledger;
 use super::public;
+use crate::decision::shared::Noted;
 use crate::decision::{Credentials, Decision};
 use crate::record::{Actor, Deed, Record, Subject, cut};
 use crate::tenant::{DEFAULT, Tenant, Tenants, Usage};
@@ -210,7 +211,7 @@ pub(super) struct Outcome {
     pub(super) closed: u64,
     holds: bool,
     is_written: bool,
-    is_told: bool,
+    noted: Noted,
 }
 
 /// Has a decision kept, told to other nodes, and carried out by every core.
@@ -225,14 +226,16 @@ pub(super) async fn decide(desk: &Desk, decision: Decision) -> Result<Outcome, P
         let message = "not every core has confirmed in time; it holds on those that have";
         unavailable(message)
     })?;
-    Ok(Outcome { closed, holds, is_written: is_so(written).await, is_told: is_so(told).await })
+    let is_written = said(written, true).await.unwrap_or(false);
+    let noted = said(told, Noted::Yes).await.unwrap_or(Noted::No);
+    Ok(Outcome { closed, holds, is_written, noted })
 }
 
-/// Whether that is confirmed in time, if there is anything to confirm.
-async fn is_so(said: Option<oneshot::Receiver<bool>>) -> bool {
+/// What is said in time; `unasked` where nobody is asked.
+async fn said<T>(said: Option<oneshot::Receiver<T>>, unasked: T) -> Option<T> {
     match said {
-        Some(said) => matches!(timeout(PATIENCE, said).await, Ok(Ok(true))),
-        None => true,
+        Some(said) => timeout(PATIENCE, said).await.ok()?.ok(),
+        None => Some(unasked),
     }
 }
 
@@ -246,11 +249,17 @@ pub(super) fn kept(outcome: &Outcome) -> Result<(), Problem> {
         let message = "it holds, but not after a restart: the state file cannot be written";
         return Err(unavailable(message));
     }
-    if !outcome.is_told {
-        let message = "it holds on this node; the others are told as soon as Redis takes it";
-        return Err(unavailable(message));
+    match outcome.noted {
+        Noted::Yes => Ok(()),
+        Noted::TooMany => {
+            let message = "it holds on this node alone: too many decisions hold to tell the others";
+            Err((StatusCode::CONFLICT, "limit_exceeded", message.into()))
+        }
+        Noted::No => {
+            let message = "it holds on this node; the others are told as soon as Redis takes it";
+            Err(unavailable(message))
+        }
     }
-    Ok(())
 }
 
 /// Until when something holds that is to hold for so long.

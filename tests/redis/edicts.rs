@@ -11,13 +11,18 @@ use crate::talk::Talk;
 use crate::users::{node_with, target, user};
 
 fn node(store: &Store) -> Server {
-    let file = folder().join("operator");
-    std::fs::write(&file, OPERATOR).unwrap();
-    let token = format!("control.token_file={}", file.display());
+    let token = token();
     node_with(store, &["default", "alpha"], &[&token, "redis.reconnect_max_ms=200"])
 }
 
-fn operate(node: &Server, method: &str, target: &str, body: &Value) -> (u16, Value) {
+/// The setting by which [`operate`] is listened to.
+pub(crate) fn token() -> String {
+    let file = folder().join("operator");
+    std::fs::write(&file, OPERATOR).unwrap();
+    format!("control.token_file={}", file.display())
+}
+
+pub(crate) fn operate(node: &Server, method: &str, target: &str, body: &Value) -> (u16, Value) {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let address = node.control_address();
     let request = format!(

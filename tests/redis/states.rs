@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::edicts::{operate, token};
 use crate::node::{is, linked, node, unlinked};
 use crate::server::{Plan, eventually};
 use crate::store::{Store, is_missing};
@@ -37,12 +38,15 @@ fn the_documented_rule_is_enough_and_less_is_named() {
     let file = crate::server::folder().join("password");
     std::fs::write(&file, "a-long-enough-password").unwrap();
     let password = format!("redis.password_file={}", file.display());
-    let with = unlinked(&store, &[&password, "redis.username=ringroom"]);
+    let token = token();
+    let with = unlinked(&store, &[&password, "redis.username=ringroom", &token]);
     linked(&with);
     let mut ada = Talk::joined(&with, "sure:a");
     let publish = json!({"type": "publish", "room": "sure:a", "data": 1, "key": "k"});
     assert_eq!(ada.ok(publish)["offset"], 1);
     ada.messages(1);
+    let ban = json!({"address": "192.0.2.1"});
+    assert_eq!(operate(&with, "POST", "/v1/bans", &ban).0, 200);
 
     let rule = format!("{user} +hello +ping");
     let store = Store::start(&[&rule, "user default off"]);

@@ -45,7 +45,7 @@ impl Node {
         Self { spread: Spread::new(ledger.clone(), 8), ledger }
     }
 
-    fn decides(&mut self, decision: Decision) -> oneshot::Receiver<bool> {
+    fn decides(&mut self, decision: Decision) -> oneshot::Receiver<Noted> {
         drop(self.ledger.note(&decision, NOW_MS));
         self.spread.owe(decision)
     }
@@ -94,7 +94,7 @@ fn what_one_decides_the_other_carries_out_once() {
     let (mut notes, mut a, mut b) = (Notes::default(), Node::new(vec![]), Node::new(vec![]));
     let mut told = a.decides(ban(5_000));
     assert!(a.settle(&mut notes).is_empty(), "its own is carried out already");
-    assert_eq!(told.try_recv(), Ok(true));
+    assert_eq!(told.try_recv(), Ok(Noted::Yes));
     assert_eq!(b.settle(&mut notes), [ban(5_000)]);
     assert!(b.settle(&mut notes).is_empty());
     drop(b.decides(Decision::Unban { whom: address() }));
@@ -166,7 +166,7 @@ fn without_notes_it_is_asked_again_and_those_who_wait_are_told() {
         };
         assert!(a.spread.hear(news, NOW_MS).is_empty());
     }
-    assert_eq!(told.try_recv(), Ok(false));
+    assert_eq!(told.try_recv(), Ok(Noted::No));
     a.settle(&mut notes);
     assert_eq!(notes.lines.len(), 1);
     // What has run out meanwhile is not noted any more.
@@ -185,7 +185,11 @@ fn what_waits_is_bounded_and_what_is_no_decision_is_passed_over() {
     }
     assert_eq!(a.spread.owed.len(), 8);
     let mut told = a.spread.owe(ban(5_000));
-    assert!(told.try_recv().is_err(), "nobody says that it is noted");
+    assert_eq!(told.try_recv(), Ok(Noted::TooMany));
+    let mut told = a.spread.owe(revoke("0", 1, 9_000));
+    a.spread.hear(News::Noted(revoke("0", 1, 9_000), Noted::TooMany), NOW_MS);
+    assert_eq!(told.try_recv(), Ok(Noted::TooMany));
+    assert_eq!(a.spread.owed.len(), 7, "it is not asked again");
     let mut b = Node::new(vec![]);
     let long = format!(r#"{{"unban":{{"whom":{{"address":"{}"}}}}}}"#, "1".repeat(LINE_BYTES));
     let lines = ["", "{}", "[", long.as_str(), "{\"revoke\":null}"].map(Into::into).to_vec();
