@@ -133,6 +133,14 @@ async def keep_on(attack, port):
         await asyncio.sleep(0.001)
 
 
+async def end(attackers):
+    """Ends them. A `wait_for` of Python before 3.12 may swallow a cancellation that comes as it ends."""
+    while attackers:
+        for attacker in attackers:
+            attacker.cancel()
+        _, attackers = await asyncio.wait(attackers, timeout=1)
+
+
 async def talk(clients, seconds):
     """Every client says something now and then; the round trips, and who was lost."""
     trips, lost = [], []
@@ -173,9 +181,7 @@ async def measure(name, form):
         during, lost = await talk(clients, form.seconds)
         grown = server.resident_bytes() - memory
         cpu = (server.cpu_seconds() - cpu) / form.seconds
-        for attacker in attackers:
-            attacker.cancel()
-        await asyncio.gather(*attackers, return_exceptions=True)
+        await end(attackers)
         panics = server.metric("ringroom_panics_total")
         # What the peers may be owed by their bounds, and some for the allocator.
         bound = form.bad * 2 * 262_144 + 16 * MIB
