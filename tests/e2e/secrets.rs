@@ -1,10 +1,8 @@
 //! A secret in every kind of credential, good and bad, with all there is to log: none of it is found
 //! in anything that the server writes anywhere.
 
-use std::io::{BufReader, Read as _, Write as _};
-use std::net::TcpListener;
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
+use std::io::{BufReader, Write as _};
+use std::sync::mpsc::Receiver;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -13,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::client::head;
 use crate::http::{self, Response};
-use crate::oracle::{entered, oracle};
+use crate::oracle::{entered, oracle, replier};
 use crate::server::{Plan, Server, eventually, folder};
 use crate::talk::{Talk, now, room_token, token};
 
@@ -178,20 +176,7 @@ fn no_secret_is_found_in_anything_that_is_written() {
 /// Something that repeats what it is sent and refuses it, as Redis does with a command that it does not
 /// know.
 fn parrot() -> (u16, Receiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let (asked, questions) = channel();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut bytes = vec![0; 16_384];
-            let count = stream.read(&mut bytes).unwrap_or(0);
-            let question = String::from_utf8_lossy(&bytes[..count]).replace("\r\n", " ");
-            let _ = stream.write_all(format!("-ERR unknown: {question}\r\n").as_bytes());
-            let _ = asked.send(question);
-        }
-    });
-    (port, questions)
+    replier(|question| format!("-ERR unknown: {}\r\n", question.replace("\r\n", " ")))
 }
 
 #[test]
