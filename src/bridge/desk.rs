@@ -17,7 +17,7 @@ use crate::room::name::RoomKey;
 use crate::shard::CoreMessage;
 
 use super::call::session::Wanted;
-use super::call::{Awaited, Call};
+use super::call::{Awaited, Call, Forms};
 use super::keys::Keys;
 use super::map;
 use super::nodes::{Nodes, node_name};
@@ -155,6 +155,11 @@ impl Desk {
                 None => {}
             }
         }
+    }
+
+    /// The forms that this node knows, and what Redis has told of them.
+    pub(super) fn forms(&self) -> Forms {
+        Forms::new(&self.config, self.metrics.form.get())
     }
 
     /// Where a room is in a cluster.

@@ -69,9 +69,9 @@ impl Keys {
         format!("{}:session:{}", self.prefix, URL_SAFE_NO_PAD.encode(&hash.as_ref()[..16]))
     }
 
-    /// What says which form of messages the nodes here agree on.
-    pub(super) fn version(&self) -> String {
-        format!("{}:version", self.prefix)
+    /// The form in which the nodes here write, and when somebody last needed it: in the slot of the nodes.
+    pub(super) fn form(&self) -> String {
+        format!("{}:{{nodes}}:form", self.prefix)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Making the link to one server: connecting, and reading what the server is.
 //!
 //! Invariant: a link is only up once the server is known to be new enough, to take writes, to know
-//! the scripts, and to be used by nodes of this version.
+//! the scripts, and to be used by nodes that write a form that this one knows.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,10 +12,10 @@ use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 
 use crate::config::{Config, RedisUrl};
-use crate::metrics::LinkState;
+use crate::metrics::{self, LinkState};
 use crate::room::broker::{Disk, Kept};
-use crate::room::wire;
 
+use super::call::Forms;
 use super::dial::{Login, Mouth, named};
 use super::ear::{Ear, Inbox};
 use super::keys::Keys;
@@ -41,6 +41,11 @@ pub(super) struct Maker {
     pub(super) keys: Arc<Keys>,
     pub(super) scripts: Arc<Scripts>,
     pub(super) inbox: Rc<Inbox>,
+    pub(super) metrics: Arc<metrics::Bridge>,
+    /// The forms that this node knows.
+    pub(super) forms: Forms,
+    /// The server that has what the nodes agree on; none: no server has that slot now.
+    pub(super) keeper: Option<RedisUrl>,
 }
 
 impl Maker {
@@ -66,36 +71,50 @@ impl Maker {
         }
         let mut server = DefaultHasher::new();
         fact(&info, "run_id").hash(&mut server);
-        for load in self.scripts.load() {
-            let loaded: RedisResult<String> = load.query_async(&mut mouth.connection).await;
-            loaded.map_err(|error| named(&error))?;
-        }
-        agree(&mut mouth, &self.keys).await?;
+        self.teach(&mut mouth).await?;
+        self.agree(&mut mouth, url).await?;
         let kept = kept(&mut mouth.connection).await.map_err(|error| named(&error))?;
         let patient = Mouth::open(redis, url, Login::of(redis)).await?;
         let ear = Ear::open(redis, url, self.inbox, line).await?;
         Ok(Link { mouth, patient, ear, server: server.finish().max(1), kept })
     }
+
+    /// Makes a server know the scripts.
+    async fn teach(&self, mouth: &mut Mouth) -> Result<(), LinkState> {
+        for load in self.scripts.load() {
+            let loaded: RedisResult<String> = load.query_async(&mut mouth.connection).await;
+            loaded.map_err(|error| named(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Nothing is said over a link before it is known in which form. One server of a cluster keeps it;
+    /// once that has told it, beats follow what becomes of it, and links to others need not wait.
+    async fn agree(&self, mouth: &mut Mouth, url: &RedisUrl) -> Result<(), LinkState> {
+        let form = match &self.keeper {
+            Some(keeper) if keeper == url => self.ask_form(mouth).await?,
+            _ if self.forms.is_agreed() => return Ok(()),
+            Some(keeper) => {
+                let redis = &self.config.redis;
+                let mut other = Mouth::open(redis, keeper, Login::of(redis)).await?;
+                self.teach(&mut other).await?;
+                self.ask_form(&mut other).await?
+            }
+            None => return Err(LinkState::ClusterDown),
+        };
+        self.metrics.form.set(form);
+        if self.forms.hold(form) { Ok(()) } else { Err(LinkState::OtherVersion) }
+    }
+
+    async fn ask_form(&self, mouth: &mut Mouth) -> Result<u64, LinkState> {
+        let ask = self.forms.ask(&self.keys, &self.scripts);
+        let told: RedisResult<u64> = ask.query_async(&mut mouth.connection).await;
+        told.map_err(|error| named(&error))
+    }
 }
 
 fn fact<'a>(info: &'a str, key: &str) -> &'a str {
     info.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).unwrap_or("")
-}
-
-/// All nodes on one Redis write the same version: the first one says which.
-async fn agree(mouth: &mut Mouth, keys: &Keys) -> Result<(), LinkState> {
-    let (key, ours) = (keys.version(), wire::VERSION.to_string());
-    let told = mouth.ask::<Option<String>>(&["SET", &key, &ours, "NX", "GET"]).await;
-    match told {
-        Ok(Some(theirs)) if theirs != ours => {
-            tracing::error!(%theirs, %ours, "the nodes on this Redis write another version");
-            Err(LinkState::OtherVersion)
-        }
-        Ok(_) => Ok(()),
-        // Another server of the cluster has that key, and is asked as well.
-        Err(error) if super::failure::is_astray(&error) => Ok(()),
-        Err(error) => Err(named(&error)),
-    }
 }
 
 /// How safe the server keeps things now; what it does not tell, it is not believed to do.

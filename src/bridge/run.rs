@@ -102,6 +102,7 @@ pub fn run(plan: Plan) -> io::Result<()> {
             attempts: 0,
             looks: 0,
             is_new: false,
+            is_barred: false,
             finding: JoinSet::new(),
             is_find_wanted: false,
             dialing: Vec::new(),
@@ -132,6 +133,8 @@ pub(super) struct Bridge {
     pub(super) looks: u32,
     /// There is a link that was not there before, and `/health` does not say so yet.
     pub(super) is_new: bool,
+    /// The nodes there write in a form that this one does not know.
+    pub(super) is_barred: bool,
     pub(super) finding: JoinSet<Result<Map, LinkState>>,
     /// Somebody wants to know it anew while it is being found out.
     pub(super) is_find_wanted: bool,
@@ -160,6 +163,7 @@ impl Bridge {
         loop {
             self.receive();
             self.hear();
+            self.heed_form();
             self.ask_next();
             self.dispatch();
             self.desk.tell_owed();

@@ -12,7 +12,7 @@ use crate::metrics::LinkState;
 use crate::node::Facts;
 use crate::room::broker::{Fault, FromBroker, Kept};
 
-use super::call::{Beat, session};
+use super::call::{Agree, Beat, session};
 use super::lines::Line;
 use super::link::{Link, Maker, kept};
 use super::map::{self, Map};
@@ -95,6 +95,13 @@ impl Bridge {
         }
     }
 
+    /// The server that has what the nodes agree on.
+    fn keeper(&self) -> Option<RedisUrl> {
+        let map = self.lines.map();
+        let place = map.owner(map::slot(self.desk.keys.form().as_bytes()))?;
+        map.primaries().get(place).cloned()
+    }
+
     fn connect(&mut self, url: RedisUrl) {
         if self.dialing.contains(&url) {
             return;
@@ -107,6 +114,9 @@ impl Bridge {
             keys: self.desk.keys.clone(),
             scripts: self.desk.scripts.clone(),
             inbox: self.inbox.clone(),
+            metrics: self.desk.metrics.clone(),
+            forms: self.desk.forms(),
+            keeper: self.keeper(),
         };
         self.connecting.spawn_local(async move {
             let made = tokio::time::timeout(patience, maker.make(&url, number)).await;
@@ -139,6 +149,7 @@ impl Bridge {
         }
         // The cores are told before everyone else is.
         self.is_new = true;
+        self.is_barred = false;
         self.settle_stations();
         self.desk.nodes.linked();
         // Before this node says anything of itself, others can know that it lives.
@@ -159,8 +170,37 @@ impl Bridge {
             self.trouble = state;
         }
         self.note_state();
+        self.bar_if(state);
         self.attempts += 1;
         self.find();
+    }
+
+    /// The nodes here write in a form that this one does not know: it cannot be one of them, and does
+    /// not act as if it were alone, until it can.
+    fn bar_if(&mut self, state: LinkState) {
+        if state != LinkState::OtherVersion || std::mem::replace(&mut self.is_barred, true) {
+            return;
+        }
+        let (form, (oldest, newest)) = (self.desk.metrics.form.get(), self.desk.forms().own());
+        let version = env!("CARGO_PKG_VERSION");
+        tracing::error!(
+            form,
+            oldest,
+            newest,
+            version,
+            "the nodes on this Redis write another form than this version knows: nothing is served"
+        );
+        self.desk.tell_cores(|| FromBroker::Barred);
+    }
+
+    /// The form in force may have become one that this node does not know, while it could not say that
+    /// it was there.
+    pub(super) fn heed_form(&mut self) {
+        let form = self.desk.metrics.form.get();
+        if form != 0 && !self.lines.is_empty() && !self.desk.forms().hold(form) {
+            let state = LinkState::OtherVersion;
+            self.lines.numbers().into_iter().for_each(|number| self.fall(number, state));
+        }
     }
 
     /// Says how the links are.
@@ -186,6 +226,7 @@ impl Bridge {
         }
         if self.lines.is_empty() {
             self.desk.tell_all(false, Kept::default());
+            self.bar_if(state);
         } else {
             rooms.into_iter().for_each(|room| self.sever(room));
         }
@@ -232,6 +273,7 @@ impl Bridge {
         if !self.lines.is_empty() {
             let beat = Beat::next(&mut self.desk);
             self.ask(Box::new(beat));
+            self.ask(Box::new(Agree));
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the operator may ask for on the control plane's own listener.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -29,6 +30,8 @@ pub(super) struct View {
     pub(super) draining: Arc<AtomicBool>,
     /// Whether the process is ready only while it is linked to Redis.
     pub(super) needs_redis: bool,
+    /// The wire forms that this node knows.
+    pub(super) forms: RangeInclusive<u8>,
     /// Passes on the faults that are asked for; none: they are not to be had.
     pub(super) faults: Option<Commander>,
 }
@@ -47,8 +50,16 @@ impl View {
         health::overall(&self.registry, self.now(), self.draining())
     }
 
+    /// The form in which the nodes on the same Redis write, if this one does not know it.
+    fn foreign_form(&self) -> Option<u64> {
+        health::foreign_form(&self.registry, &self.forms)
+    }
+
     /// Whether new connections should come here.
     fn is_ready(&self) -> bool {
+        if self.foreign_form().is_some() {
+            return false;
+        }
         let linked = self.registry.bridge().link() == LinkState::Up;
         self.status() == Status::Ok && (linked || !self.needs_redis)
     }
@@ -86,12 +97,22 @@ pub(super) fn router(view: View, desk: Desk, nodes: Nodes, token: &guard::Token)
 pub(super) async fn ready(view: State<View>) -> Response {
     let ready = view.is_ready();
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(json!({ "ready": ready }))).into_response()
+    let mut said = json!({ "ready": ready });
+    if let Some(form) = view.foreign_form() {
+        let (oldest, newest, version) =
+            (view.forms.start(), view.forms.end(), env!("CARGO_PKG_VERSION"));
+        said["reason"] = json!(format!(
+            "the nodes on this Redis write in form {form}; this one, of version {version}, knows the \
+             forms {oldest} to {newest}"
+        ));
+    }
+    (code, Json(said)).into_response()
 }
 
 async fn health(view: State<View>) -> Response {
     let facts = process::facts(&view.registry, view.started);
-    let health = health::examine(&view.registry, facts, view.now(), view.draining());
+    let (now, draining) = (view.now(), view.draining());
+    let health = health::examine(&view.registry, facts, now, draining, &view.forms);
     (code(health.status), Json(health)).into_response()
 }
 

@@ -1,5 +1,7 @@
 //! How each part of the process is, judged from its figures.
 
+use std::ops::RangeInclusive;
+
 use serde::Serialize;
 
 use super::process;
@@ -33,8 +35,19 @@ pub(super) struct Health {
     uptime_ms: u64,
     /// How the link to Redis is.
     redis: &'static str,
+    /// Once Redis has told it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redis_form: Option<FormHealth>,
     cores: Vec<CoreHealth>,
     process: ProcessHealth,
+}
+
+/// The form in which the nodes on the same Redis write, and those that this one knows.
+#[derive(Debug, Serialize)]
+struct FormHealth {
+    in_force: u64,
+    min: u8,
+    max: u8,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,19 +94,30 @@ pub(super) fn overall(registry: &Registry, now: Moment, draining: bool) -> Statu
     registry.cores().map(|(_, core)| status(core, now, draining)).fold(base, worst)
 }
 
-/// Everything there is to know.
+/// A form in which the nodes on the same Redis write, and which this one does not know.
+pub(super) fn foreign_form(registry: &Registry, forms: &RangeInclusive<u8>) -> Option<u64> {
+    let form = registry.bridge().form.get();
+    let is_known = u8::try_from(form).is_ok_and(|form| forms.contains(&form));
+    (form != 0 && !is_known).then_some(form)
+}
+
+/// Everything there is to know. `forms`: those that this node knows.
 pub(super) fn examine(
     registry: &Registry,
     facts: ProcessFacts,
     now: Moment,
     draining: bool,
+    forms: &RangeInclusive<u8>,
 ) -> Health {
     let status = overall(registry, now, draining);
+    let in_force = registry.bridge().form.get();
+    let (min, max) = (*forms.start(), *forms.end());
     Health {
         status,
-        ready: status == Status::Ok,
+        ready: status == Status::Ok && foreign_form(registry, forms).is_none(),
         uptime_ms: facts.uptime_ms,
         redis: registry.bridge().link().word(),
+        redis_form: (in_force != 0).then_some(FormHealth { in_force, min, max }),
         cores: registry
             .cores()
             .map(|(id, core)| examine_core(id.0, core, facts, now, draining))
@@ -187,7 +211,7 @@ mod tests {
         let registry = Registry::new(2);
         beat(&registry, 0, 5_000);
         beat(&registry, 1, 1_000);
-        let health = examine(&registry, ProcessFacts::default(), at_ms(5_000), false);
+        let health = examine(&registry, ProcessFacts::default(), at_ms(5_000), false, &(1..=1));
         assert!(!health.ready);
         let cores: Vec<_> = health
             .cores
@@ -195,5 +219,20 @@ mod tests {
             .map(|core| (core.core, core.status, core.heartbeat_age_ms))
             .collect();
         assert_eq!(cores, [(0, Status::Ok, Some(0)), (1, Status::Wedged, Some(4_000))]);
+    }
+
+    #[test]
+    fn a_node_that_does_not_know_the_form_in_force_is_not_ready_and_names_both() {
+        let registry = Registry::new(1);
+        beat(&registry, 0, 1_000);
+        let look = || examine(&registry, ProcessFacts::default(), at_ms(1_000), false, &(2..=3));
+        assert!(look().ready && look().redis_form.is_none());
+        for (form, is_ready) in [(1, false), (2, true), (3, true), (4, false), (258, false)] {
+            registry.bridge().form.set(form);
+            assert_eq!(look().ready, is_ready, "{form}");
+            let said = serde_json::to_value(look()).expect("it can be written");
+            let named = serde_json::json!({ "in_force": form, "min": 2, "max": 3 });
+            assert_eq!(said["redis_form"], named);
+        }
     }
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::api::View;
 use super::process;
 use crate::config::Config;
-use crate::node::{FORMS, Facts, Known, State};
+use crate::node::{Facts, Known, State};
 
 /// How often a node looks at itself.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ impl Nodes {
         let started = since.saturating_sub(view.started.elapsed());
         let facts = Facts {
             version: env!("CARGO_PKG_VERSION").into(),
-            forms: (*FORMS.start(), *FORMS.end()),
+            forms: (*view.forms.start(), *view.forms.end()),
             addresses,
             cores: u16::try_from(view.registry.cores().count()).unwrap_or(u16::MAX),
             connections: 0,

@@ -96,7 +96,8 @@ pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
         ledger: ledger.clone(),
     };
     let needs_redis = config.redis.is_on() && !config.redis.ready_without;
-    let view = View { registry, started, draining: Arc::default(), needs_redis, faults };
+    let forms = crate::node::forms(config.dev.oldest_form, config.dev.newest_form);
+    let view = View { registry, started, draining: Arc::default(), needs_redis, forms, faults };
     let nodes = Nodes::new(&config, &view, node);
     // The bridge comes behind the control plane in the mesh.
     let bridge = config.redis.is_on().then(|| CoreId(port.me().0 + 1));

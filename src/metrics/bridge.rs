@@ -93,6 +93,8 @@ impl LinkState {
 #[repr(align(128))]
 pub struct Bridge {
     link: Figure,
+    /// The form in which the nodes on this Redis write; 0: that is not known yet.
+    pub form: Figure,
     /// Rooms that are listened to.
     pub rooms: Figure,
     /// Publishes that wait for Redis.

@@ -116,6 +116,9 @@ const HISTOGRAMS: &[Row<Histogram>] = &[
 type BridgeRow = (&'static str, &'static str, fn(&Bridge) -> &Figure);
 
 const BRIDGE_GAUGES: &[BridgeRow] = &[
+    ("bridge_form", "The wire form of the nodes on this Redis; 0: not known yet", |bridge| {
+        &bridge.form
+    }),
     ("bridge_rooms", "Rooms that are listened to in Redis", |bridge| &bridge.rooms),
     ("bridge_queue_messages", "Publishes that wait for Redis", |bridge| &bridge.queue_messages),
     ("bridge_queue_bytes", "Bytes of publishes that wait for Redis", |bridge| &bridge.queue_bytes),

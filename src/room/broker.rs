@@ -309,6 +309,9 @@ pub enum FromBroker {
         /// How safe it keeps what it has answered for.
         kept: Kept,
     },
+    /// The nodes that it joins write in a form that this one does not know: until it is in reach,
+    /// nothing is to be done in rooms, because that would be another server under the same name.
+    Barred,
     /// The part of it that holds this room is out of reach, until the room is opened.
     Severed {
         /// Which.

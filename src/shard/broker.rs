@@ -42,6 +42,9 @@ const DEFERRED_MOST: usize = 4_096;
 /// When to try again what the broker could not do.
 const RETRY_MS: u64 = 1_000;
 
+/// Why nothing is done while other nodes write in a form that this one does not know.
+const BARRED: &str = "the nodes on this Redis are of another version than this one";
+
 /// What the engine knows of the broker.
 #[derive(Debug)]
 pub(super) struct Broker {
@@ -50,6 +53,8 @@ pub(super) struct Broker {
     /// What tells this process from others.
     node: u64,
     is_up: bool,
+    /// Other nodes write in a form that this one does not know.
+    is_barred: bool,
     kept: Kept,
     rooms: Map<RoomKey, Followed>,
     /// Rooms that are no longer followed, of which the broker still has what was said here.
@@ -91,6 +96,7 @@ impl Broker {
             party,
             node: crate::node::id(seed),
             is_up: false,
+            is_barred: false,
             kept: Kept::default(),
             rooms: Map::with_hasher(seed),
             owed: BTreeSet::new(),
@@ -137,6 +143,7 @@ impl Shard {
     pub(super) fn on_broker(&mut self, message: FromBroker) {
         match message {
             FromBroker::Link { is_up, kept } => self.on_link(is_up, kept),
+            FromBroker::Barred => self.broker.is_barred = true,
             FromBroker::Opened { room, outcome } => self.on_room_opened(&room, outcome),
             FromBroker::Published { ticket, outcome } => self.on_published(ticket, outcome),
             FromBroker::News { room, news: News::Attendance(step) } => {
@@ -176,6 +183,7 @@ impl Shard {
     fn on_link(&mut self, is_up: bool, kept: Kept) {
         let was_up = std::mem::replace(&mut self.broker.is_up, is_up);
         self.broker.kept = kept;
+        self.broker.is_barred &= !is_up;
         self.homes.bounds.kept = kept;
         if is_up && !was_up {
             let mut rooms: Vec<_> = self.broker.rooms.keys().cloned().collect();
@@ -202,6 +210,16 @@ impl Shard {
         if !self.broker.is_there() {
             return Some(message);
         }
+        if room_of(&message).is_none() {
+            return Some(message);
+        }
+        let message = match message {
+            CoreMessage::Ask(ask) if self.broker.is_barred && !is_parting(&ask.what) => {
+                self.refuse_ask(from, *ask, unavailable(BARRED));
+                return None;
+            }
+            message => message,
+        };
         let Some(room) = room_of(&message) else { return Some(message) };
         if !self.broker.rooms.contains_key(room) {
             if !begins(&message) {
@@ -251,10 +269,15 @@ fn room_of(message: &CoreMessage) -> Option<&RoomKey> {
 /// Whether a message is about a room that may be there on other nodes, or is there after it.
 fn begins(message: &CoreMessage) -> bool {
     match message {
-        CoreMessage::Ask(ask) => !matches!(ask.what, What::Leave | What::PresenceSet(_)),
+        CoreMessage::Ask(ask) => !is_parting(&ask.what),
         CoreMessage::Follow { .. } => true,
         _ => false,
     }
+}
+
+/// Whether that is for who is in a room already, and says nothing to others of what is in it.
+fn is_parting(what: &What) -> bool {
+    matches!(what, What::Leave | What::PresenceSet(_))
 }
 
 fn unavailable(message: &'static str) -> Refusal {

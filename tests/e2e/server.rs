@@ -110,9 +110,11 @@ impl Plan {
             return Err(std::fs::read_to_string(&errors).unwrap());
         };
         let mut server = Server { child, addresses, control, folder };
-        eventually("it is ready, or ends", || {
+        eventually("it is ready, says why it is not, or ends", || {
             let ready = http::try_request(control, "GET", "/ready");
-            ready.is_some_and(|ready| ready.status == 200) || !server.is_running()
+            let is_said =
+                |ready: http::Response| ready.status == 200 || ready.text().contains("\"reason\"");
+            ready.is_some_and(is_said) || !server.is_running()
         });
         if server.is_running() { Ok(server) } else { Err(server.log()) }
     }

@@ -28,6 +28,7 @@ mod talk;
 mod doors;
 mod edicts;
 mod failover;
+mod forms;
 mod governing;
 mod names;
 mod outage;

@@ -117,18 +117,6 @@ fn a_room_is_as_durable_as_redis_is_or_says_that_it_is_not() {
 }
 
 #[test]
-fn nodes_of_another_version_are_not_mixed() {
-    if is_missing() {
-        return;
-    }
-    let store = Store::start(&[]);
-    assert_eq!(store.say(&["SET", "ringroom:version", "999"]), "+OK");
-    let node = unlinked(&store, &[]);
-    is(&node, "other_version");
-    eventually("the log names it", || node.log().contains("999"));
-}
-
-#[test]
 fn a_cluster_is_refused_by_name() {
     if is_missing() {
         return;

@@ -4,6 +4,7 @@
 //! Invariant: of each call that was taken, either [`Call::succeed`] or [`Call::fail`] is called, once;
 //! but for one that needs a room listened to, and whose link has ended: all rooms are opened anew.
 
+mod agree;
 mod beat;
 pub(super) mod decide;
 mod echo;
@@ -34,6 +35,7 @@ use self::look::Look;
 use self::say::Say;
 use self::{motion::Motion, open::Open, pass::Pass, publish::Publish, recall::Recall};
 
+pub(super) use agree::{Agree, Forms};
 pub(super) use beat::Beat;
 pub(super) use echo::Awaited;
 pub(super) use enter::displaced;

@@ -24,10 +24,11 @@ pub(super) enum Name {
     FetchSession,
     Decide,
     Decided,
+    Agree,
 }
 
 /// All of them, in the order of their names.
-const TEXTS: [(Name, &str); 13] = [
+const TEXTS: [(Name, &str); 14] = [
     (Name::Publish, include_str!("publish.lua")),
     (Name::Open, include_str!("open.lua")),
     (Name::Look, include_str!("look.lua")),
@@ -41,6 +42,7 @@ const TEXTS: [(Name, &str); 13] = [
     (Name::FetchSession, include_str!("fetch_session.lua")),
     (Name::Decide, include_str!("decide.lua")),
     (Name::Decided, include_str!("decided.lua")),
+    (Name::Agree, include_str!("agree.lua")),
 ];
 
 /// What Redis knows them by.

@@ -76,6 +76,10 @@ section! {
         echo: bool = false;
         /// Whether faults come on request (a panic, a wedged core): for the test suite only.
         faults: bool = false;
+        /// The oldest wire form that the node says it knows; 0: the oldest that it does know. For the test suite only.
+        oldest_form: u8 = 0, range(0..=255), Count;
+        /// The newest wire form that the node says it knows; 0: the newest that it does know. For the test suite only.
+        newest_form: u8 = 0, range(0..=255), Count;
     }
 }
 

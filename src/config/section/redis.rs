@@ -44,6 +44,8 @@ section! {
         lease_ms: u64 = 10_000, range(1_000..=10 * MINUTE_MS), Milliseconds;
         /// How long Redis remembers a room in which nothing happens.
         room_ttl_ms: u64 = 7 * DAY_MS, range(MINUTE_MS..=365 * DAY_MS), Milliseconds;
+        /// How long all nodes write an older wire form after the last node that knows no newer one: for so long such a node can come back.
+        older_form_ms: u64 = 60 * MINUTE_MS, range(1_000..=365 * DAY_MS), Milliseconds;
         /// Publishes that may wait for Redis; more are refused.
         queue_messages: u32 = 65_536, range(16..=16_777_216), Count;
         /// Bytes of publishes that may wait for Redis; more are refused.
