@@ -12,8 +12,7 @@ use crate::clock::Moment;
 use crate::config::{Config, TenantRows};
 use crate::id::TenantId;
 
-/// The name of everyone's tenant where none is configured.
-pub const DEFAULT: &str = "default";
+pub use crate::config::DEFAULT_TENANT as DEFAULT;
 
 const SECOND_NS: u64 = 1_000_000_000;
 

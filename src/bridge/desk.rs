@@ -15,9 +15,11 @@ use crate::node::Known;
 use crate::room::broker::{FromBroker, Kept};
 use crate::room::name::RoomKey;
 use crate::shard::CoreMessage;
+use crate::tenant::Tenants;
 
 use super::call::session::Wanted;
 use super::call::{Awaited, Call, Forms};
+use super::foreign::Backends;
 use super::keys::Keys;
 use super::map;
 use super::nodes::{Nodes, node_name};
@@ -45,6 +47,8 @@ pub(super) struct Desk {
     /// What is to be asked because of an answer.
     pub(super) next: Vec<Box<dyn Call>>,
     pub(super) wanted: Wanted,
+    /// None: there are none that are listened to.
+    pub(super) backends: Option<Backends>,
     /// Rooms that missed something on the way to their cores.
     owed: Vec<RoomKey>,
     random: ring::rand::SystemRandom,
@@ -57,18 +61,22 @@ impl Desk {
         port: Port<Letter<CoreMessage>>,
         cores: u16,
         metrics: Arc<metrics::Bridge>,
-        keys: Keys,
         node: u64,
     ) -> Self {
         let random = ring::rand::SystemRandom::new();
+        let tenants = Tenants::new(&config);
+        let keys = Keys::new(&config.redis.prefix, &tenants);
+        let backends = Backends::new(&config.redis_interop, &tenants);
         let nodes = Nodes::new(node, config.redis.lease_ms);
         let node = node_name(node);
-        let rows = station::all(&keys, &node);
+        let interop = config.redis_interop.enabled.then_some(&config.redis_interop);
+        let rows = station::all(&keys, &node, interop);
         Self {
             stations: vec![None; rows.len()],
             watch: Watch::new(rows),
             echo: Awaited::default(),
             wanted: Wanted::default(),
+            backends,
             next: Vec::new(),
             node,
             nodes,
@@ -90,7 +98,11 @@ impl Desk {
 
     /// Tells a core something.
     pub(super) fn post(&mut self, core: CoreId, message: FromBroker) {
-        let message = CoreMessage::FromBroker(Box::new(message));
+        self.post_to(core, CoreMessage::FromBroker(Box::new(message)));
+    }
+
+    /// Tells a core something that is not of the broker.
+    pub(super) fn post_to(&mut self, core: CoreId, message: CoreMessage) {
         let bytes = message.cost_bytes();
         // The plan of the mesh knows every core, and cores end before the bridge.
         let _ = self.port.post(core, Letter::Core(message), bytes);

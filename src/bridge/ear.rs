@@ -23,6 +23,11 @@ use super::failure::Said;
 
 /// News that may wait for the bridge to look.
 const HEARD_MOST: usize = 131_072;
+/// Bytes of what was heard by a pattern that may wait too. Whoever speaks there is not held to any
+/// limit of ours, and must not push out what rooms are told.
+const BY_PATTERN_MOST_BYTES: usize = 16 << 20;
+/// What one of these counts at least.
+const BY_PATTERN_BYTES: usize = 256;
 
 /// Something was said on a channel.
 #[derive(Debug)]
@@ -52,13 +57,23 @@ pub(super) enum Event {
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     waiting: RefCell<VecDeque<(u64, Event)>>,
+    /// Bytes of what waits and was heard by a pattern.
+    by_pattern_bytes: Cell<usize>,
+    /// How much of that did not fit.
+    overheard: Cell<u64>,
     rung: Notify,
 }
 
 impl Inbox {
     /// Everything, and by which line it came.
     pub(super) fn take(&self) -> VecDeque<(u64, Event)> {
+        self.by_pattern_bytes.set(0);
         self.waiting.take()
+    }
+
+    /// How much of what was heard by a pattern did not fit since the last call.
+    pub(super) fn take_overheard(&self) -> u64 {
+        self.overheard.take()
     }
 
     pub(super) async fn rung(&self) {
@@ -66,6 +81,11 @@ impl Inbox {
     }
 
     fn put(&self, line: u64, event: Event) {
+        if matches!(&event, Event::Heard(heard) if !self.has_space_for(heard)) {
+            self.overheard.set(self.overheard.get() + 1);
+            self.rung.notify_one();
+            return;
+        }
         let mut waiting = self.waiting.borrow_mut();
         let is_news = matches!(event, Event::Heard(_));
         if is_news && waiting.len() >= HEARD_MOST {
@@ -76,6 +96,23 @@ impl Inbox {
         }
         waiting.push_back((line, event));
         self.rung.notify_one();
+    }
+}
+
+impl Inbox {
+    /// Whether it was heard by a channel of its own, or what was heard by patterns leaves space for it;
+    /// one always fits.
+    fn has_space_for(&self, heard: &Heard) -> bool {
+        if heard.by == heard.channel {
+            return true;
+        }
+        let waiting = self.by_pattern_bytes.get();
+        let bytes = BY_PATTERN_BYTES + heard.channel.len() + heard.payload.len();
+        let fits = waiting == 0 || waiting + bytes <= BY_PATTERN_MOST_BYTES;
+        if fits {
+            self.by_pattern_bytes.set(waiting + bytes);
+        }
+        fits
     }
 }
 
@@ -286,5 +323,30 @@ mod tests {
         assert_eq!(taken.len(), HEARD_MOST + 2);
         assert!(matches!(taken[HEARD_MOST], (1, Event::Missed)));
         assert!(matches!(taken[HEARD_MOST + 1], (1, Event::Ended)));
+    }
+
+    #[test]
+    fn what_is_heard_by_a_pattern_pushes_out_nothing_else_and_is_counted() {
+        let inbox = Inbox::default();
+        let by_pattern = |bytes| {
+            let (by, channel) = (b"ws:*".to_vec(), b"ws:broadcast".to_vec());
+            Event::Heard(Heard { by, channel, payload: vec![0; bytes] })
+        };
+        let news = || Event::Heard(Heard { by: vec![1], channel: vec![1], payload: vec![] });
+        inbox.put(1, by_pattern(2 * BY_PATTERN_MOST_BYTES));
+        inbox.put(1, by_pattern(0));
+        inbox.put(1, news());
+        assert_eq!((inbox.take().len(), inbox.take_overheard()), (2, 1), "one always fits");
+        for _ in 0..HEARD_MOST {
+            inbox.put(1, by_pattern(0));
+        }
+        inbox.put(1, news());
+        inbox.put(1, Event::Ended);
+        let taken = inbox.take();
+        let fitting = BY_PATTERN_MOST_BYTES / (BY_PATTERN_BYTES + b"ws:broadcast".len());
+        assert_eq!(taken.len(), fitting + 2);
+        assert!(!taken.iter().any(|(_, event)| matches!(event, Event::Missed)));
+        assert_eq!(inbox.take_overheard(), (HEARD_MOST - fitting) as u64);
+        assert_eq!(inbox.take_overheard(), 0);
     }
 }

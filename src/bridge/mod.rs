@@ -15,6 +15,7 @@ mod desk;
 mod dial;
 mod ear;
 mod failure;
+mod foreign;
 mod hearing;
 mod keys;
 mod lines;

@@ -24,13 +24,11 @@ use crate::metrics::{self, LinkState};
 use crate::room::broker::{Kept, ToBroker};
 use crate::room::name::RoomKey;
 use crate::shard::CoreMessage;
-use crate::tenant::Tenants;
 
 use super::astray::Astray;
 use super::call;
 use super::desk::Desk;
 use super::ear::Inbox;
-use super::keys::Keys;
 use super::lines::Lines;
 use super::map::Map;
 use super::nodes::Nodes;
@@ -91,10 +89,9 @@ pub fn run(plan: Plan) -> io::Result<()> {
         let Plan { config, started, port, cores, node, metrics, stopped } = plan;
         metrics.set_link(LinkState::Connecting);
         let redis = &config.redis;
-        let keys = Keys::new(&redis.prefix, &Tenants::new(&config));
         let bridge = Bridge {
             places: Places::new(redis.queue_messages, redis.queue_bytes),
-            desk: Desk::new(config, started, port, cores, metrics, keys, node),
+            desk: Desk::new(config, started, port, cores, metrics, node),
             inbox: Rc::default(),
             lines: Lines::default(),
             last_line: 0,

@@ -71,6 +71,14 @@ fn redis(loading: &mut Loading<'_>) {
         let wanted = "1 to 64 letters, digits, \"-\", \"_\" and \":\"";
         invalid(loading, "redis.prefix", &redis.prefix, wanted);
     }
+    let interop = loading.config.redis_interop.clone();
+    if let Some((row, found, wanted)) = interop.conflict(&loading.config) {
+        let path = format!("redis.interop.{row}");
+        if loading.sound(&path) && loading.sound("redis.prefix") {
+            let origin = loading.origin(&path).cloned();
+            loading.problem(origin, path, Cause::Invalid { found, wanted });
+        }
+    }
 }
 
 fn namespaces(loading: &mut Loading<'_>) {

@@ -36,11 +36,11 @@ pub use redis_url::{RedisHost, RedisTransport, RedisUrl};
 pub use secret::Secret;
 pub use section::{
     AddressHeader, Admission, ApiKey, Audit, Auth, AuthCookie, AuthIntrospection, AuthJwt,
-    AuthMode, Control, CookieKey, Cores, Deflate, Dev, Drain, Driver, Flush, Handshake, Heartbeat,
-    Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate, RatePerIp, RatePerUser, Redis,
-    RolePermissions, RoomDefaults, RoomDurability, RoomMode, RoomRate, RoomRole, RoomSlowConsumer,
-    RoomType, Rooms, Session, Tcp, Tenant, TenantRows, TokenAlgorithm, TokenKey, TokenKeySource,
-    UserOverflow,
+    AuthMode, Control, CookieKey, Cores, DEFAULT_TENANT, Deflate, Dev, Drain, Driver, Flush,
+    Handshake, Heartbeat, Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate,
+    RatePerIp, RatePerUser, Redis, RedisInterop, RolePermissions, RoomDefaults, RoomDurability,
+    RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType, Rooms, Session, Tcp, Tenant,
+    TenantRows, TokenAlgorithm, TokenKey, TokenKeySource, UserOverflow,
 };
 
 use std::collections::BTreeMap;
@@ -103,6 +103,7 @@ config! {
     flush: Flush,
     mesh: Mesh,
     redis: Redis,
+    redis_interop: RedisInterop,
     drain: Drain,
     auth: Auth,
     auth_jwt: AuthJwt,

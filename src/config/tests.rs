@@ -324,3 +324,47 @@ fn what_is_wrong_in_a_tenant_is_told_with_its_line() {
         assert_eq!(loaded(text, &[]).unwrap_err().0[0].key, "tenants", "{text}");
     }
 }
+
+#[test]
+fn channels_of_backends_go_with_the_rest_or_are_refused_by_name() {
+    let url = "[redis]\nurl = \"redis://10.0.0.5\"\n";
+    let on = "[redis.interop]\nenabled = true\n";
+    let config = loaded(&format!("{url}{on}"), &[]).unwrap();
+    assert_eq!(config.redis_interop.pattern(), "ws:*");
+    assert_eq!(config.redis_interop.tenant, "default");
+    assert!(!Config::default().redis_interop.enabled);
+    let tenants = "[tenants.acme]\nrooms = 5\n";
+    let ours = "prefix = \"app/v1.ws:\"\ntenant = \"acme\"\n";
+    let config = loaded(&format!("{url}{on}{ours}{tenants}"), &[]).unwrap();
+    assert_eq!(config.redis_interop.pattern(), "app/v1.ws:*");
+    for (before, row, key) in [
+        (on, "", "enabled"),
+        (url, "prefix = \"\"", "prefix"),
+        (url, "prefix = \"ws:*\"", "prefix"),
+        (url, "prefix = \"w?:\"", "prefix"),
+        (url, "prefix = \"[w]s:\"", "prefix"),
+        (url, "prefix = \"ws\\\\:\"", "prefix"),
+        (url, "prefix = \"w s:\"", "prefix"),
+        (url, "prefix = \"wß:\"", "prefix"),
+        (url, "prefix = \"ring\"", "prefix"),
+        (url, "prefix = \"ringroom:\"", "prefix"),
+        (url, "prefix = \"ringroom:{nodes}\"", "prefix"),
+        (url, "prefix = \"ringroom:ws:\"", "prefix"),
+        (url, "tenant = \"acme\"", "tenant"),
+        (url, "tenant = \"\"", "tenant"),
+    ] {
+        let text = if before == on { on.to_owned() } else { format!("{url}{on}{row}\n") };
+        let problems = loaded(&text, &[]).unwrap_err();
+        let key = format!("redis.interop.{key}");
+        assert_eq!((problems.0.len(), &*problems.0[0].key), (1, &*key), "{row}: {problems}");
+        assert!(problems.0[0].origin.is_some(), "{row}: {problems}");
+    }
+    // Only what begins like our keys is ours.
+    for prefix in ["ringroom-ws:", "ringrooms:", "ws:ringroom:"] {
+        let text = format!("{url}{on}prefix = \"{prefix}\"\n");
+        assert!(loaded(&text, &[]).is_ok(), "{prefix}");
+    }
+    let text = format!("{url}{on}{tenants}");
+    let told = loaded(&text, &[]).unwrap_err().to_string();
+    assert!(told.contains("redis.interop.tenant") && told.contains("one of the tenants"), "{told}");
+}

@@ -1,6 +1,6 @@
 //! The figures of the bridge to Redis.
 
-use super::{Figure, Histogram};
+use super::{ByReason, Figure, Histogram, Interop};
 
 /// How the link to Redis is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,6 +117,8 @@ pub struct Bridge {
     pub silenced: Figure,
     /// Times a link was made.
     pub connects: Figure,
+    /// What backends have said by `PUBLISH` alone.
+    pub interop: ByReason<Interop>,
     /// From a publish to its place.
     pub latency: Histogram,
 }

@@ -19,7 +19,7 @@ pub use self::core::{Core, Deflate, DriverKind};
 pub use bridge::{Bridge, LinkState};
 pub use figure::Figure;
 pub use histogram::{BUCKETS, Histogram};
-pub use reason::{ByReason, Close, Gap, HandshakeFailure, Reason, Refusal};
+pub use reason::{ByReason, Close, Gap, HandshakeFailure, Interop, Reason, Refusal};
 pub use text::{ProcessFacts, TEXT_TYPE, text};
 
 use crate::id::CoreId;

@@ -191,3 +191,19 @@ reasons! {
         Transient => "transient",
     }
 }
+
+reasons! {
+    /// What became of what a backend has said by Redis' `PUBLISH` alone.
+    Interop {
+        /// Every core was told, and so were the connections it was for.
+        HandedOn => "handed_on",
+        /// It was said on a channel that is none of those listened for.
+        UnknownChannel => "unknown_channel",
+        /// It is no JSON, or nested too deep.
+        NotJson => "not_json",
+        /// It is longer than a message may be.
+        TooLarge => "too_large",
+        /// Too much had been said that was not looked at yet, or some core was too far behind.
+        Overload => "overload",
+    }
+}

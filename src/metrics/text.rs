@@ -223,6 +223,12 @@ impl Exposition {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(figure(bridge).get()).encode(metric)?;
         }
+        let (name, help) =
+            ("bridge_interop", "What backends said by PUBLISH alone, by its outcome");
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (word, number) in bridge.interop.numbers() {
+            ConstCounter::new(number).encode(metric.encode_family(&[("outcome", word)])?)?;
+        }
         let (name, help) = ("bridge_latency_seconds", "From a publish to its place in Redis");
         let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
         write_histogram(&mut metric, &bridge.latency)

@@ -15,6 +15,7 @@ use crate::id::ConnectionKey;
 use crate::protocol::event;
 use crate::protocol::{CloseReason, Event, GapReason, Priority, SlowConsumer};
 use crate::room::hub::{Delivery, HubRoom, Item, Member, Notice, RoomIndex, RoomTag};
+use crate::room::name::RoomKey;
 use crate::room::publication::{Form, Press, Publication};
 
 use super::Shard;
@@ -72,6 +73,20 @@ impl Shard {
     #[must_use]
     pub fn deliveries_caused(&self) -> u64 {
         self.deliveries_caused
+    }
+
+    /// What a room's home could not send.
+    pub(super) fn on_overrun(&mut self, room: &RoomKey, epoch: Arc<str>, (from, to): (u64, u64)) {
+        if let Some(index) = self.hub.find(room).filter(|_| to > 0) {
+            self.hub.collect(index, Item::Lost { epoch, from, to });
+        }
+    }
+
+    /// Somebody came or went.
+    pub(super) fn on_notice(&mut self, notice: Arc<Notice>) {
+        if let Some(index) = self.hub.find(&notice.room) {
+            self.hub.collect(index, Item::Notice(notice));
+        }
     }
 
     /// The end of a tick: all rooms for which something came.
@@ -154,28 +169,32 @@ impl Shard {
 }
 
 /// What the room is known to be. One that only came by itself or by a pattern was never joined: it is
-/// what its messages say, and begins anew with them.
+/// what its messages say, and begins anew with them. Without a word of its home it has no epoch, for
+/// as long as this tick.
 fn tag(room: &mut HubRoom, items: &[Item]) -> Option<Rc<RoomTag>> {
     if room.tag.is_none() || room.key.name.is_reserved() {
-        let epoch = items.iter().rev().find_map(|item| match item {
+        let epochs = items.iter().rev().filter_map(|item| match item {
             Item::Delivery(delivery) => Some(&delivery.publication.epoch),
             Item::Lost { epoch, .. } => Some(epoch),
             Item::Notice(_) => None,
         });
+        let epoch = epochs.into_iter().find(|epoch| !epoch.is_empty());
         match (&room.tag, epoch) {
             (Some(tag), Some(epoch)) if tag.epoch == *epoch => {}
             (_, Some(epoch)) => {
-                room.tag = Some(Rc::new(RoomTag {
-                    room: room.key.clone(),
-                    epoch: Arc::clone(epoch),
-                    slow_consumer: SlowConsumer::default(),
-                    guaranteed: false,
-                }));
+                room.tag = Some(plain_tag(&room.key, Arc::clone(epoch)));
             }
             (_, None) => {}
         }
     }
-    room.tag.clone()
+    let is_said = items.iter().any(|item| matches!(item, Item::Delivery(_)));
+    room.tag.clone().or_else(|| is_said.then(|| plain_tag(&room.key, "".into())))
+}
+
+/// Of a room of which nothing but its epoch is known.
+fn plain_tag(room: &RoomKey, epoch: Arc<str>) -> Rc<RoomTag> {
+    let slow_consumer = SlowConsumer::default();
+    Rc::new(RoomTag { room: room.clone(), epoch, slow_consumer, guaranteed: false })
 }
 
 /// Marks those who published something that they are not to get, so that they are judged.
@@ -388,8 +407,7 @@ impl Walk<'_> {
         if self.tag.epoch == *epoch {
             return Rc::clone(self.tag);
         }
-        let (room, epoch) = (self.tag.room.clone(), Arc::clone(epoch));
-        Rc::new(RoomTag { room, epoch, slow_consumer: SlowConsumer::default(), guaranteed: false })
+        plain_tag(&self.tag.room, Arc::clone(epoch))
     }
 }
 

@@ -16,6 +16,7 @@ use crate::room::pattern::Pattern;
 use crate::room::publication::{Author, Form, Publication};
 
 use super::ask::{PublishAsk, What};
+use super::foreign::Foreign;
 use super::identity::Identity;
 use super::invitation::Invited;
 use super::session::{SessionId, Snapshot};
@@ -279,6 +280,8 @@ pub enum CoreMessage {
     ToBroker(Box<ToBroker>),
     /// From the broker to a room's home.
     FromBroker(Box<FromBroker>),
+    /// From the bridge to every core: a message of a backend that knows only `PUBLISH`.
+    Foreign(Arc<Foreign>),
     /// From home to hub: a new life of a room has begun.
     Reborn(Reborn),
     /// To a session's home: its connection is gone.
@@ -471,6 +474,7 @@ impl CoreMessage {
             Self::Direct(direct) => size_of::<Direct>() + direct.ask.content_bytes(),
             Self::Notify { frame, .. } => frame.len(),
             Self::ToBroker(message) => size_of::<ToBroker>() + message.content_bytes(),
+            Self::Foreign(foreign) => size_of::<Foreign>() + foreign.content_bytes(),
             Self::FromBroker(message) => size_of::<FromBroker>() + message.content_bytes(),
             _ => 0,
         };

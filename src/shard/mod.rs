@@ -20,6 +20,7 @@ mod effect;
 mod eligible;
 mod expiry;
 mod fanout;
+mod foreign;
 mod heartbeat;
 mod homes;
 pub mod identity;
@@ -50,7 +51,7 @@ use crate::hash::Seed;
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
 use crate::metrics::{self, Gap};
 use crate::protocol::CloseReason;
-use crate::room::hub::{Hub, Item, Notice};
+use crate::room::hub::Hub;
 use crate::room::name::{RoomKey, RoomName};
 use crate::room::publication::Press;
 use crate::tenant::Tenants;
@@ -63,6 +64,7 @@ pub use door::{Admission, Claim, Denied, Entry, Later, Page, Pages};
 pub use edict::{Carried, Edict};
 pub use effect::{Effects, Failure};
 pub use fanout::CROWD;
+pub use foreign::Foreign;
 pub use input::{Input, Opened, Route};
 pub use message::CoreMessage;
 pub use outbox::Outbox;
@@ -406,6 +408,7 @@ impl Shard {
             }
             CoreMessage::FromBroker(message) => self.on_broker(*message),
             CoreMessage::ToBroker(_) => {}
+            CoreMessage::Foreign(foreign) => self.on_foreign(&foreign),
             CoreMessage::Reborn(reborn) => self.on_reborn(&reborn),
             CoreMessage::Redeliver { room, connection, lost, publications } => {
                 self.on_redeliver(&room, connection, lost, &publications);
@@ -449,20 +452,6 @@ impl Shard {
             | CoreMessage::Takeover { .. }
             | CoreMessage::Detached { .. }
             | CoreMessage::Forget { .. }) => self.on_session(from, message),
-        }
-    }
-
-    /// What a room's home could not send.
-    fn on_overrun(&mut self, room: &RoomKey, epoch: Arc<str>, (from, to): (u64, u64)) {
-        if let Some(index) = self.hub.find(room).filter(|_| to > 0) {
-            self.hub.collect(index, Item::Lost { epoch, from, to });
-        }
-    }
-
-    /// Somebody came or went.
-    fn on_notice(&mut self, notice: Arc<Notice>) {
-        if let Some(index) = self.hub.find(&notice.room) {
-            self.hub.collect(index, Item::Notice(notice));
         }
     }
 

@@ -6,6 +6,7 @@ mod application;
 mod attendance;
 mod cluster;
 mod entrance;
+mod foreign;
 mod governing;
 mod guaranteed;
 mod limits;

@@ -28,6 +28,7 @@ mod talk;
 mod doors;
 mod edicts;
 mod failover;
+mod foreign;
 mod forms;
 mod governing;
 mod names;

@@ -104,7 +104,7 @@ impl Store {
     }
 
     /// A command, and the first line of what it is answered.
-    pub(crate) fn say(&self, words: &[&str]) -> String {
+    pub(crate) fn say(&self, words: &[impl AsRef<[u8]>]) -> String {
         let mut wire = self.connect();
         wire.write_all(&command(words)).unwrap();
         let mut line = String::new();
@@ -211,10 +211,12 @@ fn number(wire: &mut impl BufRead) -> usize {
     line.trim_end()[1..].parse().unwrap()
 }
 
-fn command(words: &[&str]) -> Vec<u8> {
+fn command(words: &[impl AsRef<[u8]>]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
-    for word in words {
-        bytes.extend(format!("${}\r\n{word}\r\n", word.len()).into_bytes());
+    for word in words.iter().map(AsRef::as_ref) {
+        bytes.extend(format!("${}\r\n", word.len()).into_bytes());
+        bytes.extend_from_slice(word);
+        bytes.extend_from_slice(b"\r\n");
     }
     bytes
 }

@@ -22,6 +22,6 @@ pub use namespace::{
     RoomDefaults, RoomDurability, RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType,
 };
 pub use process::{Audit, Control, Cores, Dev, Drain, Driver, Log, LogFormat};
-pub use redis::Redis;
+pub use redis::{Redis, RedisInterop};
 pub(super) use tenant::TenantDraft;
-pub use tenant::{Tenant, TenantRows};
+pub use tenant::{DEFAULT_TENANT, Tenant, TenantRows};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::config::Config;
 use crate::config::redis_url::{RedisTransport, RedisUrl, WANTED};
 use crate::config::secret::Secret;
+use crate::config::section::DEFAULT_TENANT;
 use crate::config::table::{DAY_MS, GIB, MIB, MINUTE_MS, range, section};
 
 section! {
@@ -52,6 +53,58 @@ section! {
         queue_bytes: u64 = 64 * MIB, range(1_024..=64 * GIB), Bytes;
         /// Whether the node is ready while Redis is out of reach.
         ready_without: bool = true;
+    }
+}
+
+section! {
+    /// Backends that know nothing but Redis' `PUBLISH`: what they say on channels of their own goes to
+    /// the connections of one tenant, without an offset, and is not kept.
+    pub Config.redis_interop as "redis.interop": RedisInterop {
+        /// Whether such channels are listened to.
+        enabled: bool = false;
+        /// What they begin with, before `broadcast`, `user:ID`, `connection:ID` and `room:ID`: letters, digits, `-`, `_`, `.`, `/` and `:`.
+        prefix: String = "ws:".to_owned();
+        /// Whose connections hear what is said there.
+        tenant: String = DEFAULT_TENANT.to_owned();
+    }
+}
+
+impl RedisInterop {
+    /// The pattern of all its channels. Nothing in a prefix means something in a pattern.
+    #[must_use]
+    pub fn pattern(&self) -> String {
+        format!("{}*", self.prefix)
+    }
+
+    /// The first setting that does not go with `config`, what was found, and what may be there.
+    pub(in crate::config) fn conflict(
+        &self,
+        config: &Config,
+    ) -> Option<(&'static str, String, String)> {
+        let quoted = crate::config::setting::quoted;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte);
+        if !(1..=64).contains(&self.prefix.len()) || !self.prefix.bytes().all(plain) {
+            let wanted = "1 to 64 letters, digits, \"-\", \"_\", \".\", \"/\" and \":\"";
+            return Some(("prefix", quoted(&self.prefix), wanted.to_owned()));
+        }
+        if !self.enabled {
+            return None;
+        }
+        if !config.redis.is_on() {
+            let wanted = "false, because neither redis.url nor redis.sentinels is set";
+            return Some(("enabled", "true".to_owned(), wanted.to_owned()));
+        }
+        let ours = format!("{}:", config.redis.prefix);
+        if ours.starts_with(&self.prefix) || self.prefix.starts_with(&ours) {
+            let wanted =
+                format!("one that no key of redis.prefix has: those begin with \"{ours}\"");
+            return Some(("prefix", quoted(&self.prefix), wanted));
+        }
+        let is_known = match config.tenants.is_empty() {
+            true => self.tenant == DEFAULT_TENANT,
+            false => config.tenants.contains_key(&self.tenant),
+        };
+        (!is_known).then(|| ("tenant", quoted(&self.tenant), "one of the tenants".to_owned()))
     }
 }
 

@@ -7,6 +7,9 @@ use crate::config::table::{GIB, range, section};
 
 use super::{CookieKey, RoomDefaults, TokenKey};
 
+/// The name of everyone's tenant where none is configured.
+pub const DEFAULT_TENANT: &str = "default";
+
 section! {
     /// A tenant; 0 is no limit.
     pub TenantDraft.tenant: TenantRows {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
+use crate::id::{ConnectionAddress, ConnectionKey, CoreId, TenantId};
 use crate::protocol::command::{Post, Recipient, Send};
 use crate::protocol::event::Reply;
 use crate::protocol::{ErrorCode, RequestId, SlowConsumer};
 use crate::room::home::Refusal;
 use crate::room::hub::RoomTag;
 use crate::room::name::{RoomKey, RoomName};
-use crate::room::publication::{Author, Draft, FormSet, Publication};
+use crate::room::publication::{Author, Draft, Form, FormSet, Publication};
 use crate::shard::Shard;
 use crate::shard::ask::{PublishAsk, What};
 use crate::shard::fanout::single_run;
@@ -43,6 +43,15 @@ pub(in crate::shard) struct ConnectionName {
     pub(in crate::shard) secret: u64,
 }
 
+/// A connection of this core that a message is for.
+#[derive(Debug)]
+pub(in crate::shard) struct Found {
+    key: ConnectionKey,
+    form: Form,
+    /// The room that it is written as: the user's.
+    pub(in crate::shard) room: RoomKey,
+}
+
 impl ConnectionName {
     pub(in crate::shard) fn to_text(self) -> String {
         let mut bytes = [0; 12];
@@ -52,7 +61,7 @@ impl ConnectionName {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(in crate::shard) fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 12];
         if URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()? != bytes.len() {
             return None;
@@ -172,52 +181,61 @@ impl Shard {
         let Direct { index, secret, tenant, author, ask, ticket } = direct;
         let from = author.address;
         let now = self.outbound.now;
-        let slot = self.outbound.slots.get(index as usize);
-        let connection = slot.and_then(|slot| slot.connection.as_deref()).filter(|connection| {
-            connection.secret == secret
+        let name = ConnectionName { core: self.core, index, secret };
+        let delivered = self.find_direct(&name, tenant).map(|found| {
+            let draft = Draft {
+                room: found.room.clone(),
+                epoch: "".into(),
+                offset: 0,
+                at_ms: now.unix_ms,
+                data: ask.data,
+                event: ask.event,
+                author: Some(author),
+                exclude_self: false,
+                priority: ask.priority,
+                expires: ask.ttl_ms.map(|ttl_ms| now.moment.plus_ms(ttl_ms)),
+                published: now.moment,
+                audience: None,
+            };
+            self.offer_direct(found, draft)
+        });
+        let message = CoreMessage::Directed { connection: from.key, ticket, delivered };
+        self.outbound.send(from.core, message);
+    }
+
+    /// The connection of this core that has that name, if it is one of the tenant's.
+    pub(in crate::shard) fn find_direct(
+        &self,
+        name: &ConnectionName,
+        tenant: TenantId,
+    ) -> Option<Found> {
+        let slot = self.outbound.slots.get(name.index as usize)?;
+        let connection = slot.connection.as_deref().filter(|connection| {
+            connection.secret == name.secret
                 && connection.identity.tenant == tenant
                 && connection.welcomed
-        });
-        let Some(connection) = connection else {
-            let message = CoreMessage::Directed { connection: from.key, ticket, delivered: None };
-            self.outbound.send(from.core, message);
-            return;
-        };
-        let (key, form) = (connection.key, connection.form);
+        })?;
         let user = connection.identity.user.as_deref().unwrap_or(&connection.name);
-        let Ok(name) = RoomName::user(user) else { return };
-        let room = RoomKey::new(tenant, name);
-        let epoch: Arc<str> = "".into();
-        let draft = Draft {
-            room: room.clone(),
-            epoch: Arc::clone(&epoch),
-            offset: 0,
-            at_ms: now.unix_ms,
-            data: ask.data,
-            event: ask.event,
-            author: Some(author),
-            exclude_self: false,
-            priority: ask.priority,
-            expires: ask.ttl_ms.map(|ttl_ms| now.moment.plus_ms(ttl_ms)),
-            published: now.moment,
-            audience: None,
-        };
-        let mut forms = FormSet::default();
-        forms.insert(form);
-        let publication = Arc::new(Publication::new(draft, forms, &mut self.press));
+        let room = RoomKey::new(tenant, RoomName::user(user).ok()?);
+        Some(Found { key: connection.key, form: connection.form, room })
+    }
+
+    /// Offers a connection a message that is in no room's sequence. Whether its queue took it.
+    pub(in crate::shard) fn offer_direct(&mut self, to: Found, draft: Draft) -> bool {
+        let Found { key, form, room } = to;
         let tag = std::rc::Rc::new(RoomTag {
             room,
-            epoch,
+            epoch: Arc::clone(&draft.epoch),
             slow_consumer: SlowConsumer::DropNewest,
             guaranteed: false,
         });
+        let mut forms = FormSet::default();
+        forms.insert(form);
+        let publication = Arc::new(Publication::new(draft, forms, &mut self.press));
         let label = Label::of(&publication, &tag, 0);
         let budget = &self.outbound.pool.budget;
         let run = single_run(&mut self.press, &publication, form, label, budget);
-        let taken = self.outbound.offer_run(key, &run) == Offer::Taken;
-        let message =
-            CoreMessage::Directed { connection: from.key, ticket, delivered: Some(taken) };
-        self.outbound.send(from.core, message);
+        self.outbound.offer_run(key, &run) == Offer::Taken
     }
 
     /// What became of a message for a connection.
