@@ -25,10 +25,7 @@ pub(super) struct Connection {
     /// Which of the connections that have had this place.
     pub(super) generation: u32,
     pub(super) stage: Stage,
-    /// The client as far as it is known: the peer, then what a trusted proxy said.
-    pub(super) client: Option<SocketAddr>,
     pub(super) listener: u16,
-    pub(super) accepted: Moment,
     /// Goes out before anything else: an answer to the handshake, or an HTTP response.
     pub(super) raw: Vec<u8>,
     pub(super) tls: Option<Box<Tls>>,
@@ -58,13 +55,22 @@ pub(super) enum Course {
 /// How far a connection has come.
 pub(super) enum Stage {
     /// Until the end of the request head, and longer if its credential has to be judged elsewhere.
-    Handshake(Option<Box<Waiting>>),
+    Handshake(Box<Greeting>),
     /// The engine knows it.
     Open,
     /// Plain HTTP: the control plane answers.
     Relay(Box<Relay>),
     /// Our last bytes are written, or given up; only the peer's end is awaited.
     Ending,
+}
+
+/// What nobody asks for once the handshake is over.
+pub(super) struct Greeting {
+    /// The client as far as it is known: the peer, then what a trusted proxy said.
+    pub(super) client: Option<SocketAddr>,
+    pub(super) accepted: Moment,
+    /// The request, while its credential is being judged.
+    pub(super) waiting: Option<Box<Waiting>>,
 }
 
 /// What a write came to.
@@ -78,6 +84,14 @@ pub(super) enum Written {
 }
 
 impl Connection {
+    /// Its handshake, if it is still in one.
+    pub(super) fn greeting(&mut self) -> Option<&mut Greeting> {
+        match &mut self.stage {
+            Stage::Handshake(greeting) => Some(greeting),
+            _ => None,
+        }
+    }
+
     /// Whether it ends once everything is written.
     pub(super) fn hangs_up(&self) -> bool {
         self.course == Course::HangsUp

@@ -19,7 +19,7 @@ use crate::ws::handshake;
 use crate::ws::head::Head;
 use crate::ws::refusal::Refusal;
 
-use super::connection::Stage;
+use super::connection::{Connection, Greeting, Stage};
 use super::core::State;
 use super::intake::{Flow, Intake};
 
@@ -76,11 +76,16 @@ impl State {
             }
             Admission::Refuse(denied) => Err(self.deny(address, denied)),
             Admission::Wait => {
-                if let Some(connection) = self.connection(key) {
-                    connection.stage = Stage::Handshake(Some(Box::new(waiting)));
-                }
+                self.wait(key, Box::new(waiting));
                 Ok(Upgrade::Wait { deflate })
             }
+        }
+    }
+
+    /// Its credential is not judged yet.
+    fn wait(&mut self, key: ConnectionKey, waiting: Box<Waiting>) {
+        if let Some(greeting) = self.connection(key).and_then(Connection::greeting) {
+            greeting.waiting = Some(waiting);
         }
     }
 
@@ -103,9 +108,9 @@ impl State {
         let handshake::Accepted { route, codec, deflate, session, response, .. } = waiting.accepted;
         let Some(connection) = self.connection(key) else { return };
         connection.raw = response;
-        let accepted_at = connection.accepted;
+        let began = connection.greeting().map_or(now.moment, |greeting| greeting.accepted);
         self.metrics.handshakes.add(1);
-        self.metrics.handshake_latency.record(now.moment.since_us(accepted_at));
+        self.metrics.handshake_latency.record(now.moment.since_us(began));
         self.advance(key, Stage::Open);
         let opened = Opened {
             connection: key,
@@ -140,8 +145,8 @@ impl State {
             let Some(connection) = self.connection(key).filter(|it| !it.hangs_up()) else {
                 continue;
             };
-            let Stage::Handshake(waiting) = &mut connection.stage else { continue };
-            let Some(waiting) = waiting.take() else { continue };
+            let greeting = connection.greeting();
+            let Some(waiting) = greeting.and_then(|it| it.waiting.take()) else { continue };
             match self.judge(now, key, &waiting) {
                 Admission::Enter(entry) => {
                     self.open(now, key, *waiting, entry);
@@ -151,11 +156,7 @@ impl State {
                     let refusal = self.deny(waiting.address, denied);
                     self.refuse(now, key, &refusal);
                 }
-                Admission::Wait => {
-                    if let Some(connection) = self.connection(key) {
-                        connection.stage = Stage::Handshake(Some(waiting));
-                    }
-                }
+                Admission::Wait => self.wait(key, waiting),
             }
         }
     }
@@ -177,7 +178,9 @@ impl State {
                 *intake = Intake::Open(Decoder::new(behind.deflate));
                 self.take_plain(now, key, intake, &mut bytes)
             }
-            Stage::Handshake(Some(_)) if !connection.hangs_up() => Flow::Pause,
+            Stage::Handshake(greeting) if greeting.waiting.is_some() && !connection.hangs_up() => {
+                Flow::Pause
+            }
             _ => {
                 *intake = Intake::Deaf;
                 Flow::On
@@ -271,8 +274,8 @@ impl State {
 
     /// A handshake has had its time: what it is told depends on who was waited for.
     pub(super) fn overdue(&mut self, key: ConnectionKey) -> Refusal {
-        match self.connection(key).map(|connection| &connection.stage) {
-            Some(Stage::Handshake(Some(_))) => {
+        match self.connection(key).and_then(Connection::greeting) {
+            Some(Greeting { waiting: Some(_), .. }) => {
                 Refusal::Credential { word: "unavailable", status: 503 }
             }
             _ => Refusal::Deadline,

@@ -86,6 +86,10 @@ impl State {
             return self.take_behind(now, key, intake, bytes);
         }
         if let Intake::Proxy(unread) = intake {
+            if self.connection(key).and_then(Connection::greeting).is_none() {
+                *intake = Intake::Deaf;
+                return Flow::On;
+            }
             unread.extend_from_slice(bytes);
             let mut unread = std::mem::take(unread);
             return match self.take_proxy_header(key, &unread) {
@@ -119,7 +123,10 @@ impl State {
         let Some(connection) = self.connections.get_mut(key.index as usize) else {
             return Ok(None);
         };
-        let peer = connection.client.map(|peer| peer.ip());
+        let Stage::Handshake(greeting) = &mut connection.stage else {
+            return Ok(None);
+        };
+        let peer = greeting.client.map(|peer| peer.ip());
         if !forwarded::is_trusted(peer, &self.config.proxy) {
             return Err(HandshakeFailure::Proxy);
         }
@@ -128,7 +135,7 @@ impl State {
             return Ok(None);
         };
         if let proxy::Source::Address(client) = source {
-            connection.client = Some(client);
+            greeting.client = Some(client);
             let counted = connection.admitted.speaks_for(Some(client.ip()));
             counted.map_err(|_| HandshakeFailure::Limit)?;
         }
@@ -290,10 +297,13 @@ impl State {
         let index = key.index as usize;
         let connection = self.connections.get_mut(index).ok_or(UNAVAILABLE)?;
         let listener = &self.listeners[usize::from(connection.listener)];
-        let peer = connection.client.map(|client| client.ip());
+        let Stage::Handshake(greeting) = &mut connection.stage else {
+            return Err(UNAVAILABLE);
+        };
+        let peer = greeting.client.map(|client| client.ip());
         let client = forwarded::client(peer, head, &self.config.proxy);
         if client != peer {
-            connection.client = client.map(|ip| SocketAddr::new(ip, 0));
+            greeting.client = client.map(|ip| SocketAddr::new(ip, 0));
             let too_many = Refusal::AddressLimit { retry_after_ms: RETRY_AFTER_MS };
             connection.admitted.speaks_for(client).map_err(|_| too_many)?;
         }
@@ -381,7 +391,8 @@ impl State {
             return Flow::End;
         };
         let tls = self.listeners[usize::from(connection.listener)].tls.is_some();
-        let (relay, message) = Relay::open(key, Opening { peer: connection.client, tls, bytes });
+        let peer = connection.greeting().and_then(|greeting| greeting.client);
+        let (relay, message) = Relay::open(key, Opening { peer, tls, bytes });
         let is_full = relay.is_full();
         self.advance(key, Stage::Relay(relay));
         self.post_to_control(message);

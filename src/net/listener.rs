@@ -24,7 +24,7 @@ use crate::shard::Pages;
 use crate::ws::forwarded;
 use crate::ws::handshake::Policy;
 
-use super::connection::{Connection, Course, Stage};
+use super::connection::{Connection, Course, Greeting, Stage};
 use super::core::{Core, Deadline, State, key_of};
 use super::intake::Intake;
 use super::reader;
@@ -219,10 +219,12 @@ fn welcome(core: &Rc<Core>, now: Now, listener: u16, socket: OwnedFd, peer: Opti
     let connection = Connection {
         stream: Rc::clone(&stream),
         generation: state.next_generation(),
-        stage: Stage::Handshake(None),
-        client: peer,
+        stage: Stage::Handshake(Box::new(Greeting {
+            client: peer,
+            accepted: now.moment,
+            waiting: None,
+        })),
         listener,
-        accepted: now.moment,
         raw: Vec::new(),
         tls,
         admitted,
@@ -255,10 +257,10 @@ impl State {
     fn insert(&mut self, now: Now, connection: Connection) -> crate::id::ConnectionKey {
         let entry = self.connections.vacant_entry();
         let key = key_of(entry.key(), &connection);
-        let entry = entry.insert(connection);
         let deadline = now.moment.plus_ms(self.config.handshake.deadline_ms);
-        entry.deadline = Some(self.wheel.insert(deadline, Deadline::Connection(key)));
-        self.enter(&Stage::Handshake(None));
+        let deadline = Some(self.wheel.insert(deadline, Deadline::Connection(key)));
+        entry.insert(Connection { deadline, ..connection });
+        self.metrics.handshakes_pending.add(1);
         key
     }
 }
