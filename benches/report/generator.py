@@ -80,7 +80,8 @@ def listening_cost(server, in_flight, seconds, members):
     listens = beside(_bare, server, members - 1, seconds, "/", "--listen")
     # It hears from the first message on: what nobody reads would fill the sockets before it has connected them all.
     time.sleep(1)
-    fanout(server, 1, 1, "--in-flight", in_flight, "--seconds", seconds + 1, dialect="raw", path="/", quiet_doubts=True)
+    # Its measuring begins a second after it has connected them, so somebody is to speak for longer than it listens.
+    fanout(server, 1, 1, "--in-flight", in_flight, "--seconds", seconds + 3, dialect="raw", path="/", quiet_doubts=True)
     return listens()["cpu_ns_per_message"]
 
 

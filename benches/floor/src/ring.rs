@@ -4,9 +4,10 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use io_uring::squeue::Entry;
-use io_uring::types::{BufRingEntry, Fd};
+use io_uring::types::{BufRingEntry, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
 
 const SUBMISSIONS: u32 = 4_096;
@@ -111,10 +112,26 @@ impl Ring {
 
     /// Submits what was pushed, waits for one completion, and moves all that are there to `out`.
     pub fn wait(&mut self, out: &mut Vec<Completion>) -> io::Result<()> {
-        match self.ring.submit_and_wait(1) {
-            Ok(_) => {}
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EINTR)) => {}
-            Err(error) => return Err(error),
+        let submitted = self.ring.submit_and_wait(1);
+        self.take_completions(submitted, out)
+    }
+
+    /// The same, but for no longer than that: `out` is empty if nothing came.
+    pub fn wait_for(&mut self, longest: Duration, out: &mut Vec<Completion>) -> io::Result<()> {
+        let longest = Timespec::from(longest);
+        let submitted =
+            self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&longest));
+        self.take_completions(submitted, out)
+    }
+
+    fn take_completions(
+        &mut self,
+        submitted: io::Result<usize>,
+        out: &mut Vec<Completion>,
+    ) -> io::Result<()> {
+        match submitted.as_ref().map_err(io::Error::raw_os_error) {
+            Ok(_) | Err(Some(libc::EBUSY | libc::EINTR | libc::ETIME)) => {}
+            Err(_) => return submitted.map(drop),
         }
         out.clear();
         out.extend(self.ring.completion().map(|entry| Completion {

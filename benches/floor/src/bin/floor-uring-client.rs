@@ -108,8 +108,13 @@ impl Client {
     fn run(&mut self, length: Duration) -> io::Result<()> {
         let end = Instant::now() + length;
         let mut completions = Vec::new();
-        while Instant::now() < end {
-            self.ring.wait(&mut completions)?;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            // No longer: whoever spoke may have ended.
+            self.ring.wait_for(left, &mut completions)?;
             for completion in &completions {
                 match completion.operation {
                     Operation::Receive(key) => self.received(key, completion)?,
