@@ -123,7 +123,18 @@ async def declared(port):
     client.end()
 
 
-ATTACKS = {it.__name__: it for it in (pings, fragments, bombs, unread, dribble, resets, declared)}
+async def crowd(port):
+    """Ten more connections of one address, which come again and again."""
+    coming = (Client.connect(port) for _ in range(10))
+    clients = [it for it in await asyncio.gather(*coming, return_exceptions=True) if isinstance(it, Client)]
+    await asyncio.sleep(0.5)
+    for client in clients:
+        client.end()
+
+
+ATTACKS = {it.__name__: it for it in (pings, fragments, bombs, unread, dribble, resets, declared, crowd)}
+# What an address may have where one has a crowd; good clients have so many addresses that it is no limit for them.
+PER_ADDRESS = 100
 
 
 async def keep_on(attack, port):
@@ -170,9 +181,12 @@ def p99(values):
 
 
 async def measure(name, form):
-    settings = ("handshake.deadline_ms=2000", "limits.outbox_bytes=262144", "admission.connections_per_ip=0")
+    limit = PER_ADDRESS if name == "crowd" else 0
+    settings = ("handshake.deadline_ms=2000", "limits.outbox_bytes=262144",
+                f"admission.connections_per_ip={limit}")
     with Server(*settings) as server:
-        clients = [await Client.connect(server.port) for _ in range(form.good)]
+        sources = [f"127.0.1.{1 + index * 2 // PER_ADDRESS}" for index in range(form.good)]
+        clients = [await Client.connect(server.port, source=source) for source in sources]
         before, lost_before = await talk(clients, form.seconds)
         memory, cpu = server.resident_bytes(), server.cpu_seconds()
         attackers = [
@@ -181,6 +195,7 @@ async def measure(name, form):
         during, lost = await talk(clients, form.seconds)
         grown = server.resident_bytes() - memory
         cpu = (server.cpu_seconds() - cpu) / form.seconds
+        strangers = server.metric("ringroom_connections_open") - form.good
         await end(attackers)
         panics = server.metric("ringroom_panics_total")
         # What the peers may be owed by their bounds, and some for the allocator.
@@ -194,6 +209,11 @@ async def measure(name, form):
         )
         for client in clients:
             client.end()
+        if limit:
+            refused = server.metric("ringroom_refusals_total", "connections_per_address")
+            print(f"{name:10} {strangers:.0f} of them in (limit {limit}), {refused:.0f} refused", flush=True)
+            if strangers > limit or not refused:
+                return False
         return not lost and not lost_before and grown <= bound and panics == 0
 
 

@@ -22,8 +22,8 @@ DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
 class Server:
     """A server that runs until the end of a `with`."""
 
-    def __init__(self, *settings, port=0, arguments=()):
-        command = [BINARY, "serve", "--listen", f"127.0.0.1:{port}", "--control", "127.0.0.1:0"]
+    def __init__(self, *settings, address="127.0.0.1", port=0, arguments=()):
+        command = [BINARY, "serve", "--listen", f"{address}:{port}", "--control", "127.0.0.1:0"]
         for setting in ("dev.echo=true", *settings):
             command += ["--set", setting]
         self.process = subprocess.Popen(
@@ -85,9 +85,10 @@ class Client:
     """A WebSocket on /echo."""
 
     @classmethod
-    async def connect(cls, port, path="/echo", more=""):
+    async def connect(cls, port, path="/echo", more="", address="127.0.0.1", source=None):
         client = cls()
-        client.reader, client.writer = await asyncio.open_connection("127.0.0.1", port)
+        local = (source, 0) if source else None
+        client.reader, client.writer = await asyncio.open_connection(address, port, local_addr=local)
         client.writer.write(HEAD.format(path=path, more=more).encode())
         head = await client.reader.readuntil(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 101"):
