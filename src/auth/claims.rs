@@ -4,6 +4,7 @@
 //! Invariant: a member that is there has the right kind, or the whole is refused: nobody gets
 //! more, or other, than was meant because something was misspelled.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -110,8 +111,24 @@ pub(super) fn issuer(object: &Object<'_>) -> Result<Option<Arc<str>>, Refusal> {
 fn seconds(object: &Object<'_>, name: &str) -> Result<Option<u64>, Refusal> {
     // Not null either: an end that is null is no end.
     let Some(text) = object.get(name) else { return Ok(None) };
-    let seconds: u64 = serde_json::from_str(text).map_err(|_| Refusal::Claims)?;
-    if seconds > LAST_SECOND { Err(Refusal::Claims) } else { Ok(Some(seconds * 1_000)) }
+    let seconds = whole_number(text).filter(|seconds| *seconds <= LAST_SECOND);
+    Ok(Some(seconds.ok_or(Refusal::Claims)? * 1_000))
+}
+
+/// A number that is written with digits alone.
+fn whole_number(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// A list of texts, if it is there and not null.
+pub(super) fn texts<'a>(
+    object: &Object<'a>,
+    name: &str,
+) -> Result<Option<Vec<Cow<'a, str>>>, Refusal> {
+    match object.get(name) {
+        None | Some("null") => Ok(None),
+        Some(list) => json::texts(list).map(Some).ok_or(Refusal::Claims),
+    }
 }
 
 impl Claims {
@@ -137,7 +154,7 @@ impl Claims {
 fn user(object: &Object<'_>, name: &str) -> Result<Option<Arc<str>>, Refusal> {
     match object.get(name) {
         Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            let number: u64 = digits.parse().map_err(|_| Refusal::Claims)?;
+            let number = whole_number(digits).ok_or(Refusal::Claims)?;
             Ok(Some(number.to_string().into()))
         }
         _ => text(object, name, USER_BYTES),
@@ -173,12 +190,15 @@ fn scalar(text: &str) -> Result<Scalar, Refusal> {
 }
 
 fn roles(object: &Object<'_>) -> Result<Box<[Box<str>]>, Refusal> {
-    let roles = member::<Vec<Box<str>>>(object, "roles")?.unwrap_or_default();
-    if roles.len() > ROLES_MAX { Err(Refusal::Claims) } else { Ok(roles.into()) }
+    let roles = texts(object, "roles")?.unwrap_or_default();
+    if roles.len() > ROLES_MAX {
+        return Err(Refusal::Claims);
+    }
+    Ok(roles.into_iter().map(Box::from).collect())
 }
 
 fn join(object: &Object<'_>) -> Result<Box<[RoomName]>, Refusal> {
-    let rooms = member::<Vec<String>>(object, "join")?.unwrap_or_default();
+    let rooms = texts(object, "join")?.unwrap_or_default();
     if rooms.len() > JOIN_MAX {
         return Err(Refusal::Claims);
     }
@@ -191,7 +211,7 @@ type Grants = Vec<(Option<Pattern>, Vec<Permission>)>;
 /// joined, read and published in.
 fn grants(object: &Object<'_>) -> Result<Option<Grants>, Refusal> {
     let mut grants = Grants::new();
-    let everywhere = member::<Vec<String>>(object, "permissions")?;
+    let everywhere = texts(object, "permissions")?;
     let rooms = object.get("rooms").filter(|text| *text != "null");
     if everywhere.is_none() && rooms.is_none() {
         return Ok(None);
@@ -203,14 +223,12 @@ fn grants(object: &Object<'_>) -> Result<Option<Grants>, Refusal> {
         Some(text) if text.starts_with('{') => {
             let members = Object::parse(text.as_bytes()).ok_or(Refusal::Claims)?;
             for (name, value) in members.iter() {
-                let words: Vec<String> =
-                    serde_json::from_str(value).map_err(|_| Refusal::Claims)?;
+                let words = json::texts(value).ok_or(Refusal::Claims)?;
                 grants.push((Some(pattern(name)?), permissions(&words)?));
             }
         }
         Some(text) => {
-            let names: Vec<String> = serde_json::from_str(text).map_err(|_| Refusal::Claims)?;
-            for name in names {
+            for name in json::texts(text).ok_or(Refusal::Claims)? {
                 grants.push((Some(pattern(&name)?), Permission::in_a_room().into()));
             }
         }
@@ -223,6 +241,6 @@ fn pattern(text: &str) -> Result<Pattern, Refusal> {
     Pattern::parse(text).map_err(|_| Refusal::Claims)
 }
 
-fn permissions(words: &[String]) -> Result<Vec<Permission>, Refusal> {
+fn permissions(words: &[Cow<'_, str>]) -> Result<Vec<Permission>, Refusal> {
     words.iter().map(|word| Permission::parse(word).map_err(|_| Refusal::Claims)).collect()
 }

@@ -161,13 +161,11 @@ impl RightsBuilder {
         {
             return Err(TooManyGrants);
         }
-        let patterns = self.patterns.iter();
+        let patterns = self.patterns.into_iter();
         Ok(Rights {
             everywhere: self.everywhere,
             stated: self.stated,
-            patterns: patterns
-                .map(|(pattern, grant)| (Scope::new(pattern), grant.clone()))
-                .collect(),
+            patterns: patterns.map(|(pattern, grant)| (Scope::new(pattern), grant)).collect(),
             rooms: self.rooms.into_iter().collect(),
         })
     }

@@ -279,7 +279,7 @@ fn check_audience(tenant: TenantView<'_>, object: &Object<'_>) -> Result<(), Ref
         None => tenant.check_audience::<&str>(&[]),
         Some((_, Some(one))) => tenant.check_audience(&[one]),
         Some(_) => {
-            let several = claims::member::<Vec<String>>(object, "aud")?.unwrap_or_default();
+            let several = claims::texts(object, "aud")?.unwrap_or_default();
             tenant.check_audience(&several)
         }
     }

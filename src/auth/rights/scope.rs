@@ -52,7 +52,7 @@ enum Tail {
 }
 
 impl Scope {
-    pub(super) fn new(pattern: &Pattern) -> Self {
+    pub(super) fn new(pattern: Pattern) -> Self {
         let mut prefix = String::new();
         let mut tail = None;
         let mut parts = tokens(pattern.as_str()).enumerate().peekable();
@@ -81,12 +81,13 @@ impl Scope {
             tail = Some(if parts.peek().is_some() { Tail::Pattern } else { found });
             break;
         }
+        drop(parts);
         Self {
             beginning: Beginning::of(&prefix),
             mask: Beginning::mask(prefix.len()),
-            pattern: pattern.clone(),
             prefix: prefix.into(),
             tail: tail.unwrap_or(Tail::Pattern),
+            pattern,
         }
     }
 

@@ -93,7 +93,7 @@ proptest! {
     ) {
         let (Ok(pattern), Ok(room)) = (Pattern::parse(&text), RoomName::parse(&room.join("/")))
             else { return Ok(()) };
-        let scope = Scope::new(&pattern);
+        let scope = Scope::new(pattern.clone());
         prop_assert_eq!(scope.contains(room.as_str()), pattern.matches(&room));
         prop_assert!(scope.may_hold(Beginning::of(room.as_str())) || !pattern.matches(&room));
     }
@@ -107,7 +107,7 @@ proptest! {
         let (Ok(outer), Ok(inner)) = (Pattern::parse(&outer), Pattern::parse(&inner))
             else { return Ok(()) };
         let Ok(room) = RoomName::parse(&room.join("/")) else { return Ok(()) };
-        let scope = Scope::new(&outer);
+        let scope = Scope::new(outer.clone());
         prop_assert!(scope.covers(outer.as_str()), "itself");
         let inside = scope.may_hold(Beginning::of(inner.as_str()));
         prop_assert!(inside || !scope.covers(inner.as_str()));

@@ -8,7 +8,7 @@ mod text;
 mod write;
 
 pub(super) use entries::{Entries, Items};
-pub(crate) use object::Object;
+pub(crate) use object::{Object, texts};
 pub(super) use scan::{after_colon, is_end, skip, skip_whitespace, string};
 pub(super) use text::escaped;
 pub(crate) use text::text;

@@ -59,6 +59,18 @@ fn object(whole: &str, at: usize, depth: u8) -> Option<(Members<'_>, usize)> {
     (!is_twice).then_some((members, end))
 }
 
+/// The strings of a list; none if it is no list, or one of anything else.
+pub(crate) fn texts(list: &str) -> Option<Vec<Cow<'_, str>>> {
+    let bytes = list.as_bytes();
+    let mut texts = Vec::new();
+    let end = elements(bytes, 0, [b'[', b']'], |at| {
+        let end = skip(bytes, at, 0).ok()?;
+        texts.push(text(bytes.get(at..end)?)?);
+        Some(end)
+    })?;
+    is_end(bytes, end).then_some(texts)
+}
+
 /// The end of the value that begins at `at`.
 fn value(whole: &str, at: usize, depth: u8) -> Option<usize> {
     let bytes = whole.as_bytes();
@@ -178,6 +190,17 @@ mod tests {
                 let value: serde_json::Value = serde_json::from_str(value).expect("it is JSON");
                 prop_assert_eq!(theirs.as_ref().and_then(|it| it.get(name)), Some(&value));
             }
+        }
+    }
+
+    #[test]
+    fn a_list_of_strings_has_nothing_else_in_it() {
+        let said = texts(r#"[ "a" ,"\u0062", ""]"#).expect("a list");
+        assert_eq!(said, ["a", "b", ""]);
+        assert_eq!(texts("[]").map(|none| none.len()), Some(0));
+        for other in [r#"["a",1]"#, r#"["a",["b"]]"#, r#"["a",]"#, r#"["a"]x"#, r#""a""#, "{}", ""]
+        {
+            assert_eq!(texts(other), None, "{other}");
         }
     }
 
