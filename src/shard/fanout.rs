@@ -187,8 +187,8 @@ fn tag(room: &mut HubRoom, items: &[Item]) -> Option<Rc<RoomTag>> {
             (_, None) => {}
         }
     }
-    let is_said = items.iter().any(|item| matches!(item, Item::Delivery(_)));
-    room.tag.clone().or_else(|| is_said.then(|| plain_tag(&room.key, "".into())))
+    let is_said = || items.iter().any(|item| matches!(item, Item::Delivery(_)));
+    room.tag.clone().or_else(|| is_said().then(|| plain_tag(&room.key, "".into())))
 }
 
 /// Of a room of which nothing but its epoch is known.
