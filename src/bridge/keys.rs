@@ -101,6 +101,11 @@ impl RoomKeys {
         format!("{}d", self.base)
     }
 
+    /// How far its users have come in it.
+    pub(super) fn bookmarks(&self) -> String {
+        format!("{}a", self.base)
+    }
+
     /// What was published with an idempotency key.
     pub(super) fn publication(&self, key: &str) -> String {
         format!("{}k:{}", self.base, URL_SAFE_NO_PAD.encode(key))
@@ -129,7 +134,7 @@ mod tests {
         Some(RoomKey::new(TenantId(tenant), RoomName::parse(name).ok()?))
     }
 
-    fn all_of(room: &RoomKey, key: &str) -> [String; 6] {
+    fn all_of(room: &RoomKey, key: &str) -> [String; 7] {
         let keys = keys().room(room);
         [
             keys.state(),
@@ -137,6 +142,7 @@ mod tests {
             keys.channel(),
             keys.attendance(),
             keys.charter(),
+            keys.bookmarks(),
             keys.publication(key),
         ]
     }
@@ -188,7 +194,7 @@ mod tests {
             let (ours, theirs) = (all_of(&one, &a.2), all_of(&other, &b.2));
             for (at, text) in ours.iter().enumerate() {
                 for (place, taken) in theirs.iter().enumerate() {
-                    let same = one == other && at == place && (at < 4 || a.2 == b.2);
+                    let same = one == other && at == place && (at < 6 || a.2 == b.2);
                     prop_assert_eq!(text == taken, same, "{} {}", text, taken);
                 }
             }

@@ -151,7 +151,6 @@ impl Bridge {
         self.is_new = true;
         self.is_barred = false;
         self.settle_stations();
-        self.look_after_backends();
         self.desk.nodes.linked();
         // Before this node says anything of itself, others can know that it lives.
         self.beat();
@@ -266,7 +265,6 @@ impl Bridge {
             }
         }
         self.survey();
-        self.look_after_backends();
         self.echo();
     }
 

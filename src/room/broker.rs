@@ -12,6 +12,7 @@ use crate::id::ConnectionKey;
 use crate::protocol::{Durability, ErrorCode};
 
 use super::attendance::{Attendance, AttendanceAsk, Mark, Step};
+use super::bookmark::{BookmarkAsk, BookmarkNews};
 use super::charter::{Amendment, Charter, Motion, Vote};
 use super::config::RoomConfig;
 use super::entrance::{EntranceAsk, Place};
@@ -141,6 +142,13 @@ pub enum ToBroker {
         room: RoomKey,
         /// What is known.
         known: Mark,
+    },
+    /// Something about how far users have come in a room.
+    Bookmarks {
+        /// Which.
+        room: RoomKey,
+        /// What.
+        ask: BookmarkAsk,
     },
     /// Decide something about a room.
     Move {
@@ -345,6 +353,13 @@ pub enum FromBroker {
         /// What.
         outcome: Result<Option<Box<Charter>>, Fault>,
     },
+    /// The answer to something about how far users have come in a room.
+    Bookmarks {
+        /// Which.
+        room: RoomKey,
+        /// What.
+        news: BookmarkNews,
+    },
     /// Something was decided about a room, or not.
     Voted {
         /// Which.
@@ -405,6 +420,7 @@ impl ToBroker {
             | Self::Close { .. }
             | Self::Attend { .. }
             | Self::Recall { .. }
+            | Self::Bookmarks { .. }
             | Self::Entrance { .. } => 0,
             Self::Move { motion, .. } => size_of_val(&*motion.entries),
         }

@@ -5,6 +5,7 @@
 //! nothing.
 
 mod attendance;
+mod bookmark;
 mod charter;
 mod cursor;
 mod guard;
@@ -172,6 +173,8 @@ pub struct HomeRoom {
     censor: Option<Box<Censor>>,
     /// What was acknowledged, where that counts.
     cursors: Option<Box<Cursors>>,
+    /// Users' cursors are the broker's to keep.
+    shares_cursors: bool,
     attached: Map<ConnectionAddress, Attachment>,
     links: Vec<Link>,
     /// Attached connections without a user.
@@ -218,6 +221,7 @@ impl HomeRoom {
             paces: BTreeMap::new(),
             censor: None,
             cursors: None,
+            shares_cursors: false,
             attached: Map::with_hasher(seed),
             links: Vec::new(),
             anonymous: 0,
@@ -274,6 +278,7 @@ impl HomeRoom {
         self.attached.is_empty()
             && !(self.presence.is_shared() && self.presence.is_leaving())
             && self.kept <= 0
+            && !self.owes_bookmarks()
             && self.held_until.is_none()
             && !self.config.persistent
             && !self.links.iter().any(|link| link.implicit)
@@ -335,7 +340,7 @@ impl HomeRoom {
         }
         self.config = Arc::new(config);
         self.history.set_bounds(self.config.history, now);
-        self.adopt_mode();
+        self.adopt_mode(now);
         true
     }
 
@@ -372,7 +377,7 @@ impl HomeRoom {
         if self.attached.capacity() > 64 && self.attached.len() * 4 < self.attached.capacity() {
             self.attached.shrink_to(self.attached.len() * 2);
         }
-        self.note_sent(attachment.reader.as_ref());
+        self.note_sent(attachment.reader.as_ref(), now);
         match &attachment.user {
             Some(user) => {
                 self.presence.exit(user, grace_ms, now);
@@ -392,7 +397,7 @@ impl HomeRoom {
     pub fn leave(&mut self, address: ConnectionAddress, grace_ms: u64, now: Moment) -> bool {
         let reader = self.attached.get(&address).and_then(|it| it.reader.clone());
         if let Some(reader) = reader.filter(|reader| !self.has_another(reader)) {
-            self.forget_reader(&reader);
+            self.forget_reader(&reader, now);
         }
         self.detach(address, None, grace_ms, now)
     }
@@ -476,7 +481,7 @@ impl HomeRoom {
     pub fn next_timeout(&self) -> Option<Moment> {
         let history = self.history.next_expiry();
         let keys = self.keys.as_ref().and_then(|keys| keys.next_expiry());
-        let cursors = self.cursors.as_ref().and_then(|cursors| cursors.next_check());
+        let cursors = self.cursors.as_ref().and_then(|cursors| cursors.next_timeout());
         let presence = self.presence.next_timeout();
         [self.presence_due, presence, history, keys, self.held_until, cursors]
             .into_iter()

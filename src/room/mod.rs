@@ -2,6 +2,7 @@
 //! do. Every part is a plain data structure; the home and the hubs put them together.
 
 pub mod attendance;
+pub mod bookmark;
 pub mod broker;
 pub mod censor;
 pub mod charter;

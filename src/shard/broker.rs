@@ -10,6 +10,7 @@
 //! announced as lost; each publish that waits is answered once.
 
 mod attend;
+mod bookmark;
 mod follow;
 mod govern;
 mod publish;
@@ -31,6 +32,7 @@ use super::ask::What;
 use super::message::CoreMessage;
 
 use self::attend::Attending;
+use self::bookmark::Reading;
 use self::govern::Governing;
 use self::publish::Pending;
 pub(in crate::shard) use self::publish::{Outgoing, Way};
@@ -85,6 +87,8 @@ pub(super) struct Followed {
     attending: Attending,
     /// What has been decided about it.
     governing: Governing,
+    /// How far those had come who come in.
+    reading: Reading,
 }
 
 impl Broker {
@@ -118,7 +122,14 @@ impl Broker {
 
     /// Whether something of a room waits for it.
     pub(super) fn is_awaiting(&self, room: &RoomKey) -> bool {
-        self.rooms.get(room).is_some_and(|it| it.patience.is_some() || it.governing.is_awaited())
+        self.rooms.get(room).is_some_and(|it| {
+            it.patience.is_some() || it.governing.is_awaited() || it.reading.is_awaited()
+        })
+    }
+
+    /// Whether somebody who comes into a room waits for its word of how far they had come.
+    pub(super) fn is_reading(&self, room: &RoomKey) -> bool {
+        self.rooms.get(room).is_some_and(|followed| followed.reading.is_awaited())
     }
 
     /// Whether it keeps what it has answered for as safely as that.
@@ -157,6 +168,7 @@ impl Shard {
                 self.on_amendment(&room, &amendment);
                 self.tend(&room);
             }
+            FromBroker::Bookmarks { room, news } => self.on_bookmarks(&room, news),
             FromBroker::Recalled { room, outcome } => self.on_recalled(&room, outcome),
             FromBroker::Voted { room, ticket, outcome } => self.on_voted(&room, ticket, outcome),
             FromBroker::Entered { place, outcome } => self.on_place(&place, outcome),
@@ -196,6 +208,7 @@ impl Shard {
         } else if !is_up {
             self.fail_pending();
             self.stop_attending();
+            self.stop_bookmarks();
             self.stop_governing();
             self.decide_places();
         }
@@ -236,12 +249,16 @@ impl Shard {
                 }
             }
         }
+        let has_to_read = self.has_to_read(&message);
         let followed = room_of(&message).and_then(|room| self.broker.rooms.get_mut(room));
-        let Some(followed) =
-            followed.filter(|it| it.patience.is_some() || it.governing.is_founding())
-        else {
+        let holds = |it: &&mut Followed| {
+            it.patience.is_some() || it.governing.is_founding() || it.reading.holds || has_to_read
+        };
+        let Some(followed) = followed.filter(holds) else {
+            self.bring_bookmark(&message);
             return Some(message);
         };
+        followed.reading.holds |= has_to_read;
         if followed.deferred.len() >= DEFERRED_MOST
             && let CoreMessage::Ask(ask) = message
         {

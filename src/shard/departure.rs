@@ -254,9 +254,10 @@ impl Shard {
         epoch: &str,
         session: SessionId,
     ) {
+        let now = self.outbound.now.moment;
         if let Some(home) = self.homes.get_mut(room) {
             home.forget(epoch);
-            home.forget_reader(&ReaderId::Session(session.0));
+            home.forget_reader(&ReaderId::Session(session.0), now);
         }
         self.tend(room);
     }

@@ -156,9 +156,13 @@ impl Shard {
                 }
             }
         }
+        self.write_bookmarks(key);
         // Over many nodes, what is here of a room above is what the rooms below know of it.
         let is_followed = self.broker.is_there() && self.inheritance.has_followers(key);
-        if home.room.is_idle() && !is_followed {
+        let Some(home) = self.homes.rooms.get_mut(key) else { return };
+        // Somebody is about to come in.
+        let is_awaited = self.broker.is_reading(key);
+        if home.room.is_idle() && !is_followed && !is_awaited {
             self.end_room(key);
             return;
         }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+mod acks;
 mod application;
 mod attendance;
 mod cluster;

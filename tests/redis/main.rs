@@ -25,6 +25,7 @@ mod node;
 mod store;
 mod talk;
 
+mod acks;
 mod doors;
 mod edicts;
 mod failover;

@@ -22,7 +22,8 @@ pub(crate) fn node_with(store: &Store, tenants: &[&str], settings: &[&str]) -> S
     let file = folder().join("secret");
     std::fs::write(&file, SECRET).unwrap();
     let mut config = format!(
-        "listen = [\"127.0.0.1:0\"]\n[redis]\nurl = \"{}\"\n[auth.jwt]\nsecret_file = {:?}\n",
+        "listen = [\"127.0.0.1:0\"]\n[redis]\nurl = \"{}\"\n[auth.jwt]\nsecret_file = {:?}\n\
+         [namespaces.owed]\nmode = \"guaranteed\"\n",
         store.url(),
         file.display().to_string()
     );

@@ -6,6 +6,7 @@
 
 mod agree;
 mod beat;
+mod bookmark;
 pub(super) mod decide;
 mod echo;
 mod enter;
@@ -103,6 +104,7 @@ pub(super) fn of(from: CoreId, message: ToBroker) -> Option<Box<dyn Call>> {
         ToBroker::Attend { room, ask: AttendanceAsk::Forget { node } } => {
             Box::new(Forget { from, room, node })
         }
+        ToBroker::Bookmarks { room, ask } => bookmark::of(from, room, ask),
         ToBroker::Recall { room, known } => Box::new(Recall { from, room, known }),
         ToBroker::Move { room, motion } => Box::new(Motion { from, room, motion }),
         ToBroker::Entrance { place, ask } => Box::new(Enter { from, place, ask }),

@@ -25,10 +25,11 @@ pub(super) enum Name {
     Decide,
     Decided,
     Agree,
+    Mark,
 }
 
 /// All of them, in the order of their names.
-const TEXTS: [(Name, &str); 14] = [
+const TEXTS: [(Name, &str); 15] = [
     (Name::Publish, include_str!("publish.lua")),
     (Name::Open, include_str!("open.lua")),
     (Name::Look, include_str!("look.lua")),
@@ -43,6 +44,7 @@ const TEXTS: [(Name, &str); 14] = [
     (Name::Decide, include_str!("decide.lua")),
     (Name::Decided, include_str!("decided.lua")),
     (Name::Agree, include_str!("agree.lua")),
+    (Name::Mark, include_str!("mark.lua")),
 ];
 
 /// What Redis knows them by.

@@ -11,6 +11,7 @@ use crate::id::ConnectionAddress;
 use crate::protocol::Mode;
 use crate::room::publication::Publication;
 
+use super::bookmark::Unsaid;
 use super::{HomeRoom, JoinRequest};
 
 /// Cursors of one room.
@@ -45,19 +46,27 @@ pub(super) struct Cursor {
     pub(super) acknowledged: u64,
     /// Everything up to here was sent at least once.
     pub(super) sent: u64,
+    /// What the broker has to say of it, where there is one, is in it.
+    pub(super) is_told: bool,
 }
 
 /// The cursors of a room.
 #[derive(Debug, Default)]
 pub(super) struct Cursors {
-    by_reader: BTreeMap<ReaderId, Cursor>,
+    pub(super) by_reader: BTreeMap<ReaderId, Cursor>,
+    /// What the broker is to be told of them, where there is one.
+    pub(super) unsaid: Unsaid,
     /// When somebody may have to be sent something again.
     next_check: Option<Moment>,
 }
 
 impl Cursors {
-    pub(super) fn next_check(&self) -> Option<Moment> {
-        self.next_check
+    pub(super) fn next_timeout(&self) -> Option<Moment> {
+        [self.next_check, self.unsaid.due()].into_iter().flatten().min()
+    }
+
+    pub(super) fn has_space_for(&self, reader: &ReaderId) -> bool {
+        self.by_reader.len() < MAX_CURSORS || self.by_reader.contains_key(reader)
     }
 }
 
@@ -75,6 +84,7 @@ impl HomeRoom {
         &mut self,
         request: &JoinRequest<'_>,
         was_here: bool,
+        now: Moment,
     ) -> Option<Cursor> {
         if self.config.mode != Mode::Guaranteed {
             return None;
@@ -83,17 +93,23 @@ impl HomeRoom {
         let reader = request.reader()?;
         let is_live = was_here || self.has_another(&reader);
         let cursors = self.cursors.get_or_insert_default();
-        if cursors.by_reader.len() >= MAX_CURSORS && !cursors.by_reader.contains_key(&reader) {
+        if !cursors.has_space_for(&reader) {
             return None;
         }
+        let is_told = cursors.unsaid.take_newcomer(&reader);
         let start = request.since.filter(|(epoch, _)| **epoch == *self.epoch);
         let began = start.map_or(last, |(_, at)| at.min(last));
-        let new = Cursor { began, acknowledged: began, sent: last };
-        if let Some(cursor) = cursors.by_reader.get(&reader) {
+        let new = Cursor { began, acknowledged: began, sent: last, is_told };
+        if let Some(cursor) = cursors.by_reader.get(&reader).copied() {
             let sent = if is_live { last } else { cursor.sent };
-            return Some(Cursor { sent, ..*cursor });
+            if !is_live {
+                self.mark_unsaid(&reader, true, now);
+            }
+            // On another node they may have acknowledged what has not arrived here yet.
+            return Some(Cursor { sent, acknowledged: cursor.acknowledged.min(last), ..cursor });
         }
-        cursors.by_reader.insert(reader, new);
+        cursors.by_reader.insert(reader.clone(), new);
+        self.mark_unsaid(&reader, true, now);
         // What it is given it may have had from elsewhere, but not from here.
         (new.acknowledged < last).then_some(Cursor { sent: 0, ..new })
     }
@@ -109,20 +125,24 @@ impl HomeRoom {
     }
 
     /// A connection has taken in everything up to `offset`.
-    pub fn acknowledge(&mut self, address: ConnectionAddress, offset: u64) {
+    pub fn acknowledge(&mut self, address: ConnectionAddress, offset: u64, now: Moment) {
         let offset = offset.min(self.offset());
-        let reader = self.attached.get(&address).and_then(|attachment| attachment.reader.as_ref());
+        let reader = self.attached.get(&address).and_then(|attachment| attachment.reader.clone());
         if let (Some(cursors), Some(reader)) = (&mut self.cursors, reader)
-            && let Some(cursor) = cursors.by_reader.get_mut(reader)
+            && let Some(cursor) = cursors.by_reader.get_mut(&reader)
+            && cursor.acknowledged < offset
         {
-            cursor.acknowledged = cursor.acknowledged.max(offset);
+            cursor.acknowledged = offset;
+            self.mark_unsaid(&reader, false, now);
         }
     }
 
     /// Somebody has left for good.
-    pub fn forget_reader(&mut self, reader: &ReaderId) {
-        if let Some(cursors) = &mut self.cursors {
-            cursors.by_reader.remove(reader);
+    pub fn forget_reader(&mut self, reader: &ReaderId, now: Moment) {
+        if let Some(cursors) = &mut self.cursors
+            && cursors.by_reader.remove(reader).is_some()
+        {
+            self.mark_unsaid(reader, true, now);
         }
     }
 
@@ -150,17 +170,18 @@ impl HomeRoom {
     }
 
     /// A connection goes: up to here its reader was sent everything.
-    pub(super) fn note_sent(&mut self, reader: Option<&ReaderId>) {
+    pub(super) fn note_sent(&mut self, reader: Option<&ReaderId>, now: Moment) {
         let last = self.offset();
         if let (Some(cursors), Some(reader)) = (&mut self.cursors, reader)
             && let Some(cursor) = cursors.by_reader.get_mut(reader)
         {
             cursor.sent = last;
+            self.mark_unsaid(reader, true, now);
         }
     }
 
     /// Begins or ends to keep cursors as the mode says: those who are there have got everything.
-    pub(super) fn adopt_mode(&mut self) {
+    pub(super) fn adopt_mode(&mut self, now: Moment) {
         if self.config.mode != Mode::Guaranteed {
             self.cursors = None;
             return;
@@ -171,10 +192,14 @@ impl HomeRoom {
         let last = self.offset();
         let mut cursors = Box::<Cursors>::default();
         for reader in self.attached.values().filter_map(|it| it.reader.as_ref()).take(MAX_CURSORS) {
-            let cursor = Cursor { began: last, acknowledged: last, sent: last };
+            let cursor = Cursor { began: last, acknowledged: last, sent: last, is_told: false };
             cursors.by_reader.insert(reader.clone(), cursor);
         }
+        let readers: Vec<_> = cursors.by_reader.keys().cloned().collect();
         self.cursors = Some(cursors);
+        for reader in readers {
+            self.mark_unsaid(&reader, true, now);
+        }
     }
 
     /// Whether another connection of the same reader is in the room.

@@ -151,7 +151,7 @@ impl HomeRoom {
         self.held_until = None;
         let was_here = self.is_attached(request.address);
         self.attach(request, now.moment);
-        let cursor = self.resume_cursor(request, was_here);
+        let cursor = self.resume_cursor(request, was_here, now.moment);
         let owed_after = cursor.map(|cursor| self.owed_after(cursor, request));
         let epoch = Arc::clone(&self.epoch);
         let since = match (owed_after, request.since) {

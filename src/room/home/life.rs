@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::clock::Moment;
 use crate::room::history::History;
 
 use super::HomeRoom;
@@ -16,7 +17,7 @@ impl HomeRoom {
     }
 
     /// Another life begins, of which nothing up to `offset` is here.
-    pub fn begin_life(&mut self, epoch: Arc<str>, offset: u64) {
+    pub fn begin_life(&mut self, epoch: Arc<str>, offset: u64, now: Moment) {
         self.epoch = epoch;
         // Sessions and positions of the life before have nothing to come back to.
         self.kept = 0;
@@ -26,6 +27,6 @@ impl HomeRoom {
             attachment.told = 0;
         }
         self.skip_to(offset);
-        self.adopt_mode();
+        self.adopt_mode(now);
     }
 }

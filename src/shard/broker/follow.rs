@@ -84,6 +84,7 @@ impl Shard {
             self.take_life(room, life);
             let Some(followed) = self.broker.rooms.get_mut(room) else { return };
             let has_missed = followed.has_missed;
+            self.go_on_with_bookmarks(room);
             self.hear_held(room);
             if has_missed {
                 self.open_again(room);
@@ -111,9 +112,10 @@ impl Shard {
         self.go_on(room);
     }
 
-    fn go_on(&mut self, room: &RoomKey) {
+    pub(super) fn go_on(&mut self, room: &RoomKey) {
         self.begin_home(room);
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
+        followed.reading.holds = false;
         for (from, message) in std::mem::take(&mut followed.deferred) {
             self.on_core(from, message);
         }
@@ -178,12 +180,16 @@ impl Shard {
     /// A home that was just made takes over what the broker has told before.
     pub(in crate::shard) fn take_over(&mut self, room: &RoomKey) {
         self.begin_to_follow(room);
+        if let Some(home) = self.homes.get_mut(room).filter(|_| self.broker.is_there()) {
+            home.share_cursors();
+        }
         self.begin_to_attend(room);
         self.take_charter(room);
         let followed = self.broker.rooms.get_mut(room);
         let Some(life) = followed.and_then(|followed| followed.life.take()) else { return };
+        let now = self.outbound.now.moment;
         if let Some(home) = self.homes.get_mut(room) {
-            home.begin_life(Arc::clone(&life.epoch), life.offset);
+            home.begin_life(Arc::clone(&life.epoch), life.offset, now);
         }
         self.fill(room, &life);
     }
@@ -329,7 +335,7 @@ impl Shard {
     /// Another life of a room has begun; up to `offset`, nobody here gets anything of it.
     fn be_reborn(&mut self, room: &RoomKey, epoch: &Arc<str>, offset: u64) {
         let Some(home) = self.homes.get_mut(room) else { return };
-        home.begin_life(Arc::clone(epoch), offset);
+        home.begin_life(Arc::clone(epoch), offset, self.outbound.now.moment);
         for link in home.links() {
             let (room, epoch) = (room.clone(), Arc::clone(epoch));
             self.outbound.send(link.core, CoreMessage::Reborn(Reborn { room, epoch, offset }));

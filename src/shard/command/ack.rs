@@ -55,7 +55,7 @@ impl Shard {
     ) {
         let address = ConnectionAddress { core: from, key: connection };
         if let Some(home) = self.homes.get_mut(room).filter(|home| *home.epoch == *epoch) {
-            home.acknowledge(address, offset);
+            home.acknowledge(address, offset, self.outbound.now.moment);
         }
         self.tend(room);
     }

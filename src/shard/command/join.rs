@@ -152,6 +152,9 @@ impl Shard {
                 return;
             }
         };
+        if let Some(user) = &asker.identity.user {
+            self.read_if_unread(room, user);
+        }
         if let (true, Some(user)) = (joining.was_invited, asker.user()) {
             self.withdraw_invitation(room, user);
         }

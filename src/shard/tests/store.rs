@@ -8,6 +8,7 @@ use super::cluster::Cluster;
 use super::roaming::Sessions;
 use crate::id::{ConnectionAddress, CoreId};
 use crate::room::attendance::{Attendance, AttendanceAsk, Attendant, Mark, Said, Step};
+use crate::room::bookmark::{Bookmark, BookmarkAsk, BookmarkNews, Bookmarked, Bookmarks};
 use crate::room::broker::{
     Fault, FromBroker, Kept, Life, News, Placed, Publish, Seen, Stamp, ToBroker, epoch_number,
 };
@@ -27,6 +28,8 @@ struct Room {
     keys: BTreeMap<Box<str>, (String, u64)>,
     attendance: Attendance,
     charter: Charter,
+    /// In which life users have come how far.
+    marks: (String, BTreeMap<Arc<str>, Bookmark>),
 }
 
 /// The server.
@@ -95,7 +98,8 @@ impl Store {
             let keys = std::mem::take(&mut room.keys);
             let attendance = std::mem::take(&mut room.attendance);
             let charter = std::mem::take(&mut room.charter);
-            *room = Room { epoch, offset, keys, attendance, charter, ..Room::default() };
+            let marks = std::mem::take(&mut room.marks);
+            *room = Room { epoch, offset, keys, attendance, charter, marks, ..Room::default() };
         }
     }
 
@@ -214,6 +218,52 @@ impl Store {
         Vote::Carried(mark)
     }
 
+    fn read_marks(&self, key: &RoomKey, users: &[Arc<str>]) -> Bookmarks {
+        let Some(Room { marks: (epoch, all), .. }) = self.rooms.get(key) else {
+            return Bookmarks { epoch: "".into(), of: vec![None; users.len()] };
+        };
+        let of = users.iter().map(|user| all.get(user).copied()).collect();
+        Bookmarks { epoch: epoch.as_str().into(), of }
+    }
+
+    fn write_marks(&mut self, key: &RoomKey, epoch: &str, marks: &[Bookmarked]) {
+        let Some(room) = self.rooms.get_mut(key).filter(|room| room.epoch == epoch) else { return };
+        if room.marks.0 != epoch {
+            room.marks = (epoch.to_owned(), BTreeMap::new());
+        }
+        let all = &mut room.marks.1;
+        for (user, mark) in marks {
+            match mark {
+                Some(mark) => _ = all.insert(user.clone(), mark.after(all.get(user).copied())),
+                None => _ = all.remove(user),
+            }
+        }
+    }
+
+    fn note(&mut self, room: RoomKey, ask: BookmarkAsk, is_up: bool) -> FromBroker {
+        let news = match ask {
+            BookmarkAsk::Read { users } => {
+                let read = self.read_marks(&room, &users);
+                let outcome = if is_up { Ok(read) } else { Err(Fault::Lost) };
+                BookmarkNews::Read { users, outcome }
+            }
+            BookmarkAsk::Write { ticket, .. } if !is_up => {
+                BookmarkNews::Written { ticket, outcome: Err(Fault::Lost) }
+            }
+            BookmarkAsk::Write { ticket, epoch, marks } => {
+                self.write_marks(&room, &epoch, &marks);
+                BookmarkNews::Written { ticket, outcome: Ok(()) }
+            }
+        };
+        FromBroker::Bookmarks { room, news }
+    }
+
+    /// How far a user has come in the life that a room has now.
+    pub(super) fn mark(&self, key: &RoomKey, user: &str) -> Option<Bookmark> {
+        let room = self.rooms.get(key).filter(|room| room.marks.0 == room.epoch)?;
+        room.marks.1.get(user).copied()
+    }
+
     fn recall(&self, key: &RoomKey, known: &Mark) -> Option<Box<Charter>> {
         let charter = self.rooms.get(key).map(|room| room.charter.clone()).unwrap_or_default();
         (charter.mark != *known).then(|| Box::new(charter))
@@ -316,6 +366,11 @@ impl Link {
                 ToBroker::Attend { room, ask } if arrives => {
                     store.attend(node.id(), &room, ask);
                 }
+                ToBroker::Bookmarks { room, ask: BookmarkAsk::Write { epoch, marks, .. } }
+                    if arrives =>
+                {
+                    store.write_marks(&room, &epoch, &marks);
+                }
                 ToBroker::Move { room, motion } if arrives => {
                     store.decide(&room, *motion);
                 }
@@ -398,6 +453,7 @@ impl Link {
                 FromBroker::Said { room, outcome: Err(Fault::Lost) }
             }
             ToBroker::Attend { room, ask } => store.attend(node.id(), &room, ask),
+            ToBroker::Bookmarks { room, ask } => store.note(room, ask, is_up),
             ToBroker::Recall { room, .. } if !is_up => {
                 FromBroker::Recalled { room, outcome: Err(Fault::Lost) }
             }

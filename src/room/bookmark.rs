@@ -1,0 +1,136 @@
+//! How far users have come in a `guaranteed` room, as its homes and the broker say it to each other,
+//! so that what somebody has acknowledged on one node counts on all.
+//!
+//! Invariant: whatever stands there, reading it gives what this server could have written, or nothing.
+
+use std::sync::Arc;
+
+/// How far a user has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bookmark {
+    /// They began here, by no acknowledgement.
+    pub began: u64,
+    /// Everything up to here was taken in.
+    pub acknowledged: u64,
+    /// Everything up to here was sent at least once; none: they are sent all there is.
+    pub sent: Option<u64>,
+}
+
+/// A user, and how far they have come; none: they have left, and want nothing any more.
+pub type Bookmarked = (Arc<str>, Option<Bookmark>);
+
+/// What the broker has of some users, in one life of the room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bookmarks {
+    /// Which life; empty: it has nothing.
+    pub epoch: Arc<str>,
+    /// Of each who was asked about.
+    pub of: Vec<Option<Bookmark>>,
+}
+
+/// What a home wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BookmarkAsk {
+    /// How far have they come?
+    Read {
+        /// Who.
+        users: Vec<Arc<str>>,
+    },
+    /// So far have they come. What was acknowledged does not go back, and a newcomer's place does not
+    /// replace what is known.
+    Write {
+        /// For the answer.
+        ticket: u64,
+        /// In which life of the room; in another one it counts for nothing.
+        epoch: Arc<str>,
+        /// Who, and how far.
+        marks: Vec<Bookmarked>,
+    },
+}
+
+/// What the broker has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BookmarkNews {
+    /// It was asked about these users.
+    Read {
+        /// Who.
+        users: Vec<Arc<str>>,
+        /// How far they have come.
+        outcome: Result<Bookmarks, super::broker::Fault>,
+    },
+    /// It has noted how far some have come, or not.
+    Written {
+        /// As it was asked.
+        ticket: u64,
+        /// Whether.
+        outcome: Result<(), super::broker::Fault>,
+    },
+}
+
+impl Bookmark {
+    /// What becomes of it where `old` is known of the same user.
+    #[must_use]
+    pub fn after(self, old: Option<Self>) -> Self {
+        let Some(old) = old else { return self };
+        let has_acknowledged = self.acknowledged > self.began;
+        let own = if has_acknowledged { self.acknowledged } else { 0 };
+        let sent = self.sent.map(|sent| sent.max(old.sent.unwrap_or(0)));
+        Self { began: old.began, acknowledged: old.acknowledged.max(own), sent }
+    }
+
+    /// `BEGAN ACKNOWLEDGED SENT`, with `+` for all there is.
+    #[must_use]
+    pub fn write(self) -> String {
+        let Self { began, acknowledged, .. } = self;
+        match self.sent {
+            Some(sent) => format!("{began} {acknowledged} {sent}"),
+            None => format!("{began} {acknowledged} +"),
+        }
+    }
+
+    /// What was written.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let mut parts = text.split(' ');
+        let began = parts.next()?.parse().ok()?;
+        let acknowledged = parts.next()?.parse().ok()?;
+        let sent = match parts.next()? {
+            "+" => None,
+            number => Some(number.parse().ok()?),
+        };
+        parts.next().is_none().then_some(Self { began, acknowledged, sent })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(began: u64, acknowledged: u64, sent: Option<u64>) -> Bookmark {
+        Bookmark { began, acknowledged, sent }
+    }
+
+    #[test]
+    fn what_is_written_reads_back_and_nothing_else_does() {
+        for it in [mark(0, 0, None), mark(3, 7, Some(9)), mark(1, 2, Some(u64::MAX))] {
+            assert_eq!(Bookmark::read(&it.write()), Some(it));
+        }
+        for bad in ["", "1", "1 2", "1 2 3 4", "1 2 x", "1 -2 3", "+ 2 3", "1  2 3", "1 2 +3x"] {
+            assert_eq!(Bookmark::read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn nothing_goes_back_and_a_newcomer_replaces_nobody() {
+        for (new, old, outcome) in [
+            (mark(5, 5, None), None, mark(5, 5, None)),
+            (mark(5, 5, None), Some(mark(0, 2, Some(5))), mark(0, 2, None)),
+            (mark(0, 4, Some(6)), Some(mark(0, 2, None)), mark(0, 4, Some(6))),
+            (mark(0, 2, Some(6)), Some(mark(0, 4, None)), mark(0, 4, Some(6))),
+            (mark(0, 2, Some(6)), Some(mark(0, 2, Some(7))), mark(0, 2, Some(7))),
+            (mark(0, 2, None), Some(mark(0, 2, Some(7))), mark(0, 2, None)),
+        ] {
+            assert_eq!(new.after(old), outcome);
+        }
+    }
+}

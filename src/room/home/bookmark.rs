@@ -1,0 +1,275 @@
+//! Cursors of users over many nodes: what the broker has of them, and what it is to be told.
+//!
+//! Invariants: the broker is told of a user at a time what holds then, and again until it has
+//! confirmed; one word of a room is on its way at a time; as long as something is owed, the room is
+//! not given up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::clock::Moment;
+use crate::protocol::Mode;
+use crate::room::bookmark::{Bookmark, Bookmarked, Bookmarks};
+use crate::room::broker::epoch_number;
+
+use super::cursor::Cursor;
+use super::{HomeRoom, ReaderId};
+
+/// Acknowledgements are collected so long.
+const PACE_MS: u64 = 200;
+
+/// A user, and whether they have left meanwhile: then what the broker knows of them is void.
+type Owed = (Arc<str>, bool);
+
+/// What of the cursors the broker does not know.
+#[derive(Debug, Default)]
+pub(super) struct Unsaid {
+    /// Who, as in [`Owed`].
+    users: BTreeMap<Arc<str>, bool>,
+    /// What it was told and has not confirmed, and as which message.
+    on_way: Option<(u64, Vec<Owed>)>,
+    /// When it is to be told; none: when it can be told again.
+    due: Option<Moment>,
+    /// Somebody came or went, which does not wait for more.
+    is_urgent: bool,
+    /// A user of whom the broker has just said that it knows nothing.
+    newcomer: Option<Arc<str>>,
+}
+
+impl Unsaid {
+    pub(super) fn due(&self) -> Option<Moment> {
+        self.due
+    }
+
+    fn is_owed(&self) -> bool {
+        self.on_way.is_some() || !self.users.is_empty()
+    }
+
+    fn add(&mut self, user: &Arc<str>, has_left: bool) {
+        *self.users.entry(Arc::clone(user)).or_default() |= has_left;
+    }
+
+    fn plan(&mut self, now: Moment) {
+        if self.on_way.is_none() && !self.users.is_empty() {
+            let at = if self.is_urgent { now } else { now.plus_ms(PACE_MS) };
+            self.due = Some(self.due.map_or(at, |due| due.min(at)));
+        }
+    }
+
+    /// Whether the broker has just said that it knows nothing of a user.
+    pub(super) fn take_newcomer(&mut self, reader: &ReaderId) -> bool {
+        let newcomer = self.newcomer.take();
+        matches!((newcomer, reader), (Some(newcomer), ReaderId::User(user)) if newcomer == *user)
+    }
+}
+
+impl HomeRoom {
+    /// From now on the broker knows how far users have come.
+    pub fn share_cursors(&mut self) {
+        self.shares_cursors = true;
+    }
+
+    /// Whether it is for the broker to say how far a user has come: nobody here knows.
+    #[must_use]
+    pub fn lacks_bookmark(&self, user: &str) -> bool {
+        self.config.mode == Mode::Guaranteed && self.is_of_broker() && !self.has_here(user)
+    }
+
+    fn is_of_broker(&self) -> bool {
+        self.shares_cursors && epoch_number(&self.epoch) > 0
+    }
+
+    fn has_here(&self, user: &str) -> bool {
+        self.presence.get(user).is_some_and(|present| present.connections > 0)
+    }
+
+    /// The cursor of a user is another now; `is_urgent`: because they came or went.
+    pub(super) fn mark_unsaid(&mut self, reader: &ReaderId, is_urgent: bool, now: Moment) {
+        let is_of_broker = self.is_of_broker();
+        let (Some(cursors), ReaderId::User(user)) = (&mut self.cursors, reader) else { return };
+        if is_of_broker {
+            let has_left = !cursors.by_reader.contains_key(reader);
+            cursors.unsaid.add(user, has_left);
+            cursors.unsaid.is_urgent |= is_urgent;
+            cursors.unsaid.plan(now);
+        }
+    }
+
+    /// Whether the broker is to be told something now.
+    #[must_use]
+    pub fn has_bookmarks_due(&self, now: Moment) -> bool {
+        let due = self.cursors.as_ref().and_then(|cursors| cursors.unsaid.due);
+        due.is_some_and(|due| due <= now)
+    }
+
+    /// Whether there is something that the broker has not confirmed.
+    #[must_use]
+    pub fn owes_bookmarks(&self) -> bool {
+        self.cursors.as_ref().is_some_and(|cursors| cursors.unsaid.is_owed())
+    }
+
+    /// The broker cannot be told now.
+    pub fn hold_bookmarks(&mut self) {
+        if let Some(cursors) = &mut self.cursors {
+            cursors.unsaid.due = None;
+        }
+    }
+
+    /// The broker can be told again.
+    pub fn release_bookmarks(&mut self, now: Moment) {
+        if let Some(cursors) = &mut self.cursors {
+            cursors.unsaid.plan(now);
+        }
+    }
+
+    /// What the broker is to be told, of at most `limit` users, as the message `ticket`.
+    pub fn take_bookmarks(&mut self, ticket: u64, limit: usize) -> Vec<Bookmarked> {
+        let Some(cursors) = &mut self.cursors else { return Vec::new() };
+        let unsaid = &mut cursors.unsaid;
+        let mut users = Vec::new();
+        while users.len() < limit
+            && let Some(user) = unsaid.users.pop_first()
+        {
+            users.push(user);
+        }
+        unsaid.is_urgent &= !unsaid.users.is_empty();
+        unsaid.due = None;
+        unsaid.on_way = Some((ticket, users.clone()));
+        let mut marks = Vec::with_capacity(users.len());
+        for (user, has_left) in users {
+            if has_left {
+                marks.push((Arc::clone(&user), None));
+            }
+            if let Some(mark) = self.bookmark_of(&user) {
+                marks.push((user, Some(mark)));
+            }
+        }
+        marks
+    }
+
+    fn bookmark_of(&self, user: &Arc<str>) -> Option<Bookmark> {
+        let reader = ReaderId::User(Arc::clone(user));
+        let cursor = self.cursors.as_ref()?.by_reader.get(&reader)?;
+        let sent = (!self.has_here(user)).then_some(cursor.sent);
+        Some(Bookmark { began: cursor.began, acknowledged: cursor.acknowledged, sent })
+    }
+
+    /// The broker has confirmed the message `ticket`, or not.
+    pub fn confirm_bookmarks(&mut self, ticket: u64, is_known: bool, now: Moment) {
+        let Some(cursors) = &mut self.cursors else { return };
+        let unsaid = &mut cursors.unsaid;
+        let Some((_, users)) = unsaid.on_way.take_if(|(asked, _)| *asked == ticket) else { return };
+        if is_known {
+            unsaid.plan(now);
+        } else {
+            users.iter().for_each(|(user, has_left)| unsaid.add(user, *has_left));
+            unsaid.is_urgent = true;
+        }
+    }
+
+    /// What was on its way to the broker may not have arrived.
+    pub fn lose_bookmarks(&mut self) {
+        let on_way = self.cursors.as_ref().and_then(|cursors| cursors.unsaid.on_way.as_ref());
+        if let Some((ticket, _)) = on_way {
+            self.confirm_bookmarks(*ticket, false, Moment::default());
+        }
+    }
+
+    /// Whether the broker has not said how far a user had come who is here.
+    #[must_use]
+    pub fn is_unread(&self, user: &Arc<str>) -> bool {
+        let reader = ReaderId::User(Arc::clone(user));
+        let cursor = self.cursors.as_ref().and_then(|cursors| cursors.by_reader.get(&reader));
+        cursor.is_some_and(|cursor| !cursor.is_told) && self.is_of_broker()
+    }
+
+    /// Some of those here of whom the broker has not said how far they had come.
+    #[must_use]
+    pub fn unread_bookmarks(&self, limit: usize) -> Vec<Arc<str>> {
+        let Some(cursors) = self.cursors.as_ref().filter(|_| self.is_of_broker()) else {
+            return Vec::new();
+        };
+        let unread = cursors.by_reader.iter().filter(|(_, cursor)| !cursor.is_told);
+        let users = unread.filter_map(|(reader, _)| match reader {
+            ReaderId::User(user) if self.has_here(user) => Some(Arc::clone(user)),
+            _ => None,
+        });
+        users.take(limit).collect()
+    }
+
+    /// The broker says how far some users have come. Who was not sent all they are owed is, in time.
+    pub fn learn_bookmarks(
+        &mut self,
+        users: &[Arc<str>],
+        heard: &Bookmarks,
+        (now, timeout_ms): (Moment, u64),
+    ) {
+        if self.config.mode != Mode::Guaranteed || !self.is_of_broker() {
+            return;
+        }
+        let is_ours = *heard.epoch == *self.epoch;
+        let mut behind = BTreeMap::new();
+        for (user, mark) in users.iter().zip(&heard.of) {
+            self.learn_bookmark(user, mark.filter(|_| is_ours), now);
+            let acknowledged = self.bookmark_of(user).map(|it| it.acknowledged);
+            let is_behind = acknowledged.is_some_and(|it| it < self.offset());
+            if is_behind && self.has_here(user) {
+                behind.extend(acknowledged.map(|it| (user, it)));
+            }
+        }
+        if behind.is_empty() {
+            return;
+        }
+        // They may have been told that they would not get what they do get now.
+        let dropped = self.history.dropped();
+        for attachment in self.attached.values_mut() {
+            let user = attachment.user.as_ref();
+            if let Some(acknowledged) = user.and_then(|user| behind.get(user)) {
+                attachment.told = attachment.told.min(dropped.max(*acknowledged));
+            }
+        }
+        self.expect_acknowledgements(now, timeout_ms);
+    }
+
+    fn learn_bookmark(&mut self, user: &Arc<str>, mark: Option<Bookmark>, now: Moment) {
+        let (last, is_here) = (self.offset(), self.has_here(user));
+        let reader = ReaderId::User(Arc::clone(user));
+        let cursors = self.cursors.get_or_insert_default();
+        let unsaid = cursors.unsaid.users.get(user).copied();
+        // They have left, and the broker did not know it yet.
+        let mark = mark.filter(|_| unsaid != Some(true));
+        let has_space = cursors.has_space_for(&reader);
+        let known = cursors.by_reader.get_mut(&reader);
+        match (known, mark) {
+            (Some(cursor), Some(mark)) => {
+                let own = Bookmark {
+                    began: cursor.began,
+                    acknowledged: cursor.acknowledged,
+                    sent: mark.sent.map(|sent| sent.max(cursor.sent)),
+                };
+                *cursor = Cursor::told(own.after(Some(mark)), last);
+            }
+            (None, Some(mark)) if has_space => {
+                cursors.by_reader.insert(reader, Cursor::told(mark, last));
+            }
+            (None, Some(_)) => {}
+            (Some(cursor), None) if is_here || unsaid.is_some() => {
+                cursor.is_told = true;
+                self.mark_unsaid(&reader, true, now);
+            }
+            // They have left, on another node.
+            (_, None) => {
+                cursors.by_reader.remove(&reader);
+                cursors.unsaid.newcomer = Some(Arc::clone(user));
+            }
+        }
+    }
+}
+
+impl Cursor {
+    /// As the broker says, where `last` is the last there is.
+    fn told(mark: Bookmark, last: u64) -> Self {
+        let Bookmark { began, acknowledged, sent } = mark;
+        Self { began, acknowledged, sent: sent.unwrap_or(last), is_told: true }
+    }
+}

@@ -1,0 +1,317 @@
+//! Users who acknowledge in a guaranteed room on several nodes, while the links to Redis come and go:
+//! whoever stays in the room gets everything from where they began, on whichever node they are, and
+//! what they have acknowledged does not come again. A failing seed prints itself.
+//!
+//! The long form: `cargo test --lib shard::tests::acks -- --ignored`
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::Counting;
+use super::cluster::{Address, Cluster};
+use super::store::{Link, Store};
+use crate::config::{Config, RoomDefaults, RoomMode};
+use crate::id::TenantId;
+use crate::room::name::{RoomKey, RoomName};
+use crate::shard::Entropy;
+
+const NODES: usize = 3;
+const USERS: [&str; 3] = ["ann", "bob", "cid"];
+const ROOM: &str = "owed:a";
+const ACK_TIMEOUT_MS: u64 = 1_000_000;
+
+/// A user with one connection at most, who takes in what comes without a hole.
+#[derive(Default)]
+struct Reader {
+    at: Option<(usize, Address)>,
+    /// After which offset they want everything.
+    began: u64,
+    got: BTreeSet<u64>,
+    acknowledged: u64,
+    /// Something came that they have acknowledged: a node that was cut off did not hear it, or knew
+    /// less than they did.
+    is_doubted: bool,
+    /// Up to where they were told over this connection that it is gone: a node that was cut off may
+    /// have only what came since.
+    lost: u64,
+    /// What came over this connection, and whether it said that it may have come before.
+    came: Vec<(u64, bool)>,
+}
+
+struct World {
+    store: Store,
+    nodes: Vec<Cluster>,
+    links: Vec<Link>,
+    readers: Vec<Reader>,
+    publisher: Address,
+    random: Counting,
+}
+
+fn config(seed: u64) -> Config {
+    let mut config = Config::default();
+    config.redis.url = Some("redis://fake".to_owned());
+    config.redis.timeout_ms = 1_000;
+    config.rate.messages_per_second = 0;
+    config.limits.connections_per_user = 0;
+    config.heartbeat.interval_ms = 86_400_000;
+    // Longer than anything here lasts, but for what waits for it.
+    config.rooms.ack_timeout_ms = ACK_TIMEOUT_MS;
+    config.session.ttl_ms = if seed.is_multiple_of(2) { 0 } else { 60_000 };
+    let owed = RoomDefaults {
+        mode: Some(RoomMode::Guaranteed),
+        history_size: Some(10_000),
+        history_ttl_ms: Some(86_400_000),
+        ..RoomDefaults::default()
+    };
+    config.namespace_rooms.insert("owed".to_owned(), owed);
+    config
+}
+
+fn room() -> RoomKey {
+    RoomKey::new(TenantId(0), RoomName::parse(ROOM).unwrap())
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut nodes: Vec<_> =
+            (0..NODES).map(|node| Cluster::of_node(2, config(seed), 3 + node as u64)).collect();
+        let publisher = nodes[0].user(0, "publisher");
+        let mut world = Self {
+            store: Store::default(),
+            nodes,
+            links: (0..NODES).map(Link::of).collect(),
+            readers: USERS.map(|_| Reader::default()).into(),
+            publisher,
+            random: Counting(seed),
+        };
+        world.rest();
+        world.nodes[0].send(publisher, &json!({"type": "join", "room": ROOM}).to_string());
+        world.rest();
+        for who in 0..USERS.len() {
+            world.come(who);
+            world.rest();
+        }
+        world
+    }
+
+    fn below(&mut self, most: usize) -> usize {
+        let mut bytes = [0; 4];
+        self.random.fill(&mut bytes);
+        u32::from_le_bytes(bytes) as usize % most
+    }
+
+    fn come(&mut self, who: usize) {
+        let (node, core) = (self.below(NODES), self.below(2));
+        let at = self.nodes[node].user(u16::try_from(core).unwrap(), USERS[who]);
+        self.nodes[node].send(at, &json!({"type": "join", "id": 1, "room": ROOM}).to_string());
+        self.readers[who].at = Some((node, at));
+        self.readers[who].came.clear();
+        self.readers[who].lost = 0;
+    }
+
+    fn go(&mut self, who: usize) {
+        if let Some((node, at)) = self.readers[who].at.take() {
+            self.nodes[node].lose(at);
+        }
+    }
+
+    fn publish(&mut self) {
+        let text = json!({"type": "publish", "room": ROOM, "data": 0}).to_string();
+        self.nodes[0].send(self.publisher, &text);
+        self.nodes[0].read(self.publisher);
+    }
+
+    /// Everyone reads, and perhaps acknowledges everything up to the first hole.
+    fn read_all(&mut self, acknowledges: bool) {
+        for (who, reader) in self.readers.iter_mut().enumerate() {
+            let Some((node, at)) = reader.at else { continue };
+            for event in self.nodes[node].read(at) {
+                reader.take(who, &event);
+            }
+            let whole = (reader.began + 1..).take_while(|offset| reader.got.contains(offset));
+            let last = whole.last().unwrap_or(reader.began);
+            if acknowledges && (last > reader.acknowledged || reader.is_doubted) {
+                reader.is_doubted = false;
+                reader.acknowledged = last;
+                let ack = json!({"type": "ack", "room": ROOM, "offset": last});
+                self.nodes[node].send(at, &ack.to_string());
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        let node = self.below(NODES);
+        match self.below(40) {
+            0 => {
+                let arrives = self.below(2) == 0;
+                self.links[node].cut(&mut self.nodes[node], &mut self.store, arrives);
+            }
+            1..=3 => self.links[node].restore(&mut self.nodes[node]),
+            4 => {
+                let ms = 50 + self.below(1_500) as u64;
+                self.nodes.iter_mut().for_each(|node| node.wait(ms));
+            }
+            5 | 6 => {
+                let who = self.below(USERS.len());
+                match self.readers[who].at {
+                    Some(_) => self.go(who),
+                    None => self.come(who),
+                }
+            }
+            7..=12 => self.publish(),
+            13..=17 => {
+                let acknowledges = self.below(2) == 0;
+                self.read_all(acknowledges);
+            }
+            18..=28 => self.links[node].execute(&mut self.nodes[node], &mut self.store),
+            _ => self.links[node].deliver(&mut self.nodes[node]),
+        }
+        Link::spread(&mut self.links, &mut self.store);
+    }
+
+    /// Everything heals, and all that is owed for so long comes.
+    fn rest_for(&mut self, ms: u64, acknowledges: bool) {
+        for node in 0..NODES {
+            self.links[node].restore(&mut self.nodes[node]);
+        }
+        for _ in 0..4 {
+            for _ in 0..2_000 {
+                Link::spread(&mut self.links, &mut self.store);
+                for node in 0..NODES {
+                    self.links[node].execute(&mut self.nodes[node], &mut self.store);
+                    self.links[node].deliver(&mut self.nodes[node]);
+                }
+                let is_quiet = self.nodes.iter().all(|node| node.to_broker.is_empty());
+                if is_quiet && self.links.iter().all(Link::is_idle) {
+                    break;
+                }
+            }
+            self.read_all(acknowledges);
+            self.nodes.iter_mut().for_each(|node| node.wait(ms / 4));
+        }
+    }
+
+    fn rest(&mut self) {
+        self.rest_for(8_000, false);
+    }
+
+    /// Nothing was lost to anybody.
+    fn check(&mut self) {
+        for who in 0..USERS.len() {
+            if self.readers[who].at.is_none() {
+                self.come(who);
+            }
+        }
+        self.rest();
+        // A node that missed the last of it finds out when something follows.
+        self.publish();
+        // Longer than it takes until what is not acknowledged comes again.
+        for _ in 0..3 {
+            self.rest_for(ACK_TIMEOUT_MS, true);
+        }
+        let last = self.store.mark(&room(), USERS[0]).expect("ann is known").acknowledged;
+        for (name, reader) in USERS.iter().zip(&self.readers) {
+            let missing: Vec<_> =
+                (reader.began + 1..=last).filter(|it| !reader.got.contains(it)).collect();
+            assert!(missing.is_empty(), "{name} misses {missing:?}");
+            assert_eq!(reader.acknowledged, last, "{name}");
+        }
+    }
+
+    /// Where nothing is in the way, only what was not acknowledged comes, wherever they go.
+    fn move_about(&mut self) {
+        for round in 0..6 {
+            let who = self.below(USERS.len());
+            for _ in 0..self.below(4) {
+                self.publish();
+            }
+            self.rest_for(4_000, round % 2 == 0);
+            self.go(who);
+            self.rest();
+            let seen = self.readers[who].got.last().copied().unwrap_or(0);
+            for _ in 0..self.below(3) {
+                self.publish();
+            }
+            self.rest();
+            let kept = self.store.mark(&room(), USERS[who]).expect("they did not leave");
+            let reader = &self.readers[who];
+            let told = (kept.acknowledged.max(reader.began), kept.sent);
+            assert_eq!(told, (reader.acknowledged.max(reader.began), Some(seen.max(reader.began))));
+            self.come(who);
+            self.rest();
+            let last = self.readers[1 - who.min(1)].got.last().copied().unwrap_or(0);
+            let first = kept.acknowledged.max(self.readers[who].lost) + 1;
+            let expected: Vec<_> = (first..=last).map(|offset| (offset, offset <= seen)).collect();
+            assert_eq!(self.readers[who].came, expected, "{} up to {last}", USERS[who]);
+        }
+    }
+
+    /// Who leaves begins anew.
+    fn leave(&mut self, who: usize) {
+        let Some((node, at)) = self.readers[who].at else { return };
+        self.nodes[node].send(at, &json!({"type": "leave", "room": ROOM}).to_string());
+        self.go(who);
+        self.rest();
+        assert_eq!(self.store.mark(&room(), USERS[who]), None);
+        self.publish();
+        self.rest();
+        self.readers[who] = Reader { began: u64::MAX, ..Reader::default() };
+        self.come(who);
+        self.rest();
+        assert_eq!(self.readers[who].came, []);
+    }
+}
+
+impl Reader {
+    fn take(&mut self, who: usize, event: &Value) {
+        match event["type"].as_str().unwrap() {
+            "message" => {
+                let offset = event["offset"].as_u64().unwrap();
+                self.got.insert(offset);
+                self.is_doubted |= offset <= self.acknowledged;
+                self.came.push((offset, event["redelivered"] == true));
+            }
+            "ok" if self.began == u64::MAX => {
+                self.began = event["offset"].as_u64().unwrap();
+                self.acknowledged = self.began;
+            }
+            "gap" if event["reason"] == "history_truncated" => {
+                let (from, to) = (event["from"].as_u64().unwrap(), event["to"].as_u64().unwrap());
+                self.got.extend(from..=to);
+                self.lost = self.lost.max(to);
+            }
+            "ok" | "gap" | "disconnect" => {}
+            other => panic!("{who} is told {other}: {event}"),
+        }
+    }
+}
+
+fn run(seed: u64) {
+    let mut world = World::new(seed);
+    for _ in 0..400 {
+        world.step();
+    }
+    world.check();
+    world.move_about();
+    world.leave(0);
+    world.check();
+}
+
+fn run_all(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let result = std::panic::catch_unwind(|| run(seed));
+        assert!(result.is_ok(), "seed {seed}");
+    }
+}
+
+#[test]
+fn nobody_misses_anything_and_what_was_acknowledged_stays_so() {
+    run_all(0..10);
+}
+
+#[test]
+#[ignore = "the long form"]
+fn nobody_misses_anything_at_length() {
+    run_all(1_000..2_000);
+}
