@@ -19,7 +19,6 @@ use crate::tenant::Tenants;
 
 use super::call::session::Wanted;
 use super::call::{Awaited, Call, Forms};
-use super::foreign::Backends;
 use super::keys::Keys;
 use super::map;
 use super::nodes::{Nodes, node_name};
@@ -47,8 +46,6 @@ pub(super) struct Desk {
     /// What is to be asked because of an answer.
     pub(super) next: Vec<Box<dyn Call>>,
     pub(super) wanted: Wanted,
-    /// None: there are none that are listened to.
-    pub(super) backends: Option<Backends>,
     /// Rooms that missed something on the way to their cores.
     owed: Vec<RoomKey>,
     random: ring::rand::SystemRandom,
@@ -64,19 +61,15 @@ impl Desk {
         node: u64,
     ) -> Self {
         let random = ring::rand::SystemRandom::new();
-        let tenants = Tenants::new(&config);
-        let keys = Keys::new(&config.redis.prefix, &tenants);
-        let backends = Backends::new(&config.redis_interop, &tenants);
+        let keys = Keys::new(&config.redis.prefix, &Tenants::new(&config));
         let nodes = Nodes::new(node, config.redis.lease_ms);
         let node = node_name(node);
-        let interop = config.redis_interop.enabled.then_some(&config.redis_interop);
-        let rows = station::all(&keys, &node, interop);
+        let rows = station::all(&keys, &node);
         Self {
             stations: vec![None; rows.len()],
             watch: Watch::new(rows),
             echo: Awaited::default(),
             wanted: Wanted::default(),
-            backends,
             next: Vec::new(),
             node,
             nodes,

@@ -23,11 +23,8 @@ use super::failure::Said;
 
 /// News that may wait for the bridge to look.
 const HEARD_MOST: usize = 131_072;
-/// Bytes of what was heard by a pattern that may wait too. Whoever speaks there is not held to any
-/// limit of ours, and must not push out what rooms are told.
-const BY_PATTERN_MOST_BYTES: usize = 16 << 20;
-/// What one of these counts at least.
-const BY_PATTERN_BYTES: usize = 256;
+/// What one of these counts beside its bytes.
+const HEARD_BYTES: usize = 256;
 
 /// Something was said on a channel.
 #[derive(Debug)]
@@ -53,27 +50,54 @@ pub(super) enum Event {
     Ended,
 }
 
-/// What came from all ears and was not looked at yet.
-#[derive(Debug, Default)]
+/// What came from ears and was not looked at yet.
+#[derive(Debug)]
 pub(super) struct Inbox {
     waiting: RefCell<VecDeque<(u64, Event)>>,
-    /// Bytes of what waits and was heard by a pattern.
-    by_pattern_bytes: Cell<usize>,
-    /// How much of that did not fit.
-    overheard: Cell<u64>,
+    /// What the news among it count.
+    bytes: Cell<usize>,
+    bytes_most: usize,
+    /// News that did not fit, and that nobody has asked about.
+    missed: Cell<u64>,
     rung: Notify,
 }
 
+impl Default for Inbox {
+    /// Of those who are held to our limits.
+    fn default() -> Self {
+        Self::bounded(usize::MAX)
+    }
+}
+
 impl Inbox {
+    /// Keeps news of so many bytes, and of one message always.
+    pub(super) fn bounded(bytes_most: usize) -> Self {
+        let (waiting, bytes) = (RefCell::default(), Cell::default());
+        Self { waiting, bytes, bytes_most, missed: Cell::default(), rung: Notify::default() }
+    }
+
     /// Everything, and by which line it came.
     pub(super) fn take(&self) -> VecDeque<(u64, Event)> {
-        self.by_pattern_bytes.set(0);
+        self.bytes.set(0);
         self.waiting.take()
     }
 
-    /// How much of what was heard by a pattern did not fit since the last call.
-    pub(super) fn take_overheard(&self) -> u64 {
-        self.overheard.take()
+    /// At most so much of it; it rings for the rest.
+    pub(super) fn take_some(&self, most: usize) -> Vec<(u64, Event)> {
+        let mut waiting = self.waiting.borrow_mut();
+        let count = most.min(waiting.len());
+        let taken: Vec<_> = waiting.drain(..count).collect();
+        let bytes: usize = taken.iter().map(|(_, event)| event.bytes()).sum();
+        self.bytes.set(self.bytes.get() - bytes);
+        if !waiting.is_empty() {
+            self.rung.notify_one();
+        }
+        taken
+    }
+
+    /// How many news did not fit since the last call.
+    pub(super) fn take_missed(&self) -> u64 {
+        self.missed.take()
     }
 
     pub(super) async fn rung(&self) {
@@ -81,38 +105,30 @@ impl Inbox {
     }
 
     fn put(&self, line: u64, event: Event) {
-        if matches!(&event, Event::Heard(heard) if !self.has_space_for(heard)) {
-            self.overheard.set(self.overheard.get() + 1);
-            self.rung.notify_one();
-            return;
-        }
         let mut waiting = self.waiting.borrow_mut();
-        let is_news = matches!(event, Event::Heard(_));
-        if is_news && waiting.len() >= HEARD_MOST {
+        let (before, bytes) = (self.bytes.get(), event.bytes());
+        let is_full =
+            waiting.len() >= HEARD_MOST || (before > 0 && before + bytes > self.bytes_most);
+        if matches!(event, Event::Heard(_)) && is_full {
+            self.missed.set(self.missed.get() + 1);
             if !matches!(waiting.back(), Some((_, Event::Missed))) {
                 waiting.push_back((line, Event::Missed));
             }
             return;
         }
+        self.bytes.set(before + bytes);
         waiting.push_back((line, event));
         self.rung.notify_one();
     }
 }
 
-impl Inbox {
-    /// Whether it was heard by a channel of its own, or what was heard by patterns leaves space for it;
-    /// one always fits.
-    fn has_space_for(&self, heard: &Heard) -> bool {
-        if heard.by == heard.channel {
-            return true;
+impl Event {
+    /// What it counts.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Heard(heard) => HEARD_BYTES + heard.channel.len() + heard.payload.len(),
+            _ => 0,
         }
-        let waiting = self.by_pattern_bytes.get();
-        let bytes = BY_PATTERN_BYTES + heard.channel.len() + heard.payload.len();
-        let fits = waiting == 0 || waiting + bytes <= BY_PATTERN_MOST_BYTES;
-        if fits {
-            self.by_pattern_bytes.set(waiting + bytes);
-        }
-        fits
     }
 }
 
@@ -326,27 +342,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_heard_by_a_pattern_pushes_out_nothing_else_and_is_counted() {
-        let inbox = Inbox::default();
-        let by_pattern = |bytes| {
-            let (by, channel) = (b"ws:*".to_vec(), b"ws:broadcast".to_vec());
-            Event::Heard(Heard { by, channel, payload: vec![0; bytes] })
-        };
-        let news = || Event::Heard(Heard { by: vec![1], channel: vec![1], payload: vec![] });
-        inbox.put(1, by_pattern(2 * BY_PATTERN_MOST_BYTES));
-        inbox.put(1, by_pattern(0));
-        inbox.put(1, news());
-        assert_eq!((inbox.take().len(), inbox.take_overheard()), (2, 1), "one always fits");
-        for _ in 0..HEARD_MOST {
-            inbox.put(1, by_pattern(0));
-        }
-        inbox.put(1, news());
+    fn what_waits_is_bounded_in_bytes_where_nobody_else_bounds_it() {
+        let inbox = Inbox::bounded(4 * HEARD_BYTES);
+        let heard =
+            |bytes| Event::Heard(Heard { by: vec![], channel: vec![], payload: vec![0; bytes] });
+        inbox.put(1, heard(100 * HEARD_BYTES));
+        inbox.put(1, heard(0));
+        inbox.put(1, heard(0));
         inbox.put(1, Event::Ended);
-        let taken = inbox.take();
-        let fitting = BY_PATTERN_MOST_BYTES / (BY_PATTERN_BYTES + b"ws:broadcast".len());
-        assert_eq!(taken.len(), fitting + 2);
-        assert!(!taken.iter().any(|(_, event)| matches!(event, Event::Missed)));
-        assert_eq!(inbox.take_overheard(), (HEARD_MOST - fitting) as u64);
-        assert_eq!(inbox.take_overheard(), 0);
+        let taken = inbox.take_some(9);
+        assert!(matches!(&*taken, [(_, Event::Heard(_)), (_, Event::Missed), (_, Event::Ended)]));
+        assert_eq!((inbox.take_missed(), inbox.take_missed()), (2, 0), "one always fits");
+        (0..6).for_each(|_| inbox.put(1, heard(0)));
+        assert_eq!((inbox.take_some(3).len(), inbox.take_missed()), (3, 2));
+        (0..4).for_each(|_| inbox.put(1, heard(0)));
+        let kinds: Vec<_> =
+            inbox.take().into_iter().map(|(_, event)| matches!(event, Event::Missed)).collect();
+        assert_eq!(kinds, [false, true, false, false, false, true]);
+        assert_eq!(inbox.take_missed(), 1);
     }
 }

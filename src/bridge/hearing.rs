@@ -9,7 +9,7 @@ use crate::room::name::RoomKey;
 use super::ear::{Event, Heard};
 use super::run::Bridge;
 use super::watch::{Listening, Subject};
-use super::{failure, foreign, news, station};
+use super::{failure, news, station};
 
 impl Bridge {
     /// Asks a line to listen to a room.
@@ -85,7 +85,6 @@ impl Bridge {
                 Event::Ended => self.fall(number, LinkState::Lost),
             }
         }
-        foreign::overheard(self.inbox.take_overheard(), &mut self.desk);
     }
 
     fn heard(&mut self, heard: Heard) {

@@ -24,11 +24,13 @@ use crate::metrics::{self, LinkState};
 use crate::room::broker::{Kept, ToBroker};
 use crate::room::name::RoomKey;
 use crate::shard::CoreMessage;
+use crate::tenant::Tenants;
 
 use super::astray::Astray;
 use super::call;
 use super::desk::Desk;
 use super::ear::Inbox;
+use super::foreign::Backends;
 use super::lines::Lines;
 use super::map::Map;
 use super::nodes::Nodes;
@@ -89,7 +91,9 @@ pub fn run(plan: Plan) -> io::Result<()> {
         let Plan { config, started, port, cores, node, metrics, stopped } = plan;
         metrics.set_link(LinkState::Connecting);
         let redis = &config.redis;
+        let backends = Backends::new(&config.redis_interop, &Tenants::new(&config));
         let bridge = Bridge {
+            backends,
             places: Places::new(redis.queue_messages, redis.queue_bytes),
             desk: Desk::new(config, started, port, cores, metrics, node),
             inbox: Rc::default(),
@@ -121,6 +125,7 @@ pub(super) struct Bridge {
     pub(super) places: Places,
     /// What all ears tell.
     pub(super) inbox: Rc<Inbox>,
+    pub(super) backends: Backends,
     pub(super) lines: Lines,
     pub(super) last_line: u64,
     /// What was wrong last.
@@ -160,6 +165,7 @@ impl Bridge {
         loop {
             self.receive();
             self.hear();
+            self.hear_backends();
             self.heed_form();
             self.ask_next();
             self.dispatch();
@@ -174,16 +180,18 @@ impl Bridge {
                 self.finish_ready();
                 continue;
             }
-            let inbox = Rc::clone(&self.inbox);
+            let (inbox, said) = (Rc::clone(&self.inbox), Rc::clone(&self.backends.inbox));
             tokio::select! {
                 rung = doorbell.readable() => {
                     rung?.clear_ready();
                     self.desk.port.clear_doorbell();
                 }
                 () = inbox.rung() => {}
+                () = said.rung() => {}
                 Some(outcome) = self.pipelines.join_next() => self.finish(outcome),
                 Some(found) = self.finding.join_next() => self.found(found),
                 Some(made) = self.connecting.join_next() => self.linked(made),
+                Some(opened) = self.backends.opening.join_next() => self.backends_opened(opened),
                 Some(Ok((line, kept))) = self.surveys.join_next() => self.surveyed(line, kept),
                 _ = look.tick() => self.look(),
                 _ = beat.tick() => self.beat(),

@@ -151,6 +151,7 @@ impl Bridge {
         self.is_new = true;
         self.is_barred = false;
         self.settle_stations();
+        self.look_after_backends();
         self.desk.nodes.linked();
         // Before this node says anything of itself, others can know that it lives.
         self.beat();
@@ -265,6 +266,7 @@ impl Bridge {
             }
         }
         self.survey();
+        self.look_after_backends();
         self.echo();
     }
 

@@ -117,6 +117,8 @@ pub struct Bridge {
     pub silenced: Figure,
     /// Times a link was made.
     pub connects: Figure,
+    /// 1 while backends that know only `PUBLISH` are listened to.
+    pub interop_up: Figure,
     /// What backends have said by `PUBLISH` alone.
     pub interop: ByReason<Interop>,
     /// From a publish to its place.

@@ -121,6 +121,9 @@ const BRIDGE_GAUGES: &[BridgeRow] = &[
     }),
     ("bridge_rooms", "Rooms that are listened to in Redis", |bridge| &bridge.rooms),
     ("bridge_queue_messages", "Publishes that wait for Redis", |bridge| &bridge.queue_messages),
+    ("bridge_interop_up", "1 while backends that know only PUBLISH are listened to", |bridge| {
+        &bridge.interop_up
+    }),
     ("bridge_queue_bytes", "Bytes of publishes that wait for Redis", |bridge| &bridge.queue_bytes),
 ];
 

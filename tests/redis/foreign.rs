@@ -263,7 +263,7 @@ fn in_a_cluster_it_is_heard_once_wherever_it_is_said() {
 }
 
 #[test]
-fn the_documented_addition_to_the_rule_is_enough_and_without_it_the_link_is_denied() {
+fn the_documented_addition_to_the_rule_is_enough_and_without_it_only_this_is_denied() {
     if is_missing() {
         return;
     }
@@ -281,6 +281,39 @@ fn the_documented_addition_to_the_rule_is_enough_and_without_it_the_link_is_deni
     publish(&store, "ws:room:a", "1");
     assert_eq!(ann.event("message")["data"], 1);
 
+    // Without it rooms go on, and nobody is left in doubt.
     let store = Store::start(&[RULE, backend]);
-    is(&unlinked(&store, &settings), "denied");
+    let node = unlinked(&store, &settings);
+    linked(&node);
+    eventually("it is told", || node.log().contains("backends are not listened to"));
+    assert!(node.log().contains("denied"), "{}", node.log());
+    let mut ann = Talk::joined(&node, "a");
+    assert_eq!(ann.publish("a", "of the room"), 1);
+    assert_eq!(node.metric("ringroom_bridge_interop_up", ""), 0.0);
+    assert_eq!(publish(&store, "ws:room:a", "1"), ":0");
+}
+
+#[test]
+fn a_backend_that_says_too_much_for_redis_cuts_off_no_room() {
+    if is_missing() {
+        return;
+    }
+    // Redis ends a listener for whom so many bytes wait: one large message is too much.
+    let store = Store::start(&["client-output-buffer-limit pubsub 32768 0 0"]);
+    let node = unlinked(&store, &[ON]);
+    linked(&node);
+    let mut ann = Talk::joined(&node, "sure:a");
+    for turn in 1..=3 {
+        listened_to_by(&store, 1);
+        publish(&store, "ws:room:sure:a", format!("\"small {turn}\""));
+        assert_eq!(ann.event("message")["data"], format!("small {turn}"));
+        publish(&store, "ws:room:sure:a", format!("\"{}\"", "x".repeat(60_000)));
+        let told = || node.log().matches("backends are not listened to").count();
+        eventually("the listener is cut off", || told() >= turn);
+        assert_eq!(ann.publish("sure:a", turn), turn as u64);
+        assert_eq!(ann.event("message")["offset"], turn);
+    }
+    listened_to_by(&store, 1);
+    eventually("it listens", || node.metric("ringroom_bridge_interop_up", "") == 1.0);
+    assert_eq!(node.metric("ringroom_bridge_connects_total", ""), 1.0, "the link was never lost");
 }
