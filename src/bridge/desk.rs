@@ -1,8 +1,9 @@
 //! What every part of the bridge works with: names, scripts, what is listened to, and the way to the
 //! cores.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::clock::Moment;
 use crate::config::Config;
@@ -26,6 +27,9 @@ use super::script::Scripts;
 use super::station;
 use super::watch::Watch;
 
+/// Rooms that may have ended and are asked about again.
+const DOUBTFUL_MOST: usize = 16_384;
+
 /// The bridge, without its link and what waits for it.
 pub(super) struct Desk {
     pub(super) config: Arc<Config>,
@@ -48,6 +52,8 @@ pub(super) struct Desk {
     pub(super) wanted: Wanted,
     /// Rooms that missed something on the way to their cores.
     owed: Vec<RoomKey>,
+    /// Rooms that nobody follows but a node that may be no more, and since when that was not known.
+    doubtful: VecDeque<(Instant, RoomKey)>,
     random: ring::rand::SystemRandom,
 }
 
@@ -76,6 +82,7 @@ impl Desk {
             keys: Arc::new(keys),
             scripts: Arc::new(Scripts::new()),
             owed: Vec::new(),
+            doubtful: VecDeque::new(),
             random,
             config,
             started,
@@ -148,6 +155,21 @@ impl Desk {
     pub(super) fn owe_all(&mut self) {
         let needed: Vec<_> = self.watch.needed().map(|(room, _)| room.clone()).collect();
         needed.into_iter().for_each(|room| self.owe(room));
+    }
+
+    /// It is not known yet whether a room has ended. Those that are too many run out.
+    pub(super) fn doubt_end(&mut self, room: RoomKey) {
+        if self.doubtful.len() < DOUBTFUL_MOST {
+            self.doubtful.push_back((Instant::now(), room));
+        }
+    }
+
+    /// Rooms of which it should be known by now, and that nobody here needs again.
+    pub(super) fn doubted(&mut self) -> Vec<RoomKey> {
+        let lease = Duration::from_millis(self.config.redis.lease_ms);
+        let due = self.doubtful.iter().take_while(|(since, _)| since.elapsed() >= lease).count();
+        let rooms = self.doubtful.drain(..due).map(|(_, room)| room);
+        rooms.filter(|room| self.watch.get(room).is_none()).collect()
     }
 
     /// Tells cores that have caught up what they have missed.

@@ -6,7 +6,7 @@
 //! lost track and ends.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,8 @@ pub(super) enum Event {
     Missed,
     /// A channel is listened to from now on.
     Listening(Vec<u8>),
+    /// It is listened to no longer, as was asked.
+    Left(Vec<u8>),
     /// Redis has ended that by itself.
     Silenced(Vec<u8>),
     /// A subscription was refused; Redis does not say which.
@@ -145,8 +147,8 @@ pub(super) struct Ear {
 struct State {
     /// Sharded channels that the server has confirmed.
     confirmed: RefCell<HashSet<Vec<u8>>>,
-    /// Those that are no longer wanted.
-    dismissed: RefCell<HashSet<Vec<u8>>>,
+    /// Those of which it was asked to end that, and how often; each is answered, in order.
+    dismissed: RefCell<HashMap<Vec<u8>, u32>>,
     /// Since when an answer is awaited.
     awaited: Cell<Option<Instant>>,
 }
@@ -182,14 +184,13 @@ impl Ear {
 
     /// Listens to a channel or a pattern, by this command.
     pub(super) fn subscribe(&self, command: &str, channel: &str) {
-        self.state.dismissed.borrow_mut().remove(channel.as_bytes());
         self.give(redis::cmd(command).arg(channel));
     }
 
     /// Listens to a sharded channel no longer.
     pub(super) fn unsubscribe(&self, channel: &str) {
         if self.state.confirmed.borrow().contains(channel.as_bytes()) {
-            self.state.dismissed.borrow_mut().insert(channel.as_bytes().to_vec());
+            *self.state.dismissed.borrow_mut().entry(channel.as_bytes().to_vec()).or_default() += 1;
             self.give(redis::cmd("SUNSUBSCRIBE").arg(channel));
         }
     }
@@ -199,7 +200,7 @@ impl Ear {
         self.state.awaited.set(self.state.awaited.get().or_else(|| Some(Instant::now())));
         let confirmed = self.state.confirmed.borrow();
         let dismissed = self.state.dismissed.borrow();
-        match confirmed.iter().find(|channel| !dismissed.contains(*channel)) {
+        match confirmed.iter().find(|channel| !dismissed.contains_key(*channel)) {
             // To subscribe again changes nothing, and is answered by how many there are.
             Some(channel) => self.give(redis::cmd("SSUBSCRIBE").arg(channel)),
             None => self.give(&redis::cmd("PING")),
@@ -282,8 +283,9 @@ impl State {
                 is_new.then_some(Event::Listening(by))
             }
             PushKind::SUnsubscribe => {
-                let was_wanted = confirmed.remove(&by) & !self.dismissed.borrow_mut().remove(&by);
-                was_wanted.then_some(Event::Silenced(by))
+                let was_there = confirmed.remove(&by);
+                let was_asked = self.is_dismissed(&by);
+                was_there.then(|| if was_asked { Event::Left(by) } else { Event::Silenced(by) })
             }
             PushKind::Subscribe | PushKind::PSubscribe => return Ok(Some(Event::Listening(by))),
             PushKind::SMessage | PushKind::Message | PushKind::PMessage => {
@@ -298,6 +300,17 @@ impl State {
             _ => return Ok(None),
         };
         if count == confirmed.len() { Ok(event) } else { Err(LostTrack) }
+    }
+
+    /// Whether it was asked to end that, which is answered by this.
+    fn is_dismissed(&self, channel: &[u8]) -> bool {
+        let mut dismissed = self.dismissed.borrow_mut();
+        let Some(count) = dismissed.get_mut(channel) else { return false };
+        *count -= 1;
+        if *count == 0 {
+            dismissed.remove(channel);
+        }
+        true
     }
 }
 
@@ -316,8 +329,9 @@ mod tests {
         assert!(push(&state, &PushKind::SSubscribe, "a", 1).unwrap_or_default().is_some());
         assert_eq!(push(&state, &PushKind::SSubscribe, "a", 1), Some(None), "it was verified");
         assert!(push(&state, &PushKind::SSubscribe, "b", 2).unwrap_or_default().is_some());
-        state.dismissed.borrow_mut().insert(b"a".to_vec());
-        assert_eq!(push(&state, &PushKind::SUnsubscribe, "a", 1), Some(None), "as asked");
+        state.dismissed.borrow_mut().insert(b"a".to_vec(), 1);
+        let told = push(&state, &PushKind::SUnsubscribe, "a", 1).flatten();
+        assert!(told.is_some_and(|told| told.starts_with("Left")), "as asked");
         let told = push(&state, &PushKind::SUnsubscribe, "b", 0).flatten();
         assert!(told.is_some_and(|told| told.starts_with("Silenced")));
         assert_eq!(
@@ -325,6 +339,28 @@ mod tests {
             None,
             "there is one we know not of"
         );
+    }
+
+    #[test]
+    fn a_channel_that_is_wanted_again_before_it_is_left_is_listened_to() {
+        let state = State::default();
+        let told = |kind: &PushKind, count| {
+            push(&state, kind, "a", count).flatten().map(|told| told[..4].to_owned())
+        };
+        let told = |kind: &PushKind, count| told(kind, count).unwrap_or_default();
+        assert_eq!(told(&PushKind::SSubscribe, 1), "List");
+        // Asked to end twice, and each time to begin again before that was answered.
+        state.dismissed.borrow_mut().insert(b"a".to_vec(), 2);
+        assert_eq!(told(&PushKind::SUnsubscribe, 0), "Left");
+        assert_eq!(told(&PushKind::SSubscribe, 1), "List");
+        assert_eq!(told(&PushKind::SUnsubscribe, 0), "Left");
+        assert_eq!(told(&PushKind::SSubscribe, 1), "List");
+        assert_eq!(told(&PushKind::SUnsubscribe, 0), "Sile", "nobody asked for that one");
+        // Redis has ended it by itself while it was asked to: both are told, one matters.
+        assert_eq!(told(&PushKind::SSubscribe, 1), "List");
+        state.dismissed.borrow_mut().insert(b"a".to_vec(), 1);
+        assert_eq!(told(&PushKind::SUnsubscribe, 0), "Left");
+        assert_eq!(told(&PushKind::SUnsubscribe, 0), "");
     }
 
     #[test]

@@ -204,7 +204,7 @@ impl Bridge {
                 Event::Listening(_) => backends.listening(desk),
                 Event::Refused(error) => backends.fall(failure::state(&error), desk),
                 Event::Ended => backends.fall(LinkState::Lost, desk),
-                Event::Silenced(_) => {}
+                Event::Left(_) | Event::Silenced(_) => {}
             }
         }
     }

@@ -6,6 +6,7 @@
 use crate::metrics::LinkState;
 use crate::room::name::RoomKey;
 
+use super::call::End;
 use super::ear::{Event, Heard};
 use super::run::Bridge;
 use super::watch::{Listening, Subject};
@@ -72,6 +73,7 @@ impl Bridge {
                 Event::Heard(heard) => self.heard(heard),
                 Event::Missed => self.desk.owe_all(),
                 Event::Listening(channel) => self.listening(number, &channel),
+                Event::Left(channel) => self.left(number, &channel),
                 Event::Silenced(channel) => self.silenced(number, &channel),
                 Event::Refused(error) if failure::is_astray(&error) => {
                     self.desk.watch.unask(number);
@@ -101,11 +103,29 @@ impl Bridge {
     fn listening(&mut self, number: u64, channel: &[u8]) {
         let Some(line) = self.lines.get_mut(number) else { return };
         let listening = self.desk.watch.listening(channel, number, line.link.server);
-        let Some(room) = listening else { return };
+        let Some(room) = listening else {
+            if self.desk.watch.heard(channel).is_none()
+                && let Ok(channel) = std::str::from_utf8(channel)
+            {
+                // Nobody needed it any more by the time it was confirmed.
+                line.link.ear.unsubscribe(channel);
+            }
+            return;
+        };
         match self.parked.remove(&room) {
             Some(calls) => calls.into_iter().for_each(|waiting| self.route(waiting)),
             // It was listened to before, and may have missed something since.
             None => self.desk.owe(room),
+        }
+    }
+
+    /// A room that nobody here needs is listened to no longer: if it is temporary, and nobody elsewhere
+    /// does, it has ended. What is said to a user who is not there waits for them.
+    fn left(&mut self, number: u64, channel: &[u8]) {
+        if let Some(room) =
+            self.desk.watch.left(channel, number).filter(|it| !it.name.is_reserved())
+        {
+            self.ask(Box::new(End { room }));
         }
     }
 

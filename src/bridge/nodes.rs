@@ -87,6 +87,16 @@ impl Nodes {
         self.living.iter().map(|(node, link)| format!("{}.{link}", node_name(*node))).collect()
     }
 
+    /// Whether every node that lives has had the time to be heard of over the present link.
+    pub(super) fn is_sure(&self) -> bool {
+        self.linked_at.elapsed() >= Duration::from_millis(self.lease_ms)
+    }
+
+    /// All that live, this one among them, as the last beat told.
+    pub(super) fn living(&self) -> impl Iterator<Item = u64> {
+        self.living.keys().copied()
+    }
+
     pub(super) fn say(&mut self, facts: Facts) {
         self.facts = Some(facts);
     }
@@ -118,7 +128,7 @@ impl Nodes {
     /// A beat was answered: the nodes that are no more, each once.
     pub(super) fn take(&mut self, beat: u64, heard: Vec<Heard>) -> Vec<u64> {
         let lives = |node: u64| heard.iter().any(|it| it.node == node && it.lives);
-        let is_sure = self.linked_at.elapsed() >= Duration::from_millis(self.lease_ms);
+        let is_sure = self.is_sure();
         let mut lapsed = Vec::new();
         self.expected.retain(|node, first| {
             let is_gone = is_sure && beat >= *first && !lives(*node);

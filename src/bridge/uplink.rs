@@ -12,7 +12,7 @@ use crate::metrics::LinkState;
 use crate::node::Facts;
 use crate::room::broker::{Fault, FromBroker, Kept};
 
-use super::call::{Agree, Beat, session};
+use super::call::{Agree, Beat, End, session};
 use super::lines::Line;
 use super::link::{Link, Maker, kept};
 use super::map::{self, Map};
@@ -250,6 +250,9 @@ impl Bridge {
             if let Some(line) = self.lines.get(line) {
                 line.link.ear.unsubscribe(&channel);
             }
+        }
+        for room in self.desk.doubted() {
+            self.ask(Box::new(End { room }));
         }
         self.expire();
         for number in self.lines.numbers() {

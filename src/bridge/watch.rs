@@ -63,6 +63,8 @@ pub(super) struct Watch {
     rooms: HashMap<RoomKey, Watched>,
     stations: Vec<Row>,
     channels: HashMap<Vec<u8>, Subject>,
+    /// Rooms that were forgotten, by their channels, and the lines that are told to listen no longer.
+    leaving: HashMap<Vec<u8>, (u64, RoomKey)>,
 }
 
 impl Watch {
@@ -150,13 +152,14 @@ impl Watch {
     /// Forgets rooms that have been closed for so long; their channels, and who listens to them.
     pub(super) fn sweep(&mut self, grace: Duration) -> Vec<(u64, String)> {
         let mut silent = Vec::new();
-        let channels = &mut self.channels;
-        self.rooms.retain(|_, watched| {
+        let Self { rooms, channels, leaving, .. } = self;
+        rooms.retain(|room, watched| {
             let stays = watched.closed.is_none_or(|closed| closed.elapsed() < grace);
             if !stays {
                 let channel = watched.keys.channel();
                 channels.remove(channel.as_bytes());
                 if let Some(line) = watched.ear.line() {
+                    leaving.insert(channel.clone().into_bytes(), (line, room.clone()));
                     silent.push((line, channel));
                 }
             }
@@ -165,8 +168,16 @@ impl Watch {
         silent
     }
 
+    /// A line listens to a channel no longer, as it was told. The room, if nobody needs it again.
+    pub(super) fn left(&mut self, channel: &[u8], line: u64) -> Option<RoomKey> {
+        self.leaving.get(channel).filter(|(by, _)| *by == line)?;
+        let (_, room) = self.leaving.remove(channel)?;
+        (!self.rooms.contains_key(&room)).then_some(room)
+    }
+
     /// A line has ended: it listens to nothing. The rooms that it listened to and some core needs.
     pub(super) fn unlink(&mut self, line: u64) -> Vec<RoomKey> {
+        self.leaving.retain(|_, (by, _)| *by != line);
         let of_line = |watched: &Watched| watched.ear.line() == Some(line);
         let mut needed = Vec::new();
         for (room, watched) in self.rooms.iter_mut().filter(|(_, watched)| of_line(watched)) {
@@ -237,6 +248,30 @@ mod tests {
         watch.close(&room);
         assert_eq!(watch.sweep(Duration::ZERO), [(7, made.channel())]);
         assert_eq!((watch.heard(channel.as_bytes()), watch.len()), (None, 0));
+        assert_eq!(watch.left(channel.as_bytes(), 7), Some(room.clone()));
+        assert_eq!(watch.left(channel.as_bytes(), 7), None, "it is told once");
+    }
+
+    #[test]
+    fn a_room_that_is_needed_again_or_whose_line_has_ended_is_not_left() {
+        let room = RoomKey::new(TenantId::DEFAULT, RoomName::parse("a").expect("a good name"));
+        let made = keys(&room);
+        let channel = made.channel();
+        let mut watch = Watch::default();
+        let leave = |watch: &mut Watch| {
+            watch.open(&room, CoreId(2), || made.clone()).ear = Listening::Asked(7);
+            watch.close(&room);
+            assert_eq!(watch.sweep(Duration::ZERO), [(7, made.channel())]);
+        };
+        leave(&mut watch);
+        watch.open(&room, CoreId(2), || made.clone());
+        assert_eq!(watch.left(channel.as_bytes(), 7), None, "it was opened again");
+        leave(&mut watch);
+        assert_eq!(watch.unlink(7), []);
+        assert_eq!(watch.left(channel.as_bytes(), 7), None, "nobody knows what was said meanwhile");
+        leave(&mut watch);
+        assert_eq!(watch.left(channel.as_bytes(), 8), None, "that line was not asked");
+        assert_eq!(watch.left(channel.as_bytes(), 7), Some(room.clone()));
     }
 
     #[test]

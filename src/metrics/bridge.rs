@@ -115,6 +115,8 @@ pub struct Bridge {
     pub strayed: Figure,
     /// Subscriptions that Redis has ended by itself, and that were made again.
     pub silenced: Figure,
+    /// Temporary rooms that were deleted, because nobody followed them any more.
+    pub ended: Figure,
     /// Times a link was made.
     pub connects: Figure,
     /// 1 while backends that know only `PUBLISH` are listened to.

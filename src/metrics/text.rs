@@ -135,6 +135,9 @@ const BRIDGE_COUNTERS: &[BridgeRow] = &[
     ("bridge_missed", "News that did not fit on the way to a core", |bridge| &bridge.missed),
     ("bridge_strayed", "Calls made again because their slot had moved", |bridge| &bridge.strayed),
     ("bridge_silenced", "Subscriptions that Redis has ended by itself", |bridge| &bridge.silenced),
+    ("bridge_ended", "Temporary rooms deleted because nobody followed them", |bridge| {
+        &bridge.ended
+    }),
     ("bridge_connects", "Times a link to Redis was made", |bridge| &bridge.connects),
 ];
 

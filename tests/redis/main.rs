@@ -28,6 +28,7 @@ mod talk;
 mod acks;
 mod doors;
 mod edicts;
+mod ends;
 mod failover;
 mod foreign;
 mod forms;

@@ -118,22 +118,3 @@ fn what_does_not_hold_over_nodes_is_refused() {
     let answer = ada.ask(json!({"type": "subscribe", "pattern": "*"}));
     assert_eq!(answer["code"], "unavailable", "{answer}");
 }
-
-#[test]
-fn a_room_that_was_left_is_no_longer_listened_to() {
-    if is_missing() {
-        return;
-    }
-    let store = Store::start(&[]);
-    let node = crate::node::unlinked(&store, &["redis.grace_ms=0"]);
-    crate::node::linked(&node);
-    let mut ada = Talk::joined(&node, "a");
-    assert_eq!(ada.publish("a", 1), 1);
-    crate::server::eventually("it is listened to", || {
-        node.metric("ringroom_bridge_rooms", "") == 2.0
-    });
-    ada.ok(json!({"type": "leave", "room": "a"}));
-    crate::server::eventually("it is not", || node.metric("ringroom_bridge_rooms", "") == 1.0);
-    ada.ok(json!({"type": "join", "room": "a"}));
-    assert_eq!(ada.publish("a", 2), 2, "Redis has kept where the room was");
-}

@@ -27,7 +27,8 @@ fn a_password_that_is_not_accepted_is_named() {
 pub(crate) const RULE: &str = "user ringroom on >a-long-enough-password ~ringroom:* &ringroom:* \
      +hello +info +ping +config|get +script|load +evalsha +hmget +hset +get +set +del +pexpire \
      +pttl +persist +xadd +xrange +xrevrange +hget +hgetall +hdel +zadd +zrem +zcard +zrange \
-     +zrangebyscore +time +spublish +ssubscribe +sunsubscribe";
+     +zrangebyscore +time +spublish +ssubscribe +sunsubscribe \
+     +pubsub|shardnumsub";
 
 #[test]
 fn the_documented_rule_is_enough_and_less_is_named() {
@@ -39,7 +40,8 @@ fn the_documented_rule_is_enough_and_less_is_named() {
     std::fs::write(&file, "a-long-enough-password").unwrap();
     let password = format!("redis.password_file={}", file.display());
     let token = token();
-    let with = unlinked(&store, &[&password, "redis.username=ringroom", &token]);
+    let settings = [&*password, "redis.username=ringroom", "redis.grace_ms=0", &token];
+    let with = unlinked(&store, &settings);
     linked(&with);
     let mut ada = Talk::joined(&with, "sure:a");
     let publish = json!({"type": "publish", "room": "sure:a", "data": 1, "key": "k"});
@@ -47,6 +49,9 @@ fn the_documented_rule_is_enough_and_less_is_named() {
     ada.messages(1);
     let ban = json!({"address": "192.0.2.1"});
     assert_eq!(operate(&with, "POST", "/v1/bans", &ban).0, 200);
+    ada.ok(json!({"type": "leave", "room": "sure:a"}));
+    eventually("the room ends", || with.metric("ringroom_bridge_ended_total", "") == 1.0);
+    is(&with, "up");
 
     let rule = "user ringroom on >a-long-enough-password ~ringroom:* &ringroom:* +hello +ping";
     let store = Store::start(&[rule, "user default off"]);

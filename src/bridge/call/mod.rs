@@ -9,6 +9,7 @@ mod beat;
 mod bookmark;
 pub(super) mod decide;
 mod echo;
+mod end;
 mod enter;
 mod forget;
 mod look;
@@ -39,6 +40,7 @@ use self::{motion::Motion, open::Open, pass::Pass, publish::Publish, recall::Rec
 pub(super) use agree::{Agree, Forms};
 pub(super) use beat::Beat;
 pub(super) use echo::Awaited;
+pub(super) use end::End;
 pub(super) use enter::displaced;
 
 /// One command, and what comes of it.

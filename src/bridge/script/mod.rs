@@ -26,10 +26,11 @@ pub(super) enum Name {
     Decided,
     Agree,
     Mark,
+    End,
 }
 
 /// All of them, in the order of their names.
-const TEXTS: [(Name, &str); 15] = [
+const TEXTS: [(Name, &str); 16] = [
     (Name::Publish, include_str!("publish.lua")),
     (Name::Open, include_str!("open.lua")),
     (Name::Look, include_str!("look.lua")),
@@ -45,6 +46,7 @@ const TEXTS: [(Name, &str); 15] = [
     (Name::Decided, include_str!("decided.lua")),
     (Name::Agree, include_str!("agree.lua")),
     (Name::Mark, include_str!("mark.lua")),
+    (Name::End, include_str!("end.lua")),
 ];
 
 /// What Redis knows them by.
