@@ -116,6 +116,12 @@ pub struct Core {
     pub outbox_bytes: Figure,
     /// Publications that did not reach a connection.
     pub gaps: ByReason<Gap>,
+    /// Times a room had missed something of other nodes.
+    pub broker_gaps: Figure,
+    /// Publications that were missed and had from the broker's history.
+    pub broker_filled: Figure,
+    /// Publications that were missed, not to be had, and announced.
+    pub broker_lost: Figure,
     /// Pings sent.
     pub pings: Figure,
     /// Pongs that answered them.

@@ -220,6 +220,9 @@ impl Shard {
     fn catch_up(&mut self, room: &RoomKey, life: &Life) {
         let kept = last_run(life);
         let last = |shard: &Self| shard.homes.rooms.get(room).map_or(0, |it| it.room.offset());
+        if last(self) < life.offset {
+            self.metrics.broker_gaps.add(1);
+        }
         if let Some((first, _)) = kept.first()
             && last(self) + 1 < *first
         {
@@ -227,6 +230,7 @@ impl Shard {
         }
         for (offset, wire) in kept {
             if *offset == last(self) + 1 {
+                self.metrics.broker_filled.add(1);
                 self.follow_publication(room, *offset, wire);
             }
         }
@@ -325,6 +329,7 @@ impl Shard {
         let Some(home) = self.homes.get_mut(room) else { return };
         let from = home.offset() + 1;
         home.skip_to(to);
+        self.metrics.broker_lost.add((to + 1).saturating_sub(from));
         let epoch = Arc::clone(&home.epoch);
         for link in home.links() {
             let (room, epoch) = (room.clone(), Arc::clone(&epoch));

@@ -217,22 +217,27 @@ impl World {
         }
     }
 
+    /// All that is on its way arrives.
+    fn carry_all(&mut self) {
+        for _ in 0..2_000 {
+            Link::spread(&mut self.links, &mut self.store);
+            for node in 0..NODES {
+                self.links[node].execute(&mut self.nodes[node], &mut self.store);
+                self.links[node].deliver(&mut self.nodes[node]);
+            }
+            if self.links.iter().all(Link::is_idle) {
+                break;
+            }
+        }
+    }
+
     /// Everything heals: all answer, and all are at the same place.
     fn rest(&mut self) {
         for round in 0..6 {
             for node in 0..NODES {
                 self.links[node].restore(&mut self.nodes[node]);
             }
-            for _ in 0..2_000 {
-                Link::spread(&mut self.links, &mut self.store);
-                for node in 0..NODES {
-                    self.links[node].execute(&mut self.nodes[node], &mut self.store);
-                    self.links[node].deliver(&mut self.nodes[node]);
-                }
-                if self.links.iter().all(Link::is_idle) {
-                    break;
-                }
-            }
+            self.carry_all();
             self.read_all();
             if round < 3 {
                 for who in 0..self.clients.len() {
@@ -289,4 +294,47 @@ fn nodes_agree_whatever_redis_does() {
 #[ignore = "the long form"]
 fn nodes_agree_whatever_redis_does_at_length() {
     run_all(1_000..6_000);
+}
+
+#[test]
+fn what_a_node_missed_is_counted_as_had_or_lost() {
+    let mut world = World::new(1, false);
+    for node in 0..2 {
+        world.links[node].restore(&mut world.nodes[node]);
+        let at = world.clients[node * 2].at;
+        world.nodes[node].send(at, r#"{"type": "join", "room": "sure:a"}"#);
+    }
+    world.carry_all();
+    let counted = |world: &World| {
+        let sum = |figure: fn(&crate::metrics::Core) -> u64| -> u64 {
+            world.nodes[1].shards.iter().map(|shard| figure(&shard.metrics)).sum()
+        };
+        let gaps = sum(|core| core.broker_gaps.get());
+        (gaps, sum(|core| core.broker_filled.get()), sum(|core| core.broker_lost.get()))
+    };
+    let publish = |world: &mut World, count: usize| {
+        let at = world.clients[0].at;
+        for _ in 0..count {
+            world.nodes[0].send(at, r#"{"type": "publish", "room": "sure:a", "data": 1}"#);
+            // To Redis, and what it tells all.
+            world.carry_all();
+            world.carry_all();
+        }
+    };
+    publish(&mut world, 3);
+    assert_eq!(counted(&world), (0, 0, 0));
+    // The history holds eight.
+    for (missed, expected) in [(3, (1, 3, 0)), (12, (2, 11, 4)), (0, (2, 11, 4))] {
+        world.links[1].cut(&mut world.nodes[1], &mut world.store, true);
+        publish(&mut world, missed);
+        world.links[1].restore(&mut world.nodes[1]);
+        world.carry_all();
+        assert_eq!(counted(&world), expected, "{missed}");
+    }
+    let at = world.clients[2].at;
+    let told = world.nodes[1].read(at);
+    let messages = told.iter().filter(|event| event["type"] == "message").count();
+    let gaps: Vec<_> = told.iter().filter(|event| event["type"] == "gap").collect();
+    assert_eq!((messages, gaps.len()), (14, 1));
+    assert_eq!((&gaps[0]["from"], &gaps[0]["to"]), (&json!(7), &json!(10)));
 }
