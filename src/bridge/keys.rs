@@ -58,9 +58,9 @@ impl Keys {
         ["until", "facts"].map(|what| format!("{}:{{nodes}}:{what}", self.prefix))
     }
 
-    /// What the operator has decided, in which order, and what each says: one slot.
-    pub(super) fn decisions(&self) -> [String; 2] {
-        ["order", "lines"].map(|what| format!("{}:{{decisions}}:{what}", self.prefix))
+    /// What the operator has decided, in which order, what each says, and when it ends: one slot.
+    pub(super) fn decisions(&self) -> [String; 3] {
+        ["order", "lines", "ends"].map(|what| format!("{}:{{decisions}}:{what}", self.prefix))
     }
 
     /// What a session has, which is one slot. Its name there does not tell the secret.

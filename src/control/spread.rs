@@ -4,12 +4,13 @@
 //! Invariants: every node goes through the notes in their one order, so that of two decisions on a
 //! topic the same one counts everywhere; what is decided here is asked to be noted until it is; what
 //! stands here and is not in the notes, as after they were lost, is noted anew; a read that fails
-//! begins at the beginning again.
+//! begins at the beginning again; what is owed is either on its way to be noted or in the line for it,
+//! and so many are on their way at most.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -20,6 +21,8 @@ use crate::decision::{Decision, Topic};
 
 /// How often the notes are read.
 pub(super) const READ_EVERY: Duration = Duration::from_millis(300);
+/// Decisions that are on their way to be noted at once: what a Redis has forgotten comes by and by.
+const NOTES_MOST: usize = 128;
 /// After so long a question is taken for lost.
 const LOST_AFTER: Duration = Duration::from_secs(10);
 
@@ -39,6 +42,12 @@ pub(super) struct Spread {
     /// When they were last asked for, if there is no answer yet.
     asked: Option<Instant>,
     owed: BTreeMap<Topic, Owed>,
+    /// Which of them are asked for next, in this order.
+    line: VecDeque<Topic>,
+    /// The others, and when they were asked for.
+    on_way: BTreeMap<Topic, Instant>,
+    /// The last one was noted, so that the next need not wait.
+    flows: bool,
 }
 
 /// A decision that is not noted yet.
@@ -46,8 +55,6 @@ pub(super) struct Spread {
 struct Owed {
     decision: Decision,
     waiting: Vec<oneshot::Sender<Noted>>,
-    /// When this was last asked, if there is no answer yet.
-    asked: Option<Instant>,
 }
 
 impl Spread {
@@ -59,13 +66,15 @@ impl Spread {
             found: Some(BTreeSet::new()),
             asked: None,
             owed: BTreeMap::new(),
+            line: VecDeque::new(),
+            on_way: BTreeMap::new(),
+            flows: false,
         }
     }
 
-    /// A decision was made here.
+    /// A decision was made here: somebody waits for it, so it goes before others.
     pub(super) fn owe(&mut self, decision: Decision) -> oneshot::Receiver<Noted> {
-        let (sender, receiver) = oneshot::channel();
-        let topic = decision.topic();
+        let (topic, (sender, receiver)) = (decision.topic(), oneshot::channel());
         if self.owed.len() >= self.most && !self.owed.contains_key(&topic) {
             // There is somebody who waits: its other end is here.
             let _ = sender.send(Noted::TooMany);
@@ -74,25 +83,40 @@ impl Spread {
         let mut waiting = self.owed.remove(&topic).map_or_else(Vec::new, |owed| owed.waiting);
         waiting.retain(|sender| !sender.is_closed());
         waiting.push(sender);
-        self.owed.insert(topic, Owed { decision, waiting, asked: None });
+        if self.owed.insert(topic.clone(), Owed { decision, waiting }).is_some() {
+            self.on_way.remove(&topic);
+            self.line.retain(|other| *other != topic);
+        }
+        self.line.push_front(topic);
         receiver
+    }
+
+    /// The same of what nobody waits for.
+    fn owe_in_turn(&mut self, decision: Decision) {
+        let topic = decision.topic();
+        if self.owed.len() >= self.most || self.owed.contains_key(&topic) {
+            return;
+        }
+        self.owed.insert(topic.clone(), Owed { decision, waiting: Vec::new() });
+        self.line.push_back(topic);
     }
 
     /// What is to be asked of the bridge now.
     pub(super) fn asks(&mut self, now: Instant) -> Vec<Ask> {
-        let is_due = |asked: &mut Option<Instant>| {
-            let is_due = asked.is_none_or(|at| now.duration_since(at) > LOST_AFTER);
-            if is_due {
-                *asked = Some(now);
+        let is_due = |at: Instant| now.duration_since(at) > LOST_AFTER;
+        for (topic, _) in self.on_way.extract_if(.., |_, at| is_due(*at)) {
+            self.line.push_back(topic);
+        }
+        let mut asks = Vec::new();
+        while self.on_way.len() < NOTES_MOST {
+            let Some(topic) = self.line.pop_front() else { break };
+            if let Some(owed) = self.owed.get(&topic) {
+                asks.push(Ask::Note(owed.decision.clone()));
+                self.on_way.insert(topic, now);
             }
-            is_due
-        };
-        let mut asks: Vec<_> = self
-            .owed
-            .values_mut()
-            .filter_map(|owed| is_due(&mut owed.asked).then(|| Ask::Note(owed.decision.clone())))
-            .collect();
-        if is_due(&mut self.asked) {
+        }
+        if self.asked.is_none_or(is_due) {
+            self.asked = Some(now);
             asks.push(Ask::Read(self.mark.clone()));
         }
         asks
@@ -126,9 +150,11 @@ impl Spread {
         }
     }
 
-    /// Whether more is to be read at once.
+    /// Whether more is to be read or noted at once.
     pub(super) fn is_behind(&self) -> bool {
-        self.asked.is_none() && self.found.is_some() && self.mark != Mark::default()
+        let reads = self.asked.is_none() && self.found.is_some() && self.mark != Mark::default();
+        let notes = self.flows && self.on_way.is_empty() && !self.line.is_empty();
+        reads || notes
     }
 
     fn begin_anew(&mut self) {
@@ -142,7 +168,8 @@ impl Spread {
         let Some(owed) = self.owed.get_mut(&topic).filter(|owed| owed.decision == *decision) else {
             return;
         };
-        owed.asked = None;
+        self.on_way.remove(&topic);
+        self.flows = noted == Noted::Yes;
         for waiting in owed.waiting.drain(..) {
             // Who does not wait any more was told that it is not known.
             let _ = waiting.send(noted);
@@ -150,7 +177,7 @@ impl Spread {
         let says_something =
             decision.stands(now_unix_ms) || matches!(decision, Decision::Unban { .. });
         match noted {
-            Noted::No if says_something => {}
+            Noted::No if says_something => self.line.push_back(topic),
             Noted::No | Noted::Yes => drop(self.owed.remove(&topic)),
             Noted::TooMany => {
                 tracing::warn!(
@@ -183,8 +210,8 @@ impl Spread {
         let Some(found) = self.found.take() else { return };
         for decision in self.ledger.standing(now_unix_ms) {
             let topic = decision.topic();
-            if !found.contains(&topic) && !self.owed.contains_key(&topic) {
-                drop(self.owe(decision));
+            if !found.contains(&topic) {
+                self.owe_in_turn(decision);
             }
         }
     }

@@ -154,3 +154,37 @@ fn a_redis_that_has_forgotten_is_told_by_those_who_know_and_what_is_no_decision_
     let mut ann: Talk = user(&second, "ann", "default");
     assert_eq!(ann.ask(json!({"type": "ping"}))["type"], "pong");
 }
+
+#[test]
+fn one_that_finds_no_place_takes_out_some_of_what_has_run_out() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let [order, lines, ends] =
+        ["order", "lines", "ends"].map(|it| format!("ringroom:{{decisions}}:{it}"));
+    // As many as may hold, of two tenants; all but one have run out.
+    let names: Vec<_> = (1..=402).map(|at| format!("x{at}")).collect();
+    let seed = |key: &str, words: Vec<&str>| {
+        let command = if key == lines { "HSET" } else { "ZADD" };
+        let said = store.say(&[&[command, key], &words[..]].concat());
+        assert!(said.starts_with(':'), "{said}");
+    };
+    let ranks: Vec<_> = (1..=402).map(|at| at.to_string()).collect();
+    seed(&order, ranks.iter().zip(&names).flat_map(|(at, name)| [&**at, &**name]).collect());
+    seed(&lines, names.iter().flat_map(|name| [&**name, "1 {}"]).chain(["", "a life"]).collect());
+    seed(&ends, names[1..].iter().flat_map(|name| ["1", &**name]).collect());
+    seed(&lines, vec!["x1", " {}"]);
+    let token = token();
+    let settings = [&*token, "auth.revocations=200", "redis.reconnect_max_ms=200"];
+    let node = node_with(&store, &["default", "alpha"], &settings);
+    let ban = |user: &str| operate(&node, "POST", "/v1/bans", &json!({"user": user})).0;
+    let count = |key: &str| store.say(&["ZCARD", key]);
+    assert_eq!(ban("ann"), 200);
+    assert_eq!((count(&order), count(&ends)), (":303".into(), ":302".into()));
+    assert_eq!(store.say(&["HLEN", &lines]), ":304");
+    // While there is a place, nothing is taken out.
+    assert_eq!(ban("bob"), 200);
+    assert_eq!(count(&order), ":304");
+    assert_eq!(store.say(&["HEXISTS", &lines, "x1"]), ":1", "that one stands");
+}

@@ -13,6 +13,8 @@ use super::Call;
 
 /// Decisions that are read at a time.
 const PAGE: usize = 500;
+/// Decisions that have run out and are taken out at a time, by one that finds no place.
+const OVER_AT_ONCE: usize = 100;
 
 /// The call that the control plane's wish is.
 pub(in crate::bridge) fn of(ask: Ask, desk: &Desk) -> Box<dyn Call> {
@@ -40,7 +42,7 @@ impl Call for Note {
             Decision::State { .. } => command.arg(""),
         };
         command.arg(desk.config.most_decisions());
-        command.arg(script::fresh(&self.chance.to_be_bytes()));
+        command.arg(script::fresh(&self.chance.to_be_bytes())).arg(OVER_AT_ONCE);
         command
     }
 

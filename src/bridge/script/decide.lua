@@ -1,9 +1,10 @@
 #!lua
 -- Notes a decision of the operator behind all others, for every node to read. 1: it is noted; 0: too
 -- many hold.
--- KEYS: in which order they came, what they say.
+-- KEYS: in which order they came, what they say, which of them end, and when.
 -- ARGV: what it is about, what it says, until when in Unix ms ('': for good; '0': for as long as what it
---       takes the place of), how many may hold, text of a new life.
+--       takes the place of), how many may hold, text of a new life,
+--       how many that have run out go at once.
 -- What one says begins with until when, and a space; the life is what is said of nothing.
 local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -20,11 +21,13 @@ if ends == '0' then
 end
 local most = tonumber(ARGV[4])
 if not was and redis.call('ZCARD', KEYS[1]) >= most then
-  for _, about in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
-    if not stands(redis.call('HGET', KEYS[2], about) or '0') then
-      redis.call('ZREM', KEYS[1], about)
-      redis.call('HDEL', KEYS[2], about)
-    end
+  -- So many at a time, because nobody else is served meanwhile.
+  local now_ms = string.format('%.0f', math.floor(now_us / 1000))
+  local over = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now_ms, 'LIMIT', 0, ARGV[6])
+  for _, about in ipairs(over) do
+    redis.call('ZREM', KEYS[1], about)
+    redis.call('HDEL', KEYS[2], about)
+    redis.call('ZREM', KEYS[3], about)
   end
   if redis.call('ZCARD', KEYS[1]) >= most then return 0 end
 end
@@ -34,4 +37,9 @@ local last = redis.call('ZRANGE', KEYS[1], 0, 0, 'REV', 'WITHSCORES')[2]
 local number = math.max(now_us, tonumber(last or '0') + 1)
 redis.call('ZADD', KEYS[1], string.format('%.0f', number), ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[1], ends .. ' ' .. ARGV[2])
+if ends == '' then
+  redis.call('ZREM', KEYS[3], ARGV[1])
+else
+  redis.call('ZADD', KEYS[3], ends, ARGV[1])
+end
 return 1

@@ -1,7 +1,7 @@
 #!lua
 -- The decisions of the operator that a node has not read yet, in their order: the life ('': there are
 -- none), then of each its number and what it says.
--- KEYS: in which order they came, what they say.
+-- KEYS: in which order they came, what they say, which of them end (not looked at).
 -- ARGV: the life, and the number in it, that the node has read up to; how many it takes at a time.
 local life = redis.call('HGET', KEYS[2], '')
 if not life then return {''} end

@@ -196,3 +196,55 @@ fn what_waits_is_bounded_and_what_is_no_decision_is_passed_over() {
     let mark = Mark { life: "x".into(), number: 5 };
     assert!(b.spread.hear(News::Read { mark, lines, is_all: true }, NOW_MS).is_empty());
 }
+
+#[test]
+fn what_was_forgotten_is_noted_by_and_by_and_what_somebody_waits_for_goes_before_it() {
+    const ALL: usize = 1_000;
+    let standing = (0..ALL).map(|user| revoke(&user.to_string(), 1, 9_000)).collect();
+    let ledger = Ledger::new(standing, 2 * ALL, None).unwrap();
+    let mut spread = Spread::new(ledger, 2 * ALL);
+    let begin = Instant::now();
+    let asks = spread.asks(begin);
+    assert!(matches!(asks[..], [Ask::Read(_)]));
+    let empty = News::Read { mark: Mark::default(), lines: Vec::new(), is_all: true };
+    spread.hear(empty, NOW_MS);
+    let notes = |spread: &mut Spread, at: Instant| -> Vec<Decision> {
+        let asks = spread.asks(at).into_iter();
+        let notes = asks.filter_map(|ask| match ask {
+            Ask::Note(decision) => Some(decision),
+            Ask::Read(_) => None,
+        });
+        notes.collect()
+    };
+    let first = notes(&mut spread, begin);
+    assert_eq!(first.len(), NOTES_MOST);
+    assert_eq!(notes(&mut spread, begin), [], "these are not answered yet");
+    // A link that takes nothing: none is lost, and it is not asked again at once.
+    for decision in first {
+        spread.hear(News::Noted(decision, Noted::No), NOW_MS);
+    }
+    assert!(!spread.is_behind());
+    let mut told = spread.owe(ban(5_000));
+    let second = notes(&mut spread, begin);
+    assert_eq!((second.len(), &second[0]), (NOTES_MOST, &ban(5_000)));
+    // A link that loses them.
+    let later = begin + LOST_AFTER + Duration::from_millis(1);
+    let mut asked = notes(&mut spread, later);
+    assert_eq!(asked.len(), NOTES_MOST);
+    let mut noted = Vec::new();
+    while !asked.is_empty() {
+        assert!(asked.len() <= NOTES_MOST);
+        for decision in asked {
+            spread.hear(News::Noted(decision.clone(), Noted::Yes), NOW_MS);
+            noted.push(decision.topic());
+        }
+        assert_eq!(spread.is_behind(), !spread.owed.is_empty(), "the next go at once");
+        asked = notes(&mut spread, later);
+    }
+    assert_eq!(told.try_recv(), Ok(Noted::Yes));
+    let count = noted.len();
+    noted.sort_unstable();
+    noted.dedup();
+    assert_eq!((count, noted.len()), (ALL + 1, ALL + 1), "each once");
+    assert!(spread.owed.is_empty() && spread.line.is_empty() && spread.on_way.is_empty());
+}
