@@ -26,9 +26,8 @@ fn a_password_that_is_not_accepted_is_named() {
 /// What the README says that suffices.
 pub(crate) const RULE: &str = "user ringroom on >a-long-enough-password ~ringroom:* &ringroom:* \
      +hello +info +ping +config|get +script|load +evalsha +hmget +hset +get +set +del +pexpire \
-     +pttl +persist +xadd +xrange +xrevrange +hget +hgetall +hdel +zadd +zrem +zcard +zrange \
-     +zrangebyscore +time +spublish +ssubscribe +sunsubscribe \
-     +pubsub|shardnumsub";
+     +pttl +persist +xadd +xrange +xrevrange +hget +hgetall +hdel +hlen +hrandfield +zadd +zrem +zcard \
+     +zrange +zrangebyscore +time +spublish +ssubscribe +sunsubscribe +pubsub|shardnumsub";
 
 #[test]
 fn the_documented_rule_is_enough_and_less_is_named() {

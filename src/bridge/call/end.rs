@@ -20,8 +20,14 @@ pub(in crate::bridge) struct End {
 impl Call for End {
     fn command(&self, desk: &Desk) -> Cmd {
         let names = desk.keys.room(&self.room);
-        let keys =
-            [names.state(), names.history(), names.channel(), names.attendance(), names.charter()];
+        let keys = [
+            names.state(),
+            names.history(),
+            names.channel(),
+            names.attendance(),
+            names.charter(),
+            names.bookmarks(),
+        ];
         let mut command = desk.scripts.call(Name::End, &keys);
         command.arg(&desk.node).arg(u8::from(desk.nodes.is_sure()));
         for node in desk.nodes.living() {
