@@ -40,9 +40,16 @@ pub enum Action {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "All scenarios")]
 pub struct Common {
-    /// The server; `{room}` and `{peer}` in the path are replaced for each connection.
-    #[arg(long, global = true, default_value = "ws://127.0.0.1:8000/ws")]
-    pub url: String,
+    /// The server; `{room}` and `{peer}` in the path are replaced for each connection. May be given
+    /// several times, for nodes that share their rooms: publishers connect to the first, and those
+    /// members of their rooms who only listen to the others in turn.
+    #[arg(
+        long = "url",
+        value_name = "URL",
+        global = true,
+        default_value = "ws://127.0.0.1:8000/ws"
+    )]
+    pub urls: Vec<String>,
     /// How to speak to it.
     #[arg(long, global = true, value_enum, default_value_t)]
     pub dialect: DialectName,
@@ -135,10 +142,13 @@ impl std::error::Error for OptionError {}
 impl Common {
     /// The settings these options mean.
     pub fn settings(&self) -> Result<Settings, OptionError> {
-        let target = Target::resolve(&self.url).map_err(OptionError::Target)?;
-        if !target.is_loopback() && !self.yes_i_own_this_target {
+        let servers: Result<Vec<_>, _> = self.urls.iter().map(|url| Target::resolve(url)).collect();
+        let mut servers = servers.map_err(OptionError::Target)?;
+        if !servers.iter().all(Target::is_loopback) && !self.yes_i_own_this_target {
             return Err(OptionError::NotLoopback);
         }
+        let others = servers.split_off(1);
+        let target = servers.remove(0);
         let cpus = match &self.cpus {
             Some(CpuList(cpus)) => cpus.clone(),
             None if self.pin => {
@@ -148,6 +158,7 @@ impl Common {
             None => Vec::new(),
         };
         Ok(Settings {
+            others,
             sources: self.sources.clone().unwrap_or_default(),
             deflate: self.deflate,
             insecure: self.insecure,
@@ -206,6 +217,18 @@ mod tests {
         };
         assert!(matches!(parse(&[]), Err(OptionError::NotLoopback)));
         assert!(parse(&["--yes-i-own-this-target"]).is_ok());
+    }
+
+    #[test]
+    fn of_several_servers_every_one_must_be_ones_own() {
+        let parse = |second: &str| {
+            let line = ["ringroom-loadgen", "--url", "ws://127.0.0.1:1/", "--url", second];
+            Cli::parse_from(line).common.settings()
+        };
+        let settings = parse("ws://127.0.0.1:2/").unwrap();
+        let ports: Vec<_> = settings.servers().map(|server| server.address.port()).collect();
+        assert_eq!(ports, [1, 2]);
+        assert!(matches!(parse("ws://192.0.2.1/"), Err(OptionError::NotLoopback)));
     }
 
     #[test]

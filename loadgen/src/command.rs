@@ -61,7 +61,7 @@ impl Report {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             command: std::env::args().collect(),
-            url: settings.target.url.clone(),
+            url: settings.servers().map(|server| &*server.url).collect::<Vec<_>>().join(" "),
             dialect: settings.dialect.to_string(),
             unix_seconds: unix.map_or(0, |since| since.as_secs()),
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease")

@@ -14,6 +14,8 @@ const DESCRIPTORS_SPARE: usize = 64;
 pub struct Settings {
     /// Whom to load.
     pub target: Target,
+    /// Servers that say the same, for those who only listen.
+    pub others: Vec<Target>,
     /// How to speak.
     pub dialect: DialectName,
     /// Where connections come from.
@@ -96,6 +98,7 @@ impl Settings {
     pub fn new(target: Target, dialect: DialectName) -> Self {
         Self {
             target,
+            others: Vec::new(),
             dialect,
             sources: Sources::default(),
             deflate: false,
@@ -116,6 +119,23 @@ impl Settings {
         }
     }
 
+    /// The server with this number: the target, then the others.
+    #[must_use]
+    pub fn server(&self, number: usize) -> &Target {
+        number.checked_sub(1).map_or(&self.target, |other| &self.others[other])
+    }
+
+    /// Every server.
+    pub fn servers(&self) -> impl Iterator<Item = &Target> {
+        std::iter::once(&self.target).chain(&self.others)
+    }
+
+    /// The number of the server of the listener with this index: the others in turn, if there are any.
+    #[must_use]
+    pub fn server_of_listener(&self, index: usize) -> usize {
+        index.checked_rem(self.others.len()).map_or(0, |other| other + 1)
+    }
+
     /// Shared by threads.
     #[must_use]
     pub fn shared(self) -> Arc<Self> {
@@ -131,6 +151,18 @@ mod tests {
     fn settings(threads: Option<usize>) -> Settings {
         let target = Target::resolve("ws://127.0.0.1:1/").unwrap();
         Settings { threads, ..Settings::new(target, DialectName::Raw) }
+    }
+
+    #[test]
+    fn listeners_take_the_other_servers_in_turn() {
+        let mut settings = settings(None);
+        assert_eq!([0, 1, 2].map(|index| settings.server_of_listener(index)), [0; 3]);
+        settings.others = vec![settings.target.clone(); 2];
+        settings.others[1].url = "last".to_owned();
+        let servers = [0, 1, 2, 3].map(|index| settings.server_of_listener(index));
+        assert_eq!(servers, [1, 2, 1, 2]);
+        assert_eq!(settings.server(2).url, "last");
+        assert_eq!(settings.servers().count(), 3);
     }
 
     #[test]

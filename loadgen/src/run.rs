@@ -140,7 +140,8 @@ fn serve(
     {
         return Err(io::Error::other("cannot pin a thread to its CPU"));
     }
-    let tls = if settings.target.tls { Some(tls::configure(settings.insecure)?) } else { None };
+    let speaks_tls = settings.servers().any(|server| server.tls);
+    let tls = if speaks_tls { Some(tls::configure(settings.insecure)?) } else { None };
     let payload = Payload::new(run, workload.plan().size());
     let recorder = Recorder::new(shared);
     let wire = Wire::new(place, Arc::clone(settings), Arc::clone(control), recorder, payload);

@@ -30,6 +30,37 @@ fn run(workload: &Workload) -> PhaseReport {
     report
 }
 
+/// Rooms of three at several servers, of which one is dead: nobody opens who is to use that.
+fn fanout_with_one_dead(dead: usize) -> PhaseReport {
+    let mut servers = vec![
+        Target::resolve(&format!("ws://{}/ws", stub::start(Manner::default())))
+            .expect("an address");
+        3
+    ];
+    servers[dead].address.set_port(1);
+    let settings = Settings {
+        others: servers.split_off(1),
+        threads: Some(2),
+        connect_seconds: 10.0,
+        ..Settings::new(servers.remove(0), DialectName::Ringroom)
+    };
+    let fanout = Fanout { rooms: 4, members: 3, seconds: 0.2, ..Fanout::default() };
+    run::phase(&settings.shared(), &Workload::Fanout(fanout)).expect("it runs").0
+}
+
+#[test]
+fn publishers_use_the_first_server_and_listeners_the_others_in_turn() {
+    let reports = [0, 1, 2].map(fanout_with_one_dead);
+    // Publishers hear themselves, and that is not timed.
+    for report in &reports[1..] {
+        let (timed, received) = (report.latency.count, report.totals.received);
+        assert!(0 < timed && timed * 2 <= received, "{timed} of {received}");
+    }
+    let totals = reports.map(|report| report.totals);
+    assert_eq!(totals.each_ref().map(|totals| totals.opened), [8; 3]);
+    assert_eq!(totals.each_ref().map(|totals| totals.sent > 0), [false, true, true]);
+}
+
 fn rooms() -> Fanout {
     Fanout { members: 12, publishers: 1, rate: 100.0, seconds: 1.5, ..Fanout::default() }
 }

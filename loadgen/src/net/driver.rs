@@ -131,14 +131,16 @@ impl Driver {
             let index = state.wire.first_peer + peer;
             let settings = &state.wire.settings;
             (
-                settings.target.clone(),
+                settings.server(opening.server).clone(),
                 settings.sources.of(index),
                 opening.intended_us.unwrap_or(now_us),
             )
         };
         let session = match &self.tls {
-            Some(config) => Some(Box::new(Session::new(Arc::clone(config), &target.host)?)),
-            None => None,
+            Some(config) if target.tls => {
+                Some(Box::new(Session::new(Arc::clone(config), &target.host)?))
+            }
+            _ => None,
         };
         let mut link = Link::begin(target.address, source)?;
         {
@@ -168,7 +170,7 @@ impl Driver {
                 deflate: settings.deflate,
                 headers: &settings.headers,
             };
-            let bytes = handshake::request(&settings.target, &request, &key);
+            let bytes = handshake::request(settings.server(opening.server), &request, &key);
             wire.send_raw(peer, &bytes);
             (key, settings.deflate)
         };

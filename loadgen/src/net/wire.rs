@@ -14,7 +14,7 @@ use crate::clock;
 use crate::control::{Control, Stage};
 use crate::dialect::{Command, Dialect, Message};
 use crate::frame::{self, Template, opcode};
-use crate::payload::Payload;
+use crate::payload::{Payload, Stamp};
 use crate::plan::Settings;
 use crate::stats::Recorder;
 
@@ -63,6 +63,8 @@ pub(super) struct Connection {
 pub struct Opening {
     /// Index of the peer on this thread.
     pub peer: usize,
+    /// Number of the server.
+    pub server: usize,
     /// Replaces `{room}` in the path.
     pub room: String,
     /// Session to resume.
@@ -169,6 +171,13 @@ impl Wire {
     #[must_use]
     pub fn template(&self, message: &Message) -> Template {
         Template::new(message.opcode, &message.bytes, message.payload_at, self.mask)
+    }
+
+    /// Times a message that just came.
+    #[inline]
+    pub fn time(&mut self, stamp: &Stamp) {
+        let latency_us = self.now_us.saturating_sub(stamp.intended_us);
+        self.recorder.latency.saturating_record(latency_us.max(1));
     }
 
     /// Sends a measured message. `false`: the socket is full, or gone, and the number unused.

@@ -22,7 +22,7 @@ pub struct Report {
     pub version: &'static str,
     /// As it was called.
     pub command: Vec<String>,
-    /// The server's URL.
+    /// The server's URL; those of several, with blanks between them.
     pub url: String,
     /// How it was spoken to.
     pub dialect: String,

@@ -125,8 +125,9 @@ impl Scenario for Echoing {
     fn received(&mut self, wire: &mut Wire, peer: usize, event: Event<'_>) {
         let Event::Message(arrived) = event else { return };
         let publisher = wire.first_peer + peer;
-        let stamp = self.ledger.arrive(wire, peer, publisher, arrived);
-        if stamp.is_some() && self.in_flight > 0 && wire.is_running() {
+        let Some(stamp) = self.ledger.arrive(wire, peer, publisher, arrived) else { return };
+        wire.time(&stamp);
+        if self.in_flight > 0 && wire.is_running() {
             // A clock read per batch of answers: they were all there at the same moment.
             self.send(wire, peer, wire.now_us);
         }

@@ -9,6 +9,7 @@ use crate::dialect::{Command, Event, Notice};
 use crate::frame::Template;
 use crate::net::wire::{Opening, Phase, Wire};
 use crate::pace::Pace;
+use crate::plan::Settings;
 
 /// Options of `fanout`.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
@@ -118,6 +119,17 @@ impl Layout {
         (self.first_peer + peer) / self.members
     }
 
+    /// The number of the peer's server: publishers are on the first.
+    pub(super) fn server(&self, peer: usize, settings: &Settings) -> usize {
+        if self.publisher(peer).is_some() {
+            return 0;
+        }
+        // Listeners are counted on through all rooms, so that rooms of one spread as well.
+        let member = (self.first_peer + peer) % self.members;
+        let listeners = self.members - self.publishers;
+        settings.server_of_listener(self.room(peer) * listeners + member - self.publishers)
+    }
+
     /// The first of the publishers that this peer hears.
     pub(super) fn first_publisher(&self, peer: usize) -> usize {
         self.room(peer) * self.publishers
@@ -193,7 +205,8 @@ impl Scenario for FanningOut {
     fn begin(&mut self, wire: &mut Wire) {
         for peer in 0..wire.peers() {
             let room = room_name(wire.payload.run(), self.layout.room(peer));
-            wire.open(Opening { peer, room, ..Opening::default() });
+            let server = self.layout.server(peer, &wire.settings);
+            wire.open(Opening { peer, room, server, ..Opening::default() });
         }
     }
 
@@ -209,8 +222,12 @@ impl Scenario for FanningOut {
             Event::Message(arrived) => {
                 let first = self.layout.first_publisher(peer);
                 let Some(stamp) = self.ledger.arrive(wire, peer, first, arrived) else { return };
-                let own = self.in_flight > 0
-                    && self.layout.publisher(peer) == Some(stamp.publisher as usize);
+                let publisher = self.layout.publisher(peer);
+                // From one server to another, if there are several.
+                if wire.settings.others.is_empty() || publisher.is_none() {
+                    wire.time(&stamp);
+                }
+                let own = self.in_flight > 0 && publisher == Some(stamp.publisher as usize);
                 if own && wire.is_running() {
                     let index = self.publishers.partition_point(|other| other.peer < peer);
                     let intended_us = wire.now_us;

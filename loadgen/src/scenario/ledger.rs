@@ -24,8 +24,8 @@ impl Ledger {
         }
     }
 
-    /// Checks a received payload against its publisher's numbers, and times it. `first_publisher`
-    /// is the first one that this receiver hears. Gives the stamp if it is sound and new.
+    /// Checks a received payload against its publisher's numbers. `first_publisher` is the first one
+    /// that this receiver hears. Gives the stamp if it is sound and new.
     #[inline]
     pub fn arrive(
         &mut self,
@@ -69,8 +69,6 @@ impl Ledger {
                 return None;
             }
         }
-        let latency_us = wire.now_us.saturating_sub(stamp.intended_us);
-        wire.recorder.latency.saturating_record(latency_us.max(1));
         wire.recorder.counters.received += 1;
         Some(stamp)
     }

@@ -153,7 +153,8 @@ impl Scenario for Resuming {
                 By::Offset => None,
             };
             let room = room_name(wire.payload.run(), self.inner.layout.room(peer));
-            return wire.open(Opening { peer, room, session, intended_us: None });
+            let server = self.inner.layout.server(peer, &wire.settings);
+            return wire.open(Opening { peer, server, room, session, intended_us: None });
         }
         self.inner.closed(wire, peer, phase);
     }
