@@ -31,7 +31,7 @@ import markdown
 import model
 import pages
 import svg
-from figures import connections, costs, doors, load, long, peers
+from figures import connections, costs, doors, load, long, nodes, peers
 from process import BIN, Failed, end_all
 from scale import FULL, QUICK
 
@@ -44,7 +44,7 @@ SECTIONS = {
     "kinds": connections.kinds, "latency": load.latency, "deflated": costs.deflated, "cores": costs.cores,
     "generator": costs.generator, "timers": load.timers, "overload": load.overload, "fairness": load.fairness,
     "goodput": load.goodput, "dribble": connections.dribble, "rooms": connections.rooms,
-    "impostors": doors.impostors, "quota": doors.quota,
+    "impostors": doors.impostors, "quota": doors.quota, "nodes": nodes.nodes,
 }
 LONG = {"long-hold": long.hold, "churn": long.churn, "soak": long.soak}
 PEERS = {"peers": peers.peers}

@@ -20,6 +20,7 @@ import model
 import pages
 import process
 import svg
+from figures import nodes
 
 HERE = Path(__file__).resolve().parent
 SAMPLE = json.loads((HERE / "sample.json").read_text(encoding="utf-8"))
@@ -91,7 +92,8 @@ class Pages(unittest.TestCase):
     def test_every_number_of_the_pages_can_be_made(self):
         claims = {pages.claim_name(words): 1.0 for words in claim_words()}
         figures = {name: 1.0 for name in ("connection_kb", "connection_us", "joined_kb", "echo_us", "delivery_1_us",
-                                          "delivery_16_us", "handshake_us", "base_mb")}
+                                          "delivery_16_us", "handshake_us", "base_mb",
+                                          "node_to_node_p50_ms", "node_to_node_p99_ms")}
         for page in load_command()["PAGES"]:
             wanted = pages.names(page.read_text(encoding="utf-8"))
             self.assertTrue(wanted)
@@ -124,6 +126,20 @@ class Parsing(unittest.TestCase):
         journal.doubted("3 messages lost")
         self.assertEqual(journal.close(), (["ringroom --listen 127.0.0.1:PORT"], ["3 messages lost"]))
         self.assertEqual(journal.close(), ([], []))
+
+    def test_the_call_of_a_publish_is_known_and_made_of_any_room(self):
+        room = "p:{ZGVm.bG9hZC1hMS0w-_}"
+        arguments = r'"1.ab" "7" "cd" "\x00\"~" "\\x\xffz" "0" "1" "2" "0"'
+        line = f'1.5 [0 127.0.0.1:4] "EVALSHA" "5ha" "3" "{room}:s" "{room}:h" "{room}:c" {arguments}\n'
+        words = nodes._words(line)
+        self.assertTrue(nodes._is_publish(words))
+        self.assertEqual(words[6:], ["1.ab", "7", "cd", "xx~", "xxxz", "0", "1", "2", "0"])
+        self.assertFalse(nodes._is_publish(nodes._words(line.replace('"1.ab"', '""'))))
+        self.assertFalse(nodes._is_publish(nodes._words('1.5 [0 lua] "SPUBLISH" "c" "x"')))
+        other = nodes._anywhere(words)
+        self.assertEqual(other[5], "p:{ZGVm.__rand_int__-_}:c")
+        self.assertEqual([len(word) for word in other], [len(word) for word in words])
+        self.assertEqual(other[6:], words[6:])
 
     def test_ratios_are_of_pairs(self):
         spread = model.Spread.ratio([1.0, 4.0, 9.0], [1.0, 2.0, 3.0])
