@@ -16,11 +16,6 @@ use crate::talk::{Talk, now};
 
 /// Answers each request by what `answer` makes of it, and passes on what it was asked.
 pub(crate) fn oracle(answer: impl Fn(&str) -> String + Send + 'static) -> (u16, Receiver<String>) {
-    replier(move |question| format!("HTTP/1.1 {}\r\nConnection: close\r\n", answer(question)))
-}
-
-/// Answers what comes first on each connection by what `reply` makes of it, and passes it on.
-pub(crate) fn replier(reply: impl Fn(&str) -> String + Send + 'static) -> (u16, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (asked, questions) = channel();
@@ -30,7 +25,7 @@ pub(crate) fn replier(reply: impl Fn(&str) -> String + Send + 'static) -> (u16, 
             let mut bytes = vec![0; 16_384];
             let count = stream.read(&mut bytes).unwrap_or(0);
             let question = String::from_utf8_lossy(&bytes[..count]).into_owned();
-            let reply = reply(&question);
+            let reply = format!("HTTP/1.1 {}\r\nConnection: close\r\n", answer(&question));
             let _ = asked.send(question);
             let _ = stream.write_all(reply.as_bytes());
         }

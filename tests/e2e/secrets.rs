@@ -1,8 +1,11 @@
 //! A secret in every kind of credential, good and bad, with all there is to log: none of it is found
 //! in anything that the server writes anywhere.
 
-use std::io::{BufReader, Write as _};
-use std::sync::mpsc::Receiver;
+use std::io::{BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -11,12 +14,15 @@ use serde_json::{Value, json};
 
 use crate::client::head;
 use crate::http::{self, Response};
-use crate::oracle::{entered, oracle, replier};
+use crate::oracle::{entered, oracle};
 use crate::server::{Plan, Server, eventually, folder};
 use crate::talk::{Talk, now, room_token, token};
 
 const SECRET: &str = "canary-of-the-signing-key-0123456789abcdef";
+const PREVIOUS_SECRET: &str = "canary-of-the-signing-key-before-0123456789";
+const NEXT_SECRET: &str = "canary-of-the-signing-key-to-come-0123456789";
 const COOKIE_SECRET: &str = "canary-of-the-cookie-key-0123456789abcdef";
+const PREVIOUS_COOKIE_SECRET: &str = "canary-of-the-cookie-key-before-0123456789";
 const OPERATOR: &str = "canary-of-the-operator-0123456789";
 const API_SECRET: &str = "canaryCanaryCanaryCanaryCanaryCanaryCanarya";
 const ORIGIN: &str = "Origin: https://app.example\r\n";
@@ -44,9 +50,14 @@ impl Said {
     }
 }
 
-fn start() -> Server {
-    let folder = folder();
-    for (name, text) in [("jwt", SECRET), ("cookie", COOKIE_SECRET), ("operator", OPERATOR)] {
+fn start(folder: &Path) -> Server {
+    for (name, text) in [
+        ("jwt", SECRET),
+        ("jwt-before", PREVIOUS_SECRET),
+        ("cookie", COOKIE_SECRET),
+        ("cookie-before", PREVIOUS_COOKIE_SECRET),
+        ("operator", OPERATOR),
+    ] {
         std::fs::write(folder.join(name), text).unwrap();
     }
     let path = |name: &str| folder.join(name).display().to_string();
@@ -60,25 +71,28 @@ fn start() -> Server {
          [handshake]\norigins = [\"https://app.example\"]\n[dev]\nfaults = true\n\
          [admission]\nbad_credentials_per_minute = 0\n[control]\ntoken_file = {:?}\n\
          [auth]\napi_keys = [{{ prefix = \"abcdefghijkl\", hash = \"sha256:{hash}\", user = \"svc\" }}]\n\
-         [auth.jwt]\nsecret_file = {:?}\n[auth.cookie]\nsecret_file = {:?}\n",
+         [auth.jwt]\nsecret_file = {:?}\nprevious_secret_file = {:?}\n\
+         [auth.cookie]\nsecret_file = {:?}\nkeys = [{{ id = \"0\", secret_file = {:?} }}]\n",
         path("operator"),
         path("jwt"),
-        path("cookie")
+        path("jwt-before"),
+        path("cookie"),
+        path("cookie-before")
     );
     Plan::new().listeners(&config).set("cores.count=2").start()
 }
 
-/// A session cookie of a backend that shares our secret.
-fn cookie(user: &str) -> String {
+/// A session cookie of a backend that shares a secret of ours, by what we call the key.
+fn cookie(id: &str, secret: &str, user: &str) -> String {
     let claims = json!({ "sub": user, "exp": now() + 600 }).to_string();
     let payload = URL_SAFE_NO_PAD.encode(claims);
-    let key = hmac::Key::new(hmac::HMAC_SHA256, COOKIE_SECRET.as_bytes());
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     let mut context = hmac::Context::with_key(&key);
-    for part in ["ringroom cookie v1", "__Host-ringroom", "default", "1", &payload] {
+    for part in ["ringroom cookie v1", "__Host-ringroom", "default", id, &payload] {
         context.update(&(part.len() as u64).to_be_bytes());
         context.update(part.as_bytes());
     }
-    format!("v1.1.{payload}.{}", URL_SAFE_NO_PAD.encode(context.sign()))
+    format!("v1.{id}.{payload}.{}", URL_SAFE_NO_PAD.encode(context.sign()))
 }
 
 fn bearer(token: &str) -> (String, String) {
@@ -98,8 +112,11 @@ fn request(server: &Server, method: &str, target: &str, token: &str, body: &str)
 
 /// Good credentials of every kind are shown; each lets in.
 fn come_in(server: &Server, said: &mut Said, good: &str, api_key: &str, cookie: &str) {
+    let before = self::cookie("0", PREVIOUS_COOKIE_SECRET, "bea");
     for (target, headers) in [
         bearer(good),
+        bearer(&token(PREVIOUS_SECRET, json!({ "sub": "ann" }))),
+        ("/ws".to_owned(), format!("Cookie: __Host-ringroom={before}\r\n{ORIGIN}")),
         bearer(api_key),
         (format!("/ws?token={good}"), String::new()),
         (
@@ -116,13 +133,32 @@ fn come_in(server: &Server, said: &mut Said, good: &str, api_key: &str, cookie: 
     }
 }
 
+/// The signing key is replaced: what it signed still holds, what the one before it signed no more.
+fn rotate(server: &Server, said: &mut Said, folder: &Path) {
+    std::fs::write(folder.join("jwt-before"), SECRET).unwrap();
+    std::fs::write(folder.join("jwt"), NEXT_SECRET).unwrap();
+    server.signal("HUP");
+    let mut knock = |secret| {
+        let (target, headers) = bearer(&token(secret, json!({ "sub": "ann" })));
+        match Talk::try_open(server.address(), &target, &headers) {
+            Ok(mut talk) => said.message(talk.hear())["type"] == "welcome",
+            Err(refused) => said.response(&refused) < 400,
+        }
+    };
+    // Each core reads them by itself.
+    eventually("the next key is believed", || (0..8).all(|_| knock(NEXT_SECRET)));
+    assert!(knock(SECRET), "it is the one before");
+    eventually("the oldest key is forgotten", || (0..8).all(|_| !knock(PREVIOUS_SECRET)));
+}
+
 #[test]
 fn no_secret_is_found_in_anything_that_is_written() {
-    let server = start();
+    let folder = folder();
+    let server = start(&folder);
     let mut said = Said::default();
     let good = token(SECRET, json!({ "sub": "ann", "jti": "t1" }));
     let api_key = format!("rr_abcdefghijkl_{API_SECRET}");
-    let (cookie, bad) = (cookie("bea"), "canary-of-a-bad-credential");
+    let (cookie, bad) = (cookie("1", COOKIE_SECRET, "bea"), "canary-of-a-bad-credential");
     come_in(&server, &mut said, &good, &api_key, &cookie);
     let broken = format!("{}x", &good[..good.len() - 1]);
     for (target, headers) in [
@@ -150,6 +186,7 @@ fn no_secret_is_found_in_anything_that_is_written() {
         said.response(&http::exchange(server.address(), head.as_bytes()).expect("a response"));
     }
     talk(&server, &mut said, &good, bad);
+    rotate(&server, &mut said, &folder);
     for (token, body) in [
         (OPERATOR, json!({ "token": "t1" }).to_string()),
         (OPERATOR, format!("{{\"{bad}\":1}}")),
@@ -174,15 +211,35 @@ fn no_secret_is_found_in_anything_that_is_written() {
 }
 
 /// Something that repeats what it is sent and refuses it, as Redis does with a command that it does not
-/// know.
+/// know: once for each command, so that the refusal itself is what is wrong, and not the connection.
 fn parrot() -> (u16, Receiver<String>) {
-    replier(|question| format!("-ERR unknown: {}\r\n", question.replace("\r\n", " ")))
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (heard, commands) = channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, heard) = (stream.unwrap(), heard.clone());
+            thread::spawn(move || {
+                let mut bytes = vec![0; 16_384];
+                while let Ok(count @ 1..) = stream.read(&mut bytes) {
+                    let said = String::from_utf8_lossy(&bytes[..count]).into_owned();
+                    let refusal = format!("-ERR unknown: {}\r\n", said.replace("\r\n", " "));
+                    let commands = said.split("\r\n").filter(|line| line.starts_with('*')).count();
+                    let _ = heard.send(said);
+                    if stream.write_all(refusal.repeat(commands).as_bytes()).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    (port, commands)
 }
 
 #[test]
 fn what_the_server_shows_to_others_is_found_in_nothing_that_it_writes() {
     let folder = folder();
-    for name in ["redis", "hook", "client"] {
+    for name in ["redis", "sentinel", "hook", "client"] {
         std::fs::write(folder.join(name), format!("canary-of-the-{name}-0123456789")).unwrap();
     }
     let path = |name: &str| folder.join(name).display().to_string();
@@ -191,9 +248,17 @@ fn what_the_server_shows_to_others_is_found_in_nothing_that_it_writes() {
         let said = format!("not JSON: {question}");
         format!("200 OK\r\nContent-Length: {}\r\n\r\n{said}", said.len())
     });
-    for (name, own) in [
+    let url = format!("url = \"redis://127.0.0.1:{redis}/0\"\n");
+    let sentinels = format!(
+        "sentinels = [\"redis://127.0.0.1:{redis}\"]\nmaster = \"main\"\n\
+         sentinel_password_file = {:?}\n",
+        path("sentinel")
+    );
+    for (name, link, shown, own) in [
         (
             "hook",
+            url,
+            "canary-of-the-redis",
             format!(
                 "[auth]\nhook_url = \"http://127.0.0.1:{other}/who?key=canary-of-the-url\"\n\
                  hook_secret_file = {:?}\n",
@@ -202,6 +267,8 @@ fn what_the_server_shows_to_others_is_found_in_nothing_that_it_writes() {
         ),
         (
             "introspection",
+            sentinels,
+            "canary-of-the-sentinel",
             format!(
                 "[auth.introspection]\nurl = \"http://127.0.0.1:{other}/look?key=canary-of-the-url\"\n\
                  client_id = \"us\"\nclient_secret_file = {:?}\n",
@@ -211,7 +278,7 @@ fn what_the_server_shows_to_others_is_found_in_nothing_that_it_writes() {
     ] {
         let config = format!(
             "listen = [\"127.0.0.1:0\"]\n[log]\nfilter = \"trace\"\nformat = \"json\"\n\
-             [redis]\nurl = \"redis://127.0.0.1:{redis}/0\"\npassword_file = {:?}\n{own}",
+             [redis]\n{link}password_file = {:?}\n{own}",
             path("redis")
         );
         let server = Plan::new().listeners(&config).set("cores.count=1").start();
@@ -220,8 +287,7 @@ fn what_the_server_shows_to_others_is_found_in_nothing_that_it_writes() {
         let question = asked.recv().unwrap();
         assert!(question.contains("canary-of-a-credential"), "{name}: it was asked");
         assert!(question.contains("key=canary-of-the-url"), "{name}: it was asked");
-        let is_shown = |command: &String| command.contains("canary-of-the-redis");
-        assert!(commands.iter().any(|command| is_shown(&command)), "{name}: Redis was shown it");
+        eventually("Redis was shown it", || commands.try_iter().any(|it| it.contains(shown)));
         eventually("Redis is given up", || server.log().contains("there is no link to Redis"));
         let mut said = Said(refused.1);
         for target in ["/metrics", "/health", "/ready", "/v1/nodes", "/v1/audit"] {
