@@ -297,6 +297,12 @@ impl<I> Present<I> {
         self.connections > 0 || self.leaves_at.is_some()
     }
 
+    /// Whether they are on other nodes, too.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        !self.elsewhere.is_empty()
+    }
+
     /// Their connections on all nodes.
     #[must_use]
     pub fn connections_of_all_nodes(&self) -> u64 {

@@ -206,7 +206,9 @@ impl Shard {
         let Some(home) = self.homes.rooms.get_mut(key) else { return };
         home.timer = None;
         home.room.expire(now);
-        self.redeliver(key);
+        if !self.has_to_ask_others(key) {
+            self.redeliver(key);
+        }
         self.tend(key);
     }
 

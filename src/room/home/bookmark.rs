@@ -11,6 +11,7 @@ use crate::clock::Moment;
 use crate::protocol::Mode;
 use crate::room::bookmark::{Bookmark, Bookmarked, Bookmarks};
 use crate::room::broker::epoch_number;
+use crate::room::presence::Present;
 
 use super::cursor::Cursor;
 use super::{HomeRoom, ReaderId};
@@ -173,6 +174,28 @@ impl HomeRoom {
         if let Some((ticket, _)) = on_way {
             self.confirm_bookmarks(*ticket, false, Moment::default());
         }
+    }
+
+    /// Users who may be sent something again now, and may have acknowledged it on another node.
+    #[must_use]
+    pub fn doubtful_bookmarks(&self, now: Moment, limit: usize) -> Vec<Arc<str>> {
+        let cursors = self.cursors.as_ref().filter(|_| self.is_of_broker());
+        let Some(cursors) = cursors.filter(|it| it.is_check_due(now)) else { return Vec::new() };
+        let last = self.offset();
+        let behind = cursors.by_reader.iter().filter(|(_, cursor)| cursor.acknowledged < last);
+        let users = behind.filter_map(|(reader, _)| match reader {
+            ReaderId::User(user) if self.has_here(user) && self.may_be_elsewhere(user) => {
+                Some(Arc::clone(user))
+            }
+            _ => None,
+        });
+        users.take(limit).collect()
+    }
+
+    /// Nobody says of a reserved room who is there.
+    fn may_be_elsewhere(&self, user: &str) -> bool {
+        let present = self.presence.get(user);
+        self.key.name.is_reserved() || present.is_some_and(Present::is_elsewhere)
     }
 
     /// Whether the broker has not said how far a user had come who is here.

@@ -65,6 +65,10 @@ impl Cursors {
         [self.next_check, self.unsaid.due()].into_iter().flatten().min()
     }
 
+    pub(super) fn is_check_due(&self, now: Moment) -> bool {
+        self.next_check.is_some_and(|due| due <= now)
+    }
+
     pub(super) fn has_space_for(&self, reader: &ReaderId) -> bool {
         self.by_reader.len() < MAX_CURSORS || self.by_reader.contains_key(reader)
     }
@@ -153,6 +157,13 @@ impl HomeRoom {
         }
     }
 
+    /// Puts off what may have to be sent again, or does it now.
+    pub fn check_acknowledgements_at(&mut self, at: Moment) {
+        if let Some(cursors) = &mut self.cursors {
+            cursors.next_check = Some(at);
+        }
+    }
+
     /// A connection has come in: what it is given of what it was given before, or might have been,
     /// may have to be sent again as well.
     pub fn expect_acknowledgement_of(
@@ -214,7 +225,7 @@ impl HomeRoom {
     /// no more; each of them is told that once.
     pub fn take_overdue(&mut self, now: Moment, timeout_ms: u64, most: usize) -> Vec<Overdue> {
         let Some(cursors) = &mut self.cursors else { return Vec::new() };
-        if cursors.next_check.is_none_or(|due| due > now) {
+        if !cursors.is_check_due(now) {
             return Vec::new();
         }
         self.history.trim(now);

@@ -22,6 +22,8 @@ const USERS_MOST: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     of: BTreeMap<Arc<str>, Answer>,
+    /// Something is sent again once the broker has said how far this user has come, and others.
+    redelivers_after: Option<Arc<str>>,
     /// Something waits behind somebody of whom the broker has not said it yet.
     pub(super) holds: bool,
 }
@@ -146,6 +148,11 @@ impl Shard {
                 (_, None) => *answer = Answer::None,
             }
         }
+        let first = followed.reading.redelivers_after.take_if(|first| users.contains(first));
+        if let (Some(_), Some(home)) = (first, home) {
+            home.check_acknowledgements_at(at.0);
+            self.redeliver(room);
+        }
         if outcome.is_ok() {
             self.read_unread(room);
         }
@@ -167,6 +174,25 @@ impl Shard {
             // Nobody is left who would take what was heard.
             followed.reading.of.retain(|_, answer| *answer == Answer::Awaited);
         }
+    }
+
+    /// Whether it is asked first what users have acknowledged on other nodes, before something is sent
+    /// to them again.
+    pub(in crate::shard) fn has_to_ask_others(&mut self, room: &RoomKey) -> bool {
+        let now = self.outbound.now.moment;
+        let home = self.homes.get_mut(room).filter(|_| self.broker.is_up);
+        let (Some(home), Some(followed)) = (home, self.broker.rooms.get_mut(room)) else {
+            return false;
+        };
+        let users = home.doubtful_bookmarks(now, USERS_MOST);
+        if users.is_empty() {
+            return false;
+        }
+        // Asked again if there is no answer.
+        home.check_acknowledgements_at(now.plus_ms(super::RETRY_MS));
+        followed.reading.redelivers_after = users.first().cloned();
+        self.read_bookmarks(room, users);
+        true
     }
 
     /// Asks about a user who has come in without the broker's word.

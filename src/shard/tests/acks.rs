@@ -287,6 +287,31 @@ impl Reader {
     }
 }
 
+#[test]
+fn what_one_device_has_acknowledged_does_not_come_again_to_another_on_another_node() {
+    for acknowledges in [true, false] {
+        let mut world = World::new(0);
+        let (node, at) = world.readers[0].at.unwrap();
+        let elsewhere = (node + 1) % NODES;
+        let other = world.nodes[elsewhere].user(1, USERS[0]);
+        let join = json!({"type": "join", "id": 1, "room": ROOM});
+        world.nodes[elsewhere].send(other, &join.to_string());
+        world.rest();
+        world.publish();
+        world.rest();
+        assert_eq!(world.readers[0].came, [(1, false)]);
+        assert_eq!(world.nodes[elsewhere].offsets(other), [1]);
+        if acknowledges {
+            let ack = json!({"type": "ack", "room": ROOM, "offset": 1});
+            world.nodes[node].send(at, &ack.to_string());
+        }
+        world.rest_for(2 * ACK_TIMEOUT_MS, false);
+        world.rest();
+        let again = world.nodes[elsewhere].offsets(other);
+        assert_eq!(again.is_empty(), acknowledges, "{again:?}");
+    }
+}
+
 fn run(seed: u64) {
     let mut world = World::new(seed);
     for _ in 0..400 {
