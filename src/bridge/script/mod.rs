@@ -49,6 +49,12 @@ const TEXTS: [(Name, &str); 16] = [
     (Name::End, include_str!("end.lua")),
 ];
 
+/// What a call of a script has beside its keys, as a rule: a command that grows with each of its
+/// arguments costs nearly three times as many instructions.
+const ARGUMENTS: usize = 16;
+/// Bytes of these.
+const ARGUMENTS_BYTES: usize = 512;
+
 /// What Redis knows them by.
 #[derive(Debug)]
 pub(super) struct Scripts([Script; TEXTS.len()]);
@@ -69,8 +75,9 @@ impl Scripts {
 
     /// A call of one, which lacks its arguments.
     pub(super) fn call(&self, name: Name, keys: &[String]) -> Cmd {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(self.0[name as usize].get_hash()).arg(keys.len()).arg(keys);
+        let bytes = keys.iter().map(String::len).sum::<usize>() + ARGUMENTS_BYTES;
+        let mut command = Cmd::with_capacity(keys.len() + ARGUMENTS, bytes);
+        command.arg("EVALSHA").arg(self.0[name as usize].get_hash()).arg(keys.len()).arg(keys);
         command
     }
 }
