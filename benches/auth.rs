@@ -5,18 +5,16 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use fixture::credential::{CLAIMS, NOW_MS, SECRET, is_accepted, token};
+use fixture::credential::{CLAIMS, NOW_MS, SECRET, api_key_gate, is_accepted, token};
 use ring::hmac;
 use ring::rand::SystemRandom;
-use ringroom::auth::api_key::{self, ApiKey, NewKey};
+use ringroom::auth::api_key::{self, NewKey};
 use ringroom::auth::cookie::CookieKey;
 use ringroom::auth::key::public_key_pem;
 use ringroom::auth::{
-    Algorithm, Gate, Limits, Permission, Permit, Policy, Proof, Refusal, Right, Rights,
-    RightsBuilder, Setup, SigningKey, TenantSetup, Trust, Verdict,
+    Algorithm, Gate, Permission, Permit, Proof, Refusal, Right, Rights, RightsBuilder, SigningKey,
+    Verdict,
 };
-use ringroom::hash::Seed;
-use ringroom::id::TenantId;
 use ringroom::room::pattern::Pattern;
 use ringroom::ws::handshake::CredentialKind;
 
@@ -93,24 +91,12 @@ fn credentials(criterion: &mut Criterion) {
 }
 
 /// Keys that are refused: how long that takes must say nothing of how near they come to one that is
-/// known.
+/// known. Whether it does is told by `timing.rs`.
 fn api_keys(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("refuse an API key");
     let new = NewKey::of(&[1; api_key::PREFIX_BYTES], &[2; api_key::SECRET_BYTES]);
     let whole = new.key.to_string();
-    let known = ApiKey {
-        prefix: new.prefix.clone().into(),
-        hash: new.hash,
-        tenant: TenantId(0),
-        tenant_name: "default".into(),
-        user: None,
-        rights: Arc::default(),
-        expires_at_ms: None,
-    };
-    let tenant = TenantSetup { id: TenantId(0), name: "default".into(), trust: Trust::default() };
-    let setup = Setup { api_keys: vec![known], tenants: vec![tenant], ..Setup::default() };
-    let limits = Limits { cached: 0, ..Limits::default() };
-    let mut gate = Gate::new(Arc::new(Policy::new(setup)), limits, Seed(1, 2));
+    let mut gate = api_key_gate(&new.prefix, new.hash);
     assert!(is_accepted(&mut gate, CredentialKind::ApiKey, &whole));
     let begin = api_key::BEGINNING.len();
     let secret = whole.rfind('_').expect("two parts") + 1;

@@ -3,8 +3,9 @@
 //! The prefix is public and finds the key; of the secret, 256 random bits, only the SHA-256 is kept.
 //! A secret that long cannot be guessed, so a slow hash would add nothing but load.
 //!
-//! Invariants: an unknown prefix takes as long as a wrong secret; hashes are compared in constant
-//! time; neither shows.
+//! Invariants: hashes are compared in constant time; an unknown prefix costs a hash and a comparison as
+//! a wrong secret does, and is answered alike. Looking it up is not of constant time: some nanoseconds
+//! may tell that a prefix, which is public, is known.
 
 use std::fmt;
 use std::sync::Arc;
