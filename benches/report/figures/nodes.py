@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import os
 import re
 import shutil
 import socket
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from generator import alternate, load, own_cost, rate
 from model import Section, Spread
-from process import HOST, ORDINARY, UNLIMITED, Failed, beside, free_port, ringroom, run, started
+from process import FIRST, HOST, UNLIMITED, Failed, beside, free_port, ringroom, run, started
 
 # Nothing is written to disk, and nothing else is unlike a Redis as it comes.
 REDIS = ("--save", "", "--appendonly", "no")
@@ -30,15 +31,14 @@ def _redis():
         raise Failed("there is no redis-server, or no redis-benchmark, on the PATH (Debian: redis-server, redis-tools)")
     port = free_port()
     with tempfile.TemporaryDirectory() as folder, \
-            started("redis-server", "--bind", HOST, "--port", port, "--dir", folder, *REDIS, port=port,
-                    first=ORDINARY) as redis:
+            started("redis-server", "--bind", HOST, "--port", port, "--dir", folder, *REDIS, port=port) as redis:
         yield redis
 
 
 def _node(redis, cpus):
     """A node of one core, whose bridge has a CPU without a core if there is one. A Redis that has much to do
     answers late, and is not to count as lost for it; all clients are of one user at one address."""
-    return ringroom(cpus=cpus, first=ORDINARY, settings=[
+    return ringroom(cpus=cpus, settings=[
         UNLIMITED, f"redis.url=redis://{HOST}:{redis.port}", "redis.timeout_ms=10000",
         "rate.messages_per_second=0", "users.messages_per_second=0", "addresses.messages_per_second=0",
         "limits.connections_per_user=0"])
@@ -47,7 +47,7 @@ def _node(redis, cpus):
 def _publishes(node, seconds, *more):
     """Publishes in a closed loop, and each publisher alone in its room."""
     return load("fanout", "--rooms", ROOMS, "--members", 1, "--in-flight", IN_FLIGHT, "--seconds", seconds, *more,
-                "--url", node.url("/ws"), first=ORDINARY)
+                "--url", node.url("/ws"))
 
 
 def _call(node, redis):
@@ -87,7 +87,7 @@ def _anywhere(words):
 
 def _benchmark(redis, call, seconds, expected):
     """Calls of the script in a second, by `redis-benchmark`, which is told how many to make."""
-    done = run([*ORDINARY, "redis-benchmark", "-h", HOST, "-p", redis.port, "-P", PIPELINE, "-c", CLIENTS, "-r", ROOMS,
+    done = run([*FIRST, "redis-benchmark", "-h", HOST, "-p", redis.port, "-P", PIPELINE, "-c", CLIENTS, "-r", ROOMS,
                 "-n", int(expected * seconds), "--csv", *call])
     rows = [row for row in csv.reader(done.stdout.splitlines()) if len(row) > 1]
     with contextlib.suppress(IndexError, ValueError):
@@ -120,7 +120,7 @@ def _latency(section, redis, scale):
     """The publisher of each room on one node, who listens on the other."""
     with _node(redis, "0") as first, _node(redis, "1") as second:
         phase = load("fanout", "--rooms", 100, "--members", 2, "--rate", MESSAGES / 100, "--seconds", 2 * scale.short,
-                     "--warmup", 2, "--url", first.url("/ws"), "--url", second.url("/ws"), first=ORDINARY)
+                     "--warmup", 2, "--url", first.url("/ws"), "--url", second.url("/ws"))
     late = phase["latency"]
     published = phase["measured"]["sent"] / max(phase["seconds"], 1e-9)
     section.table(("from node to node, messages a second", "p50, µs", "p99, µs", "p99.9, µs"),
@@ -158,6 +158,9 @@ def _where(section, runs, publishes):
     section.table(("a publish through the bridge", "CPU, µs", "share", "CPUs at the most"), [
         (part, f"{cost / 1e3:.2f}", f"{cost / whole:.0%}", f"{cost * publishes / 1e9:.2f}")
         for part, cost in sorted(costs.items(), key=lambda entry: -entry[1])])
+    cpus = len(os.sched_getaffinity(0))
+    section.note(f"together {whole / 1e3:.1f} µs: {cpus} CPUs carry {cpus * 1e9 / whole:,.0f} a second at the very most, "
+                 "were none of them ever idle")
 
 
 def nodes(scale):
