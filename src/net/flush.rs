@@ -58,9 +58,15 @@ impl State {
     }
 
     /// Whether a reader is to wait until a crowd is written, because it has just brought that many
-    /// more to write. Else it would be read as fast as others, and the crowd be owed more and more.
-    pub(super) fn waits_for_crowd(&mut self, key: ConnectionKey, brought: u64) -> bool {
-        if brought < CROWD || !self.turns.has_crowd() {
+    /// more to write. Else it would be read as fast as others, and the crowd be owed more and more:
+    /// even before the first of it is written, if what it has brought is much already.
+    pub(super) fn waits_for_crowd(
+        &mut self,
+        key: ConnectionKey,
+        brought: u64,
+        is_much: bool,
+    ) -> bool {
+        if brought < CROWD || !(is_much || self.turns.has_crowd()) {
             return false;
         }
         let Some(connection) = self.connection(key) else {

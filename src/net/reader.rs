@@ -222,7 +222,8 @@ impl Core {
         });
         self.bell.ring();
         let caused = state.shard.deliveries_caused() - caused;
-        if flow != Flow::End && state.waits_for_crowd(key, caused) {
+        let is_much = bytes.len() >= BUFFER_MAX_BYTES;
+        if flow != Flow::End && state.waits_for_crowd(key, caused, is_much) {
             return (Flow::Pause, now.moment);
         }
         (flow, now.moment)
