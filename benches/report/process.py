@@ -129,12 +129,14 @@ def started(*command, port, control=0, environment=None, first=None):
 
 
 @contextlib.contextmanager
-def half_a_cpu():
-    """While the block runs, an idle loop has half of the first CPU: a server there that is an ordinary task is
-    full when the generator, which has the other, is not."""
+def third_of_a_cpu():
+    """While the block runs, two idle loops have two thirds of the first CPU: a server there that is an ordinary task
+    is full when the generator, which has the other, is not."""
     words = [*ORDINARY, "taskset", "-c", "0", "sh", "-c", "while :; do :; done"]
-    journal.ran(words)
-    with _started(words):
+    with contextlib.ExitStack() as loops:
+        for _ in range(2):
+            journal.ran(words)
+            loops.enter_context(_started(words))
         yield
 
 

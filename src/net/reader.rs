@@ -21,7 +21,7 @@ use super::stream::Stream;
 
 /// A pending read begins with this much memory.
 const BUFFER_MIN_BYTES: usize = 512;
-const BUFFER_MAX_BYTES: usize = 16 * 1024;
+const BUFFER_MAX_BYTES: usize = 32 * 1024;
 
 /// Reads closer together than this, so many in a row, make a connection a busy one.
 const BUSY_GAP_US: u64 = 50_000;

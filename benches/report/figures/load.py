@@ -5,7 +5,7 @@ import time
 
 from generator import fanout, load, rate
 from model import Section
-from process import (BEFORE, ORDINARY, UNLIMITED, beside, busy, half_a_cpu, metric, quantile, ringroom,
+from process import (BEFORE, ORDINARY, UNLIMITED, beside, busy, third_of_a_cpu, metric, quantile, ringroom,
                      total)
 
 SHARES = (0.25, 0.5, 0.75, 0.9)
@@ -128,9 +128,9 @@ def fairness(scale):
 def goodput(scale):
     section = Section("goodput", "Goodput", "What is delivered when twice as much is offered as can be, and how soon "
                       "all is well again. The peak is the most that two rooms were delivered in a closed loop, with more "
-                      "and more messages in flight until that brought no more. The server has half a CPU and the generator a whole one, so that "
+                      "and more messages in flight until that brought no more. The server has a third of a CPU and the generator a whole one, so that "
                       "the server is what is full.")
-    with ringroom(settings=[UNLIMITED], first=ORDINARY) as server, half_a_cpu():
+    with ringroom(settings=[UNLIMITED], first=ORDINARY) as server, third_of_a_cpu():
         peaks = _peaks(server, scale.short)
         capacity = max(peaks.values())
         probe = beside(_quiet, server, scale.long + AFTER)
