@@ -237,6 +237,9 @@ pub struct Reserved {
     pub addresses: Vec<ListenAddress>,
     /// UNIX sockets: one for all cores.
     pub unix: Vec<Option<UnixListener>>,
+    /// Keeps the ports until the cores have them: two servers that are started at once with any port
+    /// would else be given the same one, and share it.
+    pub held: Vec<OwnedFd>,
 }
 
 /// Makes sure that nobody else listens where this process is to, and finds ports where any will do.
@@ -244,10 +247,14 @@ pub struct Reserved {
 /// # Errors
 /// Names the address, and what would help.
 pub fn reserve(config: &Config) -> io::Result<Reserved> {
-    let mut reserved = Reserved { addresses: Vec::new(), unix: Vec::new() };
+    let mut reserved = Reserved { addresses: Vec::new(), unix: Vec::new(), held: Vec::new() };
     for listener in &config.listeners {
         let (address, unix) = match &listener.address {
-            ListenAddress::Tcp(address) => (reserve_port(*address, config)?, None),
+            ListenAddress::Tcp(address) => {
+                let (address, held) = reserve_port(*address, config)?;
+                reserved.held.push(held);
+                (address, None)
+            }
             ListenAddress::Unix(path) => {
                 (listener.address.clone(), Some(unix::listen(path, &config.tcp)?))
             }
@@ -260,7 +267,7 @@ pub fn reserve(config: &Config) -> io::Result<Reserved> {
 
 /// Binding without `SO_REUSEPORT` fails where another process listens, which the cores' own
 /// listeners would not: they would silently share the port with it.
-fn reserve_port(address: SocketAddr, config: &Config) -> io::Result<ListenAddress> {
+fn reserve_port(address: SocketAddr, config: &Config) -> io::Result<(ListenAddress, OwnedFd)> {
     let bound = socket::bind(address, &config.tcp, config.tcp.share_port).map_err(|error| {
         let what = match error.raw_os_error() {
             Some(libc::EADDRINUSE) => format!(
@@ -275,5 +282,6 @@ fn reserve_port(address: SocketAddr, config: &Config) -> io::Result<ListenAddres
         };
         io::Error::new(error.kind(), what)
     })?;
-    Ok(ListenAddress::Tcp(socket::local_address(&bound)?.unwrap_or(address)))
+    socket::share_port(&bound)?;
+    Ok((ListenAddress::Tcp(socket::local_address(&bound)?.unwrap_or(address)), bound))
 }

@@ -109,7 +109,7 @@ pub(super) fn bind(address: SocketAddr, tcp: &Tcp, shared: bool) -> io::Result<O
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     set_flag(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     if shared {
-        set_flag(fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
+        share_port(&socket)?;
     }
     if address.is_ipv6() {
         // A wildcard IPv6 address would else take the IPv4 port as well, or fail because of it.
@@ -119,6 +119,11 @@ pub(super) fn bind(address: SocketAddr, tcp: &Tcp, shared: bool) -> io::Result<O
     inherit(fd, tcp)?;
     bind_address(fd, address)?;
     Ok(socket)
+}
+
+/// From now on, others that share theirs are welcome on the port.
+pub(super) fn share_port(socket: &OwnedFd) -> io::Result<()> {
+    set_flag(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)
 }
 
 fn inherit(fd: RawFd, tcp: &Tcp) -> io::Result<()> {

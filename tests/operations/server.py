@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -56,9 +57,13 @@ class Server:
         return sum(float(line.rsplit(" ", 1)[1]) for line in series)
 
     def drivers(self):
-        """How its cores talk to the kernel."""
-        with urllib.request.urlopen(f"{self.control}/health", timeout=10) as response:
-            return set(re.findall(r'"driver":"([^"]+)"', response.read().decode()))
+        """How its cores talk to the kernel. It says so whether all is well or not."""
+        try:
+            answer = urllib.request.urlopen(f"{self.control}/health", timeout=10)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            return set(re.findall(r'"driver":"([^"]+)"', answer.read().decode()))
 
     def resident_bytes(self):
         text = Path(f"/proc/{self.process.pid}/status").read_text()
