@@ -44,7 +44,7 @@ pub(super) struct Connection {
 pub(super) enum Course {
     /// It is read, unless the engine says otherwise.
     On,
-    /// Not read on before the crowd is written that it has brought something for.
+    /// Not read on before what it has brought is written to a crowd.
     WaitsForCrowd,
     /// The client has ended its side, and stays for what it is owed.
     HasEnded,

@@ -57,9 +57,9 @@ impl State {
         }
     }
 
-    /// Whether a reader is to wait until a crowd is written, because it has just brought that many
-    /// more to write. Else it would be read as fast as others, and the crowd be owed more and more:
-    /// even before the first of it is written, if what it has brought is much already.
+    /// Whether a reader is to wait until what it has just brought is written to a crowd: because one
+    /// is being written, or because it is much. Else it would be read as fast as others, and the crowd
+    /// be owed more and more.
     pub(super) fn waits_for_crowd(
         &mut self,
         key: ConnectionKey,

@@ -21,7 +21,7 @@ use super::stream::Stream;
 
 /// A pending read begins with this much memory.
 const BUFFER_MIN_BYTES: usize = 512;
-const BUFFER_MAX_BYTES: usize = 32 * 1024;
+const BUFFER_MAX_BYTES: usize = 64 * 1024;
 
 /// Reads closer together than this, so many in a row, make a connection a busy one.
 const BUSY_GAP_US: u64 = 50_000;
@@ -34,7 +34,7 @@ const QUIET_GAP_US: u64 = 1_000_000;
 const READS_PER_TURN: usize = 4;
 
 /// Memory in which the quiet connections of a core read.
-pub(super) const SHARED_BUFFER_BYTES: usize = 64 * 1024;
+pub(super) const SHARED_BUFFER_BYTES: usize = BUFFER_MAX_BYTES;
 
 /// What a reader takes with it from one pace to the other.
 pub(super) struct Reader {

@@ -3,7 +3,7 @@
 //! A room of thousands takes milliseconds to write. Those it is owed to wait in a line of their own,
 //! of which a tick writes a part, so that others are read and answered in between. Invariants: each
 //! line is first in, first out; while a crowd waits it gets at least as much time as all others
-//! together; who makes it longer while it is being written reads on once it is written up to there.
+//! together; who makes it longer while it is being written, or by much, reads on once that is written.
 
 use std::collections::VecDeque;
 
@@ -33,12 +33,14 @@ pub(super) enum Line {
 pub(super) struct Turns {
     few: VecDeque<Turn>,
     crowd: VecDeque<Turn>,
+    /// Readers that have brought something for a crowd which is not lined up yet.
+    readers: Vec<ConnectionKey>,
 }
 
 impl Turns {
     /// Whether nobody waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.few.is_empty() && self.crowd.is_empty()
+        self.few.is_empty() && self.crowd.is_empty() && self.readers.is_empty()
     }
 
     /// Whether a crowd is being written.
@@ -46,15 +48,16 @@ impl Turns {
         !self.crowd.is_empty()
     }
 
-    /// Lines up whoever the engine has something for.
+    /// Lines up whoever the engine has something for, and behind them who has brought it.
     pub(super) fn line_up(&mut self, effects: &mut Effects) {
         self.few.extend(effects.dirty.drain(..).map(Turn::Write));
         self.crowd.extend(effects.crowd.drain(..).map(Turn::Write));
+        self.crowd.extend(self.readers.drain(..).map(Turn::Read));
     }
 
-    /// A reader waits until all of the crowd is written that waits now.
+    /// A reader waits until what it has just brought is written to the crowd.
     pub(super) fn wait_for_crowd(&mut self, reader: ConnectionKey) {
-        self.crowd.push_back(Turn::Read(reader));
+        self.readers.push(reader);
     }
 
     /// Whose turn it is in a line.

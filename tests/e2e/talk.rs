@@ -82,6 +82,11 @@ impl Talk {
         self.client.send(&frame(FIN | TEXT, message.to_string().as_bytes()));
     }
 
+    /// Many frames, as bytes, at once.
+    pub(crate) fn say_all(&mut self, frames: &[u8]) {
+        self.client.send(frames);
+    }
+
     /// The next frame that is no ping; pings are answered.
     fn receive(&mut self) -> Frame {
         loop {
