@@ -237,7 +237,7 @@ pub struct Reserved {
     pub addresses: Vec<ListenAddress>,
     /// UNIX sockets: one for all cores.
     pub unix: Vec<Option<UnixListener>>,
-    /// Keeps the ports until the cores have them: two servers that are started at once with any port
+    /// Keep the ports until the cores have them: two servers that are started at once with any port
     /// would else be given the same one, and share it.
     pub held: Vec<OwnedFd>,
 }

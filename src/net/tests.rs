@@ -71,7 +71,8 @@ impl Bench {
             ListenAddress::Tcp(SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0)));
         config.dev.echo = true;
         change(&mut config);
-        config.listeners[0].address = super::reserve(&config).unwrap().addresses.remove(0);
+        let mut reserved = super::reserve(&config).unwrap();
+        config.listeners[0].address = reserved.addresses.remove(0);
         let ListenAddress::Tcp(address) = config.listeners[0].address else { panic!("TCP") };
         let plan = mesh::Plan { parties: 2, inbox_batches: 64, backlog_bytes: 1 << 20 };
         let mut ports = mesh::build(plan).unwrap();
@@ -183,6 +184,20 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(began.elapsed() < PATIENCE, "{what} did not come");
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+#[test]
+fn no_port_that_a_process_has_found_is_found_again() {
+    let mut config = Config::default();
+    let anywhere = SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0));
+    config.listeners[0].address = ListenAddress::Tcp(anywhere);
+    // So many that, left to chance, two would be the same.
+    let found: Vec<_> = (0..400).map(|_| super::reserve(&config).unwrap()).collect();
+    let ports = found.iter().flat_map(|reserved| &reserved.addresses).map(|address| {
+        let ListenAddress::Tcp(address) = address else { panic!("TCP") };
+        address.port()
+    });
+    assert_eq!(ports.collect::<std::collections::HashSet<_>>().len(), found.len());
 }
 
 #[test]
