@@ -152,12 +152,9 @@ impl Claims {
 
 /// The user: a text, or a whole number as its digits.
 fn user(object: &Object<'_>, name: &str) -> Result<Option<Arc<str>>, Refusal> {
-    match object.get(name) {
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            let number = whole_number(digits).ok_or(Refusal::Claims)?;
-            Ok(Some(number.to_string().into()))
-        }
-        _ => text(object, name, USER_BYTES),
+    match object.get(name).and_then(whole_number) {
+        Some(number) => Ok(Some(number.to_string().into())),
+        None => text(object, name, USER_BYTES),
     }
 }
 

@@ -16,7 +16,6 @@ use crate::node::Known;
 use crate::room::broker::{FromBroker, Kept};
 use crate::room::name::RoomKey;
 use crate::shard::CoreMessage;
-use crate::tenant::Tenants;
 
 use super::call::session::Wanted;
 use super::call::{Awaited, Call, Forms};
@@ -64,10 +63,10 @@ impl Desk {
         port: Port<Letter<CoreMessage>>,
         cores: u16,
         metrics: Arc<metrics::Bridge>,
+        keys: Keys,
         node: u64,
     ) -> Self {
         let random = ring::rand::SystemRandom::new();
-        let keys = Keys::new(&config.redis.prefix, &Tenants::new(&config));
         let nodes = Nodes::new(node, config.redis.lease_ms);
         let node = node_name(node);
         let rows = station::all(&keys, &node);

@@ -31,6 +31,7 @@ use super::call;
 use super::desk::Desk;
 use super::ear::Inbox;
 use super::foreign::Backends;
+use super::keys::Keys;
 use super::lines::Lines;
 use super::map::Map;
 use super::nodes::Nodes;
@@ -91,11 +92,13 @@ pub fn run(plan: Plan) -> io::Result<()> {
         let Plan { config, started, port, cores, node, metrics, stopped } = plan;
         metrics.set_link(LinkState::Connecting);
         let redis = &config.redis;
-        let backends = Backends::new(&config.redis_interop, &Tenants::new(&config));
+        let tenants = Tenants::new(&config);
+        let backends = Backends::new(&config.redis_interop, &tenants);
+        let keys = Keys::new(&redis.prefix, &tenants);
         let bridge = Bridge {
             backends,
             places: Places::new(redis.queue_messages, redis.queue_bytes),
-            desk: Desk::new(config, started, port, cores, metrics, node),
+            desk: Desk::new(config, started, port, cores, metrics, keys, node),
             inbox: Rc::default(),
             lines: Lines::default(),
             last_line: 0,

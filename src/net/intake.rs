@@ -120,10 +120,9 @@ impl State {
         key: ConnectionKey,
         bytes: &[u8],
     ) -> Result<Option<usize>, HandshakeFailure> {
-        let Some(connection) = self.connections.get_mut(key.index as usize) else {
-            return Ok(None);
-        };
-        let Stage::Handshake(greeting) = &mut connection.stage else {
+        let Some(Connection { stage: Stage::Handshake(greeting), admitted, .. }) =
+            self.connections.get_mut(key.index as usize)
+        else {
             return Ok(None);
         };
         let peer = greeting.client.map(|peer| peer.ip());
@@ -136,7 +135,7 @@ impl State {
         };
         if let proxy::Source::Address(client) = source {
             greeting.client = Some(client);
-            let counted = connection.admitted.speaks_for(Some(client.ip()));
+            let counted = admitted.speaks_for(Some(client.ip()));
             counted.map_err(|_| HandshakeFailure::Limit)?;
         }
         Ok(Some(length))
@@ -294,18 +293,18 @@ impl State {
         key: ConnectionKey,
         head: &Head<'_>,
     ) -> Result<Upgrade, Refusal> {
-        let index = key.index as usize;
-        let connection = self.connections.get_mut(index).ok_or(UNAVAILABLE)?;
-        let listener = &self.listeners[usize::from(connection.listener)];
-        let Stage::Handshake(greeting) = &mut connection.stage else {
+        let Some(Connection { stage: Stage::Handshake(greeting), admitted, listener, .. }) =
+            self.connections.get_mut(key.index as usize)
+        else {
             return Err(UNAVAILABLE);
         };
+        let listener = &self.listeners[usize::from(*listener)];
         let peer = greeting.client.map(|client| client.ip());
         let client = forwarded::client(peer, head, &self.config.proxy);
         if client != peer {
             greeting.client = client.map(|ip| SocketAddr::new(ip, 0));
             let too_many = Refusal::AddressLimit { retry_after_ms: RETRY_AFTER_MS };
-            connection.admitted.speaks_for(client).map_err(|_| too_many)?;
+            admitted.speaks_for(client).map_err(|_| too_many)?;
         }
         if let Some(left_ms) = self.admission.ban_left_ms(now.moment, client) {
             let retry_after_ms = u32::try_from(left_ms).unwrap_or(u32::MAX);
