@@ -156,6 +156,7 @@ pub(super) fn close(core: &Rc<Core>, door: &Rc<Door>) {
 
 fn accept_some(core: &Rc<Core>, door: &Door, haste: Haste) -> Turn {
     let now = core.now();
+    let mut failed = 0;
     for _ in 0..ACCEPTS_PER_TURN {
         if haste == Haste::Paced
             && let Err(wait_ms) = core.state.borrow_mut().pace.check(now)
@@ -172,11 +173,15 @@ fn accept_some(core: &Rc<Core>, door: &Door, haste: Haste) -> Turn {
                     return Turn::Rest(REST_MS);
                 }
                 // The client was gone before it was accepted, or a signal came.
-                _ => debug!(%error, "accept"),
+                _ => {
+                    debug!(%error, "accept");
+                    failed += 1;
+                }
             },
         }
     }
-    Turn::More
+    // What fails that often is not the clients' doing and may last.
+    if failed < ACCEPTS_PER_TURN { Turn::More } else { Turn::Rest(REST_MS) }
 }
 
 /// The system has nothing left to give. Whoever waits first is let in with the spare descriptor and

@@ -1,11 +1,14 @@
 //! How many are let in, and what a server does that has no descriptors left.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use crate::client::{Client, echoes, raw};
-use crate::http::is_at_its_end;
-use crate::server::{Plan, eventually};
+use crate::http::{is_at_its_end, try_request};
+use crate::server::{Plan, Server, eventually, folder};
 
 const REFUSALS: &str = "ringroom_refusals_total";
 
@@ -75,12 +78,69 @@ fn without_descriptors_those_inside_are_served_and_accepting_resumes_alone() {
         // More wait at the door while those inside are served.
         let _waiting: Vec<_> = (0..20).map(|_| raw(server.address())).collect();
         assert!(inside.iter_mut().all(Client::is_served), "{driver}");
-        let (ticks, pause) = (server.cpu_ticks(), Duration::from_secs(2));
-        thread::sleep(pause);
-        let used = server.cpu_ticks() - ticks;
-        assert!(used <= 20, "{driver}: {used} hundredths of a second of CPU in {pause:?}");
+        takes_little_cpu(&server, driver);
         inside.truncate(inside.len() / 2);
         eventually("accepting resumes", || Client::try_echo(raw(server.address()), "").is_ok());
         assert!(inside.iter_mut().all(Client::is_served), "{driver}");
     }
+}
+
+/// Under a tenth of a CPU for two seconds, whatever else the machine does.
+fn takes_little_cpu(server: &Server, case: &str) {
+    let (ticks, pause) = (server.cpu_ticks(), Duration::from_secs(2));
+    thread::sleep(pause);
+    let used = server.cpu_ticks() - ticks;
+    assert!(used <= 20, "{case}: {used} hundredths of a second of CPU in {pause:?}");
+}
+
+/// The library in whose presence accepting fails on request.
+fn poor_system(folder: &Path) -> PathBuf {
+    let library = folder.join("accept.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/accept.c");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source);
+    assert!(compiler.status().expect("a C compiler, which the build needs as well").success());
+    library
+}
+
+#[test]
+fn without_memory_those_inside_are_served_and_accepting_resumes_alone() {
+    let folder = folder();
+    let library = poor_system(&folder);
+    thread::scope(|scope| {
+        for (driver, error, reason) in [
+            ("uring", libc::ENOMEM, Some("\"memory\"")),
+            ("epoll", libc::ENOMEM, Some("\"memory\"")),
+            ("uring", libc::ENOBUFS, Some("\"memory\"")),
+            ("uring", libc::ENFILE, Some("\"descriptors\"")),
+            // An error that says nothing of why, and does not end.
+            ("uring", libc::EIO, None),
+        ] {
+            let case = format!("{driver}, error {error}");
+            let fails = folder.join(&case);
+            let plan = Plan::new().arguments(&["--driver", driver]);
+            let plan = plan.environment("LD_PRELOAD", &library);
+            let plan = plan.environment("ACCEPT_FAILS", &fails);
+            scope.spawn(move || {
+                let server = plan.start();
+                let mut inside = echoes(server.address(), 3);
+                fs::write(&fails, error.to_string()).unwrap();
+                let _waiting: Vec<_> = (0..20).map(|_| raw(server.address())).collect();
+                takes_little_cpu(&server, &case);
+                assert!(inside.iter_mut().all(Client::is_served), "{case}");
+                fs::remove_file(&fails).unwrap();
+                let comes_in = || Client::try_echo(raw(server.address()), "").is_ok();
+                eventually("accepting resumes", comes_in);
+                assert!(inside.iter_mut().all(Client::is_served), "{case}");
+                // The control plane could let nobody in either.
+                eventually("it can be asked", || {
+                    try_request(server.control_address(), "GET", "/ready").is_some()
+                });
+                assert!(
+                    reason.is_none_or(|reason| server.metric(REFUSALS, reason) >= 1.0),
+                    "{case}"
+                );
+            });
+        }
+    });
 }

@@ -26,14 +26,20 @@ pub(crate) struct Plan {
     arguments: Vec<String>,
     config: String,
     before: Option<Before>,
+    environment: Vec<(&'static str, PathBuf)>,
     listens: bool,
 }
 
 impl Plan {
     /// One core, `/echo`, loopback.
     pub(crate) fn new() -> Self {
-        let plan =
-            Self { arguments: Vec::new(), config: String::new(), before: None, listens: true };
+        let plan = Self {
+            arguments: Vec::new(),
+            config: String::new(),
+            before: None,
+            environment: Vec::new(),
+            listens: true,
+        };
         plan.arguments(&["--cores", "1", "--set", "dev.echo=true"])
     }
 
@@ -65,6 +71,11 @@ impl Plan {
         self
     }
 
+    pub(crate) fn environment(mut self, name: &'static str, path: &Path) -> Self {
+        self.environment.push((name, path.to_owned()));
+        self
+    }
+
     /// Starts it and waits until it serves.
     pub(crate) fn start(self) -> Server {
         self.spawn().unwrap_or_else(|said| panic!("the server does not serve: {said}"))
@@ -89,7 +100,7 @@ impl Plan {
             command.args(["--listen", "127.0.0.1:0"]);
         }
         command.args(&self.arguments).stdout(Stdio::piped());
-        command.stderr(File::create(&errors).unwrap());
+        command.stderr(File::create(&errors).unwrap()).envs(self.environment);
         if let Some(before) = self.before {
             before_exec(&mut command, before);
         }
