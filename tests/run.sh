@@ -13,7 +13,8 @@ cd "$(dirname "$0")/.."
 STEPS=(format lint deny unit docs report instructions clients autobahn fuzz operations tuning)
 TOOLS="$PWD/tests/.tools"
 INSTALL=yes
-SKIPPED=0
+# A line for all that is skipped: the steps' scripts add theirs.
+export SKIPS_FILE="$TOOLS/skips"
 
 # What a step's script exits with when this machine cannot run it; it has said why.
 SKIP=77
@@ -21,16 +22,17 @@ SKIP=77
 say() { printf '\n== %s\n' "$*"; }
 
 skip() {
-  SKIPPED=$((SKIPPED + 1))
+  printf '%s\n' "$*" >>"$SKIPS_FILE"
   printf '!! SKIPPED: %s\n' "$*" >&2
 }
 
-# A Debian package for a command that is missing.
-need_command() {
-  local command=$1 package=$2
-  command -v "$command" >/dev/null 2>&1 && return 0
+# A Debian package, unless the command behind it succeeds.
+need() {
+  local package=$1
+  shift
+  "$@" >/dev/null 2>&1 && return 0
   if [ "$INSTALL" = no ] || [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-    printf 'missing: %s. Install it with: apt-get install %s\n' "$command" "$package" >&2
+    printf 'missing: %s. Install it with: apt-get install %s\n' "$package" "$package" >&2
     return 1
   fi
   if [ ! -e "$TOOLS/apt-updated" ]; then
@@ -38,6 +40,15 @@ need_command() {
     touch "$TOOLS/apt-updated"
   fi
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null
+}
+
+# A Debian package for a program that is missing; what only the shell has is none.
+need_command() { need "$2" type -P "$1"; }
+
+# Debian's Python makes no environments by itself.
+need_venv() {
+  need_command python3 python3
+  need python3-venv python3 -c 'import ensurepip, venv'
 }
 
 # Installs a program from crates.io. It has little to do here: what counts is how soon it is built.
@@ -64,6 +75,14 @@ need_runner() {
   install_cargo "gungraun-runner@$1"
 }
 
+# It is built against the machine's OpenSSL.
+need_websocat() {
+  type -P websocat >/dev/null && return 0
+  need_command pkg-config pkg-config
+  need libssl-dev pkg-config --exists openssl
+  need_cargo websocat websocat
+}
+
 format() { cargo fmt --all --check; }
 
 lint() { cargo clippy --workspace --all-targets --quiet -- -D warnings; }
@@ -75,6 +94,7 @@ deny() {
 
 unit() {
   need_command redis-server redis-server
+  need_command kill procps
   # The step `fuzz` does more than go through the corpus.
   FUZZ_RUNS=0 cargo test --workspace --quiet
 }
@@ -96,19 +116,30 @@ instructions() {
 clients() {
   need_command node nodejs
   need_command npm npm
-  need_command python3 python3
+  need_command curl curl
   need_command chromium chromium
-  need_cargo websocat websocat
+  need_venv
+  need_websocat
   tests/clients/run.sh
 }
 
-autobahn() { tests/autobahn/run.sh --short; }
+autobahn() {
+  need_command openssl openssl
+  need_venv
+  tests/autobahn/run.sh --short
+}
 
 fuzz() { tests/fuzz/run.sh --smoke; }
 
-operations() { tests/operations/run.sh --short; }
+operations() {
+  need_command python3 python3
+  need_command ip iproute2
+  tests/operations/run.sh --short
+}
 
-tuning() { tests/tuning/run.sh; }
+tuning() {
+  if [ "$INSTALL" = no ]; then tests/tuning/run.sh --no-install; else tests/tuning/run.sh; fi
+}
 
 main() {
   local steps=()
@@ -121,6 +152,7 @@ main() {
   done
   [ ${#steps[@]} -gt 0 ] || steps=("${STEPS[@]}")
   mkdir -p "$TOOLS"
+  : >"$SKIPS_FILE"
   local step passed=0 failed=()
   for step in "${steps[@]}"; do
     say "$step"
@@ -134,7 +166,9 @@ main() {
     if [ $code = "$SKIP" ]; then skip "$step"; elif [ $code = 0 ]; then passed=$((passed + 1)); else failed+=("$step"); fi
   done
   say "done"
-  printf '%s passed, %s failed, %s skipped\n' "$passed" "${#failed[@]}" "$SKIPPED"
+  printf '%s steps passed, %s failed; %s skips, of steps or in them\n' \
+    "$passed" "${#failed[@]}" "$(wc -l <"$SKIPS_FILE")"
+  sed 's/^/!! SKIPPED: /' "$SKIPS_FILE" >&2
   [ ${#failed[@]} -eq 0 ] || { printf 'failed: %s\n' "${failed[*]}" >&2; exit 1; }
 }
 

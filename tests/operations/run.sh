@@ -18,7 +18,7 @@ for script in drain restart abuse vanish herd rooms uring; do
   printf -- '-- %s\n' "$script"
   status=0
   python3 "tests/operations/$script.py" "$FORM" || status=$?
-  # It has said why.
+  # A skip has said why, and is counted.
   [ "$status" -eq 0 ] || [ "$status" -eq "$SKIP" ] || failed+=("$script")
 done
 if [ "$FORM" = --long ]; then

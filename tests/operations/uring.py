@@ -5,7 +5,7 @@ and says which driver it has.
     tests/operations/uring.py [--short|--long]
 
 `kernel.io_uring_disabled` is a setting of the whole machine: it is only changed, and set back, where
-MAY_SET_SYSCTL=1 says that it may be; else that part is skipped, loudly.
+MAY_SET_SYSCTL=1 says that it may be; else that part is skipped, loudly, and counted.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import resource
 import sys
 from pathlib import Path
 
-from server import TEXT, Client, Server
+from server import TEXT, Client, Server, skip
 
 SYSCTL = Path("/proc/sys/kernel/io_uring_disabled")
 MEMLOCK_BYTES = 64 << 10
@@ -53,7 +53,7 @@ def memlock(starts):
 
 def sysctl(starts):
     if os.environ.get("MAY_SET_SYSCTL") != "1" or not os.access(SYSCTL, os.W_OK):
-        print(f"!! skipped: {SYSCTL} is not to be changed here (MAY_SET_SYSCTL=1 and root allow it)")
+        skip(f"{SYSCTL} is not to be changed here (MAY_SET_SYSCTL=1 and root allow it)")
         return True
     before = SYSCTL.read_text()
     held = True

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 
-from server import BINARY_FRAME, TEXT, Client, Server
+from server import BINARY_FRAME, TEXT, Client, Server, skip
 
 SKIP = 77
 INTERVAL_MS, MISSED, HANDSHAKE_MS = 1_000, 2, 4_000
@@ -43,7 +43,7 @@ class Link:
         try:
             self.ip("netns", "add", self.name)
         except (FileNotFoundError, subprocess.CalledProcessError) as error:
-            print(f"SKIPPED: no network namespace can be made here: {error}")
+            skip(f"no network namespace can be made here: {error}")
             sys.exit(SKIP)
         try:
             self.ip("link", "add", near, "type", "veth", "peer", "name", far, "netns", self.name)
