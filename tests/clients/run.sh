@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Real clients against a real server, with compression: node's ws, Python's websockets and aiohttp,
-# websocat, curl, and Chromium on the page.
+# Real clients against a real server: node's ws, Python's websockets and aiohttp, and Chromium on the
+# page, all with compression; websocat, which knows none, and curl.
 #
 #   tests/clients/run.sh [node|python|websocat|curl|chromium]…
 set -euo pipefail
