@@ -5,6 +5,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import re
 import runpy
@@ -196,9 +197,8 @@ def claim_words():
     """What claims are called in the sections' source, with each value that a name may take."""
     for file in (HERE / "figures").glob("*.py"):
         for words in re.findall(r'section\.claim\(f?"([^"]+)"', file.read_text(encoding="utf-8")):
-            for in_flight in "1", "16":
-                for name in "same core", "across cores":
-                    yield words.replace("{in_flight}", in_flight).replace("{name}", name)
+            for in_flight, name, count in itertools.product(("1", "16"), ("same core", "across cores"), "12"):
+                yield words.replace("{in_flight}", in_flight).replace("{name}", name).replace("{count}", count)
 
 
 class Writing(unittest.TestCase):
