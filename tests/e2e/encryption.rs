@@ -1,13 +1,13 @@
 //! TLS: versions, client certificates, resumption, new certificates, and clients that speak none.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::HandshakeKind;
 use rustls::version::{TLS12, TLS13};
 
-use crate::client::{Client, FIN, TEXT, frame, raw};
-use crate::http::is_at_its_end;
+use crate::client::{Client, FIN, TEXT, frame, head, raw};
 use crate::server::{Plan, Server, eventually};
 use crate::tls::{self, Certificates, TlsStream};
 
@@ -133,13 +133,42 @@ fn a_certificate_that_does_not_serve_changes_nothing() {
 }
 
 #[test]
-fn a_hello_that_never_ends_has_a_deadline() {
+fn a_hello_that_drips_has_an_absolute_deadline() {
     let certificates = Certificates::new();
     let plan = Plan::new().listeners(&certificates.listener(""));
     let server = plan.set("handshake.deadline_ms=300").start();
     let mut stream = raw(server.address());
-    // The beginning of a record of 512 bytes.
-    stream.write_all(b"\x16\x03\x01\x02\x00\x01").unwrap();
-    assert!(is_at_its_end(&mut stream));
+    stream.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    // Always something new, never the end; of a hello as long as a record, which has room for more
+    // than will come.
+    stream.write_all(b"\x16\x03\x01\x40\x00\x01\x00\x3F\xFC\x03\x03").unwrap();
+    let is_cut_off = (0..3_000).any(|_| {
+        stream.write_all(&[0]).is_err()
+            || match stream.read(&mut [0; 64]) {
+                Ok(length) => length == 0,
+                Err(error) => error.kind() != ErrorKind::WouldBlock,
+            }
+    });
+    assert!(is_cut_off);
     assert!(server.metric("ringroom_handshake_failures_total", "deadline") >= 1.0);
+}
+
+#[test]
+fn frames_behind_the_head_are_not_lost() {
+    let certificates = Certificates::new();
+    let server = serve(&certificates, "");
+    let head = head("/echo", "").into_bytes();
+    let bytes = [&head[..], &frame(FIN | TEXT, b"early")].concat();
+    for version in [&TLS12, &TLS13] {
+        let config = certificates.client(&[version]);
+        // In one record, behind the head's, and with a cut in each.
+        for cut in [bytes.len(), head.len(), 1, head.len() + 3] {
+            let mut client =
+                Client::over(tls::connect(server.address(), &config).expect("a session"));
+            client.send(&bytes[..cut]);
+            client.send(&bytes[cut..]);
+            assert_eq!(client.response().unwrap().status, 101);
+            assert_eq!(client.receive().unwrap().payload, b"early", "{version:?}, cut at {cut}");
+        }
+    }
 }

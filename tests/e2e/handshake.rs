@@ -113,6 +113,19 @@ fn frames_behind_the_head_are_not_lost() {
 }
 
 #[test]
+fn what_follows_an_upgrade_is_never_a_second_request() {
+    let server = Server::start();
+    let live = "GET /live HTTP/1.1\r\nHost: ringroom.test\r\n\r\n";
+    for second in [head("/echo", ""), live.to_owned()] {
+        let mut client = Client::over(raw(server.address()));
+        client.send((head("/echo", "") + &second).as_bytes());
+        assert_eq!(client.response().unwrap().status, 101);
+        // A frame that is no first one, with a bit that nobody has negotiated.
+        assert_eq!(client.closed(), Some(1002));
+    }
+}
+
+#[test]
 fn a_head_that_drips_has_an_absolute_deadline() {
     let server = Plan::new().set("handshake.deadline_ms=300").start();
     let mut stream = raw(server.address());
