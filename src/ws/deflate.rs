@@ -77,8 +77,8 @@ const STOPPED: Stopwatch = || 0;
 /// §7.2.1) and refer back across it, so the rest, if any, is left to a streaming inflater. So is a
 /// payload in which there is room for enough blocks to hold a core up: libdeflate can neither count
 /// them nor be stopped, the streaming inflater stops between any two.
-/// libdeflate gives a meaning to four codes that RFC 1951 leaves out; who sends them gets bytes of
-/// its own making instead of a fault.
+/// Both give a meaning to some codes that RFC 1951 leaves out (the crate's documentation says which);
+/// who sends them gets bytes of its own making instead of a fault.
 pub struct Inflater {
     decompressor: libdeflate::Decompressor,
     /// For what libdeflate is not to do; made when a peer sends some.
