@@ -19,7 +19,7 @@ use crate::room::pattern::Pattern;
 /// The last second that has a date of four digits: what is later is a mistake.
 const LAST_SECOND: u64 = 253_402_300_799;
 /// The longest id of a credential, and the longest name of an issuer.
-const ID_BYTES: usize = 512;
+pub const ID_BYTES: usize = 512;
 /// Roles of a credential.
 const ROLES_MAX: usize = 64;
 /// Members of its metadata.

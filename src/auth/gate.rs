@@ -32,6 +32,8 @@ use sources::Sources;
 
 /// For how long a refusal is remembered.
 const REFUSED_MS: u64 = 10_000;
+/// For how long an answer that is not remembered waits for whoever it was asked for.
+const HANDED_MS: u64 = 10_000;
 /// For how long somebody who did not answer is not asked about the same credential again.
 const UNANSWERED_MS: u64 = 1_000;
 /// For how long a credential without an end is remembered.
@@ -101,6 +103,8 @@ pub struct Gate {
     cache: Cache<Key>,
     /// What others said.
     said: Cache<Fingerprint>,
+    /// What others said that holds once: the next who shows the credential takes it along.
+    handed: Cache<Fingerprint>,
     asked: Asked,
     sources: Sources,
 }
@@ -114,6 +118,7 @@ impl Gate {
             seed,
             cache: Cache::new(seed, limits.cached),
             said: Cache::new(seed, limits.cached),
+            handed: Cache::new(seed, limits.questions),
             asked: Asked::new(seed, limits.questions),
             sources: Sources::new(&policy),
             policy,
@@ -130,6 +135,7 @@ impl Gate {
     pub fn replace(&mut self, policy: Arc<Policy>) {
         self.cache.clear();
         self.said.clear();
+        self.handed.clear();
         self.asked.clear();
         self.sources = Sources::new(&policy);
         self.policy = policy;
@@ -215,7 +221,9 @@ impl Gate {
             Answer::Identity { fingerprint, whom, said, .. } => {
                 self.asked.remove(fingerprint);
                 let (judged, until_ms) = self.read_identity(now_unix_ms, *whom, said);
-                self.said.put(*fingerprint, judged, now_unix_ms, until_ms);
+                if !self.said.put(*fingerprint, judged.clone(), now_unix_ms, until_ms) {
+                    self.handed.put(*fingerprint, judged, now_unix_ms, now_unix_ms + HANDED_MS);
+                }
             }
         }
         true
@@ -242,7 +250,7 @@ impl Gate {
     /// Credentials and answers that are remembered now.
     #[must_use]
     pub fn remembered(&self) -> usize {
-        self.cache.len() + self.said.len() + self.asked.len()
+        self.cache.len() + self.said.len() + self.handed.len() + self.asked.len()
     }
 }
 

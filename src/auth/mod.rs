@@ -36,7 +36,7 @@ mod zeroed;
 
 pub use accepted::{Accepted, Strategy};
 pub use algorithm::Algorithm;
-pub use claims::Naming;
+pub use claims::{ID_BYTES, Naming};
 pub use custom::{Custom, Proof};
 pub use gate::{Gate, Limits, RoomVerdict, Verdict};
 pub use policy::{DEFAULT_TENANT, KeySource, Policy, Setup, TenantSetup, Trust, TrustedKey};

@@ -124,12 +124,12 @@ impl Reading<'_> {
         if let Some(url) = &config.auth_introspection.url
             && keys::host_of(url).is_none()
         {
-            self.problem("auth.introspection.url", SettingsCause::Url(url.clone()));
+            self.problem("auth.introspection.url", SettingsCause::url(url));
         }
         if let Some(url) = &config.auth.hook_url {
             let encrypted = url.replacen("http://", "https://", 1);
             if keys::host_of(&encrypted).is_none() {
-                self.problem("auth.hook_url", SettingsCause::Url(url.clone()));
+                self.problem("auth.hook_url", SettingsCause::url(url));
             }
         }
     }

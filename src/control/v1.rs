@@ -27,6 +27,7 @@ use super::audit::{Trail, Wanted};
 use super::command::{Carried, Command, Commander};
 use super::ledger::Ledger;
 use super::public;
+use crate::auth::ID_BYTES;
 use crate::decision::shared::Noted;
 use crate::decision::{Credentials, Decision};
 use crate::record::{Actor, Deed, Record, Subject, cut};
@@ -40,8 +41,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const HOLDS_FOR_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// The longest that one may hold.
 const HOLDS_FOR_MAX_MS: u64 = 365 * 24 * 60 * 60 * 1_000;
-/// Names of users and tenants, and ids of tokens.
-const NAME_BYTES: usize = 128;
 /// Records of a page, unless another number is asked for.
 const PAGE: usize = 100;
 
@@ -314,10 +313,11 @@ pub(super) fn find<'a>(tenants: &'a Tenants, name: &str) -> Result<&'a Tenant, P
     Ok(tenants.get(tenants.find(name).ok_or_else(missing)?))
 }
 
+/// The name of a user, or the id of a token; a user's longer than any is nobody's.
 pub(super) fn named(name: &str) -> Result<&str, Problem> {
     match name.len() {
-        1..=NAME_BYTES => Ok(name),
-        _ => Err(bad("a name or an id has 1 to 128 bytes")),
+        1..=ID_BYTES => Ok(name),
+        _ => Err(bad("a name or an id has 1 to 512 bytes")),
     }
 }
 

@@ -50,6 +50,20 @@ fn a_revocation_is_done_on_every_core_when_it_is_answered() {
     let refused = Talk::try_open(address, "/ws", &header).expect_err("a refusal");
     assert!(refused.text().contains("\"reason\":\"revoked\""), "{}", refused.text());
     drop(Talk::bearer(address, &user("ann", "t3")));
+    let longest = "t".repeat(512);
+    drop(Talk::bearer(address, &user("cy", &longest)));
+    for (id, expected) in [(longest, 200), ("t".repeat(513), 400)] {
+        let (status, done) = operate(&server, "POST", "/v1/revocations", &json!({ "token": id }));
+        assert_eq!(status, expected, "{done}");
+        assert!(
+            Talk::try_open(
+                address,
+                "/ws",
+                &format!("Authorization: Bearer {}\r\n", user("cy", &id))
+            )
+            .is_err()
+        );
+    }
     assert_eq!(bob.ask(json!({ "type": "ping" }))["type"], "pong", "others go on");
     let (_, done) = operate(&server, "POST", "/v1/revocations", &json!({ "user": "bob" }));
     assert_eq!(done["closed"], 1);
@@ -59,8 +73,8 @@ fn a_revocation_is_done_on_every_core_when_it_is_answered() {
     let (_, done) = operate(&server, "POST", "/v1/revocations", &json!({ "all": true }));
     assert!(done["closed"].as_u64().is_some(), "{done}");
 
-    let (_, page) = operate(&server, "GET", "/v1/audit?action=revoke&limit=2", &Value::Null);
-    assert_eq!(page["records"].as_array().unwrap().len(), 2);
+    let (_, page) = operate(&server, "GET", "/v1/audit?action=revoke&limit=3", &Value::Null);
+    assert_eq!(page["records"].as_array().unwrap().len(), 3);
     assert_eq!(page["records"][0]["subject"], json!({ "token": "t1" }));
     assert_eq!(page["records"][0]["reason"], "lost");
     let next = format!("/v1/audit?action=revoke&after={}", page["next"]);

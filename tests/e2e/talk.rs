@@ -65,7 +65,8 @@ impl Talk {
     /// With a bearer token, as far as its welcome.
     pub(crate) fn bearer(address: SocketAddr, token: &str) -> Self {
         let mut talk = Self::by(address, token);
-        assert_eq!(talk.hear()["type"], "welcome");
+        let first = talk.hear();
+        assert_eq!(first["type"], "welcome", "{first}");
         talk
     }
 

@@ -63,7 +63,7 @@ impl<K: Eq + Hash + Copy> Cache<K> {
         let generations = || Generations {
             young: Map::with_hasher(seed),
             old: Map::with_hasher(seed),
-            most: most / 2,
+            most: most.div_ceil(2),
         };
         Self { accepted: generations(), refused: generations() }
     }
@@ -82,16 +82,25 @@ impl<K: Eq + Hash + Copy> Cache<K> {
         found.or_else(|| self.refused.get(key, now_unix_ms))
     }
 
-    pub(super) fn put(&mut self, key: K, judged: Judged, now_unix_ms: u64, until_ms: u64) {
+    /// As [`get`](Self::get), and forgets it.
+    pub(super) fn take(&mut self, key: &K, now_unix_ms: u64) -> Option<Judged> {
+        let found = self.get(key, now_unix_ms);
+        self.accepted.remove(key);
+        self.refused.remove(key);
+        found
+    }
+
+    /// Remembers it; false if it holds no longer, or nothing is remembered.
+    pub(super) fn put(&mut self, key: K, judged: Judged, now_unix_ms: u64, until_ms: u64) -> bool {
         if until_ms <= now_unix_ms {
-            return;
+            return false;
         }
         let (side, other) = match judged {
             Ok(_) => (&mut self.accepted, &mut self.refused),
             Err(_) => (&mut self.refused, &mut self.accepted),
         };
         other.remove(&key);
-        side.put(key, Entry { judged, until_ms });
+        side.put(key, Entry { judged, until_ms })
     }
 }
 
@@ -118,9 +127,9 @@ impl<K: Eq + Hash + Copy> Generations<K> {
         Some(judged)
     }
 
-    fn put(&mut self, key: K, entry: Entry) {
+    fn put(&mut self, key: K, entry: Entry) -> bool {
         if self.most == 0 {
-            return;
+            return false;
         }
         if self.young.len() >= self.most && !self.young.contains_key(&key) {
             mem::swap(&mut self.young, &mut self.old);
@@ -128,6 +137,7 @@ impl<K: Eq + Hash + Copy> Generations<K> {
         }
         self.old.remove(&key);
         self.young.insert(key, entry);
+        true
     }
 
     fn remove(&mut self, key: &K) {

@@ -144,7 +144,8 @@ impl Gate {
     /// What was said of a credential, or the question.
     fn ask_whom(&mut self, now_unix_ms: u64, proof: &Proof<'_>, whom: Whom) -> Examined {
         let fingerprint = Fingerprint::of(proof.kind, proof.secret, proof.wanted_tenant);
-        match self.said.get(&fingerprint, now_unix_ms) {
+        let said = self.said.get(&fingerprint, now_unix_ms);
+        match said.or_else(|| self.handed.take(&fingerprint, now_unix_ms)) {
             // Remembered there, and not twice.
             Some(Ok(accepted)) => return Ok((accepted, 0)),
             Some(Err(refusal)) => return Err(Stop::Said(refusal)),
@@ -171,11 +172,16 @@ impl Gate {
         said: &Result<Arc<str>, Refusal>,
     ) -> (Judged, u64) {
         let setup = &self.policy.setup;
-        let judged = match said {
+        let (judged, is_once) = match said {
             Ok(text) => identity(&self.policy, now_unix_ms, whom, text),
             Err(refusal) => Err(*refusal),
-        };
+        }
+        .map_or_else(
+            |refusal| (Err(refusal), false),
+            |(accepted, is_once)| (Ok(accepted), is_once),
+        );
         let until_ms = match &judged {
+            Ok(_) if is_once => now_unix_ms,
             Ok(accepted) => {
                 let believed_ms = now_unix_ms.saturating_add(setup.believe_ms);
                 accepted
@@ -234,13 +240,14 @@ fn examine_api_key(
     Ok((Arc::new(accepted), key.expires_at_ms.unwrap_or(endless_ms).min(endless_ms)))
 }
 
-/// Who an authorization server or the backend says it is.
+/// Who an authorization server or the backend says it is, and whether the backend says it of this
+/// one use only.
 fn identity(
     policy: &Policy,
     now_unix_ms: u64,
     whom: Whom,
     text: &str,
-) -> Result<Accepted, Refusal> {
+) -> Result<(Accepted, bool), Refusal> {
     // It is our own side that answers like that, and the next answer may be better.
     let object = Object::parse(text.as_bytes()).ok_or(Refusal::Unavailable)?;
     let strategy = match whom {
@@ -265,7 +272,8 @@ fn identity(
         claims.user.as_ref().ok_or(Refusal::Claims)?;
     }
     claims.times.check(now_unix_ms, policy.setup.leeway_ms)?;
-    policy.accept(strategy, tenant, issuer, claims)
+    let is_once = whom == Whom::Hook && claims::member::<bool>(&object, "once")? == Some(true);
+    Ok((policy.accept(strategy, tenant, issuer, claims)?, is_once))
 }
 
 fn named_tenant<'p>(policy: &'p Policy, object: &Object<'_>) -> Result<TenantView<'p>, Refusal> {

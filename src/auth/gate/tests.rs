@@ -173,6 +173,48 @@ fn the_hook_says_who_it_is_and_perhaps_nobody() {
 }
 
 #[test]
+fn what_is_not_remembered_is_for_one_who_asked() {
+    let hook = || Setup { hook: true, ..setup(Trust::default()) };
+    let ann = r#"{"user":"ann"}"#;
+    for (case, setup, cached, said) in [
+        ("the backend says so", hook(), 100, r#"{"user":"ann","once":true}"#),
+        ("nothing is believed", Setup { believe_ms: 0, ..hook() }, 100, ann),
+        ("nothing is cached", hook(), 0, ann),
+    ] {
+        let limits = Limits { cached, ..Limits::default() };
+        let mut gate = Gate::new(Arc::new(Policy::new(setup)), limits, Seed(1, 2));
+        let question = ask(&mut gate, "ticket");
+        assert!(gate.learn(NOW_MS, &answer(&question, Ok(said))));
+        assert_eq!(word(&mut gate, NOW_MS, "ticket"), Ok("accepted"), "{case}");
+        assert_eq!(word(&mut gate, NOW_MS, "ticket"), Ok("asked"), "{case}");
+        assert!(gate.learn(NOW_MS, &answer(&question, Err(Refusal::Denied))));
+        assert_eq!(word(&mut gate, NOW_MS, "ticket"), Err(Refusal::Denied), "{case}");
+    }
+    let limits = Limits { cached: 1, ..Limits::default() };
+    let mut gate = Gate::new(Arc::new(Policy::new(hook())), limits, Seed(1, 2));
+    let question = ask(&mut gate, "ticket");
+    assert!(gate.learn(NOW_MS, &answer(&question, Ok(ann))));
+    for _ in 0..2 {
+        assert_eq!(word(&mut gate, NOW_MS, "ticket"), Ok("accepted"), "one is remembered");
+    }
+}
+
+#[test]
+fn an_answer_that_nobody_fetches_is_for_nobody_later() {
+    let policy = Policy::new(Setup { hook: true, believe_ms: 0, ..setup(Trust::default()) });
+    let mut gate =
+        Gate::new(Arc::new(policy), Limits { questions: 4, ..Limits::default() }, Seed(1, 2));
+    let question = ask(&mut gate, "ticket");
+    assert!(gate.learn(NOW_MS, &answer(&question, Ok(r#"{"user":"ann"}"#))));
+    assert_eq!(word(&mut gate, NOW_MS + 10_000, "ticket"), Ok("asked"));
+    for index in 0..1_000 {
+        let question = ask(&mut gate, &format!("{index}"));
+        assert!(gate.learn(NOW_MS, &answer(&question, Ok(r#"{"user":"ann"}"#))));
+        assert!(gate.remembered() <= 8, "{}", gate.remembered());
+    }
+}
+
+#[test]
 fn questions_are_bounded_and_an_answer_makes_room() {
     let policy = Arc::new(Policy::new(Setup { hook: true, ..setup(Trust::default()) }));
     let mut gate = Gate::new(policy, Limits { questions: 2, ..Limits::default() }, Seed(1, 2));

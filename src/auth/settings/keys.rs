@@ -108,7 +108,7 @@ impl Reading<'_> {
 
     /// Keys are fetched over TLS, from hosts that were named; on this machine as it likes.
     fn check_url(&self, url: &str) -> Result<(), SettingsCause> {
-        let host = host_of(url).ok_or_else(|| SettingsCause::Url(url.to_owned()))?;
+        let host = host_of(url).ok_or_else(|| SettingsCause::url(url))?;
         let allowed = &self.sources.config.auth_jwt.jwks_hosts;
         match allowed.iter().any(|known| known.eq_ignore_ascii_case(host)) {
             true => Ok(()),

@@ -26,7 +26,7 @@ pub enum SettingsCause {
     Permission(String),
     /// A text is no pattern of rooms.
     Pattern(String),
-    /// Not a URL that keys may be fetched from.
+    /// Not a URL that keys may be fetched from; without what may be a secret in it.
     Url(String),
     /// A host that is not on the list.
     HostNotAllowed(String),
@@ -42,6 +42,18 @@ pub enum SettingsCause {
     NothingToCheck,
     /// Cookies are believed from anywhere.
     CookiesWithoutOrigins,
+}
+
+impl SettingsCause {
+    /// A URL that is none, or not one to send a credential to.
+    pub(super) fn url(url: &str) -> Self {
+        let (scheme, rest) = url.split_once("://").map_or(("", url), |(it, rest)| (it, rest));
+        let (rest, query) = rest.split_once('?').map_or((rest, ""), |(it, _)| (it, "?…"));
+        let end = rest.find('/').unwrap_or(rest.len());
+        let (user, rest) = rest[..end].rfind('@').map_or(("", rest), |at| ("…@", &rest[at + 1..]));
+        let separator = if scheme.is_empty() { "" } else { "://" };
+        Self::Url(format!("{scheme}{separator}{user}{rest}{query}"))
+    }
 }
 
 impl From<KeyError> for SettingsCause {
@@ -62,7 +74,10 @@ impl fmt::Display for SettingsCause {
             ),
             Self::Pattern(text) => write!(f, "found {text:?}, wanted a room or a pattern of rooms"),
             Self::Url(url) => {
-                write!(f, "found {url:?}, wanted an https URL, or http on this machine")
+                write!(
+                    f,
+                    "found {url:?}, wanted an https URL, or http on this machine, without a user"
+                )
             }
             Self::HostNotAllowed(host) => {
                 write!(f, "found the host {host:?}, wanted one of auth.jwt.jwks_hosts")

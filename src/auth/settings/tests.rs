@@ -159,6 +159,16 @@ fn whatever_else_is_wrong_is_told_with_its_place() {
             SettingsCause::Url("ftp://x/".into()),
         ),
         (
+            format!("{ORIGINS}[auth]\nhook_url = \"http://ann:canary@hook/who?key=canary\"\n"),
+            "auth.hook_url",
+            SettingsCause::Url("http://…@hook/who?…".into()),
+        ),
+        (
+            format!("{ORIGINS}[auth]\nhook_url = \"ann:canary@hook\"\n"),
+            "auth.hook_url",
+            SettingsCause::Url("…@hook".into()),
+        ),
+        (
             format!("{ORIGINS}[auth.introspection]\nurl = \"http://id.example/\"\n"),
             "auth.introspection.url",
             SettingsCause::Url("http://id.example/".into()),

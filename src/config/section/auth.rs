@@ -60,7 +60,7 @@ section! {
         hook_secret: Option<Secret> = None;
         /// How long it may take.
         hook_timeout_ms: u64 = 3_000, range(10..=MINUTE_MS), Milliseconds;
-        /// How long an answer about a credential holds, of the backend or the authorization server.
+        /// How long an answer about a credential holds, of the backend or the authorization server; 0: for one connection.
         believe_ms: u64 = 60_000, range(0..=DAY_MS), Milliseconds;
         /// Questions to others at once; what is more is refused, to come back.
         questions: u32 = 1_024, range(1..=100_000), Count;
