@@ -100,7 +100,8 @@ impl Control {
         self.settled.load(Ordering::Acquire)
     }
 
-    /// Notes that a publisher's messages up to `sequence` are sent.
+    /// Notes that a publisher's messages up to `sequence` are sent, or about to be: noted before the
+    /// kernel has it, so that no server can have a message that is not in the count.
     pub fn note_sent(&self, publisher: usize, sequence: u64) {
         self.sent[publisher].store(sequence, Ordering::Release);
     }

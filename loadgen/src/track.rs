@@ -4,7 +4,8 @@
 //! and then it is reordering. Numbers more than 64 behind the newest count as repeats: a late one
 //! among them stays on record as lost as well, so no fault is ever forgiven.
 
-const ANYWHERE: u64 = u64::MAX;
+/// Set in [`Track::next`] until the first arrival, where the numbers before it are not owed.
+const COMES_LATER: u64 = 1 << 63;
 
 /// The receiver's memory: the next number and which of the last 64 arrived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,16 +29,18 @@ pub enum Arrival {
 }
 
 impl Track {
-    /// A receiver that came later: its first arrival is in order, whatever its number.
+    /// A receiver that came when its publisher had sent so many: those that follow are owed, and of
+    /// the others, which may have been on their way, it may get all from any number on.
     #[must_use]
-    pub fn anywhere() -> Self {
-        Self { next: ANYWHERE, seen: 0 }
+    pub fn later(sent: u64) -> Self {
+        // What is not owed counts as seen: it can be neither missing nor late.
+        Self { next: (sent + 1) | COMES_LATER, seen: u64::MAX }
     }
 
     /// Notes the arrival of `sequence`.
     pub fn arrive(&mut self, sequence: u64) -> Arrival {
-        if self.next == ANYWHERE {
-            self.next = sequence;
+        if self.next & COMES_LATER != 0 {
+            self.next = sequence.min(self.next & !COMES_LATER);
         }
         let next = self.next.max(1);
         if sequence < next {
@@ -52,10 +55,11 @@ impl Track {
         if skipped == 0 { Arrival::InOrder } else { Arrival::Skipped(skipped) }
     }
 
-    /// The highest number seen, 0 before the first. One that may begin anywhere has seen all.
+    /// The highest number seen, 0 before the first: what was sent after it is owed. To one that came
+    /// later nothing is owed that was sent before.
     #[must_use]
     pub fn last(&self) -> u64 {
-        self.next.saturating_sub(1)
+        (self.next & !COMES_LATER).saturating_sub(1)
     }
 
     fn arrive_late(&mut self, age: u64) -> Arrival {
@@ -103,9 +107,29 @@ mod tests {
     #[test]
     fn a_first_number_past_one_is_loss_unless_it_came_later() {
         assert_eq!(Track::default().arrive(3), Skipped(2));
-        let mut track = Track::anywhere();
+        let mut track = Track::later(4);
         assert_eq!(track.arrive(3), InOrder);
         assert_eq!(track.arrive(5), Skipped(1));
+    }
+
+    #[test]
+    fn who_came_later_is_owed_what_was_sent_since_and_nothing_before() {
+        assert_eq!(Track::later(10).last(), 10);
+        let table: [(&[u64], &[Arrival], u64); 6] = [
+            (&[11, 12], &[InOrder, InOrder], 12),
+            // On their way when it came: from any of them on, all.
+            (&[1, 2, 4], &[InOrder, InOrder, Skipped(1)], 4),
+            (&[10, 12], &[InOrder, Skipped(1)], 12),
+            (&[12, 11, 13], &[Skipped(1), Late, InOrder], 13),
+            (&[80, 11, 10], &[Skipped(69), Repeated, Repeated], 80),
+            // Not owed, so never lost, and too late to be anything else than a fault.
+            (&[9, 8], &[InOrder, Repeated], 9),
+        ];
+        for (numbers, arrivals, last) in table {
+            let mut track = Track::later(10);
+            let told: Vec<_> = numbers.iter().map(|number| track.arrive(*number)).collect();
+            assert_eq!((&*told, track.last()), (arrivals, last), "{numbers:?}");
+        }
     }
 
     #[test]

@@ -10,8 +10,10 @@ use ringroom_loadgen::plan::Settings;
 use ringroom_loadgen::report::PhaseReport;
 use ringroom_loadgen::run;
 use ringroom_loadgen::scenario::Workload;
+use ringroom_loadgen::scenario::chat::Chat;
 use ringroom_loadgen::scenario::echo::Echo;
 use ringroom_loadgen::scenario::fanout::Fanout;
+use ringroom_loadgen::scenario::resume::{By, Resume};
 use ringroom_loadgen::target::Target;
 use stub::{Lie, Manner};
 
@@ -86,6 +88,38 @@ fn every_lie_is_found_out() {
                 assert!(told, "{dialect} {lie:?} {broadcast}: {:?}", report.invalid);
             }
         }
+    }
+}
+
+/// Members that come back: by `leave` and `join`, by an offset, by their session.
+fn returns() -> [Workload; 3] {
+    let rooms = Fanout { members: 6, rate: 100.0, seconds: 1.0, ..Fanout::default() };
+    let resume = |by| Workload::Resume(Resume { fanout: rooms.clone(), cuts: 20.0, by });
+    let chat = Chat { fanout: rooms.clone(), commands: 60.0 };
+    [Workload::Chat(chat), resume(By::Offset), resume(By::Session)]
+}
+
+#[test]
+fn who_comes_back_and_is_forgotten_is_found_out() {
+    for dialect in [DialectName::Ringroom, DialectName::RingroomMsgpack] {
+        for workload in returns() {
+            let manner = Manner { lie: Lie::Forget, ..Manner::default() };
+            let report = run(stub::start(manner), dialect, &workload);
+            let told = report.invalid.iter().any(|reason| reason.contains("lost"));
+            assert!(told, "{dialect} {workload:?}: {:?}", report.invalid);
+        }
+    }
+}
+
+#[test]
+fn a_server_that_recovers_nothing_and_says_so_is_honest() {
+    for workload in returns().into_iter().skip(1) {
+        let manner = Manner { recovers_nothing: true, ..Manner::default() };
+        let report = run(stub::start(manner), DialectName::Ringroom, &workload);
+        assert_eq!(report.invalid, [""; 0], "{workload:?}");
+        let totals = report.totals;
+        assert!(totals.not_recovered > 3 && totals.resumed == 0, "{totals:?}");
+        assert!(totals.received > totals.sent * 3, "{totals:?}");
     }
 }
 

@@ -107,11 +107,11 @@ mod tests {
         let table = [
             (
                 r#"{"type":"welcome","protocol":1,"session":"s","recovered":true,"rooms":[]}"#,
-                Notice::Welcome { session: Some("s".into()), recovered: true },
+                Notice::Welcome { session: Some("s".into()), recovered: true, offset: None },
             ),
             (
-                r#"{"type":"welcome","session":"s","recovered":true,"rooms":[{"recovered":true},{"recovered":false}]}"#,
-                Notice::Welcome { session: Some("s".into()), recovered: false },
+                r#"{"type":"welcome","session":"s","recovered":true,"rooms":[{"recovered":true,"offset":7},{"recovered":false,"offset":3}]}"#,
+                Notice::Welcome { session: Some("s".into()), recovered: false, offset: Some(7) },
             ),
             (
                 r#"{"type":"ok","id":1,"room":"r","epoch":"e","offset":3,"recovered":false}"#,

@@ -13,6 +13,8 @@ pub enum Notice {
         session: Option<String>,
         /// Whether a resumed session lost nothing, in none of its rooms.
         recovered: bool,
+        /// The latest number of the room that it is in already; `None`: it is in no room.
+        offset: Option<u64>,
     },
     /// A room is joined.
     Joined {
@@ -71,6 +73,8 @@ pub(super) struct Fields {
 struct Room {
     #[serde(default)]
     recovered: bool,
+    #[serde(default)]
+    offset: u64,
 }
 
 impl Fields {
@@ -81,6 +85,7 @@ impl Fields {
                 // The session may live on where what its rooms missed does not.
                 recovered: self.recovered.unwrap_or(false)
                     && self.rooms.iter().all(|room| room.recovered),
+                offset: self.rooms.iter().map(|room| room.offset).max(),
             },
             "ok" => match (self.epoch, self.offset, self.recovered) {
                 (Some(epoch), Some(offset), Some(recovered)) => {

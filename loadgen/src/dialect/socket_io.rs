@@ -50,7 +50,7 @@ impl Dialect for SocketIo {
             return Event::Message(Arrived { payload, offset: None, whole: bytes });
         }
         if bytes.starts_with(OPEN) {
-            Event::Notice(Notice::Welcome { session: None, recovered: false })
+            Event::Notice(Notice::Welcome { session: None, recovered: false, offset: None })
         } else if bytes.starts_with(CONNECTED) {
             Event::Notice(Notice::Done)
         } else if bytes.starts_with(REFUSED) {
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn packets_of_the_server() {
-        let welcome = Notice::Welcome { session: None, recovered: false };
+        let welcome = Notice::Welcome { session: None, recovered: false, offset: None };
         let refused = Notice::Failed { code: "connect_error".to_owned() };
         let table: [(&[u8], Event<'_>); 5] = [
             (br#"0{"sid":"a","upgrades":[]}"#, Event::Notice(welcome)),

@@ -191,6 +191,7 @@ impl Wire {
     ) -> bool {
         let id = u32::try_from(publisher).expect("plans hold fewer publishers than stamps");
         let stamp = self.payload.stamp(id, sequence, intended_us);
+        self.control.note_sent(publisher, sequence);
         let sent = if self.connections[peer].deflate {
             let (opcode, message) = template.stamped_message(&stamp);
             self.send_compressed(peer, opcode, message)
@@ -200,8 +201,8 @@ impl Wire {
         };
         if sent {
             self.recorder.counters.sent += 1;
-            self.control.note_sent(publisher, sequence);
         } else {
+            self.control.note_sent(publisher, sequence - 1);
             self.recorder.counters.unsent += 1;
         }
         sent

@@ -94,7 +94,7 @@ impl Chatting {
                 Member::Joining
             }
             Member::Joining => {
-                self.inner.ledger.forget(peer);
+                self.inner.begin_anew(wire, peer);
                 Member::Joined
             }
             Member::Asking | Member::Joined => Member::Joined,

@@ -160,7 +160,7 @@ impl Publisher {
 
 pub(super) struct FanningOut {
     pub(super) layout: Layout,
-    pub(super) ledger: Ledger,
+    ledger: Ledger,
     /// This thread's, by ascending peer.
     publishers: Vec<Publisher>,
     rate: f64,
@@ -192,11 +192,21 @@ impl FanningOut {
         })
     }
 
-    /// Counts what a peer was owed to the end.
-    pub(super) fn finish_peer(&mut self, wire: &mut Wire, peer: usize) {
+    /// Begins a peer's books anew, for it has just been let in.
+    pub(super) fn begin_anew(&mut self, wire: &Wire, peer: usize) {
+        self.ledger.begin_anew(wire, peer, self.layout.first_publisher(peer));
+    }
+
+    /// Counts what a peer is owed.
+    pub(super) fn lose(&self, wire: &mut Wire, peer: usize) {
+        let first = self.layout.first_publisher(peer);
+        wire.recorder.counters.lost += self.ledger.owed(wire, peer, first);
+    }
+
+    /// Counts what a peer was owed to the end, if it is there.
+    pub(super) fn finish_peer(&self, wire: &mut Wire, peer: usize) {
         if wire.phase(peer) == Phase::Open {
-            let first = self.layout.first_publisher(peer);
-            wire.recorder.counters.lost += self.ledger.owed(wire, peer, first);
+            self.lose(wire, peer);
         }
     }
 }

@@ -60,7 +60,8 @@ impl Ledger {
             Arrival::InOrder => {}
             Arrival::Skipped(count) => wire.recorder.counters.lost += count,
             Arrival::Late => {
-                wire.recorder.counters.lost -= 1;
+                let lost = &mut wire.recorder.counters.lost;
+                *lost = lost.saturating_sub(1);
                 wire.recorder.counters.reordered += 1;
             }
             Arrival::Repeated if wire.dialect.is_redelivery(arrived.whole) => return None,
@@ -91,10 +92,15 @@ impl Ledger {
             .sum()
     }
 
-    /// Begins a receiver's books anew, wherever its publishers are by now.
-    pub fn forget(&mut self, receiver: usize) {
+    /// Begins a receiver's books anew, for it has just been let in: what its publishers send from now
+    /// on is owed.
+    pub fn begin_anew(&mut self, wire: &Wire, receiver: usize, first_publisher: usize) {
         let start = receiver * self.per_receiver;
-        self.tracks[start..start + self.per_receiver].fill(Track::anywhere());
+        for (index, track) in
+            self.tracks[start..start + self.per_receiver].iter_mut().enumerate()
+        {
+            *track = Track::later(wire.control.sent(first_publisher + index));
+        }
         self.offsets[receiver] = 0;
     }
 

@@ -85,15 +85,20 @@ impl Resuming {
         wire.cut(peer);
     }
 
-    fn resumed(&mut self, wire: &mut Wire, peer: usize, recovered: bool) {
+    /// The server says that nothing is missed: the books go on.
+    fn recovered(&mut self, wire: &mut Wire, peer: usize) {
         self.places[peer].resuming = false;
-        if recovered {
-            wire.recorder.counters.resumed += 1;
-        } else {
-            // The server said so: what was missed is no silent loss.
-            wire.recorder.counters.not_recovered += 1;
-            self.inner.ledger.forget(peer);
-        }
+        wire.recorder.counters.resumed += 1;
+    }
+
+    /// The server said that it could not, and let the member in at `offset`: what was missed is no
+    /// silent loss, what is sent from now on is owed.
+    fn not_recovered(&mut self, wire: &mut Wire, peer: usize, offset: u64) {
+        let place = &mut self.places[peer];
+        place.resuming = false;
+        place.offset = offset;
+        wire.recorder.counters.not_recovered += 1;
+        self.inner.begin_anew(wire, peer);
     }
 }
 
@@ -103,24 +108,27 @@ impl Scenario for Resuming {
     }
 
     fn opened(&mut self, wire: &mut Wire, peer: usize, welcome: Option<Notice>) {
-        let recovered = match welcome {
-            Some(Notice::Welcome { session, recovered }) => {
-                self.places[peer].session = session;
-                recovered
+        let place = &mut self.places[peer];
+        let (recovered, offset) = match welcome {
+            Some(Notice::Welcome { session, recovered, offset }) => {
+                place.session = session;
+                (recovered, offset)
             }
-            _ => false,
+            _ => (false, None),
         };
-        let place = &self.places[peer];
         if !place.resuming {
             return self.inner.opened(wire, peer, None);
         }
-        if self.by == By::Session {
-            return self.resumed(wire, peer, recovered);
-        }
+        let since = match (self.by, offset) {
+            (By::Session, _) if recovered => return self.recovered(wire, peer),
+            (By::Session, Some(offset)) => return self.not_recovered(wire, peer, offset),
+            // The session is over, and the member in no room: it comes as a new one.
+            (By::Session, None) => None,
+            (By::Offset, _) => place.epoch.as_deref().map(|epoch| (epoch, place.offset)),
+        };
         let room = room_name(wire.payload.run(), self.inner.layout.room(peer));
-        let since = place.epoch.as_deref().map(|epoch| (epoch, place.offset));
         if !wire.command(peer, Command::Join { room: &room, since }) {
-            self.resumed(wire, peer, false);
+            self.not_recovered(wire, peer, 0);
         }
     }
 
@@ -137,7 +145,10 @@ impl Scenario for Resuming {
                 let place = &mut self.places[peer];
                 place.epoch = Some(epoch.clone());
                 if place.resuming {
-                    return self.resumed(wire, peer, *recovered);
+                    return match self.by {
+                        By::Offset if *recovered => self.recovered(wire, peer),
+                        _ => self.not_recovered(wire, peer, *offset),
+                    };
                 }
                 place.offset = *offset;
             }
@@ -176,6 +187,12 @@ impl Scenario for Resuming {
     }
 
     fn finish(&mut self, wire: &mut Wire) {
+        for (peer, place) in self.places.iter().enumerate() {
+            // It never came back, and is owed all the same.
+            if place.resuming && wire.phase(peer) != Phase::Open {
+                self.inner.lose(wire, peer);
+            }
+        }
         self.inner.finish(wire);
     }
 }
