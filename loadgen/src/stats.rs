@@ -87,6 +87,8 @@ counters! {
     resumed,
     /// Resumptions the server could not do.
     not_recovered,
+    /// Messages that came again with a session, as they may.
+    redelivered,
 }
 
 /// One thread's measurements.

@@ -94,7 +94,7 @@ fn every_lie_is_found_out() {
 /// Members that come back: by `leave` and `join`, by an offset, by their session.
 fn returns() -> [Workload; 3] {
     let rooms = Fanout { members: 6, rate: 100.0, seconds: 1.0, ..Fanout::default() };
-    let resume = |by| Workload::Resume(Resume { fanout: rooms.clone(), cuts: 20.0, by });
+    let resume = |by| Workload::Resume(Resume { fanout: rooms.clone(), cuts: 23.0, by });
     let chat = Chat { fanout: rooms.clone(), commands: 60.0 };
     [Workload::Chat(chat), resume(By::Offset), resume(By::Session)]
 }
@@ -120,6 +120,24 @@ fn a_server_that_recovers_nothing_and_says_so_is_honest() {
         let totals = report.totals;
         assert!(totals.not_recovered > 3 && totals.resumed == 0, "{totals:?}");
         assert!(totals.received > totals.sent * 3, "{totals:?}");
+    }
+}
+
+#[test]
+fn a_session_may_repeat_what_the_protocol_lets_it_and_no_more() {
+    let [_, _, workload] = returns();
+    for dialect in [DialectName::Ringroom, DialectName::RingroomMsgpack] {
+        let report = run(stub::start(Manner::default()), dialect, &workload);
+        assert_eq!(report.invalid, [""; 0], "{dialect}");
+        let totals = report.totals;
+        assert!(totals.resumed > 3 && totals.redelivered > 0, "{dialect}: {totals:?}");
+        assert_eq!(totals.received, totals.sent * 6, "{dialect}");
+        assert!(report.notes.iter().any(|note| note.contains("came again")), "{:?}", report.notes);
+        for lie in [Lie::Rewind, Lie::Stutter] {
+            let report = run(stub::start(Manner { lie, ..Manner::default() }), dialect, &workload);
+            let told = report.invalid.iter().any(|reason| reason.contains("repeated"));
+            assert!(told, "{dialect} {lie:?}: {:?} {:?}", report.invalid, report.totals);
+        }
     }
 }
 

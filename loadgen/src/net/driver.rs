@@ -428,7 +428,10 @@ impl State {
             }
             opcode::PING => {
                 self.wire.recorder.counters.pings += 1;
-                self.wire.send_message(peer, opcode::PONG, payload);
+                let sent = self.wire.send_message(peer, opcode::PONG, payload);
+                if sent && self.wire.phase(peer) == Phase::Open {
+                    self.scenario.answered_ping(peer);
+                }
             }
             opcode::PONG => {}
             opcode::CLOSE => {

@@ -197,6 +197,11 @@ impl FanningOut {
         self.ledger.begin_anew(wire, peer, self.layout.first_publisher(peer));
     }
 
+    /// Whether a payload is sound and one that the peer may get; if not, it is counted.
+    pub(super) fn is_sound(&self, wire: &mut Wire, peer: usize, payload: &[u8]) -> bool {
+        self.ledger.sound(wire, self.layout.first_publisher(peer), payload).is_some()
+    }
+
     /// Counts what a peer is owed.
     pub(super) fn lose(&self, wire: &mut Wire, peer: usize) {
         let first = self.layout.first_publisher(peer);

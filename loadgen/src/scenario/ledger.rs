@@ -34,22 +34,7 @@ impl Ledger {
         first_publisher: usize,
         arrived: Arrived<'_>,
     ) -> Option<Stamp> {
-        let stamp = match wire.payload.check(arrived.payload) {
-            Ok(stamp) => stamp,
-            Err(fault) => {
-                match fault {
-                    Fault::Corrupt => wire.recorder.counters.corrupt += 1,
-                    Fault::Foreign => wire.recorder.counters.foreign += 1,
-                }
-                return None;
-            }
-        };
-        let index = (stamp.publisher as usize).wrapping_sub(first_publisher);
-        if index >= self.per_receiver {
-            // Sound, but not meant for this receiver.
-            wire.recorder.counters.misdelivered += 1;
-            return None;
-        }
+        let (stamp, index) = self.sound(wire, first_publisher, arrived.payload)?;
         match self.tracks[receiver * self.per_receiver + index].arrive(stamp.sequence) {
             // In its publisher's order, and yet perhaps not in the room's.
             Arrival::InOrder if self.is_out_of_order(receiver, arrived.offset) => {
@@ -74,6 +59,34 @@ impl Ledger {
         Some(stamp)
     }
 
+    /// The stamp of a payload that is what a publisher wrote whom this receiver hears, and the index of
+    /// that publisher among them.
+    #[inline]
+    pub fn sound(
+        &self,
+        wire: &mut Wire,
+        first_publisher: usize,
+        payload: &[u8],
+    ) -> Option<(Stamp, usize)> {
+        let stamp = match wire.payload.check(payload) {
+            Ok(stamp) => stamp,
+            Err(fault) => {
+                match fault {
+                    Fault::Corrupt => wire.recorder.counters.corrupt += 1,
+                    Fault::Foreign => wire.recorder.counters.foreign += 1,
+                }
+                return None;
+            }
+        };
+        let index = (stamp.publisher as usize).wrapping_sub(first_publisher);
+        if index >= self.per_receiver {
+            // Sound, but not meant for this receiver.
+            wire.recorder.counters.misdelivered += 1;
+            return None;
+        }
+        Some((stamp, index))
+    }
+
     /// Whether the receiver has seen its publishers' latest messages.
     #[must_use]
     pub fn is_settled(&self, wire: &Wire, receiver: usize, first_publisher: usize) -> bool {
@@ -96,9 +109,7 @@ impl Ledger {
     /// on is owed.
     pub fn begin_anew(&mut self, wire: &Wire, receiver: usize, first_publisher: usize) {
         let start = receiver * self.per_receiver;
-        for (index, track) in
-            self.tracks[start..start + self.per_receiver].iter_mut().enumerate()
-        {
+        for (index, track) in self.tracks[start..start + self.per_receiver].iter_mut().enumerate() {
             *track = Track::later(wire.control.sent(first_publisher + index));
         }
         self.offsets[receiver] = 0;

@@ -36,6 +36,9 @@ pub trait Scenario {
     /// A message came.
     fn received(&mut self, wire: &mut Wire, peer: usize, event: Event<'_>);
 
+    /// A WebSocket ping was answered.
+    fn answered_ping(&mut self, _peer: usize) {}
+
     /// A connection ended, having come as far as `phase`.
     fn closed(&mut self, wire: &mut Wire, peer: usize, phase: Phase);
 

@@ -1,5 +1,6 @@
 //! Cuts members' connections and takes up where they ended: what was published meanwhile must
-//! come, once and in order.
+//! come in order, and once. A session alone may repeat, and no more than the protocol lets it: what
+//! was written since the last ping that was answered.
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -33,7 +34,7 @@ pub enum By {
     /// The last offset seen, in the join: exact.
     #[default]
     Offset,
-    /// The session: a few messages may come twice.
+    /// The session: what came since the last ping that was answered may come again.
     Session,
 }
 
@@ -65,8 +66,50 @@ impl OverRooms for Resume {
 struct Place {
     session: Option<String>,
     epoch: Option<String>,
-    offset: u64,
+    seen: Seen,
     resuming: bool,
+}
+
+/// Offsets of its room that a member has seen, and which of them may come again.
+///
+/// A session goes on from what was written before the last ping that was answered. The answer to the
+/// very last may have been lost with the connection, so it is the one before that is certain; a server
+/// pings no more while it waits for an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seen {
+    /// The highest on any connection.
+    highest: u64,
+    /// The highest on this one; when it begins, where the server begins at the earliest.
+    here: u64,
+    /// `here` at the last ping answered.
+    answered: u64,
+    /// And at the one before.
+    certain: u64,
+}
+
+impl Seen {
+    /// One that begins after this offset.
+    fn after(offset: u64) -> Self {
+        Self { highest: offset, here: offset, answered: offset, certain: offset }
+    }
+
+    fn answer_ping(&mut self) {
+        (self.certain, self.answered) = (self.answered, self.here);
+    }
+
+    /// A new connection goes on with the session.
+    fn come_back(&mut self) {
+        (self.here, self.answered) = (self.certain, self.certain);
+    }
+
+    /// Notes an offset; whether it was seen before and may come again, here, in its turn.
+    fn is_repetition(&mut self, offset: u64) -> bool {
+        let in_turn = offset > self.here;
+        self.here = self.here.max(offset);
+        let is_new = offset > self.highest;
+        self.highest = self.highest.max(offset);
+        in_turn && !is_new
+    }
 }
 
 struct Resuming {
@@ -87,7 +130,11 @@ impl Resuming {
 
     /// The server says that nothing is missed: the books go on.
     fn recovered(&mut self, wire: &mut Wire, peer: usize) {
-        self.places[peer].resuming = false;
+        let place = &mut self.places[peer];
+        place.resuming = false;
+        if self.by == By::Session {
+            place.seen.come_back();
+        }
         wire.recorder.counters.resumed += 1;
     }
 
@@ -96,7 +143,7 @@ impl Resuming {
     fn not_recovered(&mut self, wire: &mut Wire, peer: usize, offset: u64) {
         let place = &mut self.places[peer];
         place.resuming = false;
-        place.offset = offset;
+        place.seen = Seen::after(offset);
         wire.recorder.counters.not_recovered += 1;
         self.inner.begin_anew(wire, peer);
     }
@@ -124,7 +171,7 @@ impl Scenario for Resuming {
             (By::Session, Some(offset)) => return self.not_recovered(wire, peer, offset),
             // The session is over, and the member in no room: it comes as a new one.
             (By::Session, None) => None,
-            (By::Offset, _) => place.epoch.as_deref().map(|epoch| (epoch, place.offset)),
+            (By::Offset, _) => place.epoch.as_deref().map(|epoch| (epoch, place.seen.highest)),
         };
         let room = room_name(wire.payload.run(), self.inner.layout.room(peer));
         if !wire.command(peer, Command::Join { room: &room, since }) {
@@ -133,28 +180,30 @@ impl Scenario for Resuming {
     }
 
     fn received(&mut self, wire: &mut Wire, peer: usize, event: Event<'_>) {
-        match &event {
-            Event::Message(Arrived { offset: Some(offset), .. }) => {
-                let seen = self.places[peer].offset;
-                if *offset <= seen && self.by == By::Session {
-                    return;
-                }
-                self.places[peer].offset = seen.max(*offset);
+        if let Event::Message(Arrived { offset: Some(offset), payload, .. }) = &event
+            && self.places[peer].seen.is_repetition(*offset)
+        {
+            if self.inner.is_sound(wire, peer, payload) {
+                wire.recorder.counters.redelivered += 1;
             }
-            Event::Notice(Notice::Joined { epoch, recovered, offset }) => {
-                let place = &mut self.places[peer];
-                place.epoch = Some(epoch.clone());
-                if place.resuming {
-                    return match self.by {
-                        By::Offset if *recovered => self.recovered(wire, peer),
-                        _ => self.not_recovered(wire, peer, *offset),
-                    };
-                }
-                place.offset = *offset;
+            return;
+        }
+        if let Event::Notice(Notice::Joined { epoch, recovered, offset }) = &event {
+            let place = &mut self.places[peer];
+            place.epoch = Some(epoch.clone());
+            if place.resuming {
+                return match self.by {
+                    By::Offset if *recovered => self.recovered(wire, peer),
+                    _ => self.not_recovered(wire, peer, *offset),
+                };
             }
-            _ => {}
+            place.seen = Seen::after(*offset);
         }
         self.inner.received(wire, peer, event);
+    }
+
+    fn answered_ping(&mut self, peer: usize) {
+        self.places[peer].seen.answer_ping();
     }
 
     fn closed(&mut self, wire: &mut Wire, peer: usize, phase: Phase) {
@@ -194,5 +243,51 @@ impl Scenario for Resuming {
             }
         }
         self.inner.finish(wire);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Offsets in the order they come; whether each is a repetition that is let pass.
+    fn told(seen: &mut Seen, offsets: &[u64]) -> Vec<bool> {
+        offsets.iter().map(|offset| seen.is_repetition(*offset)).collect()
+    }
+
+    #[test]
+    fn a_session_repeats_once_in_order_and_from_the_last_certain_place() {
+        let mut seen = Seen::after(4);
+        assert_eq!(told(&mut seen, &[5, 6, 6, 7]), [false; 4]);
+        // Two pings answered: the first of them for certain.
+        seen.answer_ping();
+        assert_eq!(told(&mut seen, &[8, 9]), [false; 2]);
+        seen.answer_ping();
+        assert_eq!(told(&mut seen, &[10]), [false]);
+        let before = seen;
+        seen.come_back();
+        assert_eq!(told(&mut seen, &[8, 9, 10, 11]), [true, true, true, false]);
+        // Not again once it has gone on, and nothing twice.
+        assert_eq!(told(&mut seen, &[10, 11, 12]), [false; 3]);
+        let mut again = before;
+        again.come_back();
+        assert_eq!(told(&mut again, &[7, 9, 9, 8, 10]), [false, true, false, false, true]);
+    }
+
+    #[test]
+    fn what_is_certain_outlives_connections() {
+        let mut seen = Seen::after(0);
+        assert_eq!(told(&mut seen, &[1, 2, 3]), [false; 3]);
+        seen.answer_ping();
+        seen.answer_ping();
+        assert_eq!(told(&mut seen, &[4, 5]), [false; 2]);
+        // Cut before a ping, twice: again from there.
+        seen.come_back();
+        seen.come_back();
+        // One ping on the new connection may have been lost like that on the old one.
+        assert_eq!(told(&mut seen, &[4, 5]), [true, true]);
+        seen.answer_ping();
+        seen.come_back();
+        assert_eq!(told(&mut seen, &[4, 5]), [true, true]);
     }
 }

@@ -47,7 +47,7 @@ enum Form {
 }
 
 /// Messages after which a member is pinged, unless a ping is on its way.
-const PING_EVERY: usize = 5;
+const PING_EVERY: usize = 7;
 
 /// How the stub behaves.
 #[derive(Clone, Copy, Debug, Default)]
@@ -323,8 +323,7 @@ impl Server {
         let since = command["since"]["offset"].as_u64();
         let since = since.filter(|_| !self.manner.recovers_nothing);
         let mut member = member.lock().expect("no panics");
-        let forgets =
-            self.manner.lie == Lie::Forget && (since.is_some() || member.has_left);
+        let forgets = self.manner.lie == Lie::Forget && (since.is_some() || member.has_left);
         let answer = json!({
             "type": "ok", "id": command["id"], "room": room, "epoch": "e",
             "offset": said.len(), "recovered": since.is_some() && !forgets,
