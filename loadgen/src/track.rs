@@ -62,6 +62,12 @@ impl Track {
         (self.next & !COMES_LATER).saturating_sub(1)
     }
 
+    /// Whether it came later and has not seen anything yet.
+    #[must_use]
+    pub fn awaits_first(&self) -> bool {
+        self.next & COMES_LATER != 0
+    }
+
     fn arrive_late(&mut self, age: u64) -> Arrival {
         let bit = match u32::try_from(age) {
             Ok(age @ ..64) => 1 << age,
@@ -115,6 +121,7 @@ mod tests {
     #[test]
     fn who_came_later_is_owed_what_was_sent_since_and_nothing_before() {
         assert_eq!(Track::later(10).last(), 10);
+        assert!(Track::later(10).awaits_first() && !Track::default().awaits_first());
         let table: [(&[u64], &[Arrival], u64); 6] = [
             (&[11, 12], &[InOrder, InOrder], 12),
             // On their way when it came: from any of them on, all.
@@ -128,6 +135,7 @@ mod tests {
         for (numbers, arrivals, last) in table {
             let mut track = Track::later(10);
             let told: Vec<_> = numbers.iter().map(|number| track.arrive(*number)).collect();
+            assert!(!track.awaits_first());
             assert_eq!((&*told, track.last()), (arrivals, last), "{numbers:?}");
         }
     }

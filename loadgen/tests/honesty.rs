@@ -91,23 +91,27 @@ fn every_lie_is_found_out() {
     }
 }
 
+/// Members that come back by their session.
+fn sessions(cuts: f64, seconds: f64) -> Workload {
+    let rooms = Fanout { members: 6, rate: 100.0, seconds, ..Fanout::default() };
+    Workload::Resume(Resume { fanout: rooms, cuts, by: By::Session })
+}
+
 /// Members that come back: by `leave` and `join`, by an offset, by their session.
 fn returns() -> [Workload; 3] {
     let rooms = Fanout { members: 6, rate: 100.0, seconds: 1.0, ..Fanout::default() };
-    let resume = |by| Workload::Resume(Resume { fanout: rooms.clone(), cuts: 23.0, by });
-    let chat = Chat { fanout: rooms.clone(), commands: 60.0 };
-    [Workload::Chat(chat), resume(By::Offset), resume(By::Session)]
+    let resume = Resume { fanout: rooms.clone(), cuts: 23.0, by: By::Offset };
+    let chat = Chat { fanout: rooms, commands: 60.0 };
+    [Workload::Chat(chat), Workload::Resume(resume), sessions(23.0, 1.0)]
 }
 
 #[test]
 fn who_comes_back_and_is_forgotten_is_found_out() {
-    for dialect in [DialectName::Ringroom, DialectName::RingroomMsgpack] {
-        for workload in returns() {
-            let manner = Manner { lie: Lie::Forget, ..Manner::default() };
-            let report = run(stub::start(manner), dialect, &workload);
-            let told = report.invalid.iter().any(|reason| reason.contains("lost"));
-            assert!(told, "{dialect} {workload:?}: {:?}", report.invalid);
-        }
+    for workload in returns() {
+        let manner = Manner { lie: Lie::Forget, ..Manner::default() };
+        let report = run(stub::start(manner), DialectName::Ringroom, &workload);
+        let told = report.invalid.iter().any(|reason| reason.contains("lost"));
+        assert!(told, "{workload:?}: {:?} {:?}", report.invalid, report.totals);
     }
 }
 
@@ -119,25 +123,29 @@ fn a_server_that_recovers_nothing_and_says_so_is_honest() {
         assert_eq!(report.invalid, [""; 0], "{workload:?}");
         let totals = report.totals;
         assert!(totals.not_recovered > 3 && totals.resumed == 0, "{totals:?}");
-        assert!(totals.received > totals.sent * 3, "{totals:?}");
+        // More than its publisher, who is never cut, heard of itself.
+        assert!(totals.received > totals.sent + totals.not_recovered, "{totals:?}");
     }
 }
 
 #[test]
 fn a_session_may_repeat_what_the_protocol_lets_it_and_no_more() {
-    let [_, _, workload] = returns();
     for dialect in [DialectName::Ringroom, DialectName::RingroomMsgpack] {
-        let report = run(stub::start(Manner::default()), dialect, &workload);
+        let report = run(stub::start(Manner::default()), dialect, &sessions(23.0, 1.0));
         assert_eq!(report.invalid, [""; 0], "{dialect}");
         let totals = report.totals;
         assert!(totals.resumed > 3 && totals.redelivered > 0, "{dialect}: {totals:?}");
-        assert_eq!(totals.received, totals.sent * 6, "{dialect}");
+        assert_eq!((totals.not_recovered, totals.received), (0, totals.sent * 6), "{dialect}");
         assert!(report.notes.iter().any(|note| note.contains("came again")), "{:?}", report.notes);
-        for lie in [Lie::Rewind, Lie::Stutter] {
-            let report = run(stub::start(Manner { lie, ..Manner::default() }), dialect, &workload);
-            let told = report.invalid.iter().any(|reason| reason.contains("repeated"));
-            assert!(told, "{dialect} {lie:?}: {:?} {:?}", report.invalid, report.totals);
-        }
+    }
+    for (dialect, lie) in
+        [(DialectName::Ringroom, Lie::Rewind), (DialectName::RingroomMsgpack, Lie::Stutter)]
+    {
+        // Long enough between cuts that pings are answered, and later messages can come again.
+        let manner = Manner { lie, ..Manner::default() };
+        let report = run(stub::start(manner), dialect, &sessions(4.0, 2.0));
+        let told = report.invalid.iter().any(|reason| reason.contains("repeated"));
+        assert!(told, "{dialect} {lie:?}: {:?} {:?}", report.invalid, report.totals);
     }
 }
 

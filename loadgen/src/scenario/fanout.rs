@@ -192,6 +192,11 @@ impl FanningOut {
         })
     }
 
+    /// Whether a peer was let in anew and waits for its first message since, which has been sent.
+    pub(super) fn awaits_first(&self, wire: &Wire, peer: usize) -> bool {
+        self.ledger.awaits_first(wire, peer, self.layout.first_publisher(peer))
+    }
+
     /// Begins a peer's books anew, for it has just been let in.
     pub(super) fn begin_anew(&mut self, wire: &Wire, peer: usize) {
         self.ledger.begin_anew(wire, peer, self.layout.first_publisher(peer));

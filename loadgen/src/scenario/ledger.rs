@@ -105,6 +105,14 @@ impl Ledger {
             .sum()
     }
 
+    /// Whether the receiver has been let in, was sent something since, and has heard nothing yet.
+    #[must_use]
+    pub fn awaits_first(&self, wire: &Wire, receiver: usize, first_publisher: usize) -> bool {
+        self.row(receiver).iter().enumerate().any(|(index, track)| {
+            track.awaits_first() && wire.control.sent(first_publisher + index) > track.last()
+        })
+    }
+
     /// Begins a receiver's books anew, for it has just been let in: what its publishers send from now
     /// on is owed.
     pub fn begin_anew(&mut self, wire: &Wire, receiver: usize, first_publisher: usize) {

@@ -70,7 +70,8 @@ impl Turns {
         (due, pace.next_us())
     }
 
-    /// The next member that is connected, `is_free`, and no publisher: those stay.
+    /// The next member that is connected, `is_free`, and no publisher: those stay. So does one that was
+    /// let in and has not heard anything since: if it left, it would be forgiven what it is owed.
     pub(super) fn take(
         &mut self,
         wire: &Wire,
@@ -80,7 +81,7 @@ impl Turns {
         for _ in 0..wire.peers() {
             let peer = self.next_peer;
             self.next_peer = (peer + 1) % wire.peers();
-            let stays = rooms.layout.publisher(peer).is_some();
+            let stays = rooms.layout.publisher(peer).is_some() || rooms.awaits_first(wire, peer);
             if !stays && wire.phase(peer) == Phase::Open && is_free(peer) {
                 return Some(peer);
             }

@@ -227,16 +227,17 @@ impl Server {
         let recovered = self.manner.lie != Lie::Forget;
         welcome["recovered"] = recovered.into();
         welcome["rooms"] = json!([{ "room": room, "offset": said.len(), "recovered": recovered }]);
-        member.say(&welcome)?;
         if !recovered {
-            return Ok(());
+            return member.say(&welcome);
         }
-        let position = if self.manner.lie == Lie::Rewind { 0 } else { position };
-        for _ in 0..if self.manner.lie == Lie::Stutter { 2 } else { 1 } {
-            member.replay(&room, said, position)?;
-        }
+        // Its own before the first word: it may be cut again at any of them, and come back.
         (member.offset, member.position) = (said.len(), position);
-        member.joined = Some(room);
+        member.joined = Some(room.clone());
+        member.say(&welcome)?;
+        let from = if self.manner.lie == Lie::Rewind { 0 } else { position };
+        for _ in 0..if self.manner.lie == Lie::Stutter { 2 } else { 1 } {
+            member.replay(&room, said, from)?;
+        }
         Ok(())
     }
 
