@@ -180,18 +180,25 @@ impl Common {
     }
 }
 
+/// CPUs there may be.
+const CPUS_MAX: usize = 4_096;
+
 /// CPUs as the kernel writes lists of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuList(pub Vec<usize>);
 
 impl std::str::FromStr for CpuList {
-    type Err = std::num::ParseIntError;
+    type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = |text: &str| match text.trim().parse() {
+            Ok(cpu @ 0..CPUS_MAX) => Ok(cpu),
+            _ => Err(format!("{text} is no CPU's number below {CPUS_MAX}")),
+        };
         let mut cpus = Vec::new();
         for part in text.split(',') {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
-            cpus.extend(first.trim().parse::<usize>()?..=last.trim().parse()?);
+            cpus.extend(number(first)?..=number(last)?);
         }
         Ok(Self(cpus))
     }
@@ -235,6 +242,15 @@ mod tests {
     fn cpu_lists() {
         assert_eq!("1".parse::<CpuList>().unwrap().0, [1]);
         assert_eq!("0-2,5".parse::<CpuList>().unwrap().0, [0, 1, 2, 5]);
-        assert!("x".parse::<CpuList>().is_err());
+        for bad in ["x", "", "1,", "0-9999999999999", "4096"] {
+            assert!(bad.parse::<CpuList>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn without_a_word_it_is_this_machine_and_the_canonical_run() {
+        let cli = Cli::parse_from(["ringroom-loadgen"]);
+        assert!(cli.action.is_none());
+        assert_eq!(cli.common.settings().unwrap().target.url, "ws://127.0.0.1:8000/ws");
     }
 }

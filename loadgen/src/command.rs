@@ -24,6 +24,10 @@ pub fn execute(cli: &Cli) -> Result<bool, Box<dyn Error>> {
         Some(Action::Plan { file }) => plan_file::read(file)?,
         None => canonical(),
     };
+    // All of them before the first: a plan that cannot be run to its end is not begun.
+    for workload in &workloads {
+        run::check(&settings, workload)?;
+    }
     signal::listen();
     let mut report = Report::new(&settings);
     for workload in &workloads {

@@ -4,6 +4,7 @@
 //! [`run::phase`] is the whole of it; [`cli`] makes its arguments, [`report`] writes down what it
 //! found. Layers: `scenario` and `dialect` know no sockets, `net` knows no scenarios.
 
+pub mod bounds;
 pub mod cli;
 pub mod clock;
 pub mod command;

@@ -7,13 +7,11 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::bounds::SECONDS_MAX;
 use crate::scenario::Workload;
 
 /// Phases of one plan at most.
 const PHASES_MAX: usize = 64;
-/// Longest plan, in seconds of load.
-const SECONDS_MAX: f64 = 86_400.0;
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -29,7 +27,7 @@ pub enum PlanError {
     Syntax(toml::de::Error),
     /// It has no phase, or too many.
     Phases(usize),
-    /// It would take too long, or its times are no times.
+    /// Its phases together would take too long, or their times are no times.
     Seconds(f64),
 }
 
@@ -39,7 +37,9 @@ impl fmt::Display for PlanError {
             Self::Io(error) => error.fmt(out),
             Self::Syntax(error) => error.fmt(out),
             Self::Phases(count) => write!(out, "{count} phases: 1 to {PHASES_MAX} are allowed"),
-            Self::Seconds(seconds) => write!(out, "{seconds} s: up to {SECONDS_MAX} are allowed"),
+            Self::Seconds(seconds) => {
+                write!(out, "{seconds} s in all: 0 to {SECONDS_MAX} are allowed")
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::bounds::{self, OutOfBounds};
 use crate::clock;
 use crate::control::{Control, Stage};
 use crate::net::driver::Driver;
@@ -17,7 +18,7 @@ use crate::net::tls;
 use crate::net::wire::{Place, Wire};
 use crate::observe::kernel::KernelCounters;
 use crate::observe::process::Usage;
-use crate::payload::{PUBLISHERS_MAX, Payload, STAMP_LEN};
+use crate::payload::Payload;
 use crate::plan::{self, Settings};
 use crate::report::{Doubts, PhaseReport, Quantiles, judge};
 use crate::scenario::Workload;
@@ -37,12 +38,8 @@ pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 pub enum RunError {
     /// More connections than descriptors, and no table per thread.
     TooMany(plan::TooMany),
-    /// Payloads must hold a stamp.
-    PayloadTooSmall,
-    /// More publishers than stamps can tell apart.
-    TooManyPublishers,
-    /// Nothing to do.
-    Empty,
+    /// More than is allowed, or less than is needed.
+    OutOfBounds(OutOfBounds),
     /// The machine.
     Io(io::Error),
 }
@@ -55,9 +52,7 @@ impl std::fmt::Display for RunError {
                 "this process may hold {per_thread} connections: threads cannot have descriptor \
                  tables of their own here"
             ),
-            Self::PayloadTooSmall => write!(out, "a payload takes at least {STAMP_LEN} bytes"),
-            Self::TooManyPublishers => write!(out, "at most {PUBLISHERS_MAX} publishers"),
-            Self::Empty => write!(out, "no connections: nothing to do"),
+            Self::OutOfBounds(refused) => refused.fmt(out),
             Self::Io(error) => error.fmt(out),
         }
     }
@@ -83,7 +78,7 @@ pub fn phase(
     workload: &Workload,
 ) -> Result<(PhaseReport, Backend), RunError> {
     let plan = workload.plan();
-    check(workload)?;
+    check(settings, workload)?;
     let descriptors = isolation::raise_descriptor_limit()?;
     let places = plan::spread(settings, plan.peers(), descriptors, can_separate())
         .map_err(RunError::TooMany)?;
@@ -111,18 +106,9 @@ pub fn phase(
     phase.lead(handles)
 }
 
-fn check(workload: &Workload) -> Result<(), RunError> {
-    let plan = workload.plan();
-    if plan.peers() == 0 {
-        return Err(RunError::Empty);
-    }
-    if plan.size() < STAMP_LEN {
-        return Err(RunError::PayloadTooSmall);
-    }
-    if plan.publishers() as u64 > PUBLISHERS_MAX {
-        return Err(RunError::TooManyPublishers);
-    }
-    Ok(())
+/// Whether a phase may be run at all.
+pub fn check(settings: &Settings, workload: &Workload) -> Result<(), RunError> {
+    bounds::check(settings, workload.plan()).map_err(RunError::OutOfBounds)
 }
 
 /// One thread, from its first descriptor to its last.

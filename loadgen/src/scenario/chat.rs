@@ -39,6 +39,10 @@ impl OverRooms for Chat {
         &self.fanout
     }
 
+    fn added_rate(&self) -> Option<(&'static str, f64)> {
+        Some(("--commands", self.commands))
+    }
+
     fn part(&self, wire: &Wire) -> Box<dyn Scenario> {
         Box::new(Chatting {
             inner: self.fanout.part(wire),

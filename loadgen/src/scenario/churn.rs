@@ -46,6 +46,10 @@ impl Plan for Churn {
         self.seconds
     }
 
+    fn rates(&self) -> Vec<(&'static str, f64)> {
+        vec![("--rate", self.rate)]
+    }
+
     fn expects_messages(&self) -> bool {
         false
     }

@@ -58,8 +58,12 @@ impl Plan for Echo {
         self.seconds
     }
 
-    fn is_closed_loop(&self) -> bool {
-        self.in_flight.is_some()
+    fn rates(&self) -> Vec<(&'static str, f64)> {
+        vec![("--rate", self.rate)]
+    }
+
+    fn in_flight(&self) -> Option<u32> {
+        self.in_flight
     }
 
     fn scenario(&self, wire: &Wire) -> Box<dyn Scenario> {

@@ -50,11 +50,15 @@ impl Plan for Fanout {
     }
 
     fn peers(&self) -> usize {
-        self.rooms * self.members
+        self.rooms.saturating_mul(self.members)
     }
 
     fn publishers(&self) -> usize {
-        self.rooms * self.publishers.min(self.members)
+        self.rooms.saturating_mul(self.publishers.min(self.members))
+    }
+
+    fn pairs(&self) -> usize {
+        self.peers().saturating_mul(self.publishers.min(self.members))
     }
 
     fn size(&self) -> usize {
@@ -65,8 +69,12 @@ impl Plan for Fanout {
         self.seconds
     }
 
-    fn is_closed_loop(&self) -> bool {
-        self.in_flight.is_some()
+    fn rates(&self) -> Vec<(&'static str, f64)> {
+        vec![("--rate", self.rate)]
+    }
+
+    fn in_flight(&self) -> Option<u32> {
+        self.in_flight
     }
 
     fn scenario(&self, wire: &Wire) -> Box<dyn Scenario> {

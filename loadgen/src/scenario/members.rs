@@ -13,6 +13,11 @@ pub(super) trait OverRooms {
 
     fn rooms(&self) -> &Fanout;
 
+    /// The rate of what it adds, by the name of its option.
+    fn added_rate(&self) -> Option<(&'static str, f64)> {
+        None
+    }
+
     /// One thread's part.
     fn part(&self, wire: &Wire) -> Box<dyn Scenario>;
 }
@@ -38,8 +43,16 @@ impl<T: OverRooms> Plan for T {
         self.rooms().seconds()
     }
 
-    fn is_closed_loop(&self) -> bool {
-        self.rooms().is_closed_loop()
+    fn pairs(&self) -> usize {
+        self.rooms().pairs()
+    }
+
+    fn rates(&self) -> Vec<(&'static str, f64)> {
+        self.rooms().rates().into_iter().chain(self.added_rate()).collect()
+    }
+
+    fn in_flight(&self) -> Option<u32> {
+        self.rooms().in_flight()
     }
 
     fn scenario(&self, wire: &Wire) -> Box<dyn Scenario> {

@@ -75,12 +75,27 @@ pub trait Plan {
         crate::payload::STAMP_LEN
     }
 
+    /// Pairs of a connection and a publisher that it hears.
+    fn pairs(&self) -> usize {
+        self.publishers()
+    }
+
     /// How long the load runs.
     fn seconds(&self) -> f64;
 
+    /// Its rates, by the names of their options.
+    fn rates(&self) -> Vec<(&'static str, f64)> {
+        Vec::new()
+    }
+
+    /// Closed loop: messages in flight.
+    fn in_flight(&self) -> Option<u32> {
+        None
+    }
+
     /// Whether what is sent waits for answers: such latencies say nothing about a fixed load.
     fn is_closed_loop(&self) -> bool {
-        false
+        self.in_flight().is_some()
     }
 
     /// Whether a run without messages would be no measurement.

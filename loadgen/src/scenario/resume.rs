@@ -51,6 +51,10 @@ impl OverRooms for Resume {
         &self.fanout
     }
 
+    fn added_rate(&self) -> Option<(&'static str, f64)> {
+        Some(("--cuts", self.cuts))
+    }
+
     fn part(&self, wire: &Wire) -> Box<dyn Scenario> {
         Box::new(Resuming {
             inner: self.fanout.part(wire),
