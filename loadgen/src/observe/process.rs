@@ -6,6 +6,9 @@ use std::io;
 
 use serde::Serialize;
 
+/// Less time than this says nothing: the kernel counts in ticks of 10 ms.
+pub const SECONDS_MIN: f64 = 0.1;
+
 /// What a process has used so far.
 #[derive(Clone, Debug, Default)]
 pub struct Usage {
@@ -51,7 +54,7 @@ impl Usage {
         Ok(Self { cpu_ns, resident_bytes, threads })
     }
 
-    /// What was used since `earlier`, `seconds` ago.
+    /// What was used since `earlier`, `seconds` ago; no share of it below [`SECONDS_MIN`].
     #[must_use]
     pub fn since(&self, earlier: &Self, seconds: f64) -> Share {
         let cpu_ns = self.cpu_ns.saturating_sub(earlier.cpu_ns);
@@ -61,7 +64,9 @@ impl Usage {
             .map(|(id, ns)| ns.saturating_sub(earlier.threads.get(id).copied().unwrap_or(0)))
             .max();
         #[expect(clippy::cast_precision_loss, reason = "a share for people")]
-        let share = |ns: u64| ns as f64 / 1e9 / seconds.max(1e-9);
+        let share = |ns: u64| {
+            if seconds < SECONDS_MIN { 0.0 } else { ns as f64 / 1e9 / seconds }
+        };
         Share {
             cpus: share(cpu_ns),
             busiest_thread: share(busiest.unwrap_or(0)),
@@ -107,6 +112,17 @@ mod tests {
         let stat = "7 (a) b) R 1 2 3 4 5 6 7 8 9 10 30 12 0 0 20";
         assert_eq!(ticks(stat), Some(42));
         assert_eq!(ticks("nothing"), None);
+    }
+
+    #[test]
+    fn a_moment_too_short_to_measure_has_no_share() {
+        let threads = |ns| HashMap::from([(1, ns)]);
+        let before = Usage { cpu_ns: 0, resident_bytes: 0, threads: threads(0) };
+        let after = Usage { cpu_ns: 3 << 20, resident_bytes: 9, threads: threads(3 << 20) };
+        let share = after.since(&before, 0.000_2);
+        assert_eq!((share.cpus, share.busiest_thread), (0.0, 0.0));
+        assert_eq!((share.cpu_ns, share.resident_bytes), (3 << 20, 9));
+        assert!(after.since(&before, SECONDS_MIN).busiest_thread > 0.03);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Whether a phase's figures may be believed.
 
 use super::PhaseReport;
+use crate::observe::process::SECONDS_MIN;
 
 /// CPU share from which a thread counts as saturated.
 const SATURATED: f64 = 0.95;
@@ -79,8 +80,11 @@ pub fn judge(phase: &mut PhaseReport, doubts: &Doubts) {
     phase.invalid = invalid;
 }
 
-/// The generator must not be what was measured.
+/// The generator must not be what was measured, if anything was.
 fn saturation(phase: &PhaseReport, doubts: &Doubts) -> Option<String> {
+    if phase.seconds < SECONDS_MIN {
+        return None;
+    }
     // A closed loop has no timetable to be late for, and where nothing is sent nothing is late.
     let timetable = doubts.expects_messages && !phase.closed_loop;
     let late = timetable && phase.lateness.p99 > doubts.lateness_max_us;
@@ -97,5 +101,187 @@ fn saturation(phase: &PhaseReport, doubts: &Doubts) -> Option<String> {
             phase.generator.busiest_thread * 100.0
         )),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::kernel::KernelCounters;
+    use crate::observe::process::Share;
+    use crate::report::{Quantiles, Report};
+    use crate::scenario::Workload;
+    use crate::scenario::echo::Echo;
+    use crate::stats::Counters;
+
+    /// Nothing that `sound` does not have.
+    const TRUST: Doubts = Doubts {
+        lateness_max_us: 20_000,
+        expects_messages: true,
+        wanted: 200,
+        connect_timed_out: false,
+        interrupted: false,
+    };
+
+    /// Ten seconds of echoes, none of them missing, nobody near a limit.
+    fn sound() -> PhaseReport {
+        let counters =
+            Counters { opened: 200, sent: 1_000, received: 1_000, ..Counters::default() };
+        PhaseReport {
+            workload: Workload::Echo(Echo::default()),
+            closed_loop: false,
+            threads: 2,
+            connect_seconds: 0.1,
+            seconds: 10.0,
+            totals: counters,
+            measured: counters,
+            held: 200,
+            latency: Quantiles::default(),
+            handshake: Quantiles::default(),
+            lateness: Quantiles { p99: 20_000, ..Quantiles::default() },
+            generator: busy(0.94),
+            server: None,
+            server_resident_before: None,
+            kernel: KernelCounters::default(),
+            series: Vec::new(),
+            complaints: Vec::new(),
+            invalid: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn busy(busiest_thread: f64) -> Share {
+        Share { cpus: busiest_thread, busiest_thread, ..Share::default() }
+    }
+
+    /// What is said of a phase and of doubts that differ from the sound ones in this.
+    fn judged(change: impl FnOnce(&mut PhaseReport, &mut Doubts)) -> PhaseReport {
+        let (mut phase, mut doubts) = (sound(), TRUST);
+        change(&mut phase, &mut doubts);
+        judge(&mut phase, &doubts);
+        phase
+    }
+
+    type Change = fn(&mut PhaseReport, &mut Doubts);
+
+    #[test]
+    fn every_fault_makes_a_phase_invalid_and_is_named() {
+        let table: [(Change, &str); 17] = [
+            (|phase, _| phase.totals.lost = 1, "1 messages lost"),
+            (|phase, _| phase.totals.repeated = 2, "2 messages repeated"),
+            (|phase, _| phase.totals.reordered = 3, "3 messages out of order"),
+            (|phase, _| phase.totals.corrupt = 1, "1 messages corrupt"),
+            (|phase, _| phase.totals.misdelivered = 1, "1 messages delivered to somebody"),
+            (|phase, _| phase.totals.unsent = 1, "1 messages due but not sent"),
+            (|phase, _| phase.totals.refused = 4, "4 connections failed"),
+            (|phase, _| phase.totals.dropped = 1, "1 connections dropped by the server"),
+            (|phase, _| phase.totals.errors = 1, "1 errors answered"),
+            (|phase, _| phase.totals.opened = 199, "1 connections never opened"),
+            (|_, doubts| doubts.connect_timed_out = true, "not everything was connected"),
+            (|phase, _| phase.measured.received = 0, "no message arrived"),
+            // The generator before the server: late against its own timetable, or out of CPU while
+            // nothing says that the server was, too.
+            (|phase, _| phase.lateness.p99 = 20_001, "the generator itself was 20001 us late"),
+            (|phase, _| phase.generator = busy(0.95), "a thread of the generator was 95 % busy"),
+            (
+                |phase, _| {
+                    phase.closed_loop = true;
+                    phase.generator = busy(1.0);
+                },
+                "a thread of the generator was 100 % busy",
+            ),
+            (
+                |phase, _| (phase.generator, phase.server) = (busy(0.99), Some(busy(0.89))),
+                "a thread of the generator was 99 % busy",
+            ),
+            (
+                |phase, _| {
+                    phase.lateness.p99 = 90_000;
+                    (phase.generator, phase.server) = (busy(0.99), Some(busy(1.0)));
+                },
+                "the generator itself was 90000 us late",
+            ),
+        ];
+        for (change, words) in table {
+            let phase = judged(change);
+            let [reason] = &*phase.invalid else { panic!("{words}: {:?}", phase.invalid) };
+            assert!(reason.starts_with(words), "{reason}");
+            assert!(!report(vec![phase]).is_valid(), "{words}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_fault_leaves_it_valid_and_is_noted() {
+        let table: [(Change, Option<&str>); 12] = [
+            (|_, _| (), None),
+            (|phase, _| phase.totals.announced_gaps = 5, Some("the server announced gaps of 5")),
+            (|phase, _| phase.totals.slow_ended = 1, Some("1 slow consumers ended")),
+            (|phase, _| phase.totals.resumed = 1, Some("1 connections resumed without loss")),
+            (|phase, _| phase.totals.not_recovered = 1, Some("1 resumptions that the server")),
+            (|phase, _| phase.totals.redelivered = 1, Some("1 messages that came again")),
+            (|_, doubts| doubts.interrupted = true, Some("interrupted")),
+            (|phase, _| phase.closed_loop = true, Some("closed loop")),
+            // A closed loop has no timetable, and where no messages are expected none is late.
+            (
+                |phase, _| {
+                    phase.closed_loop = true;
+                    phase.lateness.p99 = 1_000_000;
+                },
+                Some("closed loop"),
+            ),
+            (
+                |phase, doubts| {
+                    doubts.expects_messages = false;
+                    phase.measured.received = 0;
+                    phase.lateness.p99 = 1_000_000;
+                },
+                None,
+            ),
+            // Both at their limit, and the server is known to be.
+            (|phase, _| (phase.generator, phase.server) = (busy(1.0), Some(busy(0.90))), None),
+            // Nothing was measured, so the figures of that nothing say nothing.
+            (
+                |phase, _| {
+                    phase.seconds = 0.000_2;
+                    phase.lateness.p99 = 1_000_000;
+                    phase.generator = busy(14.43);
+                },
+                None,
+            ),
+        ];
+        for (change, words) in table {
+            let phase = judged(change);
+            assert_eq!(phase.invalid, [""; 0], "{words:?}");
+            let notes: Vec<&str> = phase.notes.iter().map(String::as_str).collect();
+            match (words, &*notes) {
+                (None, []) => {}
+                (Some(words), [note]) if note.starts_with(words) => {}
+                _ => panic!("{words:?}: {notes:?}"),
+            }
+            assert!(report(vec![phase]).is_valid());
+        }
+    }
+
+    #[test]
+    fn a_report_is_as_good_as_its_worst_phase_and_none_is_not_good() {
+        let lost = || judged(|phase, _| phase.totals.lost = 1);
+        assert!(report(vec![sound(), sound()]).is_valid());
+        assert!(!report(vec![sound(), lost()]).is_valid());
+        assert!(!report(vec![lost(), sound()]).is_valid());
+        assert!(!report(Vec::new()).is_valid());
+    }
+
+    fn report(phases: Vec<PhaseReport>) -> Report {
+        Report {
+            version: "0",
+            command: Vec::new(),
+            url: String::new(),
+            dialect: String::new(),
+            unix_seconds: 0,
+            kernel: String::new(),
+            machine_cpus: 2,
+            backend: String::new(),
+            phases,
+        }
     }
 }
