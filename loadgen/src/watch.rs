@@ -154,6 +154,7 @@ impl Watch {
             p50_us: self.second.value_at_quantile(0.5),
             p99_us: self.second.value_at_quantile(0.99),
             generator_cpus: generator.since(&self.generator, seconds).cpus,
+            generator_resident_bytes: generator.resident_bytes,
             server_cpus: server_share.cpus,
             server_resident_bytes: server_share.resident_bytes,
         };

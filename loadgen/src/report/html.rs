@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::chart::{Chart, Line};
+use super::text::mebibytes;
 use super::{PhaseReport, Report, Second, text};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:760px;margin:2em auto;\
@@ -84,15 +85,10 @@ fn render_phase(out: &mut String, phase: &PhaseReport) {
         false,
         &[("generator", |second| second.generator_cpus), ("server", |second| second.server_cpus)],
     ));
-    if phase.server.is_some() {
-        out.push_str(&over_time(
-            phase,
-            "Server memory",
-            "MiB resident",
-            false,
-            &[("server", |second| exact(second.server_resident_bytes) / f64::from(1 << 20))],
-        ));
-    }
+    let own: (_, Value) = ("generator", |second| mebibytes(second.generator_resident_bytes));
+    let server: (_, Value) = ("server", |second| mebibytes(second.server_resident_bytes));
+    let lines = if phase.server.is_some() { vec![own, server] } else { vec![own] };
+    out.push_str(&over_time(phase, "Memory", "MiB resident", false, &lines));
 }
 
 /// Latency by quantile, the axis stretched towards 1 as such curves are read.

@@ -106,6 +106,8 @@ pub struct Second {
     pub p99_us: u64,
     /// CPUs busy with this tool.
     pub generator_cpus: f64,
+    /// Memory of this tool.
+    pub generator_resident_bytes: u64,
     /// CPUs busy with the server.
     pub server_cpus: f64,
     /// The server's memory.

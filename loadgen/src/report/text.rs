@@ -53,6 +53,8 @@ fn render_phase(out: &mut String, phase: &PhaseReport) {
     }
     let _ = writeln!(out, "  own lateness  {}", quantiles(&phase.lateness));
     let _ = writeln!(out, "  generator     {}", usage(&phase.generator, phase));
+    let own = mebibytes(phase.generator.resident_bytes);
+    let _ = writeln!(out, "  own memory    {own:.1} MiB resident");
     if let Some(server) = &phase.server {
         let _ = writeln!(out, "  server        {}", usage(server, phase));
         let _ = writeln!(out, "  server memory {}", memory(server, phase));
@@ -99,7 +101,7 @@ fn memory(server: &Share, phase: &PhaseReport) -> String {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-fn mebibytes(bytes: u64) -> f64 {
+pub(super) fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
