@@ -29,7 +29,7 @@ use crate::wheel::Timer;
 
 use super::Shard;
 use super::ask::What;
-use super::message::CoreMessage;
+use super::message::{Asker, CoreMessage};
 
 use self::attend::Attending;
 use self::bookmark::Reading;
@@ -148,6 +148,15 @@ impl Shard {
         if let Some(party) = self.broker.party {
             self.outbound.send(party, CoreMessage::ToBroker(Box::new(message)));
         }
+    }
+
+    /// What such people have asked of the broker that it has not answered.
+    pub(super) fn asked_of_broker(&self, is_one: impl Fn(&Asker) -> bool) -> Vec<u64> {
+        let pending = self.broker.pending.iter();
+        let published = pending.filter(|(_, it)| is_one(it.asker())).map(|(number, _)| *number);
+        let rooms = self.broker.rooms.values();
+        let moved = rooms.filter_map(|followed| followed.governing.asked(&is_one));
+        published.chain(moved).collect()
     }
 
     /// The broker says something.

@@ -3,7 +3,8 @@
 //!
 //! Invariant: when all cores have said that an edict is carried out, nothing that was sent before by
 //! those it is about takes effect any more. Each core tells all others when it has closed their
-//! connections, behind whatever these have asked; so who has heard it from all has seen the last.
+//! connections, behind whatever these have asked; so who has heard it from all has seen the last, and
+//! waits for what the broker still has of it.
 
 use std::net::IpAddr;
 
@@ -18,7 +19,7 @@ use crate::tenant::Tenants;
 
 use super::door::Door;
 use super::identity::Identity;
-use super::message::CoreMessage;
+use super::message::{Asker, CoreMessage};
 use super::{Alarm, Shard};
 
 /// How long a core that never says that it is done is waited for.
@@ -55,6 +56,9 @@ struct Open {
     heard: u16,
     /// What came of it here.
     carried: Option<Carried>,
+    /// What those it is about have asked of the broker and what has no answer yet, once all cores
+    /// have carried it out.
+    owed: Option<Vec<u64>>,
 }
 
 /// Edicts that not all cores have carried out.
@@ -166,8 +170,30 @@ impl Shard {
     fn finish_edict(&mut self, number: u64) {
         let Some(open) = self.edicts.0.get(&number) else { return };
         let Some(carried) = open.carried.filter(|_| open.heard + 1 >= self.cores) else { return };
-        self.edicts.0.remove(&number);
-        self.outbound.effects.carried.push(carried);
+        let owed = match &open.owed {
+            Some(owed) => owed.clone(),
+            None => self.asked_of_broker(|asker| !self.may_still_act(asker)),
+        };
+        if owed.is_empty() {
+            self.edicts.0.remove(&number);
+            self.outbound.effects.carried.push(carried);
+        } else if let Some(open) = self.edicts.0.get_mut(&number) {
+            open.owed = Some(owed);
+        }
+    }
+
+    /// The broker has answered what was asked of it, or will not.
+    pub(super) fn note_done_by_broker(&mut self, ticket: u64) {
+        let mut settled = Vec::new();
+        for (number, open) in &mut self.edicts.0 {
+            let Some(owed) = &mut open.owed else { continue };
+            owed.retain(|it| *it != ticket);
+            if owed.is_empty() {
+                settled.push(*number);
+            }
+        }
+        settled.sort_unstable();
+        settled.into_iter().for_each(|number| self.finish_edict(number));
     }
 
     /// Some core has not been heard of in a long time.
@@ -178,13 +204,18 @@ impl Shard {
     /// Whether a command that has waited at its room's home may still be carried out.
     pub(super) fn still_holds(&self, message: &CoreMessage) -> bool {
         let CoreMessage::Ask(ask) = message else { return true };
-        let (identity, now_ms) = (&ask.asker.identity, self.outbound.now.unix_ms);
+        self.may_still_act(&ask.asker)
+    }
+
+    /// Whether somebody is not one of those whose connections have ended by an edict.
+    pub(super) fn may_still_act(&self, asker: &Asker) -> bool {
+        let (identity, now_ms) = (&asker.identity, self.outbound.now.unix_ms);
         let accepted = identity.accepted.as_deref();
         let revoked = accepted.zip(self.door.gate.as_ref());
         !self.tenants.get(identity.tenant).is_suspended()
             && !revoked.is_some_and(|(it, gate)| gate.is_revoked(now_ms, it))
             && !accepted.is_some_and(|it| self.door.bans.cover_user(it, now_ms))
-            && !self.door.bans.cover_address(ask.asker.ip, now_ms)
+            && !self.door.bans.cover_address(asker.ip, now_ms)
     }
 
     /// Takes over what was decided before this process began, for those that are to come. False if

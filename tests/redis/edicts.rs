@@ -1,5 +1,7 @@
 //! What the operator decides on one node holds on all of them.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::http::{self, Response};
@@ -187,4 +189,44 @@ fn one_that_finds_no_place_takes_out_some_of_what_has_run_out() {
     assert_eq!(ban("bob"), 200);
     assert_eq!(count(&order), ":304");
     assert_eq!(store.say(&["HEXISTS", &lines, "x1"]), ":1", "that one stands");
+}
+
+#[test]
+fn nothing_of_a_revoked_user_is_stored_after_the_answer() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let node = node(&store);
+    let stored = || -> Vec<String> {
+        let streams = store
+            .list(&["KEYS", "*"])
+            .into_iter()
+            .filter(|key| store.say(&["TYPE", key]).trim() == "+stream");
+        streams.map(|key| store.say(&["XLEN", &key])).collect()
+    };
+    for round in 0..3 {
+        let name = format!("ann-{round}");
+        let mut ann = user(&node, &name, "default");
+        ann.ok(json!({"type": "join", "room": "owed:warm"}));
+        store.signal("STOP");
+        // One is on its way to Redis, the other waits until Redis has told of its room.
+        for room in ["owed:warm".to_owned(), format!("owed:cold-{round}")] {
+            ann.send(json!({"type": "publish", "room": room, "data": round}));
+        }
+        // Most often the server has read them by then; if not, there is less to see.
+        std::thread::sleep(Duration::from_millis(100));
+        let revoked = json!({"user": name});
+        let revoke = || (operate(&node, "POST", "/v1/revocations", &revoked).0, stored());
+        let (status, at_once) = std::thread::scope(|scope| {
+            let answer = scope.spawn(revoke);
+            assert_eq!(ann.event("disconnect")["reason"], "revoked");
+            store.signal("CONT");
+            answer.join().unwrap()
+        });
+        assert_eq!(status, 200);
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(stored(), at_once, "nothing comes later");
+        assert!(at_once.len() <= 1, "what had not gone to Redis is dropped");
+    }
 }

@@ -117,7 +117,9 @@ impl Shard {
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         followed.reading.holds = false;
         for (from, message) in std::mem::take(&mut followed.deferred) {
-            self.on_core(from, message);
+            if self.still_holds(&message) {
+                self.on_core(from, message);
+            }
         }
         // There was no home to hear it before.
         self.hear_held(room);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::id::CoreId;
 use crate::protocol::event::Reply;
-use crate::protocol::{LeftReason, Role};
+use crate::protocol::{ErrorCode, LeftReason, Role};
 use crate::record::Deed;
 use crate::room::attendance::Mark;
 use crate::room::broker::{Fault, ToBroker};
@@ -21,7 +21,7 @@ use crate::room::charter::{Amendment, Charter, Decided, Decree, Manner, Motion, 
 use crate::room::home::{HomeRoom, Refusal};
 use crate::room::name::RoomKey;
 use crate::shard::ask::What;
-use crate::shard::message::{AnswerEffect, Ask};
+use crate::shard::message::{AnswerEffect, Ask, Asker};
 use crate::shard::{Alarm, Shard};
 use crate::wheel::Timer;
 
@@ -32,6 +32,8 @@ use super::{begins, unavailable};
 const QUEUE_MOST: usize = 256;
 /// How often a motion is made again because others were faster.
 const TRIES: u8 = 8;
+/// The operator has ended whoever asked; nobody hears this.
+const ENDED: Refusal = Refusal::new(ErrorCode::Forbidden, "the connection has ended");
 
 /// How far a home has come with what was decided about its room.
 #[derive(Debug, Default)]
@@ -74,6 +76,16 @@ enum Of {
     Loss,
 }
 
+impl Of {
+    /// The command, if it comes from one.
+    fn ask(&self) -> Option<&Ask> {
+        match self {
+            Self::Command(_, ask) | Self::Founding(_, ask) => Some(ask),
+            Self::Entrance { .. } | Self::Loss => None,
+        }
+    }
+}
+
 impl Governing {
     /// Whether a room is being made for somebody who is to join it then.
     pub(super) fn is_founding(&self) -> bool {
@@ -83,6 +95,13 @@ impl Governing {
     /// Whether anything waits to be decided.
     pub(super) fn is_awaited(&self) -> bool {
         !self.queue.is_empty()
+    }
+
+    /// The number of the motion that is on its way, if such a one has asked for it.
+    pub(super) fn asked(&self, is_one: impl Fn(&Asker) -> bool) -> Option<u64> {
+        let front = self.queue.front()?;
+        let (number, _) = front.motion.as_ref()?;
+        front.of.ask().is_some_and(|ask| is_one(&ask.asker)).then_some(*number)
     }
 
     /// Whether a room is there of which no home is.
@@ -348,6 +367,10 @@ impl Shard {
                 return;
             }
             let of = front.of.clone();
+            if of.ask().is_some_and(|ask| !self.may_still_act(&ask.asker)) {
+                self.close_matter(room, Err(ENDED));
+                continue;
+            }
             match self.draft(room, &of) {
                 Ok(Some(draft)) => {
                     self.put(room, known, &of, draft);
@@ -408,8 +431,9 @@ impl Shard {
         front.tries += 1;
         let may_again = is_sure || matches!(front.of, Of::Entrance { .. } | Of::Loss);
         let is_over = !may_again || front.tries > TRIES;
-        if let Some((_, timer)) = front.motion.take() {
+        if let Some((number, timer)) = front.motion.take() {
             self.wheel.cancel(timer);
+            self.note_done_by_broker(number);
         }
         self.recall(room);
         if is_over {
@@ -450,8 +474,9 @@ impl Shard {
             for mut matter in std::mem::take(&mut governing.queue) {
                 let motion = matter.motion.take();
                 let fault = if motion.is_some() { Fault::Lost } else { Fault::Unsent };
-                if let Some((_, timer)) = motion {
+                if let Some((number, timer)) = motion {
                     self.wheel.cancel(timer);
+                    self.note_done_by_broker(number);
                 }
                 match matter.of {
                     Of::Command(from, ask) => {
@@ -474,8 +499,9 @@ impl Shard {
     fn close_matter(&mut self, room: &RoomKey, outcome: Result<(), Refusal>) {
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         let Some(matter) = followed.governing.queue.pop_front() else { return };
-        if let Some((_, timer)) = matter.motion {
+        if let Some((number, timer)) = matter.motion {
             self.wheel.cancel(timer);
+            self.note_done_by_broker(number);
         }
         let (from, ask) = match matter.of {
             Of::Command(from, ask) => (from, ask),

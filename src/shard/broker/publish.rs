@@ -58,6 +58,12 @@ pub(in crate::shard) enum Way {
     WithoutPlace,
 }
 
+impl Pending {
+    pub(super) fn asker(&self) -> &Asker {
+        &self.asker
+    }
+}
+
 impl Shard {
     /// How a publish in a room goes out now.
     ///
@@ -167,8 +173,7 @@ impl Shard {
             pending.placed = Some(placed);
             return;
         }
-        let Some(pending) = self.broker.pending.remove(&number) else { return };
-        self.wheel.cancel(pending.timer);
+        let Some(pending) = self.take_pending(number) else { return };
         match pending.receipt {
             Some(receipt) => self.on_receipt_placed(receipt, placed.nodes > 1),
             None => self.answer_placed(pending, &placed, None),
@@ -249,12 +254,12 @@ impl Shard {
         let Some(pending) = self.broker.pending.get_mut(&number) else { return };
         if pending.receipt.is_some() {
             // It was delivered; its receipt has a time of its own.
-            self.broker.pending.remove(&number);
+            self.take_pending(number);
             return;
         }
         match pending.placed.take() {
             Some(placed) => {
-                let Some(pending) = self.broker.pending.remove(&number) else { return };
+                let Some(pending) = self.take_pending(number) else { return };
                 self.answer_uncounted(pending, &placed);
             }
             None => self.refuse_pending(number, refusal(Fault::Lost)),
@@ -270,9 +275,16 @@ impl Shard {
         }
     }
 
-    fn refuse_pending(&mut self, number: u64, refusal: Refusal) {
-        let Some(mut pending) = self.broker.pending.remove(&number) else { return };
+    /// A publish that waits no longer.
+    fn take_pending(&mut self, number: u64) -> Option<Pending> {
+        let pending = self.broker.pending.remove(&number)?;
         self.wheel.cancel(pending.timer);
+        self.note_done_by_broker(number);
+        Some(pending)
+    }
+
+    fn refuse_pending(&mut self, number: u64, refusal: Refusal) {
+        let Some(mut pending) = self.take_pending(number) else { return };
         // What was delivered here, or placed, is answered by what is known of it.
         match (pending.receipt, pending.placed.take()) {
             (Some(receipt), _) => self.on_receipt_placed(receipt, true),
