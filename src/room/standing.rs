@@ -150,6 +150,15 @@ impl Standing {
         if self.role > target { Ok(()) } else { Err(Denied::Forbidden) }
     }
 
+    /// Whether they may ask somebody in who becomes `role` by joining: they keep order, and stand above
+    /// it. So nobody is invited to own the room.
+    ///
+    /// # Errors
+    /// If not.
+    pub fn may_invite(&self, role: Role, config: &RoomConfig) -> Result<(), Denied> {
+        self.may_moderate(role, config)
+    }
+
     /// Whether they may give `role` to somebody else who has the role `target` now: they stand above
     /// both, or are the owner and pass the room on.
     ///

@@ -136,17 +136,14 @@ impl HomeRoom {
         if let Some(user) = user {
             self.sent_out.remove(user);
         }
-        if let Some(user) = user
-            && let Some(invitation) = self.members.accept(user, now.moment)
-        {
-            // The list of members is full: then the invitation lets in and no more.
-            let _ = self.members.set_role(user, invitation.role, now.unix_ms);
-        }
-        if let (Some(user), Some(Some(role))) = (user, request.grant)
-            && self.members.role(user) < role
-        {
-            // As above.
-            let _ = self.members.set_role(user, role, now.unix_ms);
+        if let Some(user) = user {
+            let invited_as = self.members.accept(user, now.moment).map(|it| it.role);
+            let role = invited_as.max(request.grant.flatten());
+            // Neither takes a role away.
+            if let Some(role) = role.filter(|role| self.members.role(user) < *role) {
+                // The list of members is full: then they are let in and no more.
+                let _ = self.members.set_role(user, role, now.unix_ms);
+            }
         }
         self.held_until = None;
         let was_here = self.is_attached(request.address);

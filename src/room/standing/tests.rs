@@ -118,6 +118,20 @@ fn a_role_is_given_from_above_or_passed_on_by_the_owner() {
 }
 
 #[test]
+fn nobody_is_invited_to_stand_where_their_host_does() {
+    let config = of_type(RoomType::Public);
+    for actor in Role::ALL {
+        for given in Role::ALL {
+            let expected = *actor >= Role::Moderator && actor > given;
+            let allowed = role(*actor).may_invite(*given, &config).is_ok();
+            assert_eq!(allowed, expected, "{actor} invites as {given}");
+        }
+    }
+    let banned = Standing { banned: Some(Until::Undone), ..role(Role::Owner) };
+    assert_eq!(banned.may_invite(Role::Member, &config), Err(Denied::Banned(Until::Undone)));
+}
+
+#[test]
 fn the_roles_and_bans_of_a_parent_hold_here_but_not_its_mutes_and_invitations() {
     let soon = Until::Moment(Moment { us: 5 });
     let parent = Standing {

@@ -11,7 +11,7 @@ use crate::room::charter::{Entry, Moderation};
 use crate::room::home::{HomeRoom, Refusal};
 use crate::room::members::{Banned, Full, Members};
 use crate::room::name::RoomKey;
-use crate::room::standing::{Action, Until};
+use crate::room::standing::Until;
 use crate::shard::Shard;
 use crate::shard::ask::{ModerateAsk, Target, What};
 use crate::shard::identity::Right;
@@ -158,6 +158,11 @@ impl Shard {
 }
 
 impl ModerateAsk {
+    /// What somebody who is invited becomes.
+    fn invites_as(&self) -> Role {
+        self.role.unwrap_or(Role::Member)
+    }
+
     /// The same, done at a time.
     pub(in crate::shard) fn moderation(&self, now: Now) -> Moderation {
         Moderation {
@@ -179,7 +184,7 @@ fn permit(home: &HomeRoom, asker: &Asker, ask: &ModerateAsk, now: Now) -> Result
     let target = home.role(ask.target.user());
     let allowed = match ask.action {
         ModerationAction::Role => standing.may_give(ask.role.unwrap_or_default(), target),
-        ModerationAction::Invite => standing.may(Action::Moderate, &home.config),
+        ModerationAction::Invite => standing.may_invite(ask.invites_as(), &home.config),
         _ => standing.may_moderate(target, &home.config),
     };
     allowed.map_err(|denied| denied.refusal(now.moment))
@@ -196,7 +201,7 @@ fn carry_out(members: &mut Members, ask: &ModerateAsk, now: Now) -> Result<(), F
     };
     match ask.action {
         ModerationAction::Invite => {
-            members.invite(user, ask.role.unwrap_or(Role::Member), until, now.moment)?;
+            members.invite(user, ask.invites_as(), until, now.moment)?;
         }
         ModerationAction::Ban => {
             members.ban(banned, until, now.moment)?;

@@ -63,6 +63,42 @@ fn an_invitation_reaches_all_connections_of_a_user_and_later_ones_until_it_is_us
 }
 
 #[test]
+fn an_invitation_gives_no_more_than_its_host_has_and_takes_nothing_away() {
+    for cores in [1, 3] {
+        let mut cluster = Cluster::new(cores, Config::default());
+        let owner = cluster.user(0, "o");
+        let (host, guest) = (cluster.user(cores - 1, "h"), cluster.user(0, "g"));
+        let create = r#"{"type":"room.create","id":1,"room":"r"}"#;
+        assert_eq!(cluster.ask(owner, create)["role"], "owner");
+        let give = r#"{"type":"room.role","id":2,"room":"r","user":"h","role":"moderator"}"#;
+        assert_eq!(cluster.ask(owner, give)["type"], "ok");
+        let invite = |cluster: &mut Cluster, by, user: &str, role: &str| {
+            let invite = format!(
+                r#"{{"type":"room.invite","id":3,"room":"r","user":"{user}","role":"{role}"}}"#
+            );
+            let answer = cluster.ask(by, &invite);
+            if answer["type"] == "ok" { answer["type"].clone() } else { answer["code"].clone() }
+        };
+        for role in ["owner", "admin", "moderator"] {
+            assert_eq!(invite(&mut cluster, host, "g", role), "forbidden", "{role}");
+        }
+        assert_eq!(invite(&mut cluster, owner, "g", "owner"), "forbidden");
+        let join = r#"{"type":"join","id":4,"room":"r"}"#;
+        assert_eq!(cluster.ask(guest, join)["role"], "guest");
+        for (by, role, becomes) in
+            [(host, "member", "member"), (owner, "admin", "admin"), (host, "guest", "admin")]
+        {
+            assert_eq!(invite(&mut cluster, by, "g", role), "ok");
+            cluster.read(guest);
+            assert_eq!(cluster.ask(guest, join)["role"], becomes, "invited as {role}");
+        }
+        assert_eq!(invite(&mut cluster, host, "o", "guest"), "ok");
+        cluster.read(owner);
+        assert_eq!(cluster.ask(owner, join)["role"], "owner");
+    }
+}
+
+#[test]
 fn slow_mode_holds_for_a_user_whatever_the_connection() {
     for cores in [1, 3] {
         let mut cluster = Cluster::new(cores, Config::default());
