@@ -11,7 +11,7 @@ use crate::room::charter::{Entry, Moderation};
 use crate::room::home::{HomeRoom, Refusal};
 use crate::room::members::{Banned, Full, Members};
 use crate::room::name::RoomKey;
-use crate::room::standing::Until;
+use crate::room::standing::{Action, Until};
 use crate::shard::Shard;
 use crate::shard::ask::{ModerateAsk, Target, What};
 use crate::shard::identity::Right;
@@ -177,14 +177,17 @@ impl ModerateAsk {
 
 /// Whether the role in the room, or the credential, allows it.
 fn permit(home: &HomeRoom, asker: &Asker, ask: &ModerateAsk, now: Now) -> Result<(), Refusal> {
-    if asker.identity.may(Right::Moderate, &home.key.name) {
-        return Ok(());
+    let mut standing = home.standing(asker.user(), asker.ip, now.moment);
+    let by_right = asker.identity.may(Right::Moderate, &home.key.name);
+    if by_right {
+        // Where roles are compared it counts as one, and never as the owner's.
+        standing.role = standing.role.max(Role::Admin);
     }
-    let standing = home.standing(asker.user(), asker.ip, now.moment);
     let target = home.role(ask.target.user());
     let allowed = match ask.action {
         ModerationAction::Role => standing.may_give(ask.role.unwrap_or_default(), target),
         ModerationAction::Invite => standing.may_invite(ask.invites_as(), &home.config),
+        _ if by_right => standing.may(Action::Moderate, &home.config),
         _ => standing.may_moderate(target, &home.config),
     };
     allowed.map_err(|denied| denied.refusal(now.moment))

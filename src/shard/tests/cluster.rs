@@ -114,11 +114,18 @@ impl Cluster {
         user: &str,
         make: impl FnOnce(&mut Opened),
     ) -> Address {
-        let identity = Identity {
-            user: Some(user.into()),
-            permit: Arc::new(Granted),
-            ..Identity::anonymous()
-        };
+        self.open_granted(core, user, Arc::new(Granted), make)
+    }
+
+    /// The same, of one who may do what `permit` says.
+    pub(super) fn open_granted(
+        &mut self,
+        core: u16,
+        user: &str,
+        permit: Arc<dyn Permit>,
+        make: impl FnOnce(&mut Opened),
+    ) -> Address {
+        let identity = Identity { user: Some(user.into()), permit, ..Identity::anonymous() };
         self.shards[usize::from(core)].assume(Arc::new(identity));
         let at = self.open_with(core, make);
         self.shards[usize::from(core)].assume(Arc::new(Identity::anonymous()));

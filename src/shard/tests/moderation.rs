@@ -1,7 +1,10 @@
 //! Who is sent out, and who is asked in.
 
+use std::sync::Arc;
+
 use super::cluster::Cluster;
 use crate::config::Config;
+use crate::shard::identity::{Permit, Right};
 
 #[test]
 fn an_address_is_banned_whoever_comes_from_it() {
@@ -95,6 +98,62 @@ fn an_invitation_gives_no_more_than_its_host_has_and_takes_nothing_away() {
         assert_eq!(invite(&mut cluster, host, "o", "guest"), "ok");
         cluster.read(owner);
         assert_eq!(cluster.ask(owner, join)["role"], "owner");
+    }
+}
+
+#[test]
+fn a_credential_that_grants_moderation_makes_nobody_the_owner_and_ends_with_a_ban() {
+    #[derive(Debug)]
+    struct Keeper;
+    impl Permit for Keeper {
+        fn allows(&self, right: Right, _on: &str) -> bool {
+            matches!(right, Right::Join | Right::Moderate)
+        }
+        fn allows_from_outside(&self, _right: Right, _on: &str) -> bool {
+            false
+        }
+    }
+    for cores in [1, 3] {
+        let mut cluster = Cluster::new(cores, Config::default());
+        let owner = cluster.user(0, "o");
+        let keeper = cluster.open_granted(cores - 1, "k", Arc::new(Keeper), |_| {});
+        cluster.read(keeper);
+        let create = r#"{"type":"room.create","id":1,"room":"r"}"#;
+        assert_eq!(cluster.ask(owner, create)["role"], "owner");
+        let act = |cluster: &mut Cluster, by, command: &str, user: &str, role: &str| {
+            let role = if role.is_empty() { String::new() } else { format!(r#","role":"{role}""#) };
+            let text =
+                format!(r#"{{"type":"room.{command}","id":2,"room":"r","user":"{user}"{role}}}"#);
+            let answer = cluster.ask(by, &text);
+            if answer["type"] == "ok" { answer["type"].clone() } else { answer["code"].clone() }
+        };
+        for (command, user, role, told) in [
+            ("role", "k", "owner", "forbidden"),
+            ("role", "k", "admin", "forbidden"),
+            ("role", "o", "guest", "forbidden"),
+            ("role", "u", "owner", "forbidden"),
+            ("invite", "u", "owner", "forbidden"),
+            ("invite", "u", "admin", "forbidden"),
+            ("role", "u", "moderator", "ok"),
+            ("invite", "v", "moderator", "ok"),
+            // Order is kept with the owner as with everyone.
+            ("mute", "o", "", "ok"),
+            ("unmute", "o", "", "ok"),
+            ("kick", "o", "", "ok"),
+        ] {
+            let answer = act(&mut cluster, keeper, command, user, role);
+            assert_eq!(answer, told, "{command} {user} {role}");
+        }
+        cluster.read(owner);
+        assert_eq!(act(&mut cluster, owner, "ban", "k", ""), "ok", "the owner is the owner");
+        for (command, user, role) in
+            [("role", "u", "member"), ("mute", "o", ""), ("unban", "k", ""), ("ban", "o", "")]
+        {
+            let answer = act(&mut cluster, keeper, command, user, role);
+            assert_eq!(answer, "banned", "{command} {user} {role}");
+        }
+        assert_eq!(act(&mut cluster, owner, "unban", "k", ""), "ok");
+        assert_eq!(act(&mut cluster, keeper, "mute", "u", ""), "ok");
     }
 }
 
