@@ -24,6 +24,7 @@ use crate::clock::{Moment, Now};
 use crate::hash::{Map, Seed};
 use crate::id::{ConnectionAddress, CoreId};
 use crate::protocol::{ErrorCode, OwnedData, Role};
+use crate::ws::forwarded::ip_key;
 
 use super::censor::Censor;
 use super::config::{Bounds, ConfigError, Layers, Namespace, RoomConfig, Settings};
@@ -434,11 +435,10 @@ impl HomeRoom {
         found
     }
 
-    /// All connections from an address, for sending them out.
+    /// All connections from where a ban of an address holds, for sending them out.
     #[must_use]
     pub fn connections_from(&self, ip: std::net::IpAddr) -> Vec<ConnectionAddress> {
-        let is_there =
-            |it: &Attachment| it.ip.map(|ip| ip.to_canonical()) == Some(ip.to_canonical());
+        let is_there = |it: &Attachment| it.ip.map(ip_key) == Some(ip_key(ip));
         let found = self.attached.iter().filter(|(_, attachment)| is_there(attachment));
         let mut found: Vec<_> = found.map(|(address, _)| *address).collect();
         found.sort_unstable();

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use crate::clock::Moment;
 use crate::protocol::Role;
+use crate::ws::forwarded::ip_key;
 
 use super::standing::{Standing, Until};
 
@@ -63,7 +64,7 @@ pub struct Full;
 pub enum Banned<'a> {
     /// A user, wherever they come from.
     User(&'a str),
-    /// Everyone who comes from there.
+    /// Everyone who comes from there; of IPv6, from its /64, which one host has to itself.
     Address(IpAddr),
 }
 
@@ -74,7 +75,7 @@ impl Members {
         let holds = |until: &&Until| !until.is_over(now);
         let by_address = address
             .filter(|_| !self.banned_addresses.is_empty())
-            .and_then(|address| self.banned_addresses.get(&address.to_canonical()))
+            .and_then(|address| self.banned_addresses.get(&ip_key(address)))
             .filter(holds);
         let Some(user) = user else {
             return Standing { banned: by_address.copied(), ..Standing::default() };
@@ -204,7 +205,7 @@ impl Members {
         let is_over = |until: &Until| until.is_over(now);
         match whom {
             Banned::Address(address) => {
-                insert(&mut self.banned_addresses, address.to_canonical(), until, is_over)?;
+                insert(&mut self.banned_addresses, ip_key(address), until, is_over)?;
                 Ok(None)
             }
             Banned::User(user) => {
@@ -220,7 +221,7 @@ impl Members {
         self.changes += 1;
         let until = match whom {
             Banned::User(user) => self.banned_users.remove(user),
-            Banned::Address(address) => self.banned_addresses.remove(&address.to_canonical()),
+            Banned::Address(address) => self.banned_addresses.remove(&ip_key(address)),
         };
         until.is_some_and(|until| !until.is_over(now))
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::Now;
 use crate::room::charter::{Entry, Target, from_unix, invitation, to_unix};
+use crate::ws::forwarded::ip_key;
 
 use super::Members;
 
@@ -29,7 +30,7 @@ impl Members {
         concerned.dedup();
         let mut before: Vec<_> = concerned.iter().flat_map(|it| self.of_user(it, now)).collect();
         let address = match target {
-            Target::Address(ip) => Some(ip.to_canonical()),
+            Target::Address(ip) => Some(ip_key(*ip)),
             Target::User(_) => None,
         };
         before.extend(address.map(|ip| self.of_address(ip, now)));
@@ -67,7 +68,7 @@ impl Members {
                 put(&mut self.banned_users, user, it.map(|it| from_unix(it, now)));
             }
             Entry::BannedAddress(ip, it) => {
-                put(&mut self.banned_addresses, ip, it.map(|it| from_unix(it, now)));
+                put(&mut self.banned_addresses, &ip_key(*ip), it.map(|it| from_unix(it, now)));
             }
             Entry::Muted(user, it) => put(&mut self.muted, user, it.map(|it| from_unix(it, now))),
             Entry::Created(_) | Entry::Config(_) | Entry::Password(_) => {}

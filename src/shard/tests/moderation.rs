@@ -34,6 +34,34 @@ fn an_address_is_banned_whoever_comes_from_it() {
 }
 
 #[test]
+fn a_ban_of_an_ipv6_address_is_one_of_its_whole_host() {
+    for cores in [1, 3] {
+        let mut cluster = Cluster::new(cores, Config::default());
+        let from = |address: &str| Some(address.parse().unwrap());
+        let owner = cluster.user(0, "o");
+        let one = cluster.open_with(cores - 1, |it| it.address = from("2001:db8:0:7::1"));
+        let same = cluster.open_with(0, |it| it.address = from("2001:db8:0:7:ffff::2"));
+        let next = cluster.open_with(0, |it| it.address = from("2001:db8:0:8::1"));
+        let join = r#"{"type":"join","id":1,"room":"r"}"#;
+        for at in [owner, one, same, next] {
+            cluster.read(at);
+            assert_eq!(cluster.ask(at, join)["type"], "ok");
+        }
+        let act = |kind: &str, ip: &str| {
+            format!(r#"{{"type":"room.{kind}","id":2,"room":"r","ip":"{ip}"}}"#)
+        };
+        assert_eq!(cluster.ask(owner, &act("ban", "2001:db8:0:7::1"))["type"], "ok");
+        for at in [one, same] {
+            assert_eq!(cluster.read(at)[0]["reason"], "banned");
+            assert_eq!(cluster.ask(at, join)["code"], "banned");
+        }
+        assert!(cluster.read(next).is_empty(), "another host");
+        assert_eq!(cluster.ask(owner, &act("unban", "2001:db8:0:7:abcd::9"))["type"], "ok");
+        assert_eq!(cluster.ask(one, join)["type"], "ok");
+    }
+}
+
+#[test]
 fn an_invitation_reaches_all_connections_of_a_user_and_later_ones_until_it_is_used() {
     for cores in [1, 3] {
         let mut cluster = Cluster::new(cores, Config::default());
