@@ -55,6 +55,8 @@ pub(super) struct Membership {
     pub(super) joining: u16,
     /// It is in the room by itself, and never left it or asked for it.
     pub(super) implicit: bool,
+    /// A good room token was shown for it, which stands for the right to join.
+    pub(super) by_token: bool,
     pub(super) role: Role,
     /// The last offset that is known to have arrived: acknowledged, or written before a ping that
     /// was answered.
@@ -73,6 +75,7 @@ impl Membership {
             place: NO_PLACE,
             joining: 1,
             implicit: false,
+            by_token: false,
             role: Role::Guest,
             position: 0,
             pinged: 0,

@@ -102,6 +102,7 @@ impl Shard {
             epoch: Arc::clone(&room.tag.as_ref()?.epoch),
             position: membership.position,
             interest: Interest { ..interest },
+            by_token: membership.by_token,
         })
     }
 

@@ -202,10 +202,9 @@ impl Shard {
             };
             let room = kept.room.clone();
             self.expect_arrival(key);
-            // The new credential may allow less than the old one; what that did not allow either was
-            // entered by a room token.
-            let by_token = !snapshot.identity.may(Right::Join, &room.name);
-            let may = room.name.is_reserved() || by_token || identity.may(Right::Join, &room.name);
+            // The new credential may allow less than the old one.
+            let may =
+                room.name.is_reserved() || kept.by_token || identity.may(Right::Join, &room.name);
             if !may || !self.ask_join(key, room.clone(), ask, Ticket::default()) {
                 let home = self.home_core(&room);
                 self.outbound.send(home, CoreMessage::Forget { room, epoch: kept.epoch, session });
@@ -217,6 +216,7 @@ impl Shard {
             if let (Some(index), Some(connection)) = (index, connection)
                 && let Some(membership) = connection.membership(index)
             {
+                membership.by_token = kept.by_token;
                 membership.kept = Some(Box::new(kept));
             }
         }

@@ -58,6 +58,8 @@ pub struct KeptRoom {
     pub position: u64,
     /// What was wanted of it.
     pub interest: Interest,
+    /// A good room token was shown for it.
+    pub by_token: bool,
 }
 
 /// What a connection leaves to the next one of its session.

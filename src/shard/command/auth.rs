@@ -129,11 +129,11 @@ impl Shard {
             self.refuse(key, ticket, refusal);
             return;
         }
-        let before = std::mem::replace(&mut connection.identity, Arc::new(identity));
+        connection.identity = Arc::new(identity);
         connection.forget_rare();
         self.watch_expiry(key);
         self.answer_auth(key, ticket);
-        self.end_what_is_not_allowed(key, &before);
+        self.end_what_is_not_allowed(key);
     }
 
     fn answer_auth(&mut self, key: ConnectionKey, ticket: &Ticket) {
@@ -144,17 +144,15 @@ impl Shard {
         self.reply(key, ticket, reply);
     }
 
-    /// Takes a connection out of what its identity does not allow it any more. What the one before
-    /// did not allow was entered by a room token, which still stands for the right.
-    fn end_what_is_not_allowed(&mut self, key: ConnectionKey, before: &Identity) {
+    /// Takes a connection out of what its identity does not allow it any more, but for rooms of which
+    /// it has shown a token.
+    fn end_what_is_not_allowed(&mut self, key: ConnectionKey) {
         let Some(connection) = self.outbound.get(key) else { return };
         let (identity, hub) = (Arc::clone(&connection.identity), &self.hub);
-        let rooms = connection.rooms.iter().filter(|membership| !membership.implicit);
+        let rooms = connection.rooms.iter().filter(|it| !it.implicit && !it.by_token);
         let names =
             rooms.filter_map(|membership| hub.get(membership.room).map(|it| it.key.clone()));
-        let ended: Vec<RoomKey> = names
-            .filter(|it| before.may(Right::Join, &it.name) && !identity.may(Right::Join, &it.name))
-            .collect();
+        let ended: Vec<RoomKey> = names.filter(|it| !identity.may(Right::Join, &it.name)).collect();
         for room in ended {
             let home = self.home_core(&room);
             self.outbound.send(home, CoreMessage::Withdraw { room, connection: key });

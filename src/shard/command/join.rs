@@ -70,8 +70,12 @@ impl Shard {
         let Some(connection) = self.outbound.get_mut(key) else { return false };
         let counted = connection.rooms.iter().filter(|it| !it.implicit).count();
         let full = counted >= most && !room.name.is_reserved();
+        let by_token = ask.grant.is_some();
         match connection.membership(index) {
-            Some(membership) => membership.joining += 1,
+            Some(membership) => {
+                membership.joining += 1;
+                membership.by_token |= by_token;
+            }
             None if full => {
                 self.tidy_room(index);
                 let refusal = Refusal::new(ErrorCode::LimitExceeded, "too many rooms are joined");
@@ -80,7 +84,8 @@ impl Shard {
             }
             None => {
                 let implicit = room.name.is_reserved();
-                connection.add_room(Membership { implicit, ..Membership::joining(index) });
+                let joining = Membership::joining(index);
+                connection.add_room(Membership { implicit, by_token, ..joining });
             }
         }
         if let Some(hub_room) = self.hub.get_mut(index) {

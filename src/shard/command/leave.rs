@@ -22,8 +22,9 @@ impl Shard {
         }
         let Some(connection) = self.outbound.get_mut(key) else { return };
         let joined = room.filter(|room| {
-            let index = self.hub.find(room);
-            index.is_some_and(|index| connection.membership(index).is_some())
+            let membership = self.hub.find(room).and_then(|index| connection.membership(index));
+            // Whoever asks to come in again after this shows the token again.
+            membership.map(|it| it.by_token = false).is_some()
         });
         match joined {
             Some(room) => self.ask(key, room, What::Leave, ticket),

@@ -1,5 +1,9 @@
 //! What a session has, as one node writes it and another reads it.
 //!
+//! The first byte is the version, then follows a MessagePack array; if the session is in rooms by a room
+//! token, behind it an array of their places among its rooms, which a node that does not know of it
+//! does not read.
+//!
 //! Invariant: whatever stands there, reading it gives a snapshot that this server could have made
 //! itself, or nothing.
 
@@ -71,6 +75,12 @@ impl Snapshot {
         let mut bytes = vec![VERSION];
         let wrote = rmp_serde::encode::write(&mut bytes, &written);
         wrote.expect("memory takes whatever is written to it");
+        let by_token: Vec<usize> =
+            self.rooms.iter().enumerate().filter(|(_, it)| it.by_token).map(|(at, _)| at).collect();
+        if !by_token.is_empty() {
+            let wrote = rmp_serde::encode::write(&mut bytes, &by_token);
+            wrote.expect("memory takes whatever is written to it");
+        }
         bytes.into()
     }
 
@@ -80,11 +90,13 @@ impl Snapshot {
         identity: &Arc<Identity>,
         depth: u8,
     ) -> Option<Self> {
-        let (version, rest) = bytes.split_first()?;
+        let (version, mut rest) = bytes.split_first()?;
         if *version != VERSION {
             return None;
         }
-        let written: Written = rmp_serde::from_slice(rest).ok()?;
+        let written: Written = rmp_serde::from_read(&mut rest).ok()?;
+        let by_token: Vec<usize> =
+            if rest.is_empty() { Vec::new() } else { rmp_serde::from_read(&mut rest).ok()? };
         let state = match written.state {
             Some((is_json, bytes)) => {
                 let codec = if is_json { Codec::Json } else { Codec::MessagePack };
@@ -93,11 +105,15 @@ impl Snapshot {
             None => None,
         };
         let room = |room: WrittenRoom| room.into_room(identity);
+        let mut rooms = written.rooms.into_iter().map(room).collect::<Option<Vec<KeptRoom>>>()?;
+        for at in by_token {
+            rooms.get_mut(at)?.by_token = true;
+        }
         let pattern = |(text, interest): (Box<str>, WrittenInterest)| {
             Some((Pattern::parse(&text).ok()?, interest.into_interest()?))
         };
         Some(Self {
-            rooms: written.rooms.into_iter().map(room).collect::<Option<_>>()?,
+            rooms,
             patterns: written.patterns.into_iter().map(pattern).collect::<Option<_>>()?,
             state,
             identity: Arc::clone(identity),
@@ -128,6 +144,7 @@ impl WrittenRoom {
             epoch: self.epoch.into(),
             position: self.position,
             interest: self.interest.into_interest()?,
+            by_token: false,
         })
     }
 }
@@ -179,6 +196,7 @@ mod tests {
             epoch: "3.x".into(),
             position,
             interest: interest.clone(),
+            by_token: position == 7,
         };
         let state = Data::new(Codec::Json, b"{\"a\": 1}", Data::MAX_DEPTH).expect("good data");
         Snapshot {
@@ -205,9 +223,18 @@ mod tests {
     fn what_no_node_wrote_is_nothing() {
         let ada = identity(Some("ada"));
         let written = snapshot(&ada).write();
-        for len in 0..written.len() {
+        let mut without = snapshot(&ada);
+        without.rooms[0].by_token = false;
+        let without = without.write();
+        for len in (0..written.len()).filter(|len| *len != without.len()) {
             assert!(Snapshot::read(&written[..len], &ada, Data::MAX_DEPTH).is_none(), "{len}");
         }
+        let places = rmp_serde::to_vec(&[3]).expect("it can be written");
+        let beyond = [&without[..], &places[..]].concat();
+        assert!(
+            Snapshot::read(&beyond, &ada, Data::MAX_DEPTH).is_none(),
+            "a room that is not there"
+        );
         let mut other = written.clone();
         other[0] = VERSION + 1;
         assert!(Snapshot::read(&other, &ada, Data::MAX_DEPTH).is_none());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Counting;
+use crate::auth::Policy;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::hash::Seed;
@@ -55,6 +56,15 @@ impl Cluster {
 
     /// One of many nodes.
     pub(super) fn of_node(cores: u16, config: Config, node: u64) -> Self {
+        Self::make(cores, config, node, None)
+    }
+
+    /// One that checks credentials.
+    pub(super) fn with_policy(cores: u16, config: Config, policy: &Arc<Policy>) -> Self {
+        Self::make(cores, config, 3, Some(policy))
+    }
+
+    fn make(cores: u16, config: Config, node: u64, policy: Option<&Arc<Policy>>) -> Self {
         let config = Arc::new(config);
         let tenants = Tenants::new(&config);
         let senders = Senders::new(&config, Seed(3, 4));
@@ -66,7 +76,7 @@ impl Cluster {
                 seed: Seed(node, 4),
                 entropy: Box::new(Counting(node * 1_000 - 2_999 + u64::from(core))),
                 metrics: Arc::default(),
-                policy: None,
+                policy: policy.cloned(),
                 tenants: Arc::clone(&tenants),
                 senders: Arc::clone(&senders),
                 stopwatch: || 0,
