@@ -13,6 +13,7 @@ use crate::protocol::event::Reply;
 use crate::protocol::{CloseReason, ErrorCode, Event, LeftReason};
 use crate::room::home::Refusal;
 use crate::room::name::RoomKey;
+use crate::shard::connection::Membership;
 use crate::shard::door::Denied;
 use crate::shard::effect::Failure;
 use crate::shard::identity::{Identity, Right};
@@ -134,6 +135,7 @@ impl Shard {
         self.watch_expiry(key);
         self.answer_auth(key, ticket);
         self.end_what_is_not_allowed(key);
+        self.end_notices(key);
     }
 
     fn answer_auth(&mut self, key: ConnectionKey, ticket: &Ticket) {
@@ -158,6 +160,31 @@ impl Shard {
             self.outbound.send(home, CoreMessage::Withdraw { room, connection: key });
         }
         self.end_patterns(key, &identity);
+    }
+
+    /// Tells a connection no more of who comes and goes where its identity does not allow it any more.
+    fn end_notices(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.outbound.get(key) else { return };
+        let (identity, hub) = (Arc::clone(&connection.identity), &self.hub);
+        let ends = |it: &&Membership| {
+            let room = hub.get(it.room);
+            room.is_some_and(|room| {
+                room.members.get(it.place as usize).is_some_and(|member| member.presence)
+                    && !identity.may(Right::Presence, &room.key.name)
+            })
+        };
+        let rooms: Vec<_> = connection.rooms.iter().filter(ends).map(|it| it.room).collect();
+        for index in rooms {
+            // What was told before the refresh still is.
+            self.settle_room(index);
+            let membership = self.outbound.get_mut(key).and_then(|it| it.membership(index));
+            let Some(place) = membership.map(|it| it.place as usize) else { continue };
+            let room = self.hub.get_mut(index);
+            if let Some(member) = room.and_then(|room| room.members.get_mut(place)) {
+                member.presence = false;
+            }
+        }
+        self.session_changed(key);
     }
 
     /// At a room's home: a connection's identity does not allow it to be there any more. By the

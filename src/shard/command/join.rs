@@ -56,12 +56,14 @@ impl Shard {
         }
     }
 
-    /// Asks a room's home to let a connection in; false if it has too many rooms.
+    /// Asks a room's home to let a connection in; false if it has too many rooms. It gets by this
+    /// nothing that it may not ask for by itself: notices of presence, or history. What its session
+    /// has missed it was to get anyway.
     pub(in crate::shard) fn ask_join(
         &mut self,
         key: ConnectionKey,
         room: RoomKey,
-        ask: JoinAsk,
+        mut ask: JoinAsk,
         ticket: Ticket,
     ) -> bool {
         let home = self.home_core(&room);
@@ -70,6 +72,10 @@ impl Shard {
         let Some(connection) = self.outbound.get_mut(key) else { return false };
         let counted = connection.rooms.iter().filter(|it| !it.implicit).count();
         let full = counted >= most && !room.name.is_reserved();
+        ask.interest.presence &= connection.identity.may(Right::Presence, &room.name);
+        ask.since = ask
+            .since
+            .filter(|_| ask.resumes || connection.identity.may(Right::History, &room.name));
         let by_token = ask.grant.is_some();
         match connection.membership(index) {
             Some(membership) => {
@@ -296,11 +302,15 @@ impl Shard {
     /// Gives a connection its place among the members; false if it is gone.
     fn seat(&mut self, key: ConnectionKey, index: RoomIndex, joined: &Joined) -> bool {
         let Some(connection) = self.outbound.get_mut(key) else { return false };
+        let Some(room) = self.hub.get(index) else { return false };
+        // Since it asked, its rights may have been narrowed.
+        let has_notices =
+            joined.interest.presence && connection.identity.may(Right::Presence, &room.key.name);
         let interest = (!joined.interest.is_plain()).then(|| Box::new(joined.interest.clone()));
         let member = Member {
             connection: key.index,
             form: connection.form,
-            presence: joined.interest.presence,
+            presence: has_notices,
             interest,
         };
         let Some(membership) = connection.membership(index) else { return false };

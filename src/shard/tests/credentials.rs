@@ -118,3 +118,112 @@ fn what_a_narrower_credential_ends_is_ended_for_who_comes_back_at_once() {
         assert_eq!(heard, ["hidden"]);
     }
 }
+
+/// A room with its owner in it and one message; its beginning.
+fn reliable_room() -> (Cluster, Address, Value) {
+    let mut cluster = cluster(2, Config::default());
+    let owner = credential("ann", &json!(["*"]), &json!({}));
+    let owner = come(&mut cluster, 0, &owner, None);
+    cluster.read(owner);
+    let config = json!({ "mode": "reliable" });
+    let create = json!({ "type": "room.create", "room": "r", "config": config });
+    assert_eq!(ask(&mut cluster, owner, create)["type"], "ok");
+    let joined = ask(&mut cluster, owner, json!({ "type": "join", "room": "r" }));
+    let start = json!({ "epoch": joined["epoch"], "offset": 0 });
+    say(&mut cluster, owner);
+    (cluster, owner, start)
+}
+
+fn say(cluster: &mut Cluster, owner: Address) {
+    let say = json!({ "type": "publish", "room": "r", "data": 1 });
+    assert_eq!(ask(cluster, owner, say)["type"], "ok");
+}
+
+fn bob_with(rights: &[&str]) -> String {
+    credential("bob", &json!(rights), &json!({}))
+}
+
+fn join(since: Option<&Value>) -> Value {
+    let mut join = json!({ "type": "join", "room": "r", "presence": true });
+    if let Some(since) = since {
+        join["since"] = since.clone();
+    }
+    join
+}
+
+/// How often somebody hears of another one who comes.
+fn notices(cluster: &mut Cluster, at: Address) -> usize {
+    let other = credential("cid", &json!(["join"]), &json!({}));
+    let other = come(cluster, 0, &other, None);
+    cluster.send(other, &json!({ "type": "join", "room": "r" }).to_string());
+    let told = cluster.read(at);
+    cluster.lose(other);
+    cluster.wait(5_000);
+    cluster.read(at);
+    told.iter().filter(|it| it["type"] == "presence").count()
+}
+
+/// The offsets of messages.
+fn offsets(told: &[Value]) -> Vec<u64> {
+    told.iter().filter_map(|it| it["offset"].as_u64()).collect()
+}
+
+#[test]
+fn a_join_gives_no_notices_and_no_history_to_who_may_not_ask_for_them() {
+    for core in [0, 1] {
+        let (mut cluster, owner, start) = reliable_room();
+        let least = bob_with(&["join"]);
+        let bob = come(&mut cluster, core, &least, None);
+        let (_, session) = welcomed(&mut cluster, bob);
+        for command in ["presence", "history"] {
+            let command = json!({ "type": command, "room": "r" });
+            assert_eq!(ask(&mut cluster, bob, command)["code"], "forbidden");
+        }
+        cluster.send(bob, &join(Some(&start)).to_string());
+        let told = cluster.read(bob);
+        assert!(told.is_empty(), "no history: {told:?}");
+        let joined = ask(&mut cluster, bob, join(Some(&start)));
+        assert_eq!((&joined["type"], &joined["recovered"]), (&json!("ok"), &json!(false)));
+        assert_eq!(notices(&mut cluster, bob), 0);
+
+        // What a session missed of the live stream, it gets.
+        cluster.lose(bob);
+        say(&mut cluster, owner);
+        let bob = come(&mut cluster, 1 - core, &least, Some(&session));
+        let told = cluster.read(bob);
+        assert_eq!(offsets(&told), [2], "{told:?}");
+
+        let refresh = json!({ "type": "auth", "token": bob_with(&["join", "history"]) });
+        assert_eq!(ask(&mut cluster, bob, refresh)["type"], "ok");
+        cluster.send(bob, &join(Some(&start)).to_string());
+        let told = cluster.read(bob);
+        assert_eq!(offsets(&told), [1, 2], "{told:?}");
+    }
+}
+
+#[test]
+fn notices_end_with_the_right_to_presence() {
+    for core in [0, 1] {
+        let (mut cluster, ..) = reliable_room();
+        let (least, most) = (bob_with(&["join"]), bob_with(&["join", "presence"]));
+        let mut bob = come(&mut cluster, core, &most, None);
+        let (_, session) = welcomed(&mut cluster, bob);
+        assert_eq!(ask(&mut cluster, bob, join(None))["type"], "ok");
+        assert_eq!(notices(&mut cluster, bob), 1);
+        let refresh = |cluster: &mut Cluster, bob, token: &str| {
+            let refresh = json!({ "type": "auth", "token": token });
+            assert_eq!(ask(cluster, bob, refresh)["type"], "ok");
+        };
+        refresh(&mut cluster, bob, &least);
+        assert_eq!(notices(&mut cluster, bob), 0, "narrowed");
+        refresh(&mut cluster, bob, &most);
+        assert_eq!(notices(&mut cluster, bob), 0, "nobody has asked for them again");
+        assert_eq!(ask(&mut cluster, bob, join(None))["type"], "ok");
+        for (credential, heard) in [(&most, 1), (&least, 0)] {
+            cluster.lose(bob);
+            bob = come(&mut cluster, core, credential, Some(&session));
+            cluster.read(bob);
+            assert_eq!(notices(&mut cluster, bob), heard, "after a return");
+        }
+    }
+}
