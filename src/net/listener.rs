@@ -79,6 +79,8 @@ pub(super) struct Door {
     listener: u16,
     waiting: Stream,
     fd: RawFd,
+    /// By all cores.
+    is_shared: bool,
     spare: Cell<Option<File>>,
 }
 
@@ -105,9 +107,9 @@ impl Door {
                 return Err(io::Error::other(missing));
             }
         };
-        let fd = socket.as_raw_fd();
-        let spare = Cell::new(spare());
-        Ok(Rc::new(Self { listener: index, waiting: Stream::new(socket)?, fd, spare }))
+        let (fd, is_shared) = (socket.as_raw_fd(), matches!(address, ListenAddress::Unix(_)));
+        let (waiting, spare) = (Stream::new(socket)?, Cell::new(spare()));
+        Ok(Rc::new(Self { listener: index, waiting, fd, is_shared, spare }))
     }
 }
 
@@ -128,6 +130,8 @@ enum Haste {
 enum Turn {
     /// Nobody waits.
     Empty,
+    /// The socket listens no more: closed here, or by another core that shares it.
+    Closed,
     /// More may wait.
     More,
     /// Not before so many milliseconds have passed.
@@ -140,6 +144,8 @@ pub(super) async fn attend(core: Rc<Core>, door: Rc<Door>) {
         match accept_some(&core, &door, Haste::Paced) {
             // An error shows again at the accept.
             Turn::Empty => drop(door.waiting.readable().await),
+            // Such a socket is always readable, so waiting for it would be a spin.
+            Turn::Closed => return,
             Turn::More => core.glance.glance().await,
             Turn::Rest(for_ms) => core.sleep(for_ms).await,
         }
@@ -166,8 +172,12 @@ fn accept_some(core: &Rc<Core>, door: &Door, haste: Haste) -> Turn {
         match socket::accept(door.fd) {
             Ok((socket, peer)) => welcome(core, now, door.listener, socket, peer),
             Err(error) => match error.raw_os_error() {
-                // Nobody waits, or the door was closed.
-                Some(libc::EAGAIN | libc::EINVAL) => return Turn::Empty,
+                // The kernel says so of a UNIX socket that was shut down, too.
+                Some(libc::EAGAIN) if door.is_shared && socket::has_hung_up(door.fd) => {
+                    return Turn::Closed;
+                }
+                Some(libc::EAGAIN) => return Turn::Empty,
+                Some(libc::EINVAL) => return Turn::Closed,
                 Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS) => {
                     out_of_descriptors(core, door, &error);
                     return Turn::Rest(REST_MS);

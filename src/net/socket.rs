@@ -56,6 +56,14 @@ pub(super) fn shutdown(fd: RawFd, how: Shutdown) -> io::Result<()> {
     check(unsafe { libc::shutdown(fd, how) }).map(drop)
 }
 
+/// Whether both directions are shut down.
+pub(super) fn has_hung_up(fd: RawFd) -> bool {
+    let mut asked = libc::pollfd { fd, events: 0, revents: 0 };
+    // SAFETY: one structure, live and writable for the call.
+    let found = unsafe { libc::poll(&raw mut asked, 1, 0) };
+    found == 1 && asked.revents & libc::POLLHUP != 0
+}
+
 /// Closing this descriptor will send a reset and forget what is unsent.
 pub(super) fn reset_on_close(fd: RawFd) -> io::Result<()> {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };

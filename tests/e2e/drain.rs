@@ -5,7 +5,7 @@ use std::io::{BufReader, Read as _, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
-use crate::client::{Client, FIN, TEXT, echoes, frame, raw};
+use crate::client::{Client, FIN, TEXT, connect_unix, echoes, frame, raw};
 use crate::http;
 use crate::server::{Plan, Server, eventually};
 
@@ -23,6 +23,28 @@ fn a_signal_sends_everyone_away_and_ends_well() {
             assert_eq!(client.closed(), Some(1012), "{signal}");
         }
         assert_eq!(server.ended().code(), Some(0), "{signal}");
+    }
+}
+
+/// A UNIX socket is one for all cores: the first that closes it closes it for those that have not yet
+/// heard of the drain, and that they must still do.
+#[test]
+fn cores_that_share_a_socket_all_end() {
+    let path = crate::server::folder().join("shared");
+    let config = format!("listen = [\"127.0.0.1:0\", \"unix:{}\"]\n", path.display());
+    for driver in ["epoll", "auto"] {
+        // Which core hears of it first is chance.
+        for _ in 0..4 {
+            let plan = Plan::new().arguments(&["--driver", driver]).set("drain.window_ms=0");
+            let mut server = plan.cores(2).listeners(&config).start();
+            let mut client = Client::try_echo(connect_unix(&path), "").expect("the upgrade");
+            server.signal("TERM");
+            assert_eq!(client.closed(), Some(1012), "{driver}");
+            drop(client);
+            assert_eq!(server.ended().code(), Some(0), "{driver}");
+            // Who gives up on a core ends at once and leaves the socket's file.
+            assert!(!path.exists(), "{driver}: {}", server.log());
+        }
     }
 }
 
