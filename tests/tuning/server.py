@@ -1,9 +1,11 @@
 """Starts the server, and speaks to it as a client that was written for these tests alone."""
 
 import contextlib
+import json
 import os
 import re
 import socket
+import ssl
 import subprocess
 import time
 import urllib.request
@@ -58,9 +60,28 @@ def started(*command, port):
             process.communicate()
 
 
-def get(url):
-    with urllib.request.urlopen(url, timeout=PATIENCE_S) as response:
+def get(url, token=None, body=None):
+    """What the server answers, to a POST where there is a body."""
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json"} if token is None else {
+        "Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(url, data, headers)
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
         return response.read().decode()
+
+
+def self_signed(directory):
+    """A key, its certificate, both in one file, and a context of clients who do not ask who signed it."""
+    key, certificate, both = (directory / name for name in ("key.pem", "certificate.pem", "both.pem"))
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-days", "1", "-subj", "/CN=localhost", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True)
+    both.write_text(key.read_text() + certificate.read_text())
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return key, certificate, both, context
 
 
 def defaults():
@@ -75,11 +96,21 @@ def defaults():
     return values
 
 
+def connected(where, source):
+    """To a port, from an address of its own; or to the path of a UNIX socket."""
+    if isinstance(where, int):
+        return socket.create_connection((HOST, where), PATIENCE_S, source_address=(source, 0))
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(PATIENCE_S)
+    client.connect(str(where))
+    return client
+
+
 class WebSocket:
     """A client of the echo, from an address of its own."""
 
-    def __init__(self, port, source=HOST, tls=None, headers=()):
-        self.socket = socket.create_connection((HOST, port), PATIENCE_S, source_address=(source, 0))
+    def __init__(self, where, source=HOST, tls=None, headers=()):
+        self.socket = connected(where, source)
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
         request = [

@@ -3,16 +3,21 @@
 import json
 import os
 import re
+import signal
+import ssl
+import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import tomllib
 import unittest
 from pathlib import Path
 
 import yaml
 
-from server import BINARY, DEPLOY, HOST, ROOT, WebSocket, defaults, free_ports, get, started
+from server import (BINARY, DEPLOY, HOST, PATIENCE_S, ROOT, WebSocket, defaults, free_ports, get, self_signed,
+                    started)
 
 # How much longer than its window a drain may take: `DRAIN_GRACE` in src/server/mod.rs.
 GRACE_MS = 5_000
@@ -129,22 +134,63 @@ class Seccomp(unittest.TestCase):
 
     def test_the_server_serves_and_drains_under_it(self):
         for driver in ("uring", "epoll"):
-            port, control = free_ports(2)
+            with self.subTest(driver), tempfile.TemporaryDirectory() as directory:
+                self.serves_bans_and_knows_it_after_a_restart(driver, Path(directory))
+
+    def serves_bans_and_knows_it_after_a_restart(self, driver, directory):
+        """Everything that a server does with files: a UNIX socket, its decisions, its audit trail, certificates."""
+        path, state, audit, token = (directory / name for name in ("socket", "state", "audit", "token"))
+        token.write_text("a-token-of-more-than-sixteen-bytes")
+        key, certificate, _, trusting = self_signed(directory)
+        for starts in (1, 2):
+            port, tls, control = free_ports(3)
+            config = directory / "ringroom.toml"
+            config.write_text(self.listeners(path, port, tls, key, certificate))
             command = self.confined(
-                BINARY, "--listen", f"{HOST}:{port}", "--control", f"{HOST}:{control}",
-                "--driver", driver, "--set", "dev.echo=true", "--set", "drain.window_ms=0")
+                BINARY, "--config", config, "--control", f"{HOST}:{control}", "--driver", driver,
+                *(word for setting in (f"control.token_file={token}", f"control.state_file={state}", f"audit.file={audit}",
+                                       "dev.echo=true", "drain.window_ms=0") for word in ("--set", setting)))
             with started(*command, port=port) as process:
-                with WebSocket(port) as client:
-                    self.assertEqual(client.echo(driver), driver)
-                self.assertIn('"status":"ok"', get(f"http://{HOST}:{control}/health"))
-                self.assertIn("ringroom_accepts_total", get(f"http://{HOST}:{control}/metrics"))
+                self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o660)
+                for where, context in ((port, None), (path, None), (tls, trusting)):
+                    with WebSocket(where, tls=context) as client:
+                        self.assertEqual(client.echo(driver), driver)
+                url, secret = f"http://{HOST}:{control}", token.read_text()
+                self.assertIn('"status":"ok"', get(f"{url}/health", secret))
+                self.assertIn("ringroom_accepts_total", get(f"{url}/metrics", secret))
+                if starts == 1:
+                    get(f"{url}/v1/bans", secret, {"user": "ann"})
+                self.assertIn('"ann"', get(f"{url}/v1/bans", secret), "the ban holds over a restart")
+                process.send_signal(signal.SIGHUP)
+                self.wait_for_a_line(process, "settings and certificates are reloaded")
                 process.terminate()
                 self.assertEqual(process.wait(15), 0, driver)
+            self.assertFalse(path.exists(), "its socket is gone with it")
+            self.assertEqual([line.count('"ban"') for line in audit.read_text().splitlines()], [1])
+
+    def listeners(self, path, port, tls, key, certificate):
+        return f"""
+[[listener]]
+address = "unix:{path}"
+[[listener]]
+address = "{HOST}:{port}"
+[[listener]]
+address = "{HOST}:{tls}"
+tls = {{ certificate_file = "{certificate}", key_file = "{key}" }}
+"""
+
+    def wait_for_a_line(self, process, words):
+        patience = threading.Timer(PATIENCE_S, process.kill)
+        patience.start()
+        try:
+            self.assertTrue(any(words in line for line in process.stdout), f"it did not say: {words}")
+        finally:
+            patience.cancel()
 
     @unittest.skipUnless(os.getuid() == 0, "else the kernel refuses them anyway")
     def test_what_a_server_never_does_is_refused(self):
         actions = (
-            "os.mkdir(path)", "os.symlink('/', path)", "os.chmod('.', 0o777)",
+            "os.mkdir(path)", "os.symlink('/', path)", "os.chown('.', 1, 1)", "os.mknod(path)",
             "socket.socket(socket.AF_PACKET, socket.SOCK_RAW)",
             "unshare(0x04000000)",  # CLONE_NEWUTS
         )

@@ -6,7 +6,6 @@ The server allows few connections of each address: so it shows whose address it 
 import contextlib
 import re
 import socket
-import ssl
 import subprocess
 import tempfile
 import time
@@ -14,7 +13,7 @@ import unittest
 import urllib.request
 from pathlib import Path
 
-from server import BINARY, DEPLOY, HOST, Refused, WebSocket, defaults, free_ports, get, started
+from server import BINARY, DEPLOY, HOST, Refused, WebSocket, defaults, free_ports, get, self_signed, started
 
 ONE, OTHER = "127.0.0.2", "127.0.0.3"
 
@@ -50,20 +49,6 @@ class Proxies(unittest.TestCase):
         command = [BINARY, "--config", config, "--set", "dev.echo=true",
                    "--set", f"admission.connections_per_ip={EACH}"]
         return self.stack.enter_context(started(*command, port=port))
-
-    def certificate(self):
-        """For this test; the client does not ask who signed it."""
-        key, certificate = self.directory / "key.pem", self.directory / "certificate.pem"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-             "-nodes", "-days", "1", "-subj", "/CN=localhost", "-keyout", key, "-out", certificate],
-            check=True, capture_output=True)
-        both = self.directory / "both.pem"
-        both.write_text(key.read_text() + certificate.read_text())
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return key, certificate, both, context
 
     def start_nginx(self, text):
         path = self.directory / "nginx.conf"
@@ -108,7 +93,7 @@ class Proxies(unittest.TestCase):
                 time.sleep(0.1)
 
     def start_haproxy(self, more=""):
-        _, _, both, tls = self.certificate()
+        _, _, both, tls = self_signed(self.directory)
         text = changed("haproxy.cfg", ("127.0.0.1:8000", f"{HOST}:{self.port}"),
                        ("bind :8443", f"bind {HOST}:{self.front}"),
                        ("/etc/haproxy/ringroom.pem", str(both)), ("maxconn 200000", "maxconn 1000"))
@@ -155,7 +140,7 @@ class Proxies(unittest.TestCase):
         self.fail("a draining server goes on accepting")
 
     def test_nginx_as_an_http_proxy(self):
-        key, certificate, _, tls = self.certificate()
+        key, certificate, _, tls = self_signed(self.directory)
         self.start_nginx(changed(
             "nginx-http.conf", ("127.0.0.1:8002", f"{HOST}:{self.plain}"),
             ("listen 8443", f"listen {HOST}:{self.front}"),
@@ -164,7 +149,7 @@ class Proxies(unittest.TestCase):
 
     def test_nginx_that_keeps_connections_for_plain_requests(self):
         """It may send an upgrade on one of them, so there must be none that is kept."""
-        key, certificate, _, tls = self.certificate()
+        key, certificate, _, tls = self_signed(self.directory)
         self.start_nginx(changed(
             "nginx-http.conf", ("server 127.0.0.1:8002;", f"server {HOST}:{self.plain}; keepalive 8;"),
             ('""      close;', '""      "";'), ("listen 8443", f"listen {HOST}:{self.front}"),
