@@ -36,6 +36,16 @@ def check_config(text):
     return tomllib.loads(text)
 
 
+def paths(config):
+    """Every absolute path in a configuration."""
+    values = config.values() if isinstance(config, dict) else config
+    for value in values:
+        if isinstance(value, (dict, list)):
+            yield from paths(value)
+        elif isinstance(value, str) and value.startswith("/"):
+            yield value
+
+
 def grace_is_in_the_source():
     text = (ROOT / "src/server/mod.rs").read_text()
     return f"DRAIN_GRACE: Duration = Duration::from_secs({GRACE_MS // 1000})" in text
@@ -87,6 +97,13 @@ class Systemd(unittest.TestCase):
         words = [line.strip() for line in done.stdout.splitlines()[1:]]
         words = [word for word in words if word and not word.startswith("#")]
         return {name for word in words for name in self.expand(word)}
+
+    def test_its_configuration_writes_only_where_the_unit_may(self):
+        self.assertEqual(self.setting("ProtectSystem"), ["strict"])
+        roots = {"Runtime": "/run", "State": "/var/lib", "Logs": "/var/log"}
+        writable = {f"{root}/{self.setting(f'{kind}Directory')[0]}" for kind, root in roots.items()}
+        config = tomllib.loads((DEPLOY / "ringroom.toml").read_text())
+        self.assertEqual({os.path.dirname(path) for path in paths(config)}, writable - {"/run/ringroom"})
 
     def test_its_files_are_valid(self):
         config = check_config((DEPLOY / "ringroom.toml").read_text())

@@ -45,7 +45,8 @@ class Proxies(unittest.TestCase):
         config = self.directory / name
         config.write_text(changed(
             "ringroom.toml", ("127.0.0.1:8000", f"{HOST}:{port}"),
-            ("127.0.0.1:8001", f"{HOST}:{control}"), ("127.0.0.1:8002", f"{HOST}:{plain}")))
+            ("127.0.0.1:8001", f"{HOST}:{control}"), ("127.0.0.1:8002", f"{HOST}:{plain}"),
+            ("/var/lib/ringroom", str(self.directory)), ("/var/log/ringroom", str(self.directory))))
         command = [BINARY, "--config", config, "--set", "dev.echo=true",
                    "--set", f"admission.connections_per_ip={EACH}"]
         return self.stack.enter_context(started(*command, port=port))
