@@ -28,7 +28,7 @@ def check_config(text):
     with tempfile.TemporaryDirectory() as directory:
         secret = Path(directory) / "token"
         secret.write_text("a-token-of-more-than-sixteen-bytes")
-        text = re.sub(r'^token_file = ".*"', f'token_file = "{secret}"', text, flags=re.M)
+        text = re.sub(r'^(token|password)_file = ".*"', rf'\1_file = "{secret}"', text, flags=re.M)
         path = Path(directory) / "ringroom.toml"
         path.write_text(text)
         done = subprocess.run([BINARY, "check-config", "--config", path], capture_output=True, text=True)
@@ -104,6 +104,11 @@ class Systemd(unittest.TestCase):
         writable = {f"{root}/{self.setting(f'{kind}Directory')[0]}" for kind, root in roots.items()}
         config = tomllib.loads((DEPLOY / "ringroom.toml").read_text())
         self.assertEqual({os.path.dirname(path) for path in paths(config)}, writable - {"/run/ringroom"})
+
+    def test_what_is_commented_out_is_valid_too(self):
+        text = (DEPLOY / "ringroom.toml").read_text()
+        with_redis = re.sub(r"^# (\[redis\]|url = .*|password_file = .*)$", r"\1", text, flags=re.M)
+        self.assertEqual(list(check_config(with_redis)["redis"]), ["url", "password_file"])
 
     def test_its_files_are_valid(self):
         config = check_config((DEPLOY / "ringroom.toml").read_text())
@@ -284,6 +289,22 @@ class Kubernetes(unittest.TestCase):
         secret = config["control"]["token_file"]
         self.assertTrue(secret)
 
+    def test_rooms_reach_over_all_replicas(self):
+        spec, config = self.DOCUMENTS["Deployment"]["spec"], self.config()
+        self.assertGreater(spec["replicas"], 1)
+        self.assertTrue(config["redis"]["url"])
+        (spread,) = self.POD["topologySpreadConstraints"]
+        self.assertEqual(spread["labelSelector"], spec["selector"])
+
+    def test_secrets_are_where_the_volume_has_them(self):
+        text = (DEPLOY / "kubernetes/ringroom.yaml").read_text()
+        config = tomllib.loads(self.DOCUMENTS["ConfigMap"]["data"]["ringroom.toml"])
+        (where,) = [mount["mountPath"] for mount in self.CONTAINER["volumeMounts"] if mount["name"] == "secret"]
+        for path in config["control"]["token_file"], config["redis"]["password_file"]:
+            directory, name = path.rsplit("/", 1)
+            self.assertEqual(directory, where)
+            self.assertIn(f"--from-literal={name}=", text)
+
     def test_a_pod_is_killed_only_after_its_drain(self):
         self.assertTrue(grace_is_in_the_source())
         command = self.CONTAINER["lifecycle"]["preStop"]["exec"]["command"]
@@ -312,7 +333,7 @@ class Kubernetes(unittest.TestCase):
         connection_bytes = 8 << 10  # more than the README reckons, kernel memory included
         parties = config["cores"]["count"] + 1
         needed = (int(of("limits.outbox_total_bytes")) + int(of("rooms.history_bytes"))
-                  + int(of("mesh.backlog_bytes")) * parties
+                  + int(of("mesh.backlog_bytes")) * parties + int(of("redis.queue_bytes"))
                   + int(of("admission.connections")) * connection_bytes)
         self.assertLess(needed, limit)
 
