@@ -21,6 +21,7 @@ nginx nginx
 haproxy haproxy
 openssl openssl
 promtool prometheus
+redis-server redis-server
 systemd-analyze systemd
 perl perl-base
 ip iproute2

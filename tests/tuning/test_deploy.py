@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import tomllib
 import unittest
 from pathlib import Path
@@ -350,24 +351,37 @@ class Kubernetes(unittest.TestCase):
 
 
 class Monitoring(unittest.TestCase):
+    """Names are those of a server with a Redis, which has some of its own."""
+
+    LABELS = ("reason", "state")
+
     @classmethod
     def setUpClass(cls):
-        port, control = free_ports(2)
-        command = [BINARY, "--listen", f"{HOST}:{port}", "--control", f"{HOST}:{control}"]
-        with started(*command, port=control):
-            text = get(f"http://{HOST}:{control}/metrics")
+        port, control, redis = free_ports(3)
+        command = [BINARY, "--listen", f"{HOST}:{port}", "--control", f"{HOST}:{control}",
+                   "--set", f"redis.url=redis://{HOST}:{redis}"]
+        with (tempfile.TemporaryDirectory() as directory,
+              started("redis-server", "--port", str(redis), "--bind", HOST, "--save", "", "--dir", directory, port=redis),
+              started(*command, port=control)):
+            end = time.monotonic() + PATIENCE_S
+            while 'ringroom_bridge_link{state="up"} 1' not in (text := get(f"http://{HOST}:{control}/metrics")):
+                if time.monotonic() > end:
+                    raise AssertionError("the server does not find Redis")
+                time.sleep(0.05)
         cls.names = set(re.findall(r"^(ringroom_\w+)", text, re.M))
-        cls.reasons = {}
-        for name, reason in re.findall(r'^(ringroom_\w+)\{.*reason="(\w+)"', text, re.M):
-            cls.reasons.setdefault(name, set()).add(reason)
+        cls.values = {}
+        for label in cls.LABELS:
+            for name, value in re.findall(rf'^(ringroom_\w+)\{{.*{label}="(\w+)"', text, re.M):
+                cls.values.setdefault((name, label), set()).add(value)
 
     def assert_queries_name_what_exists(self, queries):
         self.assertTrue(queries)
         for query in queries:
             for name in re.findall(r"\bringroom_\w+", query):
                 self.assertIn(name, self.names, query)
-            for name, reasons in re.findall(r'(ringroom_\w+)\{[^}]*reason[!=~]+"([\w|]+)"', query):
-                self.assertEqual(set(reasons.split("|")) - self.reasons[name], set(), query)
+            for label in self.LABELS:
+                for name, values in re.findall(rf'(ringroom_\w+)\{{[^}}]*{label}[!=~]+"([\w|]+)"', query):
+                    self.assertEqual(set(values.split("|")) - self.values[name, label], set(), query)
 
     def alerts(self):
         groups = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())["groups"]
@@ -384,6 +398,18 @@ class Monitoring(unittest.TestCase):
     def test_alerts_fire_for_what_they_mean(self):
         self.promtool("test", "rules", "alerts.test.yml")
 
+    def test_each_alert_is_shown_to_fire_and_not_to(self):
+        tests = yaml.safe_load((DEPLOY / "prometheus/alerts.test.yml").read_text())["tests"]
+        cases = [case for test in tests for case in test["alert_rule_test"]]
+        every = {rule["alert"] for rule in self.alerts()}
+        self.assertEqual({case["alertname"] for case in cases if case["exp_alerts"]}, every)
+        (idle,) = [test for test in tests if test["name"] == "an idle server raises nothing"]
+        self.assertEqual({case["alertname"] for case in idle["alert_rule_test"]}, every)
+        # That it raises nothing says something only if it has all that is asked for.
+        there = {re.match(r"\w+", series["series"])[0] for series in idle["input_series"]}
+        asked = {name for rule in self.alerts() for name in re.findall(r"\bringroom_\w+", rule["expr"])}
+        self.assertEqual(asked - there, set())
+
     def test_alerts_ask_for_metrics_that_exist(self):
         self.assert_queries_name_what_exists([rule["expr"] for rule in self.alerts() if rule["alert"] != "RingroomDown"])
         for rule in self.alerts():
@@ -393,6 +419,9 @@ class Monitoring(unittest.TestCase):
     def test_bounds_in_alerts_are_the_servers_defaults(self):
         (rule,) = [rule for rule in self.alerts() if rule["alert"] == "RingroomOutboxesFull"]
         self.assertIn(f"* {defaults()['limits.outbox_total_bytes']}", rule["expr"])
+        (rule,) = [rule for rule in self.alerts() if rule["alert"] == "RingroomRedisQueueFills"]
+        for what in "bytes", "messages":
+            self.assertIn(f"ringroom_bridge_queue_{what} / {defaults()[f'redis.queue_{what}']} >", rule["expr"])
 
     def test_prometheus_asks_where_the_control_plane_is(self):
         (job,) = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())["scrape_configs"]
