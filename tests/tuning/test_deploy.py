@@ -247,6 +247,22 @@ class Container(unittest.TestCase):
         self.assertIn("STOPSIGNAL SIGTERM", self.TEXT)
         self.assertRegex(self.TEXT, r"\nUSER (?!0|root)")
 
+    def test_it_leaves_out_what_was_made_here_and_nothing_that_is_committed(self):
+        left_out = (DEPLOY / "container/Dockerfile.dockerignore").read_text().splitlines()
+        left_out = [line for line in left_out if line and not line.startswith("#")]
+        names = {line.removeprefix("**/") for line in left_out if line.startswith("**/")}
+        paths = {line for line in left_out if not line.startswith("**/")}
+        is_left_out = lambda path: any(
+            path == known or path.startswith(f"{known}/") for known in paths) or bool(names & set(path.split("/")))
+        for path in ("target/release/ringroom", "tests/fuzz/target/debug", "tests/.tools/autobahn", "clients/js/node_modules/ws",
+                     "benches/peers/node/node_modules/ws", "benches/report/__pycache__/x.pyc", ".git/HEAD"):
+            self.assertTrue(is_left_out(path), path)
+        # A path is where it says, or it leaves nothing out.
+        for path in paths:
+            self.assertTrue((ROOT / path).parent.is_dir(), path)
+        committed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        self.assertEqual([path for path in committed.splitlines() if is_left_out(path)], [])
+
     def test_the_files_it_names_exist(self):
         for name in re.findall(r"tuning/deploy/\S+", self.TEXT):
             self.assertTrue((ROOT / name).exists(), name)
