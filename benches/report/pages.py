@@ -10,7 +10,7 @@ import re
 # A number, or a dash until it was measured, and its name.
 MARK = re.compile(r"(?P<value>[\d.,]+|—)<!-- (?P<name>\w+) -->")
 
-KERNEL_KB = 4.085  # an established connection's objects, by the table in tuning/README.md
+KERNEL_BYTES = 4_085  # an established connection's objects, by the table in tuning/README.md
 MILLION = 1_000_000
 
 
@@ -51,7 +51,8 @@ def reckon(figures):
 
 
 def _connections(figures, left_gb):
-    return left_gb * 1e9 / ((figures["joined_kb"] + KERNEL_KB) * 1024)
+    """Connections in a room; process memory is told in units of 1,024 bytes."""
+    return left_gb * 1e9 / (figures["joined_kb"] * 1024 + KERNEL_BYTES)
 
 
 def fill(text, known):

@@ -106,6 +106,15 @@ class Pages(unittest.TestCase):
         self.assertEqual(known["goodput_at_200_times_the_peak"], 0.97)
         self.assertEqual(known["echo_us"], 4.46)
 
+    def test_capacity_counts_process_and_kernel_memory_in_bytes(self):
+        known = pages.reckon({"joined_kb": 1.5})
+        self.assertEqual(pages.KERNEL_BYTES, 4_085)
+        self.assertAlmostEqual(known["box_8_gb"], 4.5e9 / (1_536 + 4_085))
+        self.assertAlmostEqual(known["million_process_gb"], 1.536)
+        table = (machine.ROOT / "tuning" / "README.md").read_text(encoding="utf-8")
+        parts = [int(cell.replace(",", "")) for cell in re.findall(r"^\| `.*\| [\d,]+ \| ([\d,]+) \|$", table, re.MULTILINE)]
+        self.assertEqual(sum(parts), pages.KERNEL_BYTES)
+
     def test_nothing_is_reckoned_from_what_was_not_measured(self):
         self.assertEqual(pages.reckon({}), {})
         self.assertNotIn("box_4_gb", pages.reckon({"echo_us": 4.0}))
