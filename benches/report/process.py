@@ -129,12 +129,12 @@ def started(*command, port, control=0, environment=None, first=None):
 
 
 @contextlib.contextmanager
-def third_of_a_cpu():
-    """While the block runs, two idle loops have two thirds of the first CPU: a server there that is an ordinary task
-    is full when the generator, which has the other, is not."""
+def share_of_a_cpu(share):
+    """While the block runs, idle loops have the rest of the first CPU, of which they leave a half, a third, …: a server
+    there that is an ordinary task is full when the generator, which has the other, is not."""
     words = [*ORDINARY, "taskset", "-c", "0", "sh", "-c", "while :; do :; done"]
     with contextlib.ExitStack() as loops:
-        for _ in range(2):
+        for _ in range(round(1 / share) - 1):
             journal.ran(words)
             loops.enter_context(_started(words))
         yield

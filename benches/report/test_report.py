@@ -21,7 +21,7 @@ import model
 import pages
 import process
 import svg
-from figures import nodes
+from figures import load, nodes
 
 HERE = Path(__file__).resolve().parent
 SAMPLE = json.loads((HERE / "sample.json").read_text(encoding="utf-8"))
@@ -154,6 +154,19 @@ class Parsing(unittest.TestCase):
     def test_ratios_are_of_pairs(self):
         spread = model.Spread.ratio([1.0, 4.0, 9.0], [1.0, 2.0, 3.0])
         self.assertEqual((spread.median, spread.low, spread.high), (2.0, 1.0, 3.0))
+
+
+class Judging(unittest.TestCase):
+    def test_a_server_with_time_to_spare_is_doubted(self):
+        journal.close()
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.assertTrue(load.is_full(0.95))
+            self.assertTrue(load.is_full(0.46, 0.5))
+            self.assertFalse(load.is_full(0.67))
+            self.assertFalse(load.is_full(0.44, 0.5))
+        doubts = journal.close()[1]
+        self.assertEqual(len(doubts), 2)
+        self.assertIn("0.67 of the 1.00 CPUs", doubts[0])
 
 
 class Measuring(unittest.TestCase):
