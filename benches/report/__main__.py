@@ -68,7 +68,7 @@ def measure(name, scale, within):
     """One section, complete with its commands and its date; nothing if it could not be measured within so many
     seconds."""
     print(f"== {name}", flush=True)
-    began = time.monotonic()
+    began, load_before = time.monotonic(), round(os.getloadavg()[0], 2)
     signal.signal(signal.SIGALRM, _out_of_time)
     signal.alarm(max(1, int(within)))
     try:
@@ -83,7 +83,7 @@ def measure(name, scale, within):
         said = journal.close()
     section.name = name
     section.seconds = time.monotonic() - began
-    section.taken = machine.taken()
+    section.taken = machine.taken(load_before)
     section.commands, section.doubts = said
     return section
 
@@ -119,7 +119,8 @@ def write(folder, described, sections, other_pages):
     ordered = [sections[name] for name in EVERY if name in sections]
     kept = {"machine": described, "sections": model.to_json(ordered)}
     (folder / "results.json").write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "REPORT.md").write_text(markdown.render(ordered, described, COMMAND), encoding="utf-8")
+    (folder / "REPORT.md").write_text(markdown.render(
+        ordered, described, COMMAND, [name for name in EVERY if name not in sections]), encoding="utf-8")
     charts = folder / "charts"
     charts.mkdir(exist_ok=True)
     for section in ordered:

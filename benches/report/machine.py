@@ -37,8 +37,8 @@ def commit():
     return f"{name} with local changes" if changed else name
 
 
-def taken():
-    return Taken(datetime.date.today().isoformat(), commit(), os.uname().release)
+def taken(load):
+    return Taken(datetime.date.today().isoformat(), commit(), os.uname().release, load)
 
 
 def describe():

@@ -3,23 +3,32 @@
 BY_HAND = ("peers", "long-hold", "churn", "soak")
 
 
-def render(sections, machine, command):
-    """The whole text. `machine`: pairs of a word and what it is."""
+def render(sections, machine, command, unmeasured=()):
+    """The whole text. `machine`: pairs of a word and what it is. `unmeasured`: names of sections that are not here."""
     claims = [(section, claim) for section in sections for claim in section.claims]
     missed = [claim for _, claim in claims if not claim.met]
     lines = [
         "# Measured", "",
         f"Written by `{command}`; nothing here was typed in. Each figure is of one machine and one day; what carries "
-        "over to another machine are the ratios, each of values taken in turn within one run: the median, and from "
-        "the least to the greatest. CPU is what the scheduler accounts to the threads of a process.", "",
+        "over to another machine are the ratios. Where a spread is shown, values were taken again and again within one run, "
+        "those of a ratio in turn: the figure is the median, the spread from the least to the greatest. Where none is "
+        "shown, it is of a single run. CPU is what the scheduler accounts to the threads of a process.", "",
         f"**{len(claims) - len(missed)} of {len(claims)} targets met.**"
         + (" Missed: " + "; ".join(claim.name for claim in missed) + "." if missed else ""), "",
+        *_unmeasured(unmeasured),
         "## Machine", "", *_table(("", ""), machine), "",
         "## Targets", "", *_claims(claims), "",
     ]
     for section in sections:
         lines += _section(section)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _unmeasured(names):
+    if not names:
+        return []
+    words = (f"`{name}`{' (run by hand)' if name in BY_HAND else ''}" for name in names)
+    return [f"**Never measured:** {', '.join(words)}.", ""]
 
 
 def _claims(claims):
@@ -52,7 +61,9 @@ def _section(section):
     if section.taken:
         taken = section.taken
         by_hand = "; run by hand" if section.name in BY_HAND else ""
-        lines += [f"Taken {taken.date}, commit {taken.commit}, kernel {taken.kernel}, in {section.seconds:.0f} s{by_hand}.", ""]
+        load = "" if taken.load is None else f", load before {taken.load:.2f}"
+        lines += [f"Taken {taken.date}, commit {taken.commit}, kernel {taken.kernel}{load}, in {section.seconds:.0f} s"
+                  f"{by_hand}.", ""]
     if section.commands:
         lines += ["<details><summary>commands</summary>", "", "```", *section.commands, "```", "", "</details>", ""]
     return lines

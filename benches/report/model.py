@@ -67,11 +67,12 @@ class Chart:
 
 @dataclass
 class Taken:
-    """When and of what a section was taken."""
+    """When and of what a section was taken, and the load of the machine just before."""
 
     date: str
     commit: str
     kernel: str
+    load: float | None = None
 
 
 @dataclass

@@ -45,6 +45,19 @@ class Rendering(unittest.TestCase):
         self.assertIn("Taken 2026-01-02, commit 0123456789ab, kernel 6.18.0, in 61 s.", self.text)
         self.assertIn("Taken 2025-12-31, commit ba9876543210, kernel 6.17.0, in 300 s; run by hand.", self.text)
 
+    def test_the_load_before_a_section_is_told_where_it_is_known(self):
+        measured = sections()
+        measured[0].taken.load = 1.25
+        again = model.from_json(json.loads(json.dumps(model.to_json(measured))))
+        text = markdown.render(again, SAMPLE["machine"], "command")
+        self.assertEqual(text.count("kernel 6.18.0, load before 1.25, in 61 s."), 1)
+        self.assertEqual(text.count("load before 1.25"), 1)
+
+    def test_what_was_never_measured_is_named(self):
+        self.assertNotIn("Never measured", self.text)
+        text = markdown.render(sections(), SAMPLE["machine"], "command", ["fairness", "churn"])
+        self.assertIn("**Never measured:** `fairness`, `churn` (run by hand).", text)
+
     def test_doubts_commands_and_charts_are_shown(self):
         self.assertIn("- The generator doubts a run: 3 messages lost", self.text)
         self.assertIn("ringroom-loadgen storm -n 10000", self.text)
@@ -235,6 +248,10 @@ class Writing(unittest.TestCase):
             self.assertEqual((described, list(kept)), (SAMPLE["machine"], ["echo", "storm", "peers"]))
             self.assertTrue((folder / "charts" / "sample.svg").exists())
             self.assertEqual(page.read_text(encoding="utf-8"), "4.46<!-- echo_us -->")
+            report = (folder / "REPORT.md").read_text(encoding="utf-8")
+            unmeasured = re.search(r"\*\*Never measured:\*\* (.*)\.", report)[1]
+            self.assertEqual(set(re.findall(r"`([\w-]+)`", unmeasured)),
+                             set(command["EVERY"]) - {"echo", "storm", "peers"})
 
 
 def load_command():
