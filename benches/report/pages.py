@@ -35,8 +35,8 @@ def reckon(figures):
         "box_8_gb": lambda f: _connections(f, 4.5),
         "box_16_gb": lambda f: _connections(f, 12.5),
         "box_64_gb": lambda f: _connections(f, 60.5),
-        "million_process_gb": lambda f: MILLION * f["joined_kb"] * 1024 / 1e9,
-        "million_heartbeat_cpus": lambda f: MILLION * f["connection_us"] / 1e6,
+        "million_process_gb": lambda f: MILLION * _planned_kb(f) * 1024 / 1e9,
+        "million_heartbeat_cpus": lambda f: MILLION * f["session_us"] / 1e6,
         "million_echo_cpus": lambda f: MILLION / 60 * f["echo_us"] / 1e6,
         "million_broadcast_seconds": lambda f: MILLION * f["delivery_1_us"] / 1e6,
         "million_broadcast_share_seconds": lambda f: MILLION * f["delivery_1_us"] / 1e6 / 16,
@@ -50,9 +50,13 @@ def reckon(figures):
     return known
 
 
+def _planned_kb(figures):
+    """Process memory of a connection to plan with, in units of 1,024 bytes: in a room, or the most that one had."""
+    return max(figures["joined_kb"], figures["session_kb"])
+
+
 def _connections(figures, left_gb):
-    """Connections in a room; process memory is told in units of 1,024 bytes."""
-    return left_gb * 1e9 / (figures["joined_kb"] * 1024 + KERNEL_BYTES)
+    return left_gb * 1e9 / (_planned_kb(figures) * 1024 + KERNEL_BYTES)
 
 
 def fill(text, known):

@@ -105,7 +105,7 @@ class Pages(unittest.TestCase):
 
     def test_every_number_of_the_pages_can_be_made(self):
         claims = {pages.claim_name(words): 1.0 for words in claim_words()}
-        figures = {name: 1.0 for name in ("connection_kb", "connection_us", "joined_kb", "echo_us", "delivery_1_us",
+        figures = {name: 1.0 for name in ("connection_kb", "connection_us", "session_kb", "session_us", "joined_kb", "echo_us", "delivery_1_us",
                                           "delivery_16_us", "handshake_us", "base_mb",
                                           "node_to_node_p50_ms", "node_to_node_p99_ms")}
         for page in load_command()["PAGES"]:
@@ -120,10 +120,11 @@ class Pages(unittest.TestCase):
         self.assertEqual(known["echo_us"], 4.46)
 
     def test_capacity_counts_process_and_kernel_memory_in_bytes(self):
-        known = pages.reckon({"joined_kb": 1.5})
+        known = pages.reckon({"joined_kb": 1.5, "session_kb": 1.2})
         self.assertEqual(pages.KERNEL_BYTES, 4_085)
         self.assertAlmostEqual(known["box_8_gb"], 4.5e9 / (1_536 + 4_085))
         self.assertAlmostEqual(known["million_process_gb"], 1.536)
+        self.assertAlmostEqual(pages.reckon({"joined_kb": 1.5, "session_kb": 2.0})["million_process_gb"], 2.048)
         table = (machine.ROOT / "tuning" / "README.md").read_text(encoding="utf-8")
         parts = [int(cell.replace(",", "")) for cell in re.findall(r"^\| `.*\| [\d,]+ \| ([\d,]+) \|$", table, re.MULTILINE)]
         self.assertEqual(sum(parts), pages.KERNEL_BYTES)

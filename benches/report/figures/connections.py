@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from generator import SOURCES, alternate, load
@@ -43,9 +44,9 @@ def storm(scale):
     ratio = Spread.ratio(*values.values())
     section.note(f"CPU a connection, made and ended: {ratio.median:.2f} times bare epoll "
                  f"({ratio.low:.2f} to {ratio.high:.2f})")
-    refused = sum(phase["totals"]["refused"] for phase in kept["ringroom"])
+    gone = sum(phase["totals"][what] for phase in kept["ringroom"] for what in ("refused", "dropped"))
     section.figures["handshake_us"] = Spread.of(values["ringroom"]).median / 1e3
-    section.claim("storm, connections refused or lost", refused, 0)
+    section.claim("storm, connections refused or lost", gone, 0)
     return section
 
 
@@ -73,29 +74,50 @@ def held(server, count, seconds, *arguments, path="/echo", dialect="raw", tls=Fa
     return memory, cpu, kernel, count - report()["held"]
 
 
+@dataclass(frozen=True)
+class Idle:
+    """What an idle connection is."""
+
+    name: str
+    path: str
+    dialect: str
+
+
+# Of `/echo`: a WebSocket and nothing else.
+BARE = Idle("bare", "/echo", "raw")
+# Of `/ws`, as every client of the protocol has: welcomed, and known by a session that it could come back to.
+WITH_SESSION = Idle("with a session", "/ws", "ringroom")
+
+
 def hold(scale):
     section = Section("hold", "Held connections", "Memory and CPU of idle connections with heartbeats on, in one "
-                      "process of four cores that share two CPUs. Process memory is what the process grew by; kernel "
-                      "memory is what all slabs of the machine grew by, so it counts both ends and whatever else went on.")
-    rows, memories, cpus = [], [], []
-    for count in scale.held:
-        last = count == scale.held[-1]
+                      "process of four cores that share two CPUs. A bare connection is one to `/echo`, which has no "
+                      "session; one with a session is a client's to `/ws`, which is what to plan with. Process memory is "
+                      "what the process grew by; kernel memory is what all slabs of the machine grew by, so it counts "
+                      "both ends and whatever else went on.")
+    last = scale.held[-1]
+    rows, memories, cpus = [], {}, {}
+    for idle, count in (*((BARE, count) for count in scale.held), (WITH_SESSION, last)):
+        share = 1 if idle is WITH_SESSION else 2 if count == last else 4
+        seconds = max(2, scale.held_seconds // share)
         with ringroom(cores=4, cpus="0,1", settings=[UNLIMITED]) as server:
             begun = resident_bytes(server.pid)
-            seconds = scale.held_seconds if last else max(2, scale.held_seconds // 3)
-            memory, cpu, kernel, lost = held(server, count, seconds)
-        memories.append((count, memory / 1024))
-        cpus.append((count, cpu))
-        rows.append((f"{count:,}", seconds, f"{memory / 1024:.2f}", f"{kernel / 1024:.1f}", f"{cpu:.2f}", lost))
-    section.table(("connections", "seconds", "process memory, KB each", "kernel memory, both ends, KB each",
+            memory, cpu, kernel, lost = held(server, count, seconds, path=idle.path, dialect=idle.dialect)
+        memories.setdefault(idle.name, []).append((count, memory / 1024))
+        cpus.setdefault(idle.name, []).append((count, cpu))
+        rows.append((idle.name, f"{count:,}", seconds, f"{memory / 1024:.2f}", f"{kernel / 1024:.1f}", f"{cpu:.2f}", lost))
+        if count == last:
+            section.claim(f"hold, {count:,} connections, {idle.name}, lost", lost, 0)
+            section.claim(f"hold, {count:,} connections, {idle.name}, process memory of each", memory / 1024,
+                          1.0 if idle is BARE else 1.5, " KB")
+            section.claim(f"hold, {count:,} connections, {idle.name}, CPU of each", cpu, 1.0, " µs/s")
+    section.table(("connection", "connections", "seconds", "process memory, KB each", "kernel memory, both ends, KB each",
                    "CPU, µs a second each", "lost"), rows)
-    section.chart("hold-memory", "Process memory of an idle connection", "connections", "KB", [("ringroom", memories)])
-    section.chart("hold-cpu", "CPU of an idle connection", "connections", "µs a second", [("ringroom", cpus)])
-    count = scale.held[-1]
-    section.figures.update(connection_kb=memories[-1][1], connection_us=cpus[-1][1], base_mb=begun / (1 << 20))
-    section.claim(f"hold, {count:,} connections, lost", lost, 0)
-    section.claim(f"hold, {count:,} connections, process memory of each", memory / 1024, 1.0, " KB")
-    section.claim(f"hold, {count:,} connections, CPU of each", cpu, 1.0, " µs/s")
+    section.chart("hold-memory", "Process memory of an idle connection", "connections", "KB", list(memories.items()))
+    section.chart("hold-cpu", "CPU of an idle connection", "connections", "µs a second", list(cpus.items()))
+    section.figures.update(
+        connection_kb=memories[BARE.name][-1][1], connection_us=cpus[BARE.name][-1][1], base_mb=begun / (1 << 20),
+        session_kb=memories[WITH_SESSION.name][-1][1], session_us=cpus[WITH_SESSION.name][-1][1])
     return section
 
 

@@ -2,23 +2,32 @@
 
 import statistics
 import time
+from pathlib import Path
 
 from generator import SOURCES, load
 from model import Section
 from process import UNLIMITED, beside, cpu_ns, descriptors, resident_bytes, ringroom, total, wait_until_open
 
-from figures.connections import PATIENT
+from figures.connections import PATIENT, WITH_SESSION
+
+
+# A thousand publishes a second.
+TALK = ("--rooms", 10, "--members", 10, "--publishers", 1, "--rate", 100)
+# Bytes of a payload that the server deflates: more than `deflate.min_bytes`.
+DEFLATED = 2_048
+# Seconds in which all that a client leaves behind must be gone: a session's time, and some for the sweep.
+SETTLED_WITHIN = 60
 
 
 def hold(scale):
     count = scale.held[-1]
-    section = Section("long-hold", "Held for ten minutes", f"{count:,} idle connections with heartbeats in one process "
-                      f"of four cores that share two CPUs, for {scale.soak} s.")
+    section = Section("long-hold", "Held for ten minutes", f"{count:,} idle connections with a session each, and "
+                      f"heartbeats, in one process of four cores that share two CPUs, for {scale.soak} s.")
     with ringroom(cores=4, cpus="0,1", settings=[UNLIMITED]) as server:
         time.sleep(1)
         before = resident_bytes(server.pid)
-        report = beside(load, "hold", "-n", count, "--seconds", scale.soak + 10, "--dialect", "raw", "--url",
-                        server.url("/echo"), *SOURCES, *PATIENT)
+        report = beside(load, "hold", "-n", count, "--seconds", scale.soak + 10, "--dialect",
+                        WITH_SESSION.dialect, "--url", server.url(WITH_SESSION.path), *SOURCES, *PATIENT)
         wait_until_open(server, count)
         began, cpu = time.monotonic(), cpu_ns(server.pid)
         memory = _watch(server, scale.soak)
@@ -35,31 +44,33 @@ def hold(scale):
 def churn(scale):
     count, rate = (17_000, 1_700) if scale.soak > 60 else (300, 30)
     section = Section("churn", "Churn", f"{count:,} connections held while {rate:,} a second end, some without a close, "
-                      f"and come anew, for {scale.soak} s; beside them rooms in which a thousand messages a second are "
-                      "delivered.")
-    with ringroom(cores=2, cpus="0,1", settings=[UNLIMITED]) as server:
-        load("fanout", "--rooms", 10, "--members", 10, "--rate", 10, "--seconds", 2, "--url", server.url("/ws"))
-        time.sleep(2)
-        idle = _left(server)
+                      f"and come anew, for {scale.soak} s; beside them ten rooms in which a thousand messages a second are "
+                      "published. What is there before they come must be all that is there when they have gone: "
+                      "descriptors, connections and handshakes (an entry of the slab and a task each), "
+                      "sessions, rooms, threads.")
+    ttl_s = 120 if scale.soak > 60 else 2
+    with ringroom(cores=2, cpus="0,1", settings=[UNLIMITED, f"session.ttl_ms={ttl_s * 1000}"]) as server:
+        # A room each, so that what the first of all takes is there already.
+        load("fanout", *TALK, "--seconds", 2, "--url", server.url("/ws"))
+        idle = _settled(server, ttl_s)
         churned = beside(load, "churn", "-n", count, "--rate", rate, "--seconds", scale.soak, "--url",
                          server.url("/ws"), *SOURCES, *PATIENT)
         wait_until_open(server, count * 9 // 10)
-        talked = beside(load, "fanout", "--rooms", 10, "--members", 10, "--publishers", 1, "--rate", 10, "--seconds",
-                        max(1, scale.soak - 30), "--url", server.url("/ws"))
+        talked = beside(load, "fanout", *TALK, "--seconds", max(1, scale.soak - 30), "--url", server.url("/ws"))
         # What the connections that end leave behind is kept for two minutes: sessions to come back to.
         time.sleep(min(180, scale.soak / 4))
         memory = _watch(server, scale.soak - min(210, scale.soak / 2))
         phase, talk = churned(), talked()
-        time.sleep(5)
-        after = _left(server)
+        after = _settled(server, ttl_s)
     drift = _slope(memory) * 3600
     section.chart("churn", "Memory of the process while connections come and go", "seconds", "MB",
                   [("resident", _megabytes(memory))])
-    section.note(f"{phase['totals']['opened']:,} connections made; descriptors {idle[0]:.0f} before, {after[0]:.0f} after; "
-                 f"connections {idle[1]:.0f} before, {after[1]:.0f} after")
+    published = talk["measured"]["sent"] / max(talk["seconds"], 1e-9)
+    section.note(f"{phase['totals']['opened']:,} connections made; {published:,.0f} messages a second published")
+    section.table(("what", "before", "after"), [(what, f"{idle[what]:.0f}", f"{after[what]:.0f}") for what in idle])
     section.claim("churn, messages lost beside it", talk["totals"]["lost"], 0)
-    section.claim("churn, descriptors left over", after[0] - idle[0], 0)
-    section.claim("churn, connections left over", after[1] - idle[1], 0)
+    for what in idle:
+        section.claim(f"churn, {what} left over", after[what] - idle[what], 0)
     section.claim("churn, memory an hour, extrapolated", drift * 100, 1, " %")
     section.claim("churn, handshake p99", phase["handshake"]["p99"] / 1e3, 100, " ms")
     return section
@@ -68,12 +79,12 @@ def churn(scale):
 def soak(scale):
     seconds = scale.soak * 2
     section = Section("soak", "Soak", f"For {seconds} s: rooms of fifty with messages, comings and goings, presence and "
-                      "history, half of it deflated; and members that are cut and resume.")
+                      "history, half of it deflated (2,048 B, where the other half has 64); and members that are cut and resume.")
     chat = ("chat", "--rooms", 20, "--members", 50, "--publishers", 2, "--rate", 5, "--commands", 200, "--seconds", seconds)
     # Who was cut gets what it missed from history, which rooms have not unless asked.
     with ringroom(settings=[UNLIMITED, "rooms.history_size=1000"]) as server:
         url = ("--url", server.url("/ws"), "--cpus", 1)
-        running = [beside(load, *chat, *url), beside(load, *chat, "--deflate", *url),
+        running = [beside(load, *chat, *url), beside(load, *chat, "--deflate", "--size", DEFLATED, *url),
                    beside(load, "resume", "--rooms", 5, "--members", 40, "--rate", 10, "--cuts", 10, "--seconds", seconds,
                           *url)]
         time.sleep(5)
@@ -115,5 +126,23 @@ def _slope(samples):
 
 
 def _left(server):
-    """Descriptors of the cores, and connections that the server counts."""
-    return descriptors(server.pid), total(server, "ringroom_connections_open{")
+    """What a server has, by name: descriptors of the cores, what they count, and threads."""
+    return {
+        "descriptors": descriptors(server.pid),
+        "connections": total(server, "ringroom_connections_open{"),
+        "handshakes": total(server, "ringroom_handshakes_pending{"),
+        "sessions": total(server, "ringroom_sessions{"),
+        "rooms": total(server, "ringroom_rooms{"),
+        "threads": sum(1 for _ in Path(f"/proc/{server.pid}/task").iterdir()),
+    }
+
+
+def _settled(server, ttl_s):
+    """The same when nobody is there, and sessions that wait for their clients have had their time."""
+    deadline = time.monotonic() + ttl_s + SETTLED_WITHIN
+    while time.monotonic() < deadline:
+        left = _left(server)
+        if not any(left[what] for what in ("connections", "handshakes", "sessions", "rooms")):
+            break
+        time.sleep(1)
+    return left
