@@ -39,11 +39,14 @@ def wait_until_it_listens(port, process):
 
 
 @contextlib.contextmanager
-def started(*command, port):
-    """A process that listens on a port, until the block ends."""
+def started(*command, port, control=None):
+    """A process that listens on a port, until the block ends; of a server that is asked something there, on that of
+    its control plane as well, which is a thread of its own and may be later."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        wait_until_it_listens(port, process)
+        for awaited in (port, control):
+            if awaited is not None:
+                wait_until_it_listens(awaited, process)
         yield process
     except AssertionError as error:
         process.kill()

@@ -173,7 +173,7 @@ class Seccomp(unittest.TestCase):
                 BINARY, "--config", config, "--control", f"{HOST}:{control}", "--driver", driver,
                 *(word for setting in (f"control.token_file={token}", f"control.state_file={state}", f"audit.file={audit}",
                                        "dev.echo=true", "drain.window_ms=0") for word in ("--set", setting)))
-            with started(*command, port=port) as process:
+            with started(*command, port=port, control=control) as process:
                 self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o660)
                 for where, context in ((port, None), (path, None), (tls, trusting)):
                     with WebSocket(where, tls=context) as client:
@@ -336,7 +336,7 @@ class Kubernetes(unittest.TestCase):
         port, control = free_ports(2)
         command = [BINARY, "--listen", f"{HOST}:{port}", "--control", f"{HOST}:{control}"]
         probes = [self.CONTAINER[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")]
-        with started(*command, port=control):
+        with started(*command, port=port, control=control):
             for probe in probes:
                 self.assertEqual(probe["port"], "control")
                 self.assertIn("true", get(f"http://{HOST}:{control}{probe['path']}"))
@@ -378,7 +378,7 @@ class Monitoring(unittest.TestCase):
                    "--set", f"redis.url=redis://{HOST}:{redis}"]
         with (tempfile.TemporaryDirectory() as directory,
               started("redis-server", "--port", str(redis), "--bind", HOST, "--save", "", "--dir", directory, port=redis),
-              started(*command, port=control)):
+              started(*command, port=port, control=control)):
             end = time.monotonic() + PATIENCE_S
             while 'ringroom_bridge_link{state="up"} 1' not in (text := get(f"http://{HOST}:{control}/metrics")):
                 if time.monotonic() > end:

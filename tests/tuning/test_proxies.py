@@ -49,7 +49,7 @@ class Proxies(unittest.TestCase):
             ("/var/lib/ringroom", str(self.directory)), ("/var/log/ringroom", str(self.directory))))
         command = [BINARY, "--config", config, "--set", "dev.echo=true",
                    "--set", f"admission.connections_per_ip={EACH}"]
-        return self.stack.enter_context(started(*command, port=port))
+        return self.stack.enter_context(started(*command, port=port, control=control))
 
     def start_nginx(self, text):
         path = self.directory / "nginx.conf"
