@@ -2,7 +2,8 @@
 //! Welch's t-test over interleaved samples, in the manner of dudect.
 //!
 //! Two kinds of keys that are all refused are asked about in an order that is drawn by lot, each time
-//! from the same buffer. Interruptions only ever add time, so the slowest samples are left out, at
+//! from the same buffer, which is filled from both kinds without a branch: neither the processor's
+//! memory of branches nor its caches know which of them it is. Interruptions only ever add time, so the slowest samples are left out, at
 //! several limits that hold for both kinds; the greatest |t| of them counts. Two controls say whether
 //! the probe itself is to be trusted here and now: kinds that are the same must not be told apart, and a
 //! comparison that stops at the first difference must be.
@@ -133,15 +134,25 @@ impl Lots {
     }
 }
 
+/// The buffer, with one of two texts in it.
+fn filled(buffer: String, one: &str, other: &str, is_other: bool) -> String {
+    let mask = black_box(u8::from(is_other)).wrapping_neg();
+    let mut bytes = buffer.into_bytes();
+    for ((byte, a), b) in bytes.iter_mut().zip(one.bytes()).zip(other.bytes()) {
+        *byte = a ^ (mask & (a ^ b));
+    }
+    String::from_utf8(bytes).expect("text")
+}
+
 /// The greatest |t| between two kinds.
 fn tell_apart(samples: usize, one: Kind<'_>, other: Kind<'_>, ask: &mut dyn FnMut(&str)) -> f64 {
     let mut lots = Lots(0x9E37_79B9_7F4A_7C15);
     let mut taken: [Vec<u64>; 2] = [Vec::new(), Vec::new()];
-    let mut buffer = String::with_capacity(one.1.len());
+    assert_eq!(one.1.len(), other.1.len(), "as long as each other");
+    let mut buffer = one.1.to_owned();
     for number in 0..WARM + samples {
         let is_other = lots.draw();
-        buffer.clear();
-        buffer.push_str(if is_other { other.1 } else { one.1 });
+        buffer = filled(buffer, one.1, other.1, is_other);
         let began = Instant::now();
         ask(black_box(&buffer));
         let took = began.elapsed();

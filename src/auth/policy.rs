@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::accepted::{Accepted, Strategy};
 use super::algorithm::Algorithm;
-use super::api_key::ApiKey;
+use super::api_key::{ApiKey, KnownKeys, SecretHash};
 use super::claims::{Claims, Naming};
 use super::cookie::CookieKey;
 use super::custom::Custom;
@@ -108,7 +108,7 @@ pub struct Setup {
 pub struct Policy {
     pub(super) setup: Setup,
     tenants: BTreeMap<Arc<str>, usize>,
-    api_keys: BTreeMap<Box<str>, usize>,
+    api_keys: KnownKeys,
     /// With whose each is; none: the operator's.
     sources: Vec<(Option<usize>, KeySource)>,
     anonymous: Option<Arc<Accepted>>,
@@ -128,8 +128,7 @@ impl Policy {
     pub fn new(setup: Setup) -> Self {
         let tenants = setup.tenants.iter().enumerate();
         let tenants = tenants.map(|(index, tenant)| (tenant.name.clone(), index)).collect();
-        let api_keys = setup.api_keys.iter().enumerate();
-        let api_keys = api_keys.map(|(index, key)| (key.prefix.clone(), index)).collect();
+        let api_keys = KnownKeys::new(&setup.api_keys);
         let of = |owner: Option<usize>, trust: &Trust| {
             trust.sources.iter().map(move |source| (owner, source.clone())).collect::<Vec<_>>()
         };
@@ -197,8 +196,9 @@ impl Policy {
         Ok(TenantView { index, setup, operator: &self.setup.operator })
     }
 
-    pub(super) fn api_key(&self, prefix: &str) -> Option<&ApiKey> {
-        self.setup.api_keys.get(*self.api_keys.get(prefix)?)
+    /// The API key with this prefix, if the secret is its.
+    pub(super) fn api_key(&self, prefix: &str, secret: &str) -> Option<&ApiKey> {
+        self.setup.api_keys.get(self.api_keys.find(prefix, &SecretHash::of(secret))?)
     }
 
     /// Whether any key of tokens is known or can be fetched.

@@ -222,9 +222,7 @@ fn examine_api_key(
     text: &str,
 ) -> Result<(Arc<Accepted>, u64), Refusal> {
     let (prefix, secret) = api_key::parse(text)?;
-    let known = policy.api_key(prefix);
-    api_key::check(known, secret)?;
-    let key = known.ok_or(Refusal::UnknownKey)?;
+    let key = policy.api_key(prefix, secret).ok_or(Refusal::UnknownKey)?;
     if key.expires_at_ms.is_some_and(|end_ms| end_ms <= now_unix_ms) {
         return Err(Refusal::Expired);
     }

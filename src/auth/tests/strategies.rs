@@ -163,7 +163,7 @@ fn api_key(new: &NewKey, rights: Rights, expires_at_ms: Option<u64>) -> ApiKey {
 }
 
 #[test]
-fn an_api_key_is_found_by_its_prefix_and_known_by_its_hash() {
+fn an_api_key_is_found_by_its_prefix_and_its_hash_together() {
     let new = NewKey::of(&[7; 9], &[9; 32]);
     let brief = NewKey::of(&[8; 9], &[9; 32]);
     let mut rights = RightsBuilder::default();
