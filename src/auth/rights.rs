@@ -1,8 +1,8 @@
 //! What a credential grants, made ready to be asked with every message.
 //!
 //! Invariants: what is granted everywhere is one look at a bit; of rooms that are named one by one
-//! the right one is searched for, and only patterns are walked; how many there are is bounded. A
-//! reserved room (`@…`) is reached by what is granted everywhere alone, never by a pattern.
+//! the right one is searched for, of patterns those that begin as the room does; how many there are is
+//! bounded. A reserved room (`@…`) is reached by what is granted everywhere alone, never by a pattern.
 
 mod permission;
 mod scope;
@@ -15,11 +15,11 @@ use super::right::{Permit, Right, RightSet};
 use crate::room::pattern::Pattern;
 
 pub use permission::{NoPermission, Permission};
-use scope::{Beginning, Scope};
+use scope::{Scope, Scopes};
 
 /// What is granted on one scope.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Grant {
+pub(super) struct Grant {
     /// For every event.
     whole: RightSet,
     /// For single events.
@@ -34,11 +34,11 @@ pub struct Rights {
     stated: RightSet,
     /// By the name of a room, in order.
     rooms: Box<[(Box<str>, Grant)]>,
-    patterns: Box<[(Scope, Grant)]>,
+    patterns: Scopes<Grant>,
 }
 
 impl Grant {
-    fn add(&mut self, permission: &Permission) {
+    pub(super) fn add(&mut self, permission: &Permission) {
         match permission {
             Permission::All => self.whole = RightSet::ALL,
             Permission::Right(right) => self.whole = self.whole.with(*right),
@@ -87,8 +87,7 @@ impl Rights {
             Right::Subscribe => Scope::covers,
             _ => Scope::contains,
         };
-        let beginning = Beginning::of(on);
-        let mut likely = self.patterns.iter().filter(|(scope, _)| scope.may_hold(beginning));
+        let mut likely = self.patterns.likely(on);
         likely.any(|(scope, grant)| says_yes(grant) && within(scope, on))
     }
 }
@@ -161,11 +160,10 @@ impl RightsBuilder {
         {
             return Err(TooManyGrants);
         }
-        let patterns = self.patterns.into_iter();
         Ok(Rights {
             everywhere: self.everywhere,
             stated: self.stated,
-            patterns: patterns.map(|(pattern, grant)| (Scope::new(pattern), grant)).collect(),
+            patterns: Scopes::new(self.patterns),
             rooms: self.rooms.into_iter().collect(),
         })
     }

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::scope::{Beginning, Scope};
+use super::scope::{Scope, Scopes};
 use super::{Permission, RightsBuilder};
 use crate::auth::{Permit, Right};
 use crate::room::name::RoomName;
@@ -75,11 +75,22 @@ fn there_are_at_most_so_many_grants() {
 }
 
 fn segment() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(vec!["a", "b", "a:a", "a:b", "b:", "", "*", "a:*"])
+    prop::sample::select(vec![
+        "a",
+        "b",
+        "a:a",
+        "a:b",
+        "b:",
+        "",
+        "*",
+        "a:*",
+        "as long as",
+        "as long:as",
+    ])
 }
 
 fn pattern_text() -> impl Strategy<Value = String> {
-    let last = prop::sample::select(vec!["", "/**", "/a:**", "/b:*", "/*"]);
+    let last = prop::sample::select(vec!["", "/**", "/a:**", "/b:*", "/*", "/as long:**"]);
     (prop::collection::vec(segment(), 1..4), last).prop_map(|(parts, last)| parts.join("/") + last)
 }
 
@@ -95,7 +106,6 @@ proptest! {
             else { return Ok(()) };
         let scope = Scope::new(pattern.clone());
         prop_assert_eq!(scope.contains(room.as_str()), pattern.matches(&room));
-        prop_assert!(scope.may_hold(Beginning::of(room.as_str())) || !pattern.matches(&room));
     }
 
     #[test]
@@ -109,10 +119,29 @@ proptest! {
         let Ok(room) = RoomName::parse(&room.join("/")) else { return Ok(()) };
         let scope = Scope::new(outer.clone());
         prop_assert!(scope.covers(outer.as_str()), "itself");
-        let inside = scope.may_hold(Beginning::of(inner.as_str()));
-        prop_assert!(inside || !scope.covers(inner.as_str()));
         if scope.covers(inner.as_str()) && inner.matches(&room) {
             prop_assert!(outer.matches(&room));
+        }
+    }
+    #[test]
+    fn likely_scopes_are_all_that_contain_a_room_or_cover_a_pattern(
+        texts in prop::collection::vec(pattern_text(), 0..24),
+        on in pattern_text(),
+    ) {
+        let patterns = texts.iter().filter_map(|text| Pattern::parse(text).ok());
+        let patterns: Vec<_> = patterns.zip(0..).collect();
+        let scopes = Scopes::new(patterns.clone());
+        let likely: Vec<_> = scopes.likely(&on).map(|(_, number)| *number).collect();
+        let mut once = likely.clone();
+        once.sort_unstable();
+        once.dedup();
+        prop_assert_eq!(once.len(), likely.len(), "each once");
+        let (room, other) = (RoomName::parse(&on), Pattern::parse(&on));
+        for (pattern, number) in patterns {
+            let scope = Scope::new(pattern.clone());
+            let is_in = room.as_ref().is_ok_and(|room| pattern.matches(room));
+            let is_covered = other.is_ok() && scope.covers(&on);
+            prop_assert!(!(is_in || is_covered) || likely.contains(&number), "{} {}", pattern, on);
         }
     }
 }
