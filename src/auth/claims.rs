@@ -13,7 +13,7 @@ use super::refusal::Refusal;
 use super::rights::{Permission, RightsBuilder};
 use crate::protocol::Scalar;
 use crate::protocol::json::{self, Object};
-use crate::room::name::{RoomName, USER_BYTES};
+use crate::room::name::{RoomName, USER_BYTES, has_control};
 use crate::room::pattern::Pattern;
 
 /// The last second that has a date of four digits: what is later is a mistake.
@@ -50,7 +50,7 @@ pub(super) struct Claims {
     pub(super) metadata: Metadata,
     pub(super) roles: Box<[Box<str>]>,
     /// None: it does not say, so the defaults hold.
-    pub(super) grants: Option<Vec<(Option<Pattern>, Vec<Permission>)>>,
+    pub(super) grants: Option<RightsBuilder>,
     pub(super) join: Box<[RoomName]>,
     pub(super) times: Times,
     pub(super) token_id: Option<Arc<str>>,
@@ -97,8 +97,8 @@ pub(super) fn text(
     most: usize,
 ) -> Result<Option<Arc<str>>, Refusal> {
     let Some(value) = object.get(name).filter(|value| *value != "null") else { return Ok(None) };
-    let text = json::text(value.as_bytes()).ok_or(Refusal::Claims)?;
-    let is_sound = (1..=most).contains(&text.len()) && !text.contains(char::is_control);
+    let text = json::said(value).ok_or(Refusal::Claims)?;
+    let is_sound = (1..=most).contains(&text.len()) && !has_control(&text);
     if is_sound { Ok(Some(Arc::from(&*text))) } else { Err(Refusal::Claims) }
 }
 
@@ -202,42 +202,41 @@ fn join(object: &Object<'_>) -> Result<Box<[RoomName]>, Refusal> {
     rooms.iter().map(|room| RoomName::parse(room).map_err(|_| Refusal::Claims)).collect()
 }
 
-type Grants = Vec<(Option<Pattern>, Vec<Permission>)>;
-
 /// `permissions`: a list for everything. `rooms`: by pattern, or a list of patterns that may be
 /// joined, read and published in.
-fn grants(object: &Object<'_>) -> Result<Option<Grants>, Refusal> {
-    let mut grants = Grants::new();
-    let everywhere = texts(object, "permissions")?;
-    let rooms = object.get("rooms").filter(|text| *text != "null");
+fn grants(object: &Object<'_>) -> Result<Option<RightsBuilder>, Refusal> {
+    let said = |name| object.get(name).filter(|text| *text != "null");
+    let (everywhere, rooms) = (said("permissions"), said("rooms"));
     if everywhere.is_none() && rooms.is_none() {
         return Ok(None);
     }
+    let mut rights = RightsBuilder::default();
     if let Some(words) = everywhere {
-        grants.push((None, permissions(&words)?));
+        permissions(words, |permission| _ = rights.state(permission))?;
     }
     match rooms {
         Some(text) if text.starts_with('{') => {
             let members = Object::parse(text.as_bytes()).ok_or(Refusal::Claims)?;
             for (name, value) in members.iter() {
-                let words = json::texts(value).ok_or(Refusal::Claims)?;
-                grants.push((Some(pattern(name)?), permissions(&words)?));
+                let grant = rights.grant_on(Pattern::parse(name).map_err(|_| Refusal::Claims)?);
+                permissions(value, |permission| grant.add(permission))?;
             }
         }
         Some(text) => {
-            for name in json::texts(text).ok_or(Refusal::Claims)? {
-                grants.push((Some(pattern(&name)?), Permission::in_a_room().into()));
-            }
+            let names = json::each_text(text, |name| {
+                let grant = rights.grant_on(Pattern::parse(&name).ok()?);
+                Permission::in_a_room().iter().for_each(|permission| grant.add(permission));
+                Some(())
+            });
+            names.ok_or(Refusal::Claims)?;
         }
         None => {}
     }
-    if grants.len() > RightsBuilder::SCOPES_MAX { Err(Refusal::Claims) } else { Ok(Some(grants)) }
+    Ok(Some(rights))
 }
 
-fn pattern(text: &str) -> Result<Pattern, Refusal> {
-    Pattern::parse(text).map_err(|_| Refusal::Claims)
-}
-
-fn permissions(words: &[Cow<'_, str>]) -> Result<Vec<Permission>, Refusal> {
-    words.iter().map(|word| Permission::parse(word).map_err(|_| Refusal::Claims)).collect()
+/// Reads a list of permissions.
+fn permissions(list: &str, mut read: impl FnMut(&Permission)) -> Result<(), Refusal> {
+    let words = json::each_text(list, |word| Permission::parse(&word).ok().map(|it| read(&it)));
+    words.ok_or(Refusal::Claims)
 }

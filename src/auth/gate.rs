@@ -20,7 +20,7 @@ use super::question::{Answer, Fingerprint, Question};
 use super::refusal::Refusal;
 use super::revocation::{Revocation, Revocations, TooManyRevocations};
 use super::room_token::RoomGrant;
-use super::token::TOKEN_BYTES;
+use super::token::{Header, TOKEN_BYTES};
 use crate::hash::Seed;
 use crate::id::TenantId;
 use crate::room::name::RoomName;
@@ -107,6 +107,8 @@ pub struct Gate {
     handed: Cache<Fingerprint>,
     asked: Asked,
     sources: Sources,
+    /// Of the last token that was accepted.
+    header: Option<Header>,
 }
 
 impl Gate {
@@ -121,6 +123,7 @@ impl Gate {
             handed: Cache::new(seed, limits.questions),
             asked: Asked::new(seed, limits.questions),
             sources: Sources::new(&policy),
+            header: None,
             policy,
         }
     }

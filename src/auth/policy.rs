@@ -19,7 +19,6 @@ use super::question::SourceId;
 use super::refusal::Refusal;
 use super::rights::{Permission, Rights, RightsBuilder};
 use crate::id::TenantId;
-use crate::room::pattern::Pattern;
 
 /// The tenant of credentials that name none, where there is one of that name.
 pub const DEFAULT_TENANT: &str = "default";
@@ -232,7 +231,7 @@ impl Policy {
             strategy,
             tenant: tenant.setup.id,
             tenant_name: tenant.setup.name.clone(),
-            rights: Arc::new(self.rights(claims.grants.as_deref(), &claims.roles)?),
+            rights: Arc::new(self.rights(claims.grants, &claims.roles)?),
             user: claims.user,
             info: claims.info,
             metadata: claims.metadata,
@@ -249,21 +248,14 @@ impl Policy {
     /// it does not say.
     pub(super) fn rights(
         &self,
-        grants: Option<&[(Option<Pattern>, Vec<Permission>)]>,
+        grants: Option<RightsBuilder>,
         roles: &[Box<str>],
     ) -> Result<Rights, Refusal> {
-        let mut rights = RightsBuilder::default();
-        match grants {
-            None => self.setup.permissions.iter().for_each(|word| _ = rights.assume(word)),
-            Some(grants) => {
-                for (pattern, permissions) in grants {
-                    match pattern {
-                        Some(pattern) => _ = rights.on(pattern, permissions),
-                        None => permissions.iter().for_each(|word| _ = rights.state(word)),
-                    }
-                }
-            }
-        }
+        let mut rights = grants.unwrap_or_else(|| {
+            let mut rights = RightsBuilder::default();
+            self.setup.permissions.iter().for_each(|word| _ = rights.assume(word));
+            rights
+        });
         let known = roles.iter().filter_map(|role| self.setup.roles.get(role));
         known.flatten().for_each(|word| _ = rights.state(word));
         rights.finish().map_err(|_| Refusal::Claims)

@@ -97,12 +97,12 @@ impl Rights {
 pub struct TooManyGrants;
 
 /// Collects what a credential grants.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RightsBuilder {
     everywhere: Grant,
     stated: RightSet,
     rooms: BTreeMap<Box<str>, Grant>,
-    patterns: Vec<(Pattern, Grant)>,
+    patterns: BTreeMap<Pattern, Grant>,
 }
 
 impl RightsBuilder {
@@ -130,20 +130,18 @@ impl RightsBuilder {
 
     /// Grants on the rooms of a pattern.
     pub fn on(&mut self, pattern: &Pattern, permissions: &[Permission]) -> &mut Self {
-        let grant = if pattern.as_str().contains('*') {
-            match self.patterns.iter().position(|(known, _)| known == pattern) {
-                Some(index) => &mut self.patterns[index].1,
-                None => {
-                    self.patterns.push((pattern.clone(), Grant::default()));
-                    let (_, grant) = self.patterns.last_mut().expect("one was just pushed");
-                    grant
-                }
-            }
-        } else {
-            self.rooms.entry(pattern.as_str().into()).or_default()
-        };
+        let grant = self.grant_on(pattern.clone());
         permissions.iter().for_each(|permission| grant.add(permission));
         self
+    }
+
+    /// What is granted on the rooms of a pattern.
+    pub(super) fn grant_on(&mut self, pattern: Pattern) -> &mut Grant {
+        if pattern.as_str().contains('*') {
+            self.patterns.entry(pattern).or_default()
+        } else {
+            self.rooms.entry(pattern.as_str().into()).or_default()
+        }
     }
 
     /// All of it, made ready.
@@ -151,7 +149,7 @@ impl RightsBuilder {
     /// # Errors
     /// If there is too much of it.
     pub fn finish(self) -> Result<Rights, TooManyGrants> {
-        let grants = self.rooms.values().chain(self.patterns.iter().map(|(_, grant)| grant));
+        let grants = self.rooms.values().chain(self.patterns.values());
         let too_many_events = |grant: &Grant| grant.events.len() > Self::EVENTS_MAX;
         let scopes = self.rooms.len() + self.patterns.len();
         if scopes > Self::SCOPES_MAX

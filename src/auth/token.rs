@@ -28,9 +28,20 @@ pub(super) enum Use {
 /// The `typ` of a room token.
 pub(super) const ROOM_TYPE: &str = "room+jwt";
 
+/// A header and what it says, which depends on nothing else: most tokens have the one that the last had.
+#[derive(Debug)]
+pub(super) struct Header {
+    text: Box<str>,
+    wanted: Use,
+    algorithm: Algorithm,
+    key_id: Option<Box<str>>,
+}
+
 /// A token whose parts have been read, and whose signature has not been checked.
 #[derive(Debug)]
 pub(super) struct Token<'a> {
+    header: &'a str,
+    wanted: Use,
     /// What the signature is on.
     signed: &'a [u8],
     signature: &'a [u8],
@@ -41,14 +52,16 @@ pub(super) struct Token<'a> {
 
 /// Whether it is written as a token: three parts.
 pub(super) fn has_shape(text: &str) -> bool {
-    text.bytes().filter(|byte| *byte == b'.').count() == 2
+    memchr::memchr_iter(b'.', text.as_bytes()).count() == 2
 }
 
 impl<'a> Token<'a> {
-    /// Takes a token apart. What its parts stand for is put into `decoded`.
+    /// Takes a token apart. What its parts stand for is put into `decoded`, but for a header that is
+    /// known.
     pub(super) fn parse(
         text: &'a str,
         wanted: Use,
+        known: Option<&'a Header>,
         decoded: &'a mut Vec<u8>,
     ) -> Result<Self, Refusal> {
         if text.len() > TOKEN_BYTES {
@@ -56,19 +69,38 @@ impl<'a> Token<'a> {
         }
         let (signed, signature) = text.rsplit_once('.').ok_or(Refusal::Malformed)?;
         let (header, payload) = signed.split_once('.').ok_or(Refusal::Malformed)?;
+        let known = known.filter(|known| *known.text == *header && known.wanted == wanted);
         decoded.clear();
         decoded.reserve(text.len());
-        let mut ends = [0; 2];
-        for (part, end) in [header, payload].into_iter().zip(&mut ends) {
+        let mut decode = |part: &str| {
             // A further dot is no base64.
             base64url::decode_into(part, decoded).ok_or(Refusal::Malformed)?;
-            *end = decoded.len();
+            Ok(decoded.len())
+        };
+        let header_end = if known.is_some() { 0 } else { decode(header)? };
+        let payload_end = decode(payload)?;
+        decode(signature)?;
+        let (said, signature) = decoded.split_at(payload_end);
+        let (header_said, payload) = said.split_at(header_end);
+        let (algorithm, key_id) = match known {
+            Some(known) => (known.algorithm, known.key_id.as_deref().map(Cow::Borrowed)),
+            None => read_header(header_said, wanted)?,
+        };
+        let signed = signed.as_bytes();
+        Ok(Self { header, wanted, signed, signature, algorithm, key_id, payload })
+    }
+
+    /// Its header, unless that is the one which is known.
+    pub(super) fn other_header(&self, known: Option<&Header>) -> Option<Header> {
+        if known.is_some_and(|known| *known.text == *self.header && known.wanted == self.wanted) {
+            return None;
         }
-        base64url::decode_into(signature, decoded).ok_or(Refusal::Malformed)?;
-        let (header, rest) = decoded.split_at(ends[0]);
-        let (payload, signature) = rest.split_at(ends[1] - ends[0]);
-        let (algorithm, key_id) = read_header(header, wanted)?;
-        Ok(Self { signed: signed.as_bytes(), signature, algorithm, key_id, payload })
+        Some(Header {
+            text: self.header.into(),
+            wanted: self.wanted,
+            algorithm: self.algorithm,
+            key_id: self.key_id.as_deref().map(Box::from),
+        })
     }
 
     /// The name of its key, as it says.
@@ -98,7 +130,7 @@ fn read_header(header: &[u8], wanted: Use) -> Result<(Algorithm, Option<Cow<'_, 
     let mut key_id = None;
     let mut kind = None;
     for (name, value) in header.iter() {
-        let text = || json::text(value.as_bytes()).ok_or(Refusal::Header);
+        let text = || json::said(value).ok_or(Refusal::Header);
         match name {
             "alg" => algorithm = Some(Algorithm::named(&text()?).ok_or(Refusal::Algorithm)?),
             "typ" => kind = Some(text()?),

@@ -151,13 +151,20 @@ fn check(text: &str) -> Result<(), NameError> {
     let at_edge = |c: char| c == '/' || c.is_whitespace();
     match text.len() {
         0 => Err(NameError::Empty),
-        1..=NAME_BYTES if text.contains(char::is_control) => Err(NameError::Control),
+        1..=NAME_BYTES if has_control(text) => Err(NameError::Control),
         1..=NAME_BYTES if text.starts_with(at_edge) || text.ends_with(at_edge) => {
             Err(NameError::Edge)
         }
         1..=NAME_BYTES => Ok(()),
         _ => Err(NameError::TooLong),
     }
+}
+
+/// Whether there is a control character in it.
+pub(crate) fn has_control(text: &str) -> bool {
+    // Those beyond ASCII, U+0080 to U+009F, begin with the byte C2, as others do that are none.
+    let may_be = |byte: u8| matches!(byte, 0..=0x1f | 0x7f | 0xc2);
+    text.bytes().any(may_be) && text.contains(char::is_control)
 }
 
 impl Borrow<str> for RoomName {

@@ -14,7 +14,7 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
-use super::name::{NAME_BYTES, RoomName};
+use super::name::{NAME_BYTES, RoomName, has_control};
 
 pub use set::PatternSet;
 
@@ -125,7 +125,7 @@ fn check_text(text: &str) -> Result<(), PatternError> {
         Err(PatternError::TooLong)
     } else if text.starts_with('@') {
         Err(PatternError::Reserved)
-    } else if text.contains(char::is_control) {
+    } else if has_control(text) {
         Err(PatternError::Control)
     } else if text.starts_with(at_edge) || text.ends_with(at_edge) {
         Err(PatternError::Edge)

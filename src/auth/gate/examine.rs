@@ -52,7 +52,7 @@ impl Gate {
 
     fn examine_token(&mut self, policy: &Policy, now_unix_ms: u64, text: &str) -> Examined {
         let mut decoded = Vec::new();
-        let token = Token::parse(text, Use::Identity, &mut decoded)?;
+        let token = Token::parse(text, Use::Identity, self.header.as_ref(), &mut decoded)?;
         let object = token.payload()?;
         let (tenant, issuer) = self.prove(policy, now_unix_ms, &token, &object)?;
         check_audience(tenant, &object)?;
@@ -61,6 +61,11 @@ impl Gate {
         claims.times.check(now_unix_ms, policy.setup.leeway_ms)?;
         claims.user.as_ref().ok_or(Refusal::Claims)?;
         let accepted = policy.accept(Strategy::Token, tenant, issuer, claims)?;
+        drop(object);
+        // What is refused puts nothing in its place.
+        if let Some(header) = token.other_header(self.header.as_ref()) {
+            self.header = Some(header);
+        }
         Ok((Arc::new(accepted), ends_at_ms.saturating_add(policy.setup.leeway_ms)))
     }
 
@@ -74,7 +79,7 @@ impl Gate {
     ) -> Result<RoomGrant, Stop> {
         let policy = Arc::clone(&self.policy);
         let mut decoded = Vec::new();
-        let token = Token::parse(text, Use::Room, &mut decoded)?;
+        let token = Token::parse(text, Use::Room, None, &mut decoded)?;
         let object = token.payload()?;
         let (theirs, _) = self.prove(&policy, now_unix_ms, &token, &object)?;
         check_audience(theirs, &object)?;
@@ -281,7 +286,7 @@ fn named_tenant<'p>(policy: &'p Policy, object: &Object<'_>) -> Result<TenantVie
 
 /// `aud` is one text or a list of them.
 fn check_audience(tenant: TenantView<'_>, object: &Object<'_>) -> Result<(), Refusal> {
-    match object.get("aud").map(|value| (value, json::text(value.as_bytes()))) {
+    match object.get("aud").map(|value| (value, json::said(value))) {
         None => tenant.check_audience::<&str>(&[]),
         Some((_, Some(one))) => tenant.check_audience(&[one]),
         Some(_) => {

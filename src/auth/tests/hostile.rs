@@ -12,10 +12,13 @@ use crate::auth::Refusal::{
 use crate::auth::base64url;
 
 fn refused(rows: &[(&str, String, Refusal)]) -> usize {
-    let mut gate = usual_gate();
+    let (mut gate, mut warm) = (usual_gate(), usual_gate());
+    let good = signed(Hs256, HEADER, &payload(""));
+    assert_eq!(judged(&mut warm, &good), Ok("ann".into()));
     for (name, token, refusal) in rows {
         assert_eq!(judged(&mut gate, token), Err(*refusal), "{name}");
         assert_eq!(judged(&mut gate, token), Err(*refusal), "{name}, remembered");
+        assert_eq!(judged(&mut warm, token), Err(*refusal), "{name}, where its header is known");
     }
     rows.len()
 }
@@ -51,6 +54,14 @@ fn the_good_ones_are_accepted() {
     }
     let nameless = signed(Hs256, r#"{"alg":"HS256"}"#, &payload(""));
     assert_eq!(judged(&mut gate, &nameless), Ok("ann".into()), "no kid: every key is tried");
+    for (user, header) in [("bob", HEADER), ("eve", HEADER), ("joe", r#"{"alg":"HS256"}"#)] {
+        let token = signed(Hs256, header, &payload("").replace("ann", user));
+        assert_eq!(
+            judged(&mut gate, &token),
+            Ok(user.into()),
+            "the header of the last, or another"
+        );
+    }
     let edwards = signed(EdDsa, r#"{"alg":"Ed25519","kid":"ed"}"#, &payload(""));
     assert_eq!(judged(&mut gate, &edwards), Ok("ann".into()), "RFC 9864");
 }

@@ -29,7 +29,7 @@ fn rfc_7515_a1_to_a3() {
     for (of, (header, signature)) in tokens.into_iter().enumerate() {
         let text = format!("{header}.{PAYLOAD}.{signature}");
         let mut decoded = Vec::new();
-        let token = Token::parse(&text, Use::Identity, &mut decoded).expect("a token");
+        let token = Token::parse(&text, Use::Identity, None, &mut decoded).expect("a token");
         assert_eq!(token.payload().expect("an object").get("exp"), Some("1300819380"));
         for (index, key) in keys.iter().enumerate() {
             assert_eq!(token.is_signed_by(key), index == of, "token {of}, key {index}");
@@ -41,7 +41,7 @@ fn rfc_7515_a1_to_a3() {
 fn rfc_7515_a4_and_a5_are_refused() {
     assert_eq!(jwk(A4_KEY, None).err(), Some(KeyError::Unsupported), "P-521 is not supported");
     let unsecured = format!("eyJhbGciOiJub25lIn0.{PAYLOAD}.");
-    let refusal = Token::parse(&unsecured, Use::Identity, &mut Vec::new()).err();
+    let refusal = Token::parse(&unsecured, Use::Identity, None, &mut Vec::new()).err();
     assert_eq!(refusal, Some(crate::auth::Refusal::Algorithm), "A.5, alg none");
 }
 
@@ -52,7 +52,7 @@ fn rfc_8037_a4() {
         "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
     let text = format!("eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.{signature}");
     let mut decoded = Vec::new();
-    let token = Token::parse(&text, Use::Identity, &mut decoded).expect("a token");
+    let token = Token::parse(&text, Use::Identity, None, &mut decoded).expect("a token");
     assert!(token.is_signed_by(&key));
     assert!(token.payload().is_err(), "the example says no object");
 }

@@ -8,10 +8,10 @@ mod text;
 mod write;
 
 pub(super) use entries::{Entries, Items};
-pub(crate) use object::{Object, texts};
+pub(crate) use object::{Object, each_text, texts};
 pub(super) use scan::{after_colon, is_end, skip, skip_whitespace, string};
 pub(super) use text::escaped;
-pub(crate) use text::text;
+pub(crate) use text::{said, text};
 pub(super) use write::{JsonWriter, write_text};
 
 #[cfg(test)]

@@ -6,16 +6,19 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
 use super::scan::{after_colon, is_end, skip, skip_whitespace, string};
-use super::text;
+use super::text::said;
 
 /// How deep the values of an object may be nested.
 const DEPTH_MAX: u8 = 16;
 
-/// The members of an object: what each is called, and the text of its value.
-type Members<'a> = Vec<(Cow<'a, str>, &'a str)>;
+/// The members of an object: what each is called, and the text of its value. Most have few, which are
+/// no work for the allocator.
+type Members<'a> = SmallVec<[(Cow<'a, str>, &'a str); 8]>;
 
-/// An object whose members have been checked, in the order of their names.
+/// An object whose members have been checked, in some order.
 #[derive(Debug)]
 pub(crate) struct Object<'a>(Members<'a>);
 
@@ -24,58 +27,80 @@ impl<'a> Object<'a> {
     pub(crate) fn parse(text: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?;
         let start = skip_whitespace(text.as_bytes(), 0);
-        let (members, end) = object(text, start, DEPTH_MAX + 1)?;
-        is_end(text.as_bytes(), end).then_some(Self(members))
+        let mut object = Self(Members::new());
+        let end = members(text, start, DEPTH_MAX + 1, &mut object.0)?;
+        is_end(text.as_bytes(), end).then_some(object)
     }
 
     /// The text of a member's value.
+    #[inline]
     pub(crate) fn get(&self, name: &str) -> Option<&'a str> {
-        let found = self.0.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
-        self.0.get(found).map(|(_, value)| *value)
+        // Most names are constants, and of these a comparison is one of words.
+        self.0.iter().find(|(known, _)| **known == *name).map(|(_, value)| *value)
     }
 
-    /// Its members, by name.
+    /// Its members.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'a str)> {
         self.0.iter().map(|(name, value)| (&**name, *value))
     }
 }
 
-/// The members of the object that begins at `at`, and where it ends; it and what is in it may be
-/// nested `depth` deep.
-fn object(whole: &str, at: usize, depth: u8) -> Option<(Members<'_>, usize)> {
+/// Puts the members of the object that begins at `at` into `found`, and tells where it ends; it and what
+/// is in it may be nested `depth` deep.
+fn members<'a>(whole: &'a str, at: usize, depth: u8, found: &mut Members<'a>) -> Option<usize> {
     let bytes = whole.as_bytes();
     let below = depth.checked_sub(1)?;
-    let mut members = Members::new();
     let end = elements(bytes, at, [b'{', b'}'], |at| {
         let quoted = (bytes.get(at) == Some(&b'"')).then(|| string(bytes, at + 1))?.ok()?;
-        let name = text(bytes.get(at..quoted)?)?;
+        let name = said(whole.get(at..quoted)?)?;
         let start = after_colon(bytes, quoted).ok()?;
         let end = value(whole, start, below)?;
-        members.push((name, whole.get(start..end)?));
+        found.push((name, whole.get(start..end)?));
         Some(end)
     })?;
-    members.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    let is_twice = members.windows(2).any(|pair| pair[0].0 == pair[1].0);
-    (!is_twice).then_some((members, end))
+    (!is_one_twice(found)).then_some(end)
+}
+
+/// Whether two members have the same name. Puts many in order.
+fn is_one_twice(members: &mut Members<'_>) -> bool {
+    if members.spilled() {
+        members.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        return members.windows(2).any(|pair| pair[0].0 == pair[1].0);
+    }
+    let mut pairs = members.iter().zip(1..);
+    pairs.any(|((name, _), next)| members[next..].iter().any(|(other, _)| name == other))
+}
+
+/// The strings of a list, each given to `read` until that says none; none if it did, and if it is no
+/// list, or one of anything else.
+pub(crate) fn each_text<'a>(
+    list: &'a str,
+    mut read: impl FnMut(Cow<'a, str>) -> Option<()>,
+) -> Option<()> {
+    let bytes = list.as_bytes();
+    let end = elements(bytes, 0, [b'[', b']'], |at| {
+        let quoted = (bytes.get(at) == Some(&b'"')).then(|| string(bytes, at + 1))?.ok()?;
+        read(said(list.get(at..quoted)?)?)?;
+        Some(quoted)
+    })?;
+    is_end(bytes, end).then_some(())
 }
 
 /// The strings of a list; none if it is no list, or one of anything else.
 pub(crate) fn texts(list: &str) -> Option<Vec<Cow<'_, str>>> {
-    let bytes = list.as_bytes();
     let mut texts = Vec::new();
-    let end = elements(bytes, 0, [b'[', b']'], |at| {
-        let end = skip(bytes, at, 0).ok()?;
-        texts.push(text(bytes.get(at..end)?)?);
-        Some(end)
+    each_text(list, |text| {
+        texts.push(text);
+        Some(())
     })?;
-    is_end(bytes, end).then_some(texts)
+    Some(texts)
 }
 
 /// The end of the value that begins at `at`.
 fn value(whole: &str, at: usize, depth: u8) -> Option<usize> {
     let bytes = whole.as_bytes();
     match bytes.get(at)? {
-        b'{' => object(whole, at, depth).map(|(_, end)| end),
+        b'{' => members(whole, at, depth, &mut Members::new()),
         b'[' => {
             let below = depth.checked_sub(1)?;
             elements(bytes, at, [b'[', b']'], |at| value(whole, at, below))

@@ -7,11 +7,16 @@ use super::scan::{find_special, hex4};
 /// What the string says, quotes included in `value`; borrowed where nothing is escaped. None if it
 /// is no string.
 pub(crate) fn text(value: &[u8]) -> Option<Cow<'_, str>> {
-    let inner = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    said(str::from_utf8(value).ok()?)
+}
+
+/// As [`text`], of what is known to be UTF-8.
+pub(crate) fn said(value: &str) -> Option<Cow<'_, str>> {
+    let inner = value.strip_prefix('"')?.strip_suffix('"')?;
     // A string that was checked has nothing special inside but backslashes.
-    match find_special(inner, 0) {
-        plain if plain == inner.len() => str::from_utf8(inner).ok().map(Cow::Borrowed),
-        first => unescape(inner, first).map(Cow::Owned),
+    match memchr::memchr(b'\\', inner.as_bytes()) {
+        None => Some(Cow::Borrowed(inner)),
+        Some(first) => unescape(inner.as_bytes(), first).map(Cow::Owned),
     }
 }
 
