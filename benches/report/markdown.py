@@ -55,7 +55,7 @@ def _section(section):
         lines.append(f"- {claim.name}: **{_number(claim.value)}{claim.unit}**, {bound} "
                      f"{_number(claim.target)}{claim.unit}: {'met' if claim.met else '**missed**'}")
     for doubt in section.doubts:
-        lines.append(f"- The generator doubts a run: {doubt}")
+        lines.append(f"- A run is in doubt: {doubt}")
     if lines[-1]:
         lines.append("")
     if section.taken:

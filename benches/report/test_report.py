@@ -59,7 +59,7 @@ class Rendering(unittest.TestCase):
         self.assertIn("**Never measured:** `fairness`, `churn` (run by hand).", text)
 
     def test_doubts_commands_and_charts_are_shown(self):
-        self.assertIn("- The generator doubts a run: 3 messages lost", self.text)
+        self.assertIn("- A run is in doubt: 3 messages lost", self.text)
         self.assertIn("ringroom-loadgen storm -n 10000", self.text)
         self.assertIn("![Memory by connections](charts/sample.svg)", self.text)
 
