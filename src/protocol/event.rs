@@ -214,8 +214,8 @@ pub enum Reply<'a> {
 /// What became of a publish.
 #[derive(Clone, Copy, Debug)]
 pub struct Published<'a> {
-    /// Which room; none for `broadcast`.
-    pub room: Option<&'a str>,
+    /// Which room.
+    pub room: &'a str,
     /// Where it is; none if transient.
     pub at: Option<Place<'a>>,
     /// Whether its key had been used.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::id::{ConnectionAddress, ConnectionKey, TenantId};
 use crate::protocol::{Codec, LeftReason, RequestId, Role, RoomPatch, SlowConsumer};
 use crate::room::broker::{FromBroker, ToBroker};
-use crate::room::home::Heritage;
+use crate::room::home::{Heritage, Refusal};
 use crate::room::hub::{Delivery, Interest, Notice};
 use crate::room::name::{RoomKey, RoomName};
 use crate::room::pattern::Pattern;
@@ -367,6 +367,8 @@ pub enum AnswerEffect {
         /// How many.
         delivered: u64,
     },
+    /// A part of a `send` was refused.
+    NotSent(Refusal),
 }
 
 /// A connection is in a room.

@@ -98,7 +98,7 @@ impl Shard {
             return;
         }
         let reply = Reply::Publish(Published {
-            room: (!room.name.is_reserved()).then_some(room.name.as_str()),
+            room: room.name.as_str(),
             at: (offset > 0).then_some(Place { epoch: &epoch, offset }),
             duplicate: false,
             receipt: Some(event::Receipt { delivered, total, partial }),

@@ -49,7 +49,7 @@ pub(super) fn write<W: Writer>(reply: &Reply<'_>, map: &mut Map<'_, W>) {
 }
 
 fn published<W: Writer>(reply: &Published<'_>, map: &mut Map<'_, W>) {
-    map.optional_text("room", reply.room);
+    map.text("room", reply.room);
     if let Some(at) = reply.at {
         place(at, map);
     }

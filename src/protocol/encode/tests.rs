@@ -237,8 +237,8 @@ fn room_changes() {
 fn replies_about_messages_and_the_connection() {
     let receipt = Receipt { delivered: 3, total: 4, partial: true };
     let published =
-        Published { room: Some("r"), at: Some(PLACE), duplicate: true, receipt: Some(receipt) };
-    let bare = Published { room: None, at: None, duplicate: false, receipt: None };
+        Published { room: "r", at: Some(PLACE), duplicate: true, receipt: Some(receipt) };
+    let bare = Published { room: "@all", at: None, duplicate: false, receipt: None };
     let whole = Receipt { partial: false, ..receipt };
     answers(&[
         (Reply::Done, json!({})),
@@ -247,10 +247,10 @@ fn replies_about_messages_and_the_connection() {
             json!({"room": "r", "epoch": "e1", "offset": u64::MAX, "duplicate": true,
                 "delivered": 3, "total": 4, "partial": true}),
         ),
-        (Reply::Publish(bare), json!({})),
+        (Reply::Publish(bare), json!({"room": "@all"})),
         (
             Reply::Publish(Published { receipt: Some(whole), ..bare }),
-            json!({"delivered": 3, "total": 4}),
+            json!({"room": "@all", "delivered": 3, "total": 4}),
         ),
         (Reply::Send { delivered: 2 }, json!({"delivered": 2})),
         (

@@ -194,7 +194,7 @@ impl Shard {
             return;
         }
         let reply = Reply::Publish(Published {
-            room: (!room.name.is_reserved()).then_some(room.name.as_str()),
+            room: room.name.as_str(),
             at: Some(Place { epoch: &placed.epoch, offset: placed.offset }),
             duplicate: placed.is_duplicate,
             receipt,
@@ -290,11 +290,8 @@ impl Shard {
             (Some(receipt), _) => self.on_receipt_placed(receipt, true),
             (None, Some(placed)) => self.answer_uncounted(pending, &placed),
             (None, None) => {
-                let Pending { from, room, asker, ticket, is_send, .. } = pending;
-                let effect = match is_send {
-                    true => AnswerEffect::Sent { delivered: 0 },
-                    false => AnswerEffect::None,
-                };
+                let Pending { from, room, asker, ticket, .. } = pending;
+                let effect = AnswerEffect::None;
                 self.answer_refusal(from, &room, &asker, ticket, refusal, effect);
             }
         }

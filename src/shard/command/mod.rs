@@ -338,7 +338,12 @@ impl Shard {
         effect: AnswerEffect,
     ) {
         let mut frame = Vec::new();
-        write_event(&error(&ticket, refusal), asker.form.codec, &mut frame);
+        let effect = if ticket.send == 0 {
+            write_event(&error(&ticket, refusal), asker.form.codec, &mut frame);
+            effect
+        } else {
+            AnswerEffect::NotSent(refusal)
+        };
         self.answer_frame(core, room, asker, ticket, frame, effect);
     }
 
@@ -382,10 +387,8 @@ impl Shard {
             AnswerEffect::Joined(joined) => self.on_joined(key, &room, *joined, frame),
             AnswerEffect::NotJoined => self.on_not_joined(key, &room, &frame),
             AnswerEffect::Left => self.on_left(key, &room, &frame),
-            AnswerEffect::Sent { delivered } => {
-                self.on_sent(key, &ticket, delivered);
-                return;
-            }
+            AnswerEffect::Sent { delivered } => return self.on_sent(key, &ticket, Ok(delivered)),
+            AnswerEffect::NotSent(refusal) => return self.on_sent(key, &ticket, Err(refusal)),
         }
         self.done(key, ticket.batch);
     }

@@ -130,7 +130,7 @@ impl Shard {
                 }
                 _ => {
                     let reply = Reply::Publish(Published {
-                        room: (!room.name.is_reserved()).then_some(room.name.as_str()),
+                        room: room.name.as_str(),
                         at: (offset > 0).then_some(Place { epoch: &epoch, offset }),
                         duplicate,
                         receipt: receipt.map(|_| crate::protocol::event::Receipt {

@@ -31,7 +31,10 @@ pub(in crate::shard) struct Sending {
     id: Option<RequestId>,
     batch: u32,
     left: u32,
-    delivered: u64,
+    /// To how many connections; none: no home has taken its part.
+    delivered: Option<u64>,
+    /// Why the first of those homes that did not take their part did not.
+    refusal: Option<Refusal>,
 }
 
 /// A connection's name, taken apart: where it is, and what nobody can guess.
@@ -135,21 +138,40 @@ impl Shard {
         rare.last_send = rare.last_send.wrapping_add(1).max(1);
         let number = rare.last_send;
         let Ticket { id, batch, .. } = ticket;
-        rare.sendings.push(Sending { number, id, batch, left, delivered: 0 });
+        rare.sendings.push(Sending { number, id, batch, left, delivered: None, refusal: None });
         Ticket { id: None, batch: 0, send: number }
     }
 
-    /// A part of a `send` is answered.
-    pub(super) fn on_sent(&mut self, key: ConnectionKey, part: &Ticket, delivered: u64) {
+    /// A part of a `send` is answered. It is refused only if all of it is: whoever sends it again
+    /// after an error does not reach anybody twice.
+    pub(super) fn on_sent(
+        &mut self,
+        key: ConnectionKey,
+        part: &Ticket,
+        outcome: Result<u64, Refusal>,
+    ) {
         let Some(connection) = self.outbound.get_mut(key) else { return };
         let sendings = &mut connection.rare().sendings;
         let Some(at) = sendings.iter().position(|it| it.number == part.send) else { return };
-        sendings[at].left -= 1;
-        sendings[at].delivered += delivered;
-        if sendings[at].left == 0 {
-            let Sending { id, batch, delivered, .. } = sendings.remove(at);
-            let ticket = Ticket { id, batch, send: 0 };
-            self.reply(key, &ticket, Reply::Send { delivered });
+        let sending = &mut sendings[at];
+        sending.left -= 1;
+        match outcome {
+            Ok(delivered) => *sending.delivered.get_or_insert(0) += delivered,
+            Err(refusal) => {
+                sending.refusal.get_or_insert(refusal);
+            }
+        }
+        if sending.left > 0 {
+            return;
+        }
+        let Sending { id, batch, delivered, refusal, .. } = sendings.remove(at);
+        let ticket = Ticket { id, batch, send: 0 };
+        match refusal.filter(|_| delivered.is_none()) {
+            Some(refusal) => self.refuse(key, &ticket, refusal),
+            None => {
+                let delivered = delivered.unwrap_or(0);
+                self.reply(key, &ticket, Reply::Send { delivered });
+            }
         }
     }
 

@@ -338,3 +338,31 @@ fn what_a_node_missed_is_counted_as_had_or_lost() {
     assert_eq!((messages, gaps.len()), (14, 1));
     assert_eq!((&gaps[0]["from"], &gaps[0]["to"]), (&json!(7), &json!(10)));
 }
+
+#[test]
+fn a_send_that_redis_does_not_answer_is_refused() {
+    let mut world = World::new(1, false);
+    let ann = world.clients[0].at;
+    let there = ["x", "y"].map(|user| world.nodes[0].user(1, user));
+    let send = r#"{"type": "send", "id": "s", "to": {"users": ["x", "y"]}, "data": 1}"#;
+    let batch = format!(r#"{{"type": "batch", "id": "b", "messages": [{send}]}}"#);
+    // The link goes with what it carries, and: it is there, but nothing comes back.
+    for is_cut in [true, false] {
+        world.links[0].restore(&mut world.nodes[0]);
+        world.carry_all();
+        world.nodes[0].send(ann, &batch);
+        if is_cut {
+            world.links[0].cut(&mut world.nodes[0], &mut world.store, false);
+        }
+        world.nodes[0].wait(1_500);
+        let told = world.nodes[0].read(ann);
+        assert_eq!(told.len(), 2, "{told:?}");
+        let expected = (&json!("s"), &json!("timeout"));
+        assert_eq!((&told[0]["id"], &told[0]["code"]), expected, "{told:?}");
+        assert!(told[0]["retry_after_ms"].is_u64(), "{told:?}");
+        assert_eq!((&told[1]["type"], &told[1]["id"]), (&json!("ok"), &json!("b")), "{told:?}");
+    }
+    for at in there {
+        assert!(world.nodes[0].read(at).iter().all(|event| event["type"] != "message"));
+    }
+}

@@ -342,3 +342,45 @@ fn a_pattern_holds_when_it_is_answered_and_comes_back_with_its_session() {
         assert_eq!(ids, [1, 2], "each once, in order");
     }
 }
+
+#[test]
+fn a_send_that_all_homes_refuse_is_answered_once_and_one_that_some_take_is_not_refused() {
+    let user = RoomDefaults {
+        message_bytes: Some(10),
+        slow_mode_ms: Some(60_000),
+        ..RoomDefaults::default()
+    };
+    for mut cluster in clusters(&with_namespace("@user", user)) {
+        let far = last(&cluster);
+        let (ann, bob) = (cluster.user(0, "ann"), cluster.user(far, "bob"));
+        let carl = cluster.user(0, "carl");
+        let send = |users: &str, data: &str| {
+            format!(r#"{{"type":"send","id":1,"to":{{"users":[{users}]}},"data":{data}}}"#)
+        };
+        let long = send(r#""bob","carl""#, r#""more than ten""#);
+        let told = cluster.ask(ann, &long);
+        assert_eq!((&told["type"], &told["code"]), (&"error".into(), &"too_large".into()));
+        // Without an id the error is told all the same, and a batch does not wait for ever.
+        let batch = format!(
+            r#"{{"type":"batch","id":"b","messages":[{},{}]}}"#,
+            long.replace(r#""id":1,"#, ""),
+            send(r#""bob""#, "1"),
+        );
+        cluster.send(ann, &batch);
+        let told = cluster.read(ann);
+        let kinds: Vec<_> = told.iter().map(|it| (&it["type"], &it["id"])).collect();
+        let (error, ok) = (Value::from("error"), Value::from("ok"));
+        assert_eq!(kinds.len(), 3, "{told:?}");
+        assert!(kinds.contains(&(&error, &Value::Null)), "{told:?}");
+        assert_eq!(kinds[2], (&ok, &"b".into()), "{told:?}");
+        // Bob's room is slow; carl's has heard nothing yet.
+        let told = cluster.ask(ann, &send(r#""bob","carl""#, "2"));
+        assert_eq!((&told["type"], &told["delivered"]), (&ok, &1.into()), "{told}");
+        let told = cluster.ask(ann, &send(r#""bob","carl""#, "3"));
+        assert_eq!(told["code"], "rate_limited", "{told}");
+        assert!(told["retry_after_ms"].as_u64().is_some_and(|ms| ms > 1_000), "{told}");
+        assert_eq!((cluster.read(bob).len(), cluster.read(carl).len()), (1, 1));
+        let connection = cluster.shards[0].outbound.get_mut(ann.key).unwrap();
+        assert!(connection.rare().sendings.is_empty(), "nothing is left of what was answered");
+    }
+}

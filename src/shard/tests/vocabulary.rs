@@ -146,7 +146,7 @@ const REPLIES: &[(&str, &str)] = &[
     ("join", "room:s epoch:s offset:n recovered:b role:s user_count:n"),
     ("leave", "room:s"),
     ("publish", "room:s epoch?:s offset?:n delivered?:n total?:n partial?:b duplicate?:b"),
-    ("broadcast", "epoch?:s offset?:n delivered?:n total?:n partial?:b duplicate?:b"),
+    ("broadcast", "room:s epoch?:s offset?:n delivered?:n total?:n partial?:b duplicate?:b"),
     ("send", "delivered:n"),
     ("ack", ""),
     ("history", "room:s epoch:s offset:n messages:a truncated:b"),

@@ -1,12 +1,26 @@
 //! The table of commands.
 
 use super::{Ann, Anonymous, Back, Badly, Bob, Nobody, Row, Silence, Well};
-use crate::config::Config;
+use crate::config::{Config, RoomDefaults};
 use crate::protocol::ErrorCode as Code;
 
 pub(super) const JOIN: &str = r#"{"type":"join","id":100,"room":"r"}"#;
 const PUBLISH: &str = r#"{"type":"publish","id":101,"room":"r","data":1}"#;
 const KEEP: &str = r#"{"type":"room.create","id":102,"room":"r","config":{"history_size":9}}"#;
+
+/// A list of ten, for what has to be long.
+macro_rules! ten {
+    ($of:expr) => {
+        concat!($of, $of, $of, $of, $of, $of, $of, $of, $of, $of)
+    };
+}
+const MANY_USERS: &str =
+    concat!(r#"{"type":"send","id":1,"to":{"users":["#, ten!(ten!("\"u\",")), r#""u"]},"data":1}"#);
+const LONG_INFO: &str = concat!(
+    r#"{"type":"presence.set","id":1,"room":"r","info":""#,
+    ten!(ten!("0123456789012")),
+    r#""}"#
+);
 
 /// Small enough that limits are met by hand.
 pub(super) fn config() -> Config {
@@ -16,6 +30,8 @@ pub(super) fn config() -> Config {
     config.rate.messages_per_second = 100;
     config.rate.burst = 5;
     config.users.messages_per_second = 0;
+    let user = RoomDefaults { message_bytes: Some(16), ..RoomDefaults::default() };
+    config.namespace_rooms.insert("@user".to_owned(), user);
     config
 }
 
@@ -239,12 +255,20 @@ pub(super) const ROWS: &[Row] = &[
         Well(r#"{"delivered":0}"#),
     ),
     (&[], Ann, r#"{"type":"send","id":1,"to":{"connection":"x"},"data":1}"#, Badly(Code::NotFound)),
+    // Refused by the homes of all whom it is for.
+    (
+        &[],
+        Ann,
+        r#"{"type":"send","id":1,"to":{"users":["ann","bob"]},"data":"longer than allowed"}"#,
+        Badly(Code::TooLarge),
+    ),
+    (&[], Ann, MANY_USERS, Badly(Code::LimitExceeded)),
     // broadcast
     (
         &[],
         Ann,
         r#"{"type":"broadcast","id":1,"data":1,"event":"e","receipt":"delivered"}"#,
-        Well(r#"{"offset":1,"delivered":4,"total":4}"#),
+        Well(r#"{"room":"@all","offset":1,"delivered":4,"total":4}"#),
     ),
     (&[], Anonymous, r#"{"type":"broadcast","id":1,"data":1}"#, Badly(Code::Forbidden)),
     // ack
@@ -304,6 +328,7 @@ pub(super) const ROWS: &[Row] = &[
         r#"{"type":"presence.set","id":1,"room":"r","info":1}"#,
         Badly(Code::Forbidden),
     ),
+    (&[(Ann, JOIN)], Ann, LONG_INFO, Badly(Code::TooLarge)),
     // rooms, state
     (&[], Ann, r#"{"type":"rooms","id":1}"#, Well(r#"{"rooms":[]}"#)),
     (&[(Ann, JOIN)], Ann, r#"{"type":"rooms","id":9007199254740991}"#, Well("{}")),
