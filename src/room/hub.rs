@@ -120,6 +120,8 @@ pub enum Item {
         from: u64,
         /// The last.
         to: u64,
+        /// Who may hear of it through a pattern; none: everybody.
+        guard: Option<Arc<Guard>>,
     },
 }
 

@@ -76,9 +76,14 @@ impl Shard {
     }
 
     /// What a room's home could not send.
-    pub(super) fn on_overrun(&mut self, room: &RoomKey, epoch: Arc<str>, (from, to): (u64, u64)) {
-        if let Some(index) = self.hub.find(room).filter(|_| to > 0) {
-            self.hub.collect(index, Item::Lost { epoch, from, to });
+    pub(super) fn on_overrun(&mut self, room: &RoomKey, lost: Item) {
+        // Of a transient message nothing is said.
+        if lost.last_offset() == 0 {
+            return;
+        }
+        match self.hub.find(room) {
+            Some(index) => self.hub.collect(index, lost),
+            None => self.collect_for_subscribers(room, lost),
         }
     }
 
@@ -320,7 +325,9 @@ impl Walk<'_> {
                 self.notice(member, &notice);
             }
             Item::Notice(_) => {}
-            Item::Lost { epoch, from, to } => self.lost(member, epoch, (*from, *to)),
+            Item::Lost { epoch, from, to, .. } => {
+                self.lost(member.connection, epoch, (*from, *to));
+            }
         }
     }
 
@@ -357,9 +364,10 @@ impl Walk<'_> {
         }
     }
 
-    fn lost(&mut self, member: &Member, epoch: &Arc<str>, offsets: (u64, u64)) {
-        let Some(slot) = self.outbound.slots.get(member.connection as usize) else { return };
-        let key = key_of(slot, member.connection);
+    /// Tells a connection what it will not get.
+    pub(super) fn lost(&mut self, index: u32, epoch: &Arc<str>, offsets: (u64, u64)) {
+        let Some(slot) = self.outbound.slots.get(index as usize) else { return };
+        let key = key_of(slot, index);
         let tag = self.tag_of(epoch);
         self.outbound.push_gap(key, &tag, offsets, GapReason::Overload);
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::id::{ConnectionAddress, ConnectionKey, TenantId};
 use crate::protocol::{Codec, LeftReason, RequestId, Role, RoomPatch, SlowConsumer};
 use crate::room::broker::{FromBroker, ToBroker};
-use crate::room::home::{Heritage, Refusal};
+use crate::room::home::{Guard, Heritage, Refusal};
 use crate::room::hub::{Delivery, Interest, Notice};
 use crate::room::name::{RoomKey, RoomName};
 use crate::room::pattern::Pattern;
@@ -75,6 +75,8 @@ pub enum CoreMessage {
         from: u64,
         /// The last offset.
         to: u64,
+        /// Who may hear of it through a pattern; none: everybody.
+        guard: Option<Arc<Guard>>,
     },
     /// From hub to home: how many took a message.
     Receipt {
@@ -489,26 +491,30 @@ impl CoreMessage {
     #[must_use]
     pub fn collapsed(&self) -> Option<Self> {
         match self {
-            Self::Deliver(Delivery { publication, receipt: None, .. }) => {
+            Self::Deliver(Delivery { publication, receipt: None, guard, .. }) => {
                 let offset = publication.offset;
                 let (room, epoch) = (publication.room.clone(), Arc::clone(&publication.epoch));
-                Some(Self::Overrun { room, epoch, from: offset, to: offset })
+                let guard = guard.clone();
+                Some(Self::Overrun { room, epoch, from: offset, to: offset, guard })
             }
             _ => None,
         }
     }
 
     /// Takes in a later message of the same room that has collapsed too; gives it back if it has
-    /// not, or is of another room.
+    /// not, or is of another room, or others may hear of it.
     ///
     /// # Errors
     /// The message that was not taken in.
     pub fn absorb(&mut self, later: Self) -> Result<(), Self> {
         match (self, later) {
             (
-                Self::Overrun { room, epoch, from, to },
-                Self::Overrun { room: other, epoch: then, from: f, to: t },
-            ) if *room == other && *epoch == then => {
+                Self::Overrun { room, epoch, from, to, guard },
+                Self::Overrun { room: other, epoch: then, from: f, to: t, guard: now },
+            ) if *room == other
+                && *epoch == then
+                && guard.as_ref().map(Arc::as_ptr) == now.as_ref().map(Arc::as_ptr) =>
+            {
                 // A transient message has no place, and nothing is said of it.
                 if *from == 0 {
                     *from = f;

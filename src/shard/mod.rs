@@ -51,7 +51,7 @@ use crate::hash::Seed;
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
 use crate::metrics::{self, Gap};
 use crate::protocol::CloseReason;
-use crate::room::hub::Hub;
+use crate::room::hub::{Hub, Item};
 use crate::room::name::{RoomKey, RoomName};
 use crate::room::publication::Press;
 use crate::tenant::Tenants;
@@ -395,8 +395,8 @@ impl Shard {
             CoreMessage::Fault { .. } => panic!("a panic on request"),
             CoreMessage::Deliver(delivery) => self.on_deliver(delivery),
             CoreMessage::Presence(notice) => self.on_notice(notice),
-            CoreMessage::Overrun { room, epoch, from, to } => {
-                self.on_overrun(&room, epoch, (from, to));
+            CoreMessage::Overrun { room, epoch, from, to, guard } => {
+                self.on_overrun(&room, Item::Lost { epoch, from, to, guard });
             }
             CoreMessage::Receipt { receipt, delivered, total, .. } => {
                 self.on_receipt(receipt, delivered, total);

@@ -112,6 +112,7 @@ impl Client {
                 Ok(())
             }
             Request::Subscribe { pattern, interest } => {
+                self.begin_follow(&pattern, &interest);
                 self.patterns.insert(pattern, interest);
                 Ok(())
             }
@@ -181,6 +182,7 @@ impl Client {
         stay.is_recovered = recovered;
         stay.claimed = common.acknowledgements.claimed(&room, &self.whose());
         self.heard.remove(&room);
+        self.restart_follow(&room);
         self.stays.insert(room, stay);
         Ok(())
     }
@@ -193,6 +195,7 @@ impl Client {
         publications: usize,
         common: &mut Common,
     ) -> Checked {
+        self.restart_follow(&room);
         let stay = self.stays.remove(&room);
         let mut stay = stay.ok_or_else(|| format!("left {room:?} and was not in it"))?;
         let (Some(epoch), Some(position)) = (stay.epoch.clone(), stay.position) else {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use ringroom::id::ConnectionKey;
 use serde_json::Value;
 
+use crate::follow::Follow;
 use crate::guarantee::{Acknowledgements, Arrival, Gap};
 use crate::message::{Codec, Message};
 use crate::person::Person;
@@ -163,6 +164,9 @@ pub(crate) struct Client {
     pub(crate) patterns: BTreeMap<String, Interest>,
     /// Patterns that came with its session, maybe; none: nobody knows which.
     pub(crate) resumed_patterns: Option<Vec<(String, Interest)>>,
+    /// What its first pattern owes it.
+    pub(crate) follow: Option<Follow>,
+    pub(crate) has_followed: bool,
     /// Messages without an offset that came.
     pub(crate) passing: BTreeSet<(usize, RoomId)>,
     /// The session it came with, and what was known of it then.
@@ -219,6 +223,8 @@ impl Client {
             heard: BTreeMap::new(),
             patterns: BTreeMap::new(),
             resumed_patterns: Some(Vec::new()),
+            follow: None,
+            has_followed: false,
             passing: BTreeSet::new(),
             arrivals: Vec::new(),
             gaps: Vec::new(),
@@ -251,6 +257,9 @@ impl Client {
     /// Gives a message its id.
     pub(crate) fn register(&mut self, message: Message, request: Option<Request>) -> Message {
         let Some(request) = request else { return message };
+        if let Request::Subscribe { pattern, .. } | Request::Unsubscribe { pattern } = &request {
+            self.end_follow(pattern);
+        }
         self.last_id += 1;
         self.pending.insert(self.last_id, request);
         // Half of the ids are text.

@@ -8,6 +8,7 @@ mod client;
 mod digest;
 mod doors;
 mod echo;
+mod follow;
 mod frames;
 mod guarantee;
 mod mesh;

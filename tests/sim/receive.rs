@@ -169,6 +169,7 @@ impl Client {
             return Err(format!("{offset} of {room:?} comes again to one who is not in it"));
         }
         self.check_covered(index, &room, common)?;
+        self.follow(&room, &epoch, (offset, offset), common)?;
         let heard = self.heard.insert(room.clone(), (epoch.clone(), offset));
         match heard {
             Some((then, last)) if then == epoch && last >= offset => {
@@ -240,7 +241,8 @@ impl Client {
         if !comes_back && !self.patterns.keys().any(|pattern| covers(pattern, &room.1)) {
             return Err(format!("a gap of {room:?}, in which {} is not", self.reader.name));
         }
-        Ok(())
+        common.truth.reaches(&room, epoch, to);
+        self.follow(&room, epoch, (from, to), common)
     }
 
     fn on_presence(&mut self, value: &Value, common: &Common) -> Checked {

@@ -169,6 +169,9 @@ impl World {
                 stay.reach(&mut self.common.truth, room, &client.reader, last)
                     .map_err(|what| format!("at rest, client {me}: {what}"))?;
             }
+            client
+                .check_follow(&mut self.common.truth)
+                .map_err(|what| format!("at rest, client {me}, by a pattern: {what}"))?;
         }
         Ok(())
     }

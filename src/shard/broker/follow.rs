@@ -332,10 +332,10 @@ impl Shard {
         let from = home.offset() + 1;
         home.skip_to(to);
         self.metrics.broker_lost.add((to + 1).saturating_sub(from));
-        let epoch = Arc::clone(&home.epoch);
+        let (epoch, guard) = (Arc::clone(&home.epoch), home.guard());
         for link in home.links() {
-            let (room, epoch) = (room.clone(), Arc::clone(&epoch));
-            self.outbound.send(link.core, CoreMessage::Overrun { room, epoch, from, to });
+            let (room, epoch, guard) = (room.clone(), Arc::clone(&epoch), guard.clone());
+            self.outbound.send(link.core, CoreMessage::Overrun { room, epoch, from, to, guard });
         }
     }
 

@@ -8,7 +8,7 @@ use crate::protocol::command::{Post, Publish};
 use crate::protocol::event::{Place, Published, Reply};
 use crate::room::filter::Audience;
 use crate::room::home::{Accepted, Guard, PublishRequest, Refusal};
-use crate::room::hub::{Delivery, RoomIndex};
+use crate::room::hub::{Delivery, Item, RoomIndex};
 use crate::room::name::{RoomKey, RoomName};
 use crate::room::publication::{Author, Draft, FormSet, Publication};
 use crate::shard::Shard;
@@ -305,8 +305,12 @@ impl Shard {
     /// The home has sent a message for those who are here.
     pub(in crate::shard) fn on_deliver(&mut self, delivery: Delivery) {
         match self.hub.find(&delivery.publication.room) {
-            Some(index) => self.hub.collect(index, crate::room::hub::Item::Delivery(delivery)),
-            None => self.deliver_to_subscribers(delivery),
+            Some(index) => self.hub.collect(index, Item::Delivery(delivery)),
+            None if self.subscriptions.is_empty() && delivery.receipt.is_none() => {}
+            None => {
+                let room = delivery.publication.room.clone();
+                self.collect_for_subscribers(&room, Item::Delivery(delivery));
+            }
         }
     }
 }

@@ -13,11 +13,12 @@ use crate::protocol::ErrorCode;
 use crate::protocol::command::{Subscribe, Unsubscribe};
 use crate::protocol::event::Reply;
 use crate::room::home::Refusal;
-use crate::room::hub::{Delivery, Interest, Item, RoomIndex};
+use crate::room::hub::{Interest, Item, RoomIndex};
+use crate::room::name::{RoomKey, RoomName};
 use crate::room::pattern::{Pattern, PatternSet};
 use crate::room::publication::{Form, FormSet};
 use crate::shard::Shard;
-use crate::shard::connection::{NO_PLACE, Subscription};
+use crate::shard::connection::{Connection, NO_PLACE, Subscription};
 use crate::shard::eligible::Reader;
 use crate::shard::fanout::{Fanout, Walk};
 use crate::shard::identity::Right;
@@ -297,15 +298,11 @@ impl Shard {
         }
     }
 
-    /// A message of a room that nobody here is in.
-    pub(super) fn deliver_to_subscribers(&mut self, delivery: Delivery) {
-        let room = delivery.publication.room.clone();
-        if self.subscriptions.is_empty() && delivery.receipt.is_none() {
-            return;
-        }
-        let home = self.home_core(&room);
-        let index = self.hub.enter(&room, home);
-        self.hub.collect(index, Item::Delivery(delivery));
+    /// Something came for a room that nobody here is in.
+    pub(in crate::shard) fn collect_for_subscribers(&mut self, room: &RoomKey, item: Item) {
+        let home = self.home_core(room);
+        let index = self.hub.enter(room, home);
+        self.hub.collect(index, item);
     }
 
     /// Queues what came for a room to those who receive it by a pattern and are not in it.
@@ -343,9 +340,8 @@ impl Shard {
 
 impl Walk<'_> {
     /// Queues to one that receives the room by a pattern.
-    fn subscriber(&mut self, place: u32, index: RoomIndex, name: &crate::room::name::RoomName) {
+    fn subscriber(&mut self, place: u32, index: RoomIndex, name: &RoomName) {
         for at in 0..self.items.len() {
-            let Item::Delivery(delivery) = &self.items[at] else { continue };
             let slot = self.outbound.slots.get(place as usize);
             let Some(connection) = slot.and_then(|slot| slot.connection.as_deref()) else { return };
             // Before the welcome, the session's rooms still come back with what was missed.
@@ -353,25 +349,42 @@ impl Walk<'_> {
             if joined || !connection.welcomed {
                 return;
             }
-            let Some(rare) = &connection.rare else { return };
-            let now = self.outbound.now.moment;
-            let identity = &connection.identity;
-            let is_kept_out = delivery.guard.as_ref().is_some_and(|guard| {
-                !guard.lets_hear(identity.user.as_deref(), connection.address, now)
-                    && !identity.may(Right::Moderate, name)
-            });
-            if is_kept_out {
+            let item = &self.items[at];
+            if !self.is_for_subscriber(connection, item, name) {
                 continue;
             }
-            let wanted = rare.patterns.iter().filter(|it| it.holds).any(|it| {
-                let reader = Reader { connection, interest: Some(&it.interest), now };
-                it.pattern.matches(name) && reader.gets(&delivery.publication)
-            });
-            let left = delivery.quota.is_none_or(|quota| self.fanout.total(at) < quota);
-            let form = connection.form;
-            if wanted && left {
-                self.offer_single(place, form, at);
+            match item {
+                Item::Delivery(delivery) => {
+                    if delivery.quota.is_none_or(|quota| self.fanout.total(at) < quota) {
+                        self.offer_single(place, connection.form, at);
+                    }
+                }
+                Item::Lost { epoch, from, to, .. } => self.lost(place, epoch, (*from, *to)),
+                Item::Notice(_) => {}
             }
         }
+    }
+
+    /// Whether one that is not in a room is to hear something of it.
+    fn is_for_subscriber(&self, connection: &Connection, item: &Item, name: &RoomName) -> bool {
+        let (guard, publication) = match item {
+            Item::Delivery(delivery) => (&delivery.guard, Some(&delivery.publication)),
+            Item::Lost { guard, .. } => (guard, None),
+            Item::Notice(_) => return false,
+        };
+        let (now, identity) = (self.outbound.now.moment, &connection.identity);
+        let is_kept_out = guard.as_ref().is_some_and(|guard| {
+            !guard.lets_hear(identity.user.as_deref(), connection.address, now)
+                && !identity.may(Right::Moderate, name)
+        });
+        if is_kept_out {
+            return false;
+        }
+        let Some(rare) = &connection.rare else { return false };
+        rare.patterns.iter().filter(|it| it.holds && it.pattern.matches(name)).any(|it| {
+            let reader = Reader { connection, interest: Some(&it.interest), now };
+            // What was lost is known by nothing but its place.
+            publication.is_none_or(|publication| reader.gets(publication))
+        })
     }
 }

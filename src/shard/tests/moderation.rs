@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::cluster::Cluster;
 use crate::config::Config;
+use crate::id::TenantId;
+use crate::room::name::{RoomKey, RoomName};
 use crate::shard::identity::{Permit, Right};
+use crate::shard::{CoreMessage, Input};
 
 #[test]
 fn an_address_is_banned_whoever_comes_from_it() {
@@ -297,6 +300,51 @@ fn who_could_not_join_a_room_does_not_hear_it_through_a_pattern_either() {
             assert_eq!(hear(&mut cluster, "x:open"), [1, 1], "and let in again");
         }
     }
+}
+
+/// What a backlog between two cores had to leave out of a room is told to those who hear it by a
+/// pattern, and to nobody who does not.
+#[test]
+fn what_was_left_out_between_cores_is_told_to_those_who_would_have_heard_it() {
+    let mut cluster = Cluster::new(3, Config::default());
+    let owner = cluster.user(0, "o");
+    let [member, other, bad] = ["m", "p", "b"].map(|user| cluster.user(2, user));
+    for (at, pattern) in [(member, "x:**"), (other, "y:**"), (bad, "x:**")] {
+        cluster.ask(at, &format!(r#"{{"type":"subscribe","id":1,"pattern":"{pattern}"}}"#));
+    }
+    let join = cluster.ask(owner, r#"{"type":"join","id":1,"room":"x:r"}"#);
+    let ban = r#"{"type":"room.ban","id":2,"room":"x:r","user":"b"}"#;
+    assert_eq!(cluster.ask(owner, ban)["type"], "ok");
+    for at in [member, other, bad] {
+        cluster.read(at);
+    }
+    let room = RoomKey::new(TenantId::DEFAULT, RoomName::parse("x:r").unwrap());
+    let home = cluster.shards[0].home_core(&room);
+    let guard = cluster.shards[home.index()].homes.get_mut(&room).unwrap().guard();
+    assert!(guard.is_some(), "somebody is banned");
+    let epoch: Arc<str> = join["epoch"].as_str().unwrap().into();
+    let lost = |from, to| {
+        let (room, epoch, guard) = (room.clone(), epoch.clone(), guard.clone());
+        CoreMessage::Overrun { room, epoch, from, to, guard }
+    };
+    // Of transient messages nothing is said.
+    for message in [lost(1, 4), lost(0, 0)] {
+        cluster.input(member, Input::Core { from: home, message });
+    }
+    let told = cluster.read(member);
+    assert_eq!(told.len(), 1, "{told:?}");
+    let gap = &told[0];
+    assert_eq!((&gap["type"], &gap["reason"]), (&"gap".into(), &"overload".into()), "{gap}");
+    assert_eq!((&gap["from"], &gap["to"], &gap["epoch"]), (&1.into(), &4.into(), &join["epoch"]));
+    assert!(cluster.read(other).is_empty(), "another pattern");
+    assert!(cluster.read(bad).is_empty(), "banned");
+    // Ranges of which others may hear are not joined.
+    let mut range = lost(5, 6);
+    assert!(range.absorb(lost(7, 7)).is_ok());
+    let (room, epoch) = (room.clone(), epoch.clone());
+    assert!(
+        range.absorb(CoreMessage::Overrun { room, epoch, from: 8, to: 8, guard: None }).is_err()
+    );
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn gaps() -> Stage {
     let (epoch, offset) = (&info[0].1["epoch"], info[0].1["offset"].as_u64().unwrap());
     let room = RoomKey::new(TenantId::DEFAULT, RoomName::parse("r").unwrap());
     let (epoch, from) = (epoch.as_str().unwrap().into(), offset + 1);
-    let message = CoreMessage::Overrun { room, epoch, from, to: from + 1 };
+    let message = CoreMessage::Overrun { room, epoch, from, to: from + 1, guard: None };
     let at = stage.at(Bob);
     stage.cluster.input(at, Input::Core { from: at.core, message });
     stage.listen(None);
