@@ -190,6 +190,11 @@ impl Members {
         self.invitations.remove(user).filter(|invitation| !invitation.until.is_over(now))
     }
 
+    /// Users with an invitation, be it over or not.
+    pub fn invited(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.invitations.keys()
+    }
+
     /// Bans a user or an address. A banned user's role and invitation are gone; if the owner is
     /// banned, the next in line follows, and is returned.
     ///

@@ -163,6 +163,10 @@ impl Shard {
         // Somebody is about to come in.
         let is_awaited = self.broker.is_reading(key);
         if home.room.is_idle() && !is_followed && !is_awaited {
+            // Over many nodes it goes on elsewhere, or the broker says that it has ended.
+            if !self.broker.is_there() {
+                self.withdraw_invitations(key);
+            }
             self.end_room(key);
             return;
         }

@@ -2,7 +2,8 @@
 //! reserved room, and to later ones when they are welcomed.
 //!
 //! Invariants: what is remembered of a user is bounded, and so are the users; the invitation itself
-//! is the room's, so one that is forgotten here still lets in. A connection that is welcomed at that
+//! is the room's, so one that is forgotten here still lets in. It goes when the user comes in by
+//! whatever way, is banned, or the room ends. A connection that is welcomed at that
 //! very moment may hear of it twice.
 
 use std::sync::Arc;
@@ -47,6 +48,11 @@ impl Invitations {
     pub(super) fn new(seed: Seed) -> Self {
         Self { by_user: Map::with_hasher(seed) }
     }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_user.is_empty()
+    }
 }
 
 impl Invited {
@@ -82,6 +88,15 @@ impl Shard {
         let user = RoomKey::new(room.tenant, user);
         let home = self.home_core(&user);
         self.outbound.send(home, CoreMessage::Uninvite { user, room: room.name.clone() });
+    }
+
+    /// At the home of a room that ends: nobody is invited to it any more.
+    pub(super) fn withdraw_invitations(&mut self, room: &RoomKey) {
+        let Some(home) = self.homes.get_mut(room) else { return };
+        let invited: Vec<_> = home.members.invited().cloned().collect();
+        for user in invited {
+            self.withdraw_invitation(room, &user);
+        }
     }
 
     /// At the user's home: remembers an invitation, and tells the cores where the user is.

@@ -166,7 +166,7 @@ impl Shard {
         if let Some(user) = &asker.identity.user {
             self.read_if_unread(room, user);
         }
-        if let (true, Some(user)) = (joining.was_invited, asker.user()) {
+        if let Some(user) = asker.user() {
             self.withdraw_invitation(room, user);
         }
         let has_got_a_role = joining.was_invited || matches!(ask.grant, Some(Some(_)));

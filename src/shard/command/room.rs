@@ -237,6 +237,7 @@ impl Shard {
         let mut all: Vec<_> = home.attached().map(|(address, _)| *address).collect();
         all.sort_unstable();
         self.expel(room, all, LeftReason::RoomDeleted, by);
+        self.withdraw_invitations(room);
         self.end_room(room);
     }
 

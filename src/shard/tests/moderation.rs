@@ -189,6 +189,43 @@ fn a_credential_that_grants_moderation_makes_nobody_the_owner_and_ends_with_a_ba
 }
 
 #[test]
+fn an_invitation_ends_with_its_room_and_with_any_way_in() {
+    for cores in [1, 3] {
+        let mut cluster = Cluster::new(cores, Config::default());
+        let owner = cluster.user(0, "o");
+        let ask = |cluster: &mut Cluster, at, text: &str| {
+            let answer = cluster.ask(at, text);
+            assert_eq!(answer["type"], "ok", "{text}: {answer}");
+        };
+        let invited = |cluster: &mut Cluster| {
+            let at = cluster.open_as(cores - 1, "g", |_| {});
+            let told = cluster.read(at);
+            cluster.lose(at);
+            told.iter().filter(|it| it["change"] == "invited").count()
+        };
+        let create = |more: &str| {
+            format!(
+                r#"{{"type":"room.create","id":1,"room":"r","config":{{"type":"public"{more}}}}}"#
+            )
+        };
+        let invite = r#"{"type":"room.invite","id":2,"room":"r","user":"g"}"#;
+        ask(&mut cluster, owner, &create(r#","persistent":true"#));
+        ask(&mut cluster, owner, invite);
+        assert_eq!(invited(&mut cluster), 1);
+        ask(&mut cluster, owner, r#"{"type":"room.delete","id":3,"room":"r"}"#);
+        assert_eq!(invited(&mut cluster), 0, "the room was deleted");
+        // A temporary one goes with its last member.
+        ask(&mut cluster, owner, r#"{"type":"join","id":4,"room":"r"}"#);
+        ask(&mut cluster, owner, invite);
+        assert_eq!(invited(&mut cluster), 1);
+        ask(&mut cluster, owner, r#"{"type":"leave","id":5,"room":"r"}"#);
+        cluster.wait(400_000);
+        assert_eq!(invited(&mut cluster), 0, "nobody is in the room");
+        assert!(cluster.shards.iter().all(|shard| shard.invitations.is_empty()));
+    }
+}
+
+#[test]
 fn slow_mode_holds_for_a_user_whatever_the_connection() {
     for cores in [1, 3] {
         let mut cluster = Cluster::new(cores, Config::default());
