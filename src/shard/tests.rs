@@ -11,6 +11,7 @@ mod entrance;
 mod foreign;
 mod governing;
 mod guaranteed;
+mod history;
 mod limits;
 mod moderation;
 mod nodes;

@@ -99,10 +99,9 @@ impl Shard {
             HistoryFrom::Before(before) => Bound::Before(before.offset),
         };
         let (epoch, offset) = (Arc::clone(&home.epoch), home.offset());
-        let page = home.history.page(bound, ask.limit as usize, now);
-        let truncated = page.truncated;
-        let backwards = ask.reverse || matches!(bound, Bound::Newest | Bound::Before(_));
-        let mut bytes: usize = 0;
+        let page = home.history.page(bound, usize::MAX, now);
+        let is_trimmed = page.truncated;
+        let backwards = matches!(bound, Bound::Newest | Bound::Before(_));
         // Whoever asks now was not asked how long they are connected when it was published.
         let reader = Receiver {
             user: asker.user(),
@@ -111,22 +110,37 @@ impl Shard {
         };
         let meant = |publication: &&Arc<Publication>| {
             publication.audience.as_ref().is_none_or(|audience| audience.includes(&reader, now))
+                && publication.expires.is_none_or(|expires| expires > now)
         };
-        let mut fits = |publication: &&Arc<Publication>| {
-            let is_first = bytes == 0;
-            bytes += publication.data.as_data().bytes().len();
-            is_first || bytes <= most_bytes
-        };
-        // What does not fit is cut off where the next page begins; the first always fits, or no page
-        // would lead past it.
-        let mut messages: Vec<_> = if backwards {
-            page.reversed().filter(meant).take_while(&mut fits).cloned().collect()
+        let most = (ask.limit as usize, most_bytes);
+        let (mut messages, is_at_end) = if backwards {
+            pick(page.reversed().filter(meant), most)
         } else {
-            page.entries.filter(meant).take_while(&mut fits).cloned().collect()
+            pick(page.entries.filter(meant), most)
         };
+        // Backwards, older ones would belong to a page only if it has come to where they were.
+        let truncated = is_trimmed && (is_at_end || !backwards);
         if backwards != ask.reverse {
             messages.reverse();
         }
         Ok(HistoryPage { epoch, offset, messages, truncated })
     }
+}
+
+/// As many as a page may have, next to its bound, and whether there were no more. What does not fit
+/// is cut off where the next page begins; the first always fits, or no page would lead past it.
+fn pick<'a>(
+    entries: impl Iterator<Item = &'a Arc<Publication>>,
+    (limit, most_bytes): (usize, usize),
+) -> (Vec<Arc<Publication>>, bool) {
+    let (mut picked, mut bytes) = (Vec::new(), 0);
+    for publication in entries {
+        bytes += publication.data.as_data().bytes().len();
+        if picked.len() == limit || (!picked.is_empty() && bytes > most_bytes) {
+            return (picked, false);
+        }
+        picked.push(Arc::clone(publication));
+    }
+    let is_at_end = picked.len() < limit;
+    (picked, is_at_end)
 }
