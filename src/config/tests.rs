@@ -158,6 +158,7 @@ fn the_table_says_what_the_protocol_says() {
         ("rooms.ack_timeout_ms", 30_000),
         ("rooms.receipt_timeout_ms", 2_000),
         ("rooms.idempotency_window_ms", 300_000),
+        ("rooms.idempotency_keys", 100_000),
         ("rooms.history_size", 0),
         ("rooms.reliable_history_size", 100),
         ("rooms.history_ttl_ms", 300_000),

@@ -106,6 +106,8 @@ pub struct Core {
     pub published: Figure,
     /// Messages of clients that could not be understood.
     pub bad_messages: Figure,
+    /// Publishes refused because their room remembers as many keys as it may.
+    pub keys_refused: Figure,
     /// Messages of clients that came too fast.
     pub rate_limited: Figure,
     /// Messages inflated.

@@ -71,6 +71,9 @@ const COUNTERS: &[Row<Figure>] = &[
     ("bytes_out", "Bytes written to sockets", |core| &core.bytes_out),
     ("published", "Messages published", |core| &core.published),
     ("bad_messages", "Messages that could not be understood", |core| &core.bad_messages),
+    ("keys_refused", "Publishes refused because their room remembers too many keys", |core| {
+        &core.keys_refused
+    }),
     ("rate_limited", "Messages that came too fast", |core| &core.rate_limited),
     ("credentials_refused", "Credentials refused", |core| &core.credentials_refused),
     ("inflate_messages", "Messages inflated", |core| &core.inflate.messages),

@@ -43,13 +43,11 @@ pub use heritage::{Heritage, HeritageStamp};
 pub use join::{JoinRequest, Joining, Recovery};
 
 use cursor::Cursors;
-pub use publish::{Accepted, PublishRequest};
+pub use publish::{Accepted, KEYS_ARE_FULL, PublishRequest};
 
 /// Users who were sent out, and whose sessions are remembered for it.
 const SENT_OUT_MAX: usize = 1_000;
 
-/// Publish keys that a room remembers.
-const KEYS: usize = 10_000;
 /// Users of whom a room remembers how often they publish.
 const PACES: usize = 10_000;
 /// With at most so many users, changes of presence are told at once.

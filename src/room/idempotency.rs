@@ -1,8 +1,8 @@
 //! Which keys were published with lately, and what came of it.
 //!
-//! Invariants: a key that was noted is found until its window has passed or so many others were
-//! noted that it had to make room, and not a moment longer; noting, finding and forgetting are O(1)
-//! each; the first answer for a key stands.
+//! Invariants: a key that was noted is found until its window has passed, and not a moment longer;
+//! there are never more than the capacity, and none makes room for another; noting, finding and
+//! forgetting are O(1) each; the first answer for a key stands.
 
 #[cfg(test)]
 mod tests;
@@ -37,21 +37,25 @@ impl Idempotency {
         self.offsets.get(key).copied()
     }
 
-    /// Notes what came of the first publish with `key`; one that is known keeps what it has. True if
-    /// another key had to make room before its window was over.
-    pub fn note(&mut self, key: &str, offset: u64, now: Moment) -> bool {
+    /// Whether there are as many as may be, all within their window: no other can be noted.
+    pub fn is_full(&mut self, now: Moment) -> bool {
         self.expire(now);
-        if self.capacity == 0 || self.offsets.contains_key(key) {
-            return false;
+        self.expiries.len() >= self.capacity
+    }
+
+    /// Notes what came of the first publish with `key`; one that is known keeps what it has. False,
+    /// and nothing is noted, if there is no place for it.
+    pub fn note(&mut self, key: &str, offset: u64, now: Moment) -> bool {
+        if self.find(key, now).is_some() {
+            return true;
         }
-        let full = self.expiries.len() == self.capacity;
-        if full {
-            self.forget_oldest();
+        if self.is_full(now) {
+            return false;
         }
         let key = Arc::<str>::from(key);
         self.expiries.push_back((now.plus_ms(self.window_ms), Arc::clone(&key)));
         self.offsets.insert(key, offset);
-        full
+        true
     }
 
     /// Forgets what is past its window; gives memory back when nothing is left.

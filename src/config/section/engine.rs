@@ -29,6 +29,9 @@ section! {
         receipt_timeout_ms: u64 = 2_000, range(1..=10 * MINUTE_MS), Milliseconds;
         /// How long a publish key is remembered; 0: keys are not looked at.
         idempotency_window_ms: u64 = 300_000, range(0..=DAY_MS), Milliseconds;
+        /// Publish keys that a room remembers at once, without Redis. One more is refused until the
+        /// window of another is over.
+        idempotency_keys: u32 = 100_000, range(1..=10_000_000), Count;
         /// Rooms of the whole process.
         count: u32 = 1_000_000, range(0..=100_000_000), Count;
         /// History of all rooms together.

@@ -8,7 +8,11 @@ use crate::room::censor::{Censor, Judgement};
 use crate::room::idempotency::Idempotency;
 use crate::room::standing::Action;
 
-use super::{HomeRoom, KEYS, PACES, Refusal};
+use super::{HomeRoom, PACES, Refusal};
+
+/// A new key would have to take the place of one whose window is not over.
+pub const KEYS_ARE_FULL: Refusal =
+    Refusal::new(ErrorCode::LimitExceeded, "too many keys in the time that they are remembered");
 
 /// What somebody wants to publish, as far as it decides whether they may.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +33,8 @@ pub struct PublishRequest<'a> {
     pub key: Option<&'a str>,
     /// How long keys are remembered.
     pub key_window_ms: u64,
+    /// How many of them.
+    pub keys_most: u32,
 }
 
 /// What became of it.
@@ -61,19 +67,21 @@ impl HomeRoom {
         if request.data.bytes().len() > self.config.message_bytes as usize {
             return Err(Refusal::new(ErrorCode::TooLarge, "data is longer than the room allows"));
         }
-        if let (Some(key), Some(keys)) = (request.key, &mut self.keys)
-            && let Some(offset) = keys.find(key, now.moment)
-        {
-            return Ok(Accepted::Duplicate(offset));
+        if let (Some(key), Some(keys)) = (request.key, &mut self.keys) {
+            if let Some(offset) = keys.find(key, now.moment) {
+                return Ok(Accepted::Duplicate(offset));
+            }
+            if keys.is_full(now.moment) {
+                return Err(KEYS_ARE_FULL);
+            }
         }
         let masked = self.censor(request.data)?;
         self.pace(request, now.moment)?;
         let offset = if request.transient { 0 } else { self.offset() + 1 };
         if let Some(key) = request.key {
-            let (seed, window_ms) = (self.seed, request.key_window_ms);
-            let keys =
-                self.keys.get_or_insert_with(|| Box::new(Idempotency::new(seed, window_ms, KEYS)));
-            keys.note(key, offset, now.moment);
+            let PublishRequest { key_window_ms: window_ms, keys_most: most, .. } = *request;
+            let begin = || Box::new(Idempotency::new(self.seed, window_ms, most as usize));
+            self.keys.get_or_insert_with(begin).note(key, offset, now.moment);
         }
         Ok(Accepted::New { offset, masked })
     }

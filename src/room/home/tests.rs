@@ -66,6 +66,7 @@ fn publish(
         transient: false,
         key,
         key_window_ms: 1_000,
+        keys_most: 2,
     };
     let accepted = room.accept(&request, now(0))?;
     if let Accepted::New { offset, .. } = accepted {
@@ -179,6 +180,10 @@ fn a_key_publishes_once() {
     assert_eq!(publish(&mut room, me, Some("k")), Ok(Accepted::New { offset: 1, masked: None }));
     assert_eq!(publish(&mut room, me, Some("k")), Ok(Accepted::Duplicate(1)));
     assert_eq!(publish(&mut room, me, Some("l")), Ok(Accepted::New { offset: 2, masked: None }));
+    // Two are remembered: no other takes the place of one of them, and what has no key goes on.
+    assert_eq!(publish(&mut room, me, Some("m")), Err(KEYS_ARE_FULL));
+    assert_eq!(publish(&mut room, me, Some("k")), Ok(Accepted::Duplicate(1)));
+    assert_eq!(publish(&mut room, me, None), Ok(Accepted::New { offset: 3, masked: None }));
 }
 
 #[test]

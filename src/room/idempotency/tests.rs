@@ -9,7 +9,7 @@ const fn ms(ms: u64) -> Moment {
 #[test]
 fn a_key_is_found_for_exactly_its_window() {
     let mut keys = Idempotency::new(Seed(1, 2), 100, 10);
-    assert!(!keys.note("a", 7, ms(50)));
+    assert!(keys.note("a", 7, ms(50)));
     assert_eq!(keys.find("a", ms(149)), Some(7));
     assert_eq!(keys.find("b", ms(149)), None);
     assert_eq!(keys.find("a", ms(150)), None);
@@ -28,22 +28,19 @@ fn the_first_answer_stands_and_does_not_last_longer_for_being_asked() {
 }
 
 #[test]
-fn when_full_the_oldest_makes_room_and_that_is_told() {
+fn when_full_nothing_is_noted_until_a_window_is_over() {
     let mut keys = Idempotency::new(Seed(1, 2), 100, 2);
-    assert!(!keys.note("a", 1, ms(0)));
-    assert!(!keys.note("b", 2, ms(1)));
-    assert!(keys.note("c", 3, ms(2)));
+    assert!(keys.note("a", 1, ms(0)));
+    assert!(!keys.is_full(ms(0)));
+    assert!(keys.note("b", 2, ms(1)));
+    assert!(keys.is_full(ms(99)));
+    assert!(!keys.note("c", 3, ms(99)));
+    assert!(keys.note("a", 4, ms(99)), "it is known");
+    assert_eq!(keys.find("c", ms(99)), None);
+    assert_eq!([keys.find("a", ms(99)), keys.find("b", ms(99))], [Some(1), Some(2)]);
+    assert!(!keys.is_full(ms(100)), "a was past its window");
+    assert!(keys.note("c", 5, ms(100)));
     assert_eq!(keys.len(), 2);
-    assert_eq!(keys.find("a", ms(2)), None);
-    assert_eq!(keys.find("b", ms(2)), Some(2));
-    assert!(!keys.note("d", 4, ms(101)), "b was past its window");
-}
-
-#[test]
-fn a_capacity_of_none_remembers_nothing() {
-    let mut keys = Idempotency::new(Seed(1, 2), 100, 0);
-    assert!(!keys.note("a", 1, ms(0)));
-    assert_eq!(keys.find("a", ms(0)), None);
 }
 
 #[test]
@@ -70,15 +67,13 @@ proptest! {
             list.retain(|(at, _, _)| now.since_ms(*at) < 50);
             let known = list.iter().find(|(_, k, _)| *k == key).map(|(_, _, offset)| *offset);
             if note {
-                let mut full = false;
-                if known.is_none() && capacity > 0 {
-                    full = list.len() == capacity;
-                    if full {
-                        list.remove(0);
-                    }
+                let is_full = list.len() == capacity;
+                if known.is_none() && !is_full {
                     list.push((now, key, offset as u64));
                 }
-                prop_assert_eq!(keys.note(&key.to_string(), offset as u64, now), full);
+                let is_noted = known.is_some() || !is_full;
+                prop_assert_eq!(keys.is_full(now), is_full);
+                prop_assert_eq!(keys.note(&key.to_string(), offset as u64, now), is_noted);
             } else {
                 prop_assert_eq!(keys.find(&key.to_string(), now), known);
             }

@@ -7,7 +7,7 @@ use crate::protocol::ErrorCode;
 use crate::protocol::command::{Post, Publish};
 use crate::protocol::event::{Place, Published, Reply};
 use crate::room::filter::Audience;
-use crate::room::home::{Accepted, Guard, PublishRequest, Refusal};
+use crate::room::home::{Accepted, Guard, KEYS_ARE_FULL, PublishRequest, Refusal};
 use crate::room::hub::{Delivery, Item, RoomIndex};
 use crate::room::name::{RoomKey, RoomName};
 use crate::room::publication::{Author, Draft, FormSet, Publication};
@@ -233,9 +233,15 @@ impl Shard {
             // The broker knows the keys of all nodes.
             key: ask.key.as_deref().filter(|_| way == Way::Here),
             key_window_ms: self.config.rooms.idempotency_window_ms,
+            keys_most: self.config.rooms.idempotency_keys,
         };
         let home = self.home_of(room)?;
-        Ok((Arc::clone(&home.epoch), home.accept(&request, now)?))
+        let accepted = home.accept(&request, now);
+        let epoch = Arc::clone(&home.epoch);
+        if matches!(accepted, Err(KEYS_ARE_FULL)) {
+            self.metrics.keys_refused.add(1);
+        }
+        Ok((epoch, accepted?))
     }
 
     /// Sends a message out, and keeps it if it has a place; to how many cores.

@@ -167,3 +167,31 @@ fn the_bytes_of_a_frame_count_once_however_many_messages_it_holds() {
     assert_eq!(answers.len(), 50);
     assert!(answers.iter().all(|answer| answer["code"] == "rate_limited"));
 }
+
+#[test]
+fn no_key_is_forgotten_before_its_time_for_another() {
+    for cores in [1, 3] {
+        let mut config = Config::default();
+        config.rooms.idempotency_keys = 2;
+        config.rooms.idempotency_window_ms = 5_000;
+        let mut cluster = Cluster::new(cores, config);
+        let at = cluster.user(cores - 1, "u");
+        cluster.ask(at, r#"{"type":"join","id":1,"room":"r"}"#);
+        let publish = |cluster: &mut Cluster, key: &str| {
+            let text = format!(r#"{{"type":"publish","id":2,"room":"r","data":1,"key":"{key}"}}"#);
+            cluster.ask(at, &text)
+        };
+        assert_eq!(publish(&mut cluster, "a")["offset"], 1);
+        cluster.wait(1_000);
+        assert_eq!(publish(&mut cluster, "b")["offset"], 2);
+        cluster.wait(3_999);
+        assert_eq!(publish(&mut cluster, "c")["code"], "limit_exceeded");
+        let again = publish(&mut cluster, "a");
+        assert_eq!((&again["offset"], &again["duplicate"]), (&1.into(), &true.into()));
+        let refused: u64 = cluster.shards.iter().map(|it| it.metrics.keys_refused.get()).sum();
+        assert_eq!(refused, 1);
+        cluster.wait(1);
+        assert_eq!(publish(&mut cluster, "c")["offset"], 3, "the first has run out");
+        assert_eq!(publish(&mut cluster, "d")["code"], "limit_exceeded");
+    }
+}
