@@ -231,9 +231,21 @@ impl Fanout {
     }
 
     /// Divides what came into stretches that can be sent in one piece. Where messages may be dropped
-    /// for a slow reader, notices are not in one piece with them: they would go the same way.
+    /// for a slow reader, notices are not in one piece with them: they would go the same way. Where
+    /// only the newest of each event counts, messages of two are not: each makes worthless its own.
     fn plan(&mut self, items: &[Item], policy: SlowConsumer) {
         let is_notice = |at: usize| matches!(items.get(at), Some(Item::Notice(_)));
+        let event = |at: usize| match items.get(at) {
+            Some(Item::Delivery(delivery)) => delivery.publication.event.as_deref(),
+            _ => None,
+        };
+        let goes_with = |at: usize, before: usize| match policy {
+            SlowConsumer::Disconnect => true,
+            SlowConsumer::Latest => {
+                is_notice(at) == is_notice(before) && event(at) == event(before)
+            }
+            _ => is_notice(at) == is_notice(before),
+        };
         self.singles.resize_with(items.len(), Single::default);
         let mut bytes = 0;
         for (at, item) in items.iter().enumerate() {
@@ -252,8 +264,7 @@ impl Fanout {
                         && even
                         && last.priority == priority
                         && bytes <= RUN_BYTES
-                        && (policy == SlowConsumer::Disconnect
-                            || is_notice(at) == is_notice(at - 1)) =>
+                        && goes_with(at, at - 1) =>
                 {
                     last.items.end = at + 1;
                 }

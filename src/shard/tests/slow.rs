@@ -93,6 +93,24 @@ fn only_the_newest_of_each_event_is_kept_where_that_is_the_policy() {
 }
 
 #[test]
+fn the_newest_of_an_event_stays_though_it_came_together_with_another() {
+    let mut cluster = Cluster::new(2, config(20_000));
+    let (a, b) = room(&mut cluster, "latest");
+    let text = |event: &str| {
+        format!(r#"{{"type":"publish","room":"r","exclude_self":true,"data":1{event}}}"#)
+    };
+    let (x, y, none) = (text(r#","event":"x""#), text(r#","event":"y""#), text(""));
+    // In one tick; the newest of y, and of what has no name, came between others.
+    cluster.send(a, &format!("[{x},{none},{y},{x}]"));
+    cluster.settle();
+    cluster.send(a, &x);
+    cluster.settle();
+    let seen = cluster.offsets(b);
+    covered(&seen, 5);
+    assert_eq!(seen, [-1, -1, 2, 3, -4, -4, 5]);
+}
+
+#[test]
 fn a_slow_one_is_sent_away_by_default() {
     let mut cluster = Cluster::new(2, config(2_000));
     let (a, b) = room(&mut cluster, "disconnect");
