@@ -193,9 +193,14 @@ impl Phase<'_> {
             0 => 0.0,
             _ => self.workload.plan().seconds(),
         };
+        // Before the first message: without a warm-up none is left out, however late this thread is.
+        let mut handshake = self.watch.discard_latencies();
         self.control.start_at(clock::now_us() + START_DELAY_US);
-        self.wait(self.settings.warmup_seconds, |_, _| false, handles);
-        let handshake = self.watch.discard_latencies();
+        if self.settings.warmup_seconds > 0.0 {
+            self.wait(self.settings.warmup_seconds, |_, _| false, handles);
+            let meanwhile = self.watch.discard_latencies();
+            handshake.add(&meanwhile).expect("all histograms here have the same bounds");
+        }
         let before = self.snapshot()?;
         self.wait(load_seconds, |_, _| false, handles);
         let after = self.snapshot()?;
