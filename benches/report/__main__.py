@@ -36,7 +36,7 @@ from process import BIN, Failed, end_all
 from scale import FULL, QUICK
 
 BENCHES = machine.ROOT / "benches"
-PAGES = (machine.ROOT / "README.md", machine.ROOT / "tuning" / "README.md")
+PAGES = tuple(machine.ROOT / folder / "README.md" for folder in ("", "tuning", "loadgen"))
 COMMAND = "python3 benches/report"
 
 SECTIONS = {
