@@ -1,8 +1,11 @@
 //! The generator finds every lie of a server, and hides none of its delays.
 
 mod stub;
+mod torrent;
 
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::Duration;
 
 use ringroom_loadgen::dialect::DialectName;
@@ -14,16 +17,36 @@ use ringroom_loadgen::scenario::chat::Chat;
 use ringroom_loadgen::scenario::echo::Echo;
 use ringroom_loadgen::scenario::fanout::Fanout;
 use ringroom_loadgen::scenario::resume::{By, Resume};
+use ringroom_loadgen::stats::Counters;
 use ringroom_loadgen::target::Target;
 use stub::{Lie, Manner};
 
 fn run(address: SocketAddr, dialect: DialectName, workload: &Workload) -> PhaseReport {
-    let target = Target::resolve(&format!("ws://{address}/ws")).expect("an address");
+    run_and_wait(address, dialect, workload, 1.0)
+}
+
+/// Against a server that owes nothing at the end: however busy the machine is, all will come.
+fn run_honest(address: SocketAddr, dialect: DialectName, workload: &Workload) -> PhaseReport {
+    run_and_wait(address, dialect, workload, 60.0)
+}
+
+/// Runs it, and waits so long at the end for what is under way.
+fn run_and_wait(
+    address: SocketAddr,
+    dialect: DialectName,
+    workload: &Workload,
+    drain_seconds: f64,
+) -> PhaseReport {
+    let path = match dialect {
+        DialectName::SocketIo => "socket.io/?EIO=4&transport=websocket",
+        _ => "ws",
+    };
+    let target = Target::resolve(&format!("ws://{address}/{path}")).expect("an address");
     let settings = Settings {
         threads: Some(2),
         // The machine that runs the tests may be busy with others; that is not what is tested.
         lateness_max_us: 60_000_000,
-        drain_seconds: 1.0,
+        drain_seconds,
         ..Settings::new(target, dialect)
     };
     run::phase(&settings.shared(), workload).expect("it runs").0
@@ -50,15 +73,27 @@ fn fanout(publishers: usize) -> Workload {
     })
 }
 
-const DIALECTS: [DialectName; 3] =
-    [DialectName::Ringroom, DialectName::Raw, DialectName::RawBinary];
+const DIALECTS: [DialectName; 5] = [
+    DialectName::Ringroom,
+    DialectName::RingroomMsgpack,
+    DialectName::Raw,
+    DialectName::RawBinary,
+    DialectName::SocketIo,
+];
+
+/// What can be run in a dialect, and whether the server is to broadcast for it.
+fn workloads(dialect: DialectName, publishers: usize) -> Vec<(bool, Workload)> {
+    // socket.io has no echo but a room of one.
+    let echo = (dialect != DialectName::SocketIo).then(|| (false, echo()));
+    echo.into_iter().chain([(true, fanout(publishers))]).collect()
+}
 
 #[test]
 fn an_honest_server_is_valid_in_every_dialect() {
     for dialect in DIALECTS {
-        for (broadcast, workload) in [(false, echo()), (true, fanout(2))] {
+        for (broadcast, workload) in workloads(dialect, 2) {
             let address = stub::start(Manner { broadcast, ..Manner::default() });
-            let report = run(address, dialect, &workload);
+            let report = run_honest(address, dialect, &workload);
             assert_eq!(report.invalid, [""; 0], "{dialect}");
             let fold = if broadcast { 10 } else { 1 };
             assert_eq!(report.totals.received, report.totals.sent * fold, "{dialect}");
@@ -70,23 +105,71 @@ fn an_honest_server_is_valid_in_every_dialect() {
 
 #[test]
 fn every_lie_is_found_out() {
-    let lies = [
+    // They mostly wait, so they may wait together.
+    thread::scope(|scope| {
+        for dialect in DIALECTS {
+            scope.spawn(move || every_lie_is_found_out_in(dialect));
+        }
+    });
+}
+
+fn every_lie_is_found_out_in(dialect: DialectName) {
+    // Without numbers of a room, there is an order of each publisher's messages only.
+    let numbers = matches!(dialect, DialectName::Ringroom | DialectName::RingroomMsgpack);
+    for (lie, word) in [
         (Lie::Lose, "lost"),
         (Lie::Repeat, "repeated"),
         (Lie::Reorder, "out of order"),
         (Lie::Corrupt, "corrupt"),
         (Lie::Drop, "dropped"),
+    ] {
+        for (broadcast, workload) in workloads(dialect, if numbers { 2 } else { 1 }) {
+            let manner = Manner { broadcast, lie, one_in: 300, ..Manner::default() };
+            let report = run(stub::start(manner), dialect, &workload);
+            let told = report.invalid.iter().any(|reason| reason.contains(word));
+            assert!(told, "{dialect} {lie:?} {broadcast}: {:?}", report.invalid);
+        }
+    }
+}
+
+/// Deliveries of a run that is long enough for two rare lies.
+const DELIVERIES: u64 = 200_000;
+
+/// A run of so many deliveries and more; what was counted, what was delivered, and how often the
+/// server lied.
+fn flood(dialect: DialectName, lie: Lie) -> (PhaseReport, u64, u64) {
+    // A busy machine takes longer for as many messages.
+    for seconds in [0.27, 1.1, 4.4] {
+        let packed = dialect == DialectName::RingroomMsgpack;
+        let server = torrent::start(packed, lie, DELIVERIES / 2, || {});
+        let rooms = Fanout { members: 100, rate: 8_000.0, seconds, ..Fanout::default() };
+        let report = run_and_wait(server.address, dialect, &Workload::Fanout(rooms), 60.0);
+        let delivered = server.delivered.load(Ordering::Relaxed);
+        if delivered >= DELIVERIES {
+            return (report, delivered, server.lies.load(Ordering::Relaxed));
+        }
+    }
+    panic!("not {DELIVERIES} deliveries in some seconds");
+}
+
+#[test]
+fn one_lie_in_a_hundred_thousand_is_found_out_over_sockets() {
+    type Count = fn(&Counters) -> u64;
+    let table: [(Lie, &str, Count); 5] = [
+        (Lie::Lose, "lost", |counters| counters.lost),
+        (Lie::Repeat, "repeated", |counters| counters.repeated),
+        // One that is held to the end has not arrived at all.
+        (Lie::Reorder, "out of order", |counters| counters.reordered + counters.lost),
+        (Lie::Corrupt, "corrupt", |counters| counters.corrupt),
+        (Lie::Drop, "dropped", |counters| counters.dropped),
     ];
-    for dialect in DIALECTS {
-        for (lie, word) in lies {
-            // Without numbers of a room, there is an order of each publisher's messages only.
-            let publishers = if dialect == DialectName::Ringroom { 2 } else { 1 };
-            for (broadcast, workload) in [(false, echo()), (true, fanout(publishers))] {
-                let manner = Manner { broadcast, lie, one_in: 300, ..Manner::default() };
-                let report = run(stub::start(manner), dialect, &workload);
-                let told = report.invalid.iter().any(|reason| reason.contains(word));
-                assert!(told, "{dialect} {lie:?} {broadcast}: {:?}", report.invalid);
-            }
+    for dialect in [DialectName::Ringroom, DialectName::RingroomMsgpack] {
+        for (lie, word, count) in table {
+            let (report, delivered, lies) = flood(dialect, lie);
+            assert_eq!(lies, delivered / (DELIVERIES / 2), "{dialect} {lie:?}");
+            assert_eq!(count(&report.totals), lies, "{dialect} {lie:?}: {:?}", report.totals);
+            let told = report.invalid.iter().any(|reason| reason.contains(word));
+            assert!(told, "{dialect} {lie:?}: {:?}", report.invalid);
         }
     }
 }
@@ -119,7 +202,7 @@ fn who_comes_back_and_is_forgotten_is_found_out() {
 fn a_server_that_recovers_nothing_and_says_so_is_honest() {
     for workload in returns().into_iter().skip(1) {
         let manner = Manner { recovers_nothing: true, ..Manner::default() };
-        let report = run(stub::start(manner), DialectName::Ringroom, &workload);
+        let report = run_honest(stub::start(manner), DialectName::Ringroom, &workload);
         assert_eq!(report.invalid, [""; 0], "{workload:?}");
         let totals = report.totals;
         assert!(totals.not_recovered > 3 && totals.resumed == 0, "{totals:?}");
@@ -131,7 +214,7 @@ fn a_server_that_recovers_nothing_and_says_so_is_honest() {
 #[test]
 fn a_session_may_repeat_what_the_protocol_lets_it_and_no_more() {
     for dialect in [DialectName::Ringroom, DialectName::RingroomMsgpack] {
-        let report = run(stub::start(Manner::default()), dialect, &sessions(23.0, 1.0));
+        let report = run_honest(stub::start(Manner::default()), dialect, &sessions(23.0, 1.0));
         assert_eq!(report.invalid, [""; 0], "{dialect}");
         let totals = report.totals;
         assert!(totals.resumed > 3 && totals.redelivered > 0, "{dialect}: {totals:?}");
@@ -154,7 +237,7 @@ fn a_stall_of_half_a_second_shows_in_the_percentiles() {
     let manner = Manner { stall_at: 1_000, stall: Duration::from_millis(500), ..Manner::default() };
     let workload =
         Workload::Echo(Echo { connections: 4, rate: 1_000.0, seconds: 3.0, ..Echo::default() });
-    let report = run(stub::start(manner), DialectName::Raw, &workload);
+    let report = run_honest(stub::start(manner), DialectName::Raw, &workload);
     assert_eq!(report.invalid, [""; 0]);
     // All that was meant to be sent meanwhile waited: a sixth of it, half of that for over 250 ms.
     assert!(report.latency.p999 > 400_000, "{:?}", report.latency);

@@ -139,11 +139,6 @@ pub trait Dialect {
         false
     }
 
-    /// Whether rooms must be joined by a command.
-    fn joins(&self) -> bool {
-        false
-    }
-
     /// A message to everyone in `room`.
     fn publish(&self, room: &str, payload: &[u8]) -> Message;
 

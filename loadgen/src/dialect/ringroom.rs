@@ -94,10 +94,6 @@ impl<E: Encoding> Dialect for Ringroom<E> {
         true
     }
 
-    fn joins(&self) -> bool {
-        true
-    }
-
     fn publish(&self, room: &str, payload: &[u8]) -> Message {
         let payload = String::from_utf8_lossy(payload);
         Self::message(&json!({ "type": "publish", "room": room, "data": payload }))

@@ -23,10 +23,6 @@ impl Dialect for SocketIo {
         true
     }
 
-    fn joins(&self) -> bool {
-        true
-    }
-
     fn publish(&self, _room: &str, payload: &[u8]) -> Message {
         let bytes = [EVENT, payload, EVENT_END].concat();
         Message { opcode: opcode::TEXT, bytes, payload_at: EVENT.len() }

@@ -180,6 +180,8 @@ impl Server {
                 member.joined = Some(String::new());
                 member.send(Message::text(r#"40{"sid":"b"}"#))
             }
+            // Before its namespace is joined a connection is not heard.
+            (Form::SocketIo, _) if member.lock().expect("no panics").joined.is_none() => Ok(()),
             (_, Message::Text(_) | Message::Binary(_)) if self.manner.broadcast => {
                 self.broadcast("", 0, |_| message.clone());
                 Ok(())
