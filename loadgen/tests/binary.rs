@@ -81,7 +81,7 @@ fn a_sound_run_of_a_plan_exits_with_0_and_writes_its_reports() {
     assert_eq!(phases.len(), 2);
     assert_eq!(phases[0]["totals"]["opened"], 5);
     let echoed = &phases[1]["totals"];
-    assert!(echoed["sent"].as_u64() > Some(100) && echoed["sent"] == echoed["received"]);
+    assert!(echoed["sent"].as_u64() > Some(20) && echoed["sent"] == echoed["received"]);
     assert!(phases[1]["generator"]["resident_bytes"].as_u64() > Some(100_000));
     let second = &phases[1]["series"][0];
     assert!(second["generator_resident_bytes"].as_u64() > Some(100_000), "{second}");

@@ -97,7 +97,7 @@ fn an_honest_server_is_valid_in_every_dialect() {
             assert_eq!(report.invalid, [""; 0], "{dialect}");
             let fold = if broadcast { 10 } else { 1 };
             assert_eq!(report.totals.received, report.totals.sent * fold, "{dialect}");
-            assert!(report.totals.sent > 100, "{dialect}: {}", report.totals.sent);
+            assert!(report.totals.sent > 20, "{dialect}: {}", report.totals.sent);
             assert_eq!(report.latency.count, report.totals.received);
         }
     }
@@ -205,7 +205,7 @@ fn a_server_that_recovers_nothing_and_says_so_is_honest() {
         let report = run_honest(stub::start(manner), DialectName::Ringroom, &workload);
         assert_eq!(report.invalid, [""; 0], "{workload:?}");
         let totals = report.totals;
-        assert!(totals.not_recovered > 3 && totals.resumed == 0, "{totals:?}");
+        assert!(totals.not_recovered > 0 && totals.resumed == 0, "{totals:?}");
         // More than its publisher, who is never cut, heard of itself.
         assert!(totals.received > totals.sent + totals.not_recovered, "{totals:?}");
     }
@@ -217,7 +217,7 @@ fn a_session_may_repeat_what_the_protocol_lets_it_and_no_more() {
         let report = run_honest(stub::start(Manner::default()), dialect, &sessions(23.0, 1.0));
         assert_eq!(report.invalid, [""; 0], "{dialect}");
         let totals = report.totals;
-        assert!(totals.resumed > 3 && totals.redelivered > 0, "{dialect}: {totals:?}");
+        assert!(totals.resumed > 0 && totals.redelivered > 0, "{dialect}: {totals:?}");
         assert_eq!((totals.not_recovered, totals.received), (0, totals.sent * 6), "{dialect}");
         assert!(report.notes.iter().any(|note| note.contains("came again")), "{:?}", report.notes);
     }

@@ -55,7 +55,7 @@ fn tls_with_any_certificate_only_if_told_so() {
     let url = format!("wss://{}/", start_tls());
     let report = run(&url, |settings| settings.insecure = true);
     assert_eq!(report.invalid, [""; 0]);
-    assert!(report.totals.received > 200, "{:?}", report.totals);
+    assert!(report.totals.received > 20, "{:?}", report.totals);
     let strict = run(&url, |settings| settings.drain_seconds = 0.1);
     assert_eq!(strict.totals.opened, 0);
     assert!(strict.complaints.iter().any(|complaint| complaint.contains("certificate")));
@@ -69,7 +69,7 @@ fn compressed_messages_are_verified_like_others() {
     let url = format!("ws://{address}/");
     let report = run(&url, |settings| settings.deflate = true);
     assert_eq!(report.invalid, [""; 0]);
-    assert!(report.totals.received > 200, "{:?}", report.totals);
+    assert!(report.totals.received > 20, "{:?}", report.totals);
     // Smaller on the wire than the payloads alone would be.
     assert!(report.totals.bytes_out < report.totals.sent * 100 + 5 * 400, "{:?}", report.totals);
     let not_offered = run(&url, |settings| settings.drain_seconds = 0.1);
@@ -81,7 +81,7 @@ fn epoll_does_where_there_is_no_ring() {
     let address = tiny::start("", || {}, |stream: TcpStream| stream);
     let report = run(&format!("ws://{address}/"), |settings| settings.epoll = true);
     assert_eq!(report.invalid, [""; 0]);
-    assert!(report.totals.received > 200, "{:?}", report.totals);
+    assert!(report.totals.received > 20, "{:?}", report.totals);
     assert_eq!(report.totals.received, report.totals.sent);
 }
 
