@@ -1,10 +1,8 @@
 //! The generator finds every lie of a server, and hides none of its delays.
 
 mod stub;
-mod torrent;
 
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +15,6 @@ use ringroom_loadgen::scenario::chat::Chat;
 use ringroom_loadgen::scenario::echo::Echo;
 use ringroom_loadgen::scenario::fanout::Fanout;
 use ringroom_loadgen::scenario::resume::{By, Resume};
-use ringroom_loadgen::stats::Counters;
 use ringroom_loadgen::target::Target;
 use stub::{Lie, Manner};
 
@@ -132,48 +129,6 @@ fn every_lie_is_found_out_in(dialect: DialectName) {
     }
 }
 
-/// Deliveries of a run that is long enough for two rare lies.
-const DELIVERIES: u64 = 200_000;
-
-/// A run of so many deliveries and more; what was counted, what was delivered, and how often the
-/// server lied.
-fn flood(dialect: DialectName, lie: Lie) -> (PhaseReport, u64, u64) {
-    // A busy machine takes longer for as many messages.
-    for seconds in [0.27, 1.1, 4.4] {
-        let packed = dialect == DialectName::RingroomMsgpack;
-        let server = torrent::start(packed, lie, DELIVERIES / 2, || {});
-        let rooms = Fanout { members: 100, rate: 8_000.0, seconds, ..Fanout::default() };
-        let report = run_and_wait(server.address, dialect, &Workload::Fanout(rooms), 60.0);
-        let delivered = server.delivered.load(Ordering::Relaxed);
-        if delivered >= DELIVERIES {
-            return (report, delivered, server.lies.load(Ordering::Relaxed));
-        }
-    }
-    panic!("not {DELIVERIES} deliveries in some seconds");
-}
-
-#[test]
-fn one_lie_in_a_hundred_thousand_is_found_out_over_sockets() {
-    type Count = fn(&Counters) -> u64;
-    let table: [(Lie, &str, Count); 5] = [
-        (Lie::Lose, "lost", |counters| counters.lost),
-        (Lie::Repeat, "repeated", |counters| counters.repeated),
-        // One that is held to the end has not arrived at all.
-        (Lie::Reorder, "out of order", |counters| counters.reordered + counters.lost),
-        (Lie::Corrupt, "corrupt", |counters| counters.corrupt),
-        (Lie::Drop, "dropped", |counters| counters.dropped),
-    ];
-    for dialect in [DialectName::Ringroom, DialectName::RingroomMsgpack] {
-        for (lie, word, count) in table {
-            let (report, delivered, lies) = flood(dialect, lie);
-            assert_eq!(lies, delivered / (DELIVERIES / 2), "{dialect} {lie:?}");
-            assert_eq!(count(&report.totals), lies, "{dialect} {lie:?}: {:?}", report.totals);
-            let told = report.invalid.iter().any(|reason| reason.contains(word));
-            assert!(told, "{dialect} {lie:?}: {:?}", report.invalid);
-        }
-    }
-}
-
 /// Members that come back by their session.
 fn sessions(cuts: f64, seconds: f64) -> Workload {
     let rooms = Fanout { members: 6, rate: 100.0, seconds, ..Fanout::default() };
@@ -242,7 +197,8 @@ fn a_stall_of_half_a_second_shows_in_the_percentiles() {
     // All that was meant to be sent meanwhile waited: a sixth of it, half of that for over 250 ms.
     assert!(report.latency.p999 > 400_000, "{:?}", report.latency);
     assert!(report.latency.p99 > 300_000, "{:?}", report.latency);
-    assert!(report.latency.p50 < 250_000, "{:?}", report.latency);
+    // And what came before it did not.
+    assert!(report.latency.min < 100_000, "{:?}", report.latency);
 }
 
 #[test]
