@@ -85,7 +85,11 @@ need_websocat() {
 
 format() { cargo fmt --all --check; }
 
-lint() { cargo clippy --workspace --all-targets --quiet -- -D warnings; }
+lint() {
+  # A planted bug that no longer finds its place would be planted nowhere.
+  tests/sim/mutations.sh --check
+  cargo clippy --workspace --all-targets --quiet -- -D warnings
+}
 
 deny() {
   need_cargo cargo-deny cargo-deny

@@ -274,6 +274,9 @@ impl Rare {
             && self.arrival.is_none()
             && self.batches.is_empty()
             && self.sendings.is_empty()
+            && self.asked.is_empty()
+            // Numbers of questions are not used twice.
+            && self.last_asked == 0
             && self.bad_messages == 0
             && self.limiter == Limiter::default()
             && self.creations == Bucket::default()
@@ -284,6 +287,12 @@ impl Rare {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_was_asked_something_is_remembered() {
+        assert!(Rare::default().is_blank());
+        assert!(!Rare { last_asked: 1, ..Rare::default() }.is_blank(), "numbers go on");
+    }
 
     #[test]
     fn a_connection_is_small() {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::id::{ConnectionAddress, ConnectionKey, TenantId};
-use crate::protocol::{Codec, LeftReason, RequestId, Role, RoomPatch, SlowConsumer};
+use crate::protocol::{Codec, GapReason, LeftReason, RequestId, Role, RoomPatch, SlowConsumer};
 use crate::room::broker::{FromBroker, ToBroker};
 use crate::room::home::{Guard, Heritage, Refusal};
 use crate::room::hub::{Delivery, Interest, Notice};
@@ -396,8 +396,8 @@ pub struct Joined {
     pub interest: Interest,
     /// What it missed.
     pub replay: Vec<Arc<Publication>>,
-    /// What it missed and cannot get: a frame that says so, or empty.
-    pub gap: Box<[u8]>,
+    /// What it missed and cannot get.
+    pub gap: Option<Loss>,
     /// What it is told where its outbox has no space for `replay`; none if that is empty.
     pub instead: Option<Box<Instead>>,
 }
@@ -408,7 +408,18 @@ pub struct Instead {
     /// The answer; empty if none is wanted.
     pub answer: Box<[u8]>,
     /// In the place of [`Joined::gap`].
-    pub gap: Box<[u8]>,
+    pub gap: Option<Loss>,
+}
+
+/// Publications that a connection does not get.
+#[derive(Clone, Debug)]
+pub struct Loss {
+    /// The `gap` that says so.
+    pub frame: Box<[u8]>,
+    /// Why.
+    pub reason: GapReason,
+    /// How many.
+    pub count: u64,
 }
 
 /// A room is another.

@@ -358,6 +358,8 @@ impl Shard {
         gaps.figure(Gap::Expired).add(drops.expired);
         gaps.figure(Gap::Overload).add(drops.overload);
         gaps.figure(Gap::Transient).add(drops.transient);
+        gaps.figure(Gap::HistoryTruncated).add(drops.history_truncated);
+        gaps.figure(Gap::EpochChanged).add(drops.epoch_changed);
         self.metrics.deflate.add(self.press.take_tally());
         self.metrics.outbox_bytes.set(self.outbound.pool.budget.held_bytes());
     }

@@ -19,6 +19,7 @@ use std::io::IoSlice;
 use std::rc::Rc;
 
 use super::run::{Budget, Label, Run};
+use crate::protocol::GapReason;
 
 pub(crate) use shed::{Offer, Terms};
 
@@ -87,6 +88,21 @@ pub(crate) struct Drops {
     pub(crate) expired: u64,
     pub(crate) overload: u64,
     pub(crate) transient: u64,
+    pub(crate) history_truncated: u64,
+    pub(crate) epoch_changed: u64,
+}
+
+impl Drops {
+    pub(crate) fn count(&mut self, reason: GapReason, count: u64) {
+        let figure = match reason {
+            GapReason::SlowConsumer => &mut self.slow_consumer,
+            GapReason::Expired => &mut self.expired,
+            GapReason::HistoryTruncated => &mut self.history_truncated,
+            GapReason::EpochChanged => &mut self.epoch_changed,
+            GapReason::Overload => &mut self.overload,
+        };
+        *figure += count;
+    }
 }
 
 /// What the outboxes of a core share.

@@ -17,7 +17,7 @@ use crate::shard::connection::{Membership, NO_PLACE};
 use crate::shard::eligible::Reader;
 use crate::shard::fanout::single_run;
 use crate::shard::identity::Right;
-use crate::shard::message::{AnswerEffect, Ask, Asker, Instead, Joined, Ticket};
+use crate::shard::message::{AnswerEffect, Ask, Asker, Instead, Joined, Loss, Ticket};
 use crate::shard::outbound::write_event;
 use crate::shard::quota::TOO_MANY_CREATIONS;
 use crate::shard::run::{Label, Run};
@@ -201,14 +201,12 @@ impl Shard {
         let guaranteed = home.config.mode == Mode::Guaranteed;
         let at = Place { epoch: &epoch, offset };
         let joined_room = JoinedRoom { room: room.name.as_str(), role: joining.role, at };
-        let gap = |missing: Option<(u64, u64, GapReason)>| {
+        let gap = |(from, to, reason): (u64, u64, GapReason)| {
             let mut frame = Vec::new();
-            if let Some((from, to, reason)) = missing {
-                let event =
-                    Event::Gap(Gap { room: room.name.as_str(), epoch: &epoch, from, to, reason });
-                write_event(&event, asker.form.codec, &mut frame);
-            }
-            frame.into_boxed_slice()
+            let event =
+                Event::Gap(Gap { room: room.name.as_str(), epoch: &epoch, from, to, reason });
+            write_event(&event, asker.form.codec, &mut frame);
+            Loss { frame: frame.into_boxed_slice(), reason, count: (to + 1).saturating_sub(from) }
         };
         let instead = replay.first().map(|first| {
             // What was not acknowledged is still owed, and comes piece by piece; else who asks for it
@@ -218,7 +216,7 @@ impl Shard {
             let reply = Reply::Join { joined: joined_room, recovered: false, user_count };
             Box::new(Instead {
                 answer: answer_frame(&ticket, asker, reply).into_boxed_slice(),
-                gap: gap(is_told.then_some((from, offset, truncated))),
+                gap: is_told.then(|| gap((from, offset, truncated))),
             })
         });
         let joined = Joined {
@@ -232,7 +230,7 @@ impl Shard {
             redelivers: joining.redelivers,
             interest: ask.interest.clone(),
             replay,
-            gap: gap(missing),
+            gap: missing.map(gap),
             instead,
         };
         let reply = Reply::Join { joined: joined_room, recovered, user_count };
@@ -278,7 +276,10 @@ impl Shard {
             return;
         }
         self.outbound.push_bytes(key, &frame);
-        self.outbound.push_bytes(key, &joined.gap);
+        if let Some(loss) = &joined.gap {
+            self.outbound.push_bytes(key, &loss.frame);
+            self.outbound.pool.drops.count(loss.reason, loss.count);
+        }
         self.replay(key, index, &joined);
         if joined.created && !room.name.is_reserved() {
             self.count_creation(key);
@@ -318,7 +319,7 @@ impl Shard {
         membership.role = joined.role;
         let seen = match membership.kept.take() {
             // Until the gap is known to have arrived, what it tells of is still owed.
-            Some(kept) if !joined.gap.is_empty() => {
+            Some(kept) if joined.gap.is_some() => {
                 if kept.epoch == joined.epoch {
                     kept.position
                 } else {

@@ -11,11 +11,11 @@ use crate::protocol::{Codec, ErrorCode, Event, GapReason, LeftReason, Mode, Role
 use crate::record::Deed;
 use crate::room::home::{HomeRoom, Refusal};
 use crate::room::hub::RoomTag;
-use crate::room::name::RoomKey;
+use crate::room::name::{RoomKey, RoomName};
 use crate::room::standing::Action;
 use crate::shard::Shard;
 use crate::shard::ask::{PageAsk, What};
-use crate::shard::identity::Right;
+use crate::shard::identity::{Identity, Right};
 use crate::shard::message::{AnswerEffect, Asker, Configured, CoreMessage, Reborn, Ticket};
 use crate::shard::outbound::write_event;
 use crate::shard::quota::TOO_MANY_CREATIONS;
@@ -53,8 +53,15 @@ impl Shard {
 
     /// Hands a command to a room's home, which knows whether the role there allows it.
     pub(super) fn room_ask(&mut self, key: ConnectionKey, room: &str, what: What, ticket: Ticket) {
-        let right = Right::Join;
-        if let Some(room) = self.room_key(key, room, right, &ticket) {
+        let suffices = match what {
+            What::Moderate(_) => Right::Moderate,
+            What::Update(_) | What::Delete => Right::Configure,
+            _ => Right::Join,
+        };
+        let may = |identity: &Identity, name: &RoomName| {
+            identity.may(Right::Join, name) || identity.may(suffices, name)
+        };
+        if let Some(room) = self.room_key_if(key, room, &ticket, may) {
             self.ask(key, room, what, ticket);
         }
     }

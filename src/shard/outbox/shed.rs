@@ -118,8 +118,9 @@ impl Outbox {
         if self.closed {
             return;
         }
-        if reason == GapReason::Overload {
-            pool.drops.overload += offsets.1 - offsets.0 + 1;
+        // A slow consumer's are counted where they are dropped: not all of them have a place.
+        if reason != GapReason::SlowConsumer {
+            pool.drops.count(reason, (offsets.1 + 1).saturating_sub(offsets.0));
         }
         if self.is_empty() {
             self.filled_tick = pool.tick;

@@ -6,7 +6,7 @@ use super::cluster::Cluster;
 use crate::config::Config;
 use crate::id::TenantId;
 use crate::room::name::{RoomKey, RoomName};
-use crate::shard::identity::{Permit, Right};
+use crate::shard::identity::{Identity, Permit, Right};
 use crate::shard::{CoreMessage, Input};
 
 #[test]
@@ -422,4 +422,46 @@ fn who_was_sent_out_is_not_brought_back_by_a_session_that_waited() {
         let again = cluster.open_as(0, "b", |opened| opened.session = Some(session));
         assert_eq!(rooms(&mut cluster, again).0, ["r", "s"]);
     }
+}
+
+/// One right, everywhere.
+#[derive(Debug)]
+struct Only(Right);
+
+impl Permit for Only {
+    fn allows(&self, right: Right, _on: &str) -> bool {
+        right == self.0
+    }
+
+    fn allows_from_outside(&self, right: Right, on: &str) -> bool {
+        self.allows(right, on)
+    }
+}
+
+#[test]
+fn a_right_to_govern_needs_no_right_to_join() {
+    let mut cluster = Cluster::new(2, Config::default());
+    let owner = cluster.user(0, "owner");
+    assert_eq!(cluster.ask(owner, r#"{"type":"room.create","room":"r","id":1}"#)["type"], "ok");
+    let mut whoever = |right| {
+        let identity = Identity {
+            user: Some("x".into()),
+            permit: Arc::new(Only(right)),
+            ..Identity::anonymous()
+        };
+        cluster.shards[1].assume(Arc::new(identity));
+        let at = cluster.open_with(1, |_| {});
+        cluster.shards[1].assume(Arc::new(Identity::anonymous()));
+        cluster.read(at);
+        [
+            r#"{"type":"room.mute","room":"r","user":"eve","id":1}"#,
+            r#"{"type":"room.update","room":"r","config":{"slow_mode_ms":9},"id":2}"#,
+            r#"{"type":"room.info","room":"r","id":3}"#,
+        ]
+        .map(|command| cluster.ask(at, command)["type"] == "ok")
+    };
+    assert_eq!(whoever(Right::Moderate), [true, false, false]);
+    assert_eq!(whoever(Right::Configure), [false, true, false]);
+    assert_eq!(whoever(Right::Join), [false, false, true]);
+    assert_eq!(whoever(Right::Publish), [false, false, false]);
 }

@@ -5,6 +5,8 @@ use serde_json::Value;
 
 use super::cluster::{Address, Cluster};
 use crate::config::Config;
+use crate::metrics::Gap;
+use crate::shard::Shard;
 
 const OUTBOX_BYTES: usize = 8_000;
 const MESSAGE_BYTES: usize = 1_000;
@@ -70,6 +72,7 @@ fn a_session_gets_back_what_fits_and_is_told_of_the_rest() {
         }
         cluster.lose(b);
         fill(&mut cluster, a);
+        let mut told = 0;
         // As often as they come back.
         for _ in 0..3 {
             let back = cluster.open_with(0, |opened| opened.session = Some(session.clone()));
@@ -93,6 +96,7 @@ fn a_session_gets_back_what_fits_and_is_told_of_the_rest() {
                         (Some(1), Some(last))
                     );
                     assert_eq!(gaps[0]["reason"], "history_truncated");
+                    told += last;
                 }
             }
             assert_eq!(recovered, 2, "three times three are more than there is space for");
@@ -102,6 +106,8 @@ fn a_session_gets_back_what_fits_and_is_told_of_the_rest() {
             cluster.read(a);
             cluster.lose(back);
         }
+        let counted = |shard: &Shard| shard.metrics.gaps.figure(Gap::HistoryTruncated).get();
+        assert_eq!(cluster.shards.iter().map(counted).sum::<u64>(), told);
     }
 }
 
