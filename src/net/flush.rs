@@ -177,20 +177,21 @@ impl State {
     /// Ends a connection at once, whatever waits for it.
     pub(super) fn abort(&mut self, now: Now, key: ConnectionKey) {
         if let Some(connection) = self.connection(key) {
-            connection.course = Course::HangsUp;
             connection.stream.reset_on_close();
             self.give_up(now, key);
         }
     }
 
-    /// The socket is gone: its reader sees the end and lets go.
+    /// The socket is gone: its reader sees the end and lets go. It takes nothing more before that: what
+    /// a client has said before it was gone would be answered, and waited for until it reads.
     fn give_up(&mut self, now: Now, key: ConnectionKey) {
         let Some(connection) = self.connection(key) else {
             return;
         };
         connection.stream.shutdown(Shutdown::Both);
+        let course = std::mem::replace(&mut connection.course, Course::HangsUp);
         // A client that has ended its side waits for what it cannot be given.
-        if matches!(connection.stage, Stage::Relay(_)) || connection.course == Course::HasEnded {
+        if matches!(connection.stage, Stage::Relay(_)) || course == Course::HasEnded {
             self.retire(now, key);
         }
         self.resume(key);

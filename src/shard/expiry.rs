@@ -1,15 +1,17 @@
 //! Credentials that run out: the client is told ahead of time, and sent away when it shows no other.
 //!
 //! Invariant: a connection whose credential says when it runs out has one timer for it; what counts
-//! is the wall clock, so a timer that comes too early by it is set again.
+//! is the wall clock, which may jump: a timer that comes too early by it is set again, and none waits
+//! for long.
 
 use crate::id::ConnectionKey;
 use crate::protocol::{CloseReason, Event};
 
 use super::{Alarm, Shard};
 
-/// The longest that is waited for before the wall clock is asked again.
-const LOOK_MS: u64 = 24 * 60 * 60 * 1_000;
+/// The longest that is waited for before the wall clock is asked again. Who is not to be here any more
+/// after a jump is sent away within it.
+const LOOK_MS: u64 = 60_000;
 
 impl Shard {
     /// Looks at when a connection's credential runs out: tells it, sends it away, or comes again.

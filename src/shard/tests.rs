@@ -8,6 +8,7 @@ mod attendance;
 mod cluster;
 mod credentials;
 mod entrance;
+mod expiry;
 mod foreign;
 mod governing;
 mod guaranteed;

@@ -68,6 +68,25 @@ fn who_never_reads_is_bounded() {
     assert!(queued <= f64::from(21 * 131_072 * 2), "{queued} bytes are queued");
 }
 
+/// The kernel still holds what it has said: that is not to be answered, and waited for, any more.
+#[test]
+fn who_never_read_and_resets_is_let_go() {
+    for driver in ["uring", "epoll"] {
+        let plan = Plan::new().set("tcp.send_buffer_bytes=65536").arguments(&["--driver", driver]);
+        let server = plan.start();
+        let message = frame(FIN | BINARY, &[7; 60_000]);
+        for _ in 0..3 {
+            let mut stream = raw(server.address());
+            stream.write_all(head("/echo", "").as_bytes()).unwrap();
+            stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+            // Until the server takes no more of it; what has come back makes the close a reset.
+            while stream.write_all(&message).is_ok() {}
+        }
+        // Not after three heartbeats, which is more than this waits.
+        eventually("they are let go", || server.metric("ringroom_connections_open", "") < 1.0);
+    }
+}
+
 #[test]
 fn a_flood_of_pings_is_answered_within_bounds() {
     let server = Server::start();

@@ -1,11 +1,17 @@
 //! What must never happen, on request: a panic costs one connection, a wedged core is noticed, and a
 //! core that is lost takes the process with it.
 
+use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
 
 use crate::client::{Client, FIN, TEXT, echoes, frame, raw};
 use crate::http::request;
-use crate::server::{Plan, eventually};
+use crate::identity::{self, SECRET};
+use crate::server::{Plan, Server, eventually};
+use crate::talk::{Talk, now, token};
 use crate::tls::{self, Certificates};
 
 /// What even a machine that is busy with other tests has time for.
@@ -118,6 +124,91 @@ fn is_alive(client: &mut Client) -> bool {
     client.send(&frame(FIN | TEXT, b"are you there?"));
     let frames = std::iter::from_fn(|| client.receive());
     frames.take(100).any(|frame| frame.first == FIN | TEXT && frame.payload == b"are you there?")
+}
+
+/// A server that checks tokens, and whose clock jumps.
+fn jumping(leeway_ms: u32) -> Server {
+    let more = "[limits]\nconnections_per_user = 100\n[dev]\nfaults = true\n";
+    identity::server(1, &format!("[auth]\nleeway_ms = {leeway_ms}\n{more}"))
+}
+
+/// A token of somebody's, which runs out so many seconds from now.
+fn until(user: &str, seconds: i64) -> String {
+    let now = now().cast_signed();
+    token(SECRET, json!({ "sub": user, "iat": now - 9_000, "exp": now + seconds }))
+}
+
+/// Lets the clock be so far ahead, and waits until it is, by what is published; the place of the last.
+fn jump(server: &Server, talk: &mut Talk, by_s: i64, mut offset: u64) -> u64 {
+    assert_eq!(server.fault(&format!("clock?by_ms={}", by_s * 1_000)), Some(202));
+    eventually("the clock has jumped", || {
+        talk.say(&json!({ "type": "publish", "room": "a", "data": by_s }));
+        let message = talk.hear_of("message");
+        assert_eq!(message["offset"], offset + 1, "{message}");
+        offset += 1;
+        let ahead_s = message["at"].as_i64().unwrap() / 1_000 - now().cast_signed();
+        (ahead_s - by_s).abs() < 600
+    });
+    offset
+}
+
+#[test]
+fn a_wall_clock_that_jumps_changes_who_may_come_and_not_who_is_here() {
+    let server = jumping(60_000);
+    let address = server.address();
+    let long = until("ann", 9_000);
+    let mut names = HashSet::new();
+    let mut here: Vec<Talk> = (0..5).map(|_| named(address, &long, &mut names)).collect();
+    let mut brief = Talk::bearer(address, &until("bob", 5));
+    assert_eq!(here[0].ask(json!({ "type": "join", "room": "a" }))["type"], "ok");
+    let mut offset = 0;
+    // Its time is over by then, and still within the leeway; over; and far from over.
+    for (by_s, user, comes_in) in [(20, "cid", true), (3_600, "dan", false), (-3_600, "eve", true)]
+    {
+        offset = jump(&server, &mut here[0], by_s, offset);
+        let header = format!("Authorization: Bearer {}\r\n", until(user, 5));
+        match Talk::try_open(address, "/ws", &header) {
+            Ok(_) => assert!(comes_in, "{by_s}"),
+            Err(refused) => {
+                assert!(!comes_in && refused.text().contains("expired"), "{by_s}: {refused:?}");
+            }
+        }
+        if comes_in {
+            assert_eq!(brief.ask(json!({ "type": "ping" }))["type"], "pong", "{by_s}");
+        }
+        for talk in &mut here {
+            assert_eq!(talk.ask(json!({ "type": "ping" }))["type"], "pong", "{by_s}");
+        }
+        here.push(named(address, &long, &mut names));
+    }
+}
+
+/// A connection whose name is none of those.
+fn named(address: SocketAddr, token: &str, names: &mut HashSet<Value>) -> Talk {
+    let mut talk = Talk::by(address, token);
+    let welcome = talk.hear();
+    assert!(names.insert(welcome["connection"].clone()), "{welcome}");
+    talk
+}
+
+#[test]
+fn a_token_runs_out_by_a_wall_clock_that_has_jumped() {
+    let server = jumping(0);
+    let address = server.address();
+    let mut witness = Talk::bearer(address, &until("ann", 9_000));
+    assert_eq!(witness.ask(json!({ "type": "join", "room": "a" }))["type"], "ok");
+    jump(&server, &mut witness, -3_600, 0);
+    // By its own clock it is over; by the server's there is an hour left.
+    let mut over = Talk::bearer(address, &until("bob", -10));
+    // A few seconds are left by the server's; how many it takes to come in is the machine's affair.
+    let mut soon = (1..20)
+        .find_map(|seconds| {
+            let header = format!("Authorization: Bearer {}\r\n", until("cid", seconds - 3_600));
+            Talk::try_open(address, "/ws", &header).ok()
+        })
+        .expect("it comes in");
+    assert_eq!(soon.closed(), ("token_expired".to_owned(), 1008));
+    assert_eq!(over.ask(json!({ "type": "ping" }))["type"], "pong");
 }
 
 #[test]

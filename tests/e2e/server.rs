@@ -168,14 +168,17 @@ impl Server {
 
     /// A `GET` on the control plane's listener, by whoever has the operator's token.
     pub(crate) fn control(&self, target: &str) -> http::Response {
+        self.operate("GET", target).expect("a response")
+    }
+
+    fn operate(&self, method: &str, target: &str) -> Option<http::Response> {
         let bearer = format!("Authorization: Bearer {}\r\n", crate::identity::OPERATOR);
-        http::try_request_with(self.control, "GET", target, &bearer).expect("a response")
+        http::try_request_with(self.control, method, target, &bearer)
     }
 
     /// A fault on request; the status, if the server lives to tell.
     pub(crate) fn fault(&self, fault: &str) -> Option<u16> {
-        let answer = http::try_request(self.control, "POST", &format!("/faults/{fault}"));
-        answer.map(|answer| answer.status)
+        self.operate("POST", &format!("/faults/{fault}")).map(|answer| answer.status)
     }
 
     /// The sum of a metric's series whose labels contain `label`.
@@ -194,6 +197,14 @@ impl Server {
     /// What it has logged.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("errors")).unwrap()
+    }
+
+    /// Writes another configuration file and has it read.
+    pub(crate) fn reload(&self, config: &str) {
+        let (new, file) = (self.folder.join("new.toml"), self.folder.join("config.toml"));
+        std::fs::write(&new, config).unwrap();
+        std::fs::rename(new, file).unwrap();
+        self.signal("HUP");
     }
 
     pub(crate) fn signal(&self, name: &str) {
