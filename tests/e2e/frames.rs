@@ -7,12 +7,17 @@ use std::net::Shutdown;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
-use crate::client::{BINARY, CLOSE, Client, FIN, PING, PONG, RSV1, TEXT, frame, raw};
+use crate::client::{BINARY, CLOSE, Client, FIN, PING, PONG, RSV1, TEXT, frame, head, raw};
 use crate::http;
+use crate::identity;
 use crate::server::{Plan, Server, eventually};
 
 /// What ends a message of permessage-deflate on the wire and is not sent.
 const SYNC_TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
+
+/// What else may become resident while bombs are thrown: of twice a limit of 64 KiB and of 1 MiB, 0.3
+/// and 1.9 MB were measured.
+const MARGIN: u64 = 1 << 20;
 
 /// Deflated as RFC 7692 says, in any number of blocks.
 fn deflate(message: &[u8]) -> Vec<u8> {
@@ -238,14 +243,74 @@ fn deflate_that_is_none_is_1007_and_a_bomb_is_1009() {
         assert_eq!(close.close_code(), Some(code), "{what}");
     }
     let grown = server.resident_bytes().saturating_sub(before);
-    assert!(grown < 8 << 20, "bombs took {grown} bytes");
+    assert!(grown < 2 * 65_536 + MARGIN, "bombs took {grown} bytes");
+}
+
+/// The same, from somebody who has not yet said who it is: it costs what a message may, and what it
+/// is inflated into, no more.
+#[test]
+fn bombs_before_any_credential_are_bounded_by_a_messages_limit() {
+    const LIMIT: u64 = 1 << 20;
+    let server = identity::server(1, &format!("[limits]\nmessage_bytes = {LIMIT}\n"));
+    let bomb = deflate(&vec![0; 32 << 20]);
+    assert!(bomb.len() < LIMIT as usize, "it is within what is sent");
+    let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+    let throw = |bytes: &[u8]| {
+        let mut client = Client::over(raw(server.address()));
+        client.send(head("/ws", offer).as_bytes());
+        assert_eq!(client.response().unwrap().status, 101);
+        let asked = client.receive().unwrap();
+        assert!(String::from_utf8_lossy(&asked.payload).contains("auth_required"), "{asked:?}");
+        // It may be sent away before it has said all.
+        let _ = client.try_send(bytes);
+        client.closed()
+    };
+    // What a connection costs the first time is not the bomb's.
+    assert_eq!(throw(&frame(FIN | RSV1 | TEXT, &[0xFF; 64])), Some(1007));
+    let before = server.resident_bytes();
+    let half = bomb.len() / 2;
+    let bombs = [
+        frame(FIN | RSV1 | TEXT, &bomb),
+        [frame(RSV1 | TEXT, &bomb[..half]), frame(FIN, &bomb[half..])].concat(),
+    ];
+    for bytes in bombs.iter().cycle().take(10) {
+        assert_eq!(throw(bytes), Some(1009));
+    }
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 2 * LIMIT + MARGIN, "bombs took {grown} bytes");
+    assert!(server.metric("ringroom_closes_total", "too_large") >= 10.0);
+}
+
+#[test]
+fn a_room_may_be_plain_beside_one_that_is_compressed() {
+    let config = "listen = [\"127.0.0.1:0\"]\n[namespaces.plain]\ncompress = false\n";
+    let server = Plan::new().listeners(config).start();
+    let mut client = Client::over(raw(server.address()));
+    let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+    client.send(head("/ws", offer).as_bytes());
+    assert_eq!(client.response().unwrap().status, 101);
+    let text = "a secret beside what a stranger wrote; ".repeat(100);
+    for (room, is_packed) in [("plain:a", false), ("open:a", true), ("plain:a", false)] {
+        let join = serde_json::json!({ "type": "join", "room": room });
+        let publish = serde_json::json!({ "type": "publish", "room": room, "data": text });
+        for message in [join, publish] {
+            client.send(&frame(FIN | TEXT, message.to_string().as_bytes()));
+        }
+        let message = std::iter::from_fn(|| client.receive())
+            .find(|frame| frame.first & RSV1 != 0 || frame.payload.len() > text.len())
+            .expect("the message");
+        assert_eq!(message.first & RSV1 != 0, is_packed, "{room}");
+        let payload = if is_packed { inflate(&message.payload) } else { message.payload };
+        let payload: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+        assert_eq!((&payload["room"], &payload["data"]), (&room.into(), &text.as_str().into()));
+    }
 }
 
 #[test]
 fn a_listener_may_have_no_deflate() {
     let server = Plan::new().set("deflate.enabled=false").start();
     let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
-    let head = crate::client::head("/echo", offer);
+    let head = head("/echo", offer);
     let response = http::exchange(server.address(), head.as_bytes()).unwrap();
     assert_eq!((response.status, response.header("sec-websocket-extensions")), (101, None));
 }
