@@ -26,6 +26,7 @@ mod identity;
 mod operator;
 mod oracle;
 mod relay;
+mod reload;
 mod reuse;
 mod secrets;
 mod strangers;

@@ -1,0 +1,49 @@
+//! A configuration that is read again: what can change does, what cannot is named, and a bad one
+//! changes nothing.
+
+use crate::client::{Client, head};
+use crate::http::exchange;
+use crate::server::{Plan, Server, eventually};
+
+const OLD: &str = "https://old.example";
+const NEW: &str = "https://new.example";
+
+fn config(origin: &str, more: &str) -> String {
+    format!("listen = [\"127.0.0.1:0\"]\n[handshake]\norigins = [\"{origin}\"]\n{more}")
+}
+
+/// What an upgrade from a page is answered.
+fn from_page(server: &Server, origin: &str) -> u16 {
+    let head = head("/echo", &format!("Origin: {origin}\r\n"));
+    exchange(server.address(), head.as_bytes()).expect("a response").status
+}
+
+#[test]
+fn what_can_change_does_and_what_cannot_is_named() {
+    let server = Plan::new().listeners(&config(OLD, "[limits]\ndepth = 20\n")).start();
+    let mut here = Client::echo(server.address());
+    assert_eq!((from_page(&server, OLD), from_page(&server, NEW)), (101, 403));
+    server.reload(&config(NEW, "[limits]\ndepth = 10\n"));
+    eventually("the new page may", || from_page(&server, NEW) == 101);
+    assert_eq!(from_page(&server, OLD), 403);
+    // What is logged is written a little later.
+    eventually("it says that it is done", || server.log().contains("certificates are reloaded"));
+    let log = server.log();
+    let named: Vec<&str> = log.lines().filter(|line| line.contains("starts again")).collect();
+    assert!(matches!(named[..], [line] if line.contains("limits.depth")), "{log}");
+
+    // Each is wrong in one place, and right about an origin.
+    let bad = ["[limits]\ndepth = \"deep\"\n", "[limits]\ndepht = 10\n", "[limits\n"];
+    for (count, more) in bad.iter().enumerate() {
+        server.reload(&config(OLD, more));
+        let said = || server.log().matches("the old settings are kept").count();
+        eventually("it says that all is kept", || said() == count + 1);
+        assert_eq!((from_page(&server, OLD), from_page(&server, NEW)), (403, 101), "{more}");
+    }
+    let log = server.log();
+    assert!(log.contains("config.toml") && log.contains("depht"), "it says what is wrong: {log}");
+    assert!(here.is_served(), "who was here stays");
+
+    server.reload(&config(OLD, "[limits]\ndepth = 10\n"));
+    eventually("a good one is taken again", || from_page(&server, OLD) == 101);
+}
