@@ -138,6 +138,7 @@ fuzz() { tests/fuzz/run.sh --smoke; }
 operations() {
   need_command python3 python3
   need_command ip iproute2
+  need_command openssl openssl
   tests/operations/run.sh --short
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What an operator will meet, with figures: abuse, hot restarts, drains.
+# What an operator will meet, with figures: faults, drains, hot restarts, abuse.
 #
 #   tests/operations/run.sh --short   about a minute, as in CI
 #   tests/operations/run.sh --long    with thousands of clients, a hundred restarts, and the figures
@@ -14,7 +14,7 @@ FORM=${1:---short}
 build_server
 export SERVER_BINARY
 failed=()
-for script in drain restart abuse vanish herd rooms uring; do
+for script in faults drain restart abuse vanish herd rooms uring; do
   printf -- '-- %s\n' "$script"
   status=0
   python3 "tests/operations/$script.py" "$FORM" || status=$?

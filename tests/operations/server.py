@@ -31,17 +31,20 @@ def skip(reason):
 class Server:
     """A server that runs until the end of a `with`."""
 
-    def __init__(self, *settings, address="127.0.0.1", port=0, arguments=()):
-        command = [BINARY, "serve", "--listen", f"{address}:{port}", "--control", "127.0.0.1:0"]
+    def __init__(self, *settings, address="127.0.0.1", port=0, arguments=(), config=None):
+        where = ["--config", str(config)] if config else ["--listen", f"{address}:{port}"]
+        command = [BINARY, "serve", *where, "--control", "127.0.0.1:0"]
         for setting in ("dev.echo=true", *settings):
             command += ["--set", setting]
         self.process = subprocess.Popen(
             [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-        self.port = self.control = None
+        self.port = self.tls_port = self.control = None
         for line in self.process.stdout:
             if found := re.match(r"ringroom serves on http://[^:]*:(\d+)", line):
                 self.port = int(found[1])
+            if found := re.match(r"ringroom serves on https://[^:]*:(\d+)", line):
+                self.tls_port = int(found[1])
             if found := re.match(r"Control plane: (http://[^/]*)/", line):
                 self.control = found[1]
                 break
@@ -57,6 +60,17 @@ class Server:
 
     def drain(self):
         self.process.send_signal(signal.SIGTERM)
+
+    def fault(self, fault):
+        """What only a server with `dev.faults` does."""
+        request = urllib.request.Request(f"{self.control}/faults/{fault}", method="POST")
+        urllib.request.urlopen(request, timeout=10).close()
+
+    def is_ready(self):
+        with contextlib.suppress(urllib.error.HTTPError), \
+                urllib.request.urlopen(f"{self.control}/ready", timeout=10):
+            return True
+        return False
 
     def metric(self, name, label=""):
         with urllib.request.urlopen(f"{self.control}/metrics", timeout=10) as response:
