@@ -56,12 +56,13 @@ async def measure(restarts):
     for _ in range(restarts):
         clients = [await Client.connect(port) for _ in range(20)]
         new = await asyncio.to_thread(Server, WINDOW, port=port, arguments=["--share-port"])
+        # Who answers the close at once holds nothing up.
+        watchers = [asyncio.ensure_future(inside(client, count)) for client in clients]
         old.drain()
-        # Those whom the kernel gave to the new process stay there.
         code = await asyncio.to_thread(old.process.wait)
         if code != 0:
             raise RuntimeError(f"a draining server ended with {code}")
-        watchers = [asyncio.ensure_future(inside(client, count)) for client in clients]
+        # Those whom the kernel gave to the new process stay there.
         await asyncio.wait(watchers, timeout=0.2)
         for watcher in watchers:
             watcher.cancel()
