@@ -68,7 +68,8 @@ impl Listener {
             local: matches!(self.config.address, ListenAddress::Tcp(_))
                 && self.config.address.is_local(),
             echo: config.dev.echo,
-            deflate: config.deflate.enabled && self.config.deflate,
+            // What `deflate.enabled` says is in it already, where the listener says nothing itself.
+            deflate: self.config.deflate,
             cookie,
         }
     }

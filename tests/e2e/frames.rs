@@ -306,13 +306,33 @@ fn a_room_may_be_plain_beside_one_that_is_compressed() {
     }
 }
 
+/// `deflate.enabled` holds where a listener says nothing, and nowhere else.
 #[test]
-fn a_listener_may_have_no_deflate() {
-    let server = Plan::new().set("deflate.enabled=false").start();
-    let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
-    let head = head("/echo", offer);
-    let response = http::exchange(server.address(), head.as_bytes()).unwrap();
-    assert_eq!((response.status, response.header("sec-websocket-extensions")), (101, None));
+fn a_listener_has_the_last_word_on_deflate() {
+    for general in [true, false] {
+        let server = Plan::new()
+            .set(&format!("deflate.enabled={general}"))
+            .listeners(
+                "[[listener]]\naddress = \"127.0.0.1:0\"\n\
+                 [[listener]]\naddress = \"127.0.0.1:0\"\ndeflate = true\n\
+                 [[listener]]\naddress = \"127.0.0.1:0\"\ndeflate = false\n",
+            )
+            .start();
+        let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+        let head = head("/echo", offer);
+        assert_eq!(server.addresses.len(), 3);
+        for (address, is_on) in server.addresses.iter().zip([general, true, false]) {
+            let response = http::exchange(*address, head.as_bytes()).unwrap();
+            let extension = response.header("sec-websocket-extensions");
+            assert_eq!((response.status, extension.is_some()), (101, is_on), "{general} {address}");
+        }
+        let text = b"What is said often is soon said shortly. ".repeat(100);
+        let mut client = Client::deflated(server.addresses[1]);
+        client.send(&frame(FIN | RSV1 | TEXT, &deflate(&text)));
+        let echoed = client.receive().expect("an echo");
+        assert_eq!(echoed.first, FIN | RSV1 | TEXT, "{general}");
+        assert!(echoed.payload.len() < text.len() / 4);
+    }
 }
 
 #[test]
