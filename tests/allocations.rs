@@ -113,7 +113,12 @@ impl Bench {
     fn send(&mut self, index: u32, text: &str) {
         let mut payload = text.as_bytes().to_vec();
         let kind = MessageKind::Text;
-        self.input(Input::Message { connection: key(index), kind, payload: &mut payload });
+        self.input(Input::Message {
+            connection: key(index),
+            kind,
+            payload: &mut payload,
+            frames: 1,
+        });
     }
 
     /// Ends a tick and writes everything; returns the bytes.

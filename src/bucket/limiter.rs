@@ -4,6 +4,8 @@
 //! bucket of their own, as large and as fast as that of messages; one refusal too many begins a ban.
 //! So a peer that waits as it was told is never banned, one that goes on at more than twice what it
 //! may is banned soon, and during a ban nothing is counted.
+//! Control frames have a bucket of their own, too, as large and as fast as that of bytes: however much
+//! a peer says, its signs of life are answered.
 
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,7 @@ pub struct Limiter {
     messages_by_second: Bucket,
     messages_by_minute: Bucket,
     bytes: Bucket,
+    control: Bucket,
     refusals: Bucket,
     banned_until: Moment,
 }
@@ -110,6 +113,12 @@ impl Limits {
         })
     }
 
+    /// Whether it matters to them how much is sent, and not only how often.
+    #[must_use]
+    pub fn measures_bytes(&self) -> bool {
+        !self.bytes.is_unlimited()
+    }
+
     /// Whether they refuse nothing, so that nobody needs a [`Limiter`].
     #[must_use]
     pub fn are_off(&self) -> bool {
@@ -146,6 +155,17 @@ impl Limiter {
         Verdict::Pass
     }
 
+    /// Judges a control frame of `bytes` and counts it if it passes.
+    pub fn take_control(&mut self, limits: &Limits, now: Moment, bytes: u32) -> Verdict {
+        if now < self.banned_until {
+            return Verdict::Banned { retry_after_ms: self.ban_left_ms(now), began: false };
+        }
+        match self.control.take(limits.bytes, now, bytes) {
+            Ok(()) => Verdict::Pass,
+            Err(retry_after_ms) => self.refuse(limits, now, retry_after_ms),
+        }
+    }
+
     /// Counts a message that [`check`](Self::check) has let pass.
     pub fn spend(&mut self, limits: &Limits, bytes: u32) {
         self.messages_by_second.spend(limits.messages_by_second, 1);
@@ -160,6 +180,7 @@ impl Limiter {
             && self.messages_by_second.is_full(limits.messages_by_second, now)
             && self.messages_by_minute.is_full(limits.messages_by_minute, now)
             && self.bytes.is_full(limits.bytes, now)
+            && self.control.is_full(limits.bytes, now)
             && self.refusals.is_full(limits.refusals, now)
     }
 

@@ -363,9 +363,9 @@ impl State {
             made_something = true;
             let is_last = matches!(event, Event::Close { .. });
             let input = match event {
-                Event::Message { kind, payload } => {
+                Event::Message { kind, payload, frames } => {
                     self.metrics.messages_in.add(1);
-                    Input::Message { connection: key, kind, payload }
+                    Input::Message { connection: key, kind, payload, frames }
                 }
                 Event::Ping(payload) => Input::Ping { connection: key, payload },
                 Event::Pong(payload) => Input::Pong { connection: key, payload },

@@ -28,6 +28,8 @@ pub enum Input<'a> {
         kind: MessageKind,
         /// What it says.
         payload: &'a mut [u8],
+        /// How many frames it came in.
+        frames: u32,
     },
     /// Bytes came that make no whole message yet: a sign of life.
     Alive {

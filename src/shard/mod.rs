@@ -227,8 +227,8 @@ impl Shard {
         self.enter(now, effects);
         match input {
             Input::Opened(opened) => self.on_opened(*opened),
-            Input::Message { connection, kind, payload } => {
-                self.on_message(connection, kind, payload);
+            Input::Message { connection, kind, payload, frames } => {
+                self.on_message(connection, kind, payload, frames);
             }
             Input::Alive { connection } => self.hear(connection),
             Input::Ping { connection, payload } => self.on_ping(connection, payload),
@@ -457,17 +457,26 @@ impl Shard {
         }
     }
 
-    fn on_message(&mut self, key: ConnectionKey, kind: MessageKind, payload: &mut [u8]) {
+    fn on_message(
+        &mut self,
+        key: ConnectionKey,
+        kind: MessageKind,
+        payload: &mut [u8],
+        frames: u32,
+    ) {
         self.hear(key);
         let Some(connection) = self.outbound.get(key).filter(|c| c.is_open()) else { return };
         match connection.purpose {
             Purpose::Echo => self.echo(key, kind, payload),
-            Purpose::Rooms => self.read(key, kind, payload),
+            Purpose::Rooms => self.read(key, kind, payload, frames),
         }
     }
 
     fn on_ping(&mut self, key: ConnectionKey, payload: &[u8]) {
         self.hear(key);
+        if !self.pace_control(key, payload.len()) {
+            return;
+        }
         let Some(slot) = self.outbound.slot_mut(key) else { return };
         let crowded = slot.outbox.own_bytes() >= PONG_QUEUE_BYTES;
         let Some(connection) = slot.connection.as_deref_mut().filter(|c| c.is_open()) else {
@@ -490,7 +499,10 @@ impl Shard {
             if connection.pinged_has_arrived() {
                 self.session_changed(key);
             }
+            return;
         }
+        // What nobody asked for is no more than a frame.
+        self.pace_control(key, payload.len());
     }
 
     fn on_written(&mut self, key: ConnectionKey) {

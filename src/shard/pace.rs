@@ -15,10 +15,19 @@ use crate::protocol::{CloseReason, Command, Envelope, ErrorCode};
 use crate::room::home::Refusal;
 use crate::ws::forwarded::ip_key;
 
-use super::Shard;
-use super::connection::Connection;
+use super::connection::{Connection, Purpose};
 use super::identity::Identity;
 use super::message::Ticket;
+use super::{PONG_QUEUE_BYTES, Shard};
+
+/// What a frame counts beside its payload: what it costs to take it in, however little it holds.
+const FRAME_BYTES: u32 = 64;
+
+/// What so many bytes in so many frames count.
+pub(super) fn weight(payload_len: usize, frames: u32) -> u32 {
+    let payload = u32::try_from(payload_len).unwrap_or(u32::MAX);
+    payload.saturating_add(FRAME_BYTES.saturating_mul(frames))
+}
 
 /// What users and addresses send, counted by all cores of a process.
 #[derive(Debug)]
@@ -107,6 +116,10 @@ impl Connection {
     }
 }
 
+fn too_fast(message: &'static str, retry_after_ms: u64) -> Refusal {
+    Refusal { code: ErrorCode::RateLimited, message, retry_after_ms: Some(retry_after_ms) }
+}
+
 impl Shard {
     /// Whether a connection may send this now; it is told if not.
     pub(super) fn pace(&mut self, key: ConnectionKey, envelope: &Envelope<'_>, bytes: u32) -> bool {
@@ -123,13 +136,42 @@ impl Shard {
             Verdict::Refused { retry_after_ms } => (retry_after_ms, false),
             Verdict::Banned { retry_after_ms, began: _ } => (retry_after_ms, true),
         };
-        let refusal = Refusal {
-            code: ErrorCode::RateLimited,
-            message: "too many messages",
-            retry_after_ms: Some(retry_after_ms),
+        self.metrics.rate_limited.add(1);
+        self.refuse_whole(key, envelope, too_fast("too many messages", retry_after_ms));
+        if is_banned {
+            self.close(key, CloseReason::RateLimited);
+        }
+        false
+    }
+
+    /// Whether a ping, or a pong that nobody asked for, is within what its connection may send; it is
+    /// told if not. `/echo` is measured by nothing.
+    pub(super) fn pace_control(&mut self, key: ConnectionKey, payload_len: usize) -> bool {
+        if !self.senders.connection.measures_bytes() {
+            return true;
+        }
+        let now = self.outbound.now.moment;
+        let Some(slot) = self.outbound.slot_mut(key) else { return false };
+        let is_crowded = slot.outbox.own_bytes() >= PONG_QUEUE_BYTES;
+        let Some(connection) = slot.connection.as_deref_mut().filter(|it| it.is_open()) else {
+            return false;
+        };
+        if connection.purpose == Purpose::Echo {
+            return true;
+        }
+        let limiter = &mut connection.rare().limiter;
+        let verdict = limiter.take_control(&self.senders.connection, now, weight(payload_len, 1));
+        let (retry_after_ms, is_banned) = match verdict {
+            Verdict::Pass => return true,
+            Verdict::Refused { retry_after_ms } => (retry_after_ms, false),
+            Verdict::Banned { retry_after_ms, began: _ } => (retry_after_ms, true),
         };
         self.metrics.rate_limited.add(1);
-        self.refuse_whole(key, envelope, refusal);
+        // A flood is not answered by a flood.
+        if !is_crowded {
+            let refusal = too_fast("too many control frames", retry_after_ms);
+            self.refuse(key, &Ticket::default(), refusal);
+        }
         if is_banned {
             self.close(key, CloseReason::RateLimited);
         }

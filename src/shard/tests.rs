@@ -96,6 +96,7 @@ impl Bench {
             connection: key(0),
             kind: MessageKind::Text,
             payload: &mut payload,
+            frames: 1,
         });
     }
 

@@ -29,6 +29,8 @@ pub enum Event<'a> {
         kind: MessageKind,
         /// What it says.
         payload: &'a mut [u8],
+        /// How many frames it came in.
+        frames: u32,
     },
     /// A ping: at most 125 bytes.
     Ping(&'a [u8]),
@@ -151,7 +153,7 @@ impl Decoder {
                 if compressed {
                     payload = scratch.inflater.inflate(payload, limits.message_bytes)?;
                 }
-                return message_event(kind, payload).map(Some);
+                return message_event(kind, payload, 1).map(Some);
             } else if let Some(message) = self.keep_data(frame, &input.bytes[piece])? {
                 return message.into_event(limits, scratch).map(Some);
             }
@@ -250,11 +252,11 @@ impl Decoder {
     }
 }
 
-fn message_event(kind: MessageKind, payload: &mut [u8]) -> Result<Event<'_>, Fault> {
+fn message_event(kind: MessageKind, payload: &mut [u8], frames: u32) -> Result<Event<'_>, Fault> {
     if kind == MessageKind::Text && !utf8::is_valid(payload) {
         return Err(Fault::InvalidText);
     }
-    Ok(Event::Message { kind, payload })
+    Ok(Event::Message { kind, payload, frames })
 }
 
 fn control_event(opcode: Opcode, payload: &[u8]) -> Result<Event<'_>, Fault> {

@@ -109,6 +109,53 @@ fn a_flood_of_pings_is_answered_within_bounds() {
     assert!(stream.read(&mut some).unwrap() > 0);
 }
 
+/// A WebSocket of the protocol that has been welcomed.
+fn welcomed(server: &Server) -> Client {
+    let mut client = Client::over(raw(server.address()));
+    client.send(head("/ws", "").as_bytes());
+    assert_eq!(client.response().map(|response| response.status), Some(101));
+    assert_eq!(client.receive().map(|welcome| welcome.first), Some(FIN | TEXT));
+    client
+}
+
+/// Where bytes are measured, a frame counts 64 however little is in it.
+#[test]
+fn a_flood_of_empty_pings_is_sent_away_and_honest_heartbeats_are_not() {
+    // Nobody is given up who is kept from answering for five seconds.
+    let server = Plan::new()
+        .set("rate.bytes_per_second=65536")
+        .set("rate.ban_ms=60000")
+        .set("heartbeat.interval_ms=50")
+        .set("heartbeat.max_missed=100")
+        .start();
+    let mut honest = welcomed(&server);
+    beat(&mut honest, 5);
+    assert!(server.metric("ringroom_rate_limited_total", "") < 1.0);
+    thread::scope(|scope| {
+        scope.spawn(|| beat(&mut honest, 20));
+        let mut bad = welcomed(&server);
+        // It may be sent away in the middle.
+        let _ = bad.try_send(&frame(FIN | PING, b"").repeat(50_000));
+        assert_eq!(bad.closed(), Some(1008));
+    });
+    assert!(server.metric("ringroom_rate_limited_total", "") > 100.0);
+}
+
+/// Answers so many pings, and has as many of its own answered.
+fn beat(client: &mut Client, times: u32) {
+    let (mut asked, mut answered) = (0, 0);
+    while asked < times || answered < times {
+        let beat = client.receive().expect("a ping or a pong");
+        if beat.first == FIN | PING {
+            asked += 1;
+            client.send(&[frame(FIN | PONG, &beat.payload), frame(FIN | PING, b"me")].concat());
+        } else {
+            assert_eq!((beat.first, &beat.payload[..]), (FIN | PONG, &b"me"[..]));
+            answered += 1;
+        }
+    }
+}
+
 #[test]
 fn a_flood_of_tiny_fragments_ends_its_sender_only() {
     let server = Server::start();

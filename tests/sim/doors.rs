@@ -161,8 +161,12 @@ impl Cluster {
 
     pub(crate) fn say(&mut self, at: ConnectionAddress, message: &Value) {
         let mut payload = message.to_string().into_bytes();
-        let input =
-            Input::Message { connection: at.key, kind: MessageKind::Text, payload: &mut payload };
+        let input = Input::Message {
+            connection: at.key,
+            kind: MessageKind::Text,
+            payload: &mut payload,
+            frames: 1,
+        };
         self.input(at.core.index(), input);
     }
 

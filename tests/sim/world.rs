@@ -209,7 +209,10 @@ impl World {
                     Codec::Json => MessageKind::Text,
                     Codec::MessagePack => MessageKind::Binary,
                 };
-                self.input(core, Input::Message { connection, kind, payload: &mut payload });
+                self.input(
+                    core,
+                    Input::Message { connection, kind, payload: &mut payload, frames: 1 },
+                );
             }
             Up::Ping(payload) => self.input(core, Input::Ping { connection, payload: &payload }),
             Up::Pong(payload) => self.input(core, Input::Pong { connection, payload: &payload }),

@@ -86,3 +86,27 @@ fn no_ban_and_no_limits_where_none_are_configured() {
     assert!(!unbanned.are_off());
     assert!(Limits::new(&crate::config::Config::default().rate).are_off());
 }
+
+#[test]
+fn control_frames_have_a_measure_of_their_own_and_one_ban_with_messages() {
+    let limits = Limits::new(&rate());
+    let mut limiter = Limiter::default();
+    assert_eq!(limiter.take(&limits, ms(0), 1_000), Verdict::Pass);
+    assert_eq!(limiter.take(&limits, ms(0), 10), Verdict::Refused { retry_after_ms: 10 });
+    for _ in 0..15 {
+        assert_eq!(limiter.take_control(&limits, ms(0), 64), Verdict::Pass, "of a thousand bytes");
+    }
+    assert_eq!(limiter.take_control(&limits, ms(0), 64), Verdict::Refused { retry_after_ms: 24 });
+    assert_eq!(limiter.take_control(&limits, ms(24), 64), Verdict::Pass, "it waited as told");
+    assert!(!limiter.is_idle(&limits, ms(1_000)));
+    let refused = (0..).find(|_| {
+        matches!(limiter.take_control(&limits, ms(24), 64), Verdict::Banned { began: true, .. })
+    });
+    // Two of the twenty refusals are used up, and a fifth of one has come back.
+    assert_eq!(refused, Some(18));
+    assert!(matches!(limiter.take(&limits, ms(5_000), 1), Verdict::Banned { began: false, .. }));
+    assert_eq!(limiter.take_control(&limits, ms(5_024), 64), Verdict::Pass);
+    assert!(limiter.is_idle(&limits, ms(20_000)));
+    let nothing = Limits::new(&Rate { bytes_per_second: 0, ..rate() });
+    assert!(!nothing.measures_bytes() && limits.measures_bytes());
+}

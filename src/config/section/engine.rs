@@ -115,7 +115,7 @@ section! {
         burst: u32 = 200, range(0..=10_000_000), Count;
         /// Messages a minute; 0: no limit.
         messages_per_minute: u32 = 0, range(0..=600_000_000), PerMinute;
-        /// Bytes a second; 0: no limit.
+        /// Bytes a second, and 64 for each frame, pings as well as messages; 0: no limit.
         bytes_per_second: u32 = 1_048_576, range(0..=GIB), BytesPerSecond;
         /// How long a connection that keeps on is refused; 0: not at all.
         ban_ms: u64 = 0, range(0..=DAY_MS), Milliseconds;
@@ -131,7 +131,7 @@ section! {
         burst: u32 = 200, range(0..=10_000_000), Count;
         /// Messages a minute; 0: no limit.
         messages_per_minute: u32 = 0, range(0..=600_000_000), PerMinute;
-        /// Bytes a second; 0: no limit.
+        /// Bytes a second, and 64 for each frame; 0: no limit.
         bytes_per_second: u32 = 1_048_576, range(0..=GIB), BytesPerSecond;
         /// How long a user that keeps on is refused; 0: not at all.
         ban_ms: u64 = 0, range(0..=DAY_MS), Milliseconds;
@@ -147,7 +147,7 @@ section! {
         burst: u32 = 2_000, range(0..=10_000_000), Count;
         /// Messages a minute; 0: no limit.
         messages_per_minute: u32 = 0, range(0..=600_000_000), PerMinute;
-        /// Bytes a second; 0: no limit.
+        /// Bytes a second, and 64 for each frame; 0: no limit.
         bytes_per_second: u32 = 10_485_760, range(0..=GIB), BytesPerSecond;
         /// How long an address that keeps on is refused; 0: not at all.
         ban_ms: u64 = 0, range(0..=DAY_MS), Milliseconds;

@@ -25,7 +25,7 @@ section! {
         users: u32 = 0, range(0..=100_000_000), Count;
         /// Messages a second of all its connections.
         messages_per_second: u32 = 0, range(0..=10_000_000), PerSecond;
-        /// Bytes a second of all its connections.
+        /// Bytes a second of all its connections, and 64 for each frame of a message.
         bytes_per_second: u32 = 0, range(0..=GIB), BytesPerSecond;
         /// History of all its rooms together.
         history_bytes: u64 = 0, range(0..=1_024 * GIB), Bytes;

@@ -34,12 +34,12 @@ use crate::room::home::Refusal;
 use crate::room::name::{RoomKey, RoomName};
 use crate::ws::MessageKind;
 
-use super::Shard;
 use super::ask::What;
 use super::connection::Connection;
 use super::identity::{Identity, Right};
 use super::message::{Answer, AnswerEffect, Ask, Asker, CoreMessage, Ticket};
 use super::outbound::write_event;
+use super::{Shard, pace};
 
 /// A batch that is answered after its last message.
 #[derive(Debug)]
@@ -57,10 +57,16 @@ const BAD_WINDOW_MS: u64 = 60_000;
 
 impl Shard {
     /// A message of a client.
-    pub(super) fn read(&mut self, key: ConnectionKey, kind: MessageKind, payload: &[u8]) {
+    pub(super) fn read(
+        &mut self,
+        key: ConnectionKey,
+        kind: MessageKind,
+        payload: &[u8],
+        frames: u32,
+    ) {
         let limits = ParseLimits::from(&self.config.limits);
-        // What a frame weighs counts once, with the first of its messages that passes.
-        let mut bytes = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        // What its frames weigh counts once, with the first of its messages that passes.
+        let mut bytes = pace::weight(payload.len(), frames);
         for message in parse(kind, payload, &limits) {
             if !self.outbound.get(key).is_some_and(Connection::is_open) {
                 return;

@@ -164,8 +164,12 @@ impl Cluster {
 
     pub(super) fn send(&mut self, at: Address, text: &str) {
         let mut payload = text.as_bytes().to_vec();
-        let input =
-            Input::Message { connection: at.key, kind: MessageKind::Text, payload: &mut payload };
+        let input = Input::Message {
+            connection: at.key,
+            kind: MessageKind::Text,
+            payload: &mut payload,
+            frames: 1,
+        };
         self.input(at, input);
     }
 

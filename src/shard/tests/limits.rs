@@ -1,7 +1,9 @@
 //! What is too much, and what its sender is told.
 
-use super::cluster::Cluster;
+use super::cluster::{Address, Cluster};
 use crate::config::Config;
+use crate::shard::Input;
+use crate::ws::MessageKind;
 
 #[test]
 fn each_message_of_a_batch_that_comes_too_soon_is_answered_and_the_batch_after_them() {
@@ -52,7 +54,7 @@ fn a_page_of_history_holds_a_message_that_is_longer_than_a_page() {
 }
 
 /// How many of `count` pings of each are answered, in turn.
-fn answered(cluster: &mut Cluster, all: &[super::cluster::Address], count: u32) -> usize {
+fn answered(cluster: &mut Cluster, all: &[Address], count: u32) -> usize {
     let mut answered = 0;
     for id in 0..count {
         for at in all {
@@ -193,5 +195,103 @@ fn no_key_is_forgotten_before_its_time_for_another() {
         cluster.wait(1);
         assert_eq!(publish(&mut cluster, "c")["offset"], 3, "the first has run out");
         assert_eq!(publish(&mut cluster, "d")["code"], "limit_exceeded");
+    }
+}
+
+#[test]
+fn every_frame_counts_sixty_four_bytes_though_it_is_empty() {
+    let mut config = Config::default();
+    config.rate.bytes_per_second = 65_536;
+    let mut cluster = Cluster::new(1, config);
+    let at = cluster.open(0);
+    let mut ping = |id: u32, frames: u32| {
+        let mut payload = format!(r#"{{"type":"ping","id":{id}}}"#).into_bytes();
+        let (connection, kind) = (at.key, MessageKind::Text);
+        cluster.input(at, Input::Message { connection, kind, payload: &mut payload, frames });
+        cluster.read(at).pop().unwrap()
+    };
+    assert_eq!(ping(1, 500)["type"], "pong");
+    assert_eq!(ping(2, 500)["type"], "pong");
+    let refused = ping(3, 500);
+    assert_eq!((&refused["code"], &refused["id"]), (&"rate_limited".into(), &3.into()));
+    assert_eq!(ping(4, 10)["type"], "pong", "what is refused costs nothing");
+}
+
+fn signal(cluster: &mut Cluster, at: Address, payload: &[u8]) {
+    cluster.input(at, Input::Ping { connection: at.key, payload });
+}
+
+/// A shard that measures bytes, and how many empty pings come to a burst.
+fn measured(ban_ms: u64) -> (Cluster, u32) {
+    let mut config = Config::default();
+    config.rate.bytes_per_second = 65_536;
+    config.rate.ban_ms = ban_ms;
+    (Cluster::new(1, config), 1_024)
+}
+
+#[test]
+fn a_flood_of_pings_is_refused_within_bounds_and_then_sent_away() {
+    let (mut cluster, burst) = measured(5_000);
+    let (at, other) = (cluster.open(0), cluster.open(0));
+    let mut pongs = 0;
+    for _ in 0..burst {
+        signal(&mut cluster, at, b"");
+        pongs += cluster.frames(at).iter().filter(|(opcode, _)| *opcode == 10).count();
+    }
+    assert_eq!(pongs, burst as usize);
+    signal(&mut cluster, at, b"");
+    let told = cluster.read(at);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!((&told[0]["type"], &told[0]["code"]), (&"error".into(), &"rate_limited".into()));
+    assert_eq!(told[0]["retry_after_ms"], 1);
+    // Messages are measured for themselves, and so is everybody else.
+    assert_eq!(cluster.ask(at, r#"{"type":"ping","id":1}"#)["type"], "pong");
+    signal(&mut cluster, other, b"o");
+    assert!(cluster.frames(other).contains(&(10, b"o".to_vec())));
+    // Whoever reads nothing of it is told no more than fits beside a few answers, and is let go.
+    for _ in 0..100_000 {
+        signal(&mut cluster, at, b"");
+    }
+    let told = cluster.read(at);
+    assert!(told.len() < 64, "{} answers", told.len());
+    let last = told.last().unwrap();
+    assert_eq!((&last["type"], &last["reason"]), (&"disconnect".into(), &"rate_limited".into()));
+}
+
+#[test]
+fn pongs_that_nobody_asked_for_count_and_honest_heartbeats_never_do() {
+    let (mut cluster, burst) = measured(0);
+    let interval_ms = Config::default().heartbeat.interval_ms;
+    let at = cluster.open(0);
+    for _ in 0..burst {
+        cluster.input(at, Input::Pong { connection: at.key, payload: b"" });
+    }
+    assert!(cluster.read(at).iter().all(|told| told["type"] != "error"), "they are a burst");
+    cluster.input(at, Input::Pong { connection: at.key, payload: b"" });
+    assert_eq!(cluster.read(at).pop().unwrap()["code"], "rate_limited");
+    // It is asked, and answers within the millisecond, though it has nothing left.
+    cluster.wait(interval_ms);
+    for _ in 0..burst {
+        cluster.input(at, Input::Pong { connection: at.key, payload: b"" });
+    }
+    for (opcode, payload) in cluster.frames(at) {
+        if opcode == 9 {
+            cluster.input(at, Input::Pong { connection: at.key, payload: &payload });
+        }
+    }
+    assert_eq!(cluster.frames(at), [], "an answer is no flood");
+    // One that pings by itself as clients do, and talks as much as it may and more.
+    let long = format!(r#"{{"type":"ping","id":1,"data":"{}"}}"#, "x".repeat(30_000));
+    for _ in 0..100 {
+        cluster.wait(100);
+        for _ in 0..3 {
+            cluster.send(at, &long);
+        }
+        signal(&mut cluster, at, b"alive?");
+        let frames = cluster.frames(at);
+        assert!(frames.contains(&(10, b"alive?".to_vec())), "{}", frames.len());
+        for (_, payload) in frames.iter().filter(|(opcode, _)| *opcode == 9) {
+            cluster.input(at, Input::Pong { connection: at.key, payload });
+        }
     }
 }

@@ -137,7 +137,10 @@ impl World {
         self.trace.push(format!("{} sends {text}", key.generation));
         let mut payload = text.as_bytes().to_vec();
         let kind = MessageKind::Text;
-        self.input(core, Input::Message { connection: key, kind, payload: &mut payload });
+        self.input(
+            core,
+            Input::Message { connection: key, kind, payload: &mut payload, frames: 1 },
+        );
     }
 
     fn command(&mut self, at: usize) {

@@ -115,16 +115,16 @@ impl Message {
         limits: &Limits,
         scratch: &'a mut Scratch,
     ) -> Result<Event<'a>, Fault> {
-        let Self { kind, compressed, validated, .. } = self;
+        let Self { kind, compressed, validated, fragments, .. } = self;
         let is_validated = validated == self.bytes.len();
         scratch.assembled = self.bytes;
         if compressed {
             let payload = scratch.inflater.inflate(&scratch.assembled, limits.message_bytes)?;
-            return message_event(kind, payload);
+            return message_event(kind, payload, fragments);
         }
         if kind == MessageKind::Text && !is_validated {
             return Err(Fault::InvalidText);
         }
-        Ok(Event::Message { kind, payload: &mut scratch.assembled })
+        Ok(Event::Message { kind, payload: &mut scratch.assembled, frames: fragments })
     }
 }

@@ -255,8 +255,8 @@ impl Driver {
         loop {
             let input = match decoder.next(&mut chunk, &limits, &mut self.scratch) {
                 Ok(None) => break,
-                Ok(Some(Event::Message { kind, payload })) => {
-                    Input::Message { connection, kind, payload }
+                Ok(Some(Event::Message { kind, payload, frames })) => {
+                    Input::Message { connection, kind, payload, frames }
                 }
                 Ok(Some(Event::Ping(payload))) => Input::Ping { connection, payload },
                 Ok(Some(Event::Pong(payload))) => Input::Pong { connection, payload },

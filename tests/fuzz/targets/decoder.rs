@@ -22,7 +22,8 @@ enum Seen {
 
 fn seen(event: Event<'_>) -> Seen {
     match event {
-        Event::Message { kind, payload } => {
+        Event::Message { kind, payload, frames } => {
+            assert!((1..=LIMITS.fragments).contains(&frames));
             assert!(payload.len() <= LIMITS.message_bytes);
             assert!(kind == MessageKind::Binary || std::str::from_utf8(payload).is_ok());
             let owned = payload.to_vec();

@@ -54,7 +54,7 @@ pub(super) enum Seen {
 impl From<Event<'_>> for Seen {
     fn from(event: Event<'_>) -> Self {
         match event {
-            Event::Message { kind, payload } => Self::Message(kind, payload.to_vec()),
+            Event::Message { kind, payload, .. } => Self::Message(kind, payload.to_vec()),
             Event::Ping(payload) => Self::Ping(payload.to_vec()),
             Event::Pong(payload) => Self::Pong(payload.to_vec()),
             Event::Close { code, reason } => Self::Close(code, reason.to_owned()),

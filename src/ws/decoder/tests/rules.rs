@@ -307,3 +307,30 @@ fn a_payload_may_be_scribbled_on() {
     }
     assert_eq!(lengths, [5, 6]);
 }
+
+#[test]
+fn a_message_knows_in_how_many_frames_it_came_however_the_bytes_were_cut() {
+    use crate::ws::decoder::{Chunk, Decoder, Event, Scratch};
+    let bytes = [
+        frame(FIN | TEXT, b"one"),
+        frame(TEXT, b""),
+        frame(CONTINUATION, b"t"),
+        frame(FIN | PING, b"not one of them"),
+        frame(FIN | CONTINUATION, b"hree"),
+        frame(FIN | BINARY, b""),
+    ]
+    .concat();
+    for size in 1..=bytes.len() {
+        let (mut decoder, mut scratch) = (Decoder::new(false), Scratch::new());
+        let mut frames_of = Vec::new();
+        for piece in bytes.clone().chunks_mut(size) {
+            let mut input = Chunk::new(piece);
+            while let Some(event) = decoder.next(&mut input, &LIMITS, &mut scratch).unwrap() {
+                if let Event::Message { frames, .. } = event {
+                    frames_of.push(frames);
+                }
+            }
+        }
+        assert_eq!(frames_of, [1, 3, 1], "{size} bytes at a time");
+    }
+}
