@@ -24,45 +24,58 @@ const CODES: [&str; 18] = [
     "internal",
 ];
 
-const ALL: [Refusal; 37] = [
-    Refusal::RequestLine,
-    Refusal::HeaderLine,
-    Refusal::HttpVersion,
-    Refusal::TargetTooLong,
-    Refusal::HeadTooLarge,
-    Refusal::TooManyHeaders,
-    Refusal::Deadline,
-    Refusal::RepeatedHeader,
-    Refusal::HeaderNotText,
-    Refusal::Body,
-    Refusal::TargetForm,
-    Refusal::PercentEncoding,
-    Refusal::NotFound,
-    Refusal::Method,
-    Refusal::OldHttp,
-    Refusal::Host,
-    Refusal::NotAnUpgrade,
-    Refusal::Connection,
-    Refusal::WebSocketVersion,
-    Refusal::Key,
-    Refusal::Origin,
-    Refusal::OriginMissing,
-    Refusal::SubprotocolSyntax,
-    Refusal::Subprotocol,
-    Refusal::RepeatedParameter,
-    Refusal::Tenant,
-    Refusal::TwoCredentials,
-    Refusal::Unauthorized,
-    Refusal::Forbidden,
-    Refusal::Credential { word: "expired", status: 401 },
-    Refusal::Credential { word: "tenant_mismatch", status: 403 },
-    Refusal::Credential { word: "unavailable", status: 503 },
-    Refusal::Suspended,
-    Refusal::TenantLimit { retry_after_ms: 1_500 },
-    Refusal::Banned { retry_after_ms: 1_500 },
-    Refusal::AddressLimit { retry_after_ms: 1_500 },
-    Refusal::Unavailable { retry_after_ms: 30_000 },
-];
+/// Lists them, and is no list that compiles if one is missing.
+macro_rules! all {
+    ($($variant:ident $({ $($fields:tt)* })?,)*) => {
+        const ALL: &[Refusal] = &[$(Refusal::$variant $({ $($fields)* })?,)*];
+
+        #[expect(unreachable_patterns, reason = "some stand there with several values")]
+        const _: fn(Refusal) = |refusal| match refusal {
+            $(Refusal::$variant { .. } => {})*
+        };
+    };
+}
+
+all! {
+    RequestLine,
+    HeaderLine,
+    HttpVersion,
+    TargetTooLong,
+    HeadTooLarge,
+    TooManyHeaders,
+    Deadline,
+    RepeatedHeader,
+    HeaderNotText,
+    Body,
+    TargetForm,
+    PercentEncoding,
+    NotFound,
+    Method,
+    OldHttp,
+    Host,
+    NotAnUpgrade,
+    Connection,
+    WebSocketVersion,
+    Key,
+    Origin,
+    OriginMissing,
+    SubprotocolSyntax,
+    Subprotocol,
+    RepeatedParameter,
+    Tenant,
+    TwoCredentials,
+    Unauthorized,
+    Forbidden,
+    Credential { word: "expired", status: 401 },
+    Credential { word: "tenant_mismatch", status: 403 },
+    Credential { word: "unavailable", status: 503 },
+    Suspended,
+    ShutOut,
+    TenantLimit { retry_after_ms: 1_500 },
+    Banned { retry_after_ms: 1_500 },
+    AddressLimit { retry_after_ms: 1_500 },
+    Unavailable { retry_after_ms: 30_000 },
+}
 
 /// The value of the one header of that name.
 fn header<'a>(response: &'a httparse::Response<'_, 'a>, name: &str) -> Option<&'a str> {
@@ -74,7 +87,7 @@ fn header<'a>(response: &'a httparse::Response<'_, 'a>, name: &str) -> Option<&'
 
 #[test]
 fn every_refusal_is_one_complete_http_response_with_a_json_body() {
-    for refusal in ALL {
+    for &refusal in ALL {
         let bytes = refusal.response();
         let mut headers = [httparse::EMPTY_HEADER; 16];
         let mut response = httparse::Response::new(&mut headers);
