@@ -108,7 +108,7 @@ pub struct Core {
     pub bad_messages: Figure,
     /// Publishes refused because their room remembers as many keys as it may.
     pub keys_refused: Figure,
-    /// Messages of clients that came too fast.
+    /// Messages and control frames of clients that came too fast.
     pub rate_limited: Figure,
     /// Messages inflated.
     pub inflate: Deflate,
@@ -135,6 +135,9 @@ pub struct Core {
     pub ticks: Figure,
     /// Times round the loop with nothing to do and no timer due.
     pub empty_rounds: Figure,
+    /// Beats (two a second) since the last of which more than half of the time was CPU time that no
+    /// work accounts for, as where waiting for the sockets fails and is tried again at once.
+    pub spinning_beats: Figure,
     /// Bytes on their way to other threads now.
     pub mesh_backlog_bytes: Figure,
     /// Batches handed to other threads.

@@ -74,7 +74,7 @@ const COUNTERS: &[Row<Figure>] = &[
     ("keys_refused", "Publishes refused because their room remembers too many keys", |core| {
         &core.keys_refused
     }),
-    ("rate_limited", "Messages that came too fast", |core| &core.rate_limited),
+    ("rate_limited", "Messages and control frames that came too fast", |core| &core.rate_limited),
     ("credentials_refused", "Credentials refused", |core| &core.credentials_refused),
     ("inflate_messages", "Messages inflated", |core| &core.inflate.messages),
     ("inflate_compressed_bytes", "Bytes inflated", |core| &core.inflate.compressed_bytes),
@@ -92,6 +92,9 @@ const COUNTERS: &[Row<Figure>] = &[
     ("panics", "Connections closed by a panic", |core| &core.panics),
     ("ticks", "Times round the loop", |core| &core.ticks),
     ("empty_rounds", "Times round the loop for nothing", |core| &core.empty_rounds),
+    ("spinning_beats", "Half seconds whose CPU time went where no work was", |core| {
+        &core.spinning_beats
+    }),
     ("mesh_batches", "Batches handed to other threads", |core| &core.mesh_batches),
     ("mesh_rings", "Doorbells rung", |core| &core.mesh_rings),
     ("mesh_full", "Times a batch found an inbox full", |core| &core.mesh_full),

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use slab::Slab;
+use tracing::warn;
 
 use crate::clock::{Moment, Now};
 use crate::config::Config;
@@ -30,8 +31,9 @@ use super::doors::Failures;
 use super::intake::UNAVAILABLE;
 use super::listener::{self, Door, Listener, Pace};
 use super::notify::Notify;
+use super::park::Account;
 use super::relay::Relay;
-use super::timer::{Clock, Counter, Glance, Timer};
+use super::timer::{Clock, Counter, Glance, Timer, thread_cpu_us};
 use super::turns::Turns;
 
 /// How often an idle core shows that it lives.
@@ -101,6 +103,9 @@ pub(super) struct State {
     /// What both were at the last round.
     pub(super) reads_before: u64,
     pub(super) events_before: u64,
+    /// What was done up to the last beat, and whether it showed spinning.
+    pub(super) account: Account,
+    pub(super) was_spinning: bool,
     pub(super) is_draining: bool,
     /// How far the test suite has moved the wall clock.
     pub(super) jumped_us: i64,
@@ -259,8 +264,8 @@ impl State {
         }
     }
 
-    /// A runtime that comes round for nothing would do so unseen: a round in which nothing was read,
-    /// received or due since the one before is counted.
+    /// A bell that rings for nothing would do so unseen: a round in which nothing was read, received
+    /// or due since the one before is counted. Parks that fail are no rounds: see `park`.
     fn count_round(&mut self) {
         self.metrics.ticks.add(1);
         let before = (self.reads_before, self.events_before);
@@ -337,7 +342,25 @@ impl State {
         self.metrics.heartbeat_us.set(now.moment.us.max(1));
         self.metrics.mesh_backlog_bytes.set(self.port.backlog_total_bytes());
         self.tell_failures(now);
+        self.look_for_spinning(now);
         self.wheel.insert(now.moment.plus_ms(BEAT_MS), Deadline::Beat);
+    }
+
+    /// Counts a stretch in which the CPU went where no work was, and says where one begins.
+    fn look_for_spinning(&mut self, now: Now) {
+        let account = Account::of(&self.metrics, now.moment, thread_cpu_us(), self.reads);
+        let spins = account.shows_spinning(&self.account);
+        if spins {
+            self.metrics.spinning_beats.add(1);
+        }
+        if spins && !self.was_spinning {
+            warn!(
+                core = ?self.shard.core(),
+                "this core takes CPU time for which it has done nothing: waiting for its sockets \
+                 fails again and again, or a handler of the program takes long"
+            );
+        }
+        (self.account, self.was_spinning) = (account, spins);
     }
 
     /// What the control plane says about one of its connections, which may be gone by now.

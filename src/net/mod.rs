@@ -17,6 +17,7 @@ mod intake;
 mod listener;
 mod notify;
 mod orders;
+mod park;
 pub mod probe;
 mod reader;
 mod relay;

@@ -30,10 +30,11 @@ use super::core::{Core, State};
 use super::descriptors;
 use super::listener::{self, Door, Listener, Pace};
 use super::notify::Notify;
+use super::park::Account;
 use super::reader::SHARED_BUFFER_BYTES;
 use super::ring::{self, Kind, Ring};
 use super::socket;
-use super::timer::{Clock, Counter, Glance, Timer, monotonic_us};
+use super::timer::{Clock, Counter, Glance, Timer, monotonic_us, thread_cpu_us};
 use super::turns::Turns;
 use super::unix;
 
@@ -184,6 +185,8 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
         events: 0,
         reads_before: 0,
         events_before: 0,
+        account: Account { at: clock.moment(), cpu_us: thread_cpu_us(), ..Account::default() },
+        was_spinning: false,
         is_draining: false,
         jumped_us: 0,
         config,

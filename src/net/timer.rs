@@ -52,11 +52,20 @@ impl Clock {
 
 /// The kernel's monotonic clock.
 pub(super) fn monotonic_us() -> u64 {
+    clock_us(libc::CLOCK_MONOTONIC)
+}
+
+fn clock_us(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the time is live and written by the call, which cannot fail for this clock.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    // SAFETY: the time is live and written by the call, which cannot fail for the clocks asked here.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
     // Neither is ever negative.
     time.tv_sec.cast_unsigned() * 1_000_000 + time.tv_nsec.cast_unsigned() / 1_000
+}
+
+/// The CPU time that the calling thread has taken.
+pub(super) fn thread_cpu_us() -> u64 {
+    clock_us(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 
 /// The timer of a core.
