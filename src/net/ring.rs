@@ -79,8 +79,18 @@ impl Ring {
 /// # Errors
 /// If `driver` insists on `io_uring` and there is none, or if even epoll fails.
 pub(super) fn build(driver: Driver, entries: u32) -> io::Result<(Ring, Kind)> {
+    choose(driver, entries, RETRY_PAUSE, build_one)
+}
+
+/// The best that `build` gives, with what `entries` it is asked for.
+fn choose<R>(
+    driver: Driver,
+    entries: u32,
+    pause: Duration,
+    mut build: impl FnMut(Kind, u32) -> io::Result<R>,
+) -> io::Result<(R, Kind)> {
     if driver != Driver::Epoll {
-        match uring(entries) {
+        match uring(entries, pause, &mut build) {
             Ok(found) => return Ok(found),
             Err(error) if driver == Driver::Uring => {
                 let told = format!("no io_uring, which cores.driver insists on: {error}");
@@ -93,14 +103,17 @@ pub(super) fn build(driver: Driver, entries: u32) -> io::Result<(Ring, Kind)> {
             ),
         }
     }
-    let runtime = RuntimeBuilder::<LegacyDriver>::new().with_entries(entries).build()?;
-    Ok((Ring::Epoll(Box::new(runtime)), Kind::Epoll))
+    Ok((build(Kind::Epoll, entries)?, Kind::Epoll))
 }
 
-fn uring(entries: u32) -> io::Result<(Ring, Kind)> {
+fn uring<R>(
+    entries: u32,
+    pause: Duration,
+    build: &mut impl FnMut(Kind, u32) -> io::Result<R>,
+) -> io::Result<(R, Kind)> {
     let mut size = entries.max(ENTRIES_MIN);
     loop {
-        let error = match uring_of_size(size) {
+        let error = match uring_of_size(size, pause, build) {
             Ok((runtime, kind)) => {
                 if kind != Kind::Deferred {
                     warn!(ring = kind.name(), "this kernel has a plainer ring: more wake-ups");
@@ -112,7 +125,7 @@ fn uring(entries: u32) -> io::Result<(Ring, Kind)> {
                         "a smaller ring than configured: memory is short"
                     );
                 }
-                return Ok((Ring::Uring(Box::new(runtime)), kind));
+                return Ok((runtime, kind));
             }
             Err(error) => error,
         };
@@ -124,10 +137,14 @@ fn uring(entries: u32) -> io::Result<(Ring, Kind)> {
     }
 }
 
-fn uring_of_size(entries: u32) -> io::Result<(Runtime<IoUringDriver>, Kind)> {
+fn uring_of_size<R>(
+    entries: u32,
+    pause: Duration,
+    build: &mut impl FnMut(Kind, u32) -> io::Result<R>,
+) -> io::Result<(R, Kind)> {
     let mut last = io::Error::from_raw_os_error(libc::EINVAL);
     for kind in [Kind::Deferred, Kind::Cooperative, Kind::Plain] {
-        match patiently(|| build_uring(kind, entries)) {
+        match patiently(pause, || build(kind, entries)) {
             Ok(runtime) => return Ok((runtime, kind)),
             // EINVAL: the kernel does not know a flag. Anything else no flag can mend.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => last = error,
@@ -137,20 +154,24 @@ fn uring_of_size(entries: u32) -> io::Result<(Runtime<IoUringDriver>, Kind)> {
     Err(last)
 }
 
-fn patiently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+fn patiently<T>(pause: Duration, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let mut tries = 0;
     loop {
         match attempt() {
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && tries < RETRIES => {
                 tries += 1;
-                thread::sleep(RETRY_PAUSE);
+                thread::sleep(pause);
             }
             done => return done,
         }
     }
 }
 
-fn build_uring(kind: Kind, entries: u32) -> io::Result<Runtime<IoUringDriver>> {
+fn build_one(kind: Kind, entries: u32) -> io::Result<Ring> {
+    if kind == Kind::Epoll {
+        let runtime = RuntimeBuilder::<LegacyDriver>::new().with_entries(entries).build()?;
+        return Ok(Ring::Epoll(Box::new(runtime)));
+    }
     let mut ring = io_uring::IoUring::builder();
     // A burst of completions must find room: the kernel's overflow list is slow, and monoio
     // cannot submit while it is in use.
@@ -164,5 +185,10 @@ fn build_uring(kind: Kind, entries: u32) -> io::Result<Runtime<IoUringDriver>> {
         }
         Kind::Plain | Kind::Epoll => {}
     }
-    RuntimeBuilder::<IoUringDriver>::new().with_entries(entries).uring_builder(ring).build()
+    let runtime =
+        RuntimeBuilder::<IoUringDriver>::new().with_entries(entries).uring_builder(ring).build()?;
+    Ok(Ring::Uring(Box::new(runtime)))
 }
+
+#[cfg(test)]
+mod tests;
