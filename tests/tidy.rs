@@ -196,6 +196,56 @@ fn pure_layers_are_told_everything() {
     report(&problems);
 }
 
+/// What monoio does not forgive, and what it does to a core.
+const UNFORGIVEN: &[(&str, &str)] = &[
+    ("select!", "a read or accept that loses the race loses bytes or descriptors"),
+    ("monoio::time", "its timers starve while the queue is not empty: the wheel has all of them"),
+    (
+        "monoio::net::TcpListener",
+        "its accept spins at EMFILE and leaves descriptors open in children",
+    ),
+    (".accept(", "as above"),
+    ("yield_now", "a task that wakes itself starves timers and sockets"),
+    ("wake_by_ref", "as above, where it is the task's own"),
+];
+
+#[test]
+fn the_data_plane_does_nothing_that_its_runtime_does_not_forgive() {
+    let mut problems = Vec::new();
+    for source in sources("src/net").iter().filter(|source| !source.is_test()) {
+        for (line, text) in source.code() {
+            for (word, harm) in UNFORGIVEN.iter().filter(|(word, _)| text.contains(word)) {
+                problems.push(format!("{}:{}: {word}: {harm}", source.path.display(), line + 1));
+            }
+        }
+    }
+    report(&problems);
+}
+
+/// No wakers from other threads (`sync`), no thread pool, no runtime by macro.
+#[test]
+fn monoio_has_the_features_it_may_have_and_no_others() {
+    let text = fs::read_to_string("Cargo.toml").expect("the manifest can be read");
+    let manifest: toml::Table = text.parse().expect("it is TOML");
+    let monoio = &manifest["workspace"]["dependencies"]["monoio"];
+    assert_eq!(monoio["version"].as_str(), Some("=0.2.4"), "its traps were looked for in this one");
+    assert_eq!(monoio["default-features"].as_bool(), Some(false));
+    let features = monoio["features"].as_array().expect("a list");
+    let features: Vec<&str> = features.iter().filter_map(toml::Value::as_str).collect();
+    assert_eq!(features, ["iouring", "legacy", "bytes"]);
+    // A member that asked for more would give it to all.
+    let members = manifest["workspace"]["members"].as_array().expect("a list");
+    for member in members.iter().filter_map(toml::Value::as_str) {
+        let path = Path::new(member).join("Cargo.toml");
+        let text = fs::read_to_string(&path).expect("a manifest can be read");
+        let manifest: toml::Table = text.parse().expect("it is TOML");
+        for kind in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let asked = manifest.get(kind).and_then(|all| all.get("monoio"));
+            assert!(asked.is_none_or(|it| it.get("features").is_none()), "{}", path.display());
+        }
+    }
+}
+
 #[test]
 fn unsafe_stands_where_it_may() {
     let mut problems = Vec::new();
