@@ -177,7 +177,7 @@ impl State {
     /// Ends a connection at once, whatever waits for it.
     pub(super) fn abort(&mut self, now: Now, key: ConnectionKey) {
         if let Some(connection) = self.connection(key) {
-            connection.stream.reset_on_close();
+            connection.stream.reset();
             self.give_up(now, key);
         }
     }

@@ -70,6 +70,14 @@ pub(super) fn reset_on_close(fd: RawFd) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_LINGER, &linger)
 }
 
+/// Resets a TCP connection now, whatever is unsent; who waits for the socket sees the end. A UNIX
+/// socket knows no reset.
+pub(super) fn reset(fd: RawFd) -> io::Result<()> {
+    let nobody = libc::sockaddr { sa_family: family(libc::AF_UNSPEC), sa_data: [0; 14] };
+    // SAFETY: the address is live and of the length given.
+    check(unsafe { libc::connect(fd, &raw const nobody, length_of::<libc::sockaddr>()) }).map(drop)
+}
+
 /// Accepts one connection, close-on-exec and non-blocking from the first moment. The address is
 /// absent on UNIX sockets.
 pub(super) fn accept(listener: RawFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
@@ -243,3 +251,6 @@ fn set_option<T>(fd: RawFd, level: libc::c_int, name: libc::c_int, value: &T) ->
     check(unsafe { libc::setsockopt(fd, level, name, std::ptr::from_ref(value).cast(), length) })
         .map(drop)
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,6 +68,14 @@ impl Stream {
         let _ = socket::reset_on_close(self.fd);
     }
 
+    /// Resets the connection now: a peer that has not kept its side of the close would take the end
+    /// of ours, which [`shutdown`](Self::shutdown) sends, for an orderly one.
+    pub(super) fn reset(&self) {
+        self.reset_on_close();
+        // Where that is not possible, the closing has to do.
+        let _ = socket::reset(self.fd);
+    }
+
     fn shared(&self) -> &TcpStream {
         // SAFETY: exclusive references exist only within `read`, which does not call out.
         unsafe { &*self.inner.get() }

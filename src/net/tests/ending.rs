@@ -1,7 +1,6 @@
 //! However a connection ends, nothing of it stays.
 
-use std::io::Read;
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
 
@@ -37,6 +36,10 @@ fn a_peer_that_does_not_answer_the_close_frame_is_let_go() {
     client.read_exact(&mut close).unwrap();
     assert_eq!(close[0], 0x88);
     assert_eq!(u16::from_be_bytes([close[2], close[3]]), 1012);
+    // Nothing is waited for any more, on neither side.
+    let mut reason = Vec::new();
+    let end = client.read_to_end(&mut reason).unwrap_err();
+    assert_eq!((&reason[..], end.kind()), (&b"drain"[..], ErrorKind::ConnectionReset));
 }
 
 #[test]
