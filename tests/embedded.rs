@@ -55,6 +55,16 @@ impl Handler for WhoAmI {
     }
 }
 
+/// Has a bug.
+#[derive(Debug)]
+struct Panics;
+
+impl Handler for Panics {
+    fn handle(&self, _message: &Message<'_>) -> Result<OwnedData, Failure> {
+        panic!("a bug of the program's own");
+    }
+}
+
 fn serve() {
     let mut config = Config::default();
     config.listeners[0].address = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
@@ -62,6 +72,7 @@ fn serve() {
     config.cores.count = 1;
     let again = config.clone();
     let handlers = Handlers::default().with("who_am_i", Arc::new(WhoAmI));
+    let handlers = handlers.with("panics", Arc::new(Panics));
     let added = server::Extensions { custom: Some(Arc::new(Sesame)), handlers };
     server::run_with(config, Box::new(move || Ok(again.clone())), added).unwrap();
 }
@@ -83,6 +94,18 @@ fn upgrade(address: &str, target: &str) -> String {
 
 /// The answer to an upgrade, and what was said until as many messages as these were answered.
 fn conversation(address: &str, target: &str, messages: &[&str]) -> String {
+    let mut stream = connect(address, target);
+    for message in messages {
+        say(&mut stream, message);
+    }
+    // The welcome, and one more for each.
+    hear(&mut stream, |said| {
+        said.matches("\"type\":").count() > messages.len() || said.contains("\"error\":")
+    })
+}
+
+/// A connection that has asked for an upgrade.
+fn connect(address: &str, target: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let head = format!(
@@ -90,14 +113,19 @@ fn conversation(address: &str, target: &str, messages: &[&str]) -> String {
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).unwrap();
+    stream
+}
+
+fn say(stream: &mut TcpStream, message: &str) {
+    let mut frame = vec![0x81, 0x80 | u8::try_from(message.len()).unwrap(), 0, 0, 0, 0];
+    frame.extend_from_slice(message.as_bytes());
+    stream.write_all(&frame).unwrap();
+}
+
+/// What is said until that is enough.
+fn hear(stream: &mut TcpStream, is_enough: impl Fn(&str) -> bool) -> String {
     let (mut said, mut bytes) = (String::new(), [0; 4_096]);
-    for message in messages {
-        let mut frame = vec![0x81, 0x80 | u8::try_from(message.len()).unwrap(), 0, 0, 0, 0];
-        frame.extend_from_slice(message.as_bytes());
-        stream.write_all(&frame).unwrap();
-    }
-    // The welcome, and one more for each.
-    while said.matches("\"type\":").count() <= messages.len() && !said.contains("\"error\":") {
+    while !is_enough(&said) {
         let count = stream.read(&mut bytes).unwrap();
         assert!(count > 0, "it ended: {said}");
         said.push_str(&String::from_utf8_lossy(&bytes[..count]));
@@ -119,14 +147,15 @@ fn a_program_checks_credentials_and_answers_messages_in_its_own_way() {
     ]);
     let mut process = Process(command.env(SERVE, "1").stdout(Stdio::piped()).spawn().unwrap());
     let greeting = BufReader::new(process.0.stdout.take().unwrap());
-    let address = greeting
-        .lines()
-        .map_while(Result::ok)
-        .find_map(|line| {
-            let (_, rest) = line.split_once("serves on http://")?;
+    let mut lines = greeting.lines().map_while(Result::ok);
+    let mut told = |what: &str| {
+        let address = lines.find_map(|line| {
+            let (_, rest) = line.split_once(what)?;
             rest.split('/').next().map(ToOwned::to_owned)
-        })
-        .expect("it serves");
+        });
+        address.expect("it serves")
+    };
+    let (address, control) = (told("serves on http://"), told("Control plane: http://"));
     let welcome = upgrade(&address, "/ws/lobby?token=word:sesame");
     assert!(welcome.contains("\"user\":\"ali\"") && welcome.contains("lobby"), "{welcome}");
     let wrong = upgrade(&address, "/ws?token=word:barley");
@@ -140,4 +169,31 @@ fn a_program_checks_credentials_and_answers_messages_in_its_own_way() {
     assert!(talk.contains(r#""data":{"you":"ali"}"#), "{talk}");
     let other = conversation(&address, "/ws?token=word:sesame", &[r#"{"type":"else","id":1}"#]);
     assert!(other.contains("not_found"), "{other}");
+    a_bug_of_the_program_costs_one_connection(&address, &control);
+}
+
+/// A handler that panics ends who asked it, by 1011, and nobody else.
+fn a_bug_of_the_program_costs_one_connection(address: &str, control: &str) {
+    let mut other = connect(address, "/ws?token=word:sesame");
+    hear(&mut other, |said| said.contains("\"welcome\""));
+    for round in 1..=3 {
+        let mut victim = connect(address, "/ws?token=word:sesame");
+        hear(&mut victim, |said| said.contains("\"welcome\""));
+        say(&mut victim, r#"{"type":"panics","id":1}"#);
+        let mut last = Vec::new();
+        victim.read_to_end(&mut last).unwrap();
+        let said = String::from_utf8_lossy(&last);
+        assert!(said.contains(r#""reason":"internal""#), "{said}");
+        // A close frame is the last of it: its length, 1011, and a reason.
+        let close = last.windows(4).any(|it| it[0] == 0x88 && it[2..] == 1011_u16.to_be_bytes());
+        assert!(close, "{last:?}");
+        say(&mut other, r#"{"type":"who_am_i","id":1}"#);
+        hear(&mut other, |said| said.contains(r#""data":{"you":"ali"}"#));
+        let mut metrics = TcpStream::connect(control).unwrap();
+        metrics.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let head = format!("GET /metrics HTTP/1.1\r\nHost: {control}\r\nConnection: close\r\n\r\n");
+        metrics.write_all(head.as_bytes()).unwrap();
+        let counted = format!("ringroom_panics_total{{core=\"0\"}} {round}\n");
+        hear(&mut metrics, |said| said.contains(&counted));
+    }
 }

@@ -106,11 +106,17 @@ impl State {
 
     /// Writes to one connection. A panic ends that connection and no other.
     fn flush_one(&mut self, now: Now, key: ConnectionKey, core: &Rc<Core>) {
-        let written = panic::catch_unwind(AssertUnwindSafe(|| self.write(now, key)));
-        match written {
+        let mut is_torn = false;
+        let write = AssertUnwindSafe(|| self.write(now, key, &mut is_torn));
+        match panic::catch_unwind(write) {
             Ok(None | Some(Written::All)) => self.let_go(now, key),
             Ok(Some(Written::Blocked)) => self.wait_for_room(key, core),
             Ok(Some(Written::Gone)) => self.give_up(now, key),
+            Err(_) if !is_torn && self.connection(key).is_some_and(|it| !it.hangs_up()) => {
+                self.contain_panic(now, key);
+            }
+            // It may be in the middle of a frame, where a close frame would be read as more of that;
+            // or it was being told already.
             Err(_) => {
                 self.metrics.panics.add(1);
                 self.shard.recover(&mut self.effects);
@@ -119,7 +125,8 @@ impl State {
         }
     }
 
-    fn write(&mut self, now: Now, key: ConnectionKey) -> Option<Written> {
+    /// `is_torn` while what the kernel has taken is not noted.
+    fn write(&mut self, now: Now, key: ConnectionKey, is_torn: &mut bool) -> Option<Written> {
         let connection = self.connections.get_mut(key.index as usize)?;
         if connection.generation != key.generation || connection.is_blocked {
             return None;
@@ -130,7 +137,9 @@ impl State {
         };
         let is_open = outbox.is_some();
         let mut count = 0;
+        *is_torn = true;
         let written = connection.write(outbox, &mut count);
+        *is_torn = false;
         self.metrics.bytes_out.add(count);
         let left = connection.raw.len();
         if is_open {

@@ -5,6 +5,7 @@
 
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
 
+use super::life::FLUSH_FAULT;
 use super::message::CoreMessage;
 use super::{Alarm, Effects, Shard};
 
@@ -49,6 +50,11 @@ impl Shard {
                 let other = CoreId((self.core.0 + 1) % self.cores);
                 let by = ConnectionAddress { core: self.core, key };
                 self.outbound.send(other, CoreMessage::Fault { by });
+            }
+            FLUSH_FAULT => {
+                if let Some(connection) = self.outbound.get_mut(key) {
+                    connection.pong = Some(FLUSH_FAULT.into());
+                }
             }
             _ => {}
         }

@@ -27,6 +27,7 @@ pub mod identity;
 mod inherit;
 mod input;
 pub mod invitation;
+mod life;
 pub mod message;
 mod opening;
 mod outbound;
@@ -57,7 +58,6 @@ use crate::room::publication::Press;
 use crate::tenant::Tenants;
 use crate::wheel::Wheel;
 use crate::ws::MessageKind;
-use crate::ws::frame::Opcode;
 
 pub use audit::Violation;
 pub use door::{Admission, Claim, Denied, Entry, Later, Page, Pages};
@@ -75,11 +75,10 @@ use self::application::Handlers;
 use self::broker::Broker;
 use self::closing::Drain;
 use self::command::Subscriptions;
-use self::connection::{NO_PLACE, Phase, Purpose};
+use self::connection::Purpose;
 use self::door::Door;
 use self::edict::Edicts;
 use self::fanout::Fanout;
-use self::heartbeat::Beat;
 use self::homes::Homes;
 use self::identity::Identity;
 use self::inherit::Inheritance;
@@ -88,12 +87,6 @@ use self::outbound::Outbound;
 use self::roaming::Roaming;
 use self::session::{SessionId, Sessions};
 use self::users::Users;
-
-/// Answers that may wait for a connection before its pings are answered only by the latest.
-const PONG_QUEUE_BYTES: usize = 4_096;
-
-/// A resumption may repeat this share of the bytes that one may recover.
-const MARK_SHARE: u32 = 16;
 
 /// What a timer is for.
 #[derive(Clone, Debug)]
@@ -469,134 +462,6 @@ impl Shard {
         match connection.purpose {
             Purpose::Echo => self.echo(key, kind, payload),
             Purpose::Rooms => self.read(key, kind, payload, frames),
-        }
-    }
-
-    fn on_ping(&mut self, key: ConnectionKey, payload: &[u8]) {
-        self.hear(key);
-        if !self.pace_control(key, payload.len()) {
-            return;
-        }
-        let Some(slot) = self.outbound.slot_mut(key) else { return };
-        let crowded = slot.outbox.own_bytes() >= PONG_QUEUE_BYTES;
-        let Some(connection) = slot.connection.as_deref_mut().filter(|c| c.is_open()) else {
-            return;
-        };
-        if crowded {
-            connection.pong = Some(payload.into());
-        } else {
-            self.outbound.control(key, Opcode::Pong, payload);
-        }
-    }
-
-    fn on_pong(&mut self, key: ConnectionKey, payload: &[u8]) {
-        self.hear(key);
-        let now = self.outbound.now.moment;
-        let Some(connection) = self.outbound.get_mut(key) else { return };
-        if let Some(us) = connection.pulse.answer(now, payload) {
-            self.metrics.round_trip.record(us);
-            self.metrics.pongs.add(1);
-            if connection.pinged_has_arrived() {
-                self.session_changed(key);
-            }
-            return;
-        }
-        // What nobody asked for is no more than a frame.
-        self.pace_control(key, payload.len());
-    }
-
-    fn on_written(&mut self, key: ConnectionKey) {
-        let Some(slot) = self.outbound.slots.get_mut(key.index as usize) else { return };
-        if slot.generation != key.generation {
-            return;
-        }
-        slot.outbox.reclaim(&mut self.outbound.pool);
-        let Some(connection) = slot.connection.as_deref_mut() else { return };
-        let is_due = slot.outbox.unmarked_bytes() > self.config.limits.recovery_bytes / MARK_SHARE;
-        if slot.outbox.own_bytes() < PONG_QUEUE_BYTES
-            && let Some(payload) = connection.pong.take()
-        {
-            self.outbound.control(key, Opcode::Pong, &payload);
-        }
-        if is_due {
-            self.mark(key);
-        }
-    }
-
-    /// Pings a connection that need not prove that it lives, so that what was written is known to
-    /// have arrived.
-    fn mark(&mut self, key: ConnectionKey) {
-        let now = self.outbound.now.moment;
-        let Some(connection) = self.outbound.get_mut(key).filter(|it| it.is_open()) else { return };
-        if connection.rooms.is_empty() || self.config.session.ttl_ms == 0 {
-            return;
-        }
-        if let Some(payload) = connection.pulse.mark(now) {
-            self.ping_with(key, &payload);
-        }
-    }
-
-    /// Sends a ping; what is queued now is written before it.
-    fn ping_with(&mut self, key: ConnectionKey, payload: &[u8]) {
-        let Some(slot) = self.outbound.slot_mut(key) else { return };
-        slot.outbox.mark();
-        let Some(connection) = slot.connection.as_deref_mut() else { return };
-        for membership in &mut connection.rooms {
-            let room = self.hub.get(membership.room);
-            membership.pinged = room.map_or(0, |room| room.offset);
-        }
-        self.metrics.pings.add(1);
-        self.outbound.control(key, Opcode::Ping, payload);
-    }
-
-    /// Notes a sign of life.
-    fn hear(&mut self, key: ConnectionKey) {
-        let now = self.outbound.now.moment;
-        if let Some(connection) = self.outbound.get_mut(key) {
-            connection.pulse.hear(now);
-        }
-    }
-
-    fn on_connection_alarm(&mut self, key: ConnectionKey) {
-        let now = self.outbound.now.moment;
-        let heartbeat = &self.config.heartbeat;
-        let Some(connection) = self.outbound.get_mut(key) else { return };
-        connection.timer = None;
-        match connection.phase {
-            Phase::Open => {
-                match connection.pulse.beat(now, heartbeat.interval_ms, heartbeat.max_missed) {
-                    Beat::Wait(until) => {
-                        let hub = &self.hub;
-                        let owed = connection.rooms.iter().any(|it| {
-                            it.place != NO_PLACE
-                                && hub.get(it.room).is_some_and(|room| room.offset > it.position)
-                        });
-                        self.look_again(key, until);
-                        if owed {
-                            self.mark(key);
-                        }
-                    }
-                    Beat::Ask(payload) => {
-                        self.ping_with(key, &payload);
-                        self.look_again(key, now.plus_ms(self.config.heartbeat.interval_ms));
-                    }
-                    Beat::GiveUp => self.close(key, CloseReason::HeartbeatTimeout),
-                }
-            }
-            Phase::Closing | Phase::Ended => self.give_up(key),
-        }
-    }
-
-    /// Sets the one timer of a connection.
-    fn look_again(&mut self, key: ConnectionKey, at: Moment) {
-        let Some(connection) = self.outbound.get_mut(key) else { return };
-        let previous = connection.timer.take();
-        if let Some(previous) = previous {
-            self.wheel.cancel(previous);
-        }
-        let timer = self.wheel.insert(at, Alarm::Connection(key));
-        if let Some(connection) = self.outbound.get_mut(key) {
-            connection.timer = Some(timer);
         }
     }
 }

@@ -15,10 +15,11 @@ use crate::protocol::{CloseReason, Command, Envelope, ErrorCode};
 use crate::room::home::Refusal;
 use crate::ws::forwarded::ip_key;
 
+use super::Shard;
 use super::connection::{Connection, Purpose};
 use super::identity::Identity;
+use super::life::PONG_QUEUE_BYTES;
 use super::message::Ticket;
-use super::{PONG_QUEUE_BYTES, Shard};
 
 /// What a frame counts beside its payload: what it costs to take it in, however little it holds.
 const FRAME_BYTES: u32 = 64;

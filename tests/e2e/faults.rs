@@ -55,13 +55,13 @@ fn a_panic_closes_its_own_connection_only() {
     }
 }
 
-/// In a timer of its own, and in what it asks of another core.
+/// In a timer of its own, in what it asks of another core, and once its answer is written.
 #[test]
 fn a_panic_for_a_connection_away_from_its_reader_closes_that_one_only() {
     let server = Plan::new().set("dev.faults=true").cores(2).start();
     let mut others = echoes(server.address(), 8);
     for (round, words) in
-        [(1, "panic in a timer"), (2, "panic on the mesh"), (3, "panic in a timer")]
+        [(1, "panic in a timer"), (2, "panic on the mesh"), (3, "panic in a flush")]
     {
         let mut victim = Client::echo(server.address());
         victim.send(&frame(FIN | TEXT, words.as_bytes()));
@@ -82,11 +82,19 @@ fn a_panic_behind_tls_is_told_in_tls() {
         let stream = tls::connect(server.address(), &config).expect("a session");
         Client::try_echo(stream, "").expect("the upgrade")
     };
-    let (mut victim, mut other) = (connect(), connect());
+    let mut other = connect();
+    let mut victim = connect();
     victim.send(&frame(FIN | TEXT, PANIC));
     let close = victim.receive().expect("a close frame in TLS");
     assert_eq!(close.close_code(), Some(1011));
+    let mut victim = connect();
+    let words = b"panic in a flush";
+    victim.send(&frame(FIN | TEXT, words));
+    assert_eq!(victim.receive().expect("what was queued before").payload, words);
+    let close = victim.receive().expect("a close frame behind it");
+    assert_eq!(close.close_code(), Some(1011));
     assert!(other.is_served());
+    assert_eq!(server.metric("ringroom_panics_total", ""), 2.0);
 }
 
 #[test]
