@@ -92,7 +92,7 @@ pub struct Core {
 
     /// Messages received.
     pub messages_in: Figure,
-    /// Messages queued for connections.
+    /// Messages of rooms queued for connections.
     pub messages_out: Figure,
     /// Bytes read from sockets, below TLS.
     pub bytes_in: Figure,

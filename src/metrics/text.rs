@@ -66,7 +66,7 @@ const COUNTERS: &[Row<Figure>] = &[
     ("accepts", "Connections taken from the kernel", |core| &core.accepts),
     ("handshakes", "Upgrades answered with 101", |core| &core.handshakes),
     ("messages_in", "Messages received", |core| &core.messages_in),
-    ("messages_out", "Messages queued for connections", |core| &core.messages_out),
+    ("messages_out", "Messages of rooms queued for connections", |core| &core.messages_out),
     ("bytes_in", "Bytes read from sockets", |core| &core.bytes_in),
     ("bytes_out", "Bytes written to sockets", |core| &core.bytes_out),
     ("published", "Messages published", |core| &core.published),

@@ -1,7 +1,10 @@
 //! How the cores talk to the kernel: io_uring, or epoll where it is not to be had.
 
-use crate::client::{Client, FIN, TEXT, frame};
-use crate::server::{Plan, eventually};
+use std::fs;
+use std::path::PathBuf;
+
+use crate::client::{Client, FIN, TEXT, echoes, frame};
+use crate::server::{Plan, Server, eventually};
 
 /// Refuses the three system calls of io_uring, as container runtimes do.
 #[expect(unsafe_code, reason = "seccomp has no safe wrapper")]
@@ -76,5 +79,68 @@ fn both_drivers_carry_what_is_large_and_what_is_quick() {
                 assert_eq!(echoed.payload, message, "{driver}");
             }
         }
+    }
+}
+
+/// Where the kernel shows the core threads of a server.
+fn core_threads(server: &Server) -> Vec<PathBuf> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+    let tasks = tasks.map(|task| task.unwrap().path());
+    let is_core = |task: &PathBuf| {
+        // A thread that has just ended is none.
+        fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("core-"))
+    };
+    tasks.filter(is_core).collect()
+}
+
+/// The value of a line `name: value` in a file of `/proc`.
+fn value(text: &str, name: &str) -> Option<String> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.map(|value| value.trim().to_owned())
+}
+
+fn number(text: &str, radix: u32) -> u64 {
+    u64::from_str_radix(text.trim_start_matches("0x"), radix).unwrap()
+}
+
+/// What the kernel says of the threads, and not what was asked of it.
+#[test]
+fn core_threads_are_pinned_have_roomy_rings_and_leave_nothing_to_children() {
+    let server = Plan::new().cores(2).arguments(&["--driver", "uring"]).start();
+    // Some on either core, so that accepted sockets are among what is looked at.
+    let _clients = echoes(server.address(), 20);
+    let whole = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let allowed = value(&whole, "Cpus_allowed_list").unwrap();
+    let (mut pinned, mut sockets) = (Vec::new(), 0);
+    let cores = core_threads(&server);
+    assert_eq!(cores.len(), 2);
+    for core in cores {
+        let status = fs::read_to_string(core.join("status")).unwrap();
+        let cpu = value(&status, "Cpus_allowed_list").unwrap();
+        assert!(cpu.parse::<u32>().is_ok(), "one CPU, not {cpu}");
+        pinned.push(cpu);
+        let mut rings = 0;
+        for entry in fs::read_dir(core.join("fd")).unwrap() {
+            let path = entry.unwrap().path();
+            let what = fs::read_link(&path).unwrap().to_string_lossy().into_owned();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            let info = fs::read_to_string(core.join("fdinfo").join(&name)).unwrap();
+            // Standard input and output are everybody's.
+            let is_inherited = number(&name, 10) <= 2;
+            let flags = number(&value(&info, "flags").unwrap(), 8);
+            let closes = flags & u64::from(libc::O_CLOEXEC.cast_unsigned()) != 0;
+            assert!(is_inherited || closes, "{what} is left to children: {info}");
+            sockets += u32::from(what.starts_with("socket:"));
+            if what.contains("io_uring") {
+                rings += 1;
+                let entries = |mask| number(&value(&info, mask).unwrap(), 16) + 1;
+                assert!(entries("CqMask") >= 4 * entries("SqMask"), "{info}");
+            }
+        }
+        assert_eq!(rings, 1);
+    }
+    assert!(sockets >= 20, "{sockets} sockets were looked at");
+    if allowed.parse::<u32>().is_err() {
+        assert_ne!(pinned[0], pinned[1], "of {allowed}");
     }
 }

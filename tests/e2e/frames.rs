@@ -20,7 +20,7 @@ const SYNC_TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
 const MARGIN: u64 = 1 << 20;
 
 /// Deflated as RFC 7692 says, in any number of blocks.
-fn deflate(message: &[u8]) -> Vec<u8> {
+pub(crate) fn deflate(message: &[u8]) -> Vec<u8> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(message).unwrap();
     encoder.flush().unwrap();

@@ -20,6 +20,7 @@ mod drain;
 mod drivers;
 mod encryption;
 mod faults;
+mod figures;
 mod frames;
 mod handshake;
 mod identity;
