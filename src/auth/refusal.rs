@@ -63,6 +63,8 @@ refusals! {
     TenantMismatch = "tenant_mismatch", 403;
     /// It belongs to another user or room than it is shown for.
     NotForThis = "not_for_this", 403;
+    /// It is not the room's password.
+    Password = "password", 403;
     /// Whoever knows it said no.
     Denied = "denied", 401;
     /// Whoever knows it did not answer, or not in time.

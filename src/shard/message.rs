@@ -361,7 +361,10 @@ pub enum AnswerEffect {
     /// The connection is in the room from here on.
     Joined(Box<Joined>),
     /// A join was refused.
-    NotJoined,
+    NotJoined {
+        /// With a wrong password.
+        wrong_password: bool,
+    },
     /// The connection is no longer in the room.
     Left,
     /// A part of a `send` was taken by so many connections.

@@ -103,6 +103,12 @@ impl HomeRoom {
         }
     }
 
+    /// Whether this is not the password that the room has.
+    #[must_use]
+    pub fn is_wrong(&self, password: Option<&str>) -> bool {
+        password.zip(self.config.password.as_ref()).is_some_and(|(text, own)| !own.is(text))
+    }
+
     /// A connection comes in, or changes how it is in.
     ///
     /// # Errors

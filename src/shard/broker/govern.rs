@@ -536,7 +536,7 @@ impl Shard {
     pub(super) fn refuse_ask(&mut self, from: CoreId, ask: Ask, refusal: Refusal) {
         let Ask { room, asker, ticket, what } = ask;
         let effect = match what {
-            What::Join(_) => AnswerEffect::NotJoined,
+            What::Join(_) => AnswerEffect::NotJoined { wrong_password: false },
             _ => AnswerEffect::None,
         };
         self.answer_refusal(from, &room, &asker, ticket, refusal, effect);

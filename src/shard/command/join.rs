@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::auth::Zeroed;
+use crate::auth::{self, Zeroed};
 use crate::id::{ConnectionKey, CoreId};
 use crate::protocol::command::Join;
 use crate::protocol::event::{Gap, JoinedRoom, Place, Reply};
@@ -14,6 +14,7 @@ use crate::shard::Shard;
 use crate::shard::ask::{JoinAsk, Since, What};
 use crate::shard::command::answer_frame;
 use crate::shard::connection::{Membership, NO_PLACE};
+use crate::shard::effect::Failure;
 use crate::shard::eligible::Reader;
 use crate::shard::fanout::single_run;
 use crate::shard::identity::Right;
@@ -158,8 +159,7 @@ impl Shard {
         let joining = match outcome {
             Ok(joining) => Joining { created: is_new || is_founded, ..joining },
             Err(refusal) => {
-                let effect = AnswerEffect::NotJoined;
-                self.answer_refusal(from, room, asker, ticket, refusal, effect);
+                self.refuse_join(from, room, asker, ticket, ask, refusal);
                 return;
             }
         };
@@ -174,6 +174,26 @@ impl Shard {
             self.note_entrance(room, user);
         }
         self.answer_joined(from, room, asker, ticket, ask, joining);
+    }
+
+    /// At home. A wrong password is counted here, so that nobody escapes by leaving before the answer.
+    fn refuse_join(
+        &mut self,
+        from: CoreId,
+        room: &RoomKey,
+        asker: &Asker,
+        ticket: Ticket,
+        ask: &JoinAsk,
+        refusal: Refusal,
+    ) {
+        let password = ask.password.as_ref().map(crate::protocol::Secret::expose);
+        let wrong_password = self.homes.get_mut(room).is_some_and(|it| it.is_wrong(password));
+        if wrong_password {
+            let failure = Failure { address: asker.ip, refusal: auth::Refusal::Password };
+            self.outbound.effects.failures.push(failure);
+        }
+        let effect = AnswerEffect::NotJoined { wrong_password };
+        self.answer_refusal(from, room, asker, ticket, refusal, effect);
     }
 
     fn answer_joined(

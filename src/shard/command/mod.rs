@@ -198,6 +198,11 @@ impl Shard {
             }),
         );
         self.done(key, batch);
+        self.count_bad(key, CloseReason::BadMessages);
+    }
+
+    /// A connection has sent something bad; too much of it within a minute ends the connection.
+    pub(super) fn count_bad(&mut self, key: ConnectionKey, reason: CloseReason) {
         let now = self.outbound.now.moment;
         let most = self.config.limits.bad_messages;
         let Some(connection) = self.outbound.get_mut(key) else { return };
@@ -208,7 +213,7 @@ impl Shard {
         }
         rare.bad_messages = rare.bad_messages.saturating_add(1);
         if rare.bad_messages >= most {
-            self.close(key, CloseReason::BadMessages);
+            self.close(key, reason);
         }
     }
 
@@ -391,7 +396,12 @@ impl Shard {
         match effect {
             AnswerEffect::None => self.outbound.push_bytes(key, &frame),
             AnswerEffect::Joined(joined) => self.on_joined(key, &room, *joined, frame),
-            AnswerEffect::NotJoined => self.on_not_joined(key, &room, &frame),
+            AnswerEffect::NotJoined { wrong_password } => {
+                self.on_not_joined(key, &room, &frame);
+                if wrong_password {
+                    self.count_bad(key, CloseReason::AuthFailed);
+                }
+            }
             AnswerEffect::Left => self.on_left(key, &room, &frame),
             AnswerEffect::Sent { delivered } => return self.on_sent(key, &ticket, Ok(delivered)),
             AnswerEffect::NotSent(refusal) => return self.on_sent(key, &ticket, Err(refusal)),

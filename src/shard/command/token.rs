@@ -8,11 +8,12 @@ use std::mem;
 
 use crate::auth::Zeroed;
 use crate::id::ConnectionKey;
-use crate::protocol::ErrorCode;
+use crate::protocol::{CloseReason, ErrorCode};
 use crate::room::home::Refusal;
 use crate::room::name::RoomKey;
 use crate::shard::Shard;
 use crate::shard::ask::JoinAsk;
+use crate::shard::effect::Failure;
 use crate::shard::message::Ticket;
 
 use super::auth::LATER;
@@ -35,7 +36,7 @@ impl Shard {
         let now = self.outbound.now;
         let Some(connection) = self.outbound.get(key) else { return };
         let may_wait = connection.rare.as_ref().is_none_or(|it| it.joins.len() < WAITING_MAX);
-        let user = connection.identity.user.clone();
+        let (user, address) = (connection.identity.user.clone(), connection.address);
         let text = std::str::from_utf8(join.token.expose()).unwrap_or_default();
         let effects = &mut self.outbound.effects;
         let judged = self.door.judge_room(now, key, text, &join.room, user.as_deref(), effects);
@@ -46,7 +47,11 @@ impl Shard {
                 return;
             }
             Some(Err(refusal)) if !refusal.is_temporary() => {
-                Refusal::new(ErrorCode::Forbidden, "the room token is not good")
+                self.outbound.effects.failures.push(Failure { address, refusal });
+                let refusal = Refusal::new(ErrorCode::Forbidden, "the room token is not good");
+                self.refuse(key, &join.ticket, refusal);
+                self.count_bad(key, CloseReason::AuthFailed);
+                return;
             }
             None if may_wait => {
                 if let Some(connection) = self.outbound.get_mut(key) {

@@ -227,3 +227,61 @@ fn notices_end_with_the_right_to_presence() {
         }
     }
 }
+
+#[test]
+fn who_guesses_a_room_s_password_or_token_is_counted_and_sent_away() {
+    for core in [0, 1] {
+        let mut cluster = cluster(2, Config::default());
+        let owner = credential("ann", &json!(["*"]), &json!({}));
+        let owner = come(&mut cluster, 0, &owner, None);
+        cluster.read(owner);
+        for kind in ["protected", "invite_only"] {
+            let config = json!({ "type": kind, "password": "sesame-sesame" });
+            let create = json!({ "type": "room.create", "room": kind, "config": config });
+            assert_eq!(ask(&mut cluster, owner, create)["type"], "ok");
+        }
+        let bob = credential("bob", &json!(["join"]), &json!({}));
+        let at = |cluster: &mut Cluster| {
+            let at = come(cluster, core, &bob, None);
+            cluster.read(at);
+            at
+        };
+        let join = |room: &str, password: &str| json!({ "type": "join", "room": room, "password": password });
+        let failures = |cluster: &mut Cluster| {
+            let effects = cluster.effects.iter_mut();
+            let of = |it: &mut crate::shard::Effects| std::mem::take(&mut it.failures);
+            let words: Vec<_> = effects.flat_map(of).map(|it| it.refusal.word()).collect();
+            words
+        };
+        let bob_1 = at(&mut cluster);
+        // What is no guess is not counted: none given, or one that is not asked for.
+        let none = json!({ "type": "join", "room": "protected" });
+        assert_eq!(ask(&mut cluster, bob_1, none)["code"], "forbidden");
+        assert_eq!(ask(&mut cluster, bob_1, join("open", "sesame"))["type"], "ok");
+        assert_eq!(ask(&mut cluster, bob_1, join("protected", "sesame-sesame"))["type"], "ok");
+        assert!(failures(&mut cluster).is_empty());
+
+        let most = Config::default().limits.bad_messages;
+        let guess = |cluster: &mut Cluster, what: &dyn Fn(u16) -> Value, code: &str| {
+            let at = at(cluster);
+            for n in 1..most {
+                assert_eq!(ask(cluster, at, what(n))["code"], code, "{n}");
+            }
+            cluster.send(at, &what(most).to_string());
+            let told = cluster.read(at);
+            let codes: Vec<_> =
+                told.iter().map(|it| it["code"].as_str().or(it["reason"].as_str())).collect();
+            assert_eq!(codes, [Some(code), Some("auth_failed")], "{told:?}");
+        };
+        guess(&mut cluster, &|n| join("protected", &format!("sesame-{n}")), "forbidden");
+        guess(&mut cluster, &|n| join("invite_only", &format!("sesame-{n}")), "invite_required");
+        assert_eq!(failures(&mut cluster), vec!["password"; usize::from(most) * 2]);
+        let by_token = |n: u16| {
+            let mut token = room_token("protected");
+            token.replace_range(token.len() - 8..token.len() - 4, &format!("{n:04}"));
+            json!({ "type": "join", "room": "protected", "token": token })
+        };
+        guess(&mut cluster, &by_token, "forbidden");
+        assert_eq!(failures(&mut cluster), vec!["signature"; usize::from(most)]);
+    }
+}
