@@ -43,6 +43,7 @@ pub use heritage::{Heritage, HeritageStamp};
 pub use join::{JoinRequest, Joining, Recovery};
 
 use cursor::Cursors;
+use publish::Publisher;
 pub use publish::{Accepted, KEYS_ARE_FULL, PublishRequest};
 
 /// Users who were sent out, and whose sessions are remembered for it.
@@ -108,7 +109,7 @@ pub struct Attachment {
     pub form: Form,
     /// Whether it wants notices of presence.
     pub notices: bool,
-    /// What it has published lately, if it is nobody's.
+    /// What it has published lately, if the room does not remember it of whoever it is.
     pace: Pace,
     /// Up to here it was told what it will not get again.
     told: u64,
@@ -167,7 +168,7 @@ pub struct HomeRoom {
     pub history: History<Arc<Publication>>,
     keys: Option<Box<Idempotency>>,
     /// What users have published lately, where that is limited.
-    paces: BTreeMap<Arc<str>, Pace>,
+    paces: BTreeMap<Publisher, Pace>,
     /// What may not be said, once something is said.
     censor: Option<Box<Censor>>,
     /// What was acknowledged, where that counts.

@@ -1,5 +1,8 @@
 //! Publishing in a room: whether one may, and which offset it gets.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use crate::bucket::Quota;
 use crate::clock::{Moment, Now};
 use crate::id::ConnectionAddress;
@@ -7,12 +10,16 @@ use crate::protocol::{Data, ErrorCode, OwnedData};
 use crate::room::censor::{Censor, Judgement};
 use crate::room::idempotency::Idempotency;
 use crate::room::standing::Action;
+use crate::ws::forwarded::ip_key;
 
-use super::{HomeRoom, PACES, Refusal};
+use super::{HomeRoom, PACES, ReaderId, Refusal};
 
 /// A new key would have to take the place of one whose window is not over.
 pub const KEYS_ARE_FULL: Refusal =
     Refusal::new(ErrorCode::LimitExceeded, "too many keys in the time that they are remembered");
+
+/// When somebody whose pace is not remembered may try again to publish from outside.
+const CROWDED_MS: u64 = 1_000;
 
 /// What somebody wants to publish, as far as it decides whether they may.
 #[derive(Clone, Copy, Debug)]
@@ -20,9 +27,11 @@ pub struct PublishRequest<'a> {
     /// Which connection.
     pub address: ConnectionAddress,
     /// Where it comes from.
-    pub ip: Option<std::net::IpAddr>,
+    pub ip: Option<IpAddr>,
+    /// Its session, by which an anonymous one is known.
+    pub session: Option<[u8; 16]>,
     /// Whose it is; none: anonymous.
-    pub user: Option<&'a str>,
+    pub user: Option<&'a Arc<str>>,
     /// It need not be in the room.
     pub from_outside: bool,
     /// What it says.
@@ -35,6 +44,24 @@ pub struct PublishRequest<'a> {
     pub key_window_ms: u64,
     /// How many of them.
     pub keys_most: u32,
+}
+
+/// Who publishes, as far as it counts how often: whoever leaves and comes again is the same, and so is
+/// who publishes from outside.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Publisher {
+    /// A user, or somebody anonymous by their session.
+    Reader(ReaderId),
+    /// Nobody who is known, from there.
+    Address(Option<IpAddr>),
+}
+
+impl PublishRequest<'_> {
+    fn publisher(&self) -> Publisher {
+        let user = self.user.map(|user| ReaderId::User(Arc::clone(user)));
+        let reader = user.or(self.session.map(ReaderId::Session));
+        reader.map_or_else(|| Publisher::Address(self.ip.map(ip_key)), Publisher::Reader)
+    }
 }
 
 /// What became of it.
@@ -61,7 +88,7 @@ impl HomeRoom {
         if !request.from_outside && !self.is_attached(request.address) {
             return Err(Refusal::new(ErrorCode::NotJoined, "join the room first"));
         }
-        self.standing(request.user, request.ip, now.moment)
+        self.standing(request.user.map(|user| &**user), request.ip, now.moment)
             .may(Action::Publish, &self.config)
             .map_err(|denied| denied.refusal(now.moment))?;
         if request.data.bytes().len() > self.config.message_bytes as usize {
@@ -102,7 +129,8 @@ impl HomeRoom {
         }
     }
 
-    /// The room's own limits on how often one publishes: a user with all connections together.
+    /// The room's own limits on how often one publishes: a user with all connections together. Where
+    /// more publish than are remembered, each connection that is here counts by itself.
     fn pace(&mut self, request: &PublishRequest<'_>, now: Moment) -> Result<(), Refusal> {
         let slow_mode_ms = self.config.slow_mode_ms;
         let rate: Quota = self.config.rate;
@@ -113,21 +141,18 @@ impl HomeRoom {
         if self.paces.len() >= PACES {
             self.paces.retain(|_, pace| pace.next_publish > now || !pace.bucket.is_full(rate, now));
         }
-        let has_space = self.paces.len() < PACES;
-        let attachment = self.attached.get_mut(&request.address);
-        let pace = match request.user {
-            Some(user) if has_space || self.paces.contains_key(user) => {
-                self.paces.entry(user.into()).or_default()
-            }
-            _ => match attachment {
-                Some(attachment) => &mut attachment.pace,
-                None => return Ok(()),
-            },
-        };
         let limited = |retry_after_ms| Refusal {
             code: ErrorCode::RateLimited,
             message: "too often for this room",
             retry_after_ms: Some(retry_after_ms),
+        };
+        let publisher = request.publisher();
+        let pace = if self.paces.len() < PACES || self.paces.contains_key(&publisher) {
+            self.paces.entry(publisher).or_default()
+        } else if let Some(attachment) = self.attached.get_mut(&request.address) {
+            &mut attachment.pace
+        } else {
+            return Err(limited(CROWDED_MS));
         };
         if pace.next_publish > now {
             return Err(limited(pace.next_publish.since_us(now).div_ceil(1_000)));

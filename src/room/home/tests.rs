@@ -60,6 +60,7 @@ fn publish(
     let request = PublishRequest {
         address: from,
         ip: None,
+        session: None,
         user: None,
         from_outside: false,
         data: crate::protocol::Data::null(Codec::Json),

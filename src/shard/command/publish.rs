@@ -226,7 +226,8 @@ impl Shard {
         let request = PublishRequest {
             address: asker.address(from),
             ip: asker.ip,
-            user: asker.user(),
+            session: asker.session.map(|session| session.0),
+            user: asker.identity.user.as_ref(),
             from_outside,
             data: ask.data.as_data(),
             transient: ask.transient || way != Way::Here,

@@ -254,6 +254,47 @@ fn slow_mode_holds_for_a_user_whatever_the_connection() {
 }
 
 #[test]
+fn slow_mode_holds_for_who_leaves_and_comes_again_and_for_who_publishes_from_outside() {
+    #[derive(Debug)]
+    struct Herald;
+    impl Permit for Herald {
+        fn allows(&self, right: Right, _on: &str) -> bool {
+            right == Right::Publish
+        }
+        fn allows_from_outside(&self, right: Right, _on: &str) -> bool {
+            right == Right::Publish
+        }
+    }
+    for cores in [1, 3] {
+        let mut cluster = Cluster::new(cores, Config::default());
+        let owner = cluster.user(0, "o");
+        let create = r#"{"type":"room.create","id":1,"room":"r","config":{"slow_mode_ms":500}}"#;
+        assert_eq!(cluster.ask(owner, create)["type"], "ok");
+        assert_eq!(cluster.ask(owner, r#"{"type":"join","id":2,"room":"r"}"#)["type"], "ok");
+        let herald = cluster.open_granted(cores - 1, "h", Arc::new(Herald), |_| {});
+        let anonymous = cluster.open(cores - 1);
+        cluster.read(herald);
+        let publish = |cluster: &mut Cluster, at| {
+            let say = r#"{"type":"publish","id":3,"room":"r","data":1,"exclude_self":true}"#;
+            cluster.ask(at, say)["retry_after_ms"].clone()
+        };
+        let again = |cluster: &mut Cluster| {
+            cluster.send(anonymous, r#"{"type":"leave","room":"r"}"#);
+            cluster.send(anonymous, r#"{"type":"join","room":"r"}"#);
+            publish(cluster, anonymous)
+        };
+        cluster.send(anonymous, r#"{"type":"join","room":"r"}"#);
+        assert!(publish(&mut cluster, anonymous).is_null());
+        assert_eq!(again(&mut cluster), 500);
+        assert!(publish(&mut cluster, herald).is_null());
+        assert_eq!(publish(&mut cluster, herald), 500, "from outside");
+        cluster.wait(500);
+        assert!(again(&mut cluster).is_null());
+        assert!(publish(&mut cluster, herald).is_null());
+    }
+}
+
+#[test]
 fn what_may_not_be_said_is_hidden_or_refused_and_costs_nothing() {
     for cores in [1, 3] {
         let mut cluster = Cluster::new(cores, Config::default());
