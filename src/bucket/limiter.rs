@@ -75,6 +75,18 @@ impl Limits {
         }
     }
 
+    /// So many in a minute; 0: no limit.
+    #[must_use]
+    pub fn per_minute(rate: u32) -> Self {
+        Self::new(&Rate {
+            messages_per_second: 0,
+            burst: 1,
+            messages_per_minute: rate,
+            bytes_per_second: 0,
+            ban_ms: 0,
+        })
+    }
+
     /// Those of a user.
     #[must_use]
     pub fn of_user(rate: &RatePerUser) -> Self {

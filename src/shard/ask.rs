@@ -4,6 +4,7 @@
 use crate::protocol::{Filter, ModerationAction, OwnedData, Priority, Role, RoomPatch, Secret};
 use crate::room::hub::Interest;
 
+pub use super::quota::MayCreate;
 pub use crate::room::charter::Target;
 
 /// What is asked.
@@ -22,7 +23,7 @@ pub enum What {
     /// `presence.set`
     PresenceSet(OwnedData),
     /// `room.create`
-    Create(Box<RoomPatch>),
+    Create(Box<RoomPatch>, MayCreate),
     /// `room.update`
     Update(Box<RoomPatch>),
     /// `room.delete`
@@ -56,7 +57,7 @@ pub struct JoinAsk {
     /// What a room token says: that they may come in, and perhaps as what.
     pub grant: Option<Option<Role>>,
     /// Whether the room may be made by this.
-    pub may_create: bool,
+    pub may_create: MayCreate,
     /// The session was in the room before: what it missed and cannot get is told by a gap.
     pub resumes: bool,
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::bucket::{Bucket, Limiter};
+use crate::bucket::Limiter;
 use crate::clock::Moment;
 use crate::id::ConnectionKey;
 use crate::protocol::{OwnedData, Role};
@@ -171,8 +171,6 @@ pub(super) struct Rare {
     /// Messages that could not be understood, and since when they are counted.
     pub(super) bad_messages: u16,
     pub(super) bad_since: Moment,
-    /// Rooms it has made lately.
-    pub(super) creations: Bucket,
     pub(super) limiter: Limiter,
     /// With whom it shares what it may send, once it has sent something.
     pub(super) shares: Option<Box<Shares>>,
@@ -279,7 +277,6 @@ impl Rare {
             && self.last_asked == 0
             && self.bad_messages == 0
             && self.limiter == Limiter::default()
-            && self.creations == Bucket::default()
             && self.patterns.is_empty()
     }
 }

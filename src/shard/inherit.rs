@@ -140,7 +140,7 @@ impl Shard {
         }
         let exists = home.is_some();
         match &ask.what {
-            What::Create(patch) => !exists && patch.parent_inherit.unwrap_or(usual),
+            What::Create(patch, _) => !exists && patch.parent_inherit.unwrap_or(usual),
             What::Update(patch) => exists && patch.parent_inherit == Some(true),
             What::Join(_) | What::Publish(_) => !exists && usual,
             _ => false,

@@ -385,8 +385,6 @@ pub struct Joined {
     pub offset: u64,
     /// What it may do there.
     pub role: Role,
-    /// Whether the room was made by this.
-    pub created: bool,
     /// Whether all that it missed is in `replay`.
     pub recovered: bool,
     /// What happens to slow readers.

@@ -14,7 +14,7 @@ use crate::room::hub::{Member, RoomIndex};
 use crate::room::name::{RoomKey, RoomName};
 
 use super::Shard;
-use super::ask::{JoinAsk, Since};
+use super::ask::{JoinAsk, MayCreate, Since};
 use super::command::ConnectionName;
 use super::connection::{Connection, Membership, Purpose};
 use super::door::Entry;
@@ -197,7 +197,7 @@ impl Shard {
                 since: Some(Since { epoch: (&*kept.epoch).into(), offset: kept.position }),
                 password: None,
                 grant: None,
-                may_create: true,
+                may_create: MayCreate::Uncounted,
                 resumes: true,
             };
             let room = kept.room.clone();
@@ -367,7 +367,7 @@ impl Shard {
             return;
         }
         if self.is_recoverable(&room) {
-            let ask = JoinAsk { may_create: true, ..JoinAsk::default() };
+            let ask = JoinAsk { may_create: MayCreate::Uncounted, ..JoinAsk::default() };
             self.ask_join(key, room, ask, Ticket::default());
             return;
         }

@@ -20,6 +20,7 @@ use super::connection::{Connection, Purpose};
 use super::identity::Identity;
 use super::life::PONG_QUEUE_BYTES;
 use super::message::Ticket;
+use super::quota::Makers;
 
 /// What a frame counts beside its payload: what it costs to take it in, however little it holds.
 const FRAME_BYTES: u32 = 64;
@@ -38,6 +39,8 @@ pub struct Senders {
     address: Limits,
     users: Meters<(TenantId, Arc<str>)>,
     addresses: Meters<IpAddr>,
+    /// What they make.
+    pub(super) makers: Makers,
 }
 
 impl Senders {
@@ -50,6 +53,7 @@ impl Senders {
             address: Limits::of_address(&config.addresses),
             users: Meters::new(seed),
             addresses: Meters::new(seed),
+            makers: Makers::new(config, seed),
         })
     }
 

@@ -1,10 +1,14 @@
-//! What a tenant may send, what a connection may make, and what a tenant's rooms are by default.
+//! What a tenant may send, how many rooms one may make, and what a tenant's rooms are by default.
 //!
-//! Invariant: a connection that has used up what it may make still gets into rooms that exist.
+//! Invariants: whoever has used up what they may make still gets into rooms that exist; what counts is
+//! what was made, however many ask at once and whichever connections they use.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use crate::bucket::Quota;
+use crate::bucket::{Limits, Meter, Meters, Verdict};
+use crate::clock::Moment;
 use crate::config::Config;
 use crate::hash::{Map, Seed};
 use crate::id::{ConnectionKey, TenantId};
@@ -13,8 +17,10 @@ use crate::room::config::{Namespace, Namespaces};
 use crate::room::home::Refusal;
 use crate::room::name::{RoomKey, RoomName};
 use crate::tenant::Tenants;
+use crate::ws::forwarded::ip_key;
 
 use super::Shard;
+use super::session::SessionId;
 
 /// The namespaces of all tenants.
 #[derive(Debug)]
@@ -83,30 +89,93 @@ impl Shard {
         false
     }
 
-    fn creations(&self) -> Quota {
-        Quota::per_minute(self.config.limits.room_creations_per_minute)
+    /// Whether a connection may make one more room: it is counted for its user, else for its address,
+    /// else for its session.
+    pub(super) fn may_create(&self, key: ConnectionKey) -> MayCreate {
+        let Some(connection) = self.outbound.get(key) else { return MayCreate::No };
+        let identity = &connection.identity;
+        let maker = match (&identity.user, connection.address) {
+            (Some(user), _) => Maker::User(identity.tenant, Arc::clone(user)),
+            (None, Some(address)) => Maker::Address(ip_key(address)),
+            (None, None) => Maker::Session(connection.session),
+        };
+        self.senders.makers.may_create(maker, self.outbound.now.moment)
+    }
+}
+
+/// For whom rooms are counted that are made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Maker {
+    User(TenantId, Arc<str>),
+    Address(IpAddr),
+    Session(Option<SessionId>),
+}
+
+/// How many rooms everybody has made lately, on all cores.
+#[derive(Debug)]
+pub(super) struct Makers {
+    limits: Limits,
+    meters: Meters<Maker>,
+}
+
+impl Makers {
+    pub(super) fn new(config: &Config, seed: Seed) -> Self {
+        let limits = Limits::per_minute(config.limits.room_creations_per_minute);
+        Self { limits, meters: Meters::new(seed) }
     }
 
-    /// Whether a connection may make one more room.
-    pub(super) fn may_create(&mut self, key: ConnectionKey) -> bool {
-        let (quota, now) = (self.creations(), self.outbound.now.moment);
-        if quota.is_unlimited() {
-            return true;
+    fn may_create(&self, maker: Maker, now: Moment) -> MayCreate {
+        if self.limits.are_off() {
+            return MayCreate::Uncounted;
         }
-        let Some(connection) = self.outbound.get_mut(key) else { return false };
-        let mut made = connection.rare.as_ref().map(|rare| rare.creations).unwrap_or_default();
-        made.check(quota, now, 1).is_ok()
+        let meter = self.meters.find(maker, now);
+        if meter.take(&self.limits, now, 0) != Verdict::Pass {
+            return MayCreate::No;
+        }
+        let made = AtomicBool::new(false);
+        MayCreate::Counted(Arc::new(Creation { meter, limits: self.limits, made }))
+    }
+}
+
+/// Whether a command may make a room.
+#[derive(Clone, Debug, Default)]
+pub enum MayCreate {
+    /// Too many were made.
+    #[default]
+    No,
+    /// As many as it likes.
+    Uncounted,
+    /// One, which is counted.
+    Counted(Arc<Creation>),
+}
+
+/// A room that is counted before it is made. It is given back if it is not made, when the command is
+/// answered and forgotten, so that any number of them on their way cannot make more than may be.
+#[derive(Debug)]
+pub struct Creation {
+    meter: Arc<Meter>,
+    limits: Limits,
+    made: AtomicBool,
+}
+
+impl MayCreate {
+    /// Whether it may.
+    pub(super) fn is_yes(&self) -> bool {
+        !matches!(self, Self::No)
     }
 
-    /// A connection has made a room.
-    pub(super) fn count_creation(&mut self, key: ConnectionKey) {
-        let (quota, now) = (self.creations(), self.outbound.now.moment);
-        if quota.is_unlimited() {
-            return;
+    /// The room is made.
+    pub(super) fn spend(&self) {
+        if let Self::Counted(creation) = self {
+            creation.made.store(true, Relaxed);
         }
-        if let Some(connection) = self.outbound.get_mut(key) {
-            // Others may be on their way: together they may be a few more.
-            let _ = connection.rare().creations.take(quota, now, 1);
+    }
+}
+
+impl Drop for Creation {
+    fn drop(&mut self) {
+        if !*self.made.get_mut() {
+            self.meter.give_back(&self.limits, 0);
         }
     }
 }

@@ -97,7 +97,7 @@ section! {
         connections_per_user: u32 = 5, range(0..=1_000_000), Count;
         /// What happens to one more connection of a user who has as many as may be.
         user_overflow: UserOverflow = UserOverflow::Refuse;
-        /// Rooms that a connection may make within a minute; 0: no limit.
+        /// Rooms that a user, or an address without one, may make within a minute; 0: no limit.
         room_creations_per_minute: u32 = 60, range(0..=1_000_000), PerMinute;
         /// Nesting of a message: the bound on what a depth bomb can cost.
         depth: u8 = 32, range(4..=128), Count;

@@ -51,8 +51,6 @@ pub struct Joining {
     pub recovery: Recovery,
     /// Up to which offset they may have got it before.
     pub redelivers: u64,
-    /// Whether the room was made for them.
-    pub created: bool,
 }
 
 /// What somebody who was away gets.
@@ -175,7 +173,7 @@ impl HomeRoom {
             }
         }
         let redelivers = cursor.map_or(0, |cursor| cursor.sent);
-        Ok(Joining { role: self.role(user), was_invited, recovery, redelivers, created: false })
+        Ok(Joining { role: self.role(user), was_invited, recovery, redelivers })
     }
 
     fn attach(&mut self, request: &JoinRequest<'_>, now: Moment) {

@@ -115,7 +115,7 @@ impl Shard {
     pub(in crate::shard) fn govern_by_broker(&mut self, from: CoreId, ask: Ask) -> Option<Ask> {
         let governs = matches!(
             ask.what,
-            What::Create(_) | What::Update(_) | What::Delete | What::Moderate(_)
+            What::Create(..) | What::Update(_) | What::Delete | What::Moderate(_)
         );
         if !governs || !self.broker.is_there() {
             return Some(ask);
@@ -139,7 +139,7 @@ impl Shard {
 
     /// Takes a join to the broker, if it makes the room. Gives back any other.
     pub(in crate::shard) fn found_by_broker(&mut self, from: CoreId, ask: Ask) -> Option<Ask> {
-        let may = matches!(&ask.what, What::Join(join) if join.may_create);
+        let may = matches!(&ask.what, What::Join(join) if join.may_create.is_yes());
         let followed = self.broker.rooms.get(&ask.room).filter(|_| self.broker.is_up);
         let makes = followed.is_some_and(|it| !it.governing.exists && !it.governing.is_recalling);
         if !makes || !may || ask.room.name.is_reserved() {
@@ -519,7 +519,10 @@ impl Shard {
         }
         let Ask { room, asker, ticket, what } = *ask;
         match what {
-            What::Create(_) | What::Update(_) => {
+            What::Create(..) | What::Update(_) => {
+                if let What::Create(_, may_create) = &what {
+                    may_create.spend();
+                }
                 self.answer_config(from, &room, &asker, ticket, Ok(()));
             }
             What::Moderate(ask) => {
@@ -561,7 +564,7 @@ impl Matter {
     /// Whether it makes the room.
     fn makes(&self) -> bool {
         match &self.of {
-            Of::Command(_, ask) => matches!(ask.what, What::Create(_)),
+            Of::Command(_, ask) => matches!(ask.what, What::Create(..)),
             Of::Founding(..) => true,
             Of::Entrance { .. } | Of::Loss => false,
         }

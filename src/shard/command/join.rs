@@ -140,7 +140,7 @@ impl Shard {
             grant: ask.grant,
             info: asker.identity.presence_info(),
         };
-        let may_be_made = ask.may_create || !is_new;
+        let may_be_made = ask.may_create.is_yes() || !is_new;
         let home = if may_be_made { self.home_of(room) } else { Err(TOO_MANY_CREATIONS) };
         let outcome = home.and_then(|home| {
             if let (true, Some(since)) = (ask.resumes, &ask.since) {
@@ -154,10 +154,13 @@ impl Shard {
             home.expect_acknowledgement_of(request.address, now.moment, ack_timeout_ms);
             Ok(joining)
         });
+        if is_founded || (is_new && outcome.is_ok()) {
+            ask.may_create.spend();
+        }
         // Those who were there are told first: who comes in does not hear of it.
         self.tend(room);
         let joining = match outcome {
-            Ok(joining) => Joining { created: is_new || is_founded, ..joining },
+            Ok(joining) => joining,
             Err(refusal) => {
                 self.refuse_join(from, room, asker, ticket, ask, refusal);
                 return;
@@ -243,7 +246,6 @@ impl Shard {
             epoch: std::sync::Arc::clone(&epoch),
             offset,
             role: joining.role,
-            created: joining.created,
             recovered,
             slow_consumer: home.config.slow_consumer,
             guaranteed,
@@ -301,9 +303,6 @@ impl Shard {
             self.outbound.pool.drops.count(loss.reason, loss.count);
         }
         self.replay(key, index, &joined);
-        if joined.created && !room.name.is_reserved() {
-            self.count_creation(key);
-        }
         self.arrived_in(key, room, &joined);
     }
 

@@ -302,7 +302,9 @@ impl Shard {
             What::History(history) => self.on_history(from, &room, &asker, ticket, &history),
             What::Presence(page) => self.on_presence(from, &room, &asker, ticket, &page),
             What::PresenceSet(info) => self.on_presence_set(from, &room, &asker, ticket, info),
-            What::Create(patch) => self.on_create(from, &room, &asker, ticket, &patch),
+            What::Create(patch, may_create) => {
+                self.on_create(from, &room, &asker, ticket, &patch, &may_create);
+            }
             What::Update(patch) => self.on_update(from, &room, &asker, ticket, &patch),
             What::Delete => self.on_delete(from, &room, &asker, ticket),
             What::Info => self.on_info(from, &room, &asker, ticket),

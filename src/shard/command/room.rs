@@ -14,7 +14,7 @@ use crate::room::hub::RoomTag;
 use crate::room::name::{RoomKey, RoomName};
 use crate::room::standing::Action;
 use crate::shard::Shard;
-use crate::shard::ask::{PageAsk, What};
+use crate::shard::ask::{MayCreate, PageAsk, What};
 use crate::shard::identity::{Identity, Right};
 use crate::shard::message::{AnswerEffect, Asker, Configured, CoreMessage, Reborn, Ticket};
 use crate::shard::outbound::write_event;
@@ -29,12 +29,12 @@ impl Shard {
     ) {
         let right = Right::Create;
         let Some(name) = self.room_key(key, &room.room, right, &ticket) else { return };
-        if !self.may_create(key) {
+        let may_create = self.may_create(key);
+        if !may_create.is_yes() {
             self.refuse(key, &ticket, TOO_MANY_CREATIONS);
             return;
         }
-        self.count_creation(key);
-        self.ask(key, name, What::Create(room.config), ticket);
+        self.ask(key, name, What::Create(room.config, may_create), ticket);
     }
 
     pub(super) fn room_update(
@@ -74,6 +74,7 @@ impl Shard {
         asker: &Asker,
         ticket: Ticket,
         patch: &RoomPatch,
+        may_create: &MayCreate,
     ) {
         let now = self.outbound.now;
         let bounds = self.homes.bounds;
@@ -90,6 +91,9 @@ impl Shard {
                 Ok(())
             })
         };
+        if created.is_ok() {
+            may_create.spend();
+        }
         if created.is_err_and(|refusal| refusal.code == ErrorCode::BadRequest) {
             self.end_room(room);
         }

@@ -295,3 +295,63 @@ fn pongs_that_nobody_asked_for_count_and_honest_heartbeats_never_do() {
         }
     }
 }
+
+#[test]
+fn rooms_that_are_made_count_for_who_makes_them_however_they_ask() {
+    for cores in [1, 3] {
+        let mut config = Config::default();
+        config.limits.room_creations_per_minute = 5;
+        let mut cluster = Cluster::new(cores, config);
+        let join = |id: u32, room: &str| format!(r#"{{"type":"join","id":{id},"room":"{room}"}}"#);
+        let made = |cluster: &mut Cluster, at| {
+            let answers = cluster.read(at);
+            let limited = answers.iter().filter(|it| it["code"] == "rate_limited").count();
+            let made = answers.iter().filter(|it| it["type"] == "ok").count();
+            assert_eq!(made + limited, answers.len(), "{answers:?}");
+            made
+        };
+        // All at once, before the first is answered.
+        let one = cluster.user(0, "u");
+        cluster.holds = true;
+        for id in 0..20 {
+            cluster.send(one, &join(id, &format!("a{id}")));
+        }
+        cluster.holds = false;
+        cluster.carry();
+        assert_eq!(made(&mut cluster, one), 5, "of 20");
+        // Neither a second connection nor coming back makes anybody new.
+        let two = cluster.user(cores - 1, "u");
+        cluster.lose(one);
+        let again = cluster.user(0, "u");
+        for at in [two, again] {
+            let create = r#"{"type":"room.create","id":1,"room":"b"}"#;
+            assert_eq!(cluster.ask(at, create)["code"], "rate_limited");
+            assert_eq!(cluster.ask(at, &join(2, "b"))["code"], "rate_limited");
+        }
+        // Others may, and into what is there all get.
+        let other = cluster.user(0, "v");
+        assert_eq!(cluster.ask(other, &join(1, "b"))["type"], "ok");
+        assert_eq!(cluster.ask(two, &join(3, "b"))["type"], "ok");
+        // A minute brings five; what makes no room costs nothing.
+        cluster.wait(60_000);
+        for id in 0..20 {
+            assert_eq!(cluster.ask(two, &join(id, "b"))["type"], "ok");
+            let create = format!(r#"{{"type":"room.create","id":{id},"room":"b"}}"#);
+            assert_eq!(cluster.ask(two, &create)["code"], "room_exists");
+        }
+        for id in 0..6 {
+            cluster.send(two, &format!(r#"{{"type":"room.create","id":{id},"room":"c{id}"}}"#));
+        }
+        assert_eq!(made(&mut cluster, two), 5);
+        let from = |cluster: &mut Cluster, core, address: &str| {
+            let at = cluster.open_with(core, |it| it.address = Some(address.parse().unwrap()));
+            cluster.read(at);
+            for id in 0..4 {
+                cluster.send(at, &join(id, &format!("{address}/{id}/{core}").replace(':', "_")));
+            }
+            made(cluster, at)
+        };
+        assert_eq!(from(&mut cluster, 0, "2001:db8::1"), 4);
+        assert_eq!(from(&mut cluster, cores - 1, "2001:db8::2"), 1, "one host");
+    }
+}

@@ -34,7 +34,7 @@ impl Shard {
             |shard: &mut Self| shard.homes.get_mut(room).is_some_and(|it| it.config.persistent);
         let (manner, entries, decree, is_persistent) = match of {
             Of::Command(_, ask) => match &ask.what {
-                What::Create(patch) => {
+                What::Create(patch, _) => {
                     let (entries, is_persistent) = self.draft_room(ask, patch)?;
                     (Manner::Amend, entries, Decree::Entered, is_persistent)
                 }
