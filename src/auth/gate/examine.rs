@@ -93,7 +93,8 @@ impl Gate {
         let name = theirs.setup.name.clone();
         let token_id = grant.token_id.clone();
         let issued_at_ms = claims.times.issued_at_ms;
-        let who = Accepted { token_id, issued_at_ms, ..Accepted::nobody(tenant, name) };
+        let user = grant.user.clone();
+        let who = Accepted { user, token_id, issued_at_ms, ..Accepted::nobody(tenant, name) };
         if self.revocations.cover(&who, now_unix_ms) {
             return Err(Refusal::Revoked.into());
         }

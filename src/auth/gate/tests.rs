@@ -7,10 +7,12 @@ use crate::auth::tests::support::{
     HEADER, NOW, NOW_MS, SECRET, gate, pair, proof, setup, signed, trust,
 };
 use crate::auth::{
-    Answer, KeySource, Permit, Policy, Question, Refusal, Right, Setup, SourceId, Strategy, Trust,
-    Whom,
+    Answer, KeySource, Permit, Policy, Question, Refusal, Revocation, Revoked, Right, RoomVerdict,
+    Setup, SourceId, Strategy, Trust, Whom,
 };
 use crate::hash::Seed;
+use crate::id::TenantId;
+use crate::room::name::RoomName;
 
 const ED: &str =
     r#"{"kty":"OKP","crv":"Ed25519","kid":"ed","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
@@ -269,4 +271,41 @@ fn a_replaced_policy_is_gone_by_at_once() {
     assert_eq!(word(&mut gate, NOW_MS, &token), Ok("accepted"));
     gate.replace(Arc::new(Policy::new(setup(trust([pair(EdDsa).1])))));
     assert_eq!(word(&mut gate, NOW_MS, &token), Err(Refusal::Algorithm));
+}
+
+fn revoke_ann(gate: &mut Gate, now_ms: u64) {
+    let (tenant, what) = (TenantId::DEFAULT, Revoked::User("ann".into()));
+    let (issued_before_ms, until_ms) = (now_ms, now_ms + 1_000_000);
+    let revocation = Revocation { tenant, what, issued_before_ms, until_ms };
+    gate.revoke(now_ms, revocation).expect("there is room");
+}
+
+#[test]
+fn a_revocation_of_a_user_takes_back_the_room_tokens_made_for_them_before() {
+    let mut gate = gate(setup(trust([pair(Hs256).1])));
+    let header = r#"{"alg":"HS256","typ":"room+jwt"}"#;
+    let token = |more: &str| {
+        let exp = NOW + 600;
+        signed(Hs256, header, &format!(r#"{{"room":"vip","exp":{exp}{more}}}"#))
+    };
+    let room = RoomName::parse("vip").expect("a name");
+    let judge = |gate: &mut Gate, more: &str| {
+        let user = Some("ann");
+        match gate.judge_room(NOW_MS + 2_000, &token(more), TenantId::DEFAULT, &room, user) {
+            RoomVerdict::Granted(_) => Ok(()),
+            RoomVerdict::Refused(refusal) => Err(refusal),
+            RoomVerdict::Ask(question) => panic!("asked: {question:?}"),
+        }
+    };
+    let before = format!(r#","sub":"ann","iat":{}"#, NOW - 1);
+    assert_eq!(judge(&mut gate, &before), Ok(()));
+    revoke_ann(&mut gate, NOW_MS + 1_000);
+    for (more, expected) in [
+        (before, Err(Refusal::Revoked)),
+        (r#","sub":"ann""#.to_owned(), Err(Refusal::Revoked)),
+        (format!(r#","sub":"ann","iat":{}"#, NOW + 1), Ok(())),
+        (format!(r#","iat":{}"#, NOW - 1), Ok(())),
+    ] {
+        assert_eq!(judge(&mut gate, &more), expected, "{more}");
+    }
 }
