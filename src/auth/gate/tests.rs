@@ -309,3 +309,20 @@ fn a_revocation_of_a_user_takes_back_the_room_tokens_made_for_them_before() {
         assert_eq!(judge(&mut gate, &more), expected, "{more}");
     }
 }
+
+#[test]
+fn what_was_accepted_before_a_revocation_is_older_though_its_clock_was_ahead() {
+    let mut gate = gate(setup(trust([pair(Hs256).1])));
+    let token = |iat: u64| {
+        let payload = format!(r#"{{"sub":"ann","exp":{},"iat":{iat}}}"#, NOW + 600);
+        signed(Hs256, r#"{"alg":"HS256"}"#, &payload)
+    };
+    let ahead = token(NOW + 20);
+    let Verdict::Accepted(accepted) = gate.judge(NOW_MS, &proof(&ahead)) else { panic!() };
+    revoke_ann(&mut gate, NOW_MS + 5_000);
+    assert!(gate.is_revoked(NOW_MS + 5_000, &accepted), "its connection ends");
+    for later_ms in [5_000, 25_000, 60_000] {
+        assert_eq!(word(&mut gate, NOW_MS + later_ms, &ahead), Err(Refusal::Revoked));
+    }
+    assert_eq!(word(&mut gate, NOW_MS + 6_000, &token(NOW + 6)), Ok("accepted"), "a new login");
+}
