@@ -47,6 +47,12 @@ pub enum Deed {
     /// A user has another role in a room.
     #[serde(rename = "room.role")]
     Role,
+    /// A room was made, by a command of its own.
+    #[serde(rename = "room.create")]
+    Create,
+    /// A room is configured otherwise.
+    #[serde(rename = "room.update")]
+    Update,
     /// A room was ended.
     #[serde(rename = "room.delete")]
     Delete,

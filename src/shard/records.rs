@@ -1,4 +1,4 @@
-//! What the engine tells the audit trail: who moderated whom.
+//! What the engine tells the audit trail: who moderated whom, and who made, changed or ended a room.
 
 use crate::protocol::ModerationAction;
 use crate::record::{Actor, Deed, Record, Subject, cut};

@@ -520,9 +520,14 @@ impl Shard {
         let Ask { room, asker, ticket, what } = *ask;
         match what {
             What::Create(..) | What::Update(_) => {
-                if let What::Create(_, may_create) = &what {
-                    may_create.spend();
-                }
+                let deed = match &what {
+                    What::Create(_, may_create) => {
+                        may_create.spend();
+                        Deed::Create
+                    }
+                    _ => Deed::Update,
+                };
+                self.record(&room, &asker, deed, |_| {});
                 self.answer_config(from, &room, &asker, ticket, Ok(()));
             }
             What::Moderate(ask) => {

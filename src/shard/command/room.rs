@@ -92,6 +92,7 @@ impl Shard {
             })
         };
         if created.is_ok() {
+            self.record(room, asker, Deed::Create, |_| {});
             may_create.spend();
         }
         if created.is_err_and(|refusal| refusal.code == ErrorCode::BadRequest) {
@@ -116,6 +117,7 @@ impl Shard {
             Ok(())
         });
         if updated.is_ok() {
+            self.record(room, asker, Deed::Update, |_| {});
             self.announce_config(room);
         }
         self.answer_config(from, room, asker, ticket, updated);

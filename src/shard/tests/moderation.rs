@@ -226,6 +226,34 @@ fn an_invitation_ends_with_its_room_and_with_any_way_in() {
 }
 
 #[test]
+fn who_makes_configures_and_ends_a_room_stands_in_the_audit_trail() {
+    for cores in [1, 3] {
+        let mut cluster = Cluster::new(cores, Config::default());
+        let (owner, other) = (cluster.user(0, "o"), cluster.user(cores - 1, "b"));
+        let act = |kind: &str| {
+            format!(r#"{{"type":"room.{kind}","id":1,"room":"r","config":{{"max_members":9}}}}"#)
+        };
+        for (at, kind, told) in [
+            (owner, "create", "ok"),
+            (other, "create", "error"),
+            (other, "update", "error"),
+            (owner, "update", "ok"),
+            (other, "delete", "error"),
+            (owner, "delete", "ok"),
+        ] {
+            assert_eq!(cluster.ask(at, &act(kind))["type"], told, "{kind}");
+        }
+        let records = cluster.effects.iter().flat_map(|effects| &effects.records);
+        let records: Vec<_> = records.map(|it| serde_json::to_value(it).unwrap()).collect();
+        let said: Vec<_> = records.iter().map(|it| it["action"].as_str().unwrap()).collect();
+        assert_eq!(said, ["room.create", "room.update", "room.delete"]);
+        for record in records {
+            assert_eq!((&record["room"], &record["by"]["user"]), (&"r".into(), &"o".into()));
+        }
+    }
+}
+
+#[test]
 fn slow_mode_holds_for_a_user_whatever_the_connection() {
     for cores in [1, 3] {
         let mut cluster = Cluster::new(cores, Config::default());
