@@ -115,13 +115,13 @@ impl Tenant {
         self.suspended.store(suspended, Ordering::Relaxed);
     }
 
-    /// Counts a message of `bytes`.
+    /// Counts a message of `bytes`, if it may be sent.
     ///
     /// # Errors
     /// If it sends too much: in how many milliseconds it may go on.
     pub fn send(&self, now: Moment, bytes: u32) -> Result<(), u64> {
         self.messages.take(now, 1)?;
-        self.bytes.take(now, bytes)
+        self.bytes.take(now, bytes).inspect_err(|_| self.messages.give_back(1))
     }
 
     /// Whether its rooms remember as much as they may.
@@ -193,12 +193,24 @@ impl Pace {
             return Ok(());
         }
         let now_ns = now.us.saturating_mul(1_000);
-        let cost_ns = (u64::from(cost) * SECOND_NS).div_ceil(self.per_second);
+        let cost_ns = self.time_of(cost);
         // A single cost above what a second yields needs a full second, and leaves a debt.
         let latest_ns = now_ns + SECOND_NS - cost_ns.min(SECOND_NS);
         let spend = |until: u64| (until <= latest_ns).then(|| until.max(now_ns) + cost_ns);
         let spent = self.used_until_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend);
         spent.map(|_| ()).map_err(|until| (until - latest_ns).div_ceil(1_000_000))
+    }
+
+    /// Takes back what was taken for something that was refused elsewhere.
+    fn give_back(&self, cost: u32) {
+        if self.per_second > 0 {
+            // It was at least so late when this was taken, and has only become later.
+            self.used_until_ns.fetch_sub(self.time_of(cost), Ordering::Relaxed);
+        }
+    }
+
+    fn time_of(&self, cost: u32) -> u64 {
+        (u64::from(cost) * SECOND_NS).div_ceil(self.per_second)
     }
 }
 
@@ -257,6 +269,24 @@ mod tests {
         assert_eq!(acme.send(at(100), 10), Err(100));
         assert_eq!(acme.send(at(5_000), 5_000), Ok(()), "with a full second behind it");
         assert_eq!(acme.send(at(9_000), 1_000), Err(1_000), "and a debt before it");
+    }
+
+    #[test]
+    fn a_message_that_is_refused_for_its_bytes_costs_no_message() {
+        let one = tenants(|rows| {
+            rows.messages_per_second = 10;
+            rows.bytes_per_second = 1_000;
+        });
+        let acme = one.get(one.find("acme").expect("it is configured"));
+        let now = Moment::default().plus_ms(5_000);
+        assert_eq!(acme.send(now, 999), Ok(()));
+        for _ in 0..100 {
+            assert!(acme.send(now, 500).is_err());
+        }
+        for _ in 0..9 {
+            assert_eq!(acme.send(now, 0), Ok(()), "nine messages are left");
+        }
+        assert!(acme.send(now, 0).is_err());
     }
 
     #[test]
