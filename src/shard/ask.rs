@@ -16,6 +16,8 @@ pub enum What {
     Leave,
     /// `publish`
     Publish(Box<PublishAsk>),
+    /// `ack` behind commands that are not answered: up to which offset.
+    Ack(u64),
     /// `history`
     History(Box<HistoryAsk>),
     /// `presence`

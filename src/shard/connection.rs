@@ -8,6 +8,7 @@ use crate::clock::Moment;
 use crate::id::ConnectionKey;
 use crate::protocol::{OwnedData, Role};
 use crate::room::hub::{Interest, RoomIndex};
+use crate::room::name::RoomKey;
 use crate::room::pattern::Pattern;
 use crate::room::publication::Form;
 use crate::wheel::Timer;
@@ -252,6 +253,11 @@ impl Connection {
     /// The room at `index` in the hub.
     pub(super) fn membership(&mut self, room: RoomIndex) -> Option<&mut Membership> {
         self.rooms.iter_mut().find(|membership| membership.room == room)
+    }
+
+    /// The last join of a room that waits for the keys of its token.
+    pub(super) fn late_join(&mut self, room: &RoomKey) -> Option<&mut LateJoin> {
+        self.rare.as_mut()?.joins.iter_mut().rev().find(|join| join.room == *room)
     }
 
     /// Notes that a member of a room has another place now.

@@ -367,6 +367,11 @@ pub enum AnswerEffect {
     },
     /// The connection is no longer in the room.
     Left,
+    /// The connection has taken in everything up to an offset.
+    Acknowledged {
+        /// Up to where.
+        offset: u64,
+    },
     /// A part of a `send` was taken by so many connections.
     Sent {
         /// How many.

@@ -163,6 +163,20 @@ fn a_room_token_waits_for_the_keys_that_may_have_signed_it() {
 }
 
 #[test]
+fn what_is_asked_of_a_room_does_not_overtake_a_join_that_waits_for_keys() {
+    let (_server, release, mut talk) = late_keys();
+    talk.say(&join("join", "a"));
+    talk.say(&json!({ "type": "publish", "id": "publish", "room": "a", "data": 1 }));
+    talk.say(&json!({ "type": "ack", "id": "ack", "room": "a", "offset": 1 }));
+    assert_eq!(talk.ask(json!({ "type": "ping" }))["type"], "pong", "nothing is answered yet");
+    release.send(keys("")).unwrap();
+    for id in ["join", "publish", "ack"] {
+        let answer = talk.hear_of("ok");
+        assert_eq!(answer["id"], id, "{answer}");
+    }
+}
+
+#[test]
 fn who_waits_for_keys_is_answered_though_the_settings_are_read_again() {
     let (server, release, mut talk) = late_keys();
     let random = SystemRandom::new();

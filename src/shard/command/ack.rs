@@ -10,38 +10,84 @@ use crate::room::home::{Overdue, Refusal};
 use crate::room::name::{RoomKey, RoomName};
 use crate::room::publication::Publication;
 use crate::shard::Shard;
+use crate::shard::ask::What;
 use crate::shard::eligible::Reader;
-use crate::shard::message::{CoreMessage, Ticket};
+use crate::shard::message::{AnswerEffect, Asker, CoreMessage, Ticket};
 use crate::shard::run::{Label, Run};
 
 impl Shard {
-    pub(super) fn ack(&mut self, key: ConnectionKey, ack: &Ack<'_>, ticket: &Ticket) {
+    pub(super) fn ack(&mut self, key: ConnectionKey, ack: &Ack<'_>, ticket: Ticket) {
         let Some(connection) = self.outbound.get_mut(key) else { return };
         let name = RoomName::parse(&ack.room).ok().or_else(|| RoomName::reserved(&ack.room));
         let room = name.map(|name| RoomKey::new(connection.identity.tenant, name));
-        let index = room.and_then(|room| self.hub.find(&room));
-        let found = index.and_then(|index| Some((index, connection.membership(index)?)));
-        let Some((index, membership)) = found else {
+        let found = room.and_then(|room| {
+            let index = self.hub.find(&room);
+            let is_in = index.is_some_and(|index| connection.membership(index).is_some());
+            (is_in || connection.late_join(&room).is_some()).then_some((room, index))
+        });
+        let Some((room, index)) = found else {
             let refusal = Refusal::new(ErrorCode::NotJoined, "the room is not joined");
-            self.refuse(key, ticket, refusal);
+            self.refuse(key, &ticket, refusal);
             return;
         };
-        // Nobody has seen what was not sent yet.
-        let last = self.hub.get(index).map_or(0, |room| room.offset);
-        let offset = ack.offset.min(last);
-        membership.position = membership.position.max(offset);
-        if let Some(room) = self.hub.get(index)
-            && let Some(tag) = room.tag.as_ref().filter(|tag| tag.guaranteed)
-        {
-            let message = CoreMessage::Ack {
-                room: room.key.clone(),
-                epoch: Arc::clone(&tag.epoch),
-                connection: key,
-                offset,
-            };
-            self.outbound.send(room.home, message);
+        // What was asked before may be a `leave`, or bring what is acknowledged. Nobody comes into or
+        // goes out of a reserved room by a command.
+        if connection.unanswered > 0 && !room.name.is_reserved() {
+            self.ask(key, room, What::Ack(ack.offset), ticket);
+            return;
         }
-        self.reply(key, ticket, Reply::Done);
+        // Nobody has seen what was not sent yet.
+        let hub_room = index.and_then(|index| self.hub.get(index));
+        let offset = ack.offset.min(hub_room.map_or(0, |it| it.offset));
+        if let Some(membership) = index.and_then(|index| connection.membership(index)) {
+            membership.position = membership.position.max(offset);
+        }
+        if let Some(hub_room) = hub_room
+            && let Some(tag) = hub_room.tag.as_ref().filter(|tag| tag.guaranteed)
+        {
+            let epoch = Arc::clone(&tag.epoch);
+            let message = CoreMessage::Ack { room, epoch, connection: key, offset };
+            self.outbound.send(hub_room.home, message);
+        }
+        self.reply(key, &ticket, Reply::Done);
+    }
+
+    /// At home: an `ack` behind other commands.
+    pub(super) fn on_ack_asked(
+        &mut self,
+        from: CoreId,
+        room: &RoomKey,
+        asker: &Asker,
+        ticket: Ticket,
+        offset: u64,
+    ) {
+        let now = self.outbound.now.moment;
+        let address = asker.address(from);
+        let Some(home) = self.homes.get_mut(room).filter(|home| home.is_attached(address)) else {
+            let refusal = Refusal::new(ErrorCode::NotJoined, "the room is not joined");
+            self.answer_refusal(from, room, asker, ticket, refusal, AnswerEffect::None);
+            return;
+        };
+        let offset = offset.min(home.offset());
+        home.acknowledge(address, offset, now);
+        let effect = AnswerEffect::Acknowledged { offset };
+        self.answer(from, room, asker, ticket, Reply::Done, effect);
+    }
+
+    /// The home has heard an `ack`.
+    pub(super) fn on_acknowledged(
+        &mut self,
+        key: ConnectionKey,
+        room: &RoomKey,
+        offset: u64,
+        frame: &[u8],
+    ) {
+        self.outbound.push_bytes(key, frame);
+        let Some(index) = self.hub.find(room) else { return };
+        let connection = self.outbound.get_mut(key);
+        if let Some(membership) = connection.and_then(|connection| connection.membership(index)) {
+            membership.position = membership.position.max(offset);
+        }
     }
 
     /// At home: what need not be sent again.

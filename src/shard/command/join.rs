@@ -52,7 +52,7 @@ impl Shard {
             None => _ = self.ask_join(key, room, ask, ticket),
             Some(token) => {
                 let token = Zeroed::copy_of(token.expose().as_bytes());
-                self.join_by_token(key, LateJoin { room, ask, token, ticket });
+                self.join_by_token(key, LateJoin { room, ask, token, ticket, behind: Vec::new() });
             }
         }
     }

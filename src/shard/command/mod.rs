@@ -3,7 +3,7 @@
 //!
 //! Invariants: a command with an id is answered exactly once, one without only if it fails; a batch
 //! is answered after its last message; commands of a connection for one room reach its home in the
-//! order in which they were sent, but for a join that waits for the keys of its room token.
+//! order in which they were sent.
 
 mod ack;
 mod auth;
@@ -98,7 +98,7 @@ impl Shard {
             Command::Publish(publish) => self.publish(key, publish, ticket),
             Command::Send(send) => self.send_to(key, send, ticket),
             Command::Broadcast(post) => self.broadcast(key, post, ticket),
-            Command::Ack(ack) => self.ack(key, &ack, &ticket),
+            Command::Ack(ack) => self.ack(key, &ack, ticket),
             Command::History(history) => self.history(key, history, ticket),
             Command::Presence(page) => self.presence(key, page, ticket),
             Command::PresenceSet(set) => self.presence_set(key, &set, ticket),
@@ -275,6 +275,10 @@ impl Shard {
         let home = self.home_core(&room);
         let Some(connection) = self.outbound.get_mut(key) else { return };
         connection.unanswered += 1;
+        if let Some(join) = connection.late_join(&room) {
+            join.behind.push((what, ticket));
+            return;
+        }
         let asker = Asker {
             connection: key,
             name: std::sync::Arc::clone(&connection.name),
@@ -299,6 +303,7 @@ impl Shard {
             What::Join(join) => self.on_join(from, &room, &asker, ticket, &join, false),
             What::Leave => self.on_leave(from, &room, &asker, ticket),
             What::Publish(publish) => self.on_publish(from, &room, &asker, ticket, *publish),
+            What::Ack(offset) => self.on_ack_asked(from, &room, &asker, ticket, offset),
             What::History(history) => self.on_history(from, &room, &asker, ticket, &history),
             What::Presence(page) => self.on_presence(from, &room, &asker, ticket, &page),
             What::PresenceSet(info) => self.on_presence_set(from, &room, &asker, ticket, info),
@@ -405,6 +410,9 @@ impl Shard {
                 }
             }
             AnswerEffect::Left => self.on_left(key, &room, &frame),
+            AnswerEffect::Acknowledged { offset } => {
+                self.on_acknowledged(key, &room, offset, &frame);
+            }
             AnswerEffect::Sent { delivered } => return self.on_sent(key, &ticket, Ok(delivered)),
             AnswerEffect::NotSent(refusal) => return self.on_sent(key, &ticket, Err(refusal)),
         }

@@ -56,7 +56,8 @@ impl Shard {
         let Some(room) = self.room_key_if(key, &publish.room, &ticket, may) else { return };
         let Some(connection) = self.outbound.get_mut(key) else { return };
         let index = self.hub.find(&room);
-        let joined = index.is_some_and(|index| connection.membership(index).is_some());
+        let joined = index.is_some_and(|index| connection.membership(index).is_some())
+            || connection.late_join(&room).is_some();
         let permit = &connection.identity.permit;
         if !joined && !permit.allows_from_outside(right, room.name.as_str()) {
             let refusal = Refusal::new(ErrorCode::NotJoined, "join the room first");

@@ -2,7 +2,8 @@
 //! looked up first.
 //!
 //! Invariants: how many joins of a connection wait for that is bounded; each is answered once, by
-//! the answer about the keys, by a `leave` of its room or by the connection's end.
+//! the answer about the keys, by a `leave` of its room or by the connection's end. What the
+//! connection asks of the room meanwhile waits behind it; as unanswered commands that is bounded.
 
 use std::mem;
 
@@ -12,7 +13,7 @@ use crate::protocol::{CloseReason, ErrorCode};
 use crate::room::home::Refusal;
 use crate::room::name::RoomKey;
 use crate::shard::Shard;
-use crate::shard::ask::JoinAsk;
+use crate::shard::ask::{JoinAsk, What};
 use crate::shard::effect::Failure;
 use crate::shard::message::Ticket;
 
@@ -24,10 +25,12 @@ const WAITING_MAX: usize = 4;
 /// A join whose token cannot be judged before its keys are here.
 #[derive(Debug)]
 pub(in crate::shard) struct LateJoin {
-    pub(super) room: RoomKey,
+    pub(in crate::shard) room: RoomKey,
     pub(super) ask: JoinAsk,
     pub(super) token: Zeroed,
     pub(super) ticket: Ticket,
+    /// What was asked of the room since.
+    pub(in crate::shard) behind: Vec<(What, Ticket)>,
 }
 
 impl Shard {
@@ -43,7 +46,8 @@ impl Shard {
         let refusal = match judged {
             Some(Ok(grant)) => {
                 let ask = JoinAsk { grant: Some(grant.role), ..join.ask };
-                self.ask_join(key, join.room, ask, join.ticket);
+                self.ask_join(key, join.room.clone(), ask, join.ticket);
+                self.ask_behind(key, &join.room, join.behind);
                 return;
             }
             Some(Err(refusal)) if !refusal.is_temporary() => {
@@ -62,6 +66,17 @@ impl Shard {
             Some(Err(_)) | None => LATER,
         };
         self.refuse(key, &join.ticket, refusal);
+        self.ask_behind(key, &join.room, join.behind);
+    }
+
+    /// A join waits no more: asks what has waited behind it.
+    fn ask_behind(&mut self, key: ConnectionKey, room: &RoomKey, behind: Vec<(What, Ticket)>) {
+        for (what, ticket) in behind {
+            let Some(connection) = self.outbound.get_mut(key) else { return };
+            // It is counted again.
+            connection.unanswered -= 1;
+            self.ask(key, room.clone(), what, ticket);
+        }
     }
 
     /// The keys are here, or cannot be had: judges the joins that have waited for that.
@@ -86,6 +101,7 @@ impl Shard {
         let given_up: Vec<LateJoin> = given_up;
         for join in given_up {
             self.refuse(key, &join.ticket, Refusal::new(ErrorCode::NotJoined, "left meanwhile"));
+            self.ask_behind(key, room, join.behind);
         }
     }
 }

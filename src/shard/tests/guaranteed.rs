@@ -111,3 +111,28 @@ fn a_session_that_was_there_before_its_user_began_anew_misses_nothing() {
         assert_eq!(cluster.offsets(back), [2, 3]);
     }
 }
+
+#[test]
+fn an_acknowledgement_takes_effect_where_it_was_sent() {
+    for mut cluster in clusters() {
+        let (a, b) = begin(&mut cluster, 0);
+        let kinds = |cluster: &mut Cluster, at, text: &str| {
+            cluster.send(at, text);
+            let told = cluster.read(at).into_iter().filter(|it| it["type"] != "message");
+            told.map(|it| (it["id"].as_u64().unwrap(), it["type"] == "ok")).collect::<Vec<_>>()
+        };
+        let text =
+            r#"[{"type":"leave","id":1,"room":"g"},{"type":"ack","id":2,"room":"g","offset":9}]"#;
+        assert_eq!(kinds(&mut cluster, b, text), [(1, true), (2, false)], "it has left by then");
+        let text = r#"[{"type":"join","id":1,"room":"g"},{"type":"publish","id":2,"room":"g","data":0},
+            {"type":"ack","id":3,"room":"g","offset":1}]"#;
+        let all = [(1, true), (2, true), (3, true)];
+        assert_eq!(kinds(&mut cluster, b, text), all);
+        // What was acknowledged by that does not come again.
+        cluster.lose(b);
+        cluster.wait(1_000);
+        publish(&mut cluster, a, 1);
+        let b = cluster.user(0, "b");
+        assert_eq!(join(&mut cluster, b, ""), [(2, false)]);
+    }
+}
