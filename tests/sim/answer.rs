@@ -312,7 +312,8 @@ impl Client {
         }
         // What is not in the page, between its ends, is not for this one.
         for two in offsets.windows(2) {
-            let (reader, interest) = (self.reader.clone(), Interest::default());
+            let reader = self.reader.clone();
+            let interest = Interest { is_page: true, ..Interest::default() };
             let between = (two[0] + 1, two[1] - 1);
             common.truth.skip(room, &epoch, between, (&reader, None), &interest)?;
         }

@@ -59,6 +59,8 @@ pub(crate) struct Interest {
     pub(crate) presence: bool,
     pub(crate) events: Option<Vec<String>>,
     pub(crate) min_priority: u8,
+    /// It is a page of history, on which nothing is that is past its time.
+    pub(crate) is_page: bool,
 }
 
 /// A connection, as far as it decides what it gets.
@@ -92,7 +94,9 @@ impl Publication {
         }
         // An earlier connection of the session was past it without getting it, or was not.
         let once_own = reader.earlier.as_ref().is_none_or(|names| names.contains(&self.author));
-        let sure = if self.exclude_self && once_own { Meant::Maybe } else { Meant::Yes };
+        let may_be_over = interest.is_page && self.ttl_ms.is_some();
+        let is_unsure = may_be_over || (self.exclude_self && once_own);
+        let sure = if is_unsure { Meant::Maybe } else { Meant::Yes };
         let Some(filter) = &self.filter else { return sure };
         let user = reader.user.as_ref();
         let in_users =
