@@ -41,6 +41,8 @@ pub(in crate::shard) use self::publish::{Outgoing, Way};
 const HELD_MOST: usize = 1_024;
 /// What may wait for one room to be open.
 const DEFERRED_MOST: usize = 4_096;
+/// When a publication that has its place should have come with the room's news.
+const OVERDUE_MS: u64 = 1_000;
 /// When to try again what the broker could not do.
 const RETRY_MS: u64 = 1_000;
 
@@ -83,6 +85,8 @@ pub(super) struct Followed {
     held: Vec<News>,
     /// Some news could not be kept.
     has_missed: bool,
+    /// The last place that a publication from here was given, while it is watched that it comes.
+    placed: Option<(Arc<str>, u64)>,
     /// Who is there.
     attending: Attending,
     /// What has been decided about it.

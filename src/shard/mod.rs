@@ -115,6 +115,8 @@ enum Alarm {
     Motion(RoomKey, u64),
     /// The broker could not open a room.
     Reopen(RoomKey),
+    /// What was published here should have come with a room's news.
+    Overdue(RoomKey),
     /// Tell the broker of sessions.
     Keep,
     /// The broker did not say in time what it has of a session.
@@ -265,6 +267,7 @@ impl Shard {
                 Alarm::Patience(room) => self.on_patience_alarm(&room),
                 Alarm::Motion(room, ticket) => self.on_motion_alarm(&room, ticket),
                 Alarm::Reopen(room) => self.on_reopen_alarm(&room),
+                Alarm::Overdue(room) => self.on_overdue_alarm(&room),
                 Alarm::Ticket(ticket) => self.on_ticket_alarm(ticket),
                 Alarm::Keep => self.on_keep_alarm(),
                 Alarm::Fetch(session) => self.on_fetch_alarm(session),

@@ -12,6 +12,7 @@ use super::Counting;
 use super::cluster::{Address, Cluster};
 use super::store::{Link, Store};
 use crate::config::{Config, RoomDefaults, RoomMode};
+use crate::room::broker::ToBroker;
 use crate::shard::Entropy;
 
 const NODES: usize = 3;
@@ -337,6 +338,38 @@ fn what_a_node_missed_is_counted_as_had_or_lost() {
     let gaps: Vec<_> = told.iter().filter(|event| event["type"] == "gap").collect();
     assert_eq!((messages, gaps.len()), (14, 1));
     assert_eq!((&gaps[0]["from"], &gaps[0]["to"]), (&json!(7), &json!(10)));
+}
+
+#[test]
+fn what_was_published_here_comes_here_though_its_news_are_lost() {
+    let mut world = World::new(1, false);
+    world.links[0].restore(&mut world.nodes[0]);
+    let at = world.clients[0].at;
+    world.nodes[0].send(at, r#"{"type": "join", "id": 1, "room": "sure:a"}"#);
+    // To Redis, what it answers, and what follows from that.
+    (0..3).for_each(|_| world.carry_all());
+    assert_eq!(world.nodes[0].read(at).pop().expect("an answer")["type"], "ok");
+    let publish = r#"{"type": "publish", "id": 1, "room": "sure:a", "data": "last"}"#;
+    world.nodes[0].send(at, publish);
+    for _ in 0..100 {
+        world.links[0].execute(&mut world.nodes[0], &mut world.store);
+        Link::spread(&mut world.links, &mut world.store);
+        world.links[0].lose_news();
+        world.links[0].deliver(&mut world.nodes[0]);
+    }
+    let told = world.nodes[0].read(at);
+    assert_eq!(told.iter().map(|it| &it["type"]).collect::<Vec<_>>(), ["ok"], "{told:?}");
+    world.nodes[0].wait(1_001);
+    (0..3).for_each(|_| world.carry_all());
+    let told = world.nodes[0].read(at);
+    assert_eq!((told.len(), &told[0]["data"]), (1, &json!("last")), "{told:?}");
+    // With the news nothing is asked again.
+    world.nodes[0].send(at, publish);
+    (0..3).for_each(|_| world.carry_all());
+    assert_eq!(world.nodes[0].read(at).len(), 2);
+    world.nodes[0].wait(1_001);
+    let opens = |(_, it): &(_, ToBroker)| matches!(it, ToBroker::Open { .. });
+    assert!(!world.nodes[0].to_broker.iter().any(opens));
 }
 
 #[test]

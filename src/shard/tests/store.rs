@@ -424,6 +424,11 @@ impl Link {
         }
     }
 
+    /// What is on its way of the rooms' news never comes, and nobody says so.
+    pub(super) fn lose_news(&mut self) {
+        self.from.retain(|(_, message)| !matches!(message, FromBroker::News { .. }));
+    }
+
     /// The server takes the next command of a node.
     pub(super) fn execute(&mut self, node: &mut Cluster, store: &mut Store) {
         self.to.extend(node.to_broker.drain(..));
