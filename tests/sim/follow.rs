@@ -22,7 +22,9 @@ impl Client {
     pub(crate) fn begin_follow(&mut self, pattern: &str, interest: &Interest) {
         let came_alone = self.resumed_patterns.as_ref().is_some_and(Vec::is_empty);
         let is_first = self.patterns.is_empty() && !self.has_followed;
-        let is_changing = self.awaits(|it| matches!(it, Request::Subscribe { .. }));
+        let changes =
+            |it: &Request| matches!(it, Request::Subscribe { .. } | Request::Unsubscribe { .. });
+        let is_changing = self.awaits(changes);
         self.has_followed = true;
         if came_alone && is_first && !is_changing {
             let (pattern, interest) = (pattern.to_owned(), interest.clone());

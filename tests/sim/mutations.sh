@@ -23,7 +23,7 @@ key-forgotten|src/room/home/publish.rs|.note(key, offset, now.moment);|.note("",
 ttl-ignored|src/shard/outbox/shed.rs|label.expires.is_some_and(\|expires\| expires <= now)|label.expires.is_some_and(\|expires\| expires <= now) && false
 replay-one-late|src/room/history.rs|self.entries.range(self.first_after(offset)..)|self.entries.range(self.first_after(offset + 1)..)
 takeover-keeps-the-old|src/shard/departure.rs|self.close(key, CloseReason::Replaced);|
-position-too-far|src/shard/mod.rs|membership.pinged = room.map_or(0, \|room\| room.offset);|membership.position = room.map_or(0, \|room\| room.offset);
+position-too-far|src/shard/life.rs|membership.pinged = room.map_or(0, \|room\| room.offset);|membership.position = room.map_or(0, \|room\| room.offset);
 priority-overtakes-in-a-room|src/shard/outbox.rs|&& !before.same_room(&run.label.room) =>|=>
 exclude-self-ignored|src/shard/eligible.rs|&& !self.is_excluded(publication)|
 overrun-not-told|src/shard/fanout.rs|if lost.last_offset() == 0 {|if lost.last_offset() < u64::MAX {
