@@ -43,7 +43,7 @@ impl Shard {
         let text = std::str::from_utf8(join.token.expose()).unwrap_or_default();
         let effects = &mut self.outbound.effects;
         let judged = self.door.judge_room(now, key, text, &join.room, user.as_deref(), effects);
-        let refusal = match judged {
+        let (refusal, is_bad) = match judged {
             Some(Ok(grant)) => {
                 let ask = JoinAsk { grant: Some(grant.role), ..join.ask };
                 self.ask_join(key, join.room.clone(), ask, join.ticket);
@@ -52,10 +52,7 @@ impl Shard {
             }
             Some(Err(refusal)) if !refusal.is_temporary() => {
                 self.outbound.effects.failures.push(Failure { address, refusal });
-                let refusal = Refusal::new(ErrorCode::Forbidden, "the room token is not good");
-                self.refuse(key, &join.ticket, refusal);
-                self.count_bad(key, CloseReason::AuthFailed);
-                return;
+                (Refusal::new(ErrorCode::Forbidden, "the room token is not good"), true)
             }
             None if may_wait => {
                 if let Some(connection) = self.outbound.get_mut(key) {
@@ -63,10 +60,13 @@ impl Shard {
                 }
                 return;
             }
-            Some(Err(_)) | None => LATER,
+            Some(Err(_)) | None => (LATER, false),
         };
         self.refuse(key, &join.ticket, refusal);
         self.ask_behind(key, &join.room, join.behind);
+        if is_bad {
+            self.count_bad(key, CloseReason::AuthFailed);
+        }
     }
 
     /// A join waits no more: asks what has waited behind it.

@@ -7,20 +7,32 @@ use serde_json::{Value, json};
 
 use super::cluster::{Address, Cluster};
 use crate::auth::key::VerifyingKey;
-use crate::auth::{Algorithm, Policy, Setup, SigningKey, TenantSetup, Trust, TrustedKey};
+use crate::auth::{
+    Algorithm, Answer, KeySource, Policy, Question, Setup, SigningKey, TenantSetup, Trust,
+    TrustedKey,
+};
 use crate::config::Config;
 use crate::id::TenantId;
-use crate::shard::Entry;
+use crate::shard::{Entry, Input};
 
 const SECRET: &[u8] = b"a secret of thirty-two bytes, no less";
 /// An hour after all of it begins, in seconds.
 const LATER: u64 = 1_700_003_600;
 
 fn cluster(cores: u16, config: Config) -> Cluster {
+    cluster_that_trusts(cores, config, Vec::new())
+}
+
+/// The same, which fetches keys from these places as well.
+fn cluster_that_trusts(cores: u16, config: Config, sources: Vec<KeySource>) -> Cluster {
     let key = Arc::new(VerifyingKey::secret(Algorithm::Hs256, SECRET).unwrap());
     let policy = Policy::new(Setup {
         number: 1,
-        operator: Trust { keys: vec![TrustedKey { issuer: None, key }], ..Trust::default() },
+        operator: Trust {
+            keys: vec![TrustedKey { issuer: None, key }],
+            sources,
+            ..Trust::default()
+        },
         tenants: vec![TenantSetup {
             id: TenantId::DEFAULT,
             name: "default".into(),
@@ -284,4 +296,35 @@ fn who_guesses_a_room_s_password_or_token_is_counted_and_sent_away() {
         guess(&mut cluster, &by_token, "forbidden");
         assert_eq!(failures(&mut cluster), vec!["signature"; usize::from(most)]);
     }
+}
+
+#[test]
+fn what_waits_behind_a_room_token_is_answered_though_the_token_is_bad() {
+    let source = KeySource { url: "https://id.example/keys".into(), issuer: None, algorithm: None };
+    let mut cluster = cluster_that_trusts(2, Config::default(), vec![source]);
+    let bob = credential("bob", &json!(["join", "publish", "history"]), &json!({}));
+    let bob = come(&mut cluster, 0, &bob, None);
+    cluster.read(bob);
+    let claims = json!({ "room": "r", "exp": LATER }).to_string();
+    let other = SigningKey::secret(Algorithm::Hs256, &[7; 32]).unwrap();
+    let token = other.room_token(&claims, &SystemRandom::new()).unwrap();
+    let batch = json!({ "type": "batch", "id": 9, "messages": [
+        { "type": "join", "id": 1, "room": "r", "token": token },
+        { "type": "publish", "id": 2, "room": "r", "data": 1 },
+        { "type": "history", "id": 3, "room": "r" },
+    ] });
+    cluster.send(bob, &batch.to_string());
+    assert!(cluster.read(bob).is_empty(), "the keys are fetched");
+    let question = cluster.effects[0].questions.pop();
+    let Some(Question::Keys { policy, source }) = question else { panic!("{question:?}") };
+    // One of RFC 8037, which has not signed it.
+    let keys = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","kid":"e",
+        "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    let answer = Answer::Keys { policy, source, keys: Ok(keys.into()) };
+    cluster.input(bob, Input::Answer(Box::new(answer)));
+    let told = cluster.read(bob);
+    let mut ids: Vec<_> = told.iter().map(|it| it["id"].as_u64().unwrap()).collect();
+    assert_eq!((ids.pop(), told[0]["code"].as_str()), (Some(9), Some("forbidden")), "{told:?}");
+    ids.sort_unstable();
+    assert_eq!(ids, [1, 2, 3], "{told:?}");
 }
