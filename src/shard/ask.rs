@@ -1,6 +1,8 @@
 //! What a hub asks a room's home on behalf of a connection: commands, made independent of the bytes
 //! they came in.
 
+use std::sync::Arc;
+
 use crate::protocol::{Filter, ModerationAction, OwnedData, Priority, Role, RoomPatch, Secret};
 use crate::room::hub::Interest;
 
@@ -16,8 +18,8 @@ pub enum What {
     Leave,
     /// `publish`
     Publish(Box<PublishAsk>),
-    /// `ack` behind commands that are not answered: up to which offset.
-    Ack(u64),
+    /// `ack` behind commands that are not answered.
+    Ack(AckAsk),
     /// `history`
     History(Box<HistoryAsk>),
     /// `presence`
@@ -62,6 +64,15 @@ pub struct JoinAsk {
     pub may_create: MayCreate,
     /// The session was in the room before: what it missed and cannot get is told by a gap.
     pub resumes: bool,
+}
+
+/// `ack` behind commands that are not answered.
+#[derive(Clone, Debug)]
+pub struct AckAsk {
+    /// Everything up to here has come.
+    pub offset: u64,
+    /// In which life of the room, as far as it was known when this was said.
+    pub epoch: Option<Arc<str>>,
 }
 
 /// `publish`, `broadcast`, `send`

@@ -307,7 +307,7 @@ fn begins(message: &CoreMessage) -> bool {
 
 /// Whether that is for who is in a room already, and says nothing to others of what is in it.
 fn is_parting(what: &What) -> bool {
-    matches!(what, What::Leave | What::PresenceSet(_))
+    matches!(what, What::Leave | What::PresenceSet(_) | What::Ack(_))
 }
 
 fn unavailable(message: &'static str) -> Refusal {

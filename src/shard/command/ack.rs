@@ -10,7 +10,7 @@ use crate::room::home::{Overdue, Refusal};
 use crate::room::name::{RoomKey, RoomName};
 use crate::room::publication::Publication;
 use crate::shard::Shard;
-use crate::shard::ask::What;
+use crate::shard::ask::{AckAsk, What};
 use crate::shard::eligible::Reader;
 use crate::shard::message::{AnswerEffect, Asker, CoreMessage, Ticket};
 use crate::shard::run::{Label, Run};
@@ -33,7 +33,9 @@ impl Shard {
         // What was asked before may be a `leave`, or bring what is acknowledged. Nobody comes into or
         // goes out of a reserved room by a command.
         if connection.unanswered > 0 && !room.name.is_reserved() {
-            self.ask(key, room, What::Ack(ack.offset), ticket);
+            let tag = index.and_then(|index| self.hub.get(index)?.tag.as_ref());
+            let epoch = tag.map(|tag| Arc::clone(&tag.epoch));
+            self.ask(key, room, What::Ack(AckAsk { offset: ack.offset, epoch }), ticket);
             return;
         }
         // Nobody has seen what was not sent yet.
@@ -59,7 +61,7 @@ impl Shard {
         room: &RoomKey,
         asker: &Asker,
         ticket: Ticket,
-        offset: u64,
+        ack: &AckAsk,
     ) {
         let now = self.outbound.now.moment;
         let address = asker.address(from);
@@ -68,7 +70,9 @@ impl Shard {
             self.answer_refusal(from, room, asker, ticket, refusal, AnswerEffect::None);
             return;
         };
-        let offset = offset.min(home.offset());
+        // What came in another life of the room says nothing of this one.
+        let is_of_this = ack.epoch.as_ref().is_none_or(|epoch| *epoch == home.epoch);
+        let offset = if is_of_this { ack.offset.min(home.offset()) } else { 0 };
         home.acknowledge(address, offset, now);
         let effect = AnswerEffect::Acknowledged { offset };
         self.answer(from, room, asker, ticket, Reply::Done, effect);

@@ -303,7 +303,7 @@ impl Shard {
             What::Join(join) => self.on_join(from, &room, &asker, ticket, &join, false),
             What::Leave => self.on_leave(from, &room, &asker, ticket),
             What::Publish(publish) => self.on_publish(from, &room, &asker, ticket, *publish),
-            What::Ack(offset) => self.on_ack_asked(from, &room, &asker, ticket, offset),
+            What::Ack(ack) => self.on_ack_asked(from, &room, &asker, ticket, &ack),
             What::History(history) => self.on_history(from, &room, &asker, ticket, &history),
             What::Presence(page) => self.on_presence(from, &room, &asker, ticket, &page),
             What::PresenceSet(info) => self.on_presence_set(from, &room, &asker, ticket, info),

@@ -1,8 +1,14 @@
 //! Guaranteed rooms where it is easy to owe too little: coming back, coming in again, too much at once.
 
-use crate::config::Config;
+use std::sync::Arc;
 
 use super::cluster::{Address, Cluster};
+use crate::config::Config;
+use crate::id::TenantId;
+use crate::room::name::{RoomKey, RoomName};
+use crate::shard::ask::{AckAsk, What};
+use crate::shard::message::{Ask, Asker, Ticket};
+use crate::shard::{CoreMessage, Input};
 
 fn clusters() -> Vec<Cluster> {
     let mut config = Config::default();
@@ -134,5 +140,34 @@ fn an_acknowledgement_takes_effect_where_it_was_sent() {
         publish(&mut cluster, a, 1);
         let b = cluster.user(0, "b");
         assert_eq!(join(&mut cluster, b, ""), [(2, false)]);
+    }
+}
+
+#[test]
+fn what_is_acknowledged_in_another_life_of_a_room_says_nothing_of_this_one() {
+    for mut cluster in clusters() {
+        let (_, b) = begin(&mut cluster, 2);
+        let room = RoomKey::new(TenantId::DEFAULT, RoomName::parse("g").unwrap());
+        let home = cluster.shards[0].home_core(&room).index();
+        let epoch = Arc::clone(&cluster.shards[home].homes.get_mut(&room).unwrap().epoch);
+        for (epoch, comes_again) in [("of another".into(), 2), (epoch, 0)] {
+            let connection = cluster.shards[b.core.index()].outbound.get_mut(b.key).unwrap();
+            connection.unanswered += 1;
+            let asker = Asker {
+                connection: b.key,
+                name: Arc::clone(&connection.name),
+                identity: Arc::clone(&connection.identity),
+                form: connection.form,
+                ip: None,
+                session: connection.session,
+            };
+            let what = What::Ack(AckAsk { offset: 2, epoch: Some(epoch) });
+            let ask = Ask { room: room.clone(), asker, ticket: Ticket::default(), what };
+            let message = CoreMessage::Ask(Box::new(ask));
+            let (now, effects) = (cluster.now, &mut cluster.effects[home]);
+            cluster.shards[home].handle(now, Input::Core { from: b.core, message }, effects);
+            cluster.carry();
+            assert_eq!(join(&mut cluster, b, "").len(), comes_again);
+        }
     }
 }
