@@ -169,6 +169,8 @@ pub struct HomeRoom {
     keys: Option<Box<Idempotency>>,
     /// What users have published lately, where that is limited.
     paces: BTreeMap<Publisher, Pace>,
+    /// When it is worth looking again which of them need not be remembered.
+    paces_fade: Moment,
     /// What may not be said, once something is said.
     censor: Option<Box<Censor>>,
     /// What was acknowledged, where that counts.
@@ -219,6 +221,7 @@ impl HomeRoom {
             presence: Presence::new(seed),
             keys: None,
             paces: BTreeMap::new(),
+            paces_fade: Moment::default(),
             censor: None,
             cursors: None,
             shares_cursors: false,

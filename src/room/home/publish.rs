@@ -18,7 +18,8 @@ use super::{HomeRoom, PACES, ReaderId, Refusal};
 pub const KEYS_ARE_FULL: Refusal =
     Refusal::new(ErrorCode::LimitExceeded, "too many keys in the time that they are remembered");
 
-/// When somebody whose pace is not remembered may try again to publish from outside.
+/// When somebody whose pace is not remembered may try again to publish from outside, and how often it
+/// is looked which need not be remembered any more.
 const CROWDED_MS: u64 = 1_000;
 
 /// What somebody wants to publish, as far as it decides whether they may.
@@ -138,16 +139,18 @@ impl HomeRoom {
             self.paces.clear();
             return Ok(());
         }
-        if self.paces.len() >= PACES {
-            self.paces.retain(|_, pace| pace.next_publish > now || !pace.bucket.is_full(rate, now));
-        }
         let limited = |retry_after_ms| Refusal {
             code: ErrorCode::RateLimited,
             message: "too often for this room",
             retry_after_ms: Some(retry_after_ms),
         };
         let publisher = request.publisher();
-        let pace = if self.paces.len() < PACES || self.paces.contains_key(&publisher) {
+        let is_known = self.paces.contains_key(&publisher);
+        if !is_known && self.paces.len() >= PACES && self.paces_fade <= now {
+            self.paces.retain(|_, pace| pace.next_publish > now || !pace.bucket.is_full(rate, now));
+            self.paces_fade = now.plus_ms(CROWDED_MS);
+        }
+        let pace = if is_known || self.paces.len() < PACES {
             self.paces.entry(publisher).or_default()
         } else if let Some(attachment) = self.attached.get_mut(&request.address) {
             &mut attachment.pace
