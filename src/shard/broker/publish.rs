@@ -183,16 +183,16 @@ impl Shard {
 
     /// A publication has its place: sees to it that it comes here, too, whatever became of the news.
     fn watch_for(&mut self, number: u64, placed: &Placed) {
-        let Some(room) = self.broker.pending.get(&number).map(|it| it.room.clone()) else { return };
-        let Some(home) = self.homes.rooms.get(&room) else { return };
+        let Some(Pending { room, .. }) = self.broker.pending.get(&number) else { return };
+        let Some(home) = self.homes.rooms.get(room) else { return };
         if home.room.epoch == placed.epoch && placed.offset <= home.room.offset() {
             return;
         }
-        let Some(followed) = self.broker.rooms.get_mut(&room) else { return };
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         let last = followed.placed.replace((Arc::clone(&placed.epoch), placed.offset));
         if last.is_none() {
             let at = self.outbound.now.moment.plus_ms(OVERDUE_MS);
-            self.wheel.insert(at, Alarm::Overdue(room));
+            self.wheel.insert(at, Alarm::Overdue(room.clone()));
         }
     }
 

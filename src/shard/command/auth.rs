@@ -174,6 +174,9 @@ impl Shard {
             })
         };
         let rooms: Vec<_> = connection.rooms.iter().filter(ends).map(|it| it.room).collect();
+        if rooms.is_empty() {
+            return;
+        }
         for index in rooms {
             // What was told before the refresh still is.
             self.settle_room(index);

@@ -169,7 +169,9 @@ impl Shard {
         if let Some(user) = &asker.identity.user {
             self.read_if_unread(room, user);
         }
-        if let Some(user) = asker.user() {
+        // Over many nodes the room may have ended elsewhere since they were told.
+        let may_be_told = joining.was_invited || self.broker.is_there();
+        if let Some(user) = asker.user().filter(|_| may_be_told) {
             self.withdraw_invitation(room, user);
         }
         let has_got_a_role = joining.was_invited || matches!(ask.grant, Some(Some(_)));
