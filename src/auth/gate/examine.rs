@@ -178,17 +178,13 @@ impl Gate {
         said: &Result<Arc<str>, Refusal>,
     ) -> (Judged, u64) {
         let setup = &self.policy.setup;
-        let (judged, is_once) = match said {
+        let judged = match said {
             Ok(text) => identity(&self.policy, now_unix_ms, whom, text),
             Err(refusal) => Err(*refusal),
-        }
-        .map_or_else(
-            |refusal| (Err(refusal), false),
-            |(accepted, is_once)| (Ok(accepted), is_once),
-        );
+        };
         let until_ms = match &judged {
-            Ok(_) if is_once => now_unix_ms,
-            Ok(accepted) => {
+            Ok((_, true)) => now_unix_ms,
+            Ok((accepted, false)) => {
                 let believed_ms = now_unix_ms.saturating_add(setup.believe_ms);
                 accepted
                     .expires_at_ms
@@ -197,7 +193,7 @@ impl Gate {
             Err(refusal) if is_lasting(*refusal) => now_unix_ms + super::REFUSED_MS,
             Err(_) => now_unix_ms + UNANSWERED_MS,
         };
-        (judged.map(Arc::new), until_ms)
+        (judged.map(|(accepted, _)| Arc::new(accepted)), until_ms)
     }
 }
 
