@@ -7,6 +7,7 @@
 mod stub;
 mod tiny;
 mod torrent;
+mod upgrade;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -3,6 +3,7 @@
 
 mod stub;
 mod torrent;
+mod upgrade;
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;

@@ -1,6 +1,7 @@
 //! TLS, compression, epoll and a wrong dialect, each against the smallest server that will do.
 
 mod tiny;
+mod upgrade;
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
-use tungstenite::handshake::derive_accept_key;
+use crate::upgrade;
 
 /// Starts it. `headers` go into the response; `begin` runs first on each of its threads; `wrap`
 /// may put TLS around a connection.
@@ -31,20 +31,7 @@ pub(crate) fn start<S: Read + Write>(
 }
 
 fn echo(mut stream: impl Read + Write, headers: &str) -> Option<()> {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte).ok()?;
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8(head).ok()?;
-    let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "))?;
-    let accept = derive_accept_key(key.as_bytes());
-    let response = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n{headers}\r\n"
-    );
-    stream.write_all(response.as_bytes()).ok()?;
+    upgrade::accept(&mut stream, headers)?;
     let mut frame = [0; 256];
     loop {
         stream.flush().ok()?;

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::{Value, json};
-use tungstenite::handshake::derive_accept_key;
 
 use crate::stub::Lie;
+use crate::upgrade;
 
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
@@ -73,7 +73,9 @@ pub(crate) fn start(packed: bool, lie: Lie, one_in: u64, begin: fn()) -> Torrent
 impl Server {
     fn serve(&self, mut stream: TcpStream) -> Option<()> {
         stream.set_nodelay(true).ok()?;
-        self.upgrade(&mut stream)?;
+        let codec = if self.packed { "msgpack" } else { "json" };
+        let protocol = format!("Sec-WebSocket-Protocol: ringroom.v1.{codec}\r\n");
+        upgrade::accept(&mut stream, &protocol)?;
         let welcome =
             json!({ "type": "welcome", "protocol": 1, "session": "s", "recovered": false });
         stream.write_all(&self.frame(&welcome)).ok()?;
@@ -98,23 +100,6 @@ impl Server {
             buffer.drain(..used);
             self.publish(&published);
         }
-    }
-
-    fn upgrade(&self, stream: &mut TcpStream) -> Option<()> {
-        let (mut head, mut byte) = (Vec::new(), [0]);
-        while !head.ends_with(b"\r\n\r\n") {
-            stream.read_exact(&mut byte).ok()?;
-            head.push(byte[0]);
-        }
-        let head = String::from_utf8(head).ok()?;
-        let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "))?;
-        let accept = derive_accept_key(key.as_bytes());
-        let protocol = if self.packed { "msgpack" } else { "json" };
-        let response = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: ringroom.v1.{protocol}\r\n\r\n"
-        );
-        stream.write_all(response.as_bytes()).ok()
     }
 
     fn join(&self, stream: &TcpStream, command: &Value) -> std::io::Result<()> {
