@@ -27,6 +27,14 @@ impl Shard {
             CoreMessage::Resumed { connection, session, snapshot } => {
                 self.on_resumed(connection, session, snapshot);
             }
+            CoreMessage::Waits { connection, session } => {
+                let waits = self.outbound.get(connection).is_some_and(Connection::is_open);
+                self.outbound.send(from, CoreMessage::Waiting { session, connection, waits });
+            }
+            CoreMessage::Waiting { session, connection, waits } => {
+                let by = ConnectionAddress { core: from, key: connection };
+                self.on_waiting(session, by, waits);
+            }
             CoreMessage::Takeover { connection, session } => self.on_takeover(connection, session),
             CoreMessage::Detached { session, connection, snapshot } => {
                 let by = ConnectionAddress { core: from, key: connection };
@@ -166,11 +174,8 @@ impl Shard {
         identity: &Identity,
     ) {
         let snapshot = match self.sessions.resume(session, by, identity) {
-            Resumption::Takeover(from) => {
-                let message = CoreMessage::Takeover { connection: from.key, session };
-                self.outbound.send(from.core, message);
-                return;
-            }
+            Resumption::Contested => return self.ask_whether_waits(session, by),
+            Resumption::Behind => return,
             Resumption::Resumed(snapshot, timer) => {
                 self.wheel.cancel(timer);
                 Some(snapshot)
@@ -179,6 +184,24 @@ impl Shard {
         };
         let message = CoreMessage::Resumed { connection: by.key, session, snapshot };
         self.outbound.send(by.core, message);
+    }
+
+    /// At a session's home: what a connection asked for long ago it may want no more, and then whoever
+    /// has the session keeps it.
+    fn ask_whether_waits(&mut self, session: SessionId, by: ConnectionAddress) {
+        self.outbound.send(by.core, CoreMessage::Waits { connection: by.key, session });
+    }
+
+    /// At a session's home: whether a connection still waits for it.
+    fn on_waiting(&mut self, session: SessionId, by: ConnectionAddress, waits: bool) {
+        if !waits {
+            if let Some(next) = self.sessions.withdraw(session, by) {
+                self.ask_whether_waits(session, next);
+            }
+        } else if let Some(from) = self.sessions.yields(session, by) {
+            let message = CoreMessage::Takeover { connection: from.key, session };
+            self.outbound.send(from.core, message);
+        }
     }
 
     /// Another connection goes on with the session of this one.
@@ -213,10 +236,13 @@ impl Shard {
             Release::Leave(wanted_by, snapshot) => {
                 self.leave_session(session, wanted_by, *snapshot);
             }
-            Release::HandOver(to, snapshot) => {
+            Release::HandOver(to, snapshot, next) => {
                 let message =
                     CoreMessage::Resumed { connection: to.key, session, snapshot: Some(snapshot) };
                 self.outbound.send(to.core, message);
+                if let Some(next) = next {
+                    self.ask_whether_waits(session, next);
+                }
             }
             Release::Keep(snapshot) => {
                 let ttl_ms = self.config.session.ttl_ms;

@@ -66,6 +66,20 @@ impl Invited {
 }
 
 impl Shard {
+    /// An invitation is on its way, or is none any more.
+    pub(super) fn on_invitation(&mut self, from: CoreId, message: CoreMessage) {
+        match message {
+            CoreMessage::Invite { user, invited } => self.on_invite(&user, &invited),
+            CoreMessage::Uninvite { user, room } => self.on_uninvite(&user, &room),
+            CoreMessage::Invited { user, invited } => self.on_invited(&user, &invited),
+            CoreMessage::Greet { user, connection, codec } => {
+                self.on_greet(from, &user, connection, codec);
+            }
+            // Nothing else is said of them.
+            _ => {}
+        }
+    }
+
     /// At the room's home: tells the user's.
     pub(super) fn send_invitation(
         &mut self,
@@ -100,7 +114,7 @@ impl Shard {
     }
 
     /// At the user's home: remembers an invitation, and tells the cores where the user is.
-    pub(super) fn on_invite(&mut self, user: &RoomKey, invited: &Arc<Invited>) {
+    fn on_invite(&mut self, user: &RoomKey, invited: &Arc<Invited>) {
         let now = self.outbound.now.moment;
         let by_user = &mut self.invitations.by_user;
         if by_user.len() < USERS || by_user.contains_key(user) {
@@ -119,7 +133,7 @@ impl Shard {
     }
 
     /// At the user's home: an invitation was used or taken back.
-    pub(super) fn on_uninvite(&mut self, user: &RoomKey, room: &RoomName) {
+    fn on_uninvite(&mut self, user: &RoomKey, room: &RoomName) {
         if let Some(list) = self.invitations.by_user.get_mut(user) {
             list.retain(|it| it.room != *room);
             if list.is_empty() {
@@ -129,7 +143,7 @@ impl Shard {
     }
 
     /// On a core where the user is.
-    pub(super) fn on_invited(&mut self, user: &RoomKey, invited: &Invited) {
+    fn on_invited(&mut self, user: &RoomKey, invited: &Invited) {
         let Some(index) = self.hub.find(user) else { return };
         let Some(room) = self.hub.get(index) else { return };
         for member in &room.members {
@@ -140,13 +154,7 @@ impl Shard {
     }
 
     /// At the user's home: a connection has been welcomed.
-    pub(super) fn on_greet(
-        &mut self,
-        from: CoreId,
-        user: &RoomKey,
-        connection: ConnectionKey,
-        codec: Codec,
-    ) {
+    fn on_greet(&mut self, from: CoreId, user: &RoomKey, connection: ConnectionKey, codec: Codec) {
         let now = self.outbound.now.moment;
         let Some(list) = self.invitations.by_user.get_mut(user) else { return };
         list.retain(|it| !it.until.is_over(now));

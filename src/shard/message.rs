@@ -271,6 +271,22 @@ pub enum CoreMessage {
         /// Rooms, positions, state.
         snapshot: Option<Box<Snapshot>>,
     },
+    /// From a session's home, where another connection has it: does this one still wait for it?
+    Waits {
+        /// Who asked.
+        connection: ConnectionKey,
+        /// Which.
+        session: SessionId,
+    },
+    /// To a session's home: the answer.
+    Waiting {
+        /// Which.
+        session: SessionId,
+        /// Who asked.
+        connection: ConnectionKey,
+        /// Whether it does.
+        waits: bool,
+    },
     /// From a session's home: another connection goes on with it.
     Takeover {
         /// The one that had it.

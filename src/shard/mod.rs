@@ -428,12 +428,6 @@ impl Shard {
             CoreMessage::Heritage { child, parent, number, heritage } => {
                 self.on_heritage(&child, &parent, number, heritage);
             }
-            CoreMessage::Invite { user, invited } => self.on_invite(&user, &invited),
-            CoreMessage::Uninvite { user, room } => self.on_uninvite(&user, &room),
-            CoreMessage::Invited { user, invited } => self.on_invited(&user, &invited),
-            CoreMessage::Greet { user, connection, codec } => {
-                self.on_greet(from, &user, connection, codec);
-            }
             CoreMessage::Withdraw { room, connection } => self.on_withdraw(from, &room, connection),
             CoreMessage::Carried { number } => self.on_carried(number),
             CoreMessage::Attach { room, form } => self.on_attach(from, &room, form),
@@ -441,12 +435,18 @@ impl Shard {
             CoreMessage::Directed { connection, ticket, delivered } => {
                 self.on_directed(connection, &ticket, delivered);
             }
+            message @ (CoreMessage::Invite { .. }
+            | CoreMessage::Uninvite { .. }
+            | CoreMessage::Invited { .. }
+            | CoreMessage::Greet { .. }) => self.on_invitation(from, message),
             message @ (CoreMessage::Enter { .. }
             | CoreMessage::Entered { .. }
             | CoreMessage::Displaced { .. }
             | CoreMessage::Exit { .. }) => self.on_user(from, message),
             message @ (CoreMessage::Resume { .. }
             | CoreMessage::Resumed { .. }
+            | CoreMessage::Waits { .. }
+            | CoreMessage::Waiting { .. }
             | CoreMessage::Takeover { .. }
             | CoreMessage::Detached { .. }
             | CoreMessage::Forget { .. }) => self.on_session(from, message),

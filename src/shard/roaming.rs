@@ -32,6 +32,8 @@ struct Fetching {
     by: ConnectionAddress,
     identity: Arc<Identity>,
     timer: Timer,
+    /// Other connections of the same user, which get it after that one.
+    behind: Vec<ConnectionAddress>,
 }
 
 /// What is under way between this core's sessions and the broker.
@@ -159,13 +161,18 @@ impl Shard {
         if here.is_some_and(|here| !here.same_user(identity)) {
             return false;
         }
+        if let Some(before) = self.roaming.fetching.get_mut(&session)
+            && before.identity.same_user(identity)
+        {
+            before.behind.push(by);
+            return true;
+        }
         let at = self.outbound.now.moment.plus_ms(self.config.redis.timeout_ms);
         let timer = self.wheel.insert(at, Alarm::Fetch(session));
-        let fetching = Fetching { by, identity: Arc::clone(identity), timer };
+        let fetching = Fetching { by, identity: Arc::clone(identity), timer, behind: Vec::new() };
         if let Some(before) = self.roaming.fetching.insert(session, fetching) {
-            // Who comes later goes on with it.
-            self.wheel.cancel(before.timer);
-            self.not_resumed(session, before.by);
+            // At most one of the two is of whom it belongs to, which the broker says.
+            self.not_fetched(session, before);
         }
         let ttl_ms = self.config.session.ttl_ms;
         let (session, owner) = (session.to_bytes(), owner(identity));
@@ -178,10 +185,30 @@ impl Shard {
         self.outbound.send(by.core, message);
     }
 
+    /// Those who wait for a session do not get it.
+    fn not_fetched(&mut self, session: SessionId, fetching: Fetching) {
+        self.wheel.cancel(fetching.timer);
+        for by in std::iter::once(fetching.by).chain(fetching.behind) {
+            self.not_resumed(session, by);
+        }
+    }
+
     /// The broker did not say in time what it has of a session.
     pub(super) fn on_fetch_alarm(&mut self, session: SessionId) {
-        if let Some(Fetching { by, identity, .. }) = self.roaming.fetching.remove(&session) {
-            self.resume_here(session, by, &identity);
+        if let Some(fetching) = self.roaming.fetching.remove(&session) {
+            let first = std::iter::once(fetching.by);
+            self.resume_in_turn(session, first.chain(fetching.behind), &fetching.identity);
+        }
+    }
+
+    fn resume_in_turn(
+        &mut self,
+        session: SessionId,
+        all: impl Iterator<Item = ConnectionAddress>,
+        identity: &Identity,
+    ) {
+        for by in all {
+            self.resume_here(session, by, identity);
         }
     }
 
@@ -202,13 +229,16 @@ impl Shard {
 
     fn on_fetched(&mut self, session: SessionId, outcome: Result<Option<Found>, Fault>) {
         let Some(fetching) = self.roaming.fetching.remove(&session) else { return };
-        let Fetching { by, identity, timer } = fetching;
+        let Fetching { by, identity, timer, behind } = fetching;
         self.wheel.cancel(timer);
         let is_here = self.sessions.identity(session).is_some();
         let found = outcome.unwrap_or(None).filter(|found| !(found.is_own && is_here));
         let depth = self.config.limits.depth;
         let read = found.and_then(|found| Snapshot::read(&found.written, &identity, depth));
-        let Some(snapshot) = read else { return self.resume_here(session, by, &identity) };
+        let Some(snapshot) = read else {
+            let all = std::iter::once(by).chain(behind);
+            return self.resume_in_turn(session, all, &identity);
+        };
         // Another node has had it since: what is here is old.
         self.on_session_lost(session, None);
         self.sessions.open(session, by, &identity);
@@ -216,6 +246,7 @@ impl Shard {
         let snapshot = Some(Box::new(snapshot));
         let message = CoreMessage::Resumed { connection: by.key, session, snapshot };
         self.outbound.send(by.core, message);
+        self.resume_in_turn(session, behind.into_iter(), &identity);
     }
 
     /// Another node has a session, or wants it.
@@ -224,8 +255,7 @@ impl Shard {
             && let Some(fetching) = self.roaming.fetching.remove(&session)
         {
             // The other one was later.
-            self.wheel.cancel(fetching.timer);
-            self.not_resumed(session, fetching.by);
+            self.not_fetched(session, fetching);
         }
         match self.sessions.lose(session, wanted_by.clone()) {
             Loss::Unknown => {
@@ -235,8 +265,8 @@ impl Shard {
                     self.tell_broker(ToBroker::Session(free));
                 }
             }
-            Loss::Held(from, to) => {
-                if let Some(to) = to {
+            Loss::Held(from, waiting) => {
+                for to in waiting {
                     self.not_resumed(session, to);
                 }
                 let message = CoreMessage::Takeover { connection: from.key, session };

@@ -1,10 +1,12 @@
 //! Sessions on their home core: which connection has one, and what a connection that went has left.
 //!
 //! Invariants: a session is had by at most one connection; whoever resumes it gets what the last one
-//! left, after that one has let go; one that nobody has is forgotten after its time.
+//! left, after that one has let go; those who ask for one at once get it in turn, and nobody loses it
+//! to a connection that has gone meanwhile; one that nobody has is forgotten after its time.
 
 mod wire;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -80,13 +82,17 @@ pub struct Snapshot {
 enum Holder {
     /// A connection.
     Connection(ConnectionAddress),
-    /// A connection that has been told to let go, for another one.
-    Moving { from: ConnectionAddress, to: ConnectionAddress },
+    /// A connection that is to let go for another one, if that still waits; behind it, others wait.
+    Moving { from: ConnectionAddress, to: ConnectionAddress, behind: Option<Box<Line>> },
     /// A connection that has been told to let go, for another node; none: that has it already.
     Leaving { from: ConnectionAddress, wanted_by: Option<Box<str>> },
     /// Nobody, until the timer.
     Nobody { snapshot: Box<Snapshot>, timer: Timer },
 }
+
+/// Who else waits, first come first. Hardly ever is there one, so a session has no place for it.
+#[derive(Debug, Default)]
+struct Line(VecDeque<ConnectionAddress>);
 
 #[derive(Debug)]
 struct Session {
@@ -94,15 +100,35 @@ struct Session {
     holder: Holder,
 }
 
+impl Session {
+    /// A connection has it now; who takes it from that one, if somebody waits.
+    fn hold(
+        &mut self,
+        by: ConnectionAddress,
+        behind: Option<Box<Line>>,
+    ) -> Option<ConnectionAddress> {
+        let mut behind = behind.unwrap_or_default();
+        let next = behind.0.pop_front();
+        let behind = Some(behind).filter(|it| !it.0.is_empty());
+        self.holder = match next {
+            Some(to) => Holder::Moving { from: by, to, behind },
+            None => Holder::Connection(by),
+        };
+        next
+    }
+}
+
 /// What a request to resume leads to.
 #[derive(Debug)]
 pub(super) enum Resumption {
-    /// It is unknown, another's, or on its way to somebody else.
+    /// It is unknown, another's, or on its way to another node.
     Refused,
     /// Here is what was left; the timer is no longer needed.
     Resumed(Box<Snapshot>, Timer),
-    /// This connection has to let go first.
-    Takeover(ConnectionAddress),
+    /// Another connection has it: ask whether this one still waits.
+    Contested,
+    /// Others are before it.
+    Behind,
 }
 
 /// What a connection's letting go leads to.
@@ -110,8 +136,8 @@ pub(super) enum Resumption {
 pub(super) enum Release {
     /// It had the session no more.
     Stale(Box<Snapshot>),
-    /// Another one waits for it.
-    HandOver(ConnectionAddress, Box<Snapshot>),
+    /// Another one waits for it; if there is a next, ask whether that still waits.
+    HandOver(ConnectionAddress, Box<Snapshot>, Option<ConnectionAddress>),
     /// It is kept: set a timer.
     Keep(Box<Snapshot>),
     /// Another node has it, or wants it.
@@ -123,9 +149,8 @@ pub(super) enum Release {
 pub(super) enum Loss {
     /// It is not here.
     Unknown,
-    /// This connection has to let go, and then [`Release::Leave`] follows; the other one gets
-    /// nothing.
-    Held(ConnectionAddress, Option<ConnectionAddress>),
+    /// This connection has to let go, and then [`Release::Leave`] follows; the others get nothing.
+    Held(ConnectionAddress, Vec<ConnectionAddress>),
     /// Nobody here had it; the timer is no longer needed.
     Idle(Box<Snapshot>, Timer),
 }
@@ -165,14 +190,42 @@ impl Sessions {
         match std::mem::replace(&mut session.holder, Holder::Connection(by)) {
             Holder::Nobody { snapshot, timer } => Resumption::Resumed(snapshot, timer),
             Holder::Connection(from) => {
-                session.holder = Holder::Moving { from, to: by };
-                Resumption::Takeover(from)
+                session.holder = Holder::Moving { from, to: by, behind: None };
+                Resumption::Contested
             }
-            holder @ (Holder::Moving { .. } | Holder::Leaving { .. }) => {
+            Holder::Moving { from, to, mut behind } => {
+                behind.get_or_insert_default().0.push_back(by);
+                session.holder = Holder::Moving { from, to, behind };
+                Resumption::Behind
+            }
+            holder @ Holder::Leaving { .. } => {
                 session.holder = holder;
                 Resumption::Refused
             }
         }
+    }
+
+    /// A connection for which another one is to let go still waits: the other one.
+    pub(super) fn yields(&self, id: SessionId, to: ConnectionAddress) -> Option<ConnectionAddress> {
+        match self.by_id.get(&id)?.holder {
+            Holder::Moving { from, to: it, .. } if it == to => Some(from),
+            _ => None,
+        }
+    }
+
+    /// A connection for which another one is to let go has gone: the next that waits.
+    pub(super) fn withdraw(
+        &mut self,
+        id: SessionId,
+        to: ConnectionAddress,
+    ) -> Option<ConnectionAddress> {
+        let session = self.by_id.get_mut(&id)?;
+        let Holder::Moving { from, to: it, behind } = &mut session.holder else { return None };
+        if *it != to {
+            return None;
+        }
+        let (from, behind) = (*from, behind.take());
+        session.hold(from, behind)
     }
 
     /// A connection lets go.
@@ -184,10 +237,10 @@ impl Sessions {
     ) -> Release {
         let Some(session) = self.by_id.get_mut(&id) else { return Release::Stale(snapshot) };
         match &mut session.holder {
-            Holder::Moving { from, to } if *from == by => {
-                let to = *to;
-                session.holder = Holder::Connection(to);
-                Release::HandOver(to, snapshot)
+            Holder::Moving { from, to, behind } if *from == by => {
+                let (to, behind) = (*to, behind.take());
+                let next = session.hold(to, behind);
+                Release::HandOver(to, snapshot, next)
             }
             Holder::Leaving { from, wanted_by } if *from == by => {
                 let wanted_by = wanted_by.take();
@@ -221,9 +274,12 @@ impl Sessions {
     /// Another node has it, or wants it.
     pub(super) fn lose(&mut self, id: SessionId, wanted_by: Option<Box<str>>) -> Loss {
         let Some(session) = self.by_id.get_mut(&id) else { return Loss::Unknown };
-        let (from, to) = match session.holder {
-            Holder::Connection(from) | Holder::Leaving { from, .. } => (from, None),
-            Holder::Moving { from, to } => (from, Some(to)),
+        let (from, waiting) = match &mut session.holder {
+            Holder::Connection(from) | Holder::Leaving { from, .. } => (*from, Vec::new()),
+            Holder::Moving { from, to, behind } => {
+                let behind = behind.take().unwrap_or_default();
+                (*from, std::iter::once(*to).chain(behind.0).collect())
+            }
             Holder::Nobody { .. } => {
                 return match self.by_id.remove(&id).map(|session| session.holder) {
                     Some(Holder::Nobody { snapshot, timer }) => Loss::Idle(snapshot, timer),
@@ -232,7 +288,7 @@ impl Sessions {
             }
         };
         session.holder = Holder::Leaving { from, wanted_by };
-        Loss::Held(from, to)
+        Loss::Held(from, waiting)
     }
 
     /// Whether it is here, and whose it is.

@@ -20,6 +20,7 @@ mod random;
 mod recovery;
 mod roaming;
 mod rooms;
+mod sessions;
 mod slow;
 mod spaces;
 mod store;

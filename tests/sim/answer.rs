@@ -77,8 +77,9 @@ impl Client {
             }
             Request::Publish { number } => self.on_published(number, value, common),
             Request::Ack { room, offset } => {
+                // It may be an offset of the life before, which this one has not come to.
                 let stay = self.stays.get_mut(&room);
-                if let Some(stay) = stay.filter(|it| it.position.is_none_or(|at| offset <= at)) {
+                if let Some(stay) = stay.filter(|it| it.position.is_some_and(|at| offset <= at)) {
                     stay.acknowledged = stay.acknowledged.max(offset);
                 }
                 Ok(())

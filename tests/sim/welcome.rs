@@ -129,6 +129,10 @@ impl Client {
                 let others = common.acknowledgements.claimed(&room, &self.whose());
                 before.resumed(&room, reader, claimed.max(others))
             }
+            // It may have been sent out of the room that ended, and not have heard of it.
+            Some(_) if common.rules.moderates && self.path_room.as_ref() == Some(&room) => {
+                Stay::vague(epoch)
+            }
             Some(before) => {
                 // The room has begun anew: all of it is owed, or said to be missing.
                 let mut stay = Stay::new(Some(epoch), Some(0), before.interest.clone());

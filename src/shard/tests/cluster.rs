@@ -208,6 +208,22 @@ impl Cluster {
         }
     }
 
+    /// Moves the letters that one core has written, and leaves those of others where they are.
+    pub(super) fn carry_of(&mut self, core: u16) {
+        let others = self.letters.iter().filter(|(from, ..)| from.0 != core).count();
+        for _ in 0..self.letters.len() {
+            let Some((from, to, message)) = self.letters.pop_front() else { break };
+            if from.0 != core {
+                self.letters.push_back((from, to, message));
+                continue;
+            }
+            let (to, input) = (to.index(), Input::Core { from, message });
+            self.shards[to].handle(self.now, input, &mut self.effects[to]);
+        }
+        assert!(self.holds && self.letters.len() == others);
+        self.carry();
+    }
+
     /// Ends a tick everywhere.
     pub(super) fn settle(&mut self) {
         for _ in 0..3 {
