@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use fixture::credential::{CLAIMS, NOW_MS, SECRET, api_key_gate, is_accepted, token};
+use fixture::credential::{CLAIMS, NOW, SECRET, api_key_gate, is_accepted, token};
 use ring::hmac;
 use ring::rand::SystemRandom;
 use ringroom::auth::api_key::{self, NewKey};
@@ -84,7 +84,7 @@ fn credentials(criterion: &mut Criterion) {
     group.bench_function("refuse a forged HS256", |bencher| {
         let proof = Proof { kind: CredentialKind::Bearer, secret: &forged, wanted_tenant: None };
         bencher.iter(|| {
-            assert!(matches!(forgetful.judge(NOW_MS, black_box(&proof)), Verdict::Refused(_)));
+            assert!(matches!(forgetful.judge(NOW, black_box(&proof)), Verdict::Refused(_)));
         });
     });
     group.finish();
@@ -112,7 +112,7 @@ fn api_keys(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             let proof = Proof { kind: CredentialKind::ApiKey, secret: &other, wanted_tenant: None };
             bencher.iter(|| {
-                let verdict = gate.judge(NOW_MS, black_box(&proof));
+                let verdict = gate.judge(NOW, black_box(&proof));
                 assert!(matches!(verdict, Verdict::Refused(Refusal::UnknownKey)));
             });
         });

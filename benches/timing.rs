@@ -13,7 +13,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use fixture::credential::{NOW_MS, api_key_gate};
+use fixture::credential::{NOW, api_key_gate};
 use ring::digest;
 use ringroom::auth::api_key::{self, NewKey, SecretHash};
 use ringroom::auth::{Gate, Proof, Refusal, Verdict};
@@ -105,7 +105,7 @@ fn changed(text: &str, at: impl Fn(&str) -> usize) -> String {
 
 fn refuse(gate: &mut Gate, key: &str) {
     let proof = Proof { kind: CredentialKind::ApiKey, secret: key, wanted_tenant: None };
-    let verdict = gate.judge(NOW_MS, &proof);
+    let verdict = gate.judge(NOW, &proof);
     assert!(matches!(verdict, Verdict::Refused(Refusal::UnknownKey)));
 }
 

@@ -124,6 +124,12 @@ impl Tenant {
         self.bytes.take(now, bytes).inspect_err(|_| self.messages.give_back(1))
     }
 
+    /// Takes back what [`send`](Self::send) has counted of a message that was refused elsewhere.
+    pub fn give_back(&self, bytes: u32) {
+        self.messages.give_back(1);
+        self.bytes.give_back(bytes);
+    }
+
     /// Whether its rooms remember as much as they may.
     #[must_use]
     pub fn is_over_history(&self) -> bool {

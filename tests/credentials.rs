@@ -84,6 +84,52 @@ fn a_token_that_is_bad_is_refused_with_a_word_and_shows_nowhere() {
 }
 
 #[test]
+fn a_room_token_is_looked_into_for_its_room() {
+    let config = configured("room", "[tenants.default]\n[tenants.acme]\n");
+    let create = ["token", "create", "--config", &config, "--room", "team", "--role", "member"];
+    let made = ringroom(&[&create[..], &["--user", "ann"]].concat(), "");
+    assert_eq!(made.code, 0, "{}", made.err);
+    let verify = |more: &[&str], token: &str| {
+        ringroom(&[&["token", "verify", "--config", &config], more].concat(), token)
+    };
+    let seen = verify(&["--room", "team", "--user", "ann"], &made.out);
+    assert_eq!(seen.code, 0, "{}", seen.err);
+    let seen: serde_json::Value = serde_json::from_str(&seen.out).unwrap();
+    assert_eq!((&seen["room"], &seen["role"]), (&"team".into(), &"member".into()));
+    assert_eq!((&seen["user"], &seen["tenant"]), (&"ann".into(), &"default".into()));
+    assert!(seen["expires_at"].is_u64(), "{seen}");
+    for (more, word) in [
+        (&["--room", "other", "--user", "ann"][..], "refused: not_for_this"),
+        (&["--room", "team", "--user", "bob"], "refused: not_for_this"),
+        (&["--room", "team"], "refused: not_for_this"),
+        (&["--room", "team", "--user", "ann", "--tenant", "acme"], "refused: not_for_this"),
+        (
+            &["--room", "team", "--user", "ann", "--set", "auth.jwt.issuers=[\"a\"]"],
+            "refused: issuer",
+        ),
+    ] {
+        let seen = verify(more, &made.out);
+        assert_eq!(
+            (seen.code, &*seen.out, seen.err),
+            (1, "", format!("ringroom: {word}\n")),
+            "{more:?}"
+        );
+    }
+    let identity = ringroom(&["token", "create", "--config", &config, "--user", "ann"], "");
+    let seen = verify(&["--room", "team"], &identity.out);
+    assert_eq!((seen.code, &*seen.err), (1, "ringroom: refused: header\n"));
+    for wrong in [
+        &["--room", "@all"][..],
+        &["--room", "team", "--tenant", "nobody"],
+        &["--user", "ann"],
+        &["--room", "team", "--cookie"],
+    ] {
+        let seen = verify(wrong, &made.out);
+        assert_eq!((seen.code, &*seen.out), (2, ""), "{wrong:?}: {}", seen.err);
+    }
+}
+
+#[test]
 fn keys_are_taken_from_files() {
     let testdata = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/auth/testdata");
     let file = |name: &str| testdata.join(name).display().to_string();
@@ -109,7 +155,9 @@ fn keys_are_taken_from_files() {
 
 #[test]
 fn an_api_key_is_known_by_the_lines_that_are_printed_with_it() {
-    let made = ringroom(&["key", "create", "--permission", "publish", "--user", "billing"], "");
+    let limits = ["--connections", "5", "--messages-per-second", "20"];
+    let create = ["key", "create", "--permission", "publish", "--user", "billing"];
+    let made = ringroom(&[&create[..], &limits].concat(), "");
     assert_eq!(made.code, 0, "{}", made.err);
     let (key, lines) = made.out.split_once("\n\n").unwrap();
     assert!(key.starts_with("rr_") && !lines.contains(key.rsplit('_').next().unwrap()));

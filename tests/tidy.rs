@@ -27,7 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ws", &["clock", "config", "origin", "protocol"]),
     ("protocol", &["config", "ws"]),
     ("room", &["bucket", "clock", "config", "hash", "id", "protocol", "wheel", "ws"]),
-    ("auth", &["clock", "config", "hash", "id", "protocol", "room", "ws"]),
+    ("auth", &["bucket", "clock", "config", "hash", "id", "protocol", "room", "ws"]),
     (
         "shard",
         &[
@@ -261,6 +261,69 @@ fn unsafe_stands_where_it_may() {
         }
     }
     report(&problems);
+}
+
+/// Fields that hold what must not show, by the end of their names; of sessions, the ids as texts.
+const SECRETS: &[&str] = &["secret", "password", "token", "credential", "session"];
+
+/// Types that do not hide what is in them. What hides it is `Secret`, `Zeroed`, or a type of its own.
+const BARE: &[&str] = &["str", "String", "u8"];
+
+#[test]
+fn what_holds_a_secret_does_not_derive_debug() {
+    let mut problems = Vec::new();
+    for source in sources("src") {
+        if source.is_test() {
+            continue;
+        }
+        let code: Vec<_> = source.code().collect();
+        let derives =
+            |line: &str| line.trim_start().starts_with("#[derive(") && line.contains("Debug");
+        for (at, _) in code.iter().enumerate().filter(|(_, (_, line))| derives(line)) {
+            let body =
+                code[at + 1..].iter().take_while(|(_, line)| *line != "}" && !line.ends_with(';'));
+            for (number, line) in body.filter(|(_, line)| is_bare_secret(line)) {
+                let (place, text) = (source.path.display(), line.trim());
+                problems
+                    .push(format!("{place}:{}: {text}, in a type that derives Debug", number + 1));
+            }
+        }
+    }
+    report(&problems);
+}
+
+/// Whether a line is a field, such as `password: Option<String>,`, whose text Debug would show.
+fn is_bare_secret(line: &str) -> bool {
+    let Some((name, kind)) = line.trim().split_once(": ") else { return false };
+    let name = name.rsplit(' ').next().unwrap_or_default();
+    let word = |text: &str| SECRETS.contains(&text) && name.ends_with(text);
+    let is_secret = name.rsplit('_').next().is_some_and(word);
+    let mut types = kind.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    // The bytes of a session's id are numbers of the engine's, and go into no text but `welcome`.
+    let is_id = name.ends_with("session") && kind.contains("u8; 16");
+    is_secret && !is_id && types.any(|it| BARE.contains(&it))
+}
+
+#[test]
+fn a_bare_secret_is_found() {
+    for line in [
+        "    pub password: Option<&'a str>,",
+        "    pub(super) client_secret: Zeroizing<String>,",
+        "token: [u8; 32],",
+        "session: Option<String>,",
+    ] {
+        assert!(is_bare_secret(line), "{line}");
+    }
+    for line in [
+        "    pub password: Option<Secret<'a>>,",
+        "    pub token_id: Option<Arc<str>>,",
+        "    secret_file: Option<String>,",
+        "    by_token: bool,",
+        "    let token = text;",
+        "    session: [u8; 16],",
+    ] {
+        assert!(!is_bare_secret(line), "{line}");
+    }
 }
 
 #[test]

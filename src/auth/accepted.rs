@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::quota::Quota;
 use super::rights::Rights;
 use crate::id::TenantId;
 use crate::protocol::Scalar;
@@ -72,6 +73,8 @@ pub struct Accepted {
     pub token_id: Option<Arc<str>>,
     /// Who made it.
     pub issuer: Option<Arc<str>>,
+    /// What all connections by this credential may take together, if it says so by itself.
+    pub quota: Option<Arc<Quota>>,
 }
 
 impl Accepted {
@@ -92,6 +95,7 @@ impl Accepted {
             expires_at_ms: None,
             token_id: None,
             issuer: None,
+            quota: None,
         }
     }
 }

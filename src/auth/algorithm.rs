@@ -5,7 +5,7 @@ use ring::{hmac, signature};
 macro_rules! algorithms {
     ($($Variant:ident = $name:literal,)+) => {
         /// A signature algorithm.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Algorithm { $( #[doc = concat!("`", $name, "`")] $Variant, )+ }
 
         impl Algorithm {

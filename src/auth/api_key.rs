@@ -17,6 +17,7 @@ use ring::digest;
 use zeroize::Zeroizing;
 
 use super::base64url;
+use super::quota::Quota;
 use super::refusal::Refusal;
 use super::rights::Rights;
 use crate::id::TenantId;
@@ -94,6 +95,8 @@ pub struct ApiKey {
     pub rights: Arc<Rights>,
     /// When it ends, in Unix time.
     pub expires_at_ms: Option<u64>,
+    /// What all its connections may take together.
+    pub quota: Arc<Quota>,
 }
 
 /// A new key: what is given away once, and what is kept.

@@ -2,7 +2,8 @@
 //!
 //! Invariants: a credential is good only as long as it says, remembered or not; what is refused is
 //! remembered apart from what is accepted, so that a flood of bad ones drives out no good one;
-//! everything remembered goes when the policy is replaced, but for revocations.
+//! everything remembered goes when the policy is replaced, but for revocations; a wall clock that jumps
+//! makes nothing be remembered for longer, and no refusal be forgotten.
 
 mod asked;
 mod cache;
@@ -21,10 +22,13 @@ use super::refusal::Refusal;
 use super::revocation::{Revocation, Revocations, TooManyRevocations};
 use super::room_token::RoomGrant;
 use super::token::{Header, TOKEN_BYTES};
+use crate::clock::Now;
 use crate::hash::Seed;
 use crate::id::TenantId;
 use crate::room::name::RoomName;
 use crate::ws::handshake::CredentialKind;
+
+pub(super) use examine::TRIES_MAX;
 
 use asked::Asked;
 use cache::{Cache, Judged, Key};
@@ -145,35 +149,35 @@ impl Gate {
     }
 
     /// Judges a credential.
-    pub fn judge(&mut self, now_unix_ms: u64, proof: &Proof<'_>) -> Verdict {
+    pub fn judge(&mut self, now: Now, proof: &Proof<'_>) -> Verdict {
         if let Some(custom) = &self.policy.setup.custom
-            && let Some(judged) = custom.judge(now_unix_ms, proof)
+            && let Some(judged) = custom.judge(now.unix_ms, proof)
         {
-            return self.settle(now_unix_ms, proof.wanted_tenant, judged);
+            return self.settle(now.unix_ms, proof.wanted_tenant, judged);
         }
         if proof.secret.len() > TOKEN_BYTES {
             return Verdict::Refused(Refusal::TooLong);
         }
         let key = Key::of(self.seed, proof.kind == CredentialKind::Cookie, proof.secret);
-        let judged = match self.cache.get(&key, now_unix_ms) {
+        let judged = match self.cache.get(&key, now) {
             Some(judged) => judged,
-            None => match self.examine(now_unix_ms, proof) {
+            None => match self.examine(now, proof) {
                 Ok((accepted, until_ms)) => {
-                    self.cache.put(key, Ok(Arc::clone(&accepted)), now_unix_ms, until_ms);
+                    self.cache.put(key, Ok(Arc::clone(&accepted)), now, until_ms);
                     Ok(accepted)
                 }
                 Err(Stop::Ask(question)) => return Verdict::Ask(question),
                 Err(Stop::Said(refusal)) => Err(refusal),
                 Err(Stop::Refused(refusal)) => {
                     if is_lasting(refusal) {
-                        let until_ms = now_unix_ms + REFUSED_MS;
-                        self.cache.put(key, Err(refusal), now_unix_ms, until_ms);
+                        let until_ms = now.unix_ms + REFUSED_MS;
+                        self.cache.put(key, Err(refusal), now, until_ms);
                     }
                     Err(refusal)
                 }
             },
         };
-        self.settle(now_unix_ms, proof.wanted_tenant, judged)
+        self.settle(now.unix_ms, proof.wanted_tenant, judged)
     }
 
     /// What holds for this request beside the credential itself.
@@ -193,13 +197,13 @@ impl Gate {
     /// Judges a token for one room, shown by someone of a tenant.
     pub fn judge_room(
         &mut self,
-        now_unix_ms: u64,
+        now: Now,
         token: &str,
         tenant: TenantId,
         room: &RoomName,
         user: Option<&str>,
     ) -> RoomVerdict {
-        match self.examine_room(now_unix_ms, token, tenant, room, user) {
+        match self.examine_room(now, token, tenant, room, user) {
             Ok(grant) => RoomVerdict::Granted(grant),
             Err(Stop::Refused(refusal) | Stop::Said(refusal)) => RoomVerdict::Refused(refusal),
             Err(Stop::Ask(question)) => RoomVerdict::Ask(question),
@@ -207,7 +211,7 @@ impl Gate {
     }
 
     /// Learns what the control plane found out; false if it was no answer for this gate.
-    pub fn learn(&mut self, now_unix_ms: u64, answer: &Answer) -> bool {
+    pub fn learn(&mut self, now: Now, answer: &Answer) -> bool {
         match answer {
             Answer::Keys { policy, .. } | Answer::Identity { policy, .. }
                 if *policy != self.policy.number() =>
@@ -216,16 +220,16 @@ impl Gate {
             }
             Answer::Keys { source, keys, .. } => {
                 let Some(about) = self.policy.source(*source) else { return false };
-                if self.sources.learn(now_unix_ms, *source, about, keys) {
+                if self.sources.learn(now.moment, *source, about, keys) {
                     // What a key signed that is no longer there is good no more.
                     self.cache.clear();
                 }
             }
             Answer::Identity { fingerprint, whom, said, .. } => {
                 self.asked.remove(fingerprint);
-                let (judged, until_ms) = self.read_identity(now_unix_ms, *whom, said);
-                if !self.said.put(*fingerprint, judged.clone(), now_unix_ms, until_ms) {
-                    self.handed.put(*fingerprint, judged, now_unix_ms, now_unix_ms + HANDED_MS);
+                let (judged, until_ms) = self.read_identity(now.unix_ms, *whom, said);
+                if !self.said.put(*fingerprint, judged.clone(), now, until_ms) {
+                    self.handed.put(*fingerprint, judged, now, now.unix_ms + HANDED_MS);
                 }
             }
         }

@@ -22,6 +22,7 @@ pub mod guide {}
 pub mod key;
 mod policy;
 mod question;
+mod quota;
 mod refusal;
 pub mod revocation;
 mod right;
@@ -41,6 +42,7 @@ pub use custom::{Custom, Proof};
 pub use gate::{Gate, Limits, RoomVerdict, Verdict};
 pub use policy::{DEFAULT_TENANT, KeySource, Policy, Setup, TenantSetup, Trust, TrustedKey};
 pub use question::{Answer, Fingerprint, Question, SourceId, Whom};
+pub use quota::Quota;
 pub use refusal::Refusal;
 pub use revocation::{Revocation, Revoked};
 pub use right::{Open, Permit, Right, RightSet};

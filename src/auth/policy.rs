@@ -3,7 +3,7 @@
 //!
 //! Invariants: a key is found by tenant, issuer and id, so that two tenants whose keys have the same
 //! names never meet; keys of the operator (of `[auth.jwt]`) speak for every tenant, a tenant's own
-//! for that one only.
+//! for that one only; a key that names no issuer speaks for no issuer that somebody else is known by.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +26,8 @@ pub const DEFAULT_TENANT: &str = "default";
 /// A key and whose tokens it signs.
 #[derive(Clone, Debug)]
 pub struct TrustedKey {
-    /// Only tokens of this issuer; none: of any that is trusted.
+    /// Only tokens of this issuer; none: of the one that is trusted with it, or of whoever is named
+    /// nowhere.
     pub issuer: Option<Box<str>>,
     /// The key.
     pub key: Arc<VerifyingKey>,
@@ -37,7 +38,7 @@ pub struct TrustedKey {
 pub struct KeySource {
     /// Where the set is.
     pub url: Box<str>,
-    /// Only tokens of this issuer; none: of any that is trusted.
+    /// Only tokens of this issuer; none: as a [`TrustedKey`] that names none.
     pub issuer: Option<Box<str>>,
     /// What its RSA keys are for where they do not say so.
     pub algorithm: Option<Algorithm>,
@@ -124,7 +125,9 @@ pub(super) struct TenantView<'a> {
 impl Policy {
     /// Makes one.
     #[must_use]
-    pub fn new(setup: Setup) -> Self {
+    pub fn new(mut setup: Setup) -> Self {
+        setup.operator.bind();
+        setup.tenants.iter_mut().for_each(|tenant| tenant.trust.bind());
         let tenants = setup.tenants.iter().enumerate();
         let tenants = tenants.map(|(index, tenant)| (tenant.name.clone(), index)).collect();
         let api_keys = KnownKeys::new(&setup.api_keys);
@@ -139,6 +142,19 @@ impl Policy {
         let mut policy = Self { tenants, api_keys, sources, anonymous: None, setup };
         policy.anonymous = policy.make_anonymous();
         policy
+    }
+
+    /// The same, counting for API keys that `before` knew on from where that was.
+    #[must_use]
+    pub fn after(mut self, before: &Self) -> Self {
+        let known = before.setup.api_keys.iter().map(|key| ((key.tenant, &key.prefix), key));
+        let known: BTreeMap<_, _> = known.collect();
+        for key in &mut self.setup.api_keys {
+            if let Some(before) = known.get(&(key.tenant, &key.prefix)) {
+                Arc::make_mut(&mut key.quota).goes_on_from(&before.quota);
+            }
+        }
+        self
     }
 
     fn make_anonymous(&self) -> Option<Arc<Accepted>> {
@@ -215,7 +231,7 @@ impl Policy {
     ) -> impl Iterator<Item = SourceId> {
         self.sources.iter().enumerate().filter_map(move |(index, (owner, source))| {
             let is_theirs = owner.is_none_or(|owner| owner == tenant.index);
-            (is_theirs && is_of(source.issuer.as_deref(), issuer)).then(|| source_id(index))
+            (is_theirs && tenant.is_of(source.issuer.as_deref(), issuer)).then(|| source_id(index))
         })
     }
 
@@ -243,6 +259,7 @@ impl Policy {
             expires_at_ms: claims.times.expires_at_ms,
             token_id: claims.token_id,
             issuer,
+            quota: None,
         })
     }
 
@@ -264,12 +281,45 @@ impl Policy {
     }
 }
 
+impl Trust {
+    /// Where one issuer is trusted, keys that name none are its.
+    fn bind(&mut self) {
+        let [issuer] = &*self.issuers else { return };
+        let keys = self.keys.iter_mut().map(|key| &mut key.issuer);
+        let sources = self.sources.iter_mut().map(|source| &mut source.issuer);
+        for unnamed in keys.chain(sources).filter(|it| it.is_none()) {
+            *unnamed = Some(issuer.clone());
+        }
+    }
+
+    /// Whether somebody is known by this name.
+    fn names(&self, issuer: &str) -> bool {
+        let listed = self.issuers.iter().any(|it| **it == *issuer);
+        let is = |it: &Option<Box<str>>| it.as_deref() == Some(issuer);
+        listed
+            || self.keys.iter().any(|key| is(&key.issuer))
+            || self.sources.iter().any(|source| is(&source.issuer))
+    }
+}
+
 impl<'a> TenantView<'a> {
     /// The keys that may have signed a token of this issuer.
-    pub(super) fn keys(self, issuer: Option<&str>) -> impl Iterator<Item = &'a VerifyingKey> {
+    pub(super) fn keys(
+        self,
+        issuer: Option<&'a str>,
+    ) -> impl Iterator<Item = &'a VerifyingKey> + use<'a> {
         let all = self.setup.trust.keys.iter().chain(&self.operator.keys);
-        all.filter(move |trusted| is_of(trusted.issuer.as_deref(), issuer))
+        all.filter(move |trusted| self.is_of(trusted.issuer.as_deref(), issuer))
             .map(|trusted| &*trusted.key)
+    }
+
+    /// Whether what is for this issuer, or names none, is for a token of that one.
+    fn is_of(self, wanted: Option<&str>, issuer: Option<&str>) -> bool {
+        match (wanted, issuer) {
+            (Some(_), _) => wanted == issuer,
+            (None, None) => true,
+            (None, Some(issuer)) => !self.setup.trust.names(issuer) && !self.operator.names(issuer),
+        }
     }
 
     /// The cookie key of this id.
@@ -302,11 +352,6 @@ impl<'a> TenantView<'a> {
         };
         if is_ours { Ok(()) } else { Err(Refusal::Audience) }
     }
-}
-
-/// Whether what is for one issuer, or any, is for this one.
-fn is_of(wanted: Option<&str>, issuer: Option<&str>) -> bool {
-    wanted.is_none_or(|wanted| issuer == Some(wanted))
 }
 
 fn source_id(index: usize) -> SourceId {

@@ -16,6 +16,7 @@ use super::claims::Naming;
 use super::custom::Custom;
 use super::gate::Limits;
 use super::policy::{DEFAULT_TENANT, Policy, Setup, TenantSetup};
+use super::quota::Quota;
 use super::rights::{Permission, RightsBuilder};
 use crate::config::{self, AuthMode, Config};
 use crate::id::TenantId;
@@ -218,6 +219,10 @@ impl Reading<'_> {
             user: key.user.as_deref().map(Arc::from),
             rights: Arc::new(rights.ok()?),
             expires_at_ms: key.expires_at.map(|end| end.saturating_mul(1_000)),
+            quota: Arc::new(Quota::new(
+                key.connections.unwrap_or(0),
+                key.messages_per_second.unwrap_or(0),
+            )),
         })
     }
 }

@@ -75,6 +75,18 @@ impl Limits {
         }
     }
 
+    /// So many in a second, all of which may come at once; 0: no limit.
+    #[must_use]
+    pub fn per_second(rate: u32) -> Self {
+        Self::new(&Rate {
+            messages_per_second: rate,
+            burst: rate,
+            messages_per_minute: 0,
+            bytes_per_second: 0,
+            ban_ms: 0,
+        })
+    }
+
     /// So many in a minute; 0: no limit.
     #[must_use]
     pub fn per_minute(rate: u32) -> Self {

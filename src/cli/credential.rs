@@ -2,10 +2,12 @@
 //!
 //! Invariant: what is secret goes to the standard output, because it was asked for, and nowhere else.
 
-use std::fmt::Display;
+use std::convert::Infallible;
+use std::fmt::{self, Display};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,12 +16,14 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use ringroom::auth::api_key::{NewKey, PREFIX_BYTES, SECRET_BYTES};
 use ringroom::auth::cookie::CookieKey;
 use ringroom::auth::{
-    Accepted, Algorithm, DEFAULT_TENANT, Gate, Permission, Policy, Proof, SigningKey, Sources,
-    TOKEN_BYTES, Verdict,
+    Accepted, Algorithm, DEFAULT_TENANT, Gate, Permission, Policy, Proof, RoomVerdict, SigningKey,
+    Sources, TOKEN_BYTES, Verdict,
 };
+use ringroom::clock::Now;
 use ringroom::config::Config;
 use ringroom::hash::Seed;
 use ringroom::id::TenantId;
+use ringroom::protocol::Role;
 use ringroom::room::name::RoomName;
 use ringroom::room::pattern::Pattern;
 use ringroom::tenant::Tenants;
@@ -28,12 +32,15 @@ use serde_json::{Map, Value};
 
 use super::{FAILURE, Settings, USAGE, complain, read_file, say};
 
+/// What is not known here.
+const ASKED: &str = "only a running server asks others about credentials";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Token {
     /// Make a signed token (JWT), by a key that is given or the secret of the configuration.
     Create(Box<TokenCreate>),
     /// Say what a token, session or API key gives under the configuration, or why it is refused.
-    Verify(Verify),
+    Verify(Box<Verify>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -98,8 +105,35 @@ pub(super) struct Verify {
     /// The value of the session cookie, and not a token or an API key
     #[arg(long)]
     cookie: bool,
+    /// A token for this room
+    #[arg(long, value_name = "ROOM", conflicts_with = "cookie")]
+    room: Option<String>,
+    /// Shown by this user
+    #[arg(long, value_name = "ID", requires = "room")]
+    user: Option<String>,
+    /// Of this tenant
+    #[arg(long, value_name = "NAME", requires = "room")]
+    tenant: Option<String>,
     /// The credential; else it is read from the standard input, where no other process sees it
-    credential: Option<String>,
+    credential: Option<Hidden>,
+}
+
+/// What was given on the command line and is shown nowhere.
+#[derive(Clone)]
+struct Hidden(String);
+
+impl FromStr for Hidden {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hidden(…)")
+    }
 }
 
 #[derive(Args, Debug)]
@@ -119,6 +153,12 @@ pub(super) struct KeyCreate {
     /// For how long it is good; else until it is taken out of the configuration
     #[arg(long, value_name = "SECONDS")]
     expires_in: Option<u64>,
+    /// How many connections it may have at once
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    connections: Option<u32>,
+    /// How many messages a second all of them may send
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    messages_per_second: Option<u32>,
 }
 
 #[derive(Args, Debug)]
@@ -204,6 +244,11 @@ impl Cookie {
         let Self::Sign(asked) = self;
         finish(asked.session())
     }
+}
+
+/// This moment, for what is judged once.
+fn now() -> Now {
+    Now { unix_ms: now_ms(), ..Now::default() }
 }
 
 fn now_ms() -> u64 {
@@ -295,7 +340,7 @@ impl Verify {
         let config = self.settings.load().map_err(usage)?;
         let policy = Arc::new(policy(&config).map_err(usage)?);
         let secret = match &self.credential {
-            Some(credential) => credential.clone(),
+            Some(credential) => credential.0.clone(),
             None => {
                 let mut text = String::new();
                 let most = (TOKEN_BYTES + 2) as u64;
@@ -303,13 +348,48 @@ impl Verify {
                 text.trim_end_matches(['\r', '\n']).to_owned()
             }
         };
+        if let Some(room) = &self.room {
+            return self.verify_for(room, &config, policy, &secret);
+        }
         let kind = if self.cookie { CredentialKind::Cookie } else { CredentialKind::Bearer };
         let mut gate = Gate::new(policy, ringroom::auth::Limits::of(&config), Seed(0, 0));
         let proof = Proof { kind, secret: &secret, wanted_tenant: None };
-        match gate.judge(now_ms(), &proof) {
+        match gate.judge(now(), &proof) {
             Verdict::Accepted(accepted) => Ok(described(&accepted)),
             Verdict::Refused(refusal) => Err(failure(format_args!("refused: {refusal}"))),
-            Verdict::Ask(_) => Err(failure("only a running server asks others about credentials")),
+            Verdict::Ask(_) => Err(failure(ASKED)),
+        }
+    }
+}
+
+impl Verify {
+    /// What a token for a room gives there.
+    fn verify_for(
+        &self,
+        room: &str,
+        config: &Config,
+        policy: Arc<Policy>,
+        token: &str,
+    ) -> Result<String, Failed> {
+        let room = RoomName::parse(room).map_err(|_| usage("--room: wanted the name of a room"))?;
+        let name = self.tenant.as_deref().unwrap_or(DEFAULT_TENANT);
+        let tenant = Tenants::new(config).find(name);
+        let tenant = tenant.ok_or_else(|| usage(format_args!("there is no tenant {name:?}")))?;
+        let mut gate = Gate::new(policy, ringroom::auth::Limits::of(config), Seed(0, 0));
+        match gate.judge_room(now(), token, tenant, &room, self.user.as_deref()) {
+            RoomVerdict::Granted(grant) => {
+                let described = serde_json::json!({
+                    "room": grant.room.as_str(),
+                    "tenant": name,
+                    "user": grant.user.as_deref(),
+                    "role": grant.role.map(Role::as_str),
+                    "token_id": grant.token_id.as_deref(),
+                    "expires_at": grant.expires_at_ms / 1_000,
+                });
+                Ok(format!("{described:#}"))
+            }
+            RoomVerdict::Refused(refusal) => Err(failure(format_args!("refused: {refusal}"))),
+            RoomVerdict::Ask(_) => Err(failure(ASKED)),
         }
     }
 }
@@ -352,6 +432,8 @@ impl KeyCreate {
             ("permissions", (!self.permission.is_empty()).then(|| list(&self.permission))),
             ("rooms", (!self.room.is_empty()).then(|| list(&self.room))),
             ("expires_at", self.expires_in.map(|s| (now_ms() / 1_000 + s).to_string())),
+            ("connections", self.connections.map(|it| it.to_string())),
+            ("messages_per_second", self.messages_per_second.map(|it| it.to_string())),
         ];
         let rows =
             rows.into_iter().filter_map(|(name, value)| Some(format!("{name} = {}", value?)));

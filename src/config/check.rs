@@ -194,6 +194,7 @@ fn cpus_exist(loading: &mut Loading<'_>, allowed: &[usize]) {
 fn listeners(loading: &mut Loading<'_>) {
     let closed = loading.sound("auth.mode") && loading.config.auth.mode == super::AuthMode::Unset;
     let untrusted = loading.sound("proxy.trusted") && loading.config.proxy.trusted.is_empty();
+    require_tls(loading);
     let mut seen: Vec<ListenAddress> = Vec::new();
     for (origin, draft) in loading.drafts.clone() {
         let Some(address) = draft.listener.address else { continue };
@@ -211,6 +212,29 @@ fn listeners(loading: &mut Loading<'_>) {
             seen.push(address);
         }
     }
+}
+
+/// Where TLS is required, somebody must be able to come by it.
+fn require_tls(loading: &mut Loading<'_>) {
+    let rows = ["handshake.require_tls", "proxy.trusted", "proxy.header"];
+    if !loading.config.handshake.require_tls || !rows.iter().all(|row| loading.sound(row)) {
+        return;
+    }
+    let proxy = &loading.config.proxy;
+    let may_come = |draft: &super::listener::Draft| {
+        let over_unix = matches!(draft.listener.address, Some(ListenAddress::Unix(_)));
+        let is_behind = over_unix || !proxy.trusted.is_empty();
+        let is_told = proxy.header != AddressHeader::None || draft.listener.proxy_protocol;
+        draft.encrypted || (is_behind && is_told)
+    };
+    if loading.drafts.iter().any(|(_, draft)| may_come(draft)) {
+        return;
+    }
+    let wanted = "a listener with TLS, or a trusted proxy that says who came by it (proxy.trusted \
+                  with proxy.header, or with proxy_protocol on a listener): else nobody could connect";
+    let origin = loading.origin("handshake.require_tls").cloned();
+    let cause = Cause::Invalid { found: "true".to_owned(), wanted: wanted.to_owned() };
+    loading.problem(origin, "handshake.require_tls", cause);
 }
 
 fn control(loading: &mut Loading<'_>) {

@@ -369,3 +369,31 @@ fn channels_of_backends_go_with_the_rest_or_are_refused_by_name() {
     let told = loaded(&text, &[]).unwrap_err().to_string();
     assert!(told.contains("redis.interop.tenant") && told.contains("one of the tenants"), "{told}");
 }
+
+#[test]
+fn where_tls_is_required_somebody_can_come_by_it() {
+    let on = "[handshake]\nrequire_tls = true\n";
+    let proxy = "[proxy]\ntrusted = [\"10.0.0.0/8\"]\n";
+    let header = "header = \"x-forwarded-for\"\n";
+    let listener = |rows: &str| format!("[[listener]]\naddress = \"127.0.0.1:0\"\n{rows}");
+    let tls = listener("tls = { certificate_file = \"c\", key_file = \"k\" }\n");
+    let proxied = listener("proxy_protocol = true\n");
+    let unix = "[[listener]]\naddress = \"unix:/run/x\"\n";
+    for good in [
+        format!("{on}{tls}"),
+        format!("{on}{tls}{}", listener("").replace(":0", ":1")),
+        format!("{on}{proxy}{header}"),
+        format!("{on}{proxy}{proxied}"),
+        format!("{on}{unix}proxy_protocol = true\n"),
+        listener(""),
+    ] {
+        assert!(loaded(&good, &[]).is_ok(), "{good}: {:?}", loaded(&good, &[]));
+    }
+    for bad in [on.to_owned(), format!("{on}{proxy}"), format!("{on}{unix}")] {
+        let problems = loaded(&bad, &[]).unwrap_err();
+        assert_eq!(problems.0.len(), 1, "{problems}");
+        assert_eq!(problems.0[0].key, "handshake.require_tls");
+        assert_eq!(problems.0[0].origin, Some(Origin::File { name: "f".to_owned(), line: 2 }));
+        assert!(problems.to_string().contains("wanted a listener with TLS"), "{problems}");
+    }
+}

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::clock::{Moment, Now};
 use crate::config;
 use crate::hash::{self, Seed};
+use crate::id::ip_key;
 use crate::metrics::Refusal;
-use crate::ws::forwarded::ip_key;
 
 use super::bans::Bans;
 

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::bucket::{Bucket, Quota};
 use crate::clock::{Moment, Now};
 use crate::hash::{Map, Seed};
-use crate::ws::forwarded::ip_key;
+use crate::id::ip_key;
 
 /// Addresses that are remembered.
 const ADDRESSES_MAX: usize = 65_536;

@@ -68,6 +68,8 @@ pub(super) enum Stage {
 pub(super) struct Greeting {
     /// The client as far as it is known: the peer, then what a trusted proxy said.
     pub(super) client: Option<SocketAddr>,
+    /// Whether they spoke TLS, as far as it is known: to the listener, then what a PROXY header said.
+    pub(super) encrypted: bool,
     pub(super) accepted: Moment,
     /// The request, while its credential is being judged.
     pub(super) waiting: Option<Box<Waiting>>,

@@ -136,6 +136,7 @@ impl State {
             Denied::Banned => Refusal::ShutOut,
             Denied::Page => Refusal::Origin,
             Denied::TenantFull => Refusal::TenantLimit { retry_after_ms: RETRY_AFTER_MS },
+            Denied::CredentialFull => Refusal::CredentialLimit { retry_after_ms: RETRY_AFTER_MS },
         }
     }
 

@@ -133,6 +133,9 @@ impl State {
         else {
             return Ok(None);
         };
+        if let Some(encrypted) = proxy::encrypted(&bytes[..length]) {
+            greeting.encrypted = encrypted;
+        }
         if let proxy::Source::Address(client) = source {
             greeting.client = Some(client);
             let counted = admitted.speaks_for(Some(client.ip()));
@@ -301,6 +304,11 @@ impl State {
         let listener = &self.listeners[usize::from(*listener)];
         let peer = greeting.client.map(|client| client.ip());
         let client = forwarded::client(peer, head, &self.config.proxy);
+        if self.config.handshake.require_tls
+            && !forwarded::is_encrypted(peer, greeting.encrypted, head, &self.config.proxy)
+        {
+            return Err(Refusal::Plain);
+        }
         if client != peer {
             greeting.client = client.map(|ip| SocketAddr::new(ip, 0));
             let too_many = Refusal::AddressLimit { retry_after_ms: RETRY_AFTER_MS };
@@ -419,6 +427,7 @@ fn failure(refusal: Refusal) -> HandshakeFailure {
         Refusal::Method | Refusal::OldHttp | Refusal::HttpVersion | Refusal::NotAnUpgrade => {
             HandshakeFailure::Unsupported
         }
+        Refusal::Plain => HandshakeFailure::Tls,
         Refusal::WebSocketVersion => HandshakeFailure::Version,
         Refusal::Origin | Refusal::OriginMissing => HandshakeFailure::Origin,
         Refusal::Subprotocol => HandshakeFailure::Subprotocol,
@@ -431,6 +440,7 @@ fn failure(refusal: Refusal) -> HandshakeFailure {
         | Refusal::Tenant => HandshakeFailure::Credentials,
         Refusal::AddressLimit { .. }
         | Refusal::TenantLimit { .. }
+        | Refusal::CredentialLimit { .. }
         | Refusal::Banned { .. }
         | Refusal::Unavailable { .. } => HandshakeFailure::Limit,
         Refusal::RequestLine

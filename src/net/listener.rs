@@ -237,6 +237,7 @@ fn welcome(core: &Rc<Core>, now: Now, listener: u16, socket: OwnedFd, peer: Opti
         generation: state.next_generation(),
         stage: Stage::Handshake(Box::new(Greeting {
             client: peer,
+            encrypted: tls.is_some(),
             accepted: now.moment,
             waiting: None,
         })),

@@ -1,5 +1,7 @@
 //! What the server can say: every message of PROTOCOL §3, borrowed from whoever says it.
 
+use std::fmt;
+
 use super::{
     CloseReason, Data, ErrorCode, GapReason, LeftReason, PresenceAction, Priority, RequestId, Role,
     RoomPatch,
@@ -81,7 +83,7 @@ pub enum Event<'a> {
 }
 
 /// The first message once authenticated.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Welcome<'a> {
     /// The connection's name.
     pub connection: &'a str,
@@ -99,6 +101,13 @@ pub struct Welcome<'a> {
     pub recovered: bool,
     /// Rooms joined already.
     pub rooms: &'a [WelcomeRoom<'a>],
+}
+
+impl fmt::Debug for Welcome<'_> {
+    /// Without the session, which is a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Welcome").field("connection", &self.connection).finish_non_exhaustive()
+    }
 }
 
 /// A room in `welcome`.

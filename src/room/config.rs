@@ -20,7 +20,7 @@ use crate::protocol::{
 use super::history;
 
 pub use namespace::{Namespace, Namespaces};
-pub use settings::{Bounds, ConfigError, General, Password, Settings};
+pub use settings::{Bounds, ConfigError, General, Password, Salt, Settings};
 
 /// Bytes kept where nothing is set.
 const HISTORY_BYTES: u64 = 1 << 20;

@@ -22,12 +22,11 @@ use std::sync::Arc;
 use crate::bucket::Bucket;
 use crate::clock::{Moment, Now};
 use crate::hash::{Map, Seed};
-use crate::id::{ConnectionAddress, CoreId};
+use crate::id::{ConnectionAddress, CoreId, ip_key};
 use crate::protocol::{ErrorCode, OwnedData, Role};
-use crate::ws::forwarded::ip_key;
 
 use super::censor::Censor;
-use super::config::{Bounds, ConfigError, Layers, Namespace, RoomConfig, Settings};
+use super::config::{Bounds, ConfigError, Layers, Namespace, RoomConfig, Salt, Settings};
 use super::history::History;
 use super::idempotency::Idempotency;
 use super::members::Members;
@@ -317,9 +316,10 @@ impl HomeRoom {
         &mut self,
         patch: &crate::protocol::RoomPatch,
         bounds: &Bounds,
+        salt: Salt,
         now: Moment,
     ) -> Result<(), ConfigError> {
-        self.settings.apply(patch, bounds)?;
+        self.settings.apply(patch, bounds, salt)?;
         self.changes += 1;
         self.resolve(bounds, now);
         Ok(())

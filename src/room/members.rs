@@ -17,8 +17,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::clock::Moment;
+use crate::id::ip_key;
 use crate::protocol::Role;
-use crate::ws::forwarded::ip_key;
 
 use super::standing::{Standing, Until};
 

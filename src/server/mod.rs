@@ -134,7 +134,7 @@ pub fn run_with(mut config: Config, reread: Reread, added: Extensions) -> Result
     let certificates = tls::Certificates::load(&config).map_err(Error::Tls)?;
     let tenants = Tenants::new(&config);
     let pages = pages(&config, &tenants, &origins)?;
-    let policy = policy(&config, &tenants, &added, 0)?;
+    let policy = policy(&config, &tenants, &added, 0, None)?;
     let standing = standing(&config, &tenants)?;
     let handlers = Arc::new(added.handlers.clone());
     let parts = threads::Parts {
@@ -155,7 +155,7 @@ pub fn run_with(mut config: Config, reread: Reread, added: Extensions) -> Result
         .map_err(Error::Thread)?;
     greet(&config, threads.control_address);
     let mut watch =
-        Watch { config, tenants, added, policies: 0, reread, certificates, threads, logs };
+        Watch { config, tenants, added, policies: 0, policy, reread, certificates, threads, logs };
     runtime.block_on(watch.until_told_to_end())?;
     sockets::remove(&sockets);
     watch.threads.join()
@@ -168,6 +168,7 @@ struct Watch {
     added: Extensions,
     /// How often credentials have got another policy.
     policies: u64,
+    policy: Option<Arc<Policy>>,
     reread: Reread,
     certificates: tls::Certificates,
     threads: Threads,
@@ -243,12 +244,14 @@ impl Watch {
     fn take_over(&mut self, config: &Arc<Config>) {
         let read = origins(config).and_then(|origins| {
             let pages = pages(config, &self.tenants, &origins)?;
-            let policy = policy(config, &self.tenants, &self.added, self.policies + 1)?;
+            let (number, before) = (self.policies + 1, self.policy.as_deref());
+            let policy = policy(config, &self.tenants, &self.added, number, before)?;
             Ok((origins, pages, policy, tls::Certificates::load(config).map_err(Error::Tls)?))
         });
         match read {
             Ok((origins, pages, policy, certificates)) => {
                 self.policies += 1;
+                self.policy.clone_from(&policy);
                 if let Err(error) = self.logs.reload(&config.log) {
                     error!(%error, "the old log filter is kept");
                 }
@@ -285,12 +288,13 @@ fn pages(config: &Config, tenants: &Tenants, general: &Arc<Origins>) -> Result<A
     Ok(Arc::new(pages))
 }
 
-/// What credentials are checked against, where they are.
+/// What credentials are checked against, where they are; it counts on from where the one before was.
 fn policy(
     config: &Config,
     tenants: &Tenants,
     added: &Extensions,
     number: u64,
+    before: Option<&Policy>,
 ) -> Result<Option<Arc<Policy>>, Error> {
     let custom = added.custom.as_ref();
     if config.auth.mode.is_open() && custom.is_none() {
@@ -299,7 +303,10 @@ fn policy(
     let named: Vec<_> = tenants.iter().map(|(id, it)| (id, Arc::clone(&it.name))).collect();
     let read = |path: &Path| std::fs::read_to_string(path);
     let sources = auth::Sources { config, tenants: &named, read: &read, custom, number };
-    let policy = Policy::read(&sources).map_err(Error::Auth)?;
+    let mut policy = Policy::read(&sources).map_err(Error::Auth)?;
+    if let Some(before) = before {
+        policy = policy.after(before);
+    }
     Ok(Some(Arc::new(policy)))
 }
 

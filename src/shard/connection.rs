@@ -105,7 +105,7 @@ pub(super) struct Connection {
     pub(super) welcomed: bool,
     /// Its session has changed since the broker was told of it.
     pub(super) unsaved: bool,
-    /// It counts for its tenant.
+    /// It counts for its tenant, and for its credential where that has a quota.
     pub(super) counted: bool,
     /// It counts for its user.
     pub(super) entered: bool,

@@ -96,6 +96,8 @@ pub enum Denied {
     Suspended,
     /// The tenant has as many connections as it may.
     TenantFull,
+    /// The credential has as many connections as it may.
+    CredentialFull,
     /// The page may not connect to this tenant.
     Page,
     /// The user or the address is shut out by the operator.
@@ -140,7 +142,7 @@ impl Door {
         effects: &mut Effects,
     ) -> Option<Result<Arc<Accepted>, Refusal>> {
         let Some(gate) = &mut self.gate else { return Some(Err(Refusal::Unsupported)) };
-        let question = match gate.judge(now.unix_ms, proof) {
+        let question = match gate.judge(now, proof) {
             Verdict::Accepted(accepted) => return Some(Ok(accepted)),
             Verdict::Refused(refusal) => return Some(Err(refusal)),
             Verdict::Ask(question) => question,
@@ -160,7 +162,7 @@ impl Door {
         effects: &mut Effects,
     ) -> Option<Result<RoomGrant, Refusal>> {
         let Some(gate) = &mut self.gate else { return Some(Err(Refusal::Unsupported)) };
-        let question = match gate.judge_room(now.unix_ms, token, room.tenant, &room.name, user) {
+        let question = match gate.judge_room(now, token, room.tenant, &room.name, user) {
             RoomVerdict::Granted(grant) => return Some(Ok(grant)),
             RoomVerdict::Refused(refusal) => return Some(Err(refusal)),
             RoomVerdict::Ask(question) => question,
@@ -184,9 +186,7 @@ impl Door {
             (Edict::Revoke(revocation), Some(gate)) => {
                 gate.revoke(now.unix_ms, revocation.clone()).is_ok()
             }
-            (Edict::Ban(whom, until_ms), _) => {
-                self.bans.add(whom.clone(), *until_ms, now.unix_ms).is_ok()
-            }
+            (Edict::Ban(whom, until_ms), _) => self.bans.add(whom.clone(), *until_ms, now).is_ok(),
             (Edict::Unban(whom), _) => {
                 self.bans.remove(whom);
                 true
@@ -203,7 +203,7 @@ impl Door {
         page: Option<&Page>,
         tenants: &Tenants,
     ) -> Result<(), Denied> {
-        if self.bans.cover_user(accepted, now.unix_ms) {
+        if self.bans.cover_user(accepted, now.moment) {
             return Err(Denied::Banned);
         }
         let tenant = tenants.get(accepted.tenant);
@@ -216,6 +216,9 @@ impl Door {
         let limit = u64::from(tenant.limits.connections);
         if limit > 0 && tenant.connections.count() >= limit {
             return Err(Denied::TenantFull);
+        }
+        if accepted.quota.as_ref().is_some_and(|quota| quota.is_full()) {
+            return Err(Denied::CredentialFull);
         }
         Ok(())
     }
@@ -289,7 +292,7 @@ impl Shard {
     /// Whether the operator has shut an address out.
     #[must_use]
     pub fn shuts_out(&self, now: Now, address: Option<IpAddr>) -> bool {
-        self.door.bans.cover_address(address, now.unix_ms)
+        self.door.bans.cover_address(address, now.moment)
     }
 
     /// The control plane has answered: who has waited for it is judged again.
@@ -299,7 +302,7 @@ impl Shard {
             Answer::Keys { source, .. } => Topic::Keys(*source),
             Answer::Identity { fingerprint, .. } => Topic::Identity(*fingerprint),
         };
-        if !gate.learn(self.outbound.now.unix_ms, answer) {
+        if !gate.learn(self.outbound.now, answer) {
             return;
         }
         let waiting = self.door.waiting.remove(&topic).unwrap_or_default();

@@ -209,13 +209,13 @@ impl Shard {
 
     /// Whether somebody is not one of those whose connections have ended by an edict.
     pub(super) fn may_still_act(&self, asker: &Asker) -> bool {
-        let (identity, now_ms) = (&asker.identity, self.outbound.now.unix_ms);
+        let (identity, now) = (&asker.identity, self.outbound.now);
         let accepted = identity.accepted.as_deref();
         let revoked = accepted.zip(self.door.gate.as_ref());
         !self.tenants.get(identity.tenant).is_suspended()
-            && !revoked.is_some_and(|(it, gate)| gate.is_revoked(now_ms, it))
-            && !accepted.is_some_and(|it| self.door.bans.cover_user(it, now_ms))
-            && !self.door.bans.cover_address(asker.ip, now_ms)
+            && !revoked.is_some_and(|(it, gate)| gate.is_revoked(now.unix_ms, it))
+            && !accepted.is_some_and(|it| self.door.bans.cover_user(it, now.moment))
+            && !self.door.bans.cover_address(asker.ip, now.moment)
     }
 
     /// Takes over what was decided before this process began, for those that are to come. False if

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::hash::{Map, Seed};
 use crate::id::{CoreId, TenantId};
 use crate::protocol::{ErrorCode, Mode};
-use crate::room::config::Bounds;
+use crate::room::config::{Bounds, Salt};
 use crate::room::home::{HomeRoom, Refusal};
 use crate::room::hub::Notice;
 use crate::room::name::RoomKey;
@@ -97,6 +97,13 @@ impl Homes {
 }
 
 impl Shard {
+    /// For a password that may be set now.
+    pub(super) fn salt(&mut self) -> Salt {
+        let mut salt = [0; 16];
+        self.entropy.fill(&mut salt);
+        Salt(salt)
+    }
+
     /// A room; it exists from now on.
     pub(super) fn home_of(&mut self, key: &RoomKey) -> Result<&mut HomeRoom, Refusal> {
         if !self.homes.rooms.contains_key(key) {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::auth::Accepted;
+use crate::auth::{Accepted, Quota};
 use crate::id::TenantId;
 use crate::protocol::{Codec, Data, OwnedData, Scalar};
 use crate::room::name::RoomName;
@@ -90,6 +90,24 @@ impl Identity {
     #[must_use]
     pub fn may(&self, right: Right, room: &RoomName) -> bool {
         self.permit.allows(right, room.as_str())
+    }
+
+    /// What its credential may take by itself, if that says so.
+    #[must_use]
+    pub fn quota(&self) -> Option<&Arc<Quota>> {
+        self.accepted.as_ref()?.quota.as_ref()
+    }
+
+    /// A connection that counts for this one counts for `next` from now on; false if `next` has as many
+    /// as it may, and then nothing changes.
+    pub(super) fn passes_place_to(&self, next: &Self) -> bool {
+        match (self.quota(), next.quota()) {
+            (Some(own), Some(next)) if own.is_shared_with(next) => return true,
+            (_, Some(next)) if !next.enter() => return false,
+            _ => {}
+        }
+        self.quota().into_iter().for_each(|own| own.leave());
+        true
     }
 
     /// Whether both are the same user of the same tenant; two anonymous ones are taken for that,

@@ -1,5 +1,6 @@
 //! What can happen to an engine.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use crate::auth::Answer;
@@ -107,7 +108,7 @@ pub enum Input<'a> {
 }
 
 /// What the handshake settled.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Opened {
     /// The socket.
     pub connection: ConnectionKey,
@@ -123,4 +124,15 @@ pub struct Opened {
     pub session: Option<String>,
     /// Who it is, as far as that is known.
     pub entry: Entry,
+}
+
+impl fmt::Debug for Opened {
+    /// Without the session, which is a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened")
+            .field("connection", &self.connection)
+            .field("route", &self.route)
+            .field("entry", &self.entry)
+            .finish_non_exhaustive()
+    }
 }

@@ -95,16 +95,24 @@ impl Shard {
 
     fn count_in(&mut self, key: ConnectionKey) {
         let Some(connection) = self.outbound.get_mut(key) else { return };
-        connection.counted = self.tenants.get(connection.identity.tenant).connections.take();
+        let identity = &connection.identity;
+        let tenant = &self.tenants.get(identity.tenant).connections;
+        connection.counted = tenant.take();
+        if connection.counted && !identity.quota().is_none_or(|quota| quota.enter()) {
+            tenant.give_back();
+            connection.counted = false;
+        }
         if !connection.counted {
             self.close(key, CloseReason::ConnectionLimit);
         }
     }
 
-    /// A connection is gone: its tenant and its user have one less.
+    /// A connection is gone: its tenant, its credential and its user have one less.
     pub(super) fn discount(&mut self, connection: &Connection) {
+        let identity = &connection.identity;
         if connection.counted {
-            self.tenants.get(connection.identity.tenant).connections.give_back();
+            self.tenants.get(identity.tenant).connections.give_back();
+            identity.quota().into_iter().for_each(|quota| quota.leave());
         }
         if connection.entered {
             self.exit(connection.key, &connection.identity);

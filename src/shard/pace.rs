@@ -1,5 +1,5 @@
-//! How much may be sent: by a connection, and by all connections of a user and of an address
-//! together, whichever core they are on.
+//! How much may be sent: by a connection, and by all connections of a tenant, a user, an address and a
+//! credential together, whichever core they are on.
 //!
 //! Invariant: a message that is refused anywhere counts nowhere but as a refusal.
 
@@ -10,10 +10,9 @@ use crate::bucket::{Limits, Meter, Meters, Verdict};
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::hash::Seed;
-use crate::id::{ConnectionKey, TenantId};
+use crate::id::{ConnectionKey, TenantId, ip_key};
 use crate::protocol::{CloseReason, Command, Envelope, ErrorCode};
 use crate::room::home::Refusal;
-use crate::ws::forwarded::ip_key;
 
 use super::Shard;
 use super::connection::{Connection, Purpose};
@@ -86,18 +85,20 @@ pub(super) struct Shares {
 impl Shares {
     /// Judges one message, and counts it if it passes.
     fn take(&self, senders: &Senders, now: Moment, bytes: u32) -> Verdict {
-        if let Some(user) = &self.user {
-            let verdict = user.take(&senders.user, now, bytes);
+        let all = [
+            self.user.as_deref().map(|meter| (meter, &senders.user)),
+            self.address.as_deref().map(|meter| (meter, &senders.address)),
+            self.identity.quota().and_then(|quota| quota.messages()),
+        ];
+        for (at, (meter, limits)) in all.iter().flatten().enumerate() {
+            let verdict = meter.take(limits, now, bytes);
             if verdict != Verdict::Pass {
+                let before = all.iter().flatten().take(at);
+                before.for_each(|(meter, limits)| meter.give_back(limits, bytes));
                 return verdict;
             }
         }
-        let address = self.address.as_ref();
-        let verdict = address.map_or(Verdict::Pass, |it| it.take(&senders.address, now, bytes));
-        if let (Some(user), true) = (&self.user, verdict != Verdict::Pass) {
-            user.give_back(&senders.user, bytes);
-        }
-        verdict
+        Verdict::Pass
     }
 }
 
@@ -131,16 +132,19 @@ impl Shard {
         if !self.within_quota(key, envelope, bytes) {
             return false;
         }
-        if self.senders.are_off() {
-            return true;
-        }
         let now = self.outbound.now.moment;
         let Some(connection) = self.outbound.get_mut(key) else { return false };
+        let quota = connection.identity.quota();
+        if self.senders.are_off() && quota.is_none_or(|quota| quota.messages().is_none()) {
+            return true;
+        }
         let (retry_after_ms, is_banned) = match connection.send(&self.senders, now, bytes) {
             Verdict::Pass => return true,
             Verdict::Refused { retry_after_ms } => (retry_after_ms, false),
             Verdict::Banned { retry_after_ms, began: _ } => (retry_after_ms, true),
         };
+        // It counts nowhere.
+        self.tenants.get(connection.identity.tenant).give_back(bytes);
         self.metrics.rate_limited.add(1);
         self.refuse_whole(key, envelope, too_fast("too many messages", retry_after_ms));
         if is_banned {

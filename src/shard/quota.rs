@@ -11,13 +11,12 @@ use crate::bucket::{Limits, Meter, Meters, Verdict};
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::hash::{Map, Seed};
-use crate::id::{ConnectionKey, TenantId};
+use crate::id::{ConnectionKey, TenantId, ip_key};
 use crate::protocol::{Envelope, ErrorCode};
 use crate::room::config::{Namespace, Namespaces};
 use crate::room::home::Refusal;
 use crate::room::name::{RoomKey, RoomName};
 use crate::tenant::Tenants;
-use crate::ws::forwarded::ip_key;
 
 use super::Shard;
 use super::session::SessionId;

@@ -13,6 +13,7 @@ mod foreign;
 mod governing;
 mod guaranteed;
 mod history;
+mod keys;
 mod limits;
 mod moderation;
 mod nodes;

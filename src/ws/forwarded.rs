@@ -1,4 +1,4 @@
-//! The client's address, where trusted proxies stand between it and us.
+//! The client's address, and whether it came by TLS, where trusted proxies stand between it and us.
 //!
 //! Each proxy appends to the right what it saw, so the list is read from the right, and ends at the
 //! first address that is not a trusted proxy's: what stands to the left of that one is a mere claim
@@ -9,7 +9,7 @@
 
 mod element;
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use crate::config;
 use crate::config::AddressHeader;
@@ -39,21 +39,51 @@ pub fn client(peer: Option<IpAddr>, head: &Head<'_>, proxy: &config::Proxy) -> O
     }
 }
 
+/// Whether the client came by TLS. `nearest` says it of the peer; where trusted proxies say by header
+/// how they were reached, that holds, and all of them must say so: any that is not sure could be the
+/// one that the client spoke to.
+#[must_use]
+pub fn is_encrypted(
+    peer: Option<IpAddr>,
+    nearest: bool,
+    head: &Head<'_>,
+    proxy: &config::Proxy,
+) -> bool {
+    let said: Vec<Option<&[u8]>> = match proxy.header {
+        _ if !is_trusted(peer, proxy) => Vec::new(),
+        AddressHeader::None => Vec::new(),
+        AddressHeader::XForwardedFor => {
+            // It does not tell who said what, so whatever a client says too can only be to its harm.
+            let words = head.lines("x-forwarded-proto");
+            let words = words.flat_map(|line| line.split(|byte| *byte == b','));
+            let words = words.map(<[u8]>::trim_ascii).filter(|word| !word.is_empty());
+            words.map(Some).collect()
+        }
+        AddressHeader::Forwarded => {
+            let mut sender = Some(peer);
+            let hops = head.lines("forwarded").rev().flat_map(element::from_the_right);
+            let trusted = hops.take_while(|hop| {
+                let is_theirs = sender.is_some_and(|sender| is_trusted(sender, proxy));
+                sender = element::forwarded_for(hop).map(Some);
+                is_theirs
+            });
+            trusted.map(|hop| element::parameter(hop, b"proto")).collect()
+        }
+    };
+    if said.iter().all(Option::is_none) {
+        return nearest;
+    }
+    said.into_iter().all(|word| {
+        word.is_some_and(|it| it.eq_ignore_ascii_case(b"https") || it.eq_ignore_ascii_case(b"wss"))
+    })
+}
+
 /// Whether a peer may speak for clients, by header or by PROXY protocol.
 #[must_use]
 pub fn is_trusted(peer: Option<IpAddr>, proxy: &config::Proxy) -> bool {
     let Some(peer) = peer else { return true };
     let peer = peer.to_canonical();
     proxy.trusted.iter().any(|network| network.contains(&peer))
-}
-
-/// What limits per address count by: the address, or the /64 that an IPv6 host has to itself.
-#[must_use]
-pub fn ip_key(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (!0 << 64)).into(),
-    }
 }
 
 /// From the peer outwards, as far as the trust goes.

@@ -71,6 +71,28 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Source, usize)>, Fault> {
     }
 }
 
+/// Whether the client spoke TLS to the proxy, if a whole header says anything of it: an extension of
+/// version 2 does (`PP2_TYPE_SSL`).
+#[must_use]
+pub fn encrypted(header: &[u8]) -> Option<bool> {
+    let (fixed, rest) = header.split_at_checked(FIXED_BYTES)?;
+    if !fixed.starts_with(VERSION_2) || fixed[12] != PROXY {
+        return None;
+    }
+    let mut extensions = rest.get(Family::read(fixed[13]).ok()?.bytes()..)?;
+    let mut found = None;
+    while let Some(([kind, high, low], more)) = extensions.split_first_chunk() {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let (value, more) = more.split_at_checked(length)?;
+        if *kind == SSL {
+            let is_client = value.first().is_some_and(|flags| flags & SSL_CLIENT != 0);
+            found = Some(found.unwrap_or(true) && is_client);
+        }
+        extensions = more;
+    }
+    found
+}
+
 /// Whether `bytes` begin with `start`, as far as they go.
 fn begins(bytes: &[u8], start: &[u8]) -> bool {
     bytes.iter().zip(start).all(|(byte, expected)| byte == expected)
@@ -139,6 +161,12 @@ const LOCAL: u8 = 0x20;
 
 /// The command of a proxy that speaks for another.
 const PROXY: u8 = 0x21;
+
+/// The extension that says how the client spoke TLS.
+const SSL: u8 = 0x20;
+
+/// Its flag that it did.
+const SSL_CLIENT: u8 = 0x01;
 
 /// Of the addresses of version 2.
 #[derive(Clone, Copy)]

@@ -50,6 +50,8 @@ pub enum Refusal {
     OldHttp,
     /// No `Host`, or one that is none.
     Host,
+    /// It did not come by TLS, and must.
+    Plain,
     /// A plain request where only WebSockets are served.
     NotAnUpgrade,
     /// `Connection` does not list `upgrade`.
@@ -97,6 +99,11 @@ pub enum Refusal {
         /// When it may be tried again.
         retry_after_ms: u32,
     },
+    /// The credential has as many connections as it may.
+    CredentialLimit {
+        /// When it may be tried again.
+        retry_after_ms: u32,
+    },
     /// This address has shown too many bad credentials.
     Banned {
         /// When it may be tried again.
@@ -119,6 +126,7 @@ impl Refusal {
             Self::Origin
             | Self::OriginMissing
             | Self::Forbidden
+            | Self::Plain
             | Self::Suspended
             | Self::ShutOut => 403,
             Self::NotFound => 404,
@@ -126,7 +134,10 @@ impl Refusal {
             Self::Deadline => 408,
             Self::TargetTooLong => 414,
             Self::NotAnUpgrade | Self::WebSocketVersion => 426,
-            Self::AddressLimit { .. } | Self::TenantLimit { .. } | Self::Banned { .. } => 429,
+            Self::AddressLimit { .. }
+            | Self::TenantLimit { .. }
+            | Self::CredentialLimit { .. }
+            | Self::Banned { .. } => 429,
             Self::HeadTooLarge | Self::TooManyHeaders => 431,
             Self::Unavailable { .. } => 503,
             Self::HttpVersion => 505,
@@ -172,6 +183,9 @@ impl Refusal {
             Self::Method => "only GET upgrades",
             Self::OldHttp => "an upgrade needs HTTP/1.1",
             Self::Host => "Host is missing or malformed",
+            Self::Plain => {
+                "TLS is required here: connect by wss, or let the proxy say that you have"
+            }
             Self::NotAnUpgrade => {
                 "this endpoint speaks WebSocket; if your client does, a proxy on the way dropped \
                  the Upgrade header"
@@ -197,6 +211,7 @@ impl Refusal {
             Self::ShutOut => "banned by the operator",
             Self::AddressLimit { .. } => "too many connections of this address",
             Self::TenantLimit { .. } => "too many connections of this tenant",
+            Self::CredentialLimit { .. } => "too many connections by this credential",
             Self::Banned { .. } => "too many bad credentials from this address",
             Self::Unavailable { .. } => "the server takes no connections now",
         }
@@ -222,6 +237,7 @@ impl Refusal {
         match self {
             Self::AddressLimit { retry_after_ms }
             | Self::TenantLimit { retry_after_ms }
+            | Self::CredentialLimit { retry_after_ms }
             | Self::Banned { retry_after_ms }
             | Self::Unavailable { retry_after_ms } => Some(retry_after_ms),
             Self::Credential { status: 503, .. } => Some(UNDECIDED_RETRY_MS),

@@ -102,6 +102,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::auth::Quota;
     use crate::id::TenantId;
 
     fn key(prefix: &str, hash: SecretHash) -> ApiKey {
@@ -113,6 +114,7 @@ mod tests {
             user: None,
             rights: Arc::default(),
             expires_at_ms: None,
+            quota: Arc::new(Quota::new(0, 0)),
         }
     }
 

@@ -3,6 +3,9 @@
 //! Two generations: what is found or used goes to the young one; when that is full it becomes the
 //! old one, and what was in the old one is forgotten. So forgetting costs nothing and what is used
 //! stays.
+//!
+//! Invariant: what is remembered is forgotten in its time, however the wall clock jumps; what was
+//! accepted also ends when the wall clock says so.
 
 use std::hash::{Hash, Hasher};
 use std::mem;
@@ -12,6 +15,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::auth::accepted::Accepted;
 use crate::auth::refusal::Refusal;
+use crate::clock::{Moment, Now};
 use crate::hash::{Map, Seed};
 
 /// What was found of a credential.
@@ -40,7 +44,15 @@ impl Key {
 #[derive(Debug)]
 struct Entry {
     judged: Judged,
-    until_ms: u64,
+    until: Moment,
+    until_unix_ms: u64,
+}
+
+impl Entry {
+    fn found(&self, now: Now) -> Option<Judged> {
+        let is_over = self.judged.is_ok() && self.until_unix_ms <= now.unix_ms;
+        (now.moment < self.until && !is_over).then(|| self.judged.clone())
+    }
 }
 
 /// What was found of credentials.
@@ -77,30 +89,31 @@ impl<K: Eq + Hash + Copy> Cache<K> {
         self.refused.clear();
     }
 
-    pub(super) fn get(&mut self, key: &K, now_unix_ms: u64) -> Option<Judged> {
-        let found = self.accepted.get(key, now_unix_ms);
-        found.or_else(|| self.refused.get(key, now_unix_ms))
+    pub(super) fn get(&mut self, key: &K, now: Now) -> Option<Judged> {
+        let found = self.accepted.get(key, now);
+        found.or_else(|| self.refused.get(key, now))
     }
 
     /// As [`get`](Self::get), and forgets it.
-    pub(super) fn take(&mut self, key: &K, now_unix_ms: u64) -> Option<Judged> {
-        let found = self.get(key, now_unix_ms);
+    pub(super) fn take(&mut self, key: &K, now: Now) -> Option<Judged> {
+        let found = self.get(key, now);
         self.accepted.remove(key);
         self.refused.remove(key);
         found
     }
 
-    /// Remembers it; false if it holds no longer, or nothing is remembered.
-    pub(super) fn put(&mut self, key: K, judged: Judged, now_unix_ms: u64, until_ms: u64) -> bool {
-        if until_ms <= now_unix_ms {
+    /// Remembers it until then, in Unix time; false if it holds no longer, or nothing is remembered.
+    pub(super) fn put(&mut self, key: K, judged: Judged, now: Now, until_unix_ms: u64) -> bool {
+        if until_unix_ms <= now.unix_ms {
             return false;
         }
+        let until = now.moment.plus_ms(until_unix_ms - now.unix_ms);
         let (side, other) = match judged {
             Ok(_) => (&mut self.accepted, &mut self.refused),
             Err(_) => (&mut self.refused, &mut self.accepted),
         };
         other.remove(&key);
-        side.put(key, Entry { judged, until_ms })
+        side.put(key, Entry { judged, until, until_unix_ms })
     }
 }
 
@@ -114,15 +127,15 @@ impl<K: Eq + Hash + Copy> Generations<K> {
         self.old.clear();
     }
 
-    fn get(&mut self, key: &K, now_unix_ms: u64) -> Option<Judged> {
+    fn get(&mut self, key: &K, now: Now) -> Option<Judged> {
         if let Some(entry) = self.young.get(key) {
-            return (now_unix_ms < entry.until_ms).then(|| entry.judged.clone());
+            return entry.found(now);
         }
         if self.old.is_empty() {
             return None;
         }
         let entry = self.old.remove(key)?;
-        let judged = (now_unix_ms < entry.until_ms).then(|| entry.judged.clone())?;
+        let judged = entry.found(now)?;
         self.put(*key, entry);
         Some(judged)
     }

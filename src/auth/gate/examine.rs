@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{ENDLESS_MS, Gate, Judged, Stop, UNANSWERED_MS, is_lasting};
 use crate::auth::accepted::{Accepted, Strategy};
 use crate::auth::api_key;
-use crate::auth::claims::{self, Claims, Naming};
+use crate::auth::claims::{self, Claims, Naming, Times};
 use crate::auth::cookie::Session;
 use crate::auth::custom::Proof;
 use crate::auth::policy::{Policy, TenantView};
@@ -14,6 +14,7 @@ use crate::auth::refusal::Refusal;
 use crate::auth::room_token::{self, RoomGrant};
 use crate::auth::token::{self, Token, Use};
 use crate::auth::zeroed::Zeroed;
+use crate::clock::Now;
 use crate::id::TenantId;
 use crate::protocol::json::{self, Object};
 use crate::room::name::RoomName;
@@ -21,8 +22,8 @@ use crate::ws::handshake::CredentialKind;
 
 use super::sources::Worth;
 
-/// Keys that are tried on a token that names none.
-const TRIES_MAX: usize = 8;
+/// Keys of one algorithm that are tried on a token: more than one only where it, or they, have no name.
+pub(in crate::auth) const TRIES_MAX: usize = 8;
 /// The longest name of a tenant.
 const TENANT_BYTES: usize = 128;
 
@@ -30,37 +31,37 @@ type Examined = Result<(Arc<Accepted>, u64), Stop>;
 
 impl Gate {
     /// Who the holder is, and until when that may be remembered.
-    pub(super) fn examine(&mut self, now_unix_ms: u64, proof: &Proof<'_>) -> Examined {
+    pub(super) fn examine(&mut self, now: Now, proof: &Proof<'_>) -> Examined {
         let policy = Arc::clone(&self.policy);
         let setup = &policy.setup;
         let secret = proof.secret;
         if proof.kind == CredentialKind::Cookie && setup.cookie_name.is_some() {
-            return Ok(examine_cookie(&policy, now_unix_ms, secret)?);
+            return Ok(examine_cookie(&policy, now.unix_ms, secret)?);
         }
         if secret.starts_with(api_key::BEGINNING) && !setup.api_keys.is_empty() {
-            return Ok(examine_api_key(&policy, now_unix_ms, secret)?);
+            return Ok(examine_api_key(&policy, now.unix_ms, secret)?);
         }
         if token::has_shape(secret) && policy.believes_tokens() {
-            return self.examine_token(&policy, now_unix_ms, secret);
+            return self.examine_token(&policy, now, secret);
         }
         match (setup.introspection, setup.hook) {
-            (true, _) => self.ask_whom(now_unix_ms, proof, Whom::Introspection),
-            (false, true) => self.ask_whom(now_unix_ms, proof, Whom::Hook),
+            (true, _) => self.ask_whom(now, proof, Whom::Introspection),
+            (false, true) => self.ask_whom(now, proof, Whom::Hook),
             (false, false) => Err(Refusal::Unsupported.into()),
         }
     }
 
-    fn examine_token(&mut self, policy: &Policy, now_unix_ms: u64, text: &str) -> Examined {
+    fn examine_token(&mut self, policy: &Policy, now: Now, text: &str) -> Examined {
         let mut decoded = Vec::new();
         let token = Token::parse(text, Use::Identity, self.header.as_ref(), &mut decoded)?;
         let object = token.payload()?;
-        let (tenant, issuer) = self.prove(policy, now_unix_ms, &token, &object)?;
+        let (tenant, issuer) = self.prove(policy, now, &token, &object)?;
         check_audience(tenant, &object)?;
         let claims = Claims::read(&object, &policy.setup.naming)?;
         let ends_at_ms = claims.times.expires_at_ms.ok_or(Refusal::Claims)?;
-        claims.times.check(now_unix_ms, policy.setup.leeway_ms)?;
+        claims.times.check(now.unix_ms, policy.setup.leeway_ms)?;
         claims.user.as_ref().ok_or(Refusal::Claims)?;
-        let accepted = policy.accept(now_unix_ms, Strategy::Token, tenant, issuer, claims)?;
+        let accepted = policy.accept(now.unix_ms, Strategy::Token, tenant, issuer, claims)?;
         drop(object);
         // What is refused puts nothing in its place.
         if let Some(header) = token.other_header(self.header.as_ref()) {
@@ -71,7 +72,7 @@ impl Gate {
 
     pub(super) fn examine_room(
         &mut self,
-        now_unix_ms: u64,
+        now: Now,
         text: &str,
         tenant: TenantId,
         room: &RoomName,
@@ -81,11 +82,11 @@ impl Gate {
         let mut decoded = Vec::new();
         let token = Token::parse(text, Use::Room, None, &mut decoded)?;
         let object = token.payload()?;
-        let (theirs, _) = self.prove(&policy, now_unix_ms, &token, &object)?;
+        let (theirs, _) = self.prove(&policy, now, &token, &object)?;
         check_audience(theirs, &object)?;
         let claims = Claims::read(&object, &policy.setup.naming)?;
         let grant = room_token::read(&object, &claims)?;
-        claims.times.check(now_unix_ms, policy.setup.leeway_ms)?;
+        claims.times.check(now.unix_ms, policy.setup.leeway_ms)?;
         let is_theirs = grant.user.as_deref().is_none_or(|named| user == Some(named));
         if theirs.setup.id != tenant || grant.room != *room || !is_theirs {
             return Err(Refusal::NotForThis.into());
@@ -95,7 +96,7 @@ impl Gate {
         let issued_at_ms = claims.times.issued_at_ms;
         let user = grant.user.clone();
         let who = Accepted { user, token_id, issued_at_ms, ..Accepted::nobody(tenant, name) };
-        if self.revocations.cover(&who, now_unix_ms) {
+        if self.revocations.cover(&who, now.unix_ms) {
             return Err(Refusal::Revoked.into());
         }
         Ok(grant)
@@ -105,7 +106,7 @@ impl Gate {
     fn prove<'p>(
         &self,
         policy: &'p Policy,
-        now_unix_ms: u64,
+        now: Now,
         token: &Token<'_>,
         object: &Object<'_>,
     ) -> Result<(TenantView<'p>, Option<Arc<str>>), Stop> {
@@ -113,30 +114,38 @@ impl Gate {
         let tenant = named_tenant(policy, object)?;
         tenant.check_issuer(issuer.as_deref())?;
         let sources: Vec<_> = policy.sources_for(tenant, issuer.as_deref()).collect();
-        let fetched = sources.iter().flat_map(|source| self.sources.keys(*source, now_unix_ms));
-        let known = tenant.keys(issuer.as_deref()).chain(fetched);
+        let known = || {
+            let fetched = sources.iter().flat_map(|source| self.sources.keys(*source, now.moment));
+            tenant.keys(issuer.as_deref()).chain(fetched)
+        };
+        let wanted = token.key_id();
+        let named = known().filter(|key| key.id().is_some() && key.id() == wanted);
+        // A key without a name may have signed any token, and a token that names none may be any's.
+        let others = known().filter(|key| key.id().is_none() || wanted.is_none());
         let mut refusal = Refusal::UnknownKey;
         let mut tries = 0;
-        for key in known.filter(|key| answers_to(key.id(), token.key_id())) {
+        for key in named.chain(others) {
             if key.algorithm() != token.algorithm() {
                 // A key without a name is not the one that a name means.
-                let is_meant = key.id().is_some() || token.key_id().is_none();
+                let is_meant = key.id().is_some() || wanted.is_none();
                 if is_meant && refusal == Refusal::UnknownKey {
                     refusal = Refusal::Algorithm;
                 }
                 continue;
+            }
+            if tries == TRIES_MAX {
+                // It may be one of those that are not tried: it, or they, should have a name.
+                refusal = Refusal::UnknownKey;
+                break;
             }
             if token.is_signed_by(key) {
                 return Ok((tenant, issuer.clone()));
             }
             refusal = Refusal::Signature;
             tries += 1;
-            if tries >= TRIES_MAX {
-                break;
-            }
         }
         for source in sources {
-            match self.sources.worth(source, token.key_id(), now_unix_ms) {
+            match self.sources.worth(source, wanted, now.moment) {
                 Worth::Asking => {
                     return Err(Stop::Ask(Question::Keys { policy: policy.number(), source }));
                 }
@@ -148,16 +157,16 @@ impl Gate {
     }
 
     /// What was said of a credential, or the question.
-    fn ask_whom(&mut self, now_unix_ms: u64, proof: &Proof<'_>, whom: Whom) -> Examined {
+    fn ask_whom(&mut self, now: Now, proof: &Proof<'_>, whom: Whom) -> Examined {
         let fingerprint = Fingerprint::of(proof.kind, proof.secret, proof.wanted_tenant);
-        let said = self.said.get(&fingerprint, now_unix_ms);
-        match said.or_else(|| self.handed.take(&fingerprint, now_unix_ms)) {
+        let said = self.said.get(&fingerprint, now);
+        match said.or_else(|| self.handed.take(&fingerprint, now)) {
             // Remembered there, and not twice.
             Some(Ok(accepted)) => return Ok((accepted, 0)),
             Some(Err(refusal)) => return Err(Stop::Said(refusal)),
             None => {}
         }
-        if !self.asked.note(fingerprint, now_unix_ms) {
+        if !self.asked.note(fingerprint, now.moment) {
             return Err(Stop::Said(Refusal::Busy));
         }
         Err(Stop::Ask(Question::Identity {
@@ -225,19 +234,20 @@ fn examine_api_key(
 ) -> Result<(Arc<Accepted>, u64), Refusal> {
     let (prefix, secret) = api_key::parse(text)?;
     let key = policy.api_key(prefix, secret).ok_or(Refusal::UnknownKey)?;
-    if key.expires_at_ms.is_some_and(|end_ms| end_ms <= now_unix_ms) {
-        return Err(Refusal::Expired);
-    }
+    let times = Times { expires_at_ms: key.expires_at_ms, ..Times::default() };
+    times.check(now_unix_ms, policy.setup.leeway_ms)?;
     let accepted = Accepted {
         strategy: Strategy::ApiKey,
         user: key.user.clone(),
         rights: Arc::clone(&key.rights),
         expires_at_ms: key.expires_at_ms,
         token_id: Some(key.prefix.as_ref().into()),
+        quota: Some(Arc::clone(&key.quota)),
         ..Accepted::nobody(key.tenant, Arc::clone(&key.tenant_name))
     };
     let endless_ms = now_unix_ms.saturating_add(ENDLESS_MS);
-    Ok((Arc::new(accepted), key.expires_at_ms.unwrap_or(endless_ms).min(endless_ms)))
+    let end_ms = key.expires_at_ms.map(|end_ms| end_ms.saturating_add(policy.setup.leeway_ms));
+    Ok((Arc::new(accepted), end_ms.unwrap_or(endless_ms).min(endless_ms)))
 }
 
 /// Who an authorization server or the backend says it is, and whether the backend says it of this
@@ -290,14 +300,5 @@ fn check_audience(tenant: TenantView<'_>, object: &Object<'_>) -> Result<(), Ref
             let several = claims::texts(object, "aud")?.unwrap_or_default();
             tenant.check_audience(&several)
         }
-    }
-}
-
-/// Whether a key may have signed a token that names this key. One without a name may have signed
-/// any, and a token that names none may be any's.
-fn answers_to(key: Option<&str>, wanted: Option<&str>) -> bool {
-    match (key, wanted) {
-        (Some(key), Some(wanted)) => key == wanted,
-        _ => true,
     }
 }

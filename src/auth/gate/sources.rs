@@ -9,6 +9,7 @@ use crate::auth::key::{VerifyingKey, jwk_set};
 use crate::auth::policy::{KeySource, Policy};
 use crate::auth::question::SourceId;
 use crate::auth::refusal::Refusal;
+use crate::clock::Moment;
 
 /// How long after an answer the same URL is asked for again because of an unknown key.
 const AGAIN_MS: u64 = 10_000;
@@ -27,9 +28,9 @@ struct Source {
     text: Option<Arc<str>>,
     keys: Vec<VerifyingKey>,
     /// When it was fetched last.
-    fetched_at_ms: u64,
+    fetched_at: Moment,
     /// When it could last not be fetched.
-    failed_at_ms: Option<u64>,
+    failed_at: Option<Moment>,
 }
 
 /// Whether a source should be asked.
@@ -49,28 +50,23 @@ impl Sources {
     }
 
     /// The keys of a source that are still believed.
-    pub(super) fn keys(&self, id: SourceId, now_unix_ms: u64) -> &[VerifyingKey] {
+    pub(super) fn keys(&self, id: SourceId, now: Moment) -> &[VerifyingKey] {
         match self.0.get(usize::from(id.0)) {
-            Some(source) if now_unix_ms < source.fetched_at_ms.saturating_add(BELIEVED_MS) => {
-                &source.keys
-            }
+            Some(source) if now < source.fetched_at.plus_ms(BELIEVED_MS) => &source.keys,
             _ => &[],
         }
     }
 
     /// Whether to ask for keys because none of those known, under this name, fits.
-    pub(super) fn worth(&self, id: SourceId, key_id: Option<&str>, now_unix_ms: u64) -> Worth {
+    pub(super) fn worth(&self, id: SourceId, key_id: Option<&str>, now: Moment) -> Worth {
         let Some(source) = self.0.get(usize::from(id.0)) else { return Worth::Nothing };
-        let failed = source.failed_at_ms;
-        if failed.is_some_and(|at| now_unix_ms < at.saturating_add(FAILED_AGAIN_MS)) {
+        if source.failed_at.is_some_and(|at| now < at.plus_ms(FAILED_AGAIN_MS)) {
             return if source.text.is_none() { Worth::Waiting } else { Worth::Nothing };
         }
         let known = key_id.is_none_or(|id| source.keys.iter().any(|key| key.id() == Some(id)));
         match source.text {
             Some(_) if known => Worth::Nothing,
-            Some(_) if now_unix_ms < source.fetched_at_ms.saturating_add(AGAIN_MS) => {
-                Worth::Nothing
-            }
+            Some(_) if now < source.fetched_at.plus_ms(AGAIN_MS) => Worth::Nothing,
             Some(_) | None => Worth::Asking,
         }
     }
@@ -78,31 +74,26 @@ impl Sources {
     /// Takes an answer; true if other keys are known now than before.
     pub(super) fn learn(
         &mut self,
-        now_unix_ms: u64,
+        now: Moment,
         id: SourceId,
         about: &KeySource,
         answer: &Result<Arc<str>, Refusal>,
     ) -> bool {
         let Some(source) = self.0.get_mut(usize::from(id.0)) else { return false };
         let Ok(text) = answer else {
-            source.failed_at_ms = Some(now_unix_ms);
+            source.failed_at = Some(now);
             return false;
         };
         if source.text.as_ref() == Some(text) {
-            source.fetched_at_ms = now_unix_ms;
-            source.failed_at_ms = None;
+            source.fetched_at = now;
+            source.failed_at = None;
             return false;
         }
         let Ok(keys) = jwk_set(text, about.algorithm, true) else {
-            source.failed_at_ms = Some(now_unix_ms);
+            source.failed_at = Some(now);
             return false;
         };
-        *source = Source {
-            text: Some(Arc::clone(text)),
-            keys,
-            fetched_at_ms: now_unix_ms,
-            failed_at_ms: None,
-        };
+        *source = Source { text: Some(Arc::clone(text)), keys, fetched_at: now, failed_at: None };
         true
     }
 }

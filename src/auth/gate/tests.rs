@@ -4,7 +4,7 @@ use super::{Gate, Limits, Verdict};
 use crate::auth::Algorithm::{EdDsa, Es256, Hs256};
 use crate::auth::key::VerifyingKey;
 use crate::auth::tests::support::{
-    HEADER, NOW, NOW_MS, SECRET, gate, pair, proof, setup, signed, trust,
+    HEADER, NOW, NOW_MS, SECRET, at, gate, pair, proof, setup, signed, trust,
 };
 use crate::auth::{
     Answer, KeySource, Permit, Policy, Question, Refusal, Revocation, Revoked, Right, RoomVerdict,
@@ -41,7 +41,7 @@ fn token(kid: &str) -> String {
 
 /// In a word.
 fn word(gate: &mut Gate, at_ms: u64, secret: &str) -> Result<&'static str, Refusal> {
-    match gate.judge(at_ms, &proof(secret)) {
+    match gate.judge(at(at_ms), &proof(secret)) {
         Verdict::Accepted(_) => Ok("accepted"),
         Verdict::Refused(refusal) => Err(refusal),
         Verdict::Ask(_) => Ok("asked"),
@@ -49,7 +49,7 @@ fn word(gate: &mut Gate, at_ms: u64, secret: &str) -> Result<&'static str, Refus
 }
 
 fn learn(gate: &mut Gate, at_ms: u64, keys: Result<Arc<str>, Refusal>) -> bool {
-    gate.learn(at_ms, &Answer::Keys { policy: 1, source: SourceId(0), keys })
+    gate.learn(at(at_ms), &Answer::Keys { policy: 1, source: SourceId(0), keys })
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_url_that_gives_no_keys_costs_its_own_tokens_alone() {
         "what was learned stays"
     );
     let day_ms = 24 * 60 * 60 * 1_000;
-    let long = gate.sources.keys(SourceId(0), NOW_MS + 2_000 + day_ms);
+    let long = gate.sources.keys(SourceId(0), at(NOW_MS + 2_000 + day_ms).moment);
     assert!(long.is_empty(), "but no longer than a day");
 }
 
@@ -102,7 +102,7 @@ fn another_issuer_s_url_is_not_asked() {
         signed(EdDsa, r#"{"alg":"EdDSA","kid":"k"}"#, &payload)
     };
     for (issuer, expected) in [("a", Some(0)), ("b", Some(1)), ("c", None)] {
-        match gate.judge(NOW_MS, &proof(&token(issuer))) {
+        match gate.judge(at(NOW_MS), &proof(&token(issuer))) {
             Verdict::Ask(Question::Keys { source, policy: 1 }) => {
                 assert_eq!(Some(source.0), expected, "{issuer}");
             }
@@ -113,7 +113,7 @@ fn another_issuer_s_url_is_not_asked() {
         }
     }
     let keys = Ok(set("k"));
-    gate.learn(NOW_MS, &Answer::Keys { policy: 1, source: SourceId(0), keys });
+    gate.learn(at(NOW_MS), &Answer::Keys { policy: 1, source: SourceId(0), keys });
     assert_eq!(word(&mut gate, NOW_MS, &token("a")), Ok("accepted"));
     assert_eq!(word(&mut gate, NOW_MS, &token("b")), Ok("asked"), "the same kid, another issuer");
 }
@@ -123,7 +123,7 @@ fn asking(introspection: bool, hook: bool) -> Gate {
 }
 
 fn ask(gate: &mut Gate, secret: &str) -> Question {
-    match gate.judge(NOW_MS, &proof(secret)) {
+    match gate.judge(at(NOW_MS), &proof(secret)) {
         Verdict::Ask(question) => question,
         other => panic!("{other:?}"),
     }
@@ -155,7 +155,7 @@ fn an_opaque_token_is_what_the_authorization_server_says() {
     ] {
         let mut gate = asking(true, false);
         let question = ask(&mut gate, "opaque");
-        assert!(gate.learn(NOW_MS, &answer(&question, said)));
+        assert!(gate.learn(at(NOW_MS), &answer(&question, said)));
         assert_eq!(word(&mut gate, NOW_MS, "opaque"), expected, "{said:?}");
     }
 }
@@ -166,8 +166,10 @@ fn the_hook_says_who_it_is_and_perhaps_nobody() {
     let said = r#"{"user":null,"permissions":["join"],"roles":[]}"#;
     let question = ask(&mut gate, "ticket");
     assert!(matches!(question, Question::Identity { whom: Whom::Hook, .. }));
-    assert!(gate.learn(NOW_MS, &answer(&question, Ok(said))));
-    let Verdict::Accepted(nobody) = gate.judge(NOW_MS, &proof("ticket")) else { panic!("refused") };
+    assert!(gate.learn(at(NOW_MS), &answer(&question, Ok(said))));
+    let Verdict::Accepted(nobody) = gate.judge(at(NOW_MS), &proof("ticket")) else {
+        panic!("refused")
+    };
     assert_eq!((nobody.strategy, nobody.user.as_deref()), (Strategy::Hook, None));
     assert!(nobody.rights.allows(Right::Join, "x") && !nobody.rights.allows(Right::Publish, "x"));
     let later = word(&mut gate, NOW_MS + 60_000, "ticket");
@@ -186,16 +188,16 @@ fn what_is_not_remembered_is_for_one_who_asked() {
         let limits = Limits { cached, ..Limits::default() };
         let mut gate = Gate::new(Arc::new(Policy::new(setup)), limits, Seed(1, 2));
         let question = ask(&mut gate, "ticket");
-        assert!(gate.learn(NOW_MS, &answer(&question, Ok(said))));
+        assert!(gate.learn(at(NOW_MS), &answer(&question, Ok(said))));
         assert_eq!(word(&mut gate, NOW_MS, "ticket"), Ok("accepted"), "{case}");
         assert_eq!(word(&mut gate, NOW_MS, "ticket"), Ok("asked"), "{case}");
-        assert!(gate.learn(NOW_MS, &answer(&question, Err(Refusal::Denied))));
+        assert!(gate.learn(at(NOW_MS), &answer(&question, Err(Refusal::Denied))));
         assert_eq!(word(&mut gate, NOW_MS, "ticket"), Err(Refusal::Denied), "{case}");
     }
     let limits = Limits { cached: 1, ..Limits::default() };
     let mut gate = Gate::new(Arc::new(Policy::new(hook())), limits, Seed(1, 2));
     let question = ask(&mut gate, "ticket");
-    assert!(gate.learn(NOW_MS, &answer(&question, Ok(ann))));
+    assert!(gate.learn(at(NOW_MS), &answer(&question, Ok(ann))));
     for _ in 0..2 {
         assert_eq!(word(&mut gate, NOW_MS, "ticket"), Ok("accepted"), "one is remembered");
     }
@@ -207,11 +209,11 @@ fn an_answer_that_nobody_fetches_is_for_nobody_later() {
     let mut gate =
         Gate::new(Arc::new(policy), Limits { questions: 4, ..Limits::default() }, Seed(1, 2));
     let question = ask(&mut gate, "ticket");
-    assert!(gate.learn(NOW_MS, &answer(&question, Ok(r#"{"user":"ann"}"#))));
+    assert!(gate.learn(at(NOW_MS), &answer(&question, Ok(r#"{"user":"ann"}"#))));
     assert_eq!(word(&mut gate, NOW_MS + 10_000, "ticket"), Ok("asked"));
     for index in 0..1_000 {
         let question = ask(&mut gate, &format!("{index}"));
-        assert!(gate.learn(NOW_MS, &answer(&question, Ok(r#"{"user":"ann"}"#))));
+        assert!(gate.learn(at(NOW_MS), &answer(&question, Ok(r#"{"user":"ann"}"#))));
         assert!(gate.remembered() <= 8, "{}", gate.remembered());
     }
 }
@@ -224,7 +226,7 @@ fn questions_are_bounded_and_an_answer_makes_room() {
     ask(&mut gate, "2");
     assert_eq!(word(&mut gate, NOW_MS, "3"), Err(Refusal::Busy));
     assert_eq!(word(&mut gate, NOW_MS, "1"), Ok("asked"), "it is one of them");
-    gate.learn(NOW_MS, &answer(&first, Err(Refusal::Denied)));
+    gate.learn(at(NOW_MS), &answer(&first, Err(Refusal::Denied)));
     assert_eq!(word(&mut gate, NOW_MS, "3"), Ok("asked"));
     assert_eq!(word(&mut gate, NOW_MS + 30_000, "4"), Ok("asked"), "lost ones make room");
 }
@@ -234,7 +236,7 @@ fn an_answer_to_another_policy_is_void() {
     let mut gate = asking(false, true);
     let question = ask(&mut gate, "ticket");
     gate.replace(Arc::new(Policy::new(Setup { number: 2, hook: true, ..setup(Trust::default()) })));
-    assert!(!gate.learn(NOW_MS, &answer(&question, Ok(r#"{"user":"ann"}"#))));
+    assert!(!gate.learn(at(NOW_MS), &answer(&question, Ok(r#"{"user":"ann"}"#))));
     assert_eq!(word(&mut gate, NOW_MS, "ticket"), Ok("asked"));
     assert!(!learn(&mut gate, NOW_MS, Ok(format!("{{\"keys\":[{ED}]}}").into())));
 }
@@ -248,7 +250,7 @@ fn what_is_remembered_is_bounded_and_bad_ones_drive_out_no_good_one() {
     assert_eq!(word(&mut gate, NOW_MS, &good), Ok("accepted"));
     let remembered = |gate: &mut Gate| {
         let key = super::Key::of(gate.seed, false, &good);
-        gate.cache.get(&key, NOW_MS).is_some()
+        gate.cache.get(&key, at(NOW_MS)).is_some()
     };
     for index in 0..10_000 {
         assert!(word(&mut gate, NOW_MS, &format!("{good}{index}")).is_err());
@@ -291,7 +293,7 @@ fn a_revocation_of_a_user_takes_back_the_room_tokens_made_for_them_before() {
     let room = RoomName::parse("vip").expect("a name");
     let judge = |gate: &mut Gate, more: &str| {
         let user = Some("ann");
-        match gate.judge_room(NOW_MS + 2_000, &token(more), TenantId::DEFAULT, &room, user) {
+        match gate.judge_room(at(NOW_MS + 2_000), &token(more), TenantId::DEFAULT, &room, user) {
             RoomVerdict::Granted(_) => Ok(()),
             RoomVerdict::Refused(refusal) => Err(refusal),
             RoomVerdict::Ask(question) => panic!("asked: {question:?}"),
@@ -318,7 +320,7 @@ fn what_was_accepted_before_a_revocation_is_older_though_its_clock_was_ahead() {
         signed(Hs256, r#"{"alg":"HS256"}"#, &payload)
     };
     let ahead = token(NOW + 20);
-    let Verdict::Accepted(accepted) = gate.judge(NOW_MS, &proof(&ahead)) else { panic!() };
+    let Verdict::Accepted(accepted) = gate.judge(at(NOW_MS), &proof(&ahead)) else { panic!() };
     revoke_ann(&mut gate, NOW_MS + 5_000);
     assert!(gate.is_revoked(NOW_MS + 5_000, &accepted), "its connection ends");
     for later_ms in [5_000, 25_000, 60_000] {

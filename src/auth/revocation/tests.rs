@@ -22,6 +22,7 @@ fn accepted(tenant: u32, user: &str, token: &str, issued_at_ms: Option<u64>) -> 
         expires_at_ms: None,
         token_id: Some(token.into()),
         issuer: None,
+        quota: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The keys of the settings, from wherever they are.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use zeroize::Zeroizing;
 use super::{Reading, SettingsCause};
 use crate::auth::algorithm::Algorithm;
 use crate::auth::cookie::CookieKey;
+use crate::auth::gate::TRIES_MAX;
 use crate::auth::key::{KeyError, VerifyingKey, jwk_set, public_key_pem};
 use crate::auth::policy::{KeySource, Trust, TrustedKey};
 use crate::config::{self, Secret, TokenAlgorithm, TokenKey, TokenKeySource};
@@ -37,10 +39,14 @@ impl Reading<'_> {
         let config = self.sources.config;
         let jwt = &config.auth_jwt;
         let mut trust = self.trust("auth.jwt.keys", &jwt.keys);
+        self.owners("auth.jwt.keys", &jwt.keys, &jwt.issuers, &[]);
         let secrets =
             [("auth.jwt.secret", &jwt.secret), ("auth.jwt.previous_secret", &jwt.previous_secret)];
         for (path, secret) in secrets {
             let Some(secret) = secret else { continue };
+            if jwt.issuers.len() > 1 {
+                self.problem(path, SettingsCause::IssuerMissing);
+            }
             match VerifyingKey::secret(jwt.algorithm.into(), secret.expose().as_bytes()) {
                 Ok(key) => trust.keys.push(TrustedKey { issuer: None, key: Arc::new(key) }),
                 Err(error) => self.problem(path, SettingsCause::Key(error)),
@@ -59,7 +65,9 @@ impl Reading<'_> {
     pub(super) fn trust_of_tenant(&mut self, name: &str) -> Trust {
         let Some(tenant) = self.sources.config.tenants.get(name) else { return Trust::default() };
         let path = |row: &str| format!("tenants.{name}.{row}");
+        let operator = &self.sources.config.auth_jwt.issuers;
         let mut trust = self.trust(&path("jwt_keys"), &tenant.rows.jwt_keys);
+        self.owners(&path("jwt_keys"), &tenant.rows.jwt_keys, &tenant.rows.jwt_issuers, operator);
         trust.issuers = boxed(&tenant.rows.jwt_issuers);
         trust.audiences = boxed(&tenant.rows.jwt_audiences);
         self.cookie_keys(&path("cookie_keys"), &tenant.rows.cookie_keys, &mut trust);
@@ -74,6 +82,25 @@ impl Reading<'_> {
             }
         }
         trust
+    }
+
+    /// A key that names no issuer is of the one that is trusted with it, or, where nobody is named, of
+    /// whoever is named nowhere; and whatever has no id is tried on every token, so they are few.
+    fn owners(&mut self, path: &str, keys: &[TokenKey], own: &[String], others: &[String]) {
+        let is_unclear = own.len() > 1 || (own.is_empty() && !others.is_empty());
+        let unclear = keys.iter().position(|key| key.issuer.is_none() && is_unclear);
+        if let Some(index) = unclear {
+            self.problem(format!("{path}, entry {}", index + 1), SettingsCause::IssuerMissing);
+        }
+        let mut nameless = BTreeMap::new();
+        for key in keys.iter().filter(|key| key.id.is_none() && !key.is_set()) {
+            let count =
+                nameless.entry((key.algorithm.map(Algorithm::from), &key.issuer)).or_default();
+            *count += 1;
+        }
+        if nameless.values().any(|count: &usize| *count > TRIES_MAX) {
+            self.problem(path, SettingsCause::NamelessKeys);
+        }
     }
 
     fn token_key(&mut self, key: &TokenKey, trust: &mut Trust) -> Result<(), SettingsCause> {

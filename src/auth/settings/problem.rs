@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::auth::gate::TRIES_MAX;
 use crate::auth::key::KeyError;
 
 /// One thing that is wrong.
@@ -36,6 +37,10 @@ pub enum SettingsCause {
     NoApiKey,
     /// Two of the same name.
     Twice,
+    /// A key names no issuer where it cannot be known whose it is.
+    IssuerMissing,
+    /// More keys of one algorithm and issuer without a name than are tried on a token.
+    NamelessKeys,
     /// More grants than one credential may hold.
     TooManyGrants,
     /// Credentials are wanted, and none can be checked.
@@ -87,6 +92,15 @@ impl fmt::Display for SettingsCause {
                 "wanted the prefix and the hash of a key as `ringroom key create` prints them",
             ),
             Self::Twice => f.write_str("given twice"),
+            Self::IssuerMissing => f.write_str(
+                "names no issuer where others are trusted, so that it would speak for each of them: \
+                 wanted one of auth.jwt.keys (or a tenant's jwt_keys) with an issuer",
+            ),
+            Self::NamelessKeys => write!(
+                f,
+                "more than {TRIES_MAX} keys of one algorithm and issuer without an id: the others would \
+                 never be tried"
+            ),
             Self::TooManyGrants => f.write_str("more grants than one credential may hold"),
             Self::NothingToCheck => f.write_str(
                 "credentials are required, and nothing is configured to check one with: wanted \

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use super::keys::host_of;
 use super::{SettingsCause, Sources};
+use crate::auth::api_key::NewKey;
 use crate::auth::key::KeyError;
-use crate::auth::tests::support::{HEADER, NOW, P256_PUBLIC, RSA_PUBLIC, SECRET, judged, signed};
-use crate::auth::{Algorithm, Gate, Limits, Policy, Refusal};
+use crate::auth::tests::support::{
+    HEADER, NOW, NOW_MS, P256_PUBLIC, RSA_PUBLIC, SECRET, at, judged, proof, signed,
+};
+use crate::auth::{Algorithm, Gate, Limits, Policy, Refusal, Verdict};
 use crate::config::{self, AuthMode, Config};
 use crate::hash::Seed;
 use crate::id::TenantId;
@@ -174,6 +177,104 @@ fn whatever_else_is_wrong_is_told_with_its_place() {
             SettingsCause::Url("http://id.example/".into()),
         ),
     ]);
+}
+
+#[test]
+fn a_key_names_its_issuer_where_it_could_speak_for_another() {
+    let several = r#"issuers = ["a", "b"]"#;
+    let key =
+        |more: &str| format!(r#"{{ algorithm = "RS256", public_key_file = "rsa.pem"{more} }}"#);
+    let (unnamed, named) = (key(""), key(r#", issuer = "a""#));
+    let jwt = |rows: String| format!("{ORIGINS}[auth.jwt]\n{rows}\n");
+    let missing = || SettingsCause::IssuerMissing;
+    told([
+        (
+            jwt(format!("{several}\nkeys = [{named}, {unnamed}]")),
+            "auth.jwt.keys, entry 2",
+            missing(),
+        ),
+        (jwt(format!("{several}\nsecret_file = \"f\"")), "auth.jwt.secret", missing()),
+        (
+            jwt(format!(
+                "{several}\njwks_hosts = [\"h\"]\nkeys = [{{ jwks_url = \"https://h/\" }}]"
+            )),
+            "auth.jwt.keys, entry 1",
+            missing(),
+        ),
+        (
+            jwt(format!(
+                "issuers = [\"a\"]\nkeys = [{named}]\n[tenants.acme]\njwt_keys = [{unnamed}]"
+            )),
+            "tenants.acme.jwt_keys, entry 1",
+            missing(),
+        ),
+        (
+            jwt(format!("[tenants.acme]\njwt_issuers = [\"a\", \"b\"]\njwt_keys = [{unnamed}]")),
+            "tenants.acme.jwt_keys, entry 1",
+            missing(),
+        ),
+    ]);
+    for good in [
+        format!("issuers = [\"a\"]\nkeys = [{unnamed}]"),
+        format!("keys = [{unnamed}, {named}]"),
+        format!("{several}\nkeys = [{named}]"),
+        format!("issuers = [\"a\"]\nkeys = [{unnamed}]\n[tenants.x]\njwt_issuers = [\"b\"]"),
+    ] {
+        assert!(policy(&jwt(good.clone())).is_ok(), "{good}");
+    }
+}
+
+#[test]
+fn a_key_that_would_never_be_tried_is_told() {
+    let key = r#"{ algorithm = "RS256", public_key_file = "rsa.pem" }"#;
+    let keys = |count: usize, more: &str| {
+        let keys = [vec![key; count], vec![more; 1]].concat().join(", ");
+        format!("{ORIGINS}[auth.jwt]\nkeys = [{keys}]\n")
+    };
+    let ninth = |more: &str| policy(&keys(8, more)).map(|_| ());
+    let expected = vec![("auth.jwt.keys".to_owned(), SettingsCause::NamelessKeys)];
+    assert_eq!(ninth(key), Err(expected));
+    for good in [
+        r#"{ algorithm = "RS256", public_key_file = "rsa.pem", id = "9" }"#,
+        r#"{ algorithm = "RS256", public_key_file = "rsa.pem", issuer = "a" }"#,
+        r#"{ algorithm = "PS256", public_key_file = "rsa.pem" }"#,
+    ] {
+        assert_eq!(ninth(good), Ok(()), "{good}");
+    }
+}
+
+#[test]
+fn an_api_key_has_its_limits_and_they_go_on_counting_when_the_settings_are_read_again() {
+    let new = NewKey::of(&[1; 9], &[2; 32]);
+    let text = |more: &str| {
+        let (prefix, hash) = (&new.prefix, new.hash);
+        format!("{ORIGINS}[[auth.api_keys]]\nprefix = \"{prefix}\"\nhash = \"{hash}\"\n{more}")
+    };
+    let limited = text("connections = 2\nmessages_per_second = 5\n");
+    assert!(
+        config::print(&config(&limited)).contains("connections = 2, messages_per_second = 5 }")
+    );
+    let quota = |policy: Policy| {
+        let mut gate = Gate::new(Arc::new(policy), Limits::default(), Seed(1, 2));
+        let Verdict::Accepted(program) = gate.judge(at(NOW_MS), &proof(&new.key)) else { panic!() };
+        (Arc::clone(gate.policy()), program.quota.clone().expect("an API key has one"))
+    };
+    let (first, before) = quota(policy(&text("")).expect("a policy"));
+    assert!((0..3).all(|_| before.enter()), "no limit yet");
+    let (_, after) = quota(policy(&limited).expect("a policy").after(&first));
+    assert!(after.is_full() && !after.enter() && after.messages().is_some());
+    (0..2).for_each(|_| before.leave());
+    assert!(after.enter(), "two of them have gone");
+    for wrong in ["connections = -1", "connections = \"2\"", "messages_per_second = 10_000_001"] {
+        let sources = config::Sources {
+            file: Some(config::File { name: "f", text: &text(wrong) }),
+            environment: &[],
+            flags: &[],
+            cpus_allowed: &[],
+            read_secret: &|_| Ok(String::new()),
+        };
+        assert!(config::load(&sources).is_err(), "{wrong}");
+    }
 }
 
 #[test]

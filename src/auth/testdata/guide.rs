@@ -4,6 +4,7 @@ use std::path::Path;
 pub use std::sync::Arc;
 
 pub use ringroom::auth::{Gate, Limits, Policy, Proof, Sources, Verdict};
+pub use ringroom::clock::Now;
 use ringroom::config;
 pub use ringroom::hash::Seed;
 pub use ringroom::id::TenantId;
@@ -37,7 +38,7 @@ pub fn policy(text: &str) -> Policy {
 
 /// What a core finds of a credential.
 pub fn judge(policy: Policy, kind: CredentialKind, secret: &str) -> Verdict {
-    let now_unix_ms = 1_700_000_000_000;
+    let now = Now { unix_ms: 1_700_000_000_000, ..Now::default() };
     let mut gate = Gate::new(Arc::new(policy), Limits::default(), Seed(1, 2));
-    gate.judge(now_unix_ms, &Proof { kind, secret, wanted_tenant: None })
+    gate.judge(now, &Proof { kind, secret, wanted_tenant: None })
 }

@@ -9,7 +9,7 @@ use jsonwebtoken::{DecodingKey, Validation, decode};
 use proptest::prelude::*;
 
 use super::support::{
-    ED25519_PUBLIC, P256_PUBLIC, RSA_PUBLIC, SECRET, gate, pair, proof, setup, signed, trust,
+    ED25519_PUBLIC, P256_PUBLIC, RSA_PUBLIC, SECRET, at, gate, pair, proof, setup, signed, trust,
 };
 use crate::auth::{Algorithm, Gate, Verdict};
 
@@ -60,7 +60,7 @@ fn our_gate(of: usize) -> Gate {
 }
 
 fn we_accept(of: usize, token: &str) -> bool {
-    matches!(our_gate(of).judge(now_ms(), &proof(token)), Verdict::Accepted(_))
+    matches!(our_gate(of).judge(at(now_ms()), &proof(token)), Verdict::Accepted(_))
 }
 
 /// A value that a claim may have been given.

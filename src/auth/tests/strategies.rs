@@ -5,24 +5,26 @@ use std::sync::Arc;
 use ring::rand::SystemRandom;
 
 use super::support::{
-    HEADER, NOW, NOW_MS, OTHER_SECRET, SECRET, gate, judged, payload, proof, setup, signed, tenant,
-    trust, usual_gate,
+    HEADER, NOW, NOW_MS, OTHER_SECRET, SECRET, at, gate, judged, pair, payload, proof, setup,
+    signed, tenant, trust, usual_gate,
 };
-use crate::auth::Algorithm::Hs256;
+use crate::auth::Algorithm::{EdDsa, Es256, Hs256};
 use crate::auth::api_key::{ApiKey, NewKey};
 use crate::auth::cookie::CookieKey;
 use crate::auth::key::VerifyingKey;
 use crate::auth::{
-    Accepted, Custom, Gate, Permission, Permit, Proof, Refusal, Revocation, Revoked, Right, Rights,
-    RightsBuilder, RoomVerdict, Setup, SigningKey, Strategy, TenantSetup, Trust, Verdict,
+    Accepted, Algorithm, Custom, Gate, Permission, Permit, Proof, Quota, Refusal, Revocation,
+    Revoked, Right, Rights, RightsBuilder, RoomVerdict, Setup, SigningKey, Strategy, TenantSetup,
+    Trust, TrustedKey, Verdict,
 };
+use crate::clock::Now;
 use crate::id::TenantId;
 use crate::protocol::{Role, Scalar};
 use crate::room::name::RoomName;
 use crate::ws::handshake::CredentialKind;
 
 fn accepted(gate: &mut Gate, secret: &str) -> Arc<Accepted> {
-    match gate.judge(NOW_MS, &proof(secret)) {
+    match gate.judge(at(NOW_MS), &proof(secret)) {
         Verdict::Accepted(accepted) => accepted,
         other => panic!("{other:?}"),
     }
@@ -60,11 +62,106 @@ fn what_is_remembered_ends_when_it_says() {
     let mut gate = usual_gate();
     let token = signed(Hs256, HEADER, &payload(""));
     let end_ms = (NOW + 600) * 1_000 + 30_000;
-    for (at_ms, good) in [(NOW_MS, true), (end_ms - 1, true), (end_ms, false), (NOW_MS, false)] {
-        let verdict = gate.judge(at_ms, &proof(&token));
-        // The clock that goes back finds the refusal remembered: on the safe side.
+    for (at_ms, good) in [(NOW_MS, true), (end_ms - 1, true), (end_ms, false)] {
+        let verdict = gate.judge(at(at_ms), &proof(&token));
         assert_eq!(matches!(verdict, Verdict::Accepted(_)), good, "{at_ms}");
     }
+}
+
+#[test]
+fn a_wall_clock_that_jumps_prolongs_nothing_that_is_remembered_and_forgets_no_refusal() {
+    let mut gate = usual_gate();
+    let token = signed(Hs256, HEADER, &payload(""));
+    let (hour_ms, end_ms) = (60 * 60 * 1_000, (NOW + 600) * 1_000 + 30_000);
+    let start = at(NOW_MS).moment;
+    let good = |gate: &mut Gate, after_ms: u64, unix_ms: u64| {
+        let now = Now { moment: start.plus_ms(after_ms), unix_ms };
+        matches!(gate.judge(now, &proof(&token)), Verdict::Accepted(_))
+    };
+    assert!(good(&mut gate, 0, NOW_MS));
+    assert!(!good(&mut gate, 1, end_ms), "forward: it is over");
+    // The refusal is remembered for ten seconds of a clock that does not jump.
+    for unix_ms in [NOW_MS - hour_ms, NOW_MS, end_ms + hour_ms] {
+        assert!(!good(&mut gate, 10_000, unix_ms), "{unix_ms}");
+    }
+    assert!(good(&mut gate, 10_001, NOW_MS), "and no longer");
+    assert!(!good(&mut gate, 10_002, end_ms + hour_ms), "forward again");
+    assert!(!good(&mut gate, 10_003, NOW_MS), "refused a moment ago");
+    assert!(
+        good(&mut gate, 20_003, NOW_MS - hour_ms),
+        "back: what was refused is not, for an hour"
+    );
+}
+
+/// Two issuers, and a key of each, and one that names nobody.
+fn two_issuers(lists: [&[&str]; 2]) -> Gate {
+    let key = |algorithm, issuer: Option<&str>| TrustedKey {
+        issuer: issuer.map(Into::into),
+        key: Arc::new(pair(algorithm).1),
+    };
+    let [operator, own] = lists.map(|list| list.iter().map(|it| (*it).into()).collect());
+    let operator = Trust {
+        keys: vec![key(Hs256, None), key(Es256, Some("a"))],
+        issuers: operator,
+        ..Trust::default()
+    };
+    let acme = Trust { keys: vec![key(EdDsa, None)], issuers: own, ..Trust::default() };
+    let acme = TenantSetup { trust: acme, ..tenant(1, "acme") };
+    gate(Setup { tenants: vec![tenant(0, "default"), acme], ..setup(operator) })
+}
+
+#[test]
+fn a_key_speaks_for_no_issuer_that_another_is_known_by() {
+    let token = |algorithm: Algorithm, issuer: &str, tenant: &str| {
+        let iss = if issuer.is_empty() { String::new() } else { format!(r#","iss":"{issuer}""#) };
+        let exp = NOW + 60;
+        let payload = format!(r#"{{"sub":"ann","exp":{exp},"tenant":"{tenant}"{iss}}}"#);
+        signed(algorithm, &format!(r#"{{"alg":"{}"}}"#, algorithm.name()), &payload)
+    };
+    let nobody: [&[&str]; 2] = [&[], &[]];
+    let a_of_all: [&[&str]; 2] = [&["a"], &[]];
+    let b_of_acme: [&[&str]; 2] = [&[], &["b"]];
+    for (case, lists, algorithm, issuer, tenant, is_good) in [
+        ("named", nobody, Es256, "a", "default", true),
+        ("named, another", nobody, Es256, "c", "default", false),
+        ("named, none", nobody, Es256, "", "default", false),
+        ("unnamed, of the named", nobody, Hs256, "a", "default", false),
+        ("unnamed, of nobody known", nobody, Hs256, "c", "default", true),
+        ("unnamed, none", nobody, Hs256, "", "default", true),
+        ("a tenant's, of the operator's", nobody, EdDsa, "a", "acme", false),
+        ("a tenant's, of nobody known", nobody, EdDsa, "c", "acme", true),
+        ("unnamed, of the one in the list", a_of_all, Hs256, "a", "default", true),
+        ("a tenant's, of the one in the operator's list", a_of_all, EdDsa, "a", "acme", false),
+        ("the operator's, of the one in a tenant's list", b_of_acme, Hs256, "b", "acme", false),
+        ("a tenant's, of the one in its list", b_of_acme, EdDsa, "b", "acme", true),
+        ("the operator's, where the list does not hold", b_of_acme, Hs256, "b", "default", true),
+    ] {
+        let verdict = judged(&mut two_issuers(lists), &token(algorithm, issuer, tenant));
+        assert_eq!(verdict.is_ok(), is_good, "{case}: {verdict:?}");
+    }
+}
+
+#[test]
+fn eight_keys_are_tried_and_the_one_that_is_named_first() {
+    let secret = |index: u8| [b'0' + index; 32];
+    let key = |index| VerifyingKey::secret(Hs256, &secret(index)).expect("a key");
+    let token = |index: u8, kid: Option<&str>| {
+        let key = SigningKey::secret(Hs256, &secret(index)).expect("a key").called(kid);
+        let claims = format!(r#"{{"sub":"ann","exp":{}}}"#, NOW + 60);
+        key.token(&claims, &SystemRandom::new()).expect("signed")
+    };
+    let mut nameless = gate(setup(trust((0..9).map(key))));
+    for index in 0..8 {
+        assert!(judged(&mut nameless, &token(index, None)).is_ok(), "{index}");
+    }
+    for index in [8, 9] {
+        let verdict = judged(&mut nameless, &token(index, None));
+        assert_eq!(verdict, Err(Refusal::UnknownKey), "{index}: it may be one that was not tried");
+    }
+    let named = key(9).called(Some("k"));
+    let mut gate = gate(setup(trust((0..9).map(key).chain([named]))));
+    assert!(judged(&mut gate, &token(9, Some("k"))).is_ok(), "found by its name");
+    assert!(judged(&mut gate, &token(3, Some("k"))).is_ok(), "a key without a name may have any");
 }
 
 #[test]
@@ -74,7 +171,7 @@ fn the_tenant_that_is_asked_for_must_agree() {
     for (wanted, right) in [(None, true), (Some("acme"), true), (Some("default"), false)] {
         for _ in ["cold", "warm"] {
             let proof = Proof { wanted_tenant: wanted, ..proof(&token) };
-            match gate.judge(NOW_MS, &proof) {
+            match gate.judge(at(NOW_MS), &proof) {
                 Verdict::Accepted(_) => assert!(right, "{wanted:?}"),
                 Verdict::Refused(refusal) => {
                     assert_eq!((right, refusal), (false, Refusal::TenantMismatch));
@@ -114,7 +211,7 @@ fn the_same_names_of_keys_in_two_tenants_never_meet() {
             assert_eq!(verdict.is_ok(), good, "{round} {tenant} {verdict:?}");
             let cookie = CookieKey::new("c1", secret).expect("a key").sign("s", tenant, &claims);
             let proof = Proof { kind: CredentialKind::Cookie, ..proof(&cookie) };
-            let verdict = gate.judge(NOW_MS, &proof);
+            let verdict = gate.judge(at(NOW_MS), &proof);
             assert_eq!(matches!(verdict, Verdict::Accepted(_)), good, "{round} cookie {tenant}");
         }
     }
@@ -140,13 +237,13 @@ fn a_session_is_good_under_its_name_for_its_tenant() {
         ("x".repeat(5_000), Refusal::TooLong),
     ] {
         let proof = Proof { kind: CredentialKind::Cookie, ..proof(&value) };
-        match gate.judge(NOW_MS, &proof) {
+        match gate.judge(at(NOW_MS), &proof) {
             Verdict::Refused(found) => assert_eq!(found, refusal, "{value}"),
             other => panic!("{other:?}"),
         }
     }
     let good = key.sign("s", "default", &claims("default"));
-    let as_bearer = gate.judge(NOW_MS, &proof(&good));
+    let as_bearer = gate.judge(at(NOW_MS), &proof(&good));
     assert!(matches!(as_bearer, Verdict::Refused(_)), "a session is no bearer token");
 }
 
@@ -159,6 +256,7 @@ fn api_key(new: &NewKey, rights: Rights, expires_at_ms: Option<u64>) -> ApiKey {
         user: None,
         rights: Arc::new(rights),
         expires_at_ms,
+        quota: Arc::new(Quota::new(2, 5)),
     }
 }
 
@@ -169,12 +267,22 @@ fn an_api_key_is_found_by_its_prefix_and_its_hash_together() {
     let mut rights = RightsBuilder::default();
     rights.state(&Permission::parse("publish").expect("a right"));
     let rights = rights.finish().expect("few");
-    let api_keys = vec![api_key(&new, rights.clone(), None), api_key(&brief, rights, Some(NOW_MS))];
+    let (over_ms, nearly_ms) = (NOW_MS - 30_000, NOW_MS - 29_999);
+    let late = NewKey::of(&[6; 9], &[9; 32]);
+    let api_keys = vec![
+        api_key(&new, rights.clone(), None),
+        api_key(&brief, rights.clone(), Some(over_ms)),
+        api_key(&late, rights, Some(nearly_ms)),
+    ];
     let mut gate = gate(Setup { api_keys, ..setup(Trust::default()) });
     let program = accepted(&mut gate, &new.key);
     assert_eq!((program.strategy, program.tenant), (Strategy::ApiKey, TenantId(1)));
     assert_eq!(program.token_id.as_deref(), Some(&*new.prefix));
     assert!(program.rights.allows(Right::Publish, "x") && !program.rights.allows(Right::Join, "x"));
+    assert_eq!(accepted(&mut gate, &late.key).expires_at_ms, Some(nearly_ms), "within the leeway");
+    let word =
+        |gate: &mut Gate, ms| matches!(gate.judge(at(ms), &proof(&late.key)), Verdict::Accepted(_));
+    assert!(!word(&mut gate, NOW_MS + 1), "though it is remembered");
     let unknown = NewKey::of(&[1; 9], &[9; 32]);
     let other_secret = NewKey::of(&[7; 9], &[1; 32]);
     for (key, refusal) in [
@@ -201,7 +309,7 @@ fn a_room_token_lets_one_into_one_room() {
         key().room_token(&format!("{{{common}{more}}}"), &SystemRandom::new()).expect("signed")
     };
     let mut judge = |token: &str, user: Option<&str>| match gate.judge_room(
-        NOW_MS,
+        at(NOW_MS),
         token,
         TenantId(0),
         &room,
@@ -248,7 +356,7 @@ fn what_is_taken_back_is_refused_at_once_and_until_it_ends() {
     gate.revoke(NOW_MS, revocation).expect("room for one");
     assert_eq!(judged(&mut gate, &token), Err(Refusal::Revoked), "although it is remembered");
     assert!(gate.is_revoked(NOW_MS, &held) && !gate.is_revoked(NOW_MS + 1_000, &held));
-    assert!(matches!(gate.judge(NOW_MS + 1_000, &proof(&token)), Verdict::Accepted(_)));
+    assert!(matches!(gate.judge(at(NOW_MS + 1_000), &proof(&token)), Verdict::Accepted(_)));
 }
 
 /// Accepts whoever says a word.

@@ -10,6 +10,7 @@ use crate::auth::{
     Algorithm, Gate, Limits, Permission, Policy, Proof, Refusal, Setup, SigningKey, TenantSetup,
     Trust, TrustedKey, Verdict,
 };
+use crate::clock::{Moment, Now};
 use crate::hash::Seed;
 use crate::id::TenantId;
 use crate::ws::handshake::CredentialKind;
@@ -17,6 +18,11 @@ use crate::ws::handshake::CredentialKind;
 /// When all of it happens, in seconds.
 pub(in crate::auth) const NOW: u64 = 1_700_000_000;
 pub(in crate::auth) const NOW_MS: u64 = NOW * 1_000;
+
+/// A point in time, by both clocks.
+pub(in crate::auth) fn at(unix_ms: u64) -> Now {
+    Now { moment: Moment::default().plus_ms(unix_ms), unix_ms }
+}
 
 pub(in crate::auth) const SECRET: &[u8] = b"a secret of thirty-two bytes, no less";
 pub(in crate::auth) const OTHER_SECRET: &[u8] = b"another secret of thirty-two bytes or more";
@@ -95,7 +101,7 @@ pub(in crate::auth) fn proof(secret: &str) -> Proof<'_> {
 
 /// Who is accepted, in a word: the user, or why not.
 pub(in crate::auth) fn judged(gate: &mut Gate, secret: &str) -> Result<String, Refusal> {
-    match gate.judge(NOW_MS, &proof(secret)) {
+    match gate.judge(at(NOW_MS), &proof(secret)) {
         Verdict::Accepted(accepted) => Ok(accepted.user.as_deref().unwrap_or("").to_owned()),
         Verdict::Refused(refusal) => Err(refusal),
         Verdict::Ask(question) => panic!("asked: {question:?}"),

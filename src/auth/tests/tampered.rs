@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::support::{HEADER, NOW, NOW_MS, SECRET, judged, payload, signed, usual_gate};
+use super::support::{HEADER, NOW, NOW_MS, SECRET, at, judged, payload, signed, usual_gate};
 use crate::auth::Algorithm::{EdDsa, Es256, Hs256, Rs256};
 use crate::auth::cookie::CookieKey;
 use crate::auth::{Gate, Proof, Verdict};
@@ -19,7 +19,7 @@ fn session() -> String {
 
 fn accepts_cookie(gate: &mut Gate, secret: &str) -> bool {
     let proof = Proof { kind: CredentialKind::Cookie, secret, wanted_tenant: None };
-    matches!(gate.judge(NOW_MS, &proof), Verdict::Accepted(_))
+    matches!(gate.judge(at(NOW_MS), &proof), Verdict::Accepted(_))
 }
 
 /// `text` with one bit of one byte turned, where that is text at all.

@@ -52,7 +52,7 @@ section! {
         cache_entries: u32 = 16_384, range(0..=1_000_000), Count;
         /// Credentials taken back that are remembered until they would have ended; as many bans.
         revocations: u32 = 100_000, range(1..=10_000_000), Count;
-        /// API keys; `ringroom key create` makes one.
+        /// API keys, each a table `{ prefix, hash }` and perhaps `{ tenant, user, permissions, rooms, expires_at, connections, messages_per_second }`; `ringroom key create` makes one.
         api_keys: Vec<ApiKey> = Vec::new();
         /// Where the backend is asked about credentials that nothing else here can check.
         hook_url: Option<String> = None;
@@ -186,10 +186,19 @@ pub struct TokenKey {
     pub id: Option<String>,
     /// What it is for.
     pub algorithm: Option<TokenAlgorithm>,
-    /// Only tokens of this issuer.
+    /// Only tokens of this issuer; none: of the one that is trusted with it, else of any that nobody else
+    /// is known by.
     pub issuer: Option<String>,
     /// Where it is.
     pub source: TokenKeySource,
+}
+
+impl TokenKey {
+    /// Whether it is a set, of keys that have names of their own.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        matches!(self.source, TokenKeySource::JwksFile(_) | TokenKeySource::JwksUrl(_))
+    }
 }
 
 /// Where a key is.
@@ -231,6 +240,10 @@ pub struct ApiKey {
     pub rooms: Option<Vec<String>>,
     /// When it ends, in seconds of Unix time.
     pub expires_at: Option<u64>,
+    /// Connections it may have at once, in this process; none or 0: no limit.
+    pub connections: Option<u32>,
+    /// Messages a second of all of them, as many at once; none or 0: no limit.
+    pub messages_per_second: Option<u32>,
 }
 
 /// What roles may.
@@ -259,8 +272,12 @@ impl<'a> Table<'a> {
     }
 
     fn get<T: Setting>(&self, name: &str) -> Result<Option<T>, Wrong> {
+        self.get_within(name, Bounds::NONE)
+    }
+
+    fn get_within<T: Setting>(&self, name: &str, bounds: Bounds) -> Result<Option<T>, Wrong> {
         let row = self.rows.iter().find(|(row, _)| *row == name);
-        row.map(|(_, value)| T::read(value, &Bounds::NONE)).transpose()
+        row.map(|(_, value)| T::read(value, &bounds)).transpose()
     }
 
     fn need<T: Setting>(&self, name: &str) -> Result<T, Wrong> {
@@ -307,11 +324,11 @@ impl Setting for TokenKey {
             return Err(table.wrong());
         };
         let (id, algorithm) = (table.get("id")?, table.get("algorithm")?);
-        let is_set = matches!(source, TokenKeySource::JwksFile(_) | TokenKeySource::JwksUrl(_));
-        if (is_set && id.is_some()) || (!is_set && algorithm.is_none()) {
+        let key = Self { id, algorithm, issuer: table.get("issuer")?, source };
+        if (key.is_set() && key.id.is_some()) || (!key.is_set() && key.algorithm.is_none()) {
             return Err(table.wrong());
         }
-        Ok(Self { id, algorithm, issuer: table.get("issuer")?, source })
+        Ok(key)
     }
 
     fn show(&self) -> Option<String> {
@@ -347,12 +364,23 @@ impl Setting for CookieKey {
 
 impl Setting for ApiKey {
     fn wanted(_: &Bounds) -> String {
-        "a table { prefix, hash } and perhaps { tenant, user, permissions, rooms, expires_at }"
+        "a table { prefix, hash } and perhaps { tenant, user, permissions, rooms, expires_at, \
+         connections, messages_per_second }"
             .to_owned()
     }
 
     fn read(given: &Given<'_>, bounds: &Bounds) -> Result<Self, Wrong> {
-        let names = ["prefix", "hash", "tenant", "user", "permissions", "rooms", "expires_at"];
+        let names = [
+            "prefix",
+            "hash",
+            "tenant",
+            "user",
+            "permissions",
+            "rooms",
+            "expires_at",
+            "connections",
+            "messages_per_second",
+        ];
         let table = Table::of(given, &names, Self::wanted(bounds))?;
         Ok(Self {
             prefix: table.need("prefix")?,
@@ -362,6 +390,8 @@ impl Setting for ApiKey {
             permissions: table.get("permissions")?,
             rooms: table.get("rooms")?,
             expires_at: table.get("expires_at")?,
+            connections: table.get_within("connections", range(0..=100_000_000))?,
+            messages_per_second: table.get_within("messages_per_second", range(0..=10_000_000))?,
         })
     }
 
@@ -374,6 +404,8 @@ impl Setting for ApiKey {
             ("permissions", self.permissions.show()),
             ("rooms", self.rooms.show()),
             ("expires_at", self.expires_at.show()),
+            ("connections", self.connections.show()),
+            ("messages_per_second", self.messages_per_second.show()),
         ])
     }
 }

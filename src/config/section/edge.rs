@@ -63,6 +63,8 @@ section! {
         origins: Vec<String> = Vec::new();
         /// Whether clients that send no `Origin` (which are not browsers) may connect.
         allow_absent_origin: bool = true;
+        /// Whether a client must have come by TLS: to a listener that speaks it, or to a trusted proxy that says so (`X-Forwarded-Proto`, `Forwarded`, PROXY 2). Plain HTTP, as health checks use it, is served all the same.
+        require_tls: bool = false;
         /// How long a plain HTTP connection may be idle.
         http_idle_ms: u64 = 60_000, range(10..=DAY_MS), Milliseconds;
     }

@@ -226,6 +226,7 @@ mod tests {
             Entry::Config(Box::new(patch)),
             Entry::Password(None),
             Entry::Password(Password::from_hex(&"0a".repeat(32))),
+            Entry::Password(Password::from_hex(&"0b".repeat(48))),
             Entry::Member(Arc::clone(&ann), Some(Member { role: Role::Admin, joined_at_ms: 3 })),
             Entry::Member(Arc::clone(&ann), None),
             Entry::Invited(Arc::clone(&ann), Some((Role::Member, Some(9)))),

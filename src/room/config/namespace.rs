@@ -11,7 +11,7 @@ use crate::protocol::{Durability, Mode, Role, RoomPatch, RoomRate, RoomType, Slo
 use crate::room::broker::Kept;
 use crate::room::name::RoomName;
 
-use super::{Bounds, Layers, RoomConfig, Settings};
+use super::{Bounds, Layers, RoomConfig, Salt, Settings};
 
 /// Namespaces of the reserved rooms.
 const RESERVED: [&str; 2] = ["@all", "@user"];
@@ -53,7 +53,9 @@ impl Namespaces {
         let bounds = Bounds { kept, ..Bounds::new(config) };
         let make = |patch: &RoomPatch| {
             let mut settings = Settings::default();
-            settings.apply(patch, &bounds).expect("the configuration was checked when it was read");
+            // A namespace sets no password.
+            let applied = settings.apply(patch, &bounds, Salt([0; 16]));
+            applied.expect("the configuration was checked when it was read");
             Arc::new(Namespace::new(settings, &bounds))
         };
         let configured = config.namespace_rooms.iter();

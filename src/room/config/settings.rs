@@ -1,8 +1,10 @@
 //! What somebody set: patches, validated and laid over each other.
 
 use std::fmt;
+use std::hint::black_box;
 
 use ring::digest::{SHA256, digest};
+use ring::hmac;
 
 use crate::config::Config;
 use crate::protocol::{Mode, RoomPatch, Secret};
@@ -15,6 +17,8 @@ const MAX_HISTORY_SIZE: u32 = 100_000;
 const MAX_SLOW_MODE_MS: u64 = 86_400_000;
 /// The longest password.
 const MAX_PASSWORD_BYTES: usize = 256;
+/// What is kept of one, beside its salt.
+const TRACE_BYTES: usize = 32;
 /// The longest metadata.
 const MAX_METADATA_BYTES: usize = 4_096;
 /// Words and patterns of a word filter.
@@ -98,9 +102,17 @@ pub enum ConfigError {
     Metadata,
 }
 
+/// Random bytes that make the traces of the same password differ from room to room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Salt(pub [u8; 16]);
+
 /// The trace of a password: enough to know it again.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Password([u8; 32]);
+pub struct Password {
+    /// None: an earlier version told it, without.
+    salt: Option<Salt>,
+    trace: [u8; TRACE_BYTES],
+}
 
 /// What was set for a room, a namespace or a parent.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -125,38 +137,60 @@ impl Bounds {
 }
 
 impl Password {
-    fn new(text: &str) -> Self {
-        let mut trace = [0; 32];
-        trace.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
-        Self(trace)
+    fn new(text: &str, salt: Salt) -> Self {
+        let tag = hmac::sign(&salt.key(), text.as_bytes());
+        let mut trace = [0; TRACE_BYTES];
+        trace.copy_from_slice(tag.as_ref());
+        Self { salt: Some(salt), trace }
     }
 
-    /// Its trace, as nodes tell it to each other.
+    /// Its salt and its trace, as nodes tell them to each other.
     #[must_use]
     pub fn to_hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        let salt = self.salt.iter().flat_map(|salt| salt.0);
+        salt.chain(self.trace).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// What another node has told.
+    /// What another node has told; one of an earlier version told a trace without a salt.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
-        let mut trace = [0; 32];
-        let pairs = text.as_bytes().chunks(2);
-        if text.len() != 2 * trace.len() {
+        let digits = text.as_bytes();
+        if !digits.iter().all(u8::is_ascii_hexdigit) {
             return None;
         }
-        for (byte, pair) in trace.iter_mut().zip(pairs) {
-            let digits = std::str::from_utf8(pair).ok().filter(|it| !it.starts_with('+'))?;
-            *byte = u8::from_str_radix(digits, 16).ok()?;
-        }
-        Some(Self(trace))
+        let (pairs, []) = digits.as_chunks::<2>() else { return None };
+        let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        let bytes: Vec<u8> = pairs.iter().map(byte).collect::<Option<_>>()?;
+        let (salt, trace) = bytes.split_last_chunk::<TRACE_BYTES>()?;
+        let salt = match salt {
+            [] => None,
+            salt => Some(Salt(salt.try_into().ok()?)),
+        };
+        Some(Self { salt, trace: *trace })
     }
 
-    /// Whether `text` is the password. How long this takes says nothing about the password: what is
-    /// compared are traces, which the one who guesses cannot steer.
+    /// Whether `text` is the password. How long this takes says nothing about the password: all of
+    /// the trace is compared, whatever of it differs.
     #[must_use]
     pub fn is(&self, text: &str) -> bool {
-        *self == Self::new(text)
+        let Some(salt) = self.salt else {
+            let shown = digest(&SHA256, text.as_bytes());
+            let pairs = shown.as_ref().iter().zip(self.trace);
+            return black_box(pairs.fold(0, |differences, (a, b)| differences | (a ^ b))) == 0;
+        };
+        hmac::verify(&salt.key(), text.as_bytes(), &self.trace).is_ok()
+    }
+}
+
+impl Salt {
+    fn key(&self) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, &self.0)
+    }
+}
+
+impl fmt::Debug for Salt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Salt(…)")
     }
 }
 
@@ -167,16 +201,24 @@ impl fmt::Debug for Password {
 }
 
 impl Settings {
-    /// Sets what `patch` gives and leaves the rest; an empty password takes the password away.
+    /// Sets what `patch` gives and leaves the rest; an empty password takes the password away. A new
+    /// one is kept under `salt`; the one that is there already stays as it is.
     ///
     /// # Errors
     /// The first field that is wrong; nothing is changed then.
-    pub fn apply(&mut self, patch: &RoomPatch, bounds: &Bounds) -> Result<(), ConfigError> {
+    pub fn apply(
+        &mut self,
+        patch: &RoomPatch,
+        bounds: &Bounds,
+        salt: Salt,
+    ) -> Result<(), ConfigError> {
         validate(patch, bounds)?;
+        let known = |text: &str| self.password.clone().flatten().filter(|own| own.is(text));
+        let password = |text: &str| known(text).unwrap_or_else(|| Password::new(text, salt));
         let secret = patch.password.as_ref().map(Secret::expose);
         let mut next = Self {
             patch: RoomPatch { password: None, ..patch.clone() },
-            password: secret.map(|text| (!text.is_empty()).then(|| Password::new(text))),
+            password: secret.map(|text| (!text.is_empty()).then(|| password(text))),
         };
         next.fill(self);
         let recovers = next.patch.mode.is_some_and(|mode| mode != Mode::BestEffort);

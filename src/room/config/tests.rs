@@ -6,6 +6,8 @@ use super::*;
 use crate::config::Config;
 use crate::protocol::Secret;
 
+const SALT: Salt = Salt([7; 16]);
+
 fn bounds() -> Bounds {
     Bounds::new(&Config::default())
 }
@@ -13,7 +15,7 @@ fn bounds() -> Bounds {
 #[allow(clippy::needless_pass_by_value, reason = "it reads better without ampersands")]
 fn settings(patch: RoomPatch) -> Settings {
     let mut settings = Settings::default();
-    settings.apply(&patch, &bounds()).unwrap();
+    settings.apply(&patch, &bounds(), SALT).unwrap();
     settings
 }
 
@@ -99,15 +101,59 @@ fn a_later_patch_changes_only_what_it_gives() {
         password: password("one"),
         ..RoomPatch::default()
     });
-    own.apply(&RoomPatch { persistent: Some(true), ..RoomPatch::default() }, &bounds()).unwrap();
+    let patch = RoomPatch { persistent: Some(true), ..RoomPatch::default() };
+    own.apply(&patch, &bounds(), SALT).unwrap();
     let config = resolve(&[&own]);
     assert_eq!((config.mode, config.persistent), (Mode::Reliable, true));
     assert!(config.password.as_ref().unwrap().is("one"));
     assert!(!config.password.unwrap().is("two"));
 
     let lower = settings(RoomPatch { password: password("lower"), ..RoomPatch::default() });
-    own.apply(&RoomPatch { password: password(""), ..RoomPatch::default() }, &bounds()).unwrap();
+    let patch = RoomPatch { password: password(""), ..RoomPatch::default() };
+    own.apply(&patch, &bounds(), SALT).unwrap();
     assert_eq!(resolve(&[&own, &lower]).password, None);
+}
+
+/// What is kept of the room's password.
+fn kept(own: &Settings) -> Password {
+    resolve(&[own]).password.expect("one is set")
+}
+
+#[test]
+fn the_same_password_leaves_another_trace_in_another_room() {
+    let patch = RoomPatch { password: password("open sesame"), ..RoomPatch::default() };
+    let of = |salt| {
+        let mut own = Settings::default();
+        own.apply(&patch, &bounds(), salt).unwrap();
+        own
+    };
+    let (mut one, other) = (of(Salt([1; 16])), of(Salt([2; 16])));
+    assert_ne!(kept(&one), kept(&other));
+    assert_ne!(kept(&one).to_hex()[32..], kept(&other).to_hex()[32..], "nor beside the salt");
+    assert!(kept(&one).is("open sesame") && kept(&other).is("open sesame"));
+    assert!(!kept(&one).is("open sesame ") && !kept(&one).is(""));
+    let before = one.clone();
+    one.apply(&patch, &bounds(), Salt([3; 16])).unwrap();
+    assert_eq!(one, before, "the same again changes nothing");
+}
+
+#[test]
+fn a_trace_travels_with_its_salt_and_one_of_an_earlier_version_still_opens() {
+    let own = settings(RoomPatch { password: password("open sesame"), ..RoomPatch::default() });
+    let told = kept(&own).to_hex();
+    assert_eq!(told.len(), 96);
+    assert_eq!(Password::from_hex(&told), Some(kept(&own)));
+    // SHA-256 of "open sesame".
+    let earlier = "41ef4bb0b23661e66301aac36066912dac037827b4ae63a7b1165a5aa93ed4eb";
+    let earlier = Password::from_hex(earlier).expect("it was told so");
+    assert!(earlier.is("open sesame") && !earlier.is("open sesam"));
+    for wrong in ["", "0a", &told[2..], &told[1..], &format!("{told}00"), &told.replace('0', "g")] {
+        assert_eq!(Password::from_hex(wrong), None, "{wrong}");
+    }
+    for signs in [format!("+{}", &told[1..]), "ü".repeat(48)] {
+        assert_eq!(Password::from_hex(&signs), None, "{signs}");
+    }
+    assert!(!format!("{own:?}").contains(&told[..8]), "nothing of it is shown");
 }
 
 #[test]
@@ -146,7 +192,7 @@ fn each_wrong_field_has_its_error_and_changes_nothing() {
     ] {
         let mut own = settings(RoomPatch { mode: Some(Mode::Reliable), ..RoomPatch::default() });
         let before = own.clone();
-        assert_eq!(own.apply(&patch, &bounds()), Err(error));
+        assert_eq!(own.apply(&patch, &bounds(), SALT), Err(error));
         assert_eq!(own, before);
     }
 }
@@ -164,7 +210,7 @@ fn a_durable_server_takes_durable_rooms() {
         let patch = RoomPatch { durability: Some(durability), ..RoomPatch::default() };
         for kept in disks.iter().flat_map(|disk| (0..4).map(|count| (*disk, count))) {
             let kept = Kept { disk: kept.0, replicas: kept.1 };
-            let taken = Settings::default().apply(&patch, &Bounds { kept, ..bounds() });
+            let taken = Settings::default().apply(&patch, &Bounds { kept, ..bounds() }, SALT);
             let expected = if kept.disk >= disk && kept.replicas >= replicas {
                 Ok(())
             } else {

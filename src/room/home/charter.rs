@@ -4,7 +4,7 @@
 use crate::clock::Now;
 use crate::protocol::RoomPatch;
 use crate::room::charter::{Amendment, Charter, Entry, Manner, Target};
-use crate::room::config::{Bounds, ConfigError, RoomConfig, Settings};
+use crate::room::config::{Bounds, ConfigError, RoomConfig, Salt, Settings};
 use crate::room::members::{Full, Members};
 
 use super::HomeRoom;
@@ -23,9 +23,14 @@ impl HomeRoom {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn propose_config(&self, patch: &RoomPatch, bounds: &Bounds) -> Result<Draft, ConfigError> {
+    pub fn propose_config(
+        &self,
+        patch: &RoomPatch,
+        bounds: &Bounds,
+        salt: Salt,
+    ) -> Result<Draft, ConfigError> {
         let mut settings = self.settings.clone();
-        settings.apply(patch, bounds)?;
+        settings.apply(patch, bounds, salt)?;
         let config = self.resolved(&settings, bounds);
         Ok(Draft { entries: entries_of(&settings), config })
     }

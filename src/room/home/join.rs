@@ -12,7 +12,7 @@ use crate::room::standing::Action;
 use super::{Attachment, HomeRoom, Pace, Refusal};
 
 /// Who wants to come in, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct JoinRequest<'a> {
     /// Which connection.
     pub address: ConnectionAddress,

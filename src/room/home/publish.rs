@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use crate::bucket::Quota;
 use crate::clock::{Moment, Now};
-use crate::id::ConnectionAddress;
+use crate::id::{ConnectionAddress, ip_key};
 use crate::protocol::{Data, ErrorCode, OwnedData};
 use crate::room::censor::{Censor, Judgement};
 use crate::room::idempotency::Idempotency;
 use crate::room::standing::Action;
-use crate::ws::forwarded::ip_key;
 
 use super::{HomeRoom, PACES, ReaderId, Refusal};
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::id::{ConnectionKey, TenantId};
 use crate::protocol::{Codec, GapReason, Priority, RoomPatch};
-use crate::room::config::General;
+use crate::room::config::{General, Salt};
 use crate::room::name::RoomName;
 use crate::room::publication::{Draft, Press};
 
@@ -26,7 +26,7 @@ fn room(patch: &RoomPatch) -> HomeRoom {
     let name = RoomName::parse("room").expect("a good name");
     let key = RoomKey::new(TenantId::DEFAULT, name);
     let mut room = HomeRoom::new(key, "e1".into(), namespace, Seed(1, 2), now(0));
-    room.configure(patch, &bounds, now(0).moment).expect("a good patch");
+    room.configure(patch, &bounds, Salt([1; 16]), now(0).moment).expect("a good patch");
     room
 }
 

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::clock::Now;
+use crate::id::ip_key;
 use crate::room::charter::{Entry, Target, from_unix, invitation, to_unix};
-use crate::ws::forwarded::ip_key;
 
 use super::Members;
 

@@ -1,12 +1,12 @@
 use super::*;
 use crate::config::Config;
 use crate::protocol::RoomPatch;
-use crate::room::config::{Bounds, Layers, Settings};
+use crate::room::config::{Bounds, Layers, Salt, Settings};
 
 fn config(patch: &RoomPatch) -> RoomConfig {
     let bounds = Bounds::new(&Config::default());
     let (mut own, namespace) = (Settings::default(), Settings::default());
-    own.apply(patch, &bounds).expect("the patch is valid");
+    own.apply(patch, &bounds, Salt([1; 16])).expect("the patch is valid");
     RoomConfig::resolve(Layers { own: &own, parents: &[], namespace: &namespace }, &bounds)
 }
 

@@ -4,6 +4,7 @@
 //! Invariants: at most one credential of a connection is being judged; a refresh changes either all
 //! that follows from the identity or nothing; the credential itself is forgotten with its verdict.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::auth::{self, Accepted, Zeroed};
@@ -29,7 +30,6 @@ pub(super) const LATER: Refusal = Refusal {
 };
 
 /// A connection that has not said yet who it is.
-#[derive(Debug)]
 pub(in crate::shard) struct Threshold {
     pub(in crate::shard) later: Later,
     /// The room of the request's path.
@@ -38,6 +38,13 @@ pub(in crate::shard) struct Threshold {
     pub(in crate::shard) session: Option<String>,
     /// The end of its time.
     pub(in crate::shard) timer: Timer,
+}
+
+impl fmt::Debug for Threshold {
+    /// Without the session, which is a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Threshold").field("later", &self.later).finish_non_exhaustive()
+    }
 }
 
 /// A credential that is being judged.
@@ -107,7 +114,7 @@ impl Shard {
         if let Err(denied) = self.door.check(self.outbound.now, accepted, page, &self.tenants) {
             let reason = match denied {
                 Denied::Suspended => CloseReason::Suspended,
-                Denied::TenantFull => CloseReason::ConnectionLimit,
+                Denied::TenantFull | Denied::CredentialFull => CloseReason::ConnectionLimit,
                 Denied::Banned => CloseReason::Banned,
                 Denied::Page | Denied::Credential(_) => CloseReason::AuthFailed,
             };
@@ -128,6 +135,11 @@ impl Shard {
         if !identity.same_user(&connection.identity) {
             let refusal = Refusal::new(ErrorCode::Forbidden, "another user's, or another tenant's");
             self.refuse(key, ticket, refusal);
+            return;
+        }
+        if !connection.identity.passes_place_to(&identity) {
+            let message = "this credential has as many connections as it may";
+            self.refuse(key, ticket, Refusal::new(ErrorCode::LimitExceeded, message));
             return;
         }
         connection.identity = Arc::new(identity);

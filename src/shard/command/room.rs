@@ -77,13 +77,13 @@ impl Shard {
         may_create: &MayCreate,
     ) {
         let now = self.outbound.now;
-        let bounds = self.homes.bounds;
+        let (bounds, salt) = (self.homes.bounds, self.salt());
         let created = if self.homes.rooms.contains_key(room) {
             Err(Refusal::new(ErrorCode::RoomExists, "a room of this name exists"))
         } else {
             self.home_of(room).and_then(|home| {
                 home.hold(now.moment);
-                home.configure(patch, &bounds, now.moment).map_err(|_| bad_config())?;
+                home.configure(patch, &bounds, salt, now.moment).map_err(|_| bad_config())?;
                 if let Some(user) = asker.user() {
                     // An empty list of members takes one.
                     let _ = home.members.set_role(user, Role::Owner, now.unix_ms);
@@ -111,9 +111,9 @@ impl Shard {
         patch: &RoomPatch,
     ) {
         let now = self.outbound.now.moment;
-        let bounds = self.homes.bounds;
+        let (bounds, salt) = (self.homes.bounds, self.salt());
         let updated = self.governed(room, asker, Action::Configure).and_then(|home| {
-            home.configure(patch, &bounds, now).map_err(|_| bad_config())?;
+            home.configure(patch, &bounds, salt, now).map_err(|_| bad_config())?;
             Ok(())
         });
         if updated.is_ok() {

@@ -112,6 +112,36 @@ fn an_address_sends_what_it_may_whoever_comes_from_it_and_a_64_bit_network_is_on
 }
 
 #[test]
+fn whoever_comes_back_without_a_name_is_held_by_what_their_address_may() {
+    let mut config = Config::default();
+    config.rate.messages_per_second = 1;
+    config.rate.burst = 3;
+    config.addresses.messages_per_second = 1;
+    config.addresses.burst = 6;
+    let mut cluster = Cluster::new(2, config);
+    let come = |cluster: &mut Cluster, core: u16, address: &str| {
+        let at = cluster.open_with(core, |it| it.address = Some(address.parse().unwrap()));
+        assert_eq!(cluster.read(at)[0]["type"], "welcome");
+        at
+    };
+    // Each connection has a pace of its own, and all of them together that of their address.
+    for (core, address, expected) in [
+        (0, "10.0.0.1", 3),
+        (1, "10.0.0.1", 3),
+        (0, "10.0.0.1", 0),
+        (1, "::ffff:10.0.0.1", 0),
+        (1, "10.0.0.2", 3),
+    ] {
+        let at = come(&mut cluster, core, address);
+        assert_eq!(answered(&mut cluster, &[at], 5), expected, "{core} {address}");
+        cluster.lose(at);
+    }
+    cluster.wait(2_000);
+    let at = come(&mut cluster, 0, "10.0.0.1");
+    assert_eq!(answered(&mut cluster, &[at], 5), 2, "what two seconds bring");
+}
+
+#[test]
 fn what_one_limit_refuses_counts_for_no_other() {
     let mut config = Config::default();
     config.rate.messages_per_second = 10;

@@ -21,6 +21,12 @@ pub(super) fn from_the_right(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// The address in the `for` of an element of `Forwarded`; none where it says none, or says it
 /// against the grammar.
 pub(super) fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
+    address(parameter(element, b"for")?)
+}
+
+/// A parameter of an element of `Forwarded`; none where it has none, or two, or is against the
+/// grammar.
+pub(super) fn parameter<'a>(element: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
     let mut found = None;
     let mut quoted = false;
     let pairs = element.split(|byte| {
@@ -33,11 +39,11 @@ pub(super) fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
         if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
             return None;
         }
-        if name.eq_ignore_ascii_case(b"for") {
+        if name.eq_ignore_ascii_case(wanted) {
             if found.is_some() {
                 return None;
             }
-            found = Some(address(unquoted(value)?)?);
+            found = Some(unquoted(value)?);
         }
     }
     found

@@ -157,17 +157,55 @@ fn peers_on_a_unix_socket_are_trusted() {
     assert_eq!(of_unix(AddressHeader::None, "192.0.2.1"), None);
 }
 
+/// Whether a client came by TLS, told by those lines, from a peer that itself spoke none.
+fn came_by_tls(peer: Option<IpAddr>, header: AddressHeader, lines: &[&str]) -> bool {
+    let text = format!("GET / HTTP/1.1\r\n{}\r\n\r\n", lines.join("\r\n"));
+    let text = text.replace("\r\n\r\n\r\n", "\r\n\r\n");
+    let (head, _) = head::parse(text.as_bytes(), &Config::default().handshake).unwrap().unwrap();
+    is_encrypted(peer, false, &head, &proxy(header))
+}
+
 #[test]
-fn limits_count_by_address_or_by_the_64_of_ipv6() {
-    for (address, key) in [
-        ("192.0.2.1", "192.0.2.1"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
-        ("2001:db8:1:2::", "2001:db8:1:2::"),
-        ("::1", "::"),
+fn whether_a_client_came_by_tls_is_what_all_trusted_proxies_say() {
+    let (plain, listed) = (AddressHeader::XForwardedFor, AddressHeader::Forwarded);
+    let proto = "X-Forwarded-Proto: ";
+    for (header, peer, line, expected) in [
+        (plain, "10.0.0.1", format!("{proto}https"), true),
+        (plain, "10.0.0.1", format!("{proto}WSS"), true),
+        (plain, "10.0.0.1", format!("{proto}https, https"), true),
+        (plain, "10.0.0.1", format!("{proto}https\r\n{proto}https"), true),
+        (plain, "10.0.0.1", format!("{proto}http"), false),
+        (plain, "10.0.0.1", format!("{proto}https, http"), false),
+        (plain, "10.0.0.1", format!("{proto}http, https"), false),
+        (plain, "10.0.0.1", format!("{proto}https\r\n{proto}http"), false),
+        (plain, "10.0.0.1", format!("{proto}httpsx"), false),
+        (plain, "10.0.0.1", format!("{proto},"), false),
+        (plain, "10.0.0.1", "Host: a".to_owned(), false),
+        (plain, "10.0.0.1", "Forwarded: proto=https".to_owned(), false),
+        (plain, "192.0.2.1", format!("{proto}https"), false),
+        (AddressHeader::None, "10.0.0.1", format!("{proto}https"), false),
+        (listed, "10.0.0.1", "Forwarded: for=192.0.2.1;proto=https".to_owned(), true),
+        (listed, "10.0.0.1", "Forwarded: Proto=\"HTTPS\"; for=192.0.2.1".to_owned(), true),
+        (listed, "10.0.0.1", "Forwarded: proto=https".to_owned(), true),
+        (listed, "10.0.0.1", "Forwarded: for=192.0.2.1;proto=http".to_owned(), false),
+        (listed, "10.0.0.1", "Forwarded: for=192.0.2.1;proto=https;proto=https".to_owned(), false),
+        (listed, "10.0.0.1", "Forwarded: proto=https, for=192.0.2.1".to_owned(), false),
+        (listed, "10.0.0.1", "Forwarded: proto=http, for=192.0.2.1;proto=https".to_owned(), true),
+        (listed, "10.0.0.1", "Forwarded: proto=http, for=10.0.0.2;proto=https".to_owned(), false),
+        (listed, "10.0.0.1", "Forwarded: proto=https, for=10.0.0.2;proto=https".to_owned(), true),
+        (listed, "10.0.0.1", "Forwarded: proto=https, for=10.0.0.2".to_owned(), false),
+        (listed, "10.0.0.1", format!("{proto}https"), false),
+        (listed, "192.0.2.1", "Forwarded: proto=https".to_owned(), false),
     ] {
-        assert_eq!(ip_key(ip(address)), ip(key));
+        assert_eq!(came_by_tls(Some(ip(peer)), header, &[&line]), expected, "{peer} says {line}");
     }
+    assert!(came_by_tls(None, plain, &["X-Forwarded-Proto: https"]), "a UNIX socket is trusted");
+    let none = b"GET / HTTP/1.1\r\n\r\n";
+    let (head, _) = head::parse(none, &Config::default().handshake).unwrap().unwrap();
+    assert!(
+        is_encrypted(Some(ip("10.0.0.1")), true, &head, &proxy(plain)),
+        "nobody says otherwise"
+    );
 }
 
 proptest! {
@@ -184,6 +222,23 @@ proptest! {
             for lines in [&[one_line.as_bytes()][..], &[claim.as_bytes(), word.as_bytes()]] {
                 let client = client_of(Some(ip("10.0.0.1")), header, lines);
                 prop_assert_eq!(client, Some(ip("192.0.2.1")));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_a_client_writes_makes_it_one_that_came_by_tls(
+        claim in "[\\x20-\\x7e]{0,40}|([,;\"\\\\]|proto=https|for=10\\.0\\.0\\.2| |https){0,20}",
+    ) {
+        for (header, name, word) in [
+            (AddressHeader::XForwardedFor, "X-Forwarded-Proto", "http"),
+            (AddressHeader::Forwarded, "Forwarded", "for=192.0.2.1;proto=http"),
+            (AddressHeader::Forwarded, "Forwarded", "for=192.0.2.1"),
+        ] {
+            let one_line = format!("{name}: {claim}, {word}");
+            let (claim, word) = (format!("{name}: {claim}"), format!("{name}: {word}"));
+            for lines in [&[&*one_line][..], &[&*claim, &*word]] {
+                prop_assert!(!came_by_tls(Some(ip("10.0.0.1")), header, lines), "{:?}", lines);
             }
         }
     }

@@ -187,3 +187,47 @@ proptest! {
         prop_assert_eq!(whole, first.unwrap_or(Ok(None)));
     }
 }
+
+/// An extension of version 2.
+fn extension(kind: u8, value: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(value.len()).unwrap().to_be_bytes();
+    [&[kind], &length[..], value].concat()
+}
+
+#[test]
+fn an_extension_says_whether_the_client_spoke_tls() {
+    let ssl = |flags: u8| extension(SSL, &[flags, 0, 0, 0, 0]);
+    let behind = |addresses: Vec<u8>, family, extensions: &[Vec<u8>]| {
+        version_2_header(PROXY, family, &[addresses, extensions.concat()].concat())
+    };
+    let authority = extension(0x02, b"app.example");
+    for (header, expected) in [
+        (behind(v4(), 0x11, &[ssl(1)]), Some(true)),
+        (behind(v6(), 0x21, &[authority.clone(), ssl(7)]), Some(true)),
+        (behind(Vec::new(), 0x00, &[ssl(1)]), Some(true)),
+        (behind(vec![0; 216], 0x31, &[ssl(1), authority.clone()]), Some(true)),
+        (behind(v4(), 0x11, &[ssl(0)]), Some(false)),
+        (behind(v4(), 0x11, &[ssl(6)]), Some(false)),
+        (behind(v4(), 0x11, &[ssl(1), ssl(0)]), Some(false)),
+        (behind(v4(), 0x11, &[ssl(0), ssl(1)]), Some(false)),
+        (behind(v4(), 0x11, &[extension(SSL, b"")]), Some(false)),
+        (behind(v4(), 0x11, &[]), None),
+        (behind(v4(), 0x11, &[authority]), None),
+        (behind(v4(), 0x11, &[ssl(1), vec![0x20, 0, 9, 1]]), None),
+        (behind(v4(), 0x11, &[vec![0x20, 0]]), None),
+        (version_2_header(LOCAL, 0x11, &[v4(), ssl(1)].concat()), None),
+        (b"PROXY TCP4 192.0.2.1 198.51.100.7 56324 443\r\n".to_vec(), None),
+    ] {
+        let (_, length) = parse(&header).unwrap().unwrap();
+        assert_eq!(length, header.len());
+        assert_eq!(encrypted(&header), expected, "{}", header.escape_ascii());
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_stands_in_extensions_is_read_to_its_end(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        let header = version_2_header(PROXY, 0x11, &[v4(), bytes].concat());
+        let _ = encrypted(&header);
+    }
+}

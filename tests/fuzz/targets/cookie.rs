@@ -5,13 +5,17 @@ use std::sync::{Arc, LazyLock};
 
 use ringroom::auth::api_key::{ApiKey, NewKey};
 use ringroom::auth::cookie::CookieKey;
-use ringroom::auth::{Gate, Limits, Policy, Proof, Rights, Setup, TenantSetup, Trust, Verdict};
+use ringroom::auth::{
+    Gate, Limits, Policy, Proof, Quota, Rights, Setup, TenantSetup, Trust, Verdict,
+};
+use ringroom::clock::{Moment, Now};
 use ringroom::hash::Seed;
 use ringroom::id::TenantId;
 use ringroom::ws::handshake::CredentialKind;
 
 const NAME: &str = "__Host-ringroom";
 const NOW_MS: u64 = 1_700_000_000_000;
+const NOW: Now = Now { moment: Moment { us: 0 }, unix_ms: NOW_MS };
 
 static KEY: LazyLock<Arc<CookieKey>> = LazyLock::new(|| {
     Arc::new(CookieKey::new("1", b"a secret of thirty-two bytes, no less").expect("a key"))
@@ -36,6 +40,7 @@ fn gate() -> Gate {
         user: None,
         rights: Arc::new(Rights::default()),
         expires_at_ms: None,
+        quota: Arc::new(Quota::new(0, 0)),
     };
     let policy = Policy::new(Setup {
         operator: Trust { cookie_keys: vec![Arc::clone(&KEY)], ..Trust::default() },
@@ -52,7 +57,7 @@ pub(crate) fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let judge = |kind, secret: &str| {
         let proof = Proof { kind, secret, wanted_tenant: None };
-        GATE.with_borrow_mut(|gate| gate.judge(NOW_MS, &proof))
+        GATE.with_borrow_mut(|gate| gate.judge(NOW, &proof))
     };
     match way % 3 {
         // As a stranger writes them.

@@ -11,6 +11,7 @@ use ringroom::auth::{
     Algorithm, Gate, Limits, Policy, Proof, RoomVerdict, Setup, TenantSetup, Trust, TrustedKey,
     Verdict,
 };
+use ringroom::clock::{Moment, Now};
 use ringroom::hash::Seed;
 use ringroom::id::TenantId;
 use ringroom::room::name::RoomName;
@@ -18,6 +19,7 @@ use ringroom::ws::handshake::CredentialKind;
 
 const SECRET: &[u8] = b"a secret of thirty-two bytes, no less";
 const NOW_MS: u64 = 1_700_000_000_000;
+const NOW: Now = Now { moment: Moment { us: 0 }, unix_ms: NOW_MS };
 const LEEWAY_MS: u64 = 30_000;
 
 static KEY: LazyLock<hmac::Key> = LazyLock::new(|| hmac::Key::new(hmac::HMAC_SHA256, SECRET));
@@ -54,14 +56,14 @@ fn written(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     GATE.with_borrow_mut(|gate| {
         let proof = Proof { kind: CredentialKind::Bearer, secret: text, wanted_tenant: None };
-        let first = gate.judge(NOW_MS, &proof);
-        let second = gate.judge(NOW_MS, &proof);
+        let first = gate.judge(NOW, &proof);
+        let second = gate.judge(NOW, &proof);
         match (first, second) {
             (Verdict::Refused(first), Verdict::Refused(second)) => assert_eq!(first, second),
             other => panic!("{other:?}"),
         }
         let room = RoomName::parse("room").expect("a name");
-        let verdict = gate.judge_room(NOW_MS, text, TenantId(0), &room, None);
+        let verdict = gate.judge_room(NOW, text, TenantId(0), &room, None);
         assert!(matches!(verdict, RoomVerdict::Refused(_)), "{verdict:?}");
     });
 }
@@ -75,8 +77,7 @@ fn signed(data: &[u8]) {
     let signature = hmac::sign(&KEY, message.as_bytes());
     let token = format!("{message}.{}", encode(signature.as_ref()));
     let proof = Proof { kind: CredentialKind::Bearer, secret: &token, wanted_tenant: None };
-    let Verdict::Accepted(accepted) = GATE.with_borrow_mut(|gate| gate.judge(NOW_MS, &proof))
-    else {
+    let Verdict::Accepted(accepted) = GATE.with_borrow_mut(|gate| gate.judge(NOW, &proof)) else {
         return;
     };
     let header: serde_json::Value = serde_json::from_slice(header).expect("a header");

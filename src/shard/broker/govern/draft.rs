@@ -39,9 +39,10 @@ impl Shard {
                     (Manner::Amend, entries, Decree::Entered, is_persistent)
                 }
                 What::Update(patch) => {
-                    let bounds = self.homes.bounds;
+                    let (bounds, salt) = (self.homes.bounds, self.salt());
                     let home = self.governed(room, &ask.asker, Action::Configure)?;
-                    let draft = home.propose_config(patch, &bounds).map_err(|_| BAD_CONFIG)?;
+                    let draft = home.propose_config(patch, &bounds, salt);
+                    let draft = draft.map_err(|_| BAD_CONFIG)?;
                     let is_persistent = draft.config.persistent;
                     (Manner::Amend, draft.entries, Decree::Configured, is_persistent)
                 }
@@ -87,7 +88,8 @@ impl Shard {
             return Err(Refusal::new(ErrorCode::RoomExists, "a room of this name exists"));
         }
         let mut settings = Settings::default();
-        settings.apply(patch, &self.homes.bounds).map_err(|_| BAD_CONFIG)?;
+        let salt = self.salt();
+        settings.apply(patch, &self.homes.bounds, salt).map_err(|_| BAD_CONFIG)?;
         let usual = self.homes.namespaces.of(&ask.room).config.persistent;
         let is_persistent = patch.persistent.unwrap_or(usual);
         let mut entries = self.founded(ask);
