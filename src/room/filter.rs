@@ -1,20 +1,25 @@
 //! Who of a room gets a publication that says so itself.
 //!
 //! Invariants: all that a filter gives must hold, and an empty one lets everyone through; a list of
-//! users costs the logarithm of its length for each receiver; how many got it is counted outside, for
-//! the filter is shared by all cores.
+//! users costs the logarithm of its length for each receiver; where only so many connections may get
+//! it, who has is noted here, because all cores and the history share it.
 
+mod takers;
 #[cfg(test)]
 mod tests;
 
 use crate::clock::Moment;
 use crate::protocol::{Filter, Scalar};
 
+use takers::Takers;
+
 /// A filter, prepared to be asked often.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Audience {
     /// With its users in order, each once.
     filter: Filter,
+    /// Who has got it, where that counts.
+    takers: Option<Takers>,
 }
 
 /// What a filter asks of a connection.
@@ -28,17 +33,23 @@ pub struct Receiver<'a> {
     pub opened_at: Moment,
 }
 
+impl PartialEq for Audience {
+    fn eq(&self, other: &Self) -> bool {
+        self.filter == other.filter
+    }
+}
+
 impl Audience {
     /// Prepares a filter.
     #[must_use]
     pub fn new(mut filter: Filter) -> Self {
         filter.users = filter.users.map(in_order);
         filter.exclude_users = in_order(filter.exclude_users);
-        Self { filter }
+        let takers = filter.max_connections.map(Takers::new);
+        Self { filter, takers }
     }
 
-    /// Whether a receiver belongs to it. [`max_connections`](Self::max_connections) is for the
-    /// caller to count.
+    /// Whether a receiver belongs to it, if it is not one too many: see [`take`](Self::take).
     #[must_use]
     pub fn includes(&self, receiver: &Receiver<'_>, now: Moment) -> bool {
         let Filter { users, exclude_users, metadata, min_connection_age_ms, .. } = &self.filter;
@@ -51,10 +62,17 @@ impl Audience {
             && metadata.iter().all(|wanted| receiver.metadata.contains(wanted))
     }
 
-    /// How many connections of a node may get it.
+    /// Whether one that belongs to it gets it, and is not one too many. `reader`: what tells it from
+    /// others, and stays the same when its session goes on with another connection.
     #[must_use]
-    pub fn max_connections(&self) -> Option<u64> {
-        self.filter.max_connections
+    pub fn take(&self, reader: u64) -> bool {
+        self.takers.as_ref().is_none_or(|takers| takers.take(reader))
+    }
+
+    /// The same for one to whom it is sent once more, or who asks for what was published.
+    #[must_use]
+    pub fn take_again(&self, reader: u64) -> bool {
+        self.takers.as_ref().is_none_or(|takers| takers.take_again(reader))
     }
 
     /// The users it is for, in order; none: it does not say.
@@ -74,6 +92,7 @@ impl Audience {
             size_of::<(Box<str>, Scalar)>() + key.len() + text
         });
         size_of::<Self>()
+            + self.takers.as_ref().map_or(0, Takers::bytes)
             + self.filter.users.as_deref().map_or(0, texts)
             + texts(&self.filter.exclude_users)
             + metadata.sum::<usize>()

@@ -88,8 +88,6 @@ pub struct Delivery {
     pub publication: Arc<Publication>,
     /// What the counts are to be sent back under.
     pub receipt: Option<u64>,
-    /// To how many connections here at most.
-    pub quota: Option<u32>,
     /// Who may hear it through a pattern; none: everybody.
     pub guard: Option<Arc<Guard>>,
 }
@@ -99,7 +97,6 @@ impl Delivery {
     #[must_use]
     pub fn is_even(&self) -> bool {
         self.receipt.is_none()
-            && self.quota.is_none()
             && self.publication.audience.is_none()
             && self.publication.expires.is_none()
     }

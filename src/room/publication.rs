@@ -98,7 +98,7 @@ pub struct Author {
 }
 
 /// What a publication says, before it is written.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Draft {
     /// Where.
     pub room: RoomKey,

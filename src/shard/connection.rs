@@ -225,6 +225,11 @@ impl Connection {
         has_moved
     }
 
+    /// What tells it from others, and from one that goes on with its session does not.
+    pub(super) fn reader(&self) -> u64 {
+        self.session.map_or(self.secret, SessionId::reader)
+    }
+
     /// Whether its messages still count.
     pub(super) fn is_open(&self) -> bool {
         self.phase == Phase::Open

@@ -16,6 +16,18 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Whether this message, which is new, is for it, and it is not one too many.
+    pub(super) fn takes(self, publication: &Publication) -> bool {
+        let audience = publication.audience.as_ref();
+        self.gets(publication) && audience.is_none_or(|it| it.take(self.connection.reader()))
+    }
+
+    /// The same of one that it may have got before.
+    pub(super) fn takes_again(self, publication: &Publication) -> bool {
+        let audience = publication.audience.as_ref();
+        self.gets(publication) && audience.is_none_or(|it| it.take_again(self.connection.reader()))
+    }
+
     /// Whether this message is for it: by its own wishes, and by the publisher's.
     pub(super) fn gets(self, publication: &Publication) -> bool {
         self.wants(publication) && self.is_meant(publication) && !self.is_excluded(publication)

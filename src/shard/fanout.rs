@@ -218,11 +218,6 @@ fn mark_apart(outbound: &mut Outbound, core: crate::id::CoreId, items: &[Item], 
 }
 
 impl Fanout {
-    /// How many connections here a message was for so far.
-    pub(super) fn total(&self, at: usize) -> u32 {
-        self.singles.get(at).map_or(0, |single| single.total)
-    }
-
     /// A connection is to be closed, for the first reason there is.
     fn overflow(&mut self, key: ConnectionKey, reason: CloseReason) {
         if self.overflowed.last().is_none_or(|(last, _)| *last != key) {
@@ -325,8 +320,7 @@ impl Walk<'_> {
                     interest: member.interest.as_deref(),
                     now: self.outbound.now.moment,
                 };
-                let left = delivery.quota.is_none_or(|quota| self.fanout.singles[at].total < quota);
-                if !left || !reader.gets(&delivery.publication) {
+                if !reader.takes(&delivery.publication) {
                     return;
                 }
                 self.offer_single(member.connection, member.form, at);

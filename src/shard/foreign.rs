@@ -105,7 +105,7 @@ impl Shard {
         let epoch = room.tag.as_ref().map_or_else(|| "".into(), |tag| Arc::clone(&tag.epoch));
         let draft = self.foreign_draft(key, epoch, foreign);
         let publication = Arc::new(Publication::new(draft, forms, &mut self.press));
-        let delivery = Delivery { publication, receipt: None, quota: None, guard: None };
+        let delivery = Delivery { publication, receipt: None, guard: None };
         self.hub.collect(index, Item::Delivery(delivery));
     }
 

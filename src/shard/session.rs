@@ -43,6 +43,12 @@ impl SessionId {
         (len == bytes.len()).then_some(Self(bytes))
     }
 
+    /// What tells it from others, where that need not be kept from anybody here.
+    pub(super) fn reader(self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// As it is told to the client.
     pub(super) fn to_text(self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)

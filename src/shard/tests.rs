@@ -6,6 +6,7 @@ mod acks;
 mod application;
 mod attendance;
 mod cluster;
+mod counted;
 mod credentials;
 mod entrance;
 mod expiry;

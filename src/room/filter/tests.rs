@@ -68,10 +68,15 @@ fn a_connection_is_old_enough_from_the_very_millisecond() {
 }
 
 #[test]
-fn how_many_is_told_and_not_judged() {
-    let audience = Audience::new(Filter { max_connections: Some(0), ..Filter::default() });
-    assert_eq!(audience.max_connections(), Some(0));
-    assert!(audience.includes(&receiver(None, &[]), NOW));
+fn how_many_is_another_question() {
+    let audience = Audience::new(Filter { max_connections: Some(1), ..Filter::default() });
+    for _ in 0..3 {
+        assert!(audience.includes(&receiver(None, &[]), NOW));
+        assert!(audience.take(5) && audience.take_again(5) && !audience.take(6));
+    }
+    let unlimited = Audience::new(Filter::default());
+    assert!((0..100).all(|reader| unlimited.take(reader) && unlimited.take_again(reader)));
+    assert!(audience.bytes() > unlimited.bytes());
 }
 
 #[test]

@@ -155,7 +155,7 @@ impl Shard {
             let Some(connection) = self.outbound.get(key) else { return };
             let expired = publication.expires.is_some_and(|expires| expires <= now);
             let reader = Reader { connection, interest: interest.as_deref(), now };
-            if expired || !reader.gets(publication) {
+            if expired || !reader.takes_again(publication) {
                 continue;
             }
             let codec = connection.form.codec;

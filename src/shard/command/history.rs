@@ -17,6 +17,7 @@ use crate::shard::Shard;
 use crate::shard::ask::{HistoryAsk, HistoryFrom, Since, What};
 use crate::shard::identity::Right;
 use crate::shard::message::{AnswerEffect, Asker, Ticket};
+use crate::shard::session::SessionId;
 
 impl Since {
     fn new(position: Position<'_>) -> Self {
@@ -108,9 +109,13 @@ impl Shard {
             metadata: &asker.identity.metadata,
             opened_at: Moment::default(),
         };
+        let taker = asker.session.map(SessionId::reader);
         let meant = |publication: &&Arc<Publication>| {
-            publication.audience.as_ref().is_none_or(|audience| audience.includes(&reader, now))
-                && publication.expires.is_none_or(|expires| expires > now)
+            publication.expires.is_none_or(|expires| expires > now)
+                && publication.audience.as_ref().is_none_or(|audience| {
+                    audience.includes(&reader, now)
+                        && taker.is_none_or(|taker| audience.take_again(taker))
+                })
         };
         let most = (ask.limit as usize, most_bytes);
         let (mut messages, is_at_end) = if backwards {

@@ -374,7 +374,7 @@ impl Shard {
         for publication in &joined.replay {
             let Some(connection) = self.outbound.get(key) else { return };
             let interest = Some(&joined.interest);
-            if !(Reader { connection, interest, now }).gets(publication) {
+            if !(Reader { connection, interest, now }).takes_again(publication) {
                 continue;
             }
             let form = connection.form;

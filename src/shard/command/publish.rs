@@ -39,8 +39,7 @@ impl PublishAsk {
 /// Where a message goes.
 #[derive(Debug, Default)]
 struct Audiences {
-    /// The cores, and how many connections of each may get it.
-    cores: Vec<(CoreId, u32)>,
+    cores: Vec<CoreId>,
     forms: FormSet,
     /// Who may hear it through a pattern; none: everybody, or nobody would.
     guard: Option<Arc<Guard>>,
@@ -272,15 +271,15 @@ impl Shard {
         let mut found = Audiences::default();
         let Some(home) = self.homes.rooms.get(room) else { return found };
         for link in home.room.links() {
-            found.cores.push((link.core, if link.implicit { u32::MAX } else { link.attached }));
+            found.cores.push(link.core);
             found.forms.extend(link.forms);
         }
         if let Some(watchers) = self.homes.watchers.get(&room.tenant) {
             let mut is_watched = false;
             watchers.visit(&room.name, |core| {
                 is_watched = true;
-                if !found.cores.iter().any(|(other, _)| *other == core) {
-                    found.cores.push((core, u32::MAX));
+                if !found.cores.contains(&core) {
+                    found.cores.push(core);
                 }
                 found.forms.extend(self.homes.watcher_forms[core.index()]);
             });
@@ -298,14 +297,9 @@ impl Shard {
         receipt: Option<u64>,
         audiences: Audiences,
     ) {
-        let most = publication.audience.as_ref().and_then(|audience| audience.max_connections());
-        let mut left = most.map(|most| u32::try_from(most).unwrap_or(u32::MAX));
-        for (core, attached) in audiences.cores {
-            // Each core is given its share, so that together they do not exceed it.
-            let quota = left.map(|left| left.min(attached));
-            left = left.map(|left| left - left.min(attached));
+        for core in audiences.cores {
             let (publication, guard) = (Arc::clone(publication), audiences.guard.clone());
-            let delivery = Delivery { publication, receipt, quota, guard };
+            let delivery = Delivery { publication, receipt, guard };
             self.outbound.send(core, CoreMessage::Deliver(delivery));
         }
     }

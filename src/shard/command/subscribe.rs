@@ -354,11 +354,7 @@ impl Walk<'_> {
                 continue;
             }
             match item {
-                Item::Delivery(delivery) => {
-                    if delivery.quota.is_none_or(|quota| self.fanout.total(at) < quota) {
-                        self.offer_single(place, connection.form, at);
-                    }
-                }
+                Item::Delivery(_) => self.offer_single(place, connection.form, at),
                 Item::Lost { epoch, from, to, .. } => self.lost(place, epoch, (*from, *to)),
                 Item::Notice(_) => {}
             }
@@ -384,7 +380,7 @@ impl Walk<'_> {
         rare.patterns.iter().filter(|it| it.holds && it.pattern.matches(name)).any(|it| {
             let reader = Reader { connection, interest: Some(&it.interest), now };
             // What was lost is known by nothing but its place.
-            publication.is_none_or(|publication| reader.gets(publication))
+            publication.is_none_or(|publication| reader.takes(publication))
         })
     }
 }
