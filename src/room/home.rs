@@ -184,8 +184,8 @@ pub struct HomeRoom {
     anonymous_elsewhere: BTreeMap<u64, u32>,
     /// What other nodes were told of those here.
     anonymous_said: u64,
-    /// Detached sessions that keep the room. Negative for a moment, when a session has come back
-    /// before the news that it had gone.
+    /// Detached sessions that keep the room, each from when its connection was gone until it comes back
+    /// or will not. Negative for a moment, when a session has come back before the news that it had gone.
     kept: i64,
     /// Users who were sent out: until then no session of theirs brings them back.
     sent_out: BTreeMap<Arc<str>, Moment>,
@@ -367,8 +367,8 @@ impl HomeRoom {
         }
     }
 
-    /// A connection is gone; its session may keep the life of the room it was in. False if it was not
-    /// in it.
+    /// A connection is gone; its session may keep the life of the room it was in, even if it was sent
+    /// out before that was known where it was: the session is heard of again. False if it was not in it.
     pub fn detach(
         &mut self,
         address: ConnectionAddress,
@@ -376,6 +376,7 @@ impl HomeRoom {
         grace_ms: u64,
         now: Moment,
     ) -> bool {
+        self.kept += i64::from(kept == Some(&*self.epoch));
         let Some(attachment) = self.attached.remove(&address) else { return false };
         if self.attached.capacity() > 64 && self.attached.len() * 4 < self.attached.capacity() {
             self.attached.shrink_to(self.attached.len() * 2);
@@ -387,7 +388,6 @@ impl HomeRoom {
             }
             None => self.anonymous -= 1,
         }
-        self.kept += i64::from(kept == Some(&*self.epoch));
         let link = self.link(address.core);
         link.attached -= 1;
         link.notices -= u32::from(attachment.notices);

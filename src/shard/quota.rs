@@ -88,7 +88,7 @@ impl Shard {
         false
     }
 
-    /// Whether a connection may make one more room: it is counted for its user, else for its address,
+    /// For whom a room counts that a command of a connection makes: for its user, else for its address,
     /// else for its session.
     pub(super) fn may_create(&self, key: ConnectionKey) -> MayCreate {
         let Some(connection) = self.outbound.get(key) else { return MayCreate::No };
@@ -98,7 +98,7 @@ impl Shard {
             (None, Some(address)) => Maker::Address(ip_key(address)),
             (None, None) => Maker::Session(connection.session),
         };
-        self.senders.makers.may_create(maker, self.outbound.now.moment)
+        self.senders.makers.find(maker, self.outbound.now.moment)
     }
 }
 
@@ -123,23 +123,20 @@ impl Makers {
         Self { limits, meters: Meters::new(seed) }
     }
 
-    fn may_create(&self, maker: Maker, now: Moment) -> MayCreate {
+    fn find(&self, maker: Maker, now: Moment) -> MayCreate {
         if self.limits.are_off() {
             return MayCreate::Uncounted;
         }
         let meter = self.meters.find(maker, now);
-        if meter.take(&self.limits, now, 0) != Verdict::Pass {
-            return MayCreate::No;
-        }
-        let made = AtomicBool::new(false);
-        MayCreate::Counted(Arc::new(Creation { meter, limits: self.limits, made }))
+        let (counted, made) = (AtomicBool::new(false), AtomicBool::new(false));
+        MayCreate::Counted(Arc::new(Creation { meter, limits: self.limits, counted, made }))
     }
 }
 
 /// Whether a command may make a room.
 #[derive(Clone, Debug, Default)]
 pub enum MayCreate {
-    /// Too many were made.
+    /// None.
     #[default]
     No,
     /// As many as it likes.
@@ -148,19 +145,32 @@ pub enum MayCreate {
     Counted(Arc<Creation>),
 }
 
-/// A room that is counted before it is made. It is given back if it is not made, when the command is
-/// answered and forgotten, so that any number of them on their way cannot make more than may be.
+/// A room that is counted before it is made, and not before it is known that one is to be made: a
+/// command that finds the room there takes nothing from others. It is given back if it is not made, when
+/// the command is answered and forgotten, so that any number of them on their way cannot make more than
+/// may be.
 #[derive(Debug)]
 pub struct Creation {
     meter: Arc<Meter>,
     limits: Limits,
+    counted: AtomicBool,
     made: AtomicBool,
 }
 
 impl MayCreate {
-    /// Whether it may.
-    pub(super) fn is_yes(&self) -> bool {
-        !matches!(self, Self::No)
+    /// Whether it may, now that it has to: it is counted from here on.
+    pub(super) fn reserve(&self, now: Moment) -> bool {
+        match self {
+            Self::No => false,
+            Self::Uncounted => true,
+            Self::Counted(creation) => {
+                // One command is in one place at a time.
+                let counted = creation.counted.load(Relaxed)
+                    || creation.meter.take(&creation.limits, now, 0) == Verdict::Pass;
+                creation.counted.store(counted, Relaxed);
+                counted
+            }
+        }
     }
 
     /// The room is made.
@@ -173,7 +183,7 @@ impl MayCreate {
 
 impl Drop for Creation {
     fn drop(&mut self) {
-        if !*self.made.get_mut() {
+        if *self.counted.get_mut() && !*self.made.get_mut() {
             self.meter.give_back(&self.limits, 0);
         }
     }

@@ -124,6 +124,26 @@ fn users_count_once_and_anonymous_connections_each() {
 }
 
 #[test]
+fn a_session_that_was_sent_out_as_its_connection_went_is_counted_both_ways() {
+    let mut room = room(&RoomPatch::default());
+    let (one, two) = (address(0, 1), address(0, 2));
+    for at in [one, two] {
+        assert!(room.join(&request(at, None, None), now(0)).is_ok());
+    }
+    // The room sends it out, and where it was it is gone before that is heard.
+    assert!(room.leave(one, 0, now(1).moment));
+    assert!(!room.detach(one, Some("e1"), 0, now(1).moment));
+    assert!(room.detach(two, Some("e1"), 0, now(2).moment));
+    room.forget("e1");
+    assert!(!room.is_idle(), "the other session keeps it");
+    room.forget("e1");
+    assert!(room.is_idle());
+    assert!(room.join(&request(two, None, None), now(3)).is_ok());
+    assert!(!room.detach(one, Some("e0"), 0, now(3).moment), "another life is another matter");
+    assert!(room.detach(two, None, 0, now(3).moment) && room.is_idle());
+}
+
+#[test]
 fn joining_again_changes_how_and_counts_nothing_twice() {
     let mut room = room(&RoomPatch::default());
     assert!(room.join(&request(address(0, 1), None, None), now(0)).is_ok());

@@ -139,10 +139,13 @@ impl Shard {
 
     /// Takes a join to the broker, if it makes the room. Gives back any other.
     pub(in crate::shard) fn found_by_broker(&mut self, from: CoreId, ask: Ask) -> Option<Ask> {
-        let may = matches!(&ask.what, What::Join(join) if join.may_create.is_yes());
         let followed = self.broker.rooms.get(&ask.room).filter(|_| self.broker.is_up);
         let makes = followed.is_some_and(|it| !it.governing.exists && !it.governing.is_recalling);
-        if !makes || !may || ask.room.name.is_reserved() {
+        if !makes || ask.room.name.is_reserved() {
+            return Some(ask);
+        }
+        let now = self.outbound.now.moment;
+        if !matches!(&ask.what, What::Join(join) if join.may_create.reserve(now)) {
             return Some(ask);
         }
         let room = ask.room.clone();

@@ -140,7 +140,7 @@ impl Shard {
             grant: ask.grant,
             info: asker.identity.presence_info(),
         };
-        let may_be_made = ask.may_create.is_yes() || !is_new;
+        let may_be_made = !is_new || ask.may_create.reserve(now.moment);
         let home = if may_be_made { self.home_of(room) } else { Err(TOO_MANY_CREATIONS) };
         let outcome = home.and_then(|home| {
             if let (true, Some(since)) = (ask.resumes, &ask.since) {

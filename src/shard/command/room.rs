@@ -30,7 +30,7 @@ impl Shard {
         let right = Right::Create;
         let Some(name) = self.room_key(key, &room.room, right, &ticket) else { return };
         let may_create = self.may_create(key);
-        if !may_create.is_yes() {
+        if !may_create.reserve(self.outbound.now.moment) {
             self.refuse(key, &ticket, TOO_MANY_CREATIONS);
             return;
         }

@@ -327,6 +327,35 @@ fn pongs_that_nobody_asked_for_count_and_honest_heartbeats_never_do() {
 }
 
 #[test]
+fn joins_of_rooms_that_are_there_take_nothing_from_one_that_makes_a_room() {
+    for cores in [1, 3] {
+        let mut config = Config::default();
+        config.limits.room_creations_per_minute = 5;
+        let mut cluster = Cluster::new(cores, config);
+        let join = |room: &str| format!(r#"{{"type":"join","id":1,"room":"{room}"}}"#);
+        let owners = [cluster.user(0, "a"), cluster.user(0, "b"), cluster.user(0, "c")];
+        for number in 0..12 {
+            let answer = cluster.ask(owners[number / 4], &join(&format!("old{number}")));
+            assert_eq!(answer["type"], "ok");
+        }
+        let at = cluster.user(cores - 1, "u");
+        cluster.holds = true;
+        for number in 0..12 {
+            cluster.send(at, &join(&format!("old{number}")));
+        }
+        for number in 0..5 {
+            cluster.send(at, &join(&format!("new{number}")));
+        }
+        cluster.holds = false;
+        cluster.carry();
+        let refused: Vec<_> =
+            cluster.read(at).into_iter().filter(|it| it["type"] != "ok").collect();
+        assert!(refused.is_empty(), "{refused:?}");
+        assert_eq!(cluster.ask(at, &join("one more"))["code"], "rate_limited");
+    }
+}
+
+#[test]
 fn rooms_that_are_made_count_for_who_makes_them_however_they_ask() {
     for cores in [1, 3] {
         let mut config = Config::default();

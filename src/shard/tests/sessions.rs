@@ -4,6 +4,8 @@ use serde_json::Value;
 
 use super::cluster::{Address, Cluster};
 use crate::config::Config;
+use crate::id::{CoreId, TenantId};
+use crate::room::name::{RoomKey, RoomName};
 
 /// A cluster of three cores, a connection on the first, whose session lives there, and that session.
 fn begin() -> (Cluster, Address, String) {
@@ -67,6 +69,48 @@ fn who_had_it_keeps_it_when_the_one_that_asked_is_gone() {
     cluster.lose(first);
     let back = ask(&mut cluster, 1, &session);
     assert_eq!(told(&mut cluster, back).0["recovered"], true);
+}
+
+#[test]
+fn a_room_is_kept_by_a_session_though_another_was_sent_out_as_it_went() {
+    let mut cluster = Cluster::new(3, Config::default());
+    let owner = cluster.user(0, "owner");
+    let join = r#"{"type":"join","id":1,"room":"a"}"#;
+    let epoch = cluster.ask(owner, join)["epoch"].clone();
+    let sent_out = cluster.user(1, "out");
+    let kept = cluster.open_as(2, "kept", |_| {});
+    let session = cluster.read(kept)[0]["session"].as_str().unwrap().to_owned();
+    for at in [sent_out, kept] {
+        assert_eq!(cluster.ask(at, join)["type"], "ok");
+    }
+    // It is gone before it hears that it was sent out.
+    cluster.holds = true;
+    cluster.send(owner, r#"{"type":"room.kick","id":2,"room":"a","user":"out"}"#);
+    let room = RoomKey::new(TenantId::DEFAULT, RoomName::parse("a").unwrap());
+    if cluster.shards[0].home_core(&room) != CoreId(0) {
+        cluster.carry_of(0);
+    }
+    cluster.lose(sent_out);
+    cluster.holds = false;
+    cluster.carry();
+    let ttl_ms = Config::default().session.ttl_ms;
+    cluster.wait(ttl_ms / 2);
+    cluster.lose(kept);
+    cluster.wait(1);
+    cluster.ask(owner, r#"{"type":"leave","id":3,"room":"a"}"#);
+    // The session of the first is over, that of the second is not.
+    cluster.wait(ttl_ms * 3 / 4);
+    let back = cluster.open_as(1, "kept", |opened| opened.session = Some(session));
+    let (welcome, _) = told(&mut cluster, back);
+    assert_eq!(
+        (&welcome["rooms"][0]["room"], &welcome["rooms"][0]["epoch"]),
+        (&"a".into(), &epoch)
+    );
+    for at in [owner, back] {
+        cluster.lose(at);
+    }
+    cluster.wait(2 * ttl_ms);
+    assert!(cluster.is_empty());
 }
 
 #[test]
