@@ -76,7 +76,7 @@ impl HomeRoom {
         self.config.mode == Mode::Guaranteed && self.is_of_broker() && !self.has_here(user)
     }
 
-    fn is_of_broker(&self) -> bool {
+    pub(super) fn is_of_broker(&self) -> bool {
         self.shares_cursors && epoch_number(&self.epoch) > 0
     }
 

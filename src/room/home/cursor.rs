@@ -1,14 +1,16 @@
 //! What those who are in a `guaranteed` room have acknowledged, and what is sent to them again.
 //!
 //! Invariants: one cursor for each user, whichever device acknowledges, or for each anonymous
-//! session; a cursor never goes back; it stays when its owner is away, and goes when they leave.
+//! session; a cursor never goes back; it stays when its owner is away, and goes when they leave, unless
+//! they are members. A member has one from when they became one, whether they have come yet or not
+//! (where the broker keeps cursors, from when they came).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clock::Moment;
 use crate::id::ConnectionAddress;
-use crate::protocol::Mode;
+use crate::protocol::{Mode, Role};
 use crate::room::publication::Publication;
 
 use super::bookmark::Unsaid;
@@ -67,6 +69,14 @@ impl Cursors {
 
     pub(super) fn is_check_due(&self, now: Moment) -> bool {
         self.next_check.is_some_and(|due| due <= now)
+    }
+
+    /// Of somebody who has not come: behind `last`, nothing was sent.
+    fn cover(&mut self, reader: ReaderId, last: u64) {
+        if self.has_space_for(&reader) {
+            let cursor = Cursor { began: last, acknowledged: last, sent: 0, is_told: false };
+            self.by_reader.entry(reader).or_insert(cursor);
+        }
     }
 
     pub(super) fn has_space_for(&self, reader: &ReaderId) -> bool {
@@ -191,6 +201,38 @@ impl HomeRoom {
         }
     }
 
+    /// Whether what is published from now on is owed to whoever has a role, come or not.
+    fn covers_members(&self) -> bool {
+        self.config.mode == Mode::Guaranteed && !self.is_of_broker()
+    }
+
+    /// Whether somebody is owed what is published though they have left.
+    pub(super) fn covers(&self, reader: &ReaderId) -> bool {
+        let ReaderId::User(user) = reader else { return false };
+        self.covers_members() && self.role(Some(user)) >= Role::Member
+    }
+
+    /// A user may have become a member: they are owed what is published from now on.
+    pub fn cover(&mut self, user: &str) {
+        let reader = ReaderId::User(user.into());
+        if self.covers(&reader) {
+            let last = self.offset();
+            self.cursors.get_or_insert_default().cover(reader, last);
+        }
+    }
+
+    /// The same of all members, here and by the rooms above.
+    pub(super) fn cover_all(&mut self) {
+        if !self.covers_members() {
+            return;
+        }
+        let all = self.heritage().flat_map(|heritage| heritage.members.after(None));
+        let all = all.chain(self.members.after(None)).map(|(user, _)| Arc::clone(user));
+        let (all, last) = (all.collect::<Vec<_>>(), self.offset());
+        let cursors = self.cursors.get_or_insert_default();
+        all.into_iter().for_each(|user| cursors.cover(ReaderId::User(user), last));
+    }
+
     /// Begins or ends to keep cursors as the mode says: those who are there have got everything.
     pub(super) fn adopt_mode(&mut self, now: Moment) {
         if self.config.mode != Mode::Guaranteed {
@@ -198,6 +240,8 @@ impl HomeRoom {
             return;
         }
         if self.cursors.is_some() {
+            // What it has from the rooms above may be more now.
+            self.cover_all();
             return;
         }
         let last = self.offset();
@@ -211,6 +255,7 @@ impl HomeRoom {
         for reader in readers {
             self.mark_unsaid(&reader, true, now);
         }
+        self.cover_all();
     }
 
     /// Whether another connection of the same reader is in the room.

@@ -48,7 +48,9 @@ impl HomeRoom {
     pub fn inherit(&mut self, chain: Vec<Arc<Heritage>>, bounds: &Bounds, now: Moment) -> bool {
         self.heritage = chain;
         self.guard = None;
-        self.resolve(bounds, now)
+        let is_another = self.resolve(bounds, now);
+        self.cover_all();
+        is_another
     }
 
     /// Connections of users, or from addresses, that a room above has banned.

@@ -171,3 +171,95 @@ fn what_is_acknowledged_in_another_life_of_a_room_says_nothing_of_this_one() {
         }
     }
 }
+
+fn make_member(cluster: &mut Cluster, by: Address, user: &str) {
+    let role = r#"{"type":"room.role","id":9,"room":"g","role":"member","user":"#;
+    assert_eq!(cluster.ask(by, &format!(r#"{role}"{user}"}}"#))["type"], "ok");
+}
+
+#[test]
+fn a_member_who_has_not_come_yet_is_owed_what_is_published_since() {
+    for mut cluster in clusters() {
+        let (a, _) = begin(&mut cluster, 1);
+        make_member(&mut cluster, a, "c");
+        publish(&mut cluster, a, 2);
+        let (c, d) = (cluster.user(0, "c"), cluster.user(0, "d"));
+        assert_eq!(join(&mut cluster, d, ""), [], "who is none begins where they come");
+        assert_eq!(join(&mut cluster, c, ""), [(2, false), (3, false)], "it was never sent");
+        cluster.wait(30_000);
+        assert_eq!(cluster.offsets(c), [2, 3], "and is not acknowledged");
+        cluster.ask(c, r#"{"type":"ack","id":2,"room":"g","offset":3}"#);
+        cluster.lose(c);
+        let c = cluster.user(0, "c");
+        assert_eq!(join(&mut cluster, c, ""), []);
+    }
+}
+
+#[test]
+fn a_member_who_leaves_is_owed_what_is_published_until_they_come_again() {
+    for mut cluster in clusters() {
+        let (a, b) = begin(&mut cluster, 1);
+        make_member(&mut cluster, a, "b");
+        assert_eq!(cluster.ask(b, r#"{"type":"leave","id":3,"room":"g"}"#)["type"], "ok");
+        publish(&mut cluster, a, 1);
+        cluster.wait(60_000);
+        assert!(cluster.offsets(b).is_empty(), "not before they come");
+        assert_eq!(join(&mut cluster, b, ""), [(1, true), (2, false)]);
+        cluster.ask(b, r#"{"type":"ack","id":2,"room":"g","offset":2}"#);
+        cluster.ask(b, r#"{"type":"leave","id":3,"room":"g"}"#);
+        assert_eq!(join(&mut cluster, b, ""), []);
+        // With the role goes what they would be owed without being there.
+        let role = r#"{"type":"room.role","id":9,"room":"g","role":"guest","user":"b"}"#;
+        assert_eq!(cluster.ask(a, role)["type"], "ok");
+        cluster.ask(b, r#"{"type":"leave","id":3,"room":"g"}"#);
+        publish(&mut cluster, a, 1);
+        assert_eq!(join(&mut cluster, b, ""), []);
+    }
+}
+
+#[test]
+fn whoever_has_a_role_when_a_room_begins_to_guarantee_is_owed_what_follows() {
+    for mut cluster in clusters() {
+        let a = cluster.user(0, "a");
+        let create = r#"{"type":"room.create","id":0,"room":"g","config":{"history_size":9}}"#;
+        assert_eq!(cluster.ask(a, create)["type"], "ok");
+        join(&mut cluster, a, "");
+        make_member(&mut cluster, a, "c");
+        publish(&mut cluster, a, 1);
+        let update = r#"{"type":"room.update","id":1,"room":"g","config":{"mode":"guaranteed"}}"#;
+        assert_eq!(cluster.ask(a, update)["type"], "ok");
+        publish(&mut cluster, a, 1);
+        let c = cluster.user(0, "c");
+        assert_eq!(join(&mut cluster, c, ""), [(2, false)]);
+    }
+}
+
+#[test]
+fn a_member_of_the_room_above_is_one_here() {
+    for mut cluster in clusters() {
+        let a = cluster.user(0, "a");
+        let create = r#"{"type":"room.create","id":0,"room":"g","config":{"persistent":true}}"#;
+        assert_eq!(cluster.ask(a, create)["type"], "ok");
+        make_member(&mut cluster, a, "c");
+        let below = r#"{"type":"room.create","id":0,"room":"g/h",
+            "config":{"mode":"guaranteed","parent_inherit":true}}"#;
+        assert_eq!(cluster.ask(a, below)["type"], "ok");
+        make_member(&mut cluster, a, "d");
+        let publish = r#"{"type":"publish","id":1,"room":"g/h","data":0}"#;
+        cluster.ask(a, r#"{"type":"join","id":1,"room":"g/h"}"#);
+        cluster.send(a, publish);
+        cluster.read(a);
+        for user in ["c", "d"] {
+            let at = cluster.user(0, user);
+            cluster.send(at, r#"{"type":"join","id":1,"room":"g/h"}"#);
+            assert_eq!(cluster.read(at).last().unwrap()["offset"], 1, "{user}");
+            assert_eq!(
+                cluster.ask(at, r#"{"type":"ack","id":2,"room":"g/h","offset":1}"#)["type"],
+                "ok"
+            );
+        }
+        let e = cluster.user(0, "e");
+        cluster.send(e, r#"{"type":"join","id":1,"room":"g/h"}"#);
+        assert_eq!(cluster.read(e).len(), 1);
+    }
+}
