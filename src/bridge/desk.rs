@@ -49,6 +49,8 @@ pub(super) struct Desk {
     /// What is to be asked because of an answer.
     pub(super) next: Vec<Box<dyn Call>>,
     pub(super) wanted: Wanted,
+    /// It says goodbye.
+    pub(super) is_leaving: bool,
     /// Rooms that missed something on the way to their cores.
     owed: Vec<RoomKey>,
     /// Rooms that nobody follows but a node that may be no more, and since when that was not known.
@@ -75,6 +77,7 @@ impl Desk {
             watch: Watch::new(rows),
             echo: Awaited::default(),
             wanted: Wanted::default(),
+            is_leaving: false,
             next: Vec::new(),
             node,
             nodes,

@@ -183,6 +183,7 @@ impl Bridge {
                 self.finish_ready();
                 continue;
             }
+            let look_for_sessions = self.desk.wanted.next_look;
             let (inbox, said) = (Rc::clone(&self.inbox), Rc::clone(&self.backends.inbox));
             tokio::select! {
                 rung = doorbell.readable() => {
@@ -197,6 +198,7 @@ impl Bridge {
                 Some(opened) = self.backends.opening.join_next() => self.backends_opened(opened),
                 Some(Ok((line, kept))) = self.surveys.join_next() => self.surveyed(line, kept),
                 _ = look.tick() => self.look(),
+                () = moment(look_for_sessions) => call::session::look(&mut self.desk),
                 _ = beat.tick() => self.beat(),
                 _ = &mut stopped => break,
             }
@@ -247,7 +249,7 @@ impl Bridge {
     }
 
     /// Asks what answers have given rise to.
-    fn ask_next(&mut self) {
+    pub(super) fn ask_next(&mut self) {
         for call in std::mem::take(&mut self.desk.next) {
             self.ask(call);
         }
@@ -258,6 +260,14 @@ impl Bridge {
         metrics.rooms.set(self.desk.watch.len() as u64);
         metrics.queue_messages.set(self.places.publishes());
         metrics.queue_bytes.set(self.places.bytes());
+    }
+}
+
+/// Waits for it; none: for ever.
+async fn moment(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 

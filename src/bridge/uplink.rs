@@ -172,6 +172,10 @@ impl Bridge {
         }
         self.note_state();
         self.bar_if(state);
+        if self.attempts == 0 && self.lines.is_empty() {
+            // Cores wait for the first word.
+            self.desk.tell_all(false, Kept::default());
+        }
         self.attempts += 1;
         self.find();
     }
@@ -298,10 +302,13 @@ impl Bridge {
             return;
         }
         self.receive();
+        self.desk.is_leaving = true;
         self.ask(Box::new(Beat::last()));
         let patience = Duration::from_millis(self.desk.config.redis.timeout_ms.min(FAREWELL_MS));
         let said = async {
             loop {
+                self.hear();
+                self.ask_next();
                 self.dispatch();
                 let Some(outcome) = self.pipelines.join_next().await else { return };
                 self.finish(outcome);
@@ -325,7 +332,6 @@ impl Bridge {
 
     /// The node hears itself, or the link by which it should has lost its subscriptions.
     fn echo(&mut self) {
-        session::look(&mut self.desk);
         if self.desk.echo.is_overdue(self.patience() * 2) {
             self.desk.echo.forget();
             let slot = map::slot(self.desk.keys.node(&self.desk.node).as_bytes());

@@ -61,7 +61,8 @@ impl View {
             return false;
         }
         let linked = self.registry.bridge().link() == LinkState::Up;
-        self.status() == Status::Ok && (linked || !self.needs_redis)
+        let listens = self.registry.cores().all(|(_, core)| core.listening.get() > 0);
+        self.status() == Status::Ok && listens && (linked || !self.needs_redis)
     }
 }
 

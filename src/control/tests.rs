@@ -73,7 +73,9 @@ impl Process {
 
     /// The core comes round.
     fn beat(&self) {
-        self.registry.core(CoreId(0)).unwrap().heartbeat_us.set(self.now().us.max(1));
+        let core = self.registry.core(CoreId(0)).unwrap();
+        core.heartbeat_us.set(self.now().us.max(1));
+        core.listening.set(1);
     }
 
     fn send(&mut self, connection: ConnectionKey, event: Event) {

@@ -68,6 +68,8 @@ pub struct Core {
     /// The kernel's id of its thread; 0: it has not begun.
     pub thread_id: Figure,
     driver: Figure,
+    /// 1 once clients come in.
+    pub listening: Figure,
     /// 1 while it sends its connections away.
     pub draining: Figure,
 

@@ -54,6 +54,11 @@ impl Admission {
         Ok(admitted)
     }
 
+    /// Whether nobody is in, on any core.
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.load(Ordering::Relaxed) == 0
+    }
+
     /// An address has shown a bad credential; if it is shut out for that, until when in Unix time.
     pub(super) fn offend(&self, now: Now, address: IpAddr) -> Option<u64> {
         self.bans.offend(now, address)

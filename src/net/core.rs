@@ -28,8 +28,9 @@ use crate::ws::refusal::Refusal;
 use super::admission::Admission;
 use super::connection::{Connection, Course, Stage};
 use super::doors::Failures;
+use super::entrance::Entrance;
 use super::intake::UNAVAILABLE;
-use super::listener::{self, Door, Listener, Pace};
+use super::listener::{Door, Listener, Pace};
 use super::notify::Notify;
 use super::park::Account;
 use super::relay::Relay;
@@ -63,6 +64,8 @@ pub(super) struct Core {
     /// Rung by whatever leaves work for a tick.
     pub(super) bell: Notify,
     pub(super) admission: Arc<Admission>,
+    /// Where clients are to come in, until they do.
+    pub(super) entrance: RefCell<Option<Entrance>>,
     /// Where clients come in, until the core drains.
     pub(super) doors: RefCell<Vec<Rc<Door>>>,
     /// Memory in which quiet connections read, each for the time of a system call.
@@ -106,7 +109,11 @@ pub(super) struct State {
     /// What was done up to the last beat, and whether it showed spinning.
     pub(super) account: Account,
     pub(super) was_spinning: bool,
+    /// There is a Redis, and neither a link to it was there yet nor enough time for one.
+    pub(super) waits_for_link: bool,
     pub(super) is_draining: bool,
+    /// Whether nobody needed this core when it last looked.
+    pub(super) was_over: bool,
     /// How far the test suite has moved the wall clock.
     pub(super) jumped_us: i64,
 }
@@ -119,6 +126,10 @@ pub(super) enum Deadline {
     Beat,
     /// Wake a task that sleeps.
     Wake(Rc<Notify>),
+    /// The link to Redis has been waited for long enough.
+    Link,
+    /// Look whether a core that drains may end.
+    Linger,
     /// The time of a drain is over.
     DrainEnd,
 }
@@ -144,11 +155,15 @@ impl Core {
             self.arm(&state, now.moment);
             state.metrics.loop_time.record(self.clock.moment().since_us(now.moment));
             let is_draining = state.is_draining;
+            let may_open = !state.waits_for_link();
             let may_park = is_inbox_empty && state.turns.is_empty() && state.port.fall_asleep();
             drop(state);
+            if may_open {
+                self.open_doors();
+            }
             if is_draining {
                 self.close_doors();
-                if self.state.borrow().connections.is_empty() {
+                if self.state.borrow().may_end() {
                     return;
                 }
             }
@@ -184,13 +199,6 @@ impl Core {
     pub(super) fn now(&self) -> Now {
         let moment = self.clock.moment();
         Now { moment, unix_ms: (self.unix_origin_us.get() + moment.us) / 1_000 }
-    }
-
-    /// Stops accepting; once is enough.
-    fn close_doors(self: &Rc<Self>) {
-        for door in self.doors.take() {
-            listener::close(self, &door);
-        }
     }
 
     /// Suspends the calling task.
@@ -252,6 +260,8 @@ impl State {
                 }
                 Deadline::Beat => self.beat(now),
                 Deadline::Wake(sleeper) => sleeper.ring(),
+                Deadline::Link => self.waits_for_link = false,
+                Deadline::Linger => self.linger(now),
                 Deadline::DrainEnd => self.end_handshakes_and_relays(now),
             }
         }

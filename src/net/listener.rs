@@ -9,7 +9,6 @@ use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -86,31 +85,11 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// Opens a door of this core at an address. UNIX sockets are inherited: one for all cores.
-    pub(super) fn open(
-        index: u16,
-        address: &ListenAddress,
-        inherited: Option<UnixListener>,
-        config: &Config,
-    ) -> io::Result<Rc<Self>> {
-        let socket: OwnedFd = match (address, inherited) {
-            (ListenAddress::Tcp(address), _) => {
-                let socket = socket::bind(*address, &config.tcp, true)?;
-                socket::listen(&socket, config.tcp.backlog)?;
-                socket
-            }
-            (ListenAddress::Unix(_), Some(listener)) => {
-                listener.set_nonblocking(true)?;
-                listener.into()
-            }
-            (ListenAddress::Unix(path), None) => {
-                let missing = format!("{} was not opened before the cores", path.display());
-                return Err(io::Error::other(missing));
-            }
-        };
-        let (fd, is_shared) = (socket.as_raw_fd(), matches!(address, ListenAddress::Unix(_)));
+    /// Of a socket that listens. `is_shared`: with all other cores.
+    pub(super) fn new(listener: u16, socket: OwnedFd, is_shared: bool) -> io::Result<Rc<Self>> {
+        let fd = socket.as_raw_fd();
         let (waiting, spare) = (Stream::new(socket)?, Cell::new(spare()));
-        Ok(Rc::new(Self { listener: index, waiting, fd, is_shared, spare }))
+        Ok(Rc::new(Self { listener, waiting, fd, is_shared, spare }))
     }
 }
 

@@ -12,6 +12,7 @@ mod contain;
 mod core;
 mod descriptors;
 mod doors;
+mod entrance;
 mod flush;
 mod intake;
 mod listener;

@@ -41,6 +41,7 @@ impl State {
                 self.metrics.draining.set(1);
                 self.shard.handle(now, Input::Drain { window_ms }, &mut self.effects);
                 self.wheel.insert(now.moment.plus_ms(window_ms), Deadline::DrainEnd);
+                self.linger(now);
             }
             Order::Reload(reload) => self.reload(now, &reload),
             Order::Fault(fault) if self.config.dev.faults => self.act_up(fault),

@@ -26,9 +26,10 @@ use crate::wheel::Wheel;
 use crate::ws::decoder::{self, Scratch};
 
 use super::admission::Admission;
-use super::core::{Core, State};
+use super::core::{Core, Deadline, State};
 use super::descriptors;
-use super::listener::{self, Door, Listener, Pace};
+use super::entrance::{self, Bound, Entrance};
+use super::listener::{Listener, Pace};
 use super::notify::Notify;
 use super::park::Account;
 use super::reader::SHARED_BUFFER_BYTES;
@@ -83,7 +84,8 @@ pub struct Plan {
     pub entropy: Box<dyn Entropy + Send>,
     /// All cores have left the shared table, and no one else has opened anything.
     pub tables: Arc<Barrier>,
-    /// Told once whether this core listens; hung up without a word, it panicked.
+    /// Told once that this core has all it needs, and once that clients come in, or else what is
+    /// wrong; hung up without a word, it panicked.
     pub listening: mpsc::Sender<io::Result<()>>,
 }
 
@@ -116,10 +118,7 @@ fn drive(ring: &mut Ring, kind: Kind, plan: Plan) {
         // As above.
         let _ = listening.send(Ok(()));
         drop(listening);
-        tracing::debug!(core = ?name, ring = kind.name(), "listening");
-        for door in core.doors.borrow().iter() {
-            monoio::spawn(listener::attend(Rc::clone(&core), Rc::clone(door)));
-        }
+        tracing::debug!(core = ?name, ring = kind.name(), "it has its addresses");
         monoio::spawn(hear_the_timer(Rc::clone(&core)));
         monoio::spawn(hear_the_doorbell(Rc::clone(&core)));
         core.bell.ring();
@@ -138,13 +137,7 @@ fn kept(plan: &Plan) -> Vec<RawFd> {
 fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
     let Plan { config, core, cores, control, seed, entropy, metrics, senders, port, clock, .. } =
         plan;
-    let doors = plan.unix.into_iter().zip(&config.listeners).enumerate();
-    let doors = doors
-        .map(|(index, (inherited, listener))| {
-            let index = u16::try_from(index).unwrap_or(u16::MAX);
-            Door::open(index, &listener.address, inherited, &config)
-        })
-        .collect::<io::Result<Vec<_>>>()?;
+    let doors = Bound::all(plan.unix, &config)?;
     let doorbell: OwnedFd = port.doorbell_fd().try_clone_to_owned()?;
     let mut shard = Shard::new(Setup {
         core,
@@ -161,6 +154,10 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
     shard.answer_with(plan.handlers);
     shard.believe_pages(Arc::clone(&plan.pages));
     begin_with(&mut shard, &clock, &plan.standing);
+    let (mut wheel, patience_ms) = (Wheel::new(), entrance::patience_ms(&config));
+    if let Some(patience_ms) = patience_ms {
+        wheel.insert(clock.moment().plus_ms(patience_ms), Deadline::Link);
+    }
     let state = State {
         shard,
         effects: Effects::default(),
@@ -176,7 +173,7 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
         pace: Pace::new(&config.admission),
         port,
         control,
-        wheel: Wheel::new(),
+        wheel,
         metrics,
         frame_limits: decoder::Limits::from(&config.limits),
         scratch: Scratch::timed(monotonic_us),
@@ -187,7 +184,9 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
         events_before: 0,
         account: Account { at: clock.moment(), cpu_us: thread_cpu_us(), ..Account::default() },
         was_spinning: false,
+        waits_for_link: patience_ms.is_some(),
         is_draining: false,
+        was_over: false,
         jumped_us: 0,
         config,
     };
@@ -197,7 +196,8 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
         clock,
         bell: Notify::default(),
         admission: plan.admission,
-        doors: RefCell::new(doors),
+        entrance: RefCell::new(Some(Entrance { doors, listening: plan.listening })),
+        doors: RefCell::default(),
         shared_buffer: Cell::new(vec![0; SHARED_BUFFER_BYTES]),
         timer: Timer::new()?,
         doorbell: Counter::new(doorbell)?,

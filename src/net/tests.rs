@@ -5,10 +5,11 @@
 mod doors;
 mod encrypted;
 mod ending;
+mod entrance;
 mod glance;
 mod proxied;
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread::{self, JoinHandle};
@@ -66,6 +67,17 @@ impl Bench {
         policy: Option<Arc<crate::auth::Policy>>,
         change: impl FnOnce(&mut Config),
     ) -> Self {
+        let (bench, listens) = Self::begin(tls, policy, change);
+        listens.recv().unwrap().unwrap();
+        bench
+    }
+
+    /// One that has its address; whether clients come in is told.
+    fn begin(
+        tls: Option<Arc<rustls::ServerConfig>>,
+        policy: Option<Arc<crate::auth::Policy>>,
+        change: impl FnOnce(&mut Config),
+    ) -> (Self, mpsc::Receiver<io::Result<()>>) {
         let mut config = Config::default();
         config.listeners[0].address =
             ListenAddress::Tcp(SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0)));
@@ -105,7 +117,7 @@ impl Bench {
         };
         let thread = thread::spawn(move || super::run(plan));
         listens.recv().unwrap().unwrap();
-        Self { address, control, clock, metrics, thread }
+        (Self { address, control, clock, metrics, thread }, listens)
     }
 
     fn connect(&self) -> TcpStream {

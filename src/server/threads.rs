@@ -63,7 +63,7 @@ pub(super) fn spawn(parts: &Parts<'_>) -> Result<Threads, Error> {
     let registry = Registry::new(cores);
     let used = cpus.clone();
     let seed = System::new().seed();
-    let cores = spawn_cores(parts, cpus, ports, clock, (&registry, seed))?;
+    let (cores, listens) = spawn_cores(parts, cpus, ports, clock, (&registry, seed))?;
     // Not before now: every core has its own descriptor table.
     let listener = TcpListener::bind(config.control.address)
         .map_err(|error| Error::Control(config.control.address, error))?;
@@ -94,6 +94,7 @@ pub(super) fn spawn(parts: &Parts<'_>) -> Result<Threads, Error> {
         .name("control".to_owned())
         .spawn(move || control::run(plane))
         .map_err(Error::Thread)?;
+    wait_for_all(&cores, &listens)?;
     Ok(Threads { cores, control, bridge, commander, control_address })
 }
 
@@ -142,7 +143,7 @@ fn spawn_cores(
     ports: Vec<Port<Letter<CoreMessage>>>,
     clock: Clock,
     (registry, seed): (&Registry, Seed),
-) -> Result<Vec<JoinHandle<()>>, Error> {
+) -> Result<(Vec<JoinHandle<()>>, Listens), Error> {
     let config = parts.config;
     let count = u16::try_from(cpus.len()).unwrap_or(u16::MAX);
     let admission = Admission::new(&config.admission, seed);
@@ -183,10 +184,16 @@ fn spawn_cores(
     }
     tables.wait();
     drop(listening);
-    for _ in &threads {
-        listens.recv().map_err(|_| Error::Panic)?.map_err(Error::Thread)?;
-    }
-    Ok(threads)
+    wait_for_all(&threads, &listens)?;
+    Ok((threads, listens))
+}
+
+/// Where cores say how far they have come.
+type Listens = mpsc::Receiver<io::Result<()>>;
+
+/// Waits for one word of each core.
+fn wait_for_all(cores: &[JoinHandle<()>], listens: &Listens) -> Result<(), Error> {
+    cores.iter().try_for_each(|_| listens.recv().map_err(|_| Error::Panic)?.map_err(Error::Thread))
 }
 
 fn clone_all(unix: &[Option<UnixListener>]) -> io::Result<Vec<Option<UnixListener>>> {
@@ -210,6 +217,15 @@ impl Threads {
     /// Whether no core is left.
     pub(super) fn all_cores_ended(&self) -> bool {
         self.cores.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Tells Redis what cores have said, and that this node goes. It takes no longer than the farewell.
+    pub(super) fn take_leave(&mut self) {
+        if let Some((stop, thread)) = self.bridge.take() {
+            stop.stop();
+            // Whatever became of it, the process ends.
+            let _ = thread.join();
+        }
     }
 
     /// How those ended that have; stops the control plane once the cores are gone.

@@ -57,6 +57,8 @@ pub(super) struct Broker {
     /// What tells this process from others.
     node: u64,
     is_up: bool,
+    /// There was word of whether it is in reach.
+    is_known: bool,
     /// Other nodes write in a form that this one does not know.
     is_barred: bool,
     kept: Kept,
@@ -104,6 +106,7 @@ impl Broker {
             party,
             node: crate::node::id(seed),
             is_up: false,
+            is_known: false,
             is_barred: false,
             kept: Kept::default(),
             rooms: Map::with_hasher(seed),
@@ -117,6 +120,11 @@ impl Broker {
     /// Whether it is in reach.
     pub(super) fn is_up(&self) -> bool {
         self.is_up
+    }
+
+    /// Whether it was ever told if it is in reach.
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known
     }
 
     /// Whether there is one.
@@ -207,6 +215,7 @@ impl Shard {
     /// The broker is in reach, or no longer.
     fn on_link(&mut self, is_up: bool, kept: Kept) {
         let was_up = std::mem::replace(&mut self.broker.is_up, is_up);
+        self.broker.is_known = true;
         self.broker.kept = kept;
         self.broker.is_barred &= !is_up;
         self.homes.bounds.kept = kept;

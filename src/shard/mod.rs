@@ -283,6 +283,18 @@ impl Shard {
         self.wheel.next()
     }
 
+    /// Whether it is known how the link to Redis is, or there is no Redis.
+    #[must_use]
+    pub fn knows_link(&self) -> bool {
+        !self.broker.is_there() || self.broker.is_known()
+    }
+
+    /// Whether Redis is in reach and is still to be told, or to confirm, how far users have come.
+    #[must_use]
+    pub fn owes_broker(&self) -> bool {
+        self.broker.is_up() && self.homes.rooms.values().any(|home| home.room.owes_bookmarks())
+    }
+
     /// The end of a tick: all that was published in it is queued, to be flushed next.
     pub fn settle(&mut self, now: Now, effects: &mut Effects) {
         self.enter(now, effects);

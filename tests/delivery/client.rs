@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
+use crate::doors;
 use crate::history::{Epoch, History, Message, Place, Record, Room};
 use crate::link::{Arrival, Codec, Link};
 use crate::random::Random;
@@ -35,6 +38,8 @@ pub(crate) struct Client {
     codec: Codec,
     link: Option<Link>,
     session: Option<String>,
+    /// How long it was told to stay away.
+    away: Option<Duration>,
     pub(crate) history: History,
     pub(crate) rooms: BTreeMap<Room, Standing>,
     /// Rooms it was in once.
@@ -53,6 +58,7 @@ impl Client {
             codec: if me.is_multiple_of(2) { Codec::Json } else { Codec::MessagePack },
             link: None,
             session: None,
+            away: None,
             history: History::new(),
             rooms: BTreeMap::new(),
             before: BTreeMap::new(),
@@ -67,13 +73,11 @@ impl Client {
         if !self.history.is_empty() && (asked.is_none() || self.run.roams) {
             self.node = self.random.below(self.run.addresses.len());
         }
+        sleep(self.away.take().unwrap_or_default()).await;
         let address = self.run.addresses[self.node];
-        let opened = Link::open(address, self.codec, asked.as_deref(), self.is_slow).await;
-        let mut link = opened.expect("the server takes connections");
-        let welcome = match link.receive().await {
-            Arrival::Value(welcome) => welcome,
-            end => panic!("in place of a welcome: {end:?}"),
-        };
+        let doors = &self.run.doors;
+        let (link, welcome) =
+            doors.come_in(address, self.codec, asked.as_deref(), self.is_slow).await;
         if self.is_slow && welcome["reason"] == "slow_consumer" {
             // What it missed does not fit into its queue: it comes as somebody new.
             return Box::pin(self.connect()).await;
@@ -106,7 +110,11 @@ impl Client {
                 self.take(&value);
                 return false;
             }
-            Arrival::Close => self.end(Record::Closed),
+            Arrival::Close(code) => {
+                let is_sent_away = self.away.is_some();
+                assert!(is_sent_away == (code == Some(1012)), "{code:?} after {:?}", self.away);
+                self.end(Record::Closed);
+            }
             // Whoever does not read cannot be told.
             Arrival::End if self.is_slow => self.end(Record::Closed),
             Arrival::End => self.end(Record::Vanished),
@@ -149,6 +157,7 @@ impl Client {
             }
             // Another epoch has begun since.
             ("error", Some(Pending::Acknowledge(_))) if value["code"] == "bad_request" => {}
+            ("disconnect", _) if value["reason"] == "drain" => self.away = Some(doors::hint(value)),
             ("disconnect", _) => {}
             _ => panic!("not expected after {answered:?}: {value}"),
         }

@@ -27,8 +27,8 @@ pub(crate) enum Codec {
 #[derive(Debug)]
 pub(crate) enum Arrival {
     Value(Value),
-    /// A close frame.
-    Close,
+    /// A close frame, with its code.
+    Close(Option<u16>),
     /// The end, without a close frame.
     End,
 }
@@ -69,8 +69,10 @@ impl Link {
             let end = link.bytes.windows(4).position(|window| window == b"\r\n\r\n");
             if let Some(end) = end {
                 let head = link.bytes.split_to(end + 4);
-                let is_upgraded = head.starts_with(b"HTTP/1.1 101");
-                return if is_upgraded { Ok(link) } else { Err(io::ErrorKind::Other.into()) };
+                return match head.starts_with(b"HTTP/1.1 101") {
+                    true => Ok(link),
+                    false => Err(io::Error::other(String::from_utf8_lossy(&head).into_owned())),
+                };
             }
             link.read().await?;
         }
@@ -97,7 +99,10 @@ impl Link {
                 match opcode {
                     TEXT => return Arrival::Value(serde_json::from_slice(&payload).unwrap()),
                     BINARY => return Arrival::Value(rmp_serde::from_slice(&payload).unwrap()),
-                    CLOSE => return Arrival::Close,
+                    CLOSE => {
+                        let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+                        return Arrival::Close(code);
+                    }
                     // Its loss shows in what follows; the pong is small, and fits.
                     PING => drop(self.write(PONG, &payload).await),
                     _ => {}

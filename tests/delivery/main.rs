@@ -10,6 +10,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a run says what it amounted to")]
 
 mod client;
+mod doors;
 mod history;
 mod link;
 mod nodes;
@@ -17,6 +18,7 @@ mod people;
 mod proxy;
 mod random;
 mod reader;
+mod restarts;
 mod run;
 mod server;
 mod stay;
@@ -29,7 +31,7 @@ mod verdict;
 
 mod planted;
 
-use run::{Outcome, Size};
+use run::{Happening, Outcome, Size};
 use server::Server;
 use verdict::{Excuses, Tally};
 
@@ -50,7 +52,7 @@ fn short(cores: usize) {
 /// One server, which has nothing to hide behind.
 fn on_cores(cores: usize, size: &Size) {
     let mut server = Server::start(cores);
-    let outcome = run::run(size, vec![server.address], None);
+    let outcome = run::run(size, vec![server.address], Happening::Nothing);
     assert!(server.is_running(), "the server ended");
     println!("on {cores} cores");
     let tally = judged(size, &outcome, Excuses::default());

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::proxy::Proxy;
-use crate::run::{self, Size};
+use crate::run::{self, Happening, Size};
 use crate::server::Server;
 use crate::store::{Store, is_missing};
 use crate::trouble::{Event, Trouble};
@@ -39,7 +39,7 @@ fn sound(size: &Size) {
     let store = Store::start(&[]);
     let mut servers = start(&vec![store.url(); NODES], &[]);
     let addresses = servers.iter().map(|server| server.address).collect();
-    let outcome = run::run(size, addresses, None);
+    let outcome = run::run(size, addresses, Happening::Nothing);
     assert!(servers.iter_mut().all(Server::is_running), "a node ended");
     let tally = super::judged(size, &outcome, Excuses::default());
     super::something_happened(&tally);
@@ -58,7 +58,7 @@ fn troubled(
     let addresses = servers.iter().map(|server| server.address).collect();
     let (events, healed) = (events.to_vec(), Vec::new());
     let mut trouble = Trouble { store, proxies, events, namespace, healed };
-    let outcome = run::run(size, addresses, Some(&mut trouble));
+    let outcome = run::run(size, addresses, Happening::Trouble(&mut trouble));
     assert!(servers.iter_mut().all(Server::is_running), "a node ended");
     let is_emptied = trouble.events.iter().any(|event| matches!(event, Event::Empty));
     let excuses = Excuses { refusals: true, recovery: true, epochs: is_emptied };

@@ -10,9 +10,11 @@ use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{Instant, sleep};
 
 use crate::client::Client;
+use crate::doors::{Doors, Knocks};
 use crate::history::{Epoch, History, Names, Place, Promise, Room};
 use crate::link::{Arrival, Codec, Link};
 use crate::people;
+use crate::restarts::{self, Restarts};
 use crate::trouble::{self, Trouble};
 
 /// How large a run is.
@@ -27,6 +29,25 @@ pub(crate) struct Size {
     /// Between two messages of a publisher.
     pub(crate) every_ms: u64,
     pub(crate) seed: u64,
+}
+
+/// What befalls those who serve, meanwhile.
+pub(crate) enum Happening<'a> {
+    Nothing,
+    /// Their Redis is in trouble.
+    Trouble(&'a mut Trouble),
+    /// Processes take over from each other.
+    Restarts(&'a mut Restarts),
+}
+
+impl Happening<'_> {
+    /// The one that all rooms are in.
+    fn namespace(&self) -> Option<&'static str> {
+        match self {
+            Happening::Trouble(trouble) => Some(trouble.namespace),
+            Happening::Nothing | Happening::Restarts(_) => None,
+        }
+    }
 }
 
 /// More than there are lives of rooms in a run.
@@ -88,9 +109,13 @@ history_bytes = 67_108_864
 "#;
 
 impl RoomPlan {
-    fn new(number: usize, troubled: Option<&str>) -> Self {
-        let (namespace, promise, padding) = match (troubled, number % 10) {
+    fn new(number: usize, happening: &Happening<'_>) -> Self {
+        let (namespace, promise, padding) = match (happening.namespace(), number % 10) {
             (Some(namespace), _) => (namespace, Promise::Exact, 200),
+            // Everybody comes back at once, and whoever is owed more than is read in time is let go.
+            (None, 0 | 5) if matches!(happening, Happening::Restarts(_)) => {
+                ("plain", Promise::Announced, 200)
+            }
             (None, 0) => ("flood", Promise::Announced, 16_000),
             (None, 5) => ("crowd", Promise::Announced, 16_000),
             (None, 1 | 4 | 6 | 9) => ("exact", Promise::Exact, 200),
@@ -106,6 +131,7 @@ impl RoomPlan {
 pub(crate) struct Run {
     /// One for each node.
     pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) doors: Doors,
     pub(crate) seed: u64,
     pub(crate) rooms: Vec<RoomPlan>,
     pub(crate) pause_ms: usize,
@@ -179,31 +205,30 @@ pub(crate) struct Outcome {
     pub(crate) promises: Vec<Promise>,
     /// By room: who says to be there, and how many the server counts.
     pub(crate) present: Vec<(u64, u64)>,
+    pub(crate) knocks: Knocks,
 }
 
-/// Runs it against these servers; `trouble` is what befalls their Redis meanwhile.
-pub(crate) fn run(
-    size: &Size,
-    addresses: Vec<SocketAddr>,
-    trouble: Option<&mut Trouble>,
-) -> Outcome {
+/// Runs it against these servers.
+pub(crate) fn run(size: &Size, addresses: Vec<SocketAddr>, happening: Happening<'_>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    LocalSet::new().block_on(&runtime, direct(size, addresses, trouble))
+    LocalSet::new().block_on(&runtime, direct(size, addresses, happening))
 }
 
-async fn direct(size: &Size, addresses: Vec<SocketAddr>, trouble: Option<&mut Trouble>) -> Outcome {
-    let troubled = trouble.as_ref().map(|it| it.namespace);
-    let rooms: Vec<_> = (0..size.rooms).map(|room| RoomPlan::new(room, troubled)).collect();
+async fn direct(size: &Size, addresses: Vec<SocketAddr>, happening: Happening<'_>) -> Outcome {
+    let are_taken_over = matches!(happening, Happening::Restarts(_));
+    let may_stall = matches!(happening, Happening::Nothing);
+    let rooms: Vec<_> = (0..size.rooms).map(|room| RoomPlan::new(room, &happening)).collect();
     let promises = rooms.iter().map(|room| room.promise).collect();
     let run = Rc::new(Run {
         addresses,
+        doors: Doors { are_taken_over, ..Doors::default() },
         seed: size.seed,
         pause_ms: size.pause_ms,
         patience: Duration::from_secs(60),
         stage: Cell::new(Stage::Acting),
         epochs: RefCell::default(),
         heads: RefCell::new(vec![(0, 0); rooms.len()]),
-        roams: troubled.is_none(),
+        roams: happening.namespace().is_none(),
         is_paused: Cell::new(false),
         publishing: Cell::new(size.publishers),
         settled: Cell::new(0),
@@ -212,8 +237,8 @@ async fn direct(size: &Size, addresses: Vec<SocketAddr>, trouble: Option<&mut Tr
     });
     let mut tasks = Vec::new();
     for me in 0..size.connections {
-        let may_stall = troubled.is_none() && me >= size.publishers;
-        let client = Client::new(me, Rc::clone(&run), may_stall && me % 16 < 2);
+        let is_slow = may_stall && me >= size.publishers && me % 16 < 2;
+        let client = Client::new(me, Rc::clone(&run), is_slow);
         let every = Duration::from_millis(size.every_ms);
         tasks.push(if me < size.publishers {
             tokio::task::spawn_local(people::publish(client, me, every))
@@ -225,8 +250,10 @@ async fn direct(size: &Size, addresses: Vec<SocketAddr>, trouble: Option<&mut Tr
         }
     }
     sleep(Duration::from_secs(size.seconds)).await;
-    if let Some(trouble) = trouble {
-        trouble::befall(trouble, &run).await;
+    match happening {
+        Happening::Nothing => {}
+        Happening::Trouble(trouble) => trouble::befall(trouble, &run).await,
+        Happening::Restarts(restarts) => restarts::restart(restarts).await,
     }
     run.stage.set(Stage::Finishing);
     eventually(&run, &tasks, "publishes are answered", || run.publishing.get() == 0).await;
@@ -242,7 +269,7 @@ async fn direct(size: &Size, addresses: Vec<SocketAddr>, trouble: Option<&mut Tr
     for task in tasks {
         histories.push(task.await.expect("a client is content"));
     }
-    Outcome { histories, promises, present }
+    Outcome { histories, promises, present, knocks: run.doors.knocks.get() }
 }
 
 /// Waits until it is so; no client's history is over by then.

@@ -33,26 +33,32 @@ pub(crate) struct Server {
 impl Server {
     /// One that needs nothing but itself.
     pub(crate) fn start(cores: usize) -> Self {
-        Self::serve(cores, NAMESPACES, &[])
+        Self::serve(cores, 0, NAMESPACES, &[])
     }
 
     /// A node of one core on a Redis.
     pub(crate) fn node(redis: &str, settings: &[&str]) -> Self {
+        Self::node_at(0, redis, settings)
+    }
+
+    /// The same at a port; 0: any.
+    pub(crate) fn node_at(port: u16, redis: &str, settings: &[&str]) -> Self {
         let url = format!("redis.url={redis}");
         let usual = [url.as_str(), "redis.timeout_ms=1000", "redis.reconnect_max_ms=500"];
         let settings: Vec<_> = usual.iter().chain(settings).copied().collect();
-        let node = Self::serve(1, &format!("{NAMESPACES}{SAFE}"), &settings);
+        let node = Self::serve(1, port, &format!("{NAMESPACES}{SAFE}"), &settings);
         eventually("it is linked", || node.said().contains("a link to Redis is up"));
         node
     }
 
-    fn serve(cores: usize, config: &str, settings: &[&str]) -> Self {
+    fn serve(cores: usize, port: u16, config: &str, settings: &[&str]) -> Self {
         let folder = folder();
         let (file, errors) = (folder.join("config.toml"), folder.join("errors"));
         std::fs::write(&file, config).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringroom"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--cores"]);
-        command.arg(cores.to_string()).arg("--config").arg(&file);
+        command.args(["serve", "--control", "127.0.0.1:0", "--config"]).arg(&file);
+        command.arg("--listen").arg(format!("127.0.0.1:{port}"));
+        command.arg("--cores").arg(cores.to_string());
         for setting in SETTINGS.iter().chain(settings) {
             command.args(["--set", setting]);
         }
@@ -74,6 +80,18 @@ impl Server {
 
     fn said(&self) -> String {
         std::fs::read_to_string(&self.errors).unwrap()
+    }
+
+    /// How it ends when it is told to.
+    pub(crate) fn terminated(&mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
+        let mut status = None;
+        eventually("it ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.and_then(|status| status.code())
     }
 
     pub(crate) fn is_running(&mut self) -> bool {

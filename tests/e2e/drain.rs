@@ -5,9 +5,12 @@ use std::io::{BufReader, Read as _, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
+use serde_json::json;
+
 use crate::client::{Client, FIN, TEXT, connect_unix, echoes, frame, raw};
 use crate::http;
 use crate::server::{Plan, Server, eventually};
+use crate::talk::Talk;
 
 #[test]
 fn a_signal_sends_everyone_away_and_ends_well() {
@@ -46,6 +49,46 @@ fn cores_that_share_a_socket_all_end() {
             assert!(!path.exists(), "{driver}: {}", server.log());
         }
     }
+}
+
+/// Rooms of theirs are there.
+#[test]
+fn a_core_that_nobody_is_on_stays_for_those_of_the_others() {
+    let mut server = Plan::new().cores(2).set("drain.window_ms=2000").start();
+    let on_the_first = || server.metric("ringroom_connections_open", "core=\"0\"");
+    // Which core gets whom is the kernel's choice. So many go one after the other, for a second.
+    let (mut goes, mut stays) = (Vec::new(), Vec::new());
+    while stays.len() < 60 {
+        let before = on_the_first();
+        let mut talk = Talk::try_open(server.address(), "/ws", "").expect("the upgrade");
+        assert_eq!(talk.hear()["type"], "welcome");
+        let side = if on_the_first() > before { &mut goes } else { &mut stays };
+        side.push(talk);
+    }
+    goes.clear();
+    eventually("nobody is on the first core", || on_the_first() == 0.0);
+    let mut last = stays.pop().unwrap();
+    for room in 0..8 {
+        assert_eq!(last.ask(json!({ "type": "join", "room": format!("{room}") }))["type"], "ok");
+    }
+    server.signal("TERM");
+    let mut answered = 0;
+    let is_sent_away = loop {
+        let room = format!("{}", answered % 8);
+        last.say(&json!({ "type": "publish", "id": answered, "room": room, "data": 0 }));
+        let mut heard = last.hear();
+        while heard["type"] == "message" {
+            heard = last.hear();
+        }
+        if heard["type"] != "ok" {
+            break heard["reason"] == "drain";
+        }
+        assert_eq!(heard["id"], answered);
+        answered += 1;
+    };
+    assert!(is_sent_away && answered > 40, "{answered} publishes were answered");
+    drop(stays);
+    assert_eq!(server.ended().code(), Some(0));
 }
 
 #[test]

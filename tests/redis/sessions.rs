@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::node::node;
+use crate::node::{linked, node, unlinked};
 use crate::server::{Server, eventually};
 use crate::store::{Store, is_missing};
 use crate::talk::Talk;
@@ -54,6 +54,29 @@ fn a_killed_nodes_sessions_go_on_elsewhere_with_what_they_missed() {
     assert_eq!(ada.welcome["rooms"][0]["room"], "sure:a");
     assert_eq!(data(ada.messages(2)), [json!(1), json!(2)]);
     assert_eq!(ada.ok(json!({"type": "state.get"}))["data"], json!({"a": [1, 2]}));
+}
+
+/// The node is there, and hears nothing: it is passed over before those who wait are given up.
+#[test]
+fn the_sessions_of_a_node_that_does_not_answer_go_on_elsewhere() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let nodes = [0, 1].map(|_| unlinked(&store, &["redis.timeout_ms=600"]));
+    nodes.iter().for_each(linked);
+    let all: Vec<_> = (0..8).map(|_| somebody(&store, &nodes[0], "sure:a")).collect();
+    eventually("Redis knows of all sessions", || {
+        let keys = store.list(&["KEYS", "ringroom:session:*"]);
+        let known = |key: &&String| store.list(&["HGETALL", key]).join(" ").contains("[1,2]");
+        keys.iter().filter(known).count() == all.len()
+    });
+    nodes[0].signal("STOP");
+    for (_, session) in &all {
+        let talk = resumed(&nodes[1], session);
+        assert_eq!(talk.welcome["rooms"][0]["room"], "sure:a");
+    }
+    nodes[0].signal("CONT");
 }
 
 #[test]

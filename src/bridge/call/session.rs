@@ -23,9 +23,16 @@ fn patience(desk: &Desk) -> Duration {
     Duration::from_millis(desk.config.redis.timeout_ms / 2)
 }
 
+/// Between two looks for nodes that did not let go.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
 /// Sessions that other nodes were asked to let go of.
 #[derive(Debug, Default)]
-pub(in crate::bridge) struct Wanted(HashMap<SessionBytes, (Fetch, Instant)>);
+pub(in crate::bridge) struct Wanted {
+    of: HashMap<SessionBytes, (Fetch, Instant)>,
+    /// When to look for those that did not; none: nobody is waited for.
+    pub(in crate::bridge) next_look: Option<Instant>,
+}
 
 /// The call of a message.
 pub(in crate::bridge) fn of(from: CoreId, message: ToSessions) -> Box<dyn Call> {
@@ -45,13 +52,18 @@ pub(in crate::bridge) fn hear(payload: &[u8], desk: &mut Desk) -> bool {
     let Some((kind, rest)) = payload.split_first() else { return false };
     let Some((session, rest)) = rest.split_first_chunk::<16>() else { return false };
     match (kind, std::str::from_utf8(rest)) {
+        // Its cores are gone, and what they had is written before this is said.
+        (b'L', Ok(node)) if !node.is_empty() && desk.is_leaving => {
+            desk.next.push(Box::new(Say::free(*session, node.into())));
+            true
+        }
         (b'L', Ok(node)) if !node.is_empty() => {
             let lost = || FromSessions::Lost { session: *session, wanted_by: Some(node.into()) };
             desk.tell_cores(|| FromBroker::Session(lost()));
             true
         }
         (b'F', Ok("")) => {
-            if let Some((fetch, _)) = desk.wanted.0.remove(session) {
+            if let Some((fetch, _)) = desk.wanted.of.remove(session) {
                 desk.next.push(Box::new(Fetch { is_forced: true, ..fetch }));
             }
             true
@@ -62,23 +74,18 @@ pub(in crate::bridge) fn hear(payload: &[u8], desk: &mut Desk) -> bool {
 
 /// Passes over nodes that did not let go in time.
 pub(in crate::bridge) fn look(desk: &mut Desk) {
-    let late: Vec<_> = desk
-        .wanted
-        .0
-        .iter()
-        .filter(|(_, (_, since))| since.elapsed() > patience(desk))
-        .map(|(session, _)| *session)
-        .collect();
-    for session in late {
-        if let Some((fetch, _)) = desk.wanted.0.remove(&session) {
-            desk.next.push(Box::new(Fetch { is_forced: true, ..fetch }));
-        }
+    let (now, patience) = (Instant::now(), patience(desk));
+    let late = desk.wanted.of.extract_if(|_, (_, since)| *since + patience <= now);
+    for (_, (fetch, _)) in late {
+        desk.next.push(Box::new(Fetch { is_forced: true, ..fetch }));
     }
+    let next = desk.wanted.of.values().map(|(_, since)| *since + patience).min();
+    desk.wanted.next_look = next.map(|next| next.max(now + LOOK_EVERY));
 }
 
 /// The link has ended: nobody is waited for.
 pub(in crate::bridge) fn forget(desk: &mut Desk) {
-    for (_, (fetch, _)) in std::mem::take(&mut desk.wanted.0) {
+    for (_, (fetch, _)) in std::mem::take(&mut desk.wanted).of {
         Box::new(fetch).fail(Fault::Lost, desk);
     }
 }
@@ -183,7 +190,9 @@ impl Call for LetGo {
             desk.next.push(Box::new(Fetch { is_forced: true, ..fetch }));
             return;
         }
-        if let Some((before, _)) = desk.wanted.0.insert(fetch.session, (fetch, Instant::now())) {
+        let now = Instant::now();
+        desk.wanted.next_look.get_or_insert(now + patience(desk));
+        if let Some((before, _)) = desk.wanted.of.insert(fetch.session, (fetch, now)) {
             before.tell(Ok(None), desk);
         }
     }
