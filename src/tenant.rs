@@ -8,13 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::bucket::{Limits, Meter, Verdict};
 use crate::clock::Moment;
 use crate::config::{Config, TenantRows};
 use crate::id::TenantId;
 
 pub use crate::config::DEFAULT_TENANT as DEFAULT;
-
-const SECOND_NS: u64 = 1_000_000_000;
 
 /// All tenants.
 #[derive(Debug)]
@@ -39,8 +38,8 @@ pub struct Tenant {
     pub users: Usage,
     /// What its rooms remember.
     pub history_bytes: AtomicU64,
-    messages: Pace,
-    bytes: Pace,
+    rates: Limits,
+    sent: Meter,
 }
 
 impl Tenants {
@@ -98,8 +97,8 @@ impl Tenant {
             rooms: Usage::new(limits.rooms),
             users: Usage::new(limits.users),
             history_bytes: AtomicU64::new(0),
-            messages: Pace::new(limits.messages_per_second),
-            bytes: Pace::new(limits.bytes_per_second),
+            rates: Limits::of_tenant(&limits),
+            sent: Meter::default(),
             limits,
         }
     }
@@ -115,19 +114,17 @@ impl Tenant {
         self.suspended.store(suspended, Ordering::Relaxed);
     }
 
-    /// Counts a message of `bytes`, if it may be sent.
-    ///
-    /// # Errors
-    /// If it sends too much: in how many milliseconds it may go on.
-    pub fn send(&self, now: Moment, bytes: u32) -> Result<(), u64> {
-        self.messages.take(now, 1)?;
-        self.bytes.take(now, bytes).inspect_err(|_| self.messages.give_back(1))
+    /// Judges a message of `bytes`, and counts it if it passes.
+    pub fn send(&self, now: Moment, bytes: u32) -> Verdict {
+        if self.rates.are_off() {
+            return Verdict::Pass;
+        }
+        self.sent.take(&self.rates, now, bytes)
     }
 
-    /// Takes back what [`send`](Self::send) has counted of a message that was refused elsewhere.
+    /// Takes back what was counted of a message that has not passed elsewhere.
     pub fn give_back(&self, bytes: u32) {
-        self.messages.give_back(1);
-        self.bytes.give_back(bytes);
+        self.sent.give_back(&self.rates, bytes);
     }
 
     /// Whether its rooms remember as much as they may.
@@ -179,47 +176,6 @@ impl Usage {
     }
 }
 
-/// How fast something may go, for all cores together: what a second yields may come at once. What
-/// is refused costs nothing.
-#[derive(Debug)]
-struct Pace {
-    /// Up to when the rate is used up, in nanoseconds.
-    used_until_ns: AtomicU64,
-    /// 0: no limit.
-    per_second: u64,
-}
-
-impl Pace {
-    fn new(per_second: u32) -> Self {
-        Self { used_until_ns: AtomicU64::new(0), per_second: per_second.into() }
-    }
-
-    fn take(&self, now: Moment, cost: u32) -> Result<(), u64> {
-        if self.per_second == 0 {
-            return Ok(());
-        }
-        let now_ns = now.us.saturating_mul(1_000);
-        let cost_ns = self.time_of(cost);
-        // A single cost above what a second yields needs a full second, and leaves a debt.
-        let latest_ns = now_ns + SECOND_NS - cost_ns.min(SECOND_NS);
-        let spend = |until: u64| (until <= latest_ns).then(|| until.max(now_ns) + cost_ns);
-        let spent = self.used_until_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend);
-        spent.map(|_| ()).map_err(|until| (until - latest_ns).div_ceil(1_000_000))
-    }
-
-    /// Takes back what was taken for something that was refused elsewhere.
-    fn give_back(&self, cost: u32) {
-        if self.per_second > 0 {
-            // It was at least so late when this was taken, and has only become later.
-            self.used_until_ns.fetch_sub(self.time_of(cost), Ordering::Relaxed);
-        }
-    }
-
-    fn time_of(&self, cost: u32) -> u64 {
-        (u64::from(cost) * SECOND_NS).div_ceil(self.per_second)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -259,6 +215,10 @@ mod tests {
         assert!((0..1_000).all(|_| acme.rooms.take()), "no limit");
     }
 
+    fn refused(retry_after_ms: u64) -> Verdict {
+        Verdict::Refused { retry_after_ms }
+    }
+
     #[test]
     fn a_second_passes_at_once_and_then_the_rate_holds() {
         let one = tenants(|rows| {
@@ -268,13 +228,44 @@ mod tests {
         let acme = one.get(one.find("acme").expect("it is configured"));
         let at = |ms| Moment::default().plus_ms(ms);
         for _ in 0..10 {
-            assert_eq!(acme.send(at(0), 10), Ok(()));
+            assert_eq!(acme.send(at(0), 10), Verdict::Pass);
         }
-        assert_eq!(acme.send(at(0), 10), Err(100));
-        assert_eq!(acme.send(at(100), 10), Ok(()), "after as long as was told");
-        assert_eq!(acme.send(at(100), 10), Err(100));
-        assert_eq!(acme.send(at(5_000), 5_000), Ok(()), "with a full second behind it");
-        assert_eq!(acme.send(at(9_000), 1_000), Err(1_000), "and a debt before it");
+        assert_eq!(acme.send(at(0), 10), refused(100));
+        assert_eq!(acme.send(at(100), 10), Verdict::Pass, "after as long as was told");
+        assert_eq!(acme.send(at(100), 10), refused(100));
+        assert_eq!(acme.send(at(5_000), 5_000), Verdict::Pass, "with a full second behind it");
+        assert_eq!(acme.send(at(9_000), 1_000), refused(1_000), "and a debt before it");
+    }
+
+    #[test]
+    fn a_burst_and_a_minute_hold_beside_the_second() {
+        let one = tenants(|rows| {
+            rows.messages_per_second = 10;
+            rows.burst = 30;
+            rows.messages_per_minute = 60;
+        });
+        let acme = one.get(one.find("acme").expect("it is configured"));
+        let at = |ms| Moment::default().plus_ms(ms);
+        let passed = |ms| (0..100).filter(|_| acme.send(at(ms), 0) == Verdict::Pass).count();
+        assert_eq!([passed(0), passed(1_000), passed(4_000)], [30, 10, 24]);
+        assert_eq!(acme.send(at(4_000), 0), refused(1_000), "one a second from here on");
+    }
+
+    #[test]
+    fn who_keeps_on_is_banned_for_a_time_and_begins_anew() {
+        let one = tenants(|rows| {
+            rows.messages_per_second = 10;
+            rows.ban_ms = 5_000;
+        });
+        let acme = one.get(one.find("acme").expect("it is configured"));
+        let at = |ms| Moment::default().plus_ms(ms);
+        let verdicts: Vec<_> = (0..21).map(|_| acme.send(at(0), 0)).collect();
+        assert!(verdicts[..10].iter().all(|it| *it == Verdict::Pass));
+        assert!(verdicts[10..20].iter().all(|it| *it == refused(100)));
+        assert_eq!(verdicts[20], Verdict::Banned { retry_after_ms: 5_000, began: true });
+        let during = Verdict::Banned { retry_after_ms: 1_000, began: false };
+        assert_eq!(acme.send(at(4_000), 0), during);
+        assert_eq!(acme.send(at(5_000), 0), Verdict::Pass);
     }
 
     #[test]
@@ -285,14 +276,16 @@ mod tests {
         });
         let acme = one.get(one.find("acme").expect("it is configured"));
         let now = Moment::default().plus_ms(5_000);
-        assert_eq!(acme.send(now, 999), Ok(()));
+        assert_eq!(acme.send(now, 999), Verdict::Pass);
         for _ in 0..100 {
-            assert!(acme.send(now, 500).is_err());
+            assert_ne!(acme.send(now, 500), Verdict::Pass);
         }
         for _ in 0..9 {
-            assert_eq!(acme.send(now, 0), Ok(()), "nine messages are left");
+            assert_eq!(acme.send(now, 0), Verdict::Pass, "nine messages are left");
         }
-        assert!(acme.send(now, 0).is_err());
+        assert_ne!(acme.send(now, 0), Verdict::Pass);
+        acme.give_back(0);
+        assert_eq!(acme.send(now, 0), Verdict::Pass, "what is given back is there");
     }
 
     #[test]

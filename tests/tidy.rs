@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("origin", &[]),
     ("record", &[]),
     ("decision", &[]),
-    ("tenant", &["clock", "config", "id"]),
+    ("tenant", &["bucket", "clock", "config", "id"]),
     ("mesh", &["clock", "id"]),
     ("ws", &["clock", "config", "origin", "protocol"]),
     ("protocol", &["config", "ws"]),

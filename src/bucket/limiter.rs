@@ -12,7 +12,7 @@ mod tests;
 
 use super::{Bucket, Quota};
 use crate::clock::Moment;
-use crate::config::{Rate, RatePerIp, RatePerUser};
+use crate::config::{Rate, RatePerIp, RatePerUser, TenantRows};
 
 /// What one peer may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +131,26 @@ impl Limits {
         Self::new(&Rate {
             messages_per_second,
             burst,
+            messages_per_minute,
+            bytes_per_second,
+            ban_ms,
+        })
+    }
+
+    /// Those of a tenant.
+    #[must_use]
+    pub fn of_tenant(rows: &TenantRows) -> Self {
+        let &TenantRows {
+            messages_per_second,
+            burst,
+            messages_per_minute,
+            bytes_per_second,
+            ban_ms,
+            ..
+        } = rows;
+        Self::new(&Rate {
+            messages_per_second,
+            burst: if burst == 0 { messages_per_second } else { burst },
             messages_per_minute,
             bytes_per_second,
             ban_ms,

@@ -129,24 +129,27 @@ fn too_fast(message: &'static str, retry_after_ms: u64) -> Refusal {
 impl Shard {
     /// Whether a connection may send this now; it is told if not.
     pub(super) fn pace(&mut self, key: ConnectionKey, envelope: &Envelope<'_>, bytes: u32) -> bool {
-        if !self.within_quota(key, envelope, bytes) {
-            return false;
-        }
         let now = self.outbound.now.moment;
         let Some(connection) = self.outbound.get_mut(key) else { return false };
+        let tenant = self.tenants.get(connection.identity.tenant);
+        let (mut verdict, mut message) =
+            (tenant.send(now, bytes), "too many messages of the tenant");
         let quota = connection.identity.quota();
-        if self.senders.are_off() && quota.is_none_or(|quota| quota.messages().is_none()) {
-            return true;
+        let are_off = self.senders.are_off() && quota.is_none_or(|it| it.messages().is_none());
+        if verdict == Verdict::Pass && !are_off {
+            (verdict, message) = (connection.send(&self.senders, now, bytes), "too many messages");
+            if verdict != Verdict::Pass {
+                // It counts nowhere.
+                tenant.give_back(bytes);
+            }
         }
-        let (retry_after_ms, is_banned) = match connection.send(&self.senders, now, bytes) {
+        let (retry_after_ms, is_banned) = match verdict {
             Verdict::Pass => return true,
             Verdict::Refused { retry_after_ms } => (retry_after_ms, false),
             Verdict::Banned { retry_after_ms, began: _ } => (retry_after_ms, true),
         };
-        // It counts nowhere.
-        self.tenants.get(connection.identity.tenant).give_back(bytes);
         self.metrics.rate_limited.add(1);
-        self.refuse_whole(key, envelope, too_fast("too many messages", retry_after_ms));
+        self.refuse_whole(key, envelope, too_fast(message, retry_after_ms));
         if is_banned {
             self.close(key, CloseReason::RateLimited);
         }

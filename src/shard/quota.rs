@@ -1,4 +1,4 @@
-//! What a tenant may send, how many rooms one may make, and what a tenant's rooms are by default.
+//! How many rooms one may make, and what a tenant's rooms are by default.
 //!
 //! Invariants: whoever has used up what they may make still gets into rooms that exist; what counts is
 //! what was made, however many ask at once and whichever connections they use.
@@ -12,7 +12,7 @@ use crate::clock::Moment;
 use crate::config::Config;
 use crate::hash::{Map, Seed};
 use crate::id::{ConnectionKey, TenantId, ip_key};
-use crate::protocol::{Envelope, ErrorCode};
+use crate::protocol::ErrorCode;
 use crate::room::config::{Namespace, Namespaces};
 use crate::room::home::Refusal;
 use crate::room::name::{RoomKey, RoomName};
@@ -67,27 +67,6 @@ pub(super) const TOO_MANY_CREATIONS: Refusal = Refusal {
 };
 
 impl Shard {
-    /// Whether the tenant of a connection may send this now; the connection is told if not.
-    pub(super) fn within_quota(
-        &mut self,
-        key: ConnectionKey,
-        envelope: &Envelope<'_>,
-        bytes: u32,
-    ) -> bool {
-        let now = self.outbound.now.moment;
-        let Some(connection) = self.outbound.get(key) else { return false };
-        let tenant = self.tenants.get(connection.identity.tenant);
-        let Err(retry_after_ms) = tenant.send(now, bytes) else { return true };
-        let refusal = Refusal {
-            code: ErrorCode::RateLimited,
-            message: "too many messages of the tenant",
-            retry_after_ms: Some(retry_after_ms),
-        };
-        self.metrics.rate_limited.add(1);
-        self.refuse_whole(key, envelope, refusal);
-        false
-    }
-
     /// For whom a room counts that a command of a connection makes: for its user, else for its address,
     /// else for its session.
     pub(super) fn may_create(&self, key: ConnectionKey) -> MayCreate {

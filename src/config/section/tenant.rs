@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::table::{GIB, range, section};
+use crate::config::table::{DAY_MS, GIB, range, section};
 
 use super::{CookieKey, RoomDefaults, TokenKey};
 
@@ -25,8 +25,14 @@ section! {
         users: u32 = 0, range(0..=100_000_000), Count;
         /// Messages a second of all its connections.
         messages_per_second: u32 = 0, range(0..=10_000_000), PerSecond;
+        /// How many may come at once before that rate holds; 0: what a second yields.
+        burst: u32 = 0, range(0..=10_000_000), Count;
+        /// Messages a minute of all its connections.
+        messages_per_minute: u32 = 0, range(0..=600_000_000), PerMinute;
         /// Bytes a second of all its connections, and 64 for each frame of a message.
         bytes_per_second: u32 = 0, range(0..=GIB), BytesPerSecond;
+        /// How long a tenant that keeps on is refused, and who of it sends is sent away; 0: not at all.
+        ban_ms: u64 = 0, range(0..=DAY_MS), Milliseconds;
         /// History of all its rooms together.
         history_bytes: u64 = 0, range(0..=1_024 * GIB), Bytes;
         /// Keys of its own tokens, besides those of `auth.jwt.keys`, which speak for every tenant.

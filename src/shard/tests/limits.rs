@@ -1,7 +1,9 @@
 //! What is too much, and what its sender is told.
 
+use serde_json::Value;
+
 use super::cluster::{Address, Cluster};
-use crate::config::Config;
+use crate::config::{Config, TenantRows};
 use crate::shard::Input;
 use crate::ws::MessageKind;
 
@@ -413,4 +415,78 @@ fn rooms_that_are_made_count_for_who_makes_them_however_they_ask() {
         assert_eq!(from(&mut cluster, 0, "2001:db8::1"), 4);
         assert_eq!(from(&mut cluster, cores - 1, "2001:db8::2"), 1, "one host");
     }
+}
+
+/// A cluster on which the one tenant there is may send so much.
+fn with_tenant(change: impl FnOnce(&mut Config, &mut TenantRows)) -> Cluster {
+    let (mut config, mut tenant) = (Config::default(), crate::config::Tenant::default());
+    change(&mut config, &mut tenant.rows);
+    config.tenants.insert("default".to_owned(), tenant);
+    Cluster::new(3, config)
+}
+
+fn set_state(cluster: &mut Cluster, at: Address) -> Value {
+    cluster.ask(at, r#"{"type":"state.set","id":1,"data":0}"#)
+}
+
+#[test]
+fn a_tenant_has_a_second_a_burst_and_a_minute_over_all_cores() {
+    let mut cluster = with_tenant(|_, rows| {
+        (rows.messages_per_second, rows.burst, rows.messages_per_minute) = (10, 20, 30);
+    });
+    let all: Vec<_> =
+        (0..9).map(|number| cluster.user(number % 3, &format!("u{number}"))).collect();
+    let mut passed = |cluster: &mut Cluster| {
+        let answers = (0..45).map(|at| set_state(cluster, all[at % 9]));
+        let answers: Vec<_> = answers.collect();
+        assert!(answers.iter().all(|it| it["type"] == "ok" || it["retry_after_ms"].is_number()));
+        answers.iter().filter(|it| it["type"] == "ok").count()
+    };
+    assert_eq!(passed(&mut cluster), 20);
+    cluster.wait(500);
+    assert_eq!(passed(&mut cluster), 5);
+    cluster.wait(1_500);
+    assert_eq!(passed(&mut cluster), 6, "the minute is used up but for what two seconds bring");
+    cluster.wait(60_000);
+    assert_eq!(passed(&mut cluster), 20);
+}
+
+#[test]
+fn a_tenant_that_keeps_on_is_banned_and_whoever_of_it_sends_is_sent_away() {
+    let mut cluster = with_tenant(|_, rows| (rows.messages_per_second, rows.ban_ms) = (5, 4_000));
+    let (one, two, quiet) = (cluster.user(0, "a"), cluster.user(1, "b"), cluster.user(2, "c"));
+    for _ in 0..5 {
+        assert_eq!(set_state(&mut cluster, one)["type"], "ok");
+    }
+    for _ in 0..5 {
+        assert_eq!(set_state(&mut cluster, one)["code"], "rate_limited");
+    }
+    let told = |cluster: &mut Cluster, at: Address| {
+        cluster.send(at, r#"{"type":"state.set","id":1,"data":0}"#);
+        let told = cluster.read(at);
+        (told[0]["retry_after_ms"].clone(), told[1]["reason"].clone())
+    };
+    assert_eq!(told(&mut cluster, one), (4_000.into(), "rate_limited".into()));
+    cluster.wait(1_000);
+    assert_eq!(told(&mut cluster, two), (3_000.into(), "rate_limited".into()), "on any core");
+    cluster.wait(3_000);
+    assert_eq!(set_state(&mut cluster, quiet)["type"], "ok", "who was quiet stayed");
+}
+
+#[test]
+fn what_a_connection_is_refused_costs_its_tenant_nothing() {
+    let mut cluster = with_tenant(|config, rows| {
+        (config.rate.messages_per_second, config.rate.burst) = (1, 1);
+        (rows.messages_per_second, rows.burst) = (1, 3);
+    });
+    let (one, two) = (cluster.user(0, "a"), cluster.user(1, "b"));
+    assert_eq!(set_state(&mut cluster, one)["type"], "ok");
+    for _ in 0..20 {
+        assert_eq!(set_state(&mut cluster, one)["message"], "too many messages");
+    }
+    assert_eq!(set_state(&mut cluster, two)["type"], "ok");
+    let three = cluster.user(2, "c");
+    assert_eq!(set_state(&mut cluster, three)["type"], "ok");
+    let four = cluster.user(2, "d");
+    assert_eq!(set_state(&mut cluster, four)["message"], "too many messages of the tenant");
 }
