@@ -20,7 +20,7 @@ use super::identity::Identity;
 use super::input::Opened;
 use super::opening::Arrival;
 use super::pace::Shares;
-use super::session::{KeptRoom, SessionId};
+use super::session::{KeptRoom, NAMES_MOST, SessionId};
 
 /// How far the end of a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +126,8 @@ pub(super) struct Connection {
     pub(super) name: Arc<str>,
     /// The part of its name that cannot be guessed.
     pub(super) secret: u64,
+    /// What earlier connections of its session were called, the latest last.
+    pub(super) earlier: Box<[Arc<str>]>,
     pub(super) identity: Arc<Identity>,
     pub(super) session: Option<SessionId>,
     pub(super) rooms: Vec<Membership>,
@@ -207,6 +209,7 @@ impl Connection {
             pong: None,
             name,
             secret,
+            earlier: Box::default(),
             identity,
             session: None,
             rooms: Vec::new(),
@@ -223,6 +226,17 @@ impl Connection {
             membership.position = membership.position.max(membership.pinged);
         }
         has_moved
+    }
+
+    /// What the connections of its session were called, this one last.
+    pub(super) fn names(&self) -> Vec<Arc<str>> {
+        let first = (self.earlier.len() + 1).saturating_sub(NAMES_MOST);
+        self.earlier[first..].iter().chain([&self.name]).cloned().collect()
+    }
+
+    /// Whether it is called that, or an earlier one of its session was.
+    pub(super) fn is_called(&self, name: &Arc<str>) -> bool {
+        self.name == *name || self.earlier.contains(name)
     }
 
     /// What tells it from others, and from one that goes on with its session does not.

@@ -87,9 +87,10 @@ impl Shard {
                 self.drop_pattern(connection.identity.tenant, pattern, connection.key.index);
             }
         }
+        self.outbound.forget_names(connection);
         let Some(session) = session else { return };
-        let identity = Arc::clone(&connection.identity);
-        let snapshot = Box::new(Snapshot { identity, rooms, patterns, state });
+        let (identity, names) = (Arc::clone(&connection.identity), connection.names());
+        let snapshot = Box::new(Snapshot { identity, rooms, patterns, state, names });
         self.keep_detached(session, &snapshot);
         let home = crate::hash::home(self.seed, &session, self.cores);
         let message = CoreMessage::Detached { session, connection: connection.key, snapshot };

@@ -41,7 +41,7 @@ impl Reader<'_> {
     /// Generations make the address of a connection its own, so this holds on replay too.
     fn is_excluded(self, publication: &Publication) -> bool {
         let author = publication.author.as_ref().filter(|_| publication.exclude_self);
-        author.is_some_and(|author| author.connection == self.connection.name)
+        author.is_some_and(|author| self.connection.is_called(&author.connection))
     }
 
     fn is_meant(self, publication: &Publication) -> bool {

@@ -202,17 +202,19 @@ fn plain_tag(room: &RoomKey, epoch: Arc<str>) -> Rc<RoomTag> {
     Rc::new(RoomTag { room: room.clone(), epoch, slow_consumer, guaranteed: false })
 }
 
-/// Marks those who published something that they are not to get, so that they are judged.
+/// Marks those who published something that they are not to get, or who go on with their sessions, so
+/// that they are judged.
 fn mark_apart(outbound: &mut Outbound, core: crate::id::CoreId, items: &[Item], apart: bool) {
     for item in items {
         let Item::Delivery(Delivery { publication, .. }) = item else { continue };
         let Some(author) = publication.author.as_ref().filter(|_| publication.exclude_self) else {
             continue;
         };
-        if author.address.core == core
-            && let Some(slot) = outbound.slot_mut(author.address.key)
-        {
-            slot.apart = apart;
+        let own = (author.address.core == core).then_some(author.address.key);
+        for key in own.into_iter().chain(outbound.heir(&author.connection)) {
+            if let Some(slot) = outbound.slot_mut(key) {
+                slot.apart = apart;
+            }
         }
     }
 }

@@ -190,12 +190,14 @@ impl Shard {
             return;
         };
         connection.session = Some(session);
+        connection.earlier = snapshot.names.into();
         let rare = connection.rare();
         rare.state = snapshot.state;
         if let Some(arrival) = &mut rare.arrival {
             arrival.recovered = true;
         }
         let identity = Arc::clone(&connection.identity);
+        self.outbound.note_names(key);
         let mut patterns = snapshot.patterns;
         patterns.retain(|(it, _)| identity.permit.allows(Right::Subscribe, it.as_str()));
         self.resume_patterns(key, patterns);

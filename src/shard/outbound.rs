@@ -3,7 +3,7 @@
 //! Invariants: a key finds the connection it was given for, or nothing; a connection is reported
 //! dirty exactly when its outbox goes from empty to not empty.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -43,6 +43,8 @@ pub(super) struct Outbound {
     pub(super) effects: Effects,
     pub(super) slots: Vec<Slot>,
     pub(super) pool: Pool,
+    /// Who goes on with the session of a connection that was called so.
+    heirs: BTreeMap<Arc<str>, ConnectionKey>,
     count: usize,
     /// For the body of an event whose frame header needs its length.
     scratch: Vec<u8>,
@@ -59,9 +61,35 @@ impl Outbound {
             effects: Effects::default(),
             slots: Vec::new(),
             pool: Pool::new(budget_bytes),
+            heirs: BTreeMap::new(),
             count: 0,
             scratch: Vec::new(),
         }
+    }
+
+    /// A connection goes on with the session of others.
+    pub(super) fn note_names(&mut self, key: ConnectionKey) {
+        let earlier = self.get(key).map(|connection| connection.earlier.clone());
+        self.heirs.extend(earlier.into_iter().flatten().map(|name| (name, key)));
+    }
+
+    /// It does so no more.
+    pub(super) fn forget_names(&mut self, connection: &Connection) {
+        for name in &connection.earlier {
+            if self.heirs.get(name) == Some(&connection.key) {
+                self.heirs.remove(name);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn heirs_count(&self) -> usize {
+        self.heirs.len()
+    }
+
+    /// Who goes on with the session of a connection that was called so.
+    pub(super) fn heir(&self, name: &str) -> Option<ConnectionKey> {
+        self.heirs.get(name).copied()
     }
 
     /// How many connections there are.

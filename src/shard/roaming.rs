@@ -120,6 +120,7 @@ impl Shard {
                 rare.patterns.iter().map(|it| (it.pattern.clone(), it.interest.clone())).collect()
             }),
             state: rare.and_then(|rare| rare.state.clone()),
+            names: connection.names(),
         }
     }
 

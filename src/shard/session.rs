@@ -25,6 +25,9 @@ use super::identity::Identity;
 
 pub(super) use self::wire::owner;
 
+/// So many connections of a session are remembered by their names.
+pub(super) const NAMES_MOST: usize = 16;
+
 /// What a client shows to go on where it was. Secret.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId(pub(super) [u8; 16]);
@@ -81,6 +84,9 @@ pub struct Snapshot {
     pub patterns: Vec<(Pattern, Interest)>,
     /// What the client kept.
     pub state: Option<OwnedData>,
+    /// What its connections were called, the latest last: what one of them published, and did not want
+    /// back, none of them gets.
+    pub names: Vec<Arc<str>>,
 }
 
 /// Who has a session.

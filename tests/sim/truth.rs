@@ -88,14 +88,14 @@ impl Publication {
             .events
             .as_ref()
             .is_none_or(|events| self.event.as_ref().is_some_and(|event| events.contains(event)));
-        let own = self.exclude_self && self.author == reader.name;
+        // Whoever goes on with the session of the one that published does not get it, either.
+        let once_own = reader.earlier.as_ref().map(|names| names.contains(&self.author));
+        let own = self.exclude_self && (self.author == reader.name || once_own == Some(true));
         if !named || self.priority < interest.min_priority || own {
             return Meant::No;
         }
-        // An earlier connection of the session was past it without getting it, or was not.
-        let once_own = reader.earlier.as_ref().is_none_or(|names| names.contains(&self.author));
         let may_be_over = interest.is_page && self.ttl_ms.is_some();
-        let is_unsure = may_be_over || (self.exclude_self && once_own);
+        let is_unsure = may_be_over || (self.exclude_self && once_own.is_none());
         let sure = if is_unsure { Meant::Maybe } else { Meant::Yes };
         let Some(filter) = &self.filter else { return sure };
         let user = reader.user.as_ref();

@@ -1,8 +1,8 @@
 //! What a session has, as one node writes it and another reads it.
 //!
-//! The first byte is the version, then follows a MessagePack array; if the session is in rooms by a room
-//! token, behind it an array of their places among its rooms, which a node that does not know of it
-//! does not read.
+//! The first byte is the version, then follows a MessagePack array; behind it, an array of the places of
+//! those of its rooms that it is in by a room token, and one of what its connections were called. A node
+//! that does not know of these does not read them, and one that finds them missing takes them for empty.
 //!
 //! Invariant: whatever stands there, reading it gives a snapshot that this server could have made
 //! itself, or nothing.
@@ -17,10 +17,12 @@ use crate::room::name::{RoomKey, RoomName};
 use crate::room::pattern::Pattern;
 use crate::shard::identity::Identity;
 
-use super::{KeptRoom, SessionId, Snapshot};
+use super::{KeptRoom, NAMES_MOST, SessionId, Snapshot};
 
 /// The version that this server writes, and the only one that it reads.
 const VERSION: u8 = 1;
+/// The longest name of a connection that is read.
+const NAME_BYTES: usize = 64;
 
 #[derive(Serialize, Deserialize)]
 struct Written {
@@ -77,8 +79,13 @@ impl Snapshot {
         wrote.expect("memory takes whatever is written to it");
         let by_token: Vec<usize> =
             self.rooms.iter().enumerate().filter(|(_, it)| it.by_token).map(|(at, _)| at).collect();
-        if !by_token.is_empty() {
+        if !by_token.is_empty() || !self.names.is_empty() {
             let wrote = rmp_serde::encode::write(&mut bytes, &by_token);
+            wrote.expect("memory takes whatever is written to it");
+        }
+        if !self.names.is_empty() {
+            let names: Vec<&str> = self.names.iter().map(|name| &**name).collect();
+            let wrote = rmp_serde::encode::write(&mut bytes, &names);
             wrote.expect("memory takes whatever is written to it");
         }
         bytes.into()
@@ -97,6 +104,11 @@ impl Snapshot {
         let written: Written = rmp_serde::from_read(&mut rest).ok()?;
         let by_token: Vec<usize> =
             if rest.is_empty() { Vec::new() } else { rmp_serde::from_read(&mut rest).ok()? };
+        let names: Vec<Box<str>> =
+            if rest.is_empty() { Vec::new() } else { rmp_serde::from_read(&mut rest).ok()? };
+        if names.len() > NAMES_MOST || names.iter().any(|name| name.len() > NAME_BYTES) {
+            return None;
+        }
         let state = match written.state {
             Some((is_json, bytes)) => {
                 let codec = if is_json { Codec::Json } else { Codec::MessagePack };
@@ -117,6 +129,7 @@ impl Snapshot {
             patterns: written.patterns.into_iter().map(pattern).collect::<Option<_>>()?,
             state,
             identity: Arc::clone(identity),
+            names: names.into_iter().map(Arc::from).collect(),
         })
     }
 }
@@ -208,7 +221,16 @@ mod tests {
             ],
             patterns: vec![(Pattern::parse("chat:*").expect("a good pattern"), interest.clone())],
             state: Some(state.to_owned()),
+            names: vec!["one".into(), "two".into()],
         }
+    }
+
+    /// What an older node writes: neither, or nothing behind the rooms by token.
+    fn older(identity: &Arc<Identity>, knows_tokens: bool) -> Box<[u8]> {
+        let mut older = snapshot(identity);
+        older.names.clear();
+        older.rooms[0].by_token = knows_tokens;
+        older.write()
     }
 
     #[test]
@@ -223,10 +245,9 @@ mod tests {
     fn what_no_node_wrote_is_nothing() {
         let ada = identity(Some("ada"));
         let written = snapshot(&ada).write();
-        let mut without = snapshot(&ada);
-        without.rooms[0].by_token = false;
-        let without = without.write();
-        for len in (0..written.len()).filter(|len| *len != without.len()) {
+        let without = older(&ada, false);
+        let ends = [without.len(), older(&ada, true).len()];
+        for len in (0..written.len()).filter(|len| !ends.contains(len)) {
             assert!(Snapshot::read(&written[..len], &ada, Data::MAX_DEPTH).is_none(), "{len}");
         }
         let places = rmp_serde::to_vec(&[3]).expect("it can be written");
@@ -235,11 +256,33 @@ mod tests {
             Snapshot::read(&beyond, &ada, Data::MAX_DEPTH).is_none(),
             "a room that is not there"
         );
+        let many: Vec<&str> = vec!["name"; NAMES_MOST + 1];
+        for names in [
+            many,
+            vec!["a name that is longer than any that this server has ever given to one of them"],
+        ] {
+            let names = rmp_serde::to_vec(&names).expect("it can be written");
+            let beyond = [&older(&ada, true)[..], &names[..]].concat();
+            assert!(Snapshot::read(&beyond, &ada, Data::MAX_DEPTH).is_none(), "{names:?}");
+        }
         let mut other = written.clone();
         other[0] = VERSION + 1;
         assert!(Snapshot::read(&other, &ada, Data::MAX_DEPTH).is_none());
         let eve = identity(Some("eve"));
         assert!(Snapshot::read(&written, &eve, Data::MAX_DEPTH).is_none(), "another's messages");
+    }
+
+    #[test]
+    fn what_an_older_node_wrote_is_read_without_what_it_does_not_know() {
+        let ada = identity(Some("ada"));
+        for knows_tokens in [false, true] {
+            let written = older(&ada, knows_tokens);
+            let read = Snapshot::read(&written, &ada, Data::MAX_DEPTH).expect("it reads");
+            assert!(read.names.is_empty());
+            assert_eq!(read.rooms[0].by_token, knows_tokens);
+            // What this node writes begins as that.
+            assert!(snapshot(&ada).write().starts_with(&older(&ada, true)));
+        }
     }
 
     #[test]

@@ -436,7 +436,7 @@ fn a_tenant_has_a_second_a_burst_and_a_minute_over_all_cores() {
     });
     let all: Vec<_> =
         (0..9).map(|number| cluster.user(number % 3, &format!("u{number}"))).collect();
-    let mut passed = |cluster: &mut Cluster| {
+    let passed = |cluster: &mut Cluster| {
         let answers = (0..45).map(|at| set_state(cluster, all[at % 9]));
         let answers: Vec<_> = answers.collect();
         assert!(answers.iter().all(|it| it["type"] == "ok" || it["retry_after_ms"].is_number()));

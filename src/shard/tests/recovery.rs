@@ -61,6 +61,49 @@ fn offsets(seen: &[Value], room: &Value) -> Vec<u64> {
 }
 
 #[test]
+fn what_a_session_published_and_did_not_want_back_does_not_come_with_it() {
+    for cores in [1, 3] {
+        let mut cluster = Cluster::new(cores, Config::default());
+        let other = cluster.user(0, "other");
+        let create = r#"{"type":"room.create","id":0,"room":"r","config":{"mode":"reliable"}}"#;
+        assert_eq!(cluster.ask(other, create)["type"], "ok");
+        cluster.ask(other, r#"{"type":"join","id":0,"room":"r"}"#);
+        let mut at = cluster.open_as(cores - 1, "u", |_| {});
+        let session = cluster.read(at)[0]["session"].as_str().unwrap().to_owned();
+        cluster.ask(at, r#"{"type":"join","id":0,"room":"r"}"#);
+        // It comes back twice, on other cores, and never says what it has read.
+        for life in 0..3_u16 {
+            cluster.send(at, r#"{"type":"publish","room":"r","data":0,"exclude_self":true}"#);
+            cluster.send(other, r#"{"type":"publish","room":"r","data":0}"#);
+            let offsets = cluster.offsets(at);
+            assert_eq!(offsets.last(), Some(&i64::from(2 * life + 2)));
+            cluster.lose(at);
+            at = cluster.open_as(life % cores, "u", |opened| {
+                opened.session = Some(session.clone());
+            });
+            let expected: Vec<_> = (1..=life + 1).map(|number| i64::from(2 * number)).collect();
+            assert_eq!(cluster.offsets(at), expected);
+        }
+        assert_eq!(cluster.offsets(other), [1, 2, 3, 4, 5, 6]);
+        // What it sent before it went, and the room gets after it has come back.
+        cluster.holds = true;
+        cluster.send(at, r#"{"type":"publish","room":"r","data":0,"exclude_self":true}"#);
+        cluster.lose(at);
+        cluster.holds = false;
+        cluster.carry();
+        let at = cluster.open_as(0, "u", |opened| opened.session = Some(session));
+        assert!(!cluster.offsets(at).contains(&7));
+        assert_eq!(cluster.offsets(other), [7]);
+        for at in [at, other] {
+            cluster.lose(at);
+        }
+        cluster.wait(200_000);
+        assert!(cluster.is_empty());
+        assert!(cluster.shards.iter().all(|shard| shard.outbound.heirs_count() == 0));
+    }
+}
+
+#[test]
 fn a_session_gets_back_what_fits_and_is_told_of_the_rest() {
     for mut cluster in clusters() {
         let far = u16::try_from(cluster.shards.len()).unwrap() - 1;
