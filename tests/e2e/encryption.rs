@@ -8,6 +8,7 @@ use rustls::HandshakeKind;
 use rustls::version::{TLS12, TLS13};
 
 use crate::client::{Client, FIN, TEXT, frame, head, raw};
+use crate::http::{exchange, request};
 use crate::server::{Plan, Server, eventually};
 use crate::tls::{self, Certificates, TlsStream};
 
@@ -171,4 +172,33 @@ fn frames_behind_the_head_are_not_lost() {
             assert_eq!(client.receive().unwrap().payload, b"early", "{version:?}, cut at {cut}");
         }
     }
+}
+
+#[test]
+fn where_tls_is_required_nobody_comes_in_the_clear() {
+    let certificates = Certificates::new();
+    let plain = "[[listener]]\naddress = \"127.0.0.1:0\"\n";
+    let config = format!("[handshake]\nrequire_tls = true\n{}{plain}", certificates.listener(""));
+    let server = Plan::new().listeners(&config).start();
+    let [encrypted, clear] = server.addresses[..] else { panic!("two listeners") };
+    let config = certificates.client(&[&TLS13]);
+    assert!(echo(tls::connect(encrypted, &config).expect("a session")).is_served());
+    for target in ["/echo", "/ws", "/ws?token=canary"] {
+        // Nobody is trusted here, whatever is claimed.
+        for claim in ["", "X-Forwarded-Proto: https\r\n", "Forwarded: proto=https\r\n"] {
+            let answer = exchange(clear, head(target, claim).as_bytes()).expect("an answer");
+            assert_eq!(answer.status, 403, "{target} {claim}");
+            let text = answer.text();
+            assert!(text.contains("TLS is required") && !text.contains("canary"), "{text}");
+        }
+    }
+    for page in ["/live", "/ready", "/health"] {
+        assert_eq!(request(clear, "GET", page).status, 200, "{page}: a health check is no client");
+    }
+    assert!(server.metric("ringroom_handshake_failures_total", "tls") >= 9.0);
+    let said = Plan::new().set("handshake.require_tls=true").refuses();
+    assert!(
+        said.contains("handshake.require_tls") && said.contains("a listener with TLS"),
+        "{said}"
+    );
 }

@@ -24,6 +24,7 @@ mod figures;
 mod frames;
 mod handshake;
 mod identity;
+mod keys;
 mod operator;
 mod oracle;
 mod relay;

@@ -1,5 +1,5 @@
-//! What a client claims about its address changes nothing of what the proxy behind it says, in the
-//! same line or in one before; and a peer that is not trusted is believed nothing.
+//! What a client claims about its address, or about TLS, changes nothing of what the proxy behind it
+//! says, in the same line or in one before; and a peer that is not trusted is believed nothing.
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
 
@@ -37,9 +37,14 @@ pub(crate) fn check(claim: &[u8]) {
             assert_eq!(forwarded::client(Some(PROXY), &head, &proxy), Some(CLIENT));
             assert_eq!(forwarded::client(Some(STRANGER), &head, &proxy), Some(STRANGER));
 
+            assert!(!forwarded::is_encrypted(Some(PROXY), false, &head, &proxy));
+            assert!(!forwarded::is_encrypted(Some(STRANGER), false, &head, &proxy));
+
             // Where the word comes of a trusted proxy too, the claim may be read: it never panics.
             let trusted = vec![PROXY.into(), CLIENT.into()];
-            assert!(forwarded::client(Some(PROXY), &head, &Proxy { trusted, header }).is_some());
+            let proxy = Proxy { trusted, header };
+            assert!(forwarded::client(Some(PROXY), &head, &proxy).is_some());
+            let _ = forwarded::is_encrypted(Some(PROXY), false, &head, &proxy);
         }
     }
 }

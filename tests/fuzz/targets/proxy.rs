@@ -1,6 +1,6 @@
 //! A PROXY header comes to one verdict, which more bytes do not change; and one that passes is
-//! within its bounds.
-use ringroom::ws::proxy::{VERSION_1_BYTES, VERSION_2_BYTES, parse};
+//! within its bounds, whatever its extensions say of TLS.
+use ringroom::ws::proxy::{VERSION_1_BYTES, VERSION_2_BYTES, encrypted, parse};
 
 pub(crate) fn check(bytes: &[u8]) {
     let whole = parse(bytes);
@@ -11,6 +11,9 @@ pub(crate) fn check(bytes: &[u8]) {
     match whole {
         Ok(Some((_, length))) => {
             assert!(length <= longest);
+            // What stands in its extensions is read to no more than an answer.
+            let says = encrypted(&bytes[..length]);
+            assert!(says.is_none() || !bytes.starts_with(b"P"), "version 1 says nothing of TLS");
             // Nothing shorter or longer is the same header.
             assert_eq!(parse(&bytes[..length]), whole);
             assert_eq!(parse(&bytes[..length - 1]), Ok(None));
