@@ -48,6 +48,15 @@ impl Entropy for Counting {
     }
 }
 
+impl Counting {
+    /// A number below `most`.
+    fn below(&mut self, most: usize) -> usize {
+        let mut bytes = [0; 4];
+        self.fill(&mut bytes);
+        u32::from_le_bytes(bytes) as usize % most
+    }
+}
+
 /// An engine, its time, and what it wanted done.
 struct Bench {
     shard: Shard,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::clock::Now;
 use crate::id::{ConnectionKey, CoreId};
 use crate::protocol::ErrorCode;
 use crate::protocol::command::{Post, Publish};
@@ -32,6 +33,30 @@ impl PublishAsk {
             filter: post.filter,
             receipt: post.receipt,
             is_send: false,
+        }
+    }
+
+    /// What is published by that, at a place in a room; whom it is for is said by its filter.
+    pub(super) fn into_draft(
+        self,
+        room: RoomKey,
+        (epoch, offset): (Arc<str>, u64),
+        author: Author,
+        now: Now,
+    ) -> Draft {
+        Draft {
+            room,
+            epoch,
+            offset,
+            at_ms: now.unix_ms,
+            data: self.data,
+            event: self.event,
+            author: Some(author),
+            exclude_self: self.exclude_self,
+            priority: self.priority,
+            expires: self.ttl_ms.map(|ttl_ms| now.moment.plus_ms(ttl_ms)),
+            published: now.moment,
+            audience: None,
         }
     }
 }
@@ -152,7 +177,7 @@ impl Shard {
         room: &RoomKey,
         asker: &Asker,
         ticket: &Ticket,
-        ask: PublishAsk,
+        mut ask: PublishAsk,
         receipt: Option<u64>,
     ) -> Result<Option<Placed>, Refusal> {
         let now = self.outbound.now;
@@ -171,38 +196,30 @@ impl Shard {
             connection: Arc::clone(&asker.name),
             address: asker.address(from),
         };
-        let draft = Draft {
-            room: room.clone(),
-            epoch: Arc::clone(&epoch),
-            offset,
-            at_ms: now.unix_ms,
-            data: masked.unwrap_or(ask.data),
-            event: ask.event,
-            author: Some(author),
-            exclude_self: ask.exclude_self,
-            priority: ask.priority,
-            expires: ask.ttl_ms.map(|ttl_ms| now.moment.plus_ms(ttl_ms)),
-            published: now.moment,
-            audience: None,
-        };
+        if let Some(masked) = masked {
+            ask.data = masked;
+        }
+        let PublishAsk { transient, ttl_ms, receipt: counts, .. } = ask;
+        let (filter, key) = (ask.filter.take(), ask.key.take());
+        let draft = ask.into_draft(room.clone(), (Arc::clone(&epoch), offset), author, now);
         if way == Way::Broker {
             self.publish_by_broker(Outgoing {
                 from,
                 asker,
                 ticket: ticket.clone(),
                 draft,
-                filter: ask.filter,
-                ttl_ms: ask.ttl_ms,
-                key: ask.key,
-                counts: ask.receipt,
+                filter,
+                ttl_ms,
+                key,
+                counts,
                 is_send,
             });
             return Ok(None);
         }
-        if ask.transient {
-            self.pass_on(&draft, ask.ttl_ms, ask.filter.as_deref());
+        if transient {
+            self.pass_on(&draft, ttl_ms, filter.as_deref());
         }
-        let audience = ask.filter.map(|filter| Box::new(Audience::new(*filter)));
+        let audience = filter.map(|filter| Box::new(Audience::new(*filter)));
         let cores = self.spread(Draft { audience, ..draft }, receipt);
         Ok(Some(Placed { epoch, offset, duplicate: false, cores, is_send }))
     }

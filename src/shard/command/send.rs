@@ -205,21 +205,8 @@ impl Shard {
         let now = self.outbound.now;
         let name = ConnectionName { core: self.core, index, secret };
         let delivered = self.find_direct(&name, tenant).map(|found| {
-            let draft = Draft {
-                room: found.room.clone(),
-                epoch: "".into(),
-                offset: 0,
-                at_ms: now.unix_ms,
-                data: ask.data,
-                event: ask.event,
-                author: Some(author),
-                exclude_self: false,
-                priority: ask.priority,
-                expires: ask.ttl_ms.map(|ttl_ms| now.moment.plus_ms(ttl_ms)),
-                published: now.moment,
-                audience: None,
-            };
-            self.offer_direct(found, draft)
+            let draft = ask.into_draft(found.room.clone(), ("".into(), 0), author, now);
+            self.offer_direct(found, Draft { exclude_self: false, ..draft })
         });
         let message = CoreMessage::Directed { connection: from.key, ticket, delivered };
         self.outbound.send(from.core, message);

@@ -12,9 +12,7 @@ use super::Counting;
 use super::cluster::{Address, Cluster};
 use super::store::{Link, Store};
 use crate::config::{Config, RoomDefaults, RoomMode};
-use crate::id::TenantId;
-use crate::room::name::{RoomKey, RoomName};
-use crate::shard::Entropy;
+use crate::room::name::RoomKey;
 
 const NODES: usize = 3;
 const USERS: [&str; 3] = ["ann", "bob", "cid"];
@@ -49,11 +47,7 @@ struct World {
 }
 
 fn config(seed: u64) -> Config {
-    let mut config = Config::default();
-    config.redis.url = Some("redis://fake".to_owned());
-    config.redis.timeout_ms = 1_000;
-    config.rate.messages_per_second = 0;
-    config.limits.connections_per_user = 0;
+    let mut config = super::store::config();
     config.heartbeat.interval_ms = 86_400_000;
     // Longer than anything here lasts, but for what waits for it.
     config.rooms.ack_timeout_ms = ACK_TIMEOUT_MS;
@@ -69,7 +63,7 @@ fn config(seed: u64) -> Config {
 }
 
 fn room() -> RoomKey {
-    RoomKey::new(TenantId(0), RoomName::parse(ROOM).unwrap())
+    super::cluster::room(ROOM)
 }
 
 impl World {
@@ -96,9 +90,7 @@ impl World {
     }
 
     fn below(&mut self, most: usize) -> usize {
-        let mut bytes = [0; 4];
-        self.random.fill(&mut bytes);
-        u32::from_le_bytes(bytes) as usize % most
+        self.random.below(most)
     }
 
     fn come(&mut self, who: usize) {

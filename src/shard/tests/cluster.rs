@@ -11,9 +11,10 @@ use crate::auth::Policy;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::hash::Seed;
-use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
+use crate::id::{ConnectionAddress, ConnectionKey, CoreId, TenantId};
 use crate::protocol::Codec;
 use crate::room::broker::ToBroker;
+use crate::room::name::{RoomKey, RoomName};
 use crate::shard::identity::{Identity, Permit, Right};
 use crate::shard::{CoreMessage, Effects, Entry, Input, Opened, Route, Senders, Setup, Shard};
 use crate::tenant::Tenants;
@@ -30,6 +31,11 @@ impl Permit for Granted {
     fn allows_from_outside(&self, _right: Right, _on: &str) -> bool {
         false
     }
+}
+
+/// A room of the tenant that there is without any.
+pub(super) fn room(name: &str) -> RoomKey {
+    RoomKey::new(TenantId::DEFAULT, RoomName::parse(name).unwrap())
 }
 
 /// Engines and what is on its way between them.

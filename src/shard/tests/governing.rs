@@ -10,12 +10,9 @@ use serde_json::{Value, json};
 
 use super::Counting;
 use super::cluster::{Address, Cluster};
-use super::store::{Link, Store};
-use crate::config::Config;
-use crate::id::TenantId;
+use super::store::{Link, Store, config};
 use crate::room::charter::Entry;
-use crate::room::name::{RoomKey, RoomName};
-use crate::shard::Entropy;
+use crate::room::name::RoomKey;
 
 const NODES: usize = 3;
 
@@ -35,18 +32,8 @@ struct World {
     random: Counting,
 }
 
-fn config() -> Config {
-    let mut config = Config::default();
-    config.redis.url = Some("redis://fake".to_owned());
-    config.redis.timeout_ms = 1_000;
-    config.rate.messages_per_second = 0;
-    config.rate.bytes_per_second = 0;
-    config.limits.connections_per_user = 0;
-    config
-}
-
 fn room() -> RoomKey {
-    RoomKey::new(TenantId::DEFAULT, RoomName::parse("a").unwrap())
+    super::cluster::room("a")
 }
 
 impl World {
@@ -78,9 +65,7 @@ impl World {
     }
 
     fn below(&mut self, most: usize) -> usize {
-        let mut bytes = [0; 4];
-        self.random.fill(&mut bytes);
-        u32::from_le_bytes(bytes) as usize % most
+        self.random.below(most)
     }
 
     /// Everything that is on its way arrives.

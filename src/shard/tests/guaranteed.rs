@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use super::cluster::{Address, Cluster};
+use super::cluster::{Address, Cluster, room};
 use crate::config::Config;
-use crate::id::TenantId;
-use crate::room::name::{RoomKey, RoomName};
 use crate::shard::ask::{AckAsk, What};
 use crate::shard::message::{Ask, Asker, Ticket};
 use crate::shard::{CoreMessage, Input};
@@ -147,7 +145,7 @@ fn an_acknowledgement_takes_effect_where_it_was_sent() {
 fn what_is_acknowledged_in_another_life_of_a_room_says_nothing_of_this_one() {
     for mut cluster in clusters() {
         let (_, b) = begin(&mut cluster, 2);
-        let room = RoomKey::new(TenantId::DEFAULT, RoomName::parse("g").unwrap());
+        let room = room("g");
         let home = cluster.shards[0].home_core(&room).index();
         let epoch = Arc::clone(&cluster.shards[home].homes.get_mut(&room).unwrap().epoch);
         for (epoch, comes_again) in [("of another".into(), 2), (epoch, 0)] {

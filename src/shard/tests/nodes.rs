@@ -13,7 +13,6 @@ use super::cluster::{Address, Cluster};
 use super::store::{Link, Store};
 use crate::config::{Config, RoomDefaults, RoomMode};
 use crate::room::broker::ToBroker;
-use crate::shard::Entropy;
 
 const NODES: usize = 3;
 const ROOMS: [&str; 2] = ["sure:a", "b"];
@@ -41,11 +40,7 @@ struct World {
 }
 
 pub(super) fn config() -> Config {
-    let mut config = Config::default();
-    config.redis.url = Some("redis://fake".to_owned());
-    config.redis.timeout_ms = 1_000;
-    config.rate.messages_per_second = 0;
-    config.rate.bytes_per_second = 0;
+    let mut config = super::store::config();
     let sure = RoomDefaults {
         mode: Some(RoomMode::Reliable),
         history_size: Some(8),
@@ -80,9 +75,7 @@ impl World {
     }
 
     fn below(&mut self, most: usize) -> usize {
-        let mut bytes = [0; 4];
-        self.random.fill(&mut bytes);
-        u32::from_le_bytes(bytes) as usize % most
+        self.random.below(most)
     }
 
     /// Something happens.

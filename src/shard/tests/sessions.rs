@@ -2,10 +2,9 @@
 
 use serde_json::Value;
 
-use super::cluster::{Address, Cluster};
+use super::cluster::{Address, Cluster, room};
 use crate::config::Config;
-use crate::id::{CoreId, TenantId};
-use crate::room::name::{RoomKey, RoomName};
+use crate::id::CoreId;
 
 /// A cluster of three cores, a connection on the first, whose session lives there, and that session.
 fn begin() -> (Cluster, Address, String) {
@@ -86,7 +85,7 @@ fn a_room_is_kept_by_a_session_though_another_was_sent_out_as_it_went() {
     // It is gone before it hears that it was sent out.
     cluster.holds = true;
     cluster.send(owner, r#"{"type":"room.kick","id":2,"room":"a","user":"out"}"#);
-    let room = RoomKey::new(TenantId::DEFAULT, RoomName::parse("a").unwrap());
+    let room = room("a");
     if cluster.shards[0].home_core(&room) != CoreId(0) {
         cluster.carry_of(0);
     }

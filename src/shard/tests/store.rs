@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::cluster::Cluster;
 use super::roaming::Sessions;
+use crate::config::Config;
 use crate::id::{ConnectionAddress, CoreId};
 use crate::room::attendance::{Attendance, AttendanceAsk, Attendant, Mark, Said, Step};
 use crate::room::bookmark::{Bookmark, BookmarkAsk, BookmarkNews, Bookmarked, Bookmarks};
@@ -18,6 +19,17 @@ use crate::room::entrance::{EntranceAsk, Place};
 use crate::room::name::RoomKey;
 use crate::room::wire;
 use crate::shard::{CoreMessage, Input};
+
+/// What nodes have in common that are on it, and that nothing is in the way of what tests do.
+pub(super) fn config() -> Config {
+    let mut config = Config::default();
+    config.redis.url = Some("redis://fake".to_owned());
+    config.redis.timeout_ms = 1_000;
+    config.rate.messages_per_second = 0;
+    config.rate.bytes_per_second = 0;
+    config.limits.connections_per_user = 0;
+    config
+}
 
 #[derive(Clone, Debug, Default)]
 struct Room {
