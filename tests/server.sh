@@ -6,6 +6,9 @@
 # Another binary than the one that is built here, such as one of a release.
 : "${SERVER_BINARY:=}"
 
+# How often it is looked whether it serves, twenty times a second.
+: "${START_TRIES:=200}"
+
 # What a script exits with when this machine cannot run it; it has said why.
 SKIP=77
 
@@ -28,7 +31,7 @@ start_server() {
   "$SERVER_BINARY" serve --control 127.0.0.1:0 "$@" >"$log.out" 2>"$log.err" &
   SERVER_PID=$!
   SERVERS+=("$SERVER_PID")
-  for _ in $(seq 200); do
+  for _ in $(seq "$START_TRIES"); do
     grep -q '^Control plane' "$log.out" && break
     kill -0 "$SERVER_PID" 2>/dev/null || { cat "$log.err" >&2; exit 1; }
     sleep 0.05

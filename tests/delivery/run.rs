@@ -91,6 +91,7 @@ history_size = 20
 mode = "reliable"
 history_size = 100_000
 history_bytes = 67_108_864
+history_ttl_ms = 3_600_000
 "#;
 
 /// Those that only Redis makes possible.
@@ -100,12 +101,14 @@ mode = "guaranteed"
 durability = "always"
 history_size = 100_000
 history_bytes = 67_108_864
+history_ttl_ms = 3_600_000
 
 [namespaces.soon]
 mode = "reliable"
 durability = "everysec"
 history_size = 100_000
 history_bytes = 67_108_864
+history_ttl_ms = 3_600_000
 "#;
 
 impl RoomPlan {

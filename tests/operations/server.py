@@ -31,13 +31,14 @@ def skip(reason):
 class Server:
     """A server that runs until the end of a `with`."""
 
-    def __init__(self, *settings, address="127.0.0.1", port=0, arguments=(), config=None):
+    def __init__(self, *settings, address="127.0.0.1", port=0, arguments=(), config=None, user=None):
         where = ["--config", str(config)] if config else ["--listen", f"{address}:{port}"]
         command = [BINARY, "serve", *where, "--control", "127.0.0.1:0"]
         for setting in ("dev.echo=true", *settings):
             command += ["--set", setting]
         self.process = subprocess.Popen(
-            [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            user=user, group=user, extra_groups=None if user is None else [],
         )
         self.port = self.tls_port = self.control = None
         for line in self.process.stdout:
