@@ -58,6 +58,36 @@ impl Keys {
         ["until", "facts"].map(|what| format!("{}:{{nodes}}:{what}", self.prefix))
     }
 
+    /// What nodes receive by patterns, until when each takes part, until when it is believed to live, and
+    /// which rooms were called: one slot.
+    pub(super) fn patterns(&self) -> [String; 4] {
+        let [until, _] = self.nodes();
+        let [all, parts] =
+            ["patterns", "watchers"].map(|what| format!("{}:{{nodes}}:{what}", self.prefix));
+        [all, parts, until, self.calls()]
+    }
+
+    /// Which rooms were called.
+    pub(super) fn calls(&self) -> String {
+        format!("{}:{{nodes}}:calls", self.prefix)
+    }
+
+    /// What a tenant is called, on all nodes.
+    pub(super) fn tenant(&self, tenant: TenantId) -> &str {
+        self.tenants.get(tenant.0 as usize).map_or("", String::as_str)
+    }
+
+    /// Which tenant is called so; none if none here is.
+    pub(super) fn tenant_called(&self, name: &[u8]) -> Option<TenantId> {
+        let at = self.tenants.iter().position(|tenant| tenant.as_bytes() == name)?;
+        u32::try_from(at).ok().map(TenantId)
+    }
+
+    /// All of them.
+    pub(super) fn tenants(&self) -> impl Iterator<Item = TenantId> + use<> {
+        (0..u32::try_from(self.tenants.len()).unwrap_or(u32::MAX)).map(TenantId)
+    }
+
     /// What the operator has decided, in which order, what each says, and when it ends: one slot.
     pub(super) fn decisions(&self) -> [String; 3] {
         ["order", "lines", "ends"].map(|what| format!("{}:{{decisions}}:{what}", self.prefix))

@@ -241,7 +241,8 @@ impl Bridge {
             | ToBroker::Bookmarks { .. }
             | ToBroker::Move { .. }
             | ToBroker::Entrance { .. }
-            | ToBroker::Session(_) => {}
+            | ToBroker::Session(_)
+            | ToBroker::Patterns(_) => {}
         }
         if let Some(call) = call::of(from, message) {
             self.ask(call);

@@ -126,6 +126,8 @@ pub struct Core {
     pub broker_filled: Figure,
     /// Publications that were missed, not to be had, and announced.
     pub broker_lost: Figure,
+    /// Rooms of other nodes that could not be followed for those who receive them by a pattern.
+    pub broker_unheard: Figure,
     /// Pings sent.
     pub pings: Figure,
     /// Pongs that answered them.

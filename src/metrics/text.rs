@@ -87,6 +87,7 @@ const COUNTERS: &[Row<Figure>] = &[
     ("broker_gaps", "Times a room had missed something of other nodes", |core| &core.broker_gaps),
     ("broker_filled", "Publications missed and had from Redis", |core| &core.broker_filled),
     ("broker_lost", "Publications missed, gone from Redis, announced", |core| &core.broker_lost),
+    ("broker_unheard", "Rooms received by patterns, and too many", |core| &core.broker_unheard),
     ("pings", "Pings sent", |core| &core.pings),
     ("pongs", "Pings answered", |core| &core.pongs),
     ("panics", "Connections closed by a panic", |core| &core.panics),

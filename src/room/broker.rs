@@ -4,6 +4,7 @@
 //! Invariants: an epoch that follows another has a higher number; offsets of an epoch that a broker
 //! gave have no hole; two publications never have the same [`Stamp`].
 
+mod patterns;
 mod session;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use super::config::RoomConfig;
 use super::entrance::{EntranceAsk, Place};
 use super::name::RoomKey;
 
+pub use self::patterns::{Beginning, Call, CallId, Calls, PatternAsk, Patterns};
 pub use self::session::{Found, FromSessions, ToSessions};
 
 /// Tells a publication from all others of all nodes.
@@ -173,6 +175,8 @@ pub enum ToBroker {
     },
     /// About a session.
     Session(ToSessions),
+    /// About patterns of rooms.
+    Patterns(PatternAsk),
 }
 
 /// Why the broker did not do what it was asked.
@@ -407,6 +411,15 @@ pub enum FromBroker {
     },
     /// About a session.
     Session(FromSessions),
+    /// What others receive by patterns, and have called.
+    Patterns(Result<Box<Patterns>, Fault>),
+    /// A room was called, or not.
+    Called {
+        /// Which.
+        room: RoomKey,
+        /// Whether.
+        outcome: Result<(), Fault>,
+    },
 }
 
 impl ToBroker {
@@ -416,12 +429,16 @@ impl ToBroker {
         match self {
             Self::Publish(Publish { wire, .. }) | Self::Pass { wire, .. } => wire.len(),
             Self::Session(message) => message.content_bytes(),
+            Self::Patterns(PatternAsk::Read { says: Some(says), .. }) => {
+                says.iter().map(|(_, pattern)| pattern.as_str().len()).sum()
+            }
             Self::Open { .. }
             | Self::Close { .. }
             | Self::Attend { .. }
             | Self::Recall { .. }
             | Self::Bookmarks { .. }
-            | Self::Entrance { .. } => 0,
+            | Self::Entrance { .. }
+            | Self::Patterns(_) => 0,
             Self::Move { motion, .. } => size_of_val(&*motion.entries),
         }
     }

@@ -192,6 +192,8 @@ pub struct HomeRoom {
     presence_due: Option<Moment>,
     /// Nobody has come yet, and may until then.
     held_until: Option<Moment>,
+    /// Others receive it by a pattern, and are told what comes until then.
+    followed_until: Option<Moment>,
     seed: Seed,
 }
 
@@ -233,6 +235,7 @@ impl HomeRoom {
             sent_out: BTreeMap::new(),
             presence_due: None,
             held_until: None,
+            followed_until: None,
             seed,
         }
     }
@@ -282,6 +285,7 @@ impl HomeRoom {
             && self.kept <= 0
             && !self.owes_bookmarks()
             && self.held_until.is_none()
+            && self.followed_until.is_none()
             && !self.config.persistent
             && !self.links.iter().any(|link| link.implicit)
             && (!self.key.name.is_reserved() || self.history.is_empty())
@@ -350,6 +354,17 @@ impl HomeRoom {
     /// Keeps the room for a while though nobody is in it.
     pub fn hold(&mut self, now: Moment) {
         self.held_until = Some(now.plus_ms(HOLD_MS));
+    }
+
+    /// Keeps the room until then, because it is received by a pattern.
+    pub fn follow_until(&mut self, until: Moment) {
+        self.followed_until = self.followed_until.max(Some(until));
+    }
+
+    /// Whether it is kept for that.
+    #[must_use]
+    pub fn is_followed(&self, now: Moment) -> bool {
+        self.followed_until.is_some_and(|until| until > now)
     }
 
     /// A core has connections that are in the room by themselves, or has them no more.
@@ -485,16 +500,15 @@ impl HomeRoom {
         let keys = self.keys.as_ref().and_then(|keys| keys.next_expiry());
         let cursors = self.cursors.as_ref().and_then(|cursors| cursors.next_timeout());
         let presence = self.presence.next_timeout();
-        [self.presence_due, presence, history, keys, self.held_until, cursors]
-            .into_iter()
-            .flatten()
-            .min()
+        let held = [self.held_until, self.followed_until].into_iter().flatten().min();
+        [self.presence_due, presence, history, keys, held, cursors].into_iter().flatten().min()
     }
 
     /// Forgets what is too old.
     pub fn expire(&mut self, now: Moment) {
         self.history.trim(now);
         self.held_until = self.held_until.filter(|until| *until > now);
+        self.followed_until = self.followed_until.filter(|until| *until > now);
         if let Some(keys) = &mut self.keys {
             keys.expire(now);
             if keys.is_empty() {

@@ -85,6 +85,12 @@ impl Pattern {
         Ok(Self(text.into()))
     }
 
+    /// The one that means every room.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self("**".into())
+    }
+
     /// The pattern as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

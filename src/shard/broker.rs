@@ -11,8 +11,11 @@
 
 mod attend;
 mod bookmark;
+mod call;
+mod desk;
 mod follow;
 mod govern;
+mod heed;
 mod publish;
 
 use std::collections::BTreeSet;
@@ -22,7 +25,7 @@ use crate::config::Config;
 use crate::hash::{Map, Seed};
 use crate::id::CoreId;
 use crate::protocol::{Durability, ErrorCode};
-use crate::room::broker::{FromBroker, Kept, Life, News, Seen, ToBroker};
+use crate::room::broker::{Beginning, FromBroker, Kept, Life, News, Seen, ToBroker};
 use crate::room::home::Refusal;
 use crate::room::name::RoomKey;
 use crate::wheel::Timer;
@@ -33,7 +36,10 @@ use super::message::{Asker, CoreMessage};
 
 use self::attend::Attending;
 use self::bookmark::Reading;
+use self::call::{Calling, Elsewhere};
+use self::desk::Desk;
 use self::govern::Governing;
+use self::heed::{Check, Ends};
 use self::publish::Pending;
 pub(in crate::shard) use self::publish::{Outgoing, Way};
 
@@ -68,6 +74,15 @@ pub(super) struct Broker {
     pending: Map<u64, Pending>,
     pending_most: usize,
     last_ticket: u64,
+    /// What connections of other nodes receive by patterns.
+    elsewhere: Elsewhere,
+    /// On core 0: what those of this node do.
+    desk: Desk,
+    /// Rooms that were called, and are not followed yet.
+    called: BTreeSet<RoomKey>,
+    checks: Vec<Check>,
+    /// Up to where rooms were heard by patterns whose homes have ended.
+    ended: Ends,
 }
 
 /// A room that is followed.
@@ -95,6 +110,15 @@ pub(super) struct Followed {
     governing: Governing,
     /// How far those had come who come in.
     reading: Reading,
+    /// Whether others know that it is published in.
+    calling: Calling,
+    /// From where on it is heard, once it begins here.
+    beginning: Option<Beginning>,
+    /// What the broker said, until it is known whether the room was called before.
+    heeding: Option<Box<Life>>,
+    is_heeded: bool,
+    /// Counts how often that was asked.
+    heeds: u64,
 }
 
 impl Broker {
@@ -114,6 +138,11 @@ impl Broker {
             pending: Map::with_hasher(seed),
             pending_most: share.max(1) as usize,
             last_ticket: 0,
+            elsewhere: Elsewhere::new(seed),
+            desk: Desk::default(),
+            called: BTreeSet::new(),
+            checks: Vec::new(),
+            ended: Ends::default(),
         }
     }
 
@@ -135,7 +164,10 @@ impl Broker {
     /// Whether something of a room waits for it.
     pub(super) fn is_awaiting(&self, room: &RoomKey) -> bool {
         self.rooms.get(room).is_some_and(|it| {
-            it.patience.is_some() || it.governing.is_awaited() || it.reading.is_awaited()
+            it.patience.is_some()
+                || it.governing.is_awaited()
+                || it.reading.is_awaited()
+                || it.calling.is_awaited()
         })
     }
 
@@ -151,7 +183,12 @@ impl Broker {
 
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
-        self.rooms.is_empty() && self.pending.is_empty() && self.owed.is_empty()
+        self.rooms.is_empty()
+            && self.pending.is_empty()
+            && self.owed.is_empty()
+            && self.desk.is_idle()
+            && self.called.is_empty()
+            && self.checks.is_empty()
     }
 }
 
@@ -204,6 +241,8 @@ impl Shard {
                 }
             }
             FromBroker::Session(news) => self.on_session_news(news),
+            FromBroker::Patterns(outcome) => self.on_patterns(outcome),
+            FromBroker::Called { room, outcome } => self.on_call_noted(&room, outcome),
             FromBroker::Missed { room } => {
                 if self.broker.rooms.contains_key(&room) {
                     self.open_again(&room);
@@ -227,8 +266,12 @@ impl Shard {
             }
             self.pay(None);
             self.hold_places();
+            self.begin_to_read_patterns();
+            self.call_again();
         } else if !is_up {
             self.fail_pending();
+            self.stop_calling();
+            self.stop_reading_patterns();
             self.stop_attending();
             self.stop_bookmarks();
             self.stop_governing();
@@ -271,6 +314,7 @@ impl Shard {
                 }
             }
         }
+        self.note_beginning(&message);
         let has_to_read = self.has_to_read(&message);
         let followed = room_of(&message).and_then(|room| self.broker.rooms.get_mut(room));
         let holds = |it: &&mut Followed| {
@@ -309,7 +353,7 @@ fn room_of(message: &CoreMessage) -> Option<&RoomKey> {
 fn begins(message: &CoreMessage) -> bool {
     match message {
         CoreMessage::Ask(ask) => !is_parting(&ask.what),
-        CoreMessage::Follow { .. } => true,
+        CoreMessage::Follow { .. } | CoreMessage::Watch(_) => true,
         _ => false,
     }
 }

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::hash::{Map, Seed};
 use crate::id::{CoreId, TenantId};
 use crate::protocol::{ErrorCode, Mode};
+use crate::room::broker::Beginning;
 use crate::room::config::{Bounds, Salt};
 use crate::room::home::{HomeRoom, Refusal};
 use crate::room::hub::Notice;
@@ -191,6 +192,8 @@ impl Shard {
     /// Forgets a room.
     pub(super) fn end_room(&mut self, key: &RoomKey) {
         let Some(home) = self.homes.rooms.remove(key) else { return };
+        let is_followed = home.room.is_followed(self.outbound.now.moment);
+        let place = Beginning { epoch: Arc::clone(&home.room.epoch), offset: home.room.offset() };
         if let Some((_, timer)) = home.timer {
             self.wheel.cancel(timer);
         }
@@ -209,6 +212,7 @@ impl Shard {
         self.unfollow(key);
         self.withdraw(key);
         self.stop_following(key);
+        self.remember_end(key, place, is_followed);
     }
 
     /// A room's time has come.

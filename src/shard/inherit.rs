@@ -19,6 +19,7 @@ use crate::room::name::{RoomKey, RoomName};
 use super::Shard;
 use super::ask::What;
 use super::message::CoreMessage;
+use super::watch::Watch;
 
 /// Rooms above one that are looked at, the nearest first.
 const MAX_HEIGHT: usize = 16;
@@ -96,6 +97,10 @@ impl CoreMessage {
             | Self::Ack { room, .. }
             | Self::Withdraw { room, .. }
             | Self::Forget { room, .. } => Some(room),
+            Self::Watch(watch) => match &**watch {
+                Watch::Called { room, .. } => Some(room),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -127,18 +132,21 @@ impl Shard {
 
     /// Whether a room that inherits nothing yet may after this command.
     fn begins_to_inherit(&self, message: &CoreMessage) -> bool {
-        let CoreMessage::Ask(ask) = message else { return false };
-        let name = &ask.room.name;
-        if !name.as_str().contains('/') || name.is_reserved() {
+        let Some(room) = message.home_room() else { return false };
+        let name = &room.name;
+        let is_called = matches!(message, CoreMessage::Watch(_));
+        let may = is_called || matches!(message, CoreMessage::Ask(_));
+        if !may || !name.as_str().contains('/') || name.is_reserved() {
             return false;
         }
-        let usual = self.homes.namespaces.of(&ask.room).config.parent_inherit;
-        let home = self.homes.rooms.get(&ask.room);
+        let usual = self.homes.namespaces.of(room).config.parent_inherit;
+        let home = self.homes.rooms.get(room);
         if home.is_some_and(|home| home.room.config.parent_inherit) {
             // Others have made it one that inherits.
             return true;
         }
         let exists = home.is_some();
+        let CoreMessage::Ask(ask) = message else { return is_called && !exists && usual };
         match &ask.what {
             What::Create(patch, _) => !exists && patch.parent_inherit.unwrap_or(usual),
             What::Update(patch) => exists && patch.parent_inherit == Some(true),
@@ -261,6 +269,7 @@ impl Shard {
         }
         let deferred = std::mem::take(&mut heir.deferred);
         self.take_heritage(child);
+        self.hear_with_heritage(child);
         for (from, message) in deferred {
             if self.still_holds(&message) {
                 self.on_core(from, message);

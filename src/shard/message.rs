@@ -21,6 +21,7 @@ use super::identity::Identity;
 use super::invitation::Invited;
 use super::session::{SessionId, Snapshot};
 use super::users::UserKey;
+use super::watch::Watch;
 
 /// A message from one core's engine to another's.
 #[derive(Clone, Debug)]
@@ -208,6 +209,8 @@ pub enum CoreMessage {
         /// As it was told.
         number: u64,
     },
+    /// Of patterns that are received over nodes.
+    Watch(Box<Watch>),
     /// From a room's home to that of one above: tell what it has, now and whenever that changes.
     Follow {
         /// The room above.

@@ -43,17 +43,19 @@ mod setup;
 #[cfg(test)]
 mod tests;
 mod users;
+mod watch;
 
 use std::sync::Arc;
 
 use crate::clock::{Moment, Now};
 use crate::config::Config;
 use crate::hash::Seed;
-use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
+use crate::id::{ConnectionAddress, ConnectionKey, CoreId, TenantId};
 use crate::metrics::{self, Gap};
 use crate::protocol::CloseReason;
 use crate::room::hub::{Hub, Item};
 use crate::room::name::{RoomKey, RoomName};
+use crate::room::pattern::Pattern;
 use crate::room::publication::Press;
 use crate::tenant::Tenants;
 use crate::wheel::Wheel;
@@ -70,6 +72,7 @@ pub use message::CoreMessage;
 pub use outbox::Outbox;
 pub use pace::Senders;
 pub use setup::{Entropy, Setup};
+pub use watch::Watch;
 
 use self::application::Handlers;
 use self::broker::Broker;
@@ -117,6 +120,12 @@ enum Alarm {
     Reopen(RoomKey),
     /// What was published here should have come with a room's news.
     Overdue(RoomKey),
+    /// A call of a room has not been noted.
+    Call(RoomKey),
+    /// Ask the broker about patterns.
+    Patterns,
+    /// Not all nodes know a pattern in time.
+    Pattern(TenantId, Pattern, u64),
     /// Tell the broker of sessions.
     Keep,
     /// The broker did not say in time what it has of a session.
@@ -269,6 +278,11 @@ impl Shard {
                 Alarm::Reopen(room) => self.on_reopen_alarm(&room),
                 Alarm::Overdue(room) => self.on_overdue_alarm(&room),
                 Alarm::Ticket(ticket) => self.on_ticket_alarm(ticket),
+                Alarm::Call(room) => self.on_call_alarm(&room),
+                Alarm::Patterns => self.on_patterns_alarm(),
+                Alarm::Pattern(tenant, pattern, number) => {
+                    self.on_pattern_alarm(tenant, &pattern, number);
+                }
                 Alarm::Keep => self.on_keep_alarm(),
                 Alarm::Fetch(session) => self.on_fetch_alarm(session),
             }
@@ -393,11 +407,17 @@ impl Shard {
         }
     }
 
+    /// Keeps back what is for a room of which something is to be known first.
+    fn hold_back(&mut self, from: CoreId, message: CoreMessage) -> Option<CoreMessage> {
+        let message = self.heed(message)?;
+        let message = self.defer(from, message)?;
+        self.await_broker(from, message)
+    }
+
     /// A message of an engine.
     fn on_core(&mut self, from: CoreId, message: CoreMessage) {
         self.blame_for(from, &message);
-        let Some(message) = self.defer(from, message) else { return };
-        let Some(message) = self.await_broker(from, message) else { return };
+        let Some(message) = self.hold_back(from, message) else { return };
         match message {
             CoreMessage::Ask(ask) => self.on_ask(from, *ask),
             CoreMessage::Answer(answer) => self.on_answer(*answer),
@@ -435,6 +455,7 @@ impl Shard {
             CoreMessage::PatternHolds { tenant, pattern, number } => {
                 self.on_pattern_holds(tenant, pattern, number);
             }
+            CoreMessage::Watch(watch) => self.on_watch(from, *watch),
             CoreMessage::Follow { parent, child, number } => self.on_follow(&parent, child, number),
             CoreMessage::Unfollow { parent, child } => self.on_unfollow(&parent, &child),
             CoreMessage::Heritage { child, parent, number, heritage } => {

@@ -202,6 +202,8 @@ fn nothing_of_a_revoked_user_is_stored_after_the_answer() {
         let streams = store
             .list(&["KEYS", "*"])
             .into_iter()
+            // Which rooms were called is no history.
+            .filter(|key| !key.ends_with(":calls"))
             .filter(|key| store.say(&["TYPE", key]).trim() == "+stream");
         streams.map(|key| store.say(&["XLEN", &key])).collect()
     };

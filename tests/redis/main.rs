@@ -35,6 +35,7 @@ mod forms;
 mod governing;
 mod names;
 mod outage;
+mod patterns;
 mod people;
 mod rooms;
 mod sessions;

@@ -106,15 +106,3 @@ fn wishes_of_the_publisher_hold_on_all_nodes() {
     assert_eq!(datas(&mut ada, 2), [(0, json!("t")), (3, json!("r"))]);
     assert_eq!(datas(&mut eve, 3), [(1, json!("self")), (0, json!("t")), (3, json!("r"))]);
 }
-
-#[test]
-fn what_does_not_hold_over_nodes_is_refused() {
-    if is_missing() {
-        return;
-    }
-    let store = Store::start(&[]);
-    let node = node(&store);
-    let mut ada = Talk::joined(&node, "a");
-    let answer = ada.ask(json!({"type": "subscribe", "pattern": "*"}));
-    assert_eq!(answer["code"], "unavailable", "{answer}");
-}

@@ -26,8 +26,8 @@ fn a_password_that_is_not_accepted_is_named() {
 /// What the README says that suffices.
 pub(crate) const RULE: &str = "user ringroom on >a-long-enough-password ~ringroom:* &ringroom:* \
      +hello +info +ping +config|get +script|load +evalsha +hmget +hset +get +set +del +pexpire \
-     +pttl +persist +xadd +xrange +xrevrange +hget +hgetall +hdel +hlen +hrandfield +zadd +zrem +zcard \
-     +zrange +zrangebyscore +time +spublish +ssubscribe +sunsubscribe +pubsub|shardnumsub";
+     +pttl +persist +xadd +xtrim +xlen +xrange +xrevrange +hget +hgetall +hdel +hexists +hlen +hrandfield +zadd +zrem +zcard \
+     +zscore +zrange +zrangebyscore +time +spublish +ssubscribe +sunsubscribe +pubsub|shardnumsub";
 
 #[test]
 fn the_documented_rule_is_enough_and_less_is_named() {
@@ -46,6 +46,7 @@ fn the_documented_rule_is_enough_and_less_is_named() {
     let publish = json!({"type": "publish", "room": "sure:a", "data": 1, "key": "k"});
     assert_eq!(ada.ok(publish)["offset"], 1);
     ada.messages(1);
+    ada.ok(json!({"type": "subscribe", "pattern": "sure:*"}));
     let ban = json!({"address": "192.0.2.1"});
     assert_eq!(operate(&with, "POST", "/v1/bans", &ban).0, 200);
     ada.ok(json!({"type": "leave", "room": "sure:a"}));

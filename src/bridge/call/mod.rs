@@ -16,6 +16,7 @@ mod look;
 mod motion;
 mod open;
 mod pass;
+mod patterns;
 mod publish;
 mod recall;
 mod say;
@@ -112,5 +113,6 @@ pub(super) fn of(from: CoreId, message: ToBroker) -> Option<Box<dyn Call>> {
         ToBroker::Entrance { place, ask } => Box::new(Enter { from, place, ask }),
         ToBroker::Pass { room, wire } => Box::new(Pass { room, wire }),
         ToBroker::Session(message) => session::of(from, message),
+        ToBroker::Patterns(ask) => patterns::of(from, ask),
     })
 }

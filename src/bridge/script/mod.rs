@@ -27,10 +27,12 @@ pub(super) enum Name {
     Agree,
     Mark,
     End,
+    Patterns,
+    Call,
 }
 
 /// All of them, in the order of their names.
-const TEXTS: [(Name, &str); 16] = [
+const TEXTS: [(Name, &str); 18] = [
     (Name::Publish, include_str!("publish.lua")),
     (Name::Open, include_str!("open.lua")),
     (Name::Look, include_str!("look.lua")),
@@ -47,6 +49,8 @@ const TEXTS: [(Name, &str); 16] = [
     (Name::Agree, include_str!("agree.lua")),
     (Name::Mark, include_str!("mark.lua")),
     (Name::End, include_str!("end.lua")),
+    (Name::Patterns, include_str!("patterns.lua")),
+    (Name::Call, include_str!("call.lua")),
 ];
 
 /// What a call of a script has beside its keys, as a rule: a command that grows with each of its

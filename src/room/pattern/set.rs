@@ -100,6 +100,14 @@ impl<K: Copy + Eq + Hash> PatternSet<K> {
             self.root.visit(Some(room.as_str()), &mut found);
         }
     }
+
+    /// Whether anyone holds a pattern that matches `room`.
+    #[must_use]
+    pub fn is_matched(&self, room: &RoomName) -> bool {
+        let mut is_matched = false;
+        self.visit(room, |_| is_matched = true);
+        is_matched
+    }
 }
 
 impl<K: Copy + Eq + Hash> Node<K> {

@@ -10,6 +10,7 @@ use crate::room::wire::{self, Spot};
 use crate::shard::message::{CoreMessage, Reborn};
 use crate::shard::{Alarm, Shard};
 
+use super::call::keep_called;
 use super::{Followed, HELD_MOST, RETRY_MS};
 
 impl Shard {
@@ -29,6 +30,8 @@ impl Shard {
             None => &self.homes.namespaces.of(room).config,
         };
         let keep = Keep::of(config);
+        // Where the room keeps nothing, that is where what comes with a call is to be had.
+        let keep = if self.is_received_here(room) { keep_called(keep) } else { keep };
         let is_up = self.broker.is_up;
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         if !is_up {
@@ -81,6 +84,9 @@ impl Shard {
         }
         if let Ok(life) = outcome {
             followed.is_severed = false;
+            if self.has_to_heed(room, &life) {
+                return;
+            }
             self.take_life(room, life);
             let Some(followed) = self.broker.rooms.get_mut(room) else { return };
             let has_missed = followed.has_missed;
@@ -90,6 +96,7 @@ impl Shard {
                 self.open_again(room);
             }
         }
+        self.call_if_begun(room);
         self.go_on_if_answered(room);
         self.tend(room);
     }
@@ -173,9 +180,9 @@ impl Shard {
             self.be_reborn(room, &life.epoch.clone(), first - 1);
             self.catch_up(room, &life);
         } else {
-            self.be_reborn(room, &life.epoch.clone(), life.offset);
-            self.fill(room, &life);
-            self.note_seen(room, seen_of(&life));
+            let start = self.take_beginning(room, &life);
+            self.be_reborn(room, &life.epoch.clone(), start);
+            self.begin_at(room, &life, start);
         }
     }
 
@@ -190,15 +197,32 @@ impl Shard {
         let followed = self.broker.rooms.get_mut(room);
         let Some(life) = followed.and_then(|followed| followed.life.take()) else { return };
         let now = self.outbound.now.moment;
+        let start = self.take_beginning(room, &life);
         if let Some(home) = self.homes.get_mut(room) {
-            home.begin_life(Arc::clone(&life.epoch), life.offset, now);
+            home.begin_life(Arc::clone(&life.epoch), start, now);
         }
-        self.fill(room, &life);
+        self.begin_at(room, &life, start);
     }
 
-    /// Fills the history with what the broker has kept of it, up to where the room has come.
-    fn fill(&mut self, room: &RoomKey, life: &Life) {
-        let kept = last_run(life);
+    /// A home has begun at a place in a life: what was before it is history, what is behind it is
+    /// delivered.
+    fn begin_at(&mut self, room: &RoomKey, life: &Life, start: u64) {
+        self.fill(room, life, start);
+        if start == life.offset {
+            self.note_seen(room, seen_of(life));
+            return;
+        }
+        let epoch = Arc::clone(&life.epoch);
+        self.note_seen(room, Seen { epoch, offset: start, stamp: None });
+        if !self.waits_for_heritage(room) {
+            self.catch_up(room, life);
+        }
+    }
+
+    /// Fills the history with what the broker has kept of it, up to `start`.
+    fn fill(&mut self, room: &RoomKey, life: &Life, start: u64) {
+        let run = last_run(life);
+        let kept = &run[..run.partition_point(|(offset, _)| *offset <= start)];
         let Some((first, _)) = kept.first() else { return };
         let before = first - 1;
         let (now, depth) = (self.outbound.now, self.config.limits.depth);
@@ -250,8 +274,9 @@ impl Shard {
             self.follow_transient(room, wire);
             return;
         }
+        let waits = self.waits_for_heritage(room);
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
-        if followed.is_asked || followed.patience.is_some() {
+        if followed.is_asked || followed.patience.is_some() || waits {
             if followed.held.len() < HELD_MOST {
                 followed.held.push(news);
             } else {
@@ -333,9 +358,15 @@ impl Shard {
         home.skip_to(to);
         self.metrics.broker_lost.add((to + 1).saturating_sub(from));
         let (epoch, guard) = (Arc::clone(&home.epoch), home.guard());
-        for link in home.links() {
+        let mut cores: Vec<_> = home.links().iter().map(|link| link.core).collect();
+        if let Some(watchers) = self.homes.watchers.get(&room.tenant) {
+            watchers.visit(&room.name, |core| cores.push(core));
+        }
+        cores.sort_unstable();
+        cores.dedup();
+        for core in cores {
             let (room, epoch, guard) = (room.clone(), Arc::clone(&epoch), guard.clone());
-            self.outbound.send(link.core, CoreMessage::Overrun { room, epoch, from, to, guard });
+            self.outbound.send(core, CoreMessage::Overrun { room, epoch, from, to, guard });
         }
     }
 

@@ -120,6 +120,7 @@ impl Shard {
             receipt: None,
         };
         self.broker.pending.insert(number, pending);
+        let draft_room = room.clone();
         let publish = Publish {
             ticket: number,
             seen: self.seen_by_broker(&room),
@@ -128,7 +129,7 @@ impl Shard {
             key: key.filter(|_| window_ms > 0).map(|key| (key, window_ms)),
             wire,
         };
-        self.tell_broker(ToBroker::Publish(publish));
+        self.tell_called(&draft_room, ToBroker::Publish(publish));
     }
 
     /// Tells other nodes of a publication without a place.
@@ -141,7 +142,7 @@ impl Shard {
         if self.broker.is_up {
             let number = self.next_stamp().ticket;
             let wire = self.write(draft, number, ttl_ms, filter);
-            self.tell_broker(ToBroker::Pass { room: draft.room.clone(), wire });
+            self.tell_called(&draft.room, ToBroker::Pass { room: draft.room.clone(), wire });
         }
     }
 

@@ -1,7 +1,8 @@
 //! `subscribe` and `unsubscribe`: receive all rooms of a pattern, without being in them.
 //!
 //! Every core tells every home which patterns it receives, so that a room's message crosses to it
-//! once, like that of a joined one. A command is answered when all homes have confirmed that.
+//! once, like that of a joined one. A command is answered when all homes have confirmed that, and where
+//! there are other nodes, when all of them know (`shard::broker::desk`).
 //!
 //! Invariants: what is published after the answer to `subscribe` arrives, and nothing before it; of a
 //! room that somebody could not join by themselves they hear nothing, unless their credential lets
@@ -23,6 +24,7 @@ use crate::shard::eligible::Reader;
 use crate::shard::fanout::{Fanout, Walk};
 use crate::shard::identity::Right;
 use crate::shard::message::{CoreMessage, Ticket};
+use crate::shard::watch::Watch;
 
 /// The patterns that connections of this core receive.
 #[derive(Debug)]
@@ -44,6 +46,8 @@ struct Held {
     number: u64,
     /// Cores that have not confirmed that.
     unconfirmed: u16,
+    /// All nodes know, too.
+    is_known: bool,
     /// Who waits for them.
     waiting: Vec<Waiting>,
 }
@@ -54,6 +58,20 @@ struct Waiting {
     connection: ConnectionKey,
     /// Of the command; none: the connection is on its way to its welcome.
     ticket: Option<Ticket>,
+}
+
+/// The nodes that there are were not all told in time.
+const NOT_KNOWN: Refusal = Refusal {
+    code: ErrorCode::Unavailable,
+    message: "not all nodes know of the pattern: Redis is out of reach, or some are too old",
+    retry_after_ms: Some(1_000),
+};
+
+impl Held {
+    /// Whether what is published from here on is received, on whichever node.
+    fn holds(&self, is_over_nodes: bool) -> bool {
+        self.unconfirmed == 0 && (self.is_known || !is_over_nodes)
+    }
 }
 
 impl Subscriptions {
@@ -73,11 +91,6 @@ impl Shard {
         subscribe: Subscribe<'_>,
         ticket: &Ticket,
     ) {
-        if self.broker.is_there() {
-            let message = "patterns do not reach over many nodes yet";
-            let refusal = Refusal::new(ErrorCode::Unavailable, message);
-            return self.refuse(key, ticket, refusal);
-        }
         let Some(connection) = self.outbound.get_mut(key) else { return };
         let most = usize::from(self.config.limits.subscriptions_per_connection);
         let Ok(pattern) = Pattern::parse(&subscribe.pattern) else {
@@ -147,9 +160,15 @@ impl Shard {
     ) {
         let waiting = Waiting { connection: key, ticket };
         let entry = (tenant, pattern);
-        match self.subscriptions.held.get_mut(&entry).filter(|held| held.unconfirmed > 0) {
+        let is_there = self.broker.is_there();
+        let is_to_come = |held: &&mut Held| !held.holds(is_there);
+        match self.subscriptions.held.get_mut(&entry).filter(is_to_come) {
             Some(held) => {
                 held.waiting.push(waiting);
+                let number = held.number;
+                if is_there {
+                    self.plan_pattern_alarm(tenant, &entry.1, number);
+                }
                 if let Some(connection) = self.outbound.get_mut(key) {
                     connection.unanswered += 1;
                 }
@@ -183,12 +202,72 @@ impl Shard {
         let held = self.subscriptions.held.get_mut(&entry).filter(|held| held.number == number);
         let Some(held) = held else { return };
         held.unconfirmed = held.unconfirmed.saturating_sub(1);
-        if held.unconfirmed == 0 {
-            for waiting in std::mem::take(&mut held.waiting) {
-                self.note_answered(waiting.connection);
-                self.pattern_holds(entry.1.as_str(), &waiting);
-            }
+        if held.unconfirmed > 0 {
+            return;
         }
+        if self.broker.is_there() && !held.is_known {
+            let (tenant, pattern) = entry;
+            self.tell_desk(tenant, pattern, Some(number));
+        } else {
+            self.answer_pattern(&entry);
+        }
+    }
+
+    /// All nodes know that a pattern is received here.
+    pub(in crate::shard) fn on_pattern_known(
+        &mut self,
+        tenant: TenantId,
+        pattern: Pattern,
+        number: u64,
+    ) {
+        let entry = (tenant, pattern);
+        let held = self.subscriptions.held.get_mut(&entry).filter(|held| held.number == number);
+        if let Some(held) = held {
+            held.is_known = true;
+            self.answer_pattern(&entry);
+        }
+    }
+
+    fn answer_pattern(&mut self, entry: &(TenantId, Pattern)) {
+        let Some(held) = self.subscriptions.held.get_mut(entry) else { return };
+        for waiting in std::mem::take(&mut held.waiting) {
+            self.note_answered(waiting.connection);
+            self.pattern_holds(entry.1.as_str(), &waiting);
+        }
+    }
+
+    /// Not all nodes know a pattern in time: whoever asked for it is told so; a session that had it
+    /// goes on with it.
+    pub(in crate::shard) fn on_pattern_alarm(
+        &mut self,
+        tenant: TenantId,
+        pattern: &Pattern,
+        number: u64,
+    ) {
+        let entry = (tenant, pattern.clone());
+        let held = self.subscriptions.held.get_mut(&entry).filter(|held| held.number == number);
+        let Some(held) = held else { return };
+        for waiting in std::mem::take(&mut held.waiting) {
+            self.note_answered(waiting.connection);
+            let Waiting { connection: key, ticket: Some(ticket) } = &waiting else {
+                self.pattern_holds(pattern.as_str(), &waiting);
+                continue;
+            };
+            if let Some(connection) = self.outbound.get_mut(*key) {
+                let patterns = &mut connection.rare().patterns;
+                let before = patterns.len();
+                patterns.retain(|it| it.pattern != *pattern);
+                if patterns.len() < before {
+                    self.drop_pattern(tenant, pattern, key.index);
+                }
+            }
+            self.refuse(*key, ticket, NOT_KNOWN);
+        }
+    }
+
+    fn tell_desk(&mut self, tenant: TenantId, pattern: Pattern, number: Option<u64>) {
+        let watch = Watch::Hold { tenant, pattern, number };
+        self.outbound.send(CoreId(0), CoreMessage::Watch(Box::new(watch)));
     }
 
     pub(super) fn unsubscribe(
@@ -254,6 +333,9 @@ impl Shard {
         if is_last {
             self.subscriptions.held.remove(&entry);
             self.tell_pattern(tenant, pattern, None);
+            if self.broker.is_there() {
+                self.tell_desk(tenant, entry.1, None);
+            }
         }
     }
 

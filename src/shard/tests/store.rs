@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::cluster::Cluster;
+use super::lists::Lists;
 use super::roaming::Sessions;
 use crate::config::Config;
 use crate::id::{ConnectionAddress, CoreId};
 use crate::room::attendance::{Attendance, AttendanceAsk, Attendant, Mark, Said, Step};
 use crate::room::bookmark::{Bookmark, BookmarkAsk, BookmarkNews, Bookmarked, Bookmarks};
 use crate::room::broker::{
-    Fault, FromBroker, Kept, Life, News, Placed, Publish, Seen, Stamp, ToBroker, epoch_number,
+    Fault, FromBroker, Kept, Life, News, PatternAsk, Placed, Publish, Seen, Stamp, ToBroker,
+    epoch_number,
 };
 use crate::room::charter::wire as charter;
 use crate::room::charter::{Amendment, Charter, Manner, Motion, Vote};
@@ -60,6 +62,9 @@ pub(super) struct Store {
     /// Counts all steps that were told because a node had lapsed.
     pub(super) forgotten: u64,
     sessions: Sessions,
+    /// Patterns of nodes, and what was called because of them.
+    pub(super) lists: Lists,
+    lists_before: Lists,
 }
 
 /// The way of one node to it and back.
@@ -77,15 +82,18 @@ pub(super) struct Link {
 impl Store {
     pub(super) fn empty(&mut self) {
         self.rooms.clear();
+        self.lists = Lists::default();
     }
 
     pub(super) fn snapshot(&mut self) {
         self.before = self.rooms.clone();
+        self.lists_before = self.lists.clone();
     }
 
     /// It ends, and another one begins with what it had once.
     pub(super) fn set_back(&mut self) {
         self.rooms = self.before.clone();
+        self.lists = self.lists_before.clone();
         self.server += 1;
     }
 
@@ -268,6 +276,21 @@ impl Store {
             }
         };
         FromBroker::Bookmarks { room, news }
+    }
+
+    fn list(&mut self, node: &Cluster, ask: PatternAsk, is_up: bool) -> FromBroker {
+        if !is_up {
+            return Lists::fail(ask);
+        }
+        self.epochs += 1;
+        let list = (self.server, self.epochs);
+        self.lists.execute(node.id(), node.now.unix_ms, list, ask)
+    }
+
+    /// The life that a room has now.
+    pub(super) fn epoch(&self, name: &str) -> Option<&str> {
+        let found = self.rooms.iter().find(|(key, _)| key.name.as_str() == name);
+        found.map(|(_, room)| room.epoch.as_str())
     }
 
     /// How far a user has come in the life that a room has now.
@@ -491,6 +514,7 @@ impl Link {
                 }
                 return;
             }
+            ToBroker::Patterns(ask) => store.list(node, ask, is_up),
             ToBroker::Open { room, .. } if !is_up => {
                 FromBroker::Opened { room, outcome: Err(Fault::Lost) }
             }

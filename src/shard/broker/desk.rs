@@ -1,0 +1,322 @@
+//! What core 0 does for its node about patterns that are received over nodes: it tells the broker what
+//! connections here receive, reads what those of other nodes do, and which rooms were called.
+//!
+//! Invariants: a pattern holds once the broker has it, no node goes by a list without it any more, and
+//! every room here is followed that was called before; calls are told in their order, each as new
+//! once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::clock::Moment;
+use crate::id::{CoreId, TenantId};
+use crate::room::broker::{CallId, Calls, Fault, PatternAsk, Patterns, ToBroker};
+use crate::room::name::RoomKey;
+use crate::room::pattern::Pattern;
+use crate::shard::watch::Watch;
+use crate::shard::{Alarm, Shard};
+
+use super::call::{CALL_MS, FRESH_MS};
+
+/// How often the broker is asked.
+const READ_EVERY_MS: u64 = 250;
+/// How long after the broker has it a pattern is known everywhere.
+pub(super) const HOLDS_AFTER_MS: u64 = FRESH_MS;
+/// How old a list is before nothing is missing in it: all who have said something before have had the
+/// time to say it again.
+const SETTLED_MS: u64 = 10_000;
+/// A node that receives more says that it receives everything.
+const PATTERNS_MOST: usize = 1_024;
+
+type Entry = (TenantId, Pattern);
+
+/// The patterns of a node.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    /// Which cores receive what.
+    held: BTreeMap<Entry, BTreeSet<CoreId>>,
+    /// What is known to all nodes.
+    established: BTreeSet<Entry>,
+    waiting: Vec<Waiting>,
+    /// What is held has changed since it was told.
+    is_dirty: bool,
+    /// The broker has been told what is held, and has confirmed it.
+    has_said: bool,
+    asked: Option<Asked>,
+    heeds: Vec<Heed>,
+    mark: Arc<str>,
+    /// The last call that was read.
+    last: Option<CallId>,
+    rounds: Vec<Round>,
+    last_round: u64,
+    is_timed: bool,
+}
+
+/// A core that waits until a pattern holds.
+#[derive(Debug)]
+struct Waiting {
+    core: CoreId,
+    entry: Entry,
+    number: u64,
+}
+
+/// A room that waits until all calls before have been told.
+#[derive(Debug)]
+struct Heed {
+    core: CoreId,
+    room: RoomKey,
+    number: u64,
+}
+
+/// What the broker was asked.
+#[derive(Debug)]
+struct Asked {
+    at: Moment,
+    says: Option<Arc<[Entry]>>,
+    has_calls: bool,
+    heeds: Vec<Heed>,
+}
+
+/// Patterns that the broker has.
+#[derive(Debug)]
+struct Round {
+    number: u64,
+    entries: Vec<Entry>,
+    /// When they hold.
+    at: Moment,
+    /// Cores that have not said yet that they follow what was called before.
+    unchecked: u16,
+}
+
+impl Desk {
+    fn says(&self) -> Arc<[Entry]> {
+        if self.held.len() <= PATTERNS_MOST {
+            return self.held.keys().cloned().collect();
+        }
+        let everything = Pattern::everything();
+        let tenants: BTreeSet<_> = self.held.keys().map(|(tenant, _)| *tenant).collect();
+        tenants.into_iter().map(|tenant| (tenant, everything.clone())).collect()
+    }
+
+    fn wanted(&self, says: bool) -> Calls {
+        match self.last {
+            _ if self.held.is_empty() => Calls::None,
+            Some(last) if !says => Calls::After(last),
+            last => Calls::Live(last),
+        }
+    }
+
+    /// Calls that were read last may be lost and others stand in their places.
+    fn doubt_last(&mut self) {
+        if let Some(last) = &mut self.last {
+            *last = CallId { at_ms: last.at_ms.saturating_sub(CALL_MS), number: 0 };
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.held.is_empty() && self.waiting.is_empty() && self.heeds.is_empty()
+    }
+}
+
+impl Shard {
+    /// A core here receives a pattern, or no longer.
+    pub(super) fn on_hold(
+        &mut self,
+        core: CoreId,
+        tenant: TenantId,
+        pattern: Pattern,
+        number: Option<u64>,
+    ) {
+        let entry = (tenant, pattern);
+        let desk = &mut self.broker.desk;
+        let Some(number) = number else {
+            desk.waiting.retain(|it| it.core != core || it.entry != entry);
+            if let Some(cores) = desk.held.get_mut(&entry) {
+                cores.remove(&core);
+                if cores.is_empty() {
+                    desk.held.remove(&entry);
+                    desk.established.remove(&entry);
+                    desk.rounds
+                        .iter_mut()
+                        .for_each(|round| round.entries.retain(|it| *it != entry));
+                    desk.is_dirty = true;
+                }
+            }
+            return;
+        };
+        desk.held.entry(entry.clone()).or_default().insert(core);
+        if desk.established.contains(&entry) {
+            let (tenant, pattern) = entry;
+            self.tell_core(core, Watch::Holds { tenant, pattern, number });
+            return;
+        }
+        desk.waiting.push(Waiting { core, entry, number });
+        desk.is_dirty = true;
+        self.read_patterns();
+    }
+
+    /// A room begins here that somebody receives: all calls so far are to be told first.
+    pub(super) fn on_heed(&mut self, core: CoreId, room: RoomKey, number: u64) {
+        self.broker.desk.heeds.push(Heed { core, room, number });
+        self.read_patterns();
+    }
+
+    /// The broker is in reach.
+    pub(super) fn begin_to_read_patterns(&mut self) {
+        if self.core != CoreId(0) {
+            return;
+        }
+        let desk = &mut self.broker.desk;
+        desk.is_dirty = !desk.held.is_empty();
+        desk.doubt_last();
+        self.read_patterns();
+        self.time_patterns();
+    }
+
+    /// The broker is out of reach: all of it is to be asked again.
+    pub(super) fn stop_reading_patterns(&mut self) {
+        let desk = &mut self.broker.desk;
+        desk.asked = None;
+        desk.heeds.clear();
+        desk.rounds.clear();
+    }
+
+    fn time_patterns(&mut self) {
+        if self.broker.is_up && !std::mem::replace(&mut self.broker.desk.is_timed, true) {
+            let at = self.outbound.now.moment.plus_ms(READ_EVERY_MS);
+            self.wheel.insert(at, Alarm::Patterns);
+        }
+    }
+
+    pub(in crate::shard) fn on_patterns_alarm(&mut self) {
+        self.broker.desk.is_timed = false;
+        self.read_patterns();
+        self.settle_rounds();
+        self.time_patterns();
+    }
+
+    /// Asks the broker, unless it is being asked.
+    fn read_patterns(&mut self) {
+        let desk = &mut self.broker.desk;
+        if !self.broker.is_up || desk.asked.is_some() {
+            return;
+        }
+        let says = std::mem::take(&mut desk.is_dirty).then(|| desk.says());
+        let (calls, mark) = (desk.wanted(says.is_some()), Arc::clone(&desk.mark));
+        let heeds = std::mem::take(&mut desk.heeds);
+        let (at, has_calls) = (self.outbound.now.moment, calls != Calls::None);
+        desk.asked = Some(Asked { at, says: says.clone(), has_calls, heeds });
+        self.tell_broker(ToBroker::Patterns(PatternAsk::Read { says, mark, calls }));
+    }
+
+    /// The broker has told what it knows, or not.
+    pub(super) fn on_patterns(&mut self, outcome: Result<Box<Patterns>, Fault>) {
+        let desk = &mut self.broker.desk;
+        let Some(asked) = desk.asked.take() else { return };
+        match outcome {
+            Ok(patterns) => self.take_patterns(asked, *patterns),
+            Err(_) => {
+                desk.is_dirty |= asked.says.is_some();
+                desk.heeds.extend(asked.heeds);
+                desk.doubt_last();
+                self.tell_watchers(&Watch::Doubt);
+            }
+        }
+    }
+
+    fn take_patterns(&mut self, asked: Asked, patterns: Patterns) {
+        let desk = &mut self.broker.desk;
+        let list = Patterns::list(&patterns.mark);
+        let is_other = !desk.mark.is_empty() && list != Patterns::list(&desk.mark);
+        let is_settled = patterns.age_ms >= SETTLED_MS;
+        let was_missed = desk.has_said && (is_other || !patterns.had_own);
+        desk.has_said = asked.says.as_ref().map_or(patterns.had_own, |says| !says.is_empty());
+        desk.is_dirty |= !desk.has_said && !desk.held.is_empty();
+        desk.mark = Arc::clone(&patterns.mark);
+        let others = patterns.others.map(Arc::from);
+        self.tell_watchers(&Watch::Known { asked_at: asked.at, is_sure: is_settled, others });
+        if patterns.is_cut || (was_missed && is_settled) {
+            self.tell_watchers(&Watch::Missed);
+        }
+        let desk = &mut self.broker.desk;
+        if is_other {
+            // What was called before may be lost; all that stands here is as good as new.
+            desk.last = Some(CallId::default());
+            desk.is_dirty = !desk.held.is_empty();
+            desk.heeds.extend(asked.heeds);
+            self.tell_watchers(&Watch::Doubt);
+            self.read_patterns();
+            return;
+        }
+        desk.last = asked.has_calls.then_some(patterns.last);
+        for call in patterns.calls {
+            let home = self.home_core(&call.room);
+            self.tell_core(home, Watch::Called { room: call.room, place: call.place });
+        }
+        for Heed { core, room, number } in asked.heeds {
+            self.tell_core(core, Watch::Heeded { room, number });
+        }
+        if let Some(says) = asked.says {
+            self.begin_round(&says, patterns.has_others, patterns.has_strangers);
+        }
+        self.settle_rounds();
+        let desk = &self.broker.desk;
+        if !desk.heeds.is_empty() || (desk.is_dirty && !patterns.has_strangers) {
+            self.read_patterns();
+        }
+    }
+
+    /// The broker has what is held here.
+    fn begin_round(&mut self, says: &[Entry], has_others: bool, has_strangers: bool) {
+        let now = self.outbound.now.moment;
+        let desk = &mut self.broker.desk;
+        if has_strangers {
+            // Those tell nobody what they publish.
+            desk.is_dirty |= !desk.waiting.is_empty();
+            return;
+        }
+        let is_full = desk.held.len() > PATTERNS_MOST;
+        let waiting = desk.waiting.iter().map(|it| it.entry.clone());
+        let entries: Vec<_> = waiting.filter(|it| is_full || says.contains(it)).collect();
+        if entries.is_empty() {
+            return;
+        }
+        desk.last_round += 1;
+        let number = desk.last_round;
+        let at = if has_others { now.plus_ms(HOLDS_AFTER_MS) } else { now };
+        desk.rounds.push(Round { number, entries, at, unchecked: self.cores });
+        self.tell_watchers(&Watch::Check { number });
+    }
+
+    /// A core follows what was called before a round began.
+    pub(super) fn on_checked(&mut self, number: u64) {
+        let rounds = &mut self.broker.desk.rounds;
+        if let Some(round) = rounds.iter_mut().find(|round| round.number == number) {
+            round.unchecked = round.unchecked.saturating_sub(1);
+            self.settle_rounds();
+        }
+    }
+
+    /// Patterns hold whose time has come.
+    fn settle_rounds(&mut self) {
+        let now = self.outbound.now.moment;
+        let desk = &mut self.broker.desk;
+        let is_over = |round: &mut Round| round.unchecked == 0 && round.at <= now;
+        for round in desk.rounds.extract_if(.., is_over) {
+            desk.established.extend(round.entries);
+        }
+        let established = &desk.established;
+        let holds = |it: &mut Waiting| established.contains(&it.entry);
+        let done: Vec<_> = desk.waiting.extract_if(.., holds).collect();
+        for Waiting { core, entry: (tenant, pattern), number } in done {
+            self.tell_core(core, Watch::Holds { tenant, pattern, number });
+        }
+    }
+
+    fn tell_watchers(&mut self, watch: &Watch) {
+        for core in (0..self.cores).map(CoreId) {
+            self.tell_core(core, watch.clone());
+        }
+    }
+}

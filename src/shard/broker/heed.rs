@@ -1,0 +1,234 @@
+//! Following rooms that are called, because connections here receive them by a pattern.
+//!
+//! Invariants: of a room that is received here by a pattern, everything behind the place that the first
+//! unheard call names is delivered or announced as lost; a home that begins for whatever reason has
+//! heard all calls that came before what it begins with.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::clock::Moment;
+use crate::id::CoreId;
+use crate::protocol::CloseReason;
+use crate::room::broker::{Beginning, Life, epoch_number};
+use crate::room::name::RoomKey;
+use crate::shard::message::CoreMessage;
+use crate::shard::watch::Watch;
+use crate::shard::{Alarm, Shard};
+
+/// How long a room is followed after a call; and as long as a publish may take.
+const FOLLOW_MS: u64 = 180_000;
+/// Ends of homes that are remembered, and for how long at least while there are fewer.
+const ENDS_MOST: usize = 4_096;
+const ENDS_MS: u64 = 900_000;
+
+/// Who waits until the rooms that were called are followed.
+#[derive(Debug)]
+pub(super) struct Check {
+    number: u64,
+    rooms: BTreeSet<RoomKey>,
+}
+
+/// Up to where rooms were heard here that have ended: a call may come late, and name a place before.
+#[derive(Debug, Default)]
+pub(super) struct Ends(BTreeMap<RoomKey, (Beginning, Moment)>);
+
+impl Ends {
+    fn insert(&mut self, room: &RoomKey, place: Beginning, now: Moment) {
+        if self.0.len() >= ENDS_MOST {
+            self.0.retain(|_, (_, at)| now.since_ms(*at) < ENDS_MS);
+        }
+        if self.0.len() >= ENDS_MOST {
+            self.0.pop_first();
+        }
+        self.0.insert(room.clone(), (place, now));
+    }
+}
+
+impl Shard {
+    pub(in crate::shard) fn on_watch(&mut self, from: CoreId, watch: Watch) {
+        match watch {
+            Watch::Hold { tenant, pattern, number } => self.on_hold(from, tenant, pattern, number),
+            Watch::Holds { tenant, pattern, number } => {
+                self.on_pattern_known(tenant, pattern, number);
+            }
+            Watch::Known { asked_at, is_sure, others } => {
+                let known_at = is_sure.then_some(asked_at);
+                self.broker.elsewhere.know(known_at, others.as_deref());
+            }
+            Watch::Doubt => self.call_again(),
+            Watch::Called { room, .. } => self.on_called(&room),
+            Watch::Check { number } => self.on_check(number),
+            Watch::Checked { number } => self.on_checked(number),
+            Watch::Heed { room, number } => self.on_heed(from, room, number),
+            Watch::Heeded { room, number } => self.on_heeded(&room, number),
+            Watch::Missed => self.close_watchers(),
+        }
+    }
+
+    pub(super) fn tell_core(&mut self, core: CoreId, watch: Watch) {
+        self.outbound.send(core, CoreMessage::Watch(Box::new(watch)));
+    }
+
+    /// Whether connections here receive a room by a pattern.
+    pub(super) fn is_received_here(&self, room: &RoomKey) -> bool {
+        let set = self.homes.watchers.get(&room.tenant);
+        set.is_some_and(|set| set.is_matched(&room.name))
+    }
+
+    /// Takes notice of a call before it waits for its room; none of one that nobody here receives.
+    pub(in crate::shard) fn heed(&mut self, message: CoreMessage) -> Option<CoreMessage> {
+        if let CoreMessage::Watch(watch) = &message
+            && let Watch::Called { room, .. } = &**watch
+        {
+            if !self.is_received_here(room) {
+                return None;
+            }
+            self.broker.called.insert(room.clone());
+        }
+        Some(message)
+    }
+
+    /// Notes from where on a room is to be heard that has not begun here.
+    pub(super) fn note_beginning(&mut self, message: &CoreMessage) {
+        let CoreMessage::Watch(watch) = message else { return };
+        let Watch::Called { room, place: Some(place) } = &**watch else { return };
+        let has_begun = self.homes.rooms.contains_key(room);
+        if let Some(followed) = self.broker.rooms.get_mut(room)
+            && (followed.seen.is_none() || !has_begun)
+        {
+            followed.beginning.get_or_insert_with(|| place.clone());
+        }
+    }
+
+    /// A room was called, and all is known of it that is to be known first.
+    fn on_called(&mut self, room: &RoomKey) {
+        let follow_ms = FOLLOW_MS + self.config.redis.timeout_ms;
+        let until = self.outbound.now.moment.plus_ms(follow_ms);
+        if self.is_received_here(room) {
+            match self.home_of(room) {
+                Ok(home) => home.follow_until(until),
+                Err(_) => self.metrics.broker_unheard.add(1),
+            }
+        }
+        self.broker.called.remove(room);
+        for check in &mut self.broker.checks {
+            check.rooms.remove(room);
+        }
+        self.tend(room);
+        self.answer_checks();
+    }
+
+    /// The home of a room has ended; if the room was called, with the room: what comes next of it is
+    /// heard.
+    pub(in crate::shard) fn remember_end(
+        &mut self,
+        room: &RoomKey,
+        place: Beginning,
+        is_followed: bool,
+    ) {
+        if !self.broker.is_there() || !self.is_received_here(room) {
+            return;
+        }
+        self.broker.ended.insert(room, place.clone(), self.outbound.now.moment);
+        if is_followed {
+            let watch = Watch::Called { room: room.clone(), place: Some(place) };
+            self.tell_core(self.core, watch);
+        }
+    }
+
+    fn on_check(&mut self, number: u64) {
+        let rooms = self.broker.called.clone();
+        self.broker.checks.push(Check { number, rooms });
+        self.answer_checks();
+    }
+
+    fn answer_checks(&mut self) {
+        let done: Vec<_> =
+            self.broker.checks.extract_if(.., |check| check.rooms.is_empty()).collect();
+        for Check { number, .. } in done {
+            self.tell_core(CoreId(0), Watch::Checked { number });
+        }
+    }
+
+    /// Whether a room has to hear first whether it was called; asks, if so.
+    pub(super) fn has_to_heed(&mut self, room: &RoomKey, life: &Life) -> bool {
+        let is_received = self.is_received_here(room);
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return false };
+        let is_new = followed.seen.is_none() && followed.beginning.is_none();
+        if !is_received || !is_new || std::mem::take(&mut followed.is_heeded) {
+            return false;
+        }
+        followed.is_asked = true;
+        followed.heeds += 1;
+        followed.heeding = Some(Box::new(life.clone()));
+        let number = followed.heeds;
+        self.tell_core(CoreId(0), Watch::Heed { room: room.clone(), number });
+        true
+    }
+
+    /// All calls were told that came before a room was opened.
+    fn on_heeded(&mut self, room: &RoomKey, number: u64) {
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
+        if followed.heeds == number
+            && let Some(life) = followed.heeding.take()
+        {
+            followed.is_heeded = true;
+            self.on_room_opened(room, Ok(*life));
+            if let Some(followed) = self.broker.rooms.get_mut(room) {
+                followed.is_heeded = false;
+            }
+        }
+    }
+
+    /// Where a room begins here: all behind it is delivered, or announced as lost.
+    pub(super) fn take_beginning(&mut self, room: &RoomKey, life: &Life) -> u64 {
+        let followed = self.broker.rooms.get_mut(room);
+        let Some(place) = followed.and_then(|it| it.beginning.take()) else { return life.offset };
+        let heard = self.broker.ended.0.get(room).map(|(place, _)| place);
+        let heard = heard.filter(|it| it.epoch == life.epoch).map_or(0, |it| it.offset);
+        if place.epoch == life.epoch {
+            return place.offset.max(heard).min(life.offset);
+        }
+        // All of a life that has begun since then; and none of one that a set back broker has again.
+        let is_older = epoch_number(&place.epoch) > epoch_number(&life.epoch);
+        if is_older { life.offset } else { heard.min(life.offset) }
+    }
+
+    /// Whether what is heard of a room waits until it is known what it has from the rooms above.
+    pub(super) fn waits_for_heritage(&self, room: &RoomKey) -> bool {
+        self.inheritance.is_waiting(room) && self.is_received_here(room)
+    }
+
+    /// A room has what it inherits: what waited for that is heard.
+    pub(in crate::shard) fn hear_with_heritage(&mut self, room: &RoomKey) {
+        if self.broker.rooms.contains_key(room) && self.is_received_here(room) {
+            self.open_again(room);
+        }
+    }
+
+    /// Nobody knows what connections with patterns have missed: they come again.
+    fn close_watchers(&mut self) {
+        let slots = self.outbound.slots.iter();
+        let connections = slots.filter_map(|slot| slot.connection.as_deref());
+        let receives = |rare: &crate::shard::connection::Rare| !rare.patterns.is_empty();
+        let watchers: Vec<_> = connections
+            .filter(|it| it.rare.as_deref().is_some_and(receives))
+            .map(|it| it.key)
+            .collect();
+        for key in watchers {
+            self.close(key, CloseReason::Overloaded);
+        }
+    }
+
+    /// A pattern is not known to all nodes in time.
+    pub(in crate::shard) fn plan_pattern_alarm(
+        &mut self,
+        tenant: crate::id::TenantId,
+        pattern: &crate::room::pattern::Pattern,
+        number: u64,
+    ) {
+        let patience_ms = self.config.redis.timeout_ms + super::desk::HOLDS_AFTER_MS;
+        let at = self.outbound.now.moment.plus_ms(patience_ms);
+        self.wheel.insert(at, Alarm::Pattern(tenant, pattern.clone(), number));
+    }
+}
