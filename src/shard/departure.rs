@@ -189,12 +189,15 @@ impl Shard {
 
     /// At a session's home: what a connection asked for long ago it may want no more, and then whoever
     /// has the session keeps it.
-    fn ask_whether_waits(&mut self, session: SessionId, by: ConnectionAddress) {
+    pub(super) fn ask_whether_waits(&mut self, session: SessionId, by: ConnectionAddress) {
         self.outbound.send(by.core, CoreMessage::Waits { connection: by.key, session });
     }
 
     /// At a session's home: whether a connection still waits for it.
     fn on_waiting(&mut self, session: SessionId, by: ConnectionAddress, waits: bool) {
+        if self.goes_on_fetching(session, by, waits) {
+            return;
+        }
         if !waits {
             if let Some(next) = self.sessions.withdraw(session, by) {
                 self.ask_whether_waits(session, next);

@@ -32,6 +32,8 @@ struct Fetching {
     by: ConnectionAddress,
     identity: Arc<Identity>,
     timer: Timer,
+    /// Another node has taken it meanwhile: it is fetched from there if somebody still waits.
+    is_taken: bool,
     /// Other connections of the same user, which get it after that one.
     behind: Vec<ConnectionAddress>,
 }
@@ -170,14 +172,54 @@ impl Shard {
         }
         let at = self.outbound.now.moment.plus_ms(self.config.redis.timeout_ms);
         let timer = self.wheel.insert(at, Alarm::Fetch(session));
-        let fetching = Fetching { by, identity: Arc::clone(identity), timer, behind: Vec::new() };
+        let (identity, behind) = (Arc::clone(identity), Vec::new());
+        let fetching = Fetching { by, identity, timer, is_taken: false, behind };
         if let Some(before) = self.roaming.fetching.insert(session, fetching) {
             // At most one of the two is of whom it belongs to, which the broker says.
             self.not_fetched(session, before);
         }
+        self.ask_to_fetch(session);
+        true
+    }
+
+    fn ask_to_fetch(&mut self, session: SessionId) {
+        let Some(fetching) = self.roaming.fetching.get(&session) else { return };
         let ttl_ms = self.config.session.ttl_ms;
-        let (session, owner) = (session.to_bytes(), owner(identity));
+        let (session, owner) = (session.to_bytes(), owner(&fetching.identity));
         self.tell_broker(ToBroker::Session(ToSessions::Fetch { session, owner, ttl_ms }));
+    }
+
+    /// While one node was asked to let go of a session, another one has taken it: perhaps for the same
+    /// client, who waits here no more.
+    fn on_taken(&mut self, session: SessionId) {
+        if let Some(fetching) = self.roaming.fetching.get_mut(&session) {
+            fetching.is_taken = true;
+            let by = fetching.by;
+            self.ask_whether_waits(session, by);
+        }
+    }
+
+    /// Whether a connection still waits for a session that another node has taken. False if that was
+    /// not the question.
+    pub(super) fn goes_on_fetching(
+        &mut self,
+        session: SessionId,
+        by: ConnectionAddress,
+        waits: bool,
+    ) -> bool {
+        let fetching = self.roaming.fetching.get_mut(&session);
+        let Some(fetching) = fetching.filter(|it| it.is_taken && it.by == by) else { return false };
+        if waits {
+            fetching.is_taken = false;
+            self.ask_to_fetch(session);
+        } else if fetching.behind.is_empty() {
+            self.wheel.cancel(fetching.timer);
+            self.roaming.fetching.remove(&session);
+        } else {
+            fetching.by = fetching.behind.remove(0);
+            let by = fetching.by;
+            self.ask_whether_waits(session, by);
+        }
         true
     }
 
@@ -219,6 +261,7 @@ impl Shard {
             FromSessions::Fetched { session, outcome } => {
                 self.on_fetched(SessionId::from_bytes(session), outcome);
             }
+            FromSessions::Taken { session } => self.on_taken(SessionId::from_bytes(session)),
             FromSessions::Lost { session, wanted_by } => {
                 let session = SessionId::from_bytes(session);
                 if crate::hash::home(self.seed, &session, self.cores) == self.core {
@@ -230,7 +273,7 @@ impl Shard {
 
     fn on_fetched(&mut self, session: SessionId, outcome: Result<Option<Found>, Fault>) {
         let Some(fetching) = self.roaming.fetching.remove(&session) else { return };
-        let Fetching { by, identity, timer, behind } = fetching;
+        let Fetching { by, identity, timer, behind, .. } = fetching;
         self.wheel.cancel(timer);
         let is_here = self.sessions.identity(session).is_some();
         let found = outcome.unwrap_or(None).filter(|found| !(found.is_own && is_here));

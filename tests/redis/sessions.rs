@@ -79,6 +79,46 @@ fn the_sessions_of_a_node_that_does_not_answer_go_on_elsewhere() {
     nodes[0].signal("CONT");
 }
 
+/// A node hears nothing, and somebody who waits at another one for their session goes to a third, which
+/// passes the first over sooner: nobody takes it from them for a connection that is gone.
+#[test]
+fn a_session_is_not_taken_for_somebody_who_went_elsewhere_meanwhile() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let timeouts = ["1000", "8000", "2000"].map(|ms| format!("redis.timeout_ms={ms}"));
+    let nodes = timeouts.each_ref().map(|timeout| unlinked(&store, &[timeout]));
+    nodes.iter().for_each(linked);
+    for stays in [false, true] {
+        let (_ada, session) = somebody(&store, &nodes[0], "sure:a");
+        nodes[0].signal("STOP");
+        let waits = Talk::open(&nodes[1], &format!("/ws?session={session}"));
+        let mut again = resumed(&nodes[2], &session);
+        let new = json!({"a": format!("newer {stays}")});
+        again.ok(json!({"type": "state.set", "data": new}));
+        // Who asked for it first, and is there still, gets it as it is by now.
+        if stays {
+            let mut first = waits;
+            let welcome = first.first();
+            assert_eq!(
+                (&welcome["type"], &welcome["recovered"]),
+                (&json!("welcome"), &json!(true))
+            );
+            assert_eq!(first.ok(json!({"type": "state.get"}))["data"], new);
+            assert_eq!(again.event("disconnect")["reason"], "replaced");
+        } else {
+            drop(waits);
+            // As long as that node would wait, and until the other one tells what it has.
+            std::thread::sleep(std::time::Duration::from_millis(5_500));
+            assert!(again.hears_no_more("disconnect"), "it was taken for nobody");
+            let mut third = resumed(&nodes[1], &session);
+            assert_eq!(third.ok(json!({"type": "state.get"}))["data"], new);
+        }
+        nodes[0].signal("CONT");
+    }
+}
+
 #[test]
 fn an_open_connection_elsewhere_is_replaced() {
     if is_missing() {

@@ -29,9 +29,24 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Sessions that other nodes were asked to let go of.
 #[derive(Debug, Default)]
 pub(in crate::bridge) struct Wanted {
-    of: HashMap<SessionBytes, (Fetch, Instant)>,
+    of: HashMap<SessionBytes, Asked>,
     /// When to look for those that did not; none: nobody is waited for.
     pub(in crate::bridge) next_look: Option<Instant>,
+}
+
+/// A node that was asked for a session, and what waits for it.
+#[derive(Debug)]
+struct Asked {
+    node: Box<str>,
+    fetch: Fetch,
+    since: Instant,
+}
+
+impl Asked {
+    /// It is not waited for any more.
+    fn pass_over(self) -> Box<Fetch> {
+        Box::new(Fetch { passed_over: Some(self.node), ..self.fetch })
+    }
 }
 
 /// The call of a message.
@@ -42,7 +57,7 @@ pub(in crate::bridge) fn of(from: CoreId, message: ToSessions) -> Box<dyn Call> 
         }
         ToSessions::Free { session, wanted_by } => Box::new(Say::free(session, wanted_by)),
         ToSessions::Fetch { session, owner, ttl_ms } => {
-            Box::new(Fetch { from, session, owner, ttl_ms, is_forced: false })
+            Box::new(Fetch { from, session, owner, ttl_ms, passed_over: None })
         }
     }
 }
@@ -63,8 +78,8 @@ pub(in crate::bridge) fn hear(payload: &[u8], desk: &mut Desk) -> bool {
             true
         }
         (b'F', Ok("")) => {
-            if let Some((fetch, _)) = desk.wanted.of.remove(session) {
-                desk.next.push(Box::new(Fetch { is_forced: true, ..fetch }));
+            if let Some(asked) = desk.wanted.of.remove(session) {
+                desk.next.push(asked.pass_over());
             }
             true
         }
@@ -75,18 +90,18 @@ pub(in crate::bridge) fn hear(payload: &[u8], desk: &mut Desk) -> bool {
 /// Passes over nodes that did not let go in time.
 pub(in crate::bridge) fn look(desk: &mut Desk) {
     let (now, patience) = (Instant::now(), patience(desk));
-    let late = desk.wanted.of.extract_if(|_, (_, since)| *since + patience <= now);
-    for (_, (fetch, _)) in late {
-        desk.next.push(Box::new(Fetch { is_forced: true, ..fetch }));
+    let late = desk.wanted.of.extract_if(|_, asked| asked.since + patience <= now);
+    for (_, asked) in late {
+        desk.next.push(asked.pass_over());
     }
-    let next = desk.wanted.of.values().map(|(_, since)| *since + patience).min();
+    let next = desk.wanted.of.values().map(|asked| asked.since + patience).min();
     desk.wanted.next_look = next.map(|next| next.max(now + LOOK_EVERY));
 }
 
 /// The link has ended: nobody is waited for.
 pub(in crate::bridge) fn forget(desk: &mut Desk) {
-    for (_, (fetch, _)) in std::mem::take(&mut desk.wanted).of {
-        Box::new(fetch).fail(Fault::Lost, desk);
+    for (_, asked) in std::mem::take(&mut desk.wanted).of {
+        Box::new(asked.fetch).fail(Fault::Lost, desk);
     }
 }
 
@@ -130,7 +145,8 @@ struct Fetch {
     session: SessionBytes,
     owner: Box<[u8]>,
     ttl_ms: u64,
-    is_forced: bool,
+    /// The node that was asked for it: it has let go, or did not answer.
+    passed_over: Option<Box<str>>,
 }
 
 impl Fetch {
@@ -143,16 +159,22 @@ impl Fetch {
 impl Call for Fetch {
     fn command(&self, desk: &Desk) -> Cmd {
         let mut command = desk.scripts.call(Name::FetchSession, &[desk.keys.session(self.session)]);
-        command.arg(&desk.node).arg(&*self.owner).arg(self.ttl_ms).arg(u8::from(self.is_forced));
+        command.arg(&desk.node).arg(&*self.owner).arg(self.ttl_ms);
+        command.arg(self.passed_over.as_deref().unwrap_or_default());
         command
     }
 
     fn succeed(self: Box<Self>, answer: Value, desk: &mut Desk) {
         let items = if let Value::Array(items) = &answer { items.as_slice() } else { &[] };
         match items {
+            // Whoever waits for it may be long gone, and back by way of that other node.
+            [_] if self.passed_over.is_some() => {
+                let taken = FromSessions::Taken { session: self.session };
+                desk.post(self.from, FromBroker::Session(taken));
+            }
             [node] => {
                 let Some(node) = text(node) else { return self.tell(Err(Fault::Other), desk) };
-                let let_go = LetGo { node: node.to_owned(), fetch: *self };
+                let let_go = LetGo { node: node.into(), fetch: *self };
                 desk.next.push(Box::new(let_go));
             }
             [node, written] => {
@@ -172,7 +194,7 @@ impl Call for Fetch {
 /// Another node is asked to let go.
 #[derive(Debug)]
 struct LetGo {
-    node: String,
+    node: Box<str>,
     fetch: Fetch,
 }
 
@@ -185,15 +207,16 @@ impl Call for LetGo {
     }
 
     fn succeed(self: Box<Self>, answer: Value, desk: &mut Desk) {
-        let Self { fetch, .. } = *self;
+        let Self { node, fetch } = *self;
+        let session = fetch.session;
+        let asked = Asked { node, fetch, since: Instant::now() };
         if number(&answer).unwrap_or(0) == 0 {
-            desk.next.push(Box::new(Fetch { is_forced: true, ..fetch }));
+            desk.next.push(asked.pass_over());
             return;
         }
-        let now = Instant::now();
-        desk.wanted.next_look.get_or_insert(now + patience(desk));
-        if let Some((before, _)) = desk.wanted.of.insert(fetch.session, (fetch, now)) {
-            before.tell(Ok(None), desk);
+        desk.wanted.next_look.get_or_insert(asked.since + patience(desk));
+        if let Some(before) = desk.wanted.of.insert(session, asked) {
+            before.fetch.tell(Ok(None), desk);
         }
     }
 

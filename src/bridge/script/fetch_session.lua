@@ -1,11 +1,11 @@
 #!lua
 -- Makes a session a node's. Empty: it is nobody's, or not that owner's; the node alone: that has it,
 -- and has to let go first; else the node that had it, and what it has.
--- KEYS: the session. ARGV: the node, the owner, how long it is kept in ms, whether the node that has
---       it is asked no more (1).
+-- KEYS: the session. ARGV: the node, the owner, how long it is kept in ms, the node that was asked and
+--       is asked no more (empty: none was).
 local found = redis.call('HMGET', KEYS[1], 'node', 'owner', 'data')
 if not found[1] or found[2] ~= ARGV[2] then return {} end
-if found[1] ~= ARGV[1] and ARGV[4] ~= '1' then return {found[1]} end
+if found[1] ~= ARGV[1] and found[1] ~= ARGV[4] then return {found[1]} end
 redis.call('HSET', KEYS[1], 'node', ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return {found[1], found[3]}

@@ -58,6 +58,12 @@ pub enum FromSessions {
         /// None: it is nobody's, or not that owner's.
         outcome: Result<Option<Found>, Fault>,
     },
+    /// To the core that fetched a session: while one node was asked to let go of it, another one has
+    /// taken it.
+    Taken {
+        /// Which.
+        session: [u8; 16],
+    },
     /// To all cores: another node has a session, or wants it.
     Lost {
         /// Which.
@@ -84,7 +90,7 @@ impl FromSessions {
     pub fn content_bytes(&self) -> usize {
         match self {
             Self::Fetched { outcome: Ok(Some(found)), .. } => found.written.len(),
-            Self::Fetched { .. } | Self::Lost { .. } => 0,
+            Self::Fetched { .. } | Self::Taken { .. } | Self::Lost { .. } => 0,
         }
     }
 }
