@@ -17,6 +17,7 @@ mod follow;
 mod govern;
 mod heed;
 mod publish;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -42,12 +43,13 @@ use self::govern::Governing;
 use self::heed::{Check, Ends};
 use self::publish::Pending;
 pub(in crate::shard) use self::publish::{Outgoing, Way};
+use self::watch::{Given, Watch};
 
 /// News that a room keeps while it asks for what is missing before them.
 const HELD_MOST: usize = 1_024;
 /// What may wait for one room to be open.
 const DEFERRED_MOST: usize = 4_096;
-/// When a publication that has its place should have come with the room's news.
+/// When what has its place should have come with the room's news.
 const OVERDUE_MS: u64 = 1_000;
 /// When to try again what the broker could not do.
 const RETRY_MS: u64 = 1_000;
@@ -102,8 +104,10 @@ pub(super) struct Followed {
     held: Vec<News>,
     /// Some news could not be kept.
     has_missed: bool,
-    /// The last place that a publication from here was given, while it is watched that it comes.
-    placed: Option<(Arc<str>, u64)>,
+    /// Places that are known to be given, while it is watched that what is there comes.
+    watch: Option<Watch>,
+    /// What had not come in time when the room was opened again.
+    overdue: Option<Given>,
     /// Who is there.
     attending: Attending,
     /// What has been decided about it.

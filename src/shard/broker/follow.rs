@@ -141,6 +141,29 @@ impl Shard {
         }
     }
 
+    /// Takes in those of the news that were held back that follow what is here.
+    fn hear_in_turn(&mut self, room: &RoomKey) {
+        if self.waits_for_heritage(room) {
+            return;
+        }
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
+        let mut others = Vec::new();
+        for news in std::mem::take(&mut followed.held) {
+            let last = self.homes.rooms.get(room).map(|it| (&it.room.epoch, it.room.offset()));
+            match &news {
+                News::Publication { epoch, offset, wire }
+                    if last.is_some_and(|last| last == (epoch, *offset - 1)) =>
+                {
+                    self.follow_publication(room, *offset, wire);
+                }
+                _ => others.push(news),
+            }
+        }
+        if let Some(followed) = self.broker.rooms.get_mut(room) {
+            followed.held.splice(..0, others);
+        }
+    }
+
     /// The broker has had its time to say how a room is.
     pub(in crate::shard) fn on_patience_alarm(&mut self, room: &RoomKey) {
         if let Some(followed) = self.broker.rooms.get_mut(room) {
@@ -171,14 +194,17 @@ impl Shard {
         let was_followed = self.broker.rooms.get(room).is_some_and(|it| it.seen.is_some());
         let first = last_run(&life).first().map(|(first, _)| *first).filter(|_| was_followed);
         if home.epoch == life.epoch {
-            self.catch_up(room, &life);
+            self.hear_in_turn(room);
+            let missed = self.missed_up_to(room, &life);
+            self.catch_up(room, &life, missed);
+            self.watch_for(room, &life.epoch, life.offset);
         } else if epoch_number(&life.epoch) <= epoch_number(&home.epoch) {
             // It answers a question that was asked before what is known now.
             self.open_again(room);
         } else if let Some(first) = first {
             // Who was in the life before gets all there is of this one.
             self.be_reborn(room, &life.epoch.clone(), first - 1);
-            self.catch_up(room, &life);
+            self.catch_up(room, &life, life.offset);
         } else {
             let start = self.take_beginning(room, &life);
             self.be_reborn(room, &life.epoch.clone(), start);
@@ -215,7 +241,7 @@ impl Shard {
         let epoch = Arc::clone(&life.epoch);
         self.note_seen(room, Seen { epoch, offset: start, stamp: None });
         if !self.waits_for_heritage(room) {
-            self.catch_up(room, life);
+            self.catch_up(room, life, life.offset);
         }
     }
 
@@ -242,11 +268,13 @@ impl Shard {
         }
     }
 
-    /// Delivers what was missed of the life that is known; what is not to be had is announced.
-    fn catch_up(&mut self, room: &RoomKey, life: &Life) {
+    /// Delivers what was missed of the life that is known; what is not to be had is announced, but what
+    /// is behind `missed` may still come.
+    fn catch_up(&mut self, room: &RoomKey, life: &Life, missed: u64) {
         let kept = last_run(life);
         let last = |shard: &Self| shard.homes.rooms.get(room).map_or(0, |it| it.room.offset());
-        if last(self) < life.offset {
+        let known = kept.last().map_or(missed, |(offset, _)| *offset);
+        if last(self) < known {
             self.metrics.broker_gaps.add(1);
         }
         if let Some((first, _)) = kept.first()
@@ -260,8 +288,8 @@ impl Shard {
                 self.follow_publication(room, *offset, wire);
             }
         }
-        if last(self) < life.offset {
-            self.lose(room, life.offset);
+        if last(self) < missed {
+            self.lose(room, missed);
         }
         if last(self) == life.offset {
             self.note_seen(room, seen_of(life));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::id::CoreId;
 use crate::protocol::event::{self, Place, Published, Reply};
 use crate::protocol::{Filter, Mode};
-use crate::room::broker::{Fault, Keep, Placed, Publish, Stamp, ToBroker, epoch_number};
+use crate::room::broker::{Fault, Keep, Placed, Publish, Stamp, ToBroker};
 use crate::room::home::Refusal;
 use crate::room::name::RoomKey;
 use crate::room::publication::Draft;
@@ -15,7 +15,7 @@ use crate::shard::receipt::Waiting;
 use crate::shard::{Alarm, Shard};
 use crate::wheel::Timer;
 
-use super::{OVERDUE_MS, unavailable};
+use super::unavailable;
 
 /// A publish that waits for its place.
 #[derive(Debug)]
@@ -168,7 +168,10 @@ impl Shard {
             Ok(placed) => placed,
             Err(fault) => return self.refuse_pending(number, refusal(fault)),
         };
-        self.watch_for(number, &placed);
+        if let Some(Pending { room, .. }) = self.broker.pending.get(&number) {
+            let room = room.clone();
+            self.watch_for(&room, &placed.epoch, placed.offset);
+        }
         let Some(pending) = self.broker.pending.get_mut(&number) else { return };
         if pending.counts && !placed.is_duplicate && pending.receipt.is_none() {
             // It is counted when it comes with the room's other news.
@@ -179,43 +182,6 @@ impl Shard {
         match pending.receipt {
             Some(receipt) => self.on_receipt_placed(receipt, placed.nodes > 1),
             None => self.answer_placed(pending, &placed, None),
-        }
-    }
-
-    /// A publication has its place: sees to it that it comes here, too, whatever became of the news.
-    fn watch_for(&mut self, number: u64, placed: &Placed) {
-        let Some(Pending { room, .. }) = self.broker.pending.get(&number) else { return };
-        let Some(home) = self.homes.rooms.get(room) else { return };
-        if home.room.epoch == placed.epoch && placed.offset <= home.room.offset() {
-            return;
-        }
-        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
-        let last = followed.placed.replace((Arc::clone(&placed.epoch), placed.offset));
-        if last.is_none() {
-            let at = self.outbound.now.moment.plus_ms(OVERDUE_MS);
-            self.wheel.insert(at, Alarm::Overdue(room.clone()));
-        }
-    }
-
-    /// What was published here should be known here by now.
-    pub(in crate::shard) fn on_overdue_alarm(&mut self, room: &RoomKey) {
-        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
-        let Some((epoch, offset)) = followed.placed.take() else { return };
-        let Some(home) = self.homes.rooms.get(room) else { return };
-        let (ours, last) = (&home.room.epoch, home.room.offset());
-        let is_behind =
-            epoch_number(&epoch) > epoch_number(ours) || epoch == *ours && offset > last;
-        if !is_behind {
-            return;
-        }
-        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
-        if followed.is_asked {
-            // The answer may have been made before.
-            followed.placed = Some((epoch, offset));
-            let at = self.outbound.now.moment.plus_ms(OVERDUE_MS);
-            self.wheel.insert(at, Alarm::Overdue(room.clone()));
-        } else {
-            self.open_again(room);
         }
     }
 

@@ -365,6 +365,102 @@ fn what_was_published_here_comes_here_though_its_news_are_lost() {
     assert!(!world.nodes[0].to_broker.iter().any(opens));
 }
 
+/// Somebody at each of two nodes, in a room that keeps nothing.
+fn two_in_a_room_without_history() -> World {
+    let mut world = World::new(1, false);
+    for node in 0..2 {
+        world.links[node].restore(&mut world.nodes[node]);
+        let at = world.clients[node * 2].at;
+        world.nodes[node].send(at, r#"{"type": "join", "room": "b"}"#);
+    }
+    world.carry();
+    for node in 0..2 {
+        let at = world.clients[node * 2].at;
+        world.nodes[node].read(at);
+    }
+    world
+}
+
+impl World {
+    /// Somebody publishes at a node and is told the place; the news are on their way.
+    fn publish_at(&mut self, node: usize) {
+        let at = self.clients[node * 2].at;
+        self.nodes[node].send(at, r#"{"type": "publish", "room": "b", "data": 1}"#);
+        self.answer(node);
+    }
+
+    /// What Redis has answered to a node arrives, and what follows from that.
+    fn answer(&mut self, node: usize) {
+        for _ in 0..10 {
+            self.links[node].execute(&mut self.nodes[node], &mut self.store);
+            Link::spread(&mut self.links, &mut self.store);
+            self.links[node].deliver_without_news(&mut self.nodes[node]);
+        }
+    }
+
+    /// Everything arrives, and what follows from that.
+    fn carry(&mut self) {
+        (0..4).for_each(|_| self.carry_all());
+    }
+
+    fn told_at(&mut self, node: usize) -> Vec<i64> {
+        let at = self.clients[node * 2].at;
+        self.nodes[node].offsets(at)
+    }
+}
+
+#[test]
+fn what_has_just_got_its_place_is_not_overdue() {
+    let mut world = two_in_a_room_without_history();
+    world.publish_at(0);
+    world.carry();
+    world.nodes[0].wait(990);
+    world.publish_at(0);
+    world.nodes[0].wait(20);
+    world.carry();
+    assert_eq!(world.told_at(0), [1, 2]);
+    world.nodes[0].wait(1_100);
+    // Each has a time of its own.
+    world.publish_at(0);
+    world.links[0].lose_news();
+    world.nodes[0].wait(990);
+    world.publish_at(0);
+    world.links[0].lose_news();
+    world.nodes[0].wait(20);
+    world.carry();
+    assert_eq!(world.told_at(0), [-3, -3]);
+    world.nodes[0].wait(1_000);
+    world.carry();
+    assert_eq!(world.told_at(0), [-4, -4]);
+    assert_eq!(world.told_at(1), [1, 2, 3, 4]);
+}
+
+#[test]
+fn what_is_on_its_way_when_a_room_is_opened_again_is_not_lost() {
+    let mut world = two_in_a_room_without_history();
+    world.publish_at(0);
+    world.answer(1);
+    world.links[1].miss();
+    world.publish_at(0);
+    world.answer(1);
+    world.carry();
+    assert_eq!(world.told_at(1), [-1, -1, 2]);
+    world.nodes[1].wait(1_100);
+    // Nothing follows that would tell what was missed.
+    world.publish_at(0);
+    world.answer(1);
+    world.links[1].miss();
+    world.carry();
+    assert!(world.told_at(1).is_empty());
+    world.nodes[1].wait(1_001);
+    world.carry();
+    assert_eq!(world.told_at(1), [-3, -3]);
+    world.publish_at(0);
+    world.carry();
+    assert_eq!(world.told_at(1), [4]);
+    assert_eq!(world.told_at(0), [1, 2, 3, 4]);
+}
+
 #[test]
 fn a_send_that_redis_does_not_answer_is_refused() {
     let mut world = World::new(1, false);
@@ -379,6 +475,7 @@ fn a_send_that_redis_does_not_answer_is_refused() {
         world.nodes[0].send(ann, &batch);
         if is_cut {
             world.links[0].cut(&mut world.nodes[0], &mut world.store, false);
+            world.carry_all();
         }
         world.nodes[0].wait(1_500);
         let told = world.nodes[0].read(ann);

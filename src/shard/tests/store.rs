@@ -464,6 +464,16 @@ impl Link {
         self.from.retain(|(_, message)| !matches!(message, FromBroker::News { .. }));
     }
 
+    /// All that is on its way arrives but the rooms' news, which come later.
+    pub(super) fn deliver_without_news(&mut self, node: &mut Cluster) {
+        let is_news = |(_, message): &(CoreId, FromBroker)| {
+            matches!(message, FromBroker::News { news: News::Publication { .. }, .. })
+        };
+        let (late, first): (Vec<_>, Vec<_>) = self.from.drain(..).partition(is_news);
+        first.into_iter().for_each(|(core, message)| hand_over(node, core, message));
+        self.from.extend(late);
+    }
+
     /// The server takes the next command of a node.
     pub(super) fn execute(&mut self, node: &mut Cluster, store: &mut Store) {
         self.to.extend(node.to_broker.drain(..));
