@@ -41,6 +41,8 @@ pub(crate) struct Client {
     /// How long it was told to stay away.
     away: Option<Duration>,
     pub(crate) history: History,
+    /// When it noted something last.
+    round: usize,
     pub(crate) rooms: BTreeMap<Room, Standing>,
     /// Rooms it was in once.
     before: BTreeMap<Room, Place>,
@@ -60,6 +62,7 @@ impl Client {
             session: None,
             away: None,
             history: History::new(),
+            round: 0,
             rooms: BTreeMap::new(),
             before: BTreeMap::new(),
             pending: HashMap::new(),
@@ -85,7 +88,7 @@ impl Client {
         assert_eq!(welcome["type"], "welcome", "{welcome}");
         self.link = Some(link);
         let session = welcome["session"].as_str().expect("a session").to_owned();
-        self.history.push(match asked {
+        self.note(match asked {
             Some(asked) => Record::Welcome { resumed: asked == session },
             None => Record::Anew,
         });
@@ -94,12 +97,21 @@ impl Client {
         for room in welcome["rooms"].as_array().expect("rooms") {
             let at = self.place(room);
             let recovered = room["recovered"] == true;
-            self.history.push(Record::Arrived { at, recovered });
+            self.note(Record::Arrived { at, recovered });
             // Until something comes, it stands where it stood.
             let known = self.before.get(&at.room).filter(|known| known.epoch == at.epoch);
             let position = known.map_or(at.offset, |known| known.offset);
             self.rooms.insert(at.room, Standing { epoch: at.epoch, position });
         }
+    }
+
+    /// Notes it down.
+    pub(crate) fn note(&mut self, record: Record) {
+        let round = self.run.round.get();
+        if std::mem::replace(&mut self.round, round) != round {
+            self.history.push(Record::Round(round));
+        }
+        self.history.push(record);
     }
 
     /// Takes in what comes next; true if it was the end of the connection.
@@ -130,7 +142,7 @@ impl Client {
                 let number = |name: &str| value["data"][name].as_u64().expect("a number");
                 let publisher = usize::try_from(number("publisher")).unwrap();
                 let message = Message { publisher, number: number("number") };
-                self.history.push(match value["redelivered"] == true {
+                self.note(match value["redelivered"] == true {
                     true => Record::Redelivered(place, message),
                     false => Record::Delivered(place, message),
                 });
@@ -141,19 +153,19 @@ impl Client {
                 let number = |name: &str| value[name].as_u64().expect("a number");
                 let from = Place { offset: number("from"), ..self.place(value) };
                 if value["reason"] == "epoch_changed" {
-                    self.history.push(Record::Reborn(from, number("to")));
+                    self.note(Record::Reborn(from, number("to")));
                     let standing = Standing { epoch: from.epoch, position: number("to") };
                     self.rooms.insert(from.room, standing);
                     return;
                 }
-                self.history.push(Record::Gap(from, number("to")));
+                self.note(Record::Gap(from, number("to")));
                 self.advance(from.room, number("to"));
             }
             ("ok", Some(pending)) => self.take_ok(value, pending),
             ("error", Some(Pending::Publish(message))) => {
                 let may_come_back = value["code"] == "unavailable" || value["code"] == "timeout";
                 assert!(!may_come_back || value["retry_after_ms"].is_u64());
-                self.history.push(Record::Refused(message));
+                self.note(Record::Refused(message));
             }
             // Another epoch has begun since.
             ("error", Some(Pending::Acknowledge(_))) if value["code"] == "bad_request" => {}
@@ -168,20 +180,20 @@ impl Client {
             Pending::Join(room, since) => {
                 let at = self.place(value);
                 let recovered = value["recovered"] == true;
-                self.history.push(Record::Joined { at, since, recovered });
+                self.note(Record::Joined { at, since, recovered });
                 let start = since.filter(|_| recovered).unwrap_or(at);
                 self.rooms.insert(room, Standing { epoch: at.epoch, position: start.offset });
             }
             Pending::Leave(room) => {
-                self.history.push(Record::Left(room));
+                self.note(Record::Left(room));
                 self.forget(room);
             }
             Pending::Publish(message) => {
                 let place = self.place(value);
-                self.history.push(Record::Published(message, place));
+                self.note(Record::Published(message, place));
                 self.run.saw(place);
             }
-            Pending::Acknowledge(place) => self.history.push(Record::Acknowledged(place)),
+            Pending::Acknowledge(place) => self.note(Record::Acknowledged(place)),
         }
     }
 
@@ -207,7 +219,7 @@ impl Client {
     }
 
     fn end(&mut self, how: Record) {
-        self.history.push(how);
+        self.note(how);
         self.link = None;
         self.pending.clear();
         for room in self.rooms.keys().copied().collect::<Vec<_>>() {
@@ -260,12 +272,12 @@ impl Client {
             let epoch = self.run.epoch_text(since.epoch);
             command["since"] = json!({ "epoch": epoch, "offset": since.offset });
         }
-        self.history.push(Record::Joining(room));
+        self.note(Record::Joining(room));
         self.command(command, Pending::Join(room, since)).await;
     }
 
     pub(crate) async fn leave(&mut self, room: Room) {
-        self.history.push(Record::Leaving(room));
+        self.note(Record::Leaving(room));
         let command = json!({ "type": "leave", "room": self.run.rooms[room].name });
         self.command(command, Pending::Leave(room)).await;
     }
@@ -284,7 +296,7 @@ impl Client {
     pub(crate) async fn publish(&mut self, room: Room, message: Message, padding: usize) {
         let Message { publisher, number } = message;
         let data = json!({ "publisher": publisher, "number": number, "pad": "p".repeat(padding) });
-        self.history.push(Record::Publishing(room, message));
+        self.note(Record::Publishing(room, message));
         let command = json!({ "type": "publish", "room": self.run.rooms[room].name, "data": data });
         self.command(command, Pending::Publish(message)).await;
     }

@@ -62,6 +62,8 @@ pub(crate) enum Record {
     Arrived { at: Place, recovered: bool },
     /// All is quiet: what has not come by now does not come.
     Settled,
+    /// What follows was noted when so many processes had been taken over from.
+    Round(usize),
 }
 
 /// What one client noted down.

@@ -31,6 +31,8 @@ mod verdict;
 
 mod planted;
 
+use std::collections::BTreeMap;
+
 use run::{Happening, Outcome, Size};
 use server::Server;
 use verdict::{Excuses, Tally};
@@ -62,12 +64,26 @@ fn on_cores(cores: usize, size: &Size) {
     something_happened(&tally);
 }
 
+/// Of each kind.
+const FAULTS_SHOWN: usize = 12;
+
 /// What a run amounted to, if it was sound.
 fn judged(size: &Size, outcome: &Outcome, excuses: Excuses) -> Tally {
     let (findings, tally) = verdict::verdict(&outcome.histories, &outcome.promises, excuses);
     println!("{size:?}\n{tally:?}");
-    for finding in findings.iter().take(20) {
-        println!("{finding:?}");
+    let mut kinds = BTreeMap::<_, Vec<_>>::new();
+    for finding in &findings {
+        kinds.entry(finding.kind()).or_default().push(finding);
+    }
+    for (kind, found) in kinds {
+        let mut rounds = BTreeMap::<_, usize>::new();
+        for finding in &found {
+            *rounds.entry(finding.round).or_default() += 1;
+        }
+        println!("{} of {kind}, by restart: {rounds:?}", found.len());
+        for finding in found.iter().take(FAULTS_SHOWN) {
+            println!("  {finding:?}");
+        }
     }
     assert!(findings.is_empty(), "{} faults; the first are above", findings.len());
     tally

@@ -131,7 +131,7 @@ async fn settle(mut client: Client) -> History {
     while Instant::now() < until && !is_even(&client) {
         receive_within(&mut client, (Instant::now() + Duration::from_millis(100)).min(until)).await;
     }
-    client.history.push(Record::Settled);
+    client.note(Record::Settled);
     client.run.settled(client.rooms.keys().copied());
     while client.run.stage() != Stage::Over {
         receive_within(&mut client, Instant::now() + Duration::from_millis(100)).await;

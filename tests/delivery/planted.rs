@@ -1,7 +1,7 @@
 //! The checker itself, on histories with one fault planted in each: it is found, and nothing else.
 
 use crate::history::{History, Message, Place, Promise, Record};
-use crate::verdict::{Excuses, Fault, verdict};
+use crate::verdict::{Excuses, Fault, How, verdict};
 
 const PROMISES: [Promise; 2] = [Promise::Announced, Promise::Exact];
 const COUNT: u64 = 9;
@@ -173,10 +173,10 @@ fn a_delivery_before_the_ok_of_join_is_found() {
 fn inexact_recovery_is_found() {
     let mut history = listener(1);
     history[1] = Record::Joined { at: at(1, 0), since: Some(at(1, 0)), recovered: false };
-    assert_eq!(faults_of(history), [Fault::Inexact(at(1, 0))]);
+    assert_eq!(faults_of(history), [Fault::Inexact(at(1, 0), How::Joined(0))]);
     let mut history = listener(1);
     history[index(5)] = Record::Gap(at(1, 5), 5);
-    assert_eq!(faults_of(history), [Fault::Inexact(at(1, 5))]);
+    assert_eq!(faults_of(history), [Fault::Inexact(at(1, 5), How::Gap(5))]);
 }
 
 #[test]
@@ -221,7 +221,25 @@ fn an_offset_that_was_skipped_is_found() {
     first.retain(|record| {
         !matches!(record, Record::Publishing(_, it) | Record::Published(it, _) if *it == message(8))
     });
-    assert_eq!(faults(&[first]), [Fault::Unused(at(0, 4))]);
+    assert_eq!(faults(&[first.clone()]), [Fault::Unused(at(0, 4), 0)]);
+    let mut told = listener(0);
+    told[index(4)] = Record::Gap(at(0, 4), 4);
+    assert_eq!(faults(&[first, told]), [Fault::Unused(at(0, 4), 1)]);
+}
+
+#[test]
+fn when_a_fault_fell_is_known() {
+    let mut first = publisher();
+    first.retain(|record| {
+        !matches!(record, Record::Publishing(_, it) | Record::Published(it, _) if *it == message(8))
+    });
+    first.insert(0, Record::Round(2));
+    let mut history = listener(1);
+    history.insert(index(5), Record::Round(7));
+    history.remove(index(7));
+    let (findings, _) = verdict(&[first, history], &PROMISES, Excuses::default());
+    let found: Vec<_> = findings.iter().map(|it| (it.kind(), it.round)).collect();
+    assert_eq!(found, [("Unused".to_owned(), 2), ("Lost".to_owned(), 7)]);
 }
 
 #[test]
@@ -286,7 +304,7 @@ fn a_new_life_that_somebody_is_not_told_of_is_found() {
     assert_eq!(faults_with(&all, epochs), []);
     let deaf = [all.as_slice(), &[listener(0)]].concat();
     assert_eq!(faults_with(&deaf, epochs), [Fault::Untold(at(0, COUNT))]);
-    assert_eq!(faults(&all), [Fault::Inexact(reborn(1))]);
+    assert_eq!(faults(&all), [Fault::Inexact(reborn(1), How::Reborn)]);
     let [publisher, other, told] = all;
     let mut late = [2, 3].map(|n| Fault::Outside(reborn(n))).to_vec();
     late.push(Fault::Untold(at(0, COUNT)));

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::history::{Message, Place, Promise, Record, Room};
 use crate::stay::{Delivery, Stay};
 use crate::truth::Truth;
-use crate::verdict::{Excuses, Fault, Finding, Tally};
+use crate::verdict::{Excuses, Fault, Finding, How, Tally};
 
 pub(crate) struct Reader<'a> {
     client: usize,
+    round: usize,
     truth: &'a Truth,
     promises: &'a [Promise],
     excuses: Excuses,
@@ -34,6 +35,7 @@ impl<'a> Reader<'a> {
     ) -> Self {
         Self {
             client,
+            round: 0,
             truth,
             promises,
             excuses,
@@ -87,6 +89,7 @@ impl<'a> Reader<'a> {
             Record::Welcome { resumed } => self.welcome(resumed),
             Record::Arrived { at, recovered } => self.arrive(at, recovered),
             Record::Settled => self.settle(),
+            Record::Round(round) => self.round = round,
         }
     }
 
@@ -98,7 +101,7 @@ impl<'a> Reader<'a> {
             if self.truth.is_past(room, stay.epoch) {
                 let offset = self.truth.head(room, stay.epoch);
                 let fault = Fault::Untold(Place { room, epoch: stay.epoch, offset });
-                self.findings.push(Finding { client: self.client, fault });
+                self.findings.push(Finding { client: self.client, round: self.round, fault });
             }
         }
         let stays = std::mem::take(&mut self.stays).into_values();
@@ -112,11 +115,15 @@ impl<'a> Reader<'a> {
     }
 
     fn found(&mut self, fault: Fault) {
-        self.findings.push(Finding { client: self.client, fault });
+        self.findings.push(Finding { client: self.client, round: self.round, fault });
     }
 
     fn lose(&mut self, stay: &Stay) {
-        self.findings.extend(stay.losses().map(|fault| Finding { client: self.client, fault }));
+        self.findings.extend(stay.losses().map(|fault| Finding {
+            client: self.client,
+            round: self.round,
+            fault,
+        }));
     }
 
     fn is_exact(&self, room: Room) -> bool {
@@ -130,8 +137,8 @@ impl<'a> Reader<'a> {
                 self.tally.recovered += 1;
                 since.offset
             }
-            Some(_) if self.is_exact(at.room) => {
-                self.inexact(at);
+            Some(since) if self.is_exact(at.room) => {
+                self.inexact(at, How::Joined(since.offset));
                 at.offset
             }
             _ => at.offset,
@@ -171,7 +178,7 @@ impl<'a> Reader<'a> {
     fn be_reborn(&mut self, at: Place, to: u64) {
         self.tally.reborn += 1;
         if !self.excuses.epochs {
-            self.found(Fault::Inexact(at));
+            self.found(Fault::Inexact(at, How::Reborn));
         }
         match self.stays.insert(at.room, Stay::reborn(at, to)) {
             Some(before) => self.lose(&before),
@@ -180,10 +187,10 @@ impl<'a> Reader<'a> {
     }
 
     /// A room that recovers exactly did not, and said so.
-    fn inexact(&mut self, at: Place) {
+    fn inexact(&mut self, at: Place, how: How) {
         match self.excuses.recovery {
             true => self.tally.unrecovered += 1,
-            false => self.found(Fault::Inexact(at)),
+            false => self.found(Fault::Inexact(at, how)),
         }
     }
 
@@ -191,7 +198,7 @@ impl<'a> Reader<'a> {
         self.tally.gaps += 1;
         // What a life that has ended had is owed to nobody.
         if self.is_exact(from.room) && !self.excuses.epochs {
-            self.found(Fault::Inexact(from));
+            self.found(Fault::Inexact(from, How::Gap(to)));
         }
         match self.stays.get_mut(&from.room).filter(|stay| stay.epoch == from.epoch) {
             Some(stay) => stay.announce(from.offset, to),
@@ -231,7 +238,7 @@ impl<'a> Reader<'a> {
             }
             Some(kept) if kept.epoch == at.epoch => {
                 if !recovered && self.is_exact(at.room) {
-                    self.inexact(at);
+                    self.inexact(at, How::Returned);
                 }
                 kept.resumed()
             }

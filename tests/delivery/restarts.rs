@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::run::{self, Size};
+use crate::run::{self, Run, Size};
 use crate::server::Server;
 use crate::store::{Store, is_missing};
 use crate::verdict::Excuses;
@@ -34,13 +34,17 @@ impl Restarts {
         let window = format!("drain.window_ms={WINDOW_MS}");
         // How soon Redis answers on a machine that is busy is not what is tried here.
         let patient = "redis.timeout_ms=5000";
-        Server::node_at(port, url, &["tcp.share_port=true", patient, &window])
+        // Some come back to a room after minutes, and what they missed has to fit into their queue: else
+        // the room is not recovered, and says so.
+        let roomy = "limits.outbox_bytes=16777216";
+        Server::node_at(port, url, &["tcp.share_port=true", patient, roomy, &window])
     }
 }
 
 /// Takes over the ports in turn.
-pub(crate) async fn restart(restarts: &mut Restarts) {
+pub(crate) async fn restart(restarts: &mut Restarts, run: &Run) {
     for round in 0..restarts.count {
+        run.round.set(round + 1);
         let node = &mut restarts.nodes[round % PORTS];
         let (url, port) = (restarts.url.clone(), node.address.port());
         let new = spawn_blocking(move || Restarts::node(&url, port)).await.unwrap();
@@ -79,7 +83,10 @@ fn nothing_is_lost_while_processes_take_over_from_each_other() {
     let slowest = restarts.took.iter().max();
     println!("{count} restarts, the slowest drain {slowest:?}: {:?}", outcome.knocks);
     let tally = crate::judged(&size, &outcome, Excuses::default());
-    crate::something_happened(&tally);
+    // In a few seconds hardly anybody leaves a room and joins it again from where they stood.
+    if count >= 10 {
+        crate::something_happened(&tally);
+    }
     assert_eq!(outcome.knocks.refused, 0, "nobody listened");
     let sent_away = count * (size.connections / PORTS) / 2;
     assert!(tally.resumed > sent_away as u64, "few of those sent away came back");

@@ -141,6 +141,8 @@ pub(crate) struct Run {
     /// How long anything may take that must happen.
     pub(crate) patience: Duration,
     stage: Cell<Stage>,
+    /// How many processes have been taken over from.
+    pub(crate) round: Cell<usize>,
     epochs: RefCell<(Names, Vec<String>)>,
     heads: RefCell<Vec<(Epoch, u64)>>,
     /// Clients go on with their sessions at any node; what a Redis in trouble was not told of a
@@ -229,6 +231,7 @@ async fn direct(size: &Size, addresses: Vec<SocketAddr>, happening: Happening<'_
         pause_ms: size.pause_ms,
         patience: Duration::from_secs(60),
         stage: Cell::new(Stage::Acting),
+        round: Cell::new(0),
         epochs: RefCell::default(),
         heads: RefCell::new(vec![(0, 0); rooms.len()]),
         roams: happening.namespace().is_none(),
@@ -256,7 +259,7 @@ async fn direct(size: &Size, addresses: Vec<SocketAddr>, happening: Happening<'_
     match happening {
         Happening::Nothing => {}
         Happening::Trouble(trouble) => trouble::befall(trouble, &run).await,
-        Happening::Restarts(restarts) => restarts::restart(restarts).await,
+        Happening::Restarts(restarts) => restarts::restart(restarts, &run).await,
     }
     run.stage.set(Stage::Finishing);
     eventually(&run, &tasks, "publishes are answered", || run.publishing.get() == 0).await;

@@ -13,6 +13,10 @@ pub(crate) struct Truth {
     messages: HashMap<Place, Message>,
     places: HashMap<Message, Place>,
     heads: HashMap<(Room, Epoch), u64>,
+    /// After how many restarts each place was first heard of.
+    seen: HashMap<Place, usize>,
+    /// What was announced not to come.
+    gaps: HashMap<(Room, Epoch), Vec<(u64, u64)>>,
     /// Places at the beginning of a life that was announced, which no message need have.
     openings: HashMap<(Room, Epoch), u64>,
     /// Publications with an `ok`.
@@ -30,8 +34,17 @@ impl Truth {
         }
         for (client, history) in histories.iter().enumerate() {
             let mut last = HashMap::<(usize, Room, Epoch), u64>::new();
+            let mut round = 0;
             for record in history {
                 let (message, place) = match *record {
+                    Record::Round(now) => {
+                        round = now;
+                        continue;
+                    }
+                    Record::Gap(at, to) => {
+                        truth.gaps.entry((at.room, at.epoch)).or_default().push((at.offset, to));
+                        continue;
+                    }
                     Record::Published(message, place)
                     | Record::Delivered(place, message)
                     | Record::Redelivered(place, message) => (message, place),
@@ -42,11 +55,16 @@ impl Truth {
                     }
                     _ => continue,
                 };
-                let mut found = |fault| findings.push(Finding { client, fault });
+                let mut found = |fault| findings.push(Finding { client, round, fault });
                 if truth.meant.get(&message) != Some(&place.room) {
                     found(Fault::Foreign(place, message));
                     continue;
                 }
+                truth
+                    .seen
+                    .entry(place)
+                    .and_modify(|first| *first = round.min(*first))
+                    .or_insert(round);
                 if !truth.place(message, place) {
                     found(Fault::Contradiction(place, message));
                 }
@@ -76,11 +94,16 @@ impl Truth {
     fn check_heads(&self, findings: &mut Vec<Finding>) {
         for (&(room, epoch), &head) in &self.heads {
             let first = self.openings.get(&(room, epoch)).map_or(1, |to| to + 1);
-            for offset in first..=head {
+            let mut round = 0;
+            for offset in (first..=head).rev() {
                 let place = Place { room, epoch, offset };
-                if !self.messages.contains_key(&place) {
-                    findings.push(Finding { client: 0, fault: Fault::Unused(place) });
+                if let Some(seen) = self.seen.get(&place) {
+                    round = *seen;
+                    continue;
                 }
+                let gaps = self.gaps.get(&(room, epoch)).into_iter().flatten();
+                let told = gaps.filter(|(from, to)| (*from..=*to).contains(&offset)).count();
+                findings.push(Finding { client: 0, round, fault: Fault::Unused(place, told) });
             }
         }
     }

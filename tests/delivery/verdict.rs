@@ -26,14 +26,14 @@ pub(crate) enum Fault {
     Contradiction(Place, Message),
     /// A publisher's messages have offsets in another order than they were sent.
     Overtaken(Place, Message),
-    /// An offset that no message has.
-    Unused(Place),
+    /// An offset that no message has; and how many were told of a gap there.
+    Unused(Place, usize),
     /// A command was never answered, though the connection stayed.
     Unanswered(Message),
     /// A publish was refused.
     Refused(Message),
-    /// A room that recovers exactly did not, or had a gap.
-    Inexact(Place),
+    /// A room that recovers exactly did not.
+    Inexact(Place, How),
     /// A session that lives was not resumed.
     Forgotten,
     /// A resumed session is no longer in this room.
@@ -46,11 +46,36 @@ pub(crate) enum Fault {
     Vanished,
 }
 
-/// A fault, and whose history shows it.
+/// How a room was not exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum How {
+    /// Who joined from an offset on was not given what followed it.
+    Joined(u64),
+    /// Who came back with a session was not given what they missed.
+    Returned,
+    /// It had a gap, up to there.
+    Gap(u64),
+    /// It began a new life.
+    Reborn,
+}
+
+/// A fault, whose history shows it, and how many processes had been taken over from by then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Finding {
     pub(crate) client: usize,
+    pub(crate) round: usize,
     pub(crate) fault: Fault,
+}
+
+impl Finding {
+    /// What kind of fault it is, without whom and where.
+    pub(crate) fn kind(&self) -> String {
+        let kind = match self.fault {
+            Fault::Inexact(_, how) => format!("Inexact {how:?}"),
+            fault => format!("{fault:?}"),
+        };
+        kind.split('(').next().unwrap_or_default().to_owned()
+    }
 }
 
 /// What a run amounted to, so that a run in which nothing happened does not pass for a good one.
