@@ -296,6 +296,7 @@ impl Client {
             let publication = &common.truth.publications[index];
             let hidden = publication.filter.is_some()
                 && publication.author != self.reader.name
+                && !self.reader.earlier.iter().flatten().any(|it| *it == publication.author)
                 && publication.meant(&self.reader, &Interest::default()) == Meant::No;
             if hidden {
                 return Err(format!("history shows {offset} of {room:?} to one it is not for"));
