@@ -76,10 +76,10 @@ impl Client {
                 self.on_left(room, last, publications, common)
             }
             Request::Publish { number } => self.on_published(number, value, common),
-            Request::Ack { room, offset } => {
-                // It may be an offset of the life before, which this one has not come to.
+            Request::Ack { room, epoch, offset } => {
                 let stay = self.stays.get_mut(&room);
-                if let Some(stay) = stay.filter(|it| it.position.is_some_and(|at| offset <= at)) {
+                // It says nothing of a life of the room that began after it was said.
+                if let Some(stay) = stay.filter(|it| it.epoch == epoch && it.is_at(offset)) {
                     stay.acknowledged = stay.acknowledged.max(offset);
                 }
                 Ok(())

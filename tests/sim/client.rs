@@ -34,6 +34,8 @@ pub(crate) enum Request {
     },
     Ack {
         room: RoomId,
+        /// The life of the room that the client knew of.
+        epoch: Option<String>,
         offset: u64,
     },
     History {

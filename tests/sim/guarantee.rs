@@ -279,7 +279,8 @@ impl World {
         let room = model.room.clone();
         let message = Message::new("ack").with("room", &*room.1).with("offset", offset);
         let codec = self.clients[me].codec;
-        self.clients[me].ask(message, Some(Request::Ack { room, offset }), codec);
+        let epoch = self.clients[me].stays.get(&room).and_then(|stay| stay.epoch.clone());
+        self.clients[me].ask(message, Some(Request::Ack { room, epoch, offset }), codec);
         self.quiesce()
     }
 

@@ -53,6 +53,11 @@ impl Stay {
         Self { is_vague: true, ..stay }
     }
 
+    /// Whether everything up to an offset has come.
+    pub(crate) fn is_at(&self, offset: u64) -> bool {
+        self.position.is_some_and(|position| offset <= position)
+    }
+
     /// The same after a resume in which the room is where it was.
     pub(crate) fn resumed(&self, room: &RoomId, before: &Reader, claimed: u64) -> Self {
         // In a guaranteed room others of the same user may have left meanwhile, and begun anew.

@@ -114,7 +114,6 @@ impl Client {
         let room = self.room(text(entry, "room")?);
         let (epoch, offset) = place(entry)?;
         common.truth.reaches(&room, &epoch, offset);
-        let recovered = entry["recovered"].as_bool() == Some(true);
         let before = kept.and_then(|kept| kept.stays.get(&room));
         let may_be_new = self.path_room.as_ref() == Some(&room)
             || kept.is_some_and(|kept| kept.is_vague || kept.unsure.contains(&room));
@@ -134,11 +133,10 @@ impl Client {
                 Stay::vague(epoch)
             }
             Some(before) => {
-                // The room has begun anew: all of it is owed, or said to be missing.
+                // The room has begun anew: all of it is owed, or said to be missing. It may be given, and
+                // is then called recovered, where a connection that was lost came back to it while it
+                // was empty.
                 let mut stay = Stay::new(Some(epoch), Some(0), before.interest.clone());
-                if recovered && offset > 0 {
-                    return Err(format!("{room:?} is recovered from another epoch"));
-                }
                 stay.is_vague = before.is_vague;
                 stay
             }

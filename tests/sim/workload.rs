@@ -298,14 +298,16 @@ impl World {
 
     fn acknowledge(&mut self, me: usize) -> Ask {
         let room = self.some_room(me);
-        let position = self.clients[me].stays.get(&room).and_then(|stay| stay.position);
+        let stay = self.clients[me].stays.get(&room);
+        let epoch = stay.and_then(|stay| stay.epoch.clone());
+        let position = stay.and_then(|stay| stay.position);
         let offset = position.unwrap_or(0).saturating_sub(self.random.below(3) as u64);
         let message = Message::new("ack").with("room", &*room.1).with("offset", offset);
         let claimed = self.clients[me].claimed.entry(room.clone()).or_default();
         *claimed = offset.max(*claimed);
         let whose = self.clients[me].whose();
         self.common.acknowledgements.claim(&room, whose, offset);
-        (message, Some(Request::Ack { room, offset }))
+        (message, Some(Request::Ack { room, epoch, offset }))
     }
 
     fn history(&mut self, me: usize) -> Ask {
