@@ -119,7 +119,11 @@ impl Client {
             || kept.is_some_and(|kept| kept.is_vague || kept.unsure.contains(&room));
         let stay = match before {
             _ if kept.is_some_and(|kept| kept.is_vague) => Stay::vague(epoch),
-            Some(_) if kept.is_some_and(|kept| kept.unsure.contains(&room)) => Stay::vague(epoch),
+            Some(_) if kept.is_some_and(|kept| kept.unsure.contains(&room)) => {
+                // What it asked for once more, without hearing of it, it may be given now.
+                common.acknowledgements.forget_reader(&room, &self.whose());
+                Stay::vague(epoch)
+            }
             Some(before) if before.epoch.as_deref() == Some(&*epoch) => {
                 let claimed = kept.and_then(|kept| kept.claimed.get(&room));
                 let reader = kept.map_or(&self.reader, |kept| &kept.reader);
