@@ -14,7 +14,7 @@ cd "$(git -C "$(dirname "$0")" rev-parse --show-toplevel)"
 # name | file | what is there | what is planted: literal text, once in the file or the first time.
 read -r -d '' bugs <<'BUGS' || true
 lost-wake|src/shard/fanout.rs|if was_empty && !slot.outbox.is_held() {|if was_empty && slot.outbox.is_held() {
-filter-ignored-on-replay|src/shard/command/join.rs|if !(Reader { connection, interest, now }).gets(publication) {|if false {
+filter-ignored-on-replay|src/shard/command/join.rs|if !(Reader { connection, interest, now }).takes_again(publication) {|if false {
 offset-skipped|src/room/home/publish.rs|self.offset() + 1 };|self.offset() + 1 + u64::from(self.offset() % 7 == 6) };
 leave-does-not-settle|src/shard/command/leave.rs|self.settle_room(index);\n        self.unseat(key, index);|self.unseat(key, index);
 gap-dropped|src/shard/outbox/shed.rs|self.push_gap(&run.label.room, (from, to), GapReason::SlowConsumer, terms.codec, pool);|let _ = (from, to);
@@ -41,7 +41,7 @@ return-plans-nothing|src/shard/command/join.rs|home.expect_acknowledgement_of(re
 second-copy-not-marked|src/shard/command/join.rs|publication.offset <= joined.redelivers|publication.offset < joined.redelivers
 sent-again-too-early|src/room/home/cursor.rs|publication.published.plus_ms(timeout_ms) <= now|publication.published.plus_ms(timeout_ms / 2) <= now
 cursor-of-each-session|src/room/home/cursor.rs|user.or(self.session.map(ReaderId::Session))|self.session.map(ReaderId::Session).or(user)
-expired-sent-again|src/shard/command/ack.rs|if expired \|\| !reader.gets(publication) {|if !reader.gets(publication) {
+expired-sent-again|src/shard/command/ack.rs|if expired \|\| !reader.takes_again(publication) {|if !reader.takes_again(publication) {
 cursor-goes-back|src/room/home/cursor.rs|&& cursor.acknowledged < offset|&& cursor.acknowledged != offset
 lost-not-told|src/room/home/cursor.rs|let lost = (dropped > seen).then_some((seen + 1, dropped));|let lost = None::<(u64, u64)>;
 one-message-too-many|src/bucket.rs|if missing == 0 {|if missing <= quota.period_us {
