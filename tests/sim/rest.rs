@@ -75,6 +75,10 @@ impl World {
             before = self.alive().count();
             self.let_pass(6_000)?;
         }
+        // Somebody was found to be silent just now.
+        if self.alive().any(|me| self.clients[me].stage >= Stage::Dismissed) {
+            self.let_pass(6_000)?;
+        }
         for client in self.clients.iter_mut().filter(|client| client.is_open()) {
             client.is_settled = true;
             let reserved = client.stays.iter_mut().filter(|(room, _)| room.1.starts_with('@'));
