@@ -1,6 +1,6 @@
 //! Those who have no credential, or too much of everything, beside good clients, none of whom is
-//! disconnected or misses anything. `RINGROOM_STRANGERS` multiplies how many there are, and
-//! `RINGROOM_GOOD` says how many good clients (2,000 want `ulimit -n 8192`, and a release build).
+//! disconnected or misses anything. `STRANGERS` multiplies how many there are, and
+//! `GOOD_CLIENTS` says how many good clients (2,000 want `ulimit -n 8192`, and a release build).
 
 use std::iter::from_fn;
 use std::panic::resume_unwind;
@@ -18,7 +18,7 @@ use crate::talk::{Talk, token};
 
 /// Good clients, each of which says something and hears it back, by tens in rooms of their own.
 fn good() -> usize {
-    std::env::var("RINGROOM_GOOD").ok().and_then(|it| it.parse().ok()).unwrap_or(40)
+    std::env::var("GOOD_CLIENTS").ok().and_then(|it| it.parse().ok()).unwrap_or(40)
 }
 
 /// As many rooms as they are in.
@@ -27,7 +27,7 @@ fn good_rooms() -> u64 {
 }
 
 fn scale() -> usize {
-    std::env::var("RINGROOM_STRANGERS").ok().and_then(|it| it.parse().ok()).unwrap_or(1)
+    std::env::var("STRANGERS").ok().and_then(|it| it.parse().ok()).unwrap_or(1)
 }
 
 /// Ends what goes on for as long as it is there, also when a test fails.
