@@ -1,6 +1,6 @@
 //! Those who have no credential, or too much of everything, beside good clients, none of whom is
 //! disconnected or misses anything. `STRANGERS` multiplies how many there are, and
-//! `GOOD_CLIENTS` says how many good clients (2,000 want `ulimit -n 8192`, and a release build).
+//! `GOOD_CLIENTS` says how many good clients (2,000 want `ulimit -n 16384`, and a release build).
 
 use std::iter::from_fn;
 use std::panic::resume_unwind;
@@ -91,16 +91,15 @@ fn rooms(server: &Server) -> u64 {
     tenants.iter().map(|tenant| tenant["rooms"]["count"].as_u64().unwrap()).sum()
 }
 
-/// All clients of a test come from one address, and are not held back by what this one may send.
-const NO_RATES: &str = "[admission]\nconnections_per_ip = 0\n[rate]\nmessages_per_second = 0\n[users]\nmessages_per_second = 0\n\
+/// All clients of a test come from one address, and are not held back by what this one may do.
+const NO_RATES: &str = "[admission]\nbad_credentials_per_minute = 0\nconnections_per_ip = 0\n[rate]\nmessages_per_second = 0\n[users]\nmessages_per_second = 0\n\
                         [addresses]\nmessages_per_second = 0\n";
 
 const TENANTS: &str = "[tenants.good]\n[tenants.bad]\n";
 
 #[test]
 fn a_flood_of_bad_tokens_is_refused_one_by_one() {
-    let more = "[admission]\nbad_credentials_per_minute = 0\nconnections_per_ip = 0\n";
-    let server = server(2, &format!("{more}{TENANTS}"));
+    let server = server(2, &format!("{NO_RATES}{TENANTS}"));
     let before = server.resident_bytes();
     let forged = token("a secret that nobody here has ever heard of", json!({ "sub": "eve" }));
     let count = 400 * scale();
@@ -120,7 +119,7 @@ fn a_flood_of_bad_tokens_is_refused_one_by_one() {
 
 #[test]
 fn those_who_never_say_who_they_are_are_sent_away() {
-    let more = "[auth]\ntimeout_ms = 600\n[admission]\nconnections_per_ip = 0\n";
+    let more = format!("[auth]\ntimeout_ms = 600\n{NO_RATES}");
     let server = server(2, &format!("{more}{TENANTS}"));
     let count = 150 * scale();
     beside_good_clients(&server, || {
