@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::bucket::{Limits, Meter, Verdict};
-use crate::clock::Moment;
+use crate::bucket::{Limits, Meter};
 use crate::config::{Config, TenantRows};
 use crate::id::TenantId;
 
@@ -114,17 +113,10 @@ impl Tenant {
         self.suspended.store(suspended, Ordering::Relaxed);
     }
 
-    /// Judges a message of `bytes`, and counts it if it passes.
-    pub fn send(&self, now: Moment, bytes: u32) -> Verdict {
-        if self.rates.are_off() {
-            return Verdict::Pass;
-        }
-        self.sent.take(&self.rates, now, bytes)
-    }
-
-    /// Takes back what was counted of a message that has not passed elsewhere.
-    pub fn give_back(&self, bytes: u32) {
-        self.sent.give_back(&self.rates, bytes);
+    /// What it has sent, and what it may; none: as much as it likes.
+    #[must_use]
+    pub fn messages(&self) -> Option<(&Meter, &Limits)> {
+        (!self.rates.are_off()).then_some((&self.sent, &self.rates))
     }
 
     /// Whether its rooms remember as much as they may.
@@ -179,6 +171,8 @@ impl Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bucket::Verdict;
+    use crate::clock::Moment;
     use crate::config;
 
     fn tenants(change: impl FnOnce(&mut TenantRows)) -> Arc<Tenants> {
@@ -215,6 +209,10 @@ mod tests {
         assert!((0..1_000).all(|_| acme.rooms.take()), "no limit");
     }
 
+    fn send(tenant: &Tenant, now: Moment, bytes: u32) -> Verdict {
+        tenant.messages().map_or(Verdict::Pass, |(meter, limits)| meter.take(limits, now, bytes))
+    }
+
     fn refused(retry_after_ms: u64) -> Verdict {
         Verdict::Refused { retry_after_ms }
     }
@@ -228,13 +226,13 @@ mod tests {
         let acme = one.get(one.find("acme").expect("it is configured"));
         let at = |ms| Moment::default().plus_ms(ms);
         for _ in 0..10 {
-            assert_eq!(acme.send(at(0), 10), Verdict::Pass);
+            assert_eq!(send(acme, at(0), 10), Verdict::Pass);
         }
-        assert_eq!(acme.send(at(0), 10), refused(100));
-        assert_eq!(acme.send(at(100), 10), Verdict::Pass, "after as long as was told");
-        assert_eq!(acme.send(at(100), 10), refused(100));
-        assert_eq!(acme.send(at(5_000), 5_000), Verdict::Pass, "with a full second behind it");
-        assert_eq!(acme.send(at(9_000), 1_000), refused(1_000), "and a debt before it");
+        assert_eq!(send(acme, at(0), 10), refused(100));
+        assert_eq!(send(acme, at(100), 10), Verdict::Pass, "after as long as was told");
+        assert_eq!(send(acme, at(100), 10), refused(100));
+        assert_eq!(send(acme, at(5_000), 5_000), Verdict::Pass, "with a full second behind it");
+        assert_eq!(send(acme, at(9_000), 1_000), refused(1_000), "and a debt before it");
     }
 
     #[test]
@@ -246,9 +244,9 @@ mod tests {
         });
         let acme = one.get(one.find("acme").expect("it is configured"));
         let at = |ms| Moment::default().plus_ms(ms);
-        let passed = |ms| (0..100).filter(|_| acme.send(at(ms), 0) == Verdict::Pass).count();
+        let passed = |ms| (0..100).filter(|_| send(acme, at(ms), 0) == Verdict::Pass).count();
         assert_eq!([passed(0), passed(1_000), passed(4_000)], [30, 10, 24]);
-        assert_eq!(acme.send(at(4_000), 0), refused(1_000), "one a second from here on");
+        assert_eq!(send(acme, at(4_000), 0), refused(1_000), "one a second from here on");
     }
 
     #[test]
@@ -259,13 +257,13 @@ mod tests {
         });
         let acme = one.get(one.find("acme").expect("it is configured"));
         let at = |ms| Moment::default().plus_ms(ms);
-        let verdicts: Vec<_> = (0..21).map(|_| acme.send(at(0), 0)).collect();
+        let verdicts: Vec<_> = (0..21).map(|_| send(acme, at(0), 0)).collect();
         assert!(verdicts[..10].iter().all(|it| *it == Verdict::Pass));
         assert!(verdicts[10..20].iter().all(|it| *it == refused(100)));
         assert_eq!(verdicts[20], Verdict::Banned { retry_after_ms: 5_000, began: true });
         let during = Verdict::Banned { retry_after_ms: 1_000, began: false };
-        assert_eq!(acme.send(at(4_000), 0), during);
-        assert_eq!(acme.send(at(5_000), 0), Verdict::Pass);
+        assert_eq!(send(acme, at(4_000), 0), during);
+        assert_eq!(send(acme, at(5_000), 0), Verdict::Pass);
     }
 
     #[test]
@@ -276,16 +274,17 @@ mod tests {
         });
         let acme = one.get(one.find("acme").expect("it is configured"));
         let now = Moment::default().plus_ms(5_000);
-        assert_eq!(acme.send(now, 999), Verdict::Pass);
+        assert_eq!(send(acme, now, 999), Verdict::Pass);
         for _ in 0..100 {
-            assert_ne!(acme.send(now, 500), Verdict::Pass);
+            assert_ne!(send(acme, now, 500), Verdict::Pass);
         }
         for _ in 0..9 {
-            assert_eq!(acme.send(now, 0), Verdict::Pass, "nine messages are left");
+            assert_eq!(send(acme, now, 0), Verdict::Pass, "nine messages are left");
         }
-        assert_ne!(acme.send(now, 0), Verdict::Pass);
-        acme.give_back(0);
-        assert_eq!(acme.send(now, 0), Verdict::Pass, "what is given back is there");
+        assert_ne!(send(acme, now, 0), Verdict::Pass);
+        let (meter, limits) = acme.messages().expect("it has limits");
+        meter.give_back(limits, 0);
+        assert_eq!(send(acme, now, 0), Verdict::Pass, "what is given back is there");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::hash::Seed;
 use crate::id::{ConnectionKey, TenantId, ip_key};
 use crate::protocol::{CloseReason, Command, Envelope, ErrorCode};
 use crate::room::home::Refusal;
+use crate::tenant::Tenant;
 
 use super::Shard;
 use super::connection::{Connection, Purpose};
@@ -20,6 +21,10 @@ use super::identity::Identity;
 use super::life::PONG_QUEUE_BYTES;
 use super::message::Ticket;
 use super::quota::Makers;
+
+/// Why a message is refused.
+const OF_SENDER: &str = "too many messages";
+const OF_TENANT: &str = "too many messages of the tenant";
 
 /// What a frame counts beside its payload: what it costs to take it in, however little it holds.
 const FRAME_BYTES: u32 = 64;
@@ -83,42 +88,57 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// Judges one message, and counts it if it passes.
-    fn take(&self, senders: &Senders, now: Moment, bytes: u32) -> Verdict {
+    /// Judges one message, and counts it if it passes; else it says whose limit was met. The tenant's
+    /// comes last: nobody who is held back alone uses up what the others of it may send.
+    fn take(
+        &self,
+        senders: &Senders,
+        tenant: &Tenant,
+        now: Moment,
+        bytes: u32,
+    ) -> (Verdict, &'static str) {
+        let quota = self.identity.quota().and_then(|quota| quota.messages());
         let all = [
-            self.user.as_deref().map(|meter| (meter, &senders.user)),
-            self.address.as_deref().map(|meter| (meter, &senders.address)),
-            self.identity.quota().and_then(|quota| quota.messages()),
+            self.user.as_deref().map(|meter| (meter, &senders.user, OF_SENDER)),
+            self.address.as_deref().map(|meter| (meter, &senders.address, OF_SENDER)),
+            quota.map(|(meter, limits)| (meter, limits, OF_SENDER)),
+            tenant.messages().map(|(meter, limits)| (meter, limits, OF_TENANT)),
         ];
-        for (at, (meter, limits)) in all.iter().flatten().enumerate() {
+        for (at, (meter, limits, whose)) in all.iter().flatten().enumerate() {
             let verdict = meter.take(limits, now, bytes);
             if verdict != Verdict::Pass {
                 let before = all.iter().flatten().take(at);
-                before.for_each(|(meter, limits)| meter.give_back(limits, bytes));
-                return verdict;
+                before.for_each(|(meter, limits, _)| meter.give_back(limits, bytes));
+                return (verdict, whose);
             }
         }
-        Verdict::Pass
+        (Verdict::Pass, "")
     }
 }
 
 impl Connection {
-    /// Judges one message by all limits, and counts it if it passes.
-    fn send(&mut self, senders: &Senders, now: Moment, bytes: u32) -> Verdict {
+    /// Judges one message by all limits, and counts it if it passes; else it says whose limit was met.
+    fn send(
+        &mut self,
+        senders: &Senders,
+        tenant: &Tenant,
+        now: Moment,
+        bytes: u32,
+    ) -> (Verdict, &'static str) {
         let (identity, address) = (Arc::clone(&self.identity), self.address);
         let rare = self.rare();
         let verdict = rare.limiter.check(&senders.connection, now, bytes);
         if verdict != Verdict::Pass {
-            return verdict;
+            return (verdict, OF_SENDER);
         }
         let shares = rare.shares.take().filter(|it| Arc::ptr_eq(&it.identity, &identity));
         let shares = shares.unwrap_or_else(|| Box::new(senders.find(&identity, address, now)));
-        let verdict = shares.take(senders, now, bytes);
+        let judged = shares.take(senders, tenant, now, bytes);
         rare.shares = Some(shares);
-        if verdict == Verdict::Pass {
+        if judged.0 == Verdict::Pass {
             rare.limiter.spend(&senders.connection, bytes);
         }
-        verdict
+        judged
     }
 }
 
@@ -132,24 +152,18 @@ impl Shard {
         let now = self.outbound.now.moment;
         let Some(connection) = self.outbound.get_mut(key) else { return false };
         let tenant = self.tenants.get(connection.identity.tenant);
-        let (mut verdict, mut message) =
-            (tenant.send(now, bytes), "too many messages of the tenant");
-        let quota = connection.identity.quota();
-        let are_off = self.senders.are_off() && quota.is_none_or(|it| it.messages().is_none());
-        if verdict == Verdict::Pass && !are_off {
-            (verdict, message) = (connection.send(&self.senders, now, bytes), "too many messages");
-            if verdict != Verdict::Pass {
-                // It counts nowhere.
-                tenant.give_back(bytes);
-            }
+        let quota = connection.identity.quota().and_then(|quota| quota.messages());
+        if self.senders.are_off() && quota.is_none() && tenant.messages().is_none() {
+            return true;
         }
+        let (verdict, whose) = connection.send(&self.senders, tenant, now, bytes);
         let (retry_after_ms, is_banned) = match verdict {
             Verdict::Pass => return true,
             Verdict::Refused { retry_after_ms } => (retry_after_ms, false),
             Verdict::Banned { retry_after_ms, began: _ } => (retry_after_ms, true),
         };
         self.metrics.rate_limited.add(1);
-        self.refuse_whole(key, envelope, too_fast(message, retry_after_ms));
+        self.refuse_whole(key, envelope, too_fast(whose, retry_after_ms));
         if is_banned {
             self.close(key, CloseReason::RateLimited);
         }

@@ -490,3 +490,22 @@ fn what_a_connection_is_refused_costs_its_tenant_nothing() {
     let four = cluster.user(2, "d");
     assert_eq!(set_state(&mut cluster, four)["message"], "too many messages of the tenant");
 }
+
+#[test]
+fn who_floods_alone_brings_no_ban_upon_the_tenant() {
+    let mut cluster = with_tenant(|config, rows| {
+        (config.rate.messages_per_second, config.rate.burst) = (3, 3);
+        (rows.messages_per_second, rows.ban_ms) = (3, 60_000);
+    });
+    let (flooder, other) = (cluster.user(0, "a"), cluster.user(1, "b"));
+    for _ in 0..3 {
+        assert_eq!(set_state(&mut cluster, flooder)["type"], "ok");
+    }
+    // The tenant has nothing left either, and so many refusals would be its ban.
+    for _ in 0..200 {
+        assert_eq!(set_state(&mut cluster, flooder)["message"], "too many messages");
+    }
+    assert_eq!(set_state(&mut cluster, other)["message"], "too many messages of the tenant");
+    cluster.wait(1_000);
+    assert_eq!(set_state(&mut cluster, other)["type"], "ok");
+}
