@@ -6,6 +6,7 @@
 //! for that one only; a key that names no issuer speaks for no issuer that somebody else is known by.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
 
 use super::accepted::{Accepted, Strategy};
@@ -122,12 +123,29 @@ pub(super) struct TenantView<'a> {
     operator: &'a Trust,
 }
 
+/// Who has made a token, by its own word.
+#[derive(Clone, Copy)]
+pub(super) struct Maker<'a> {
+    issuer: Option<&'a str>,
+    /// Whether the settings name that issuer.
+    is_known: bool,
+}
+
+impl Maker<'_> {
+    /// Whether a key for this issuer, or one that names none, may be its.
+    fn is_meant(self, by: Option<&str>) -> bool {
+        if by.is_some() { by == self.issuer } else { !self.is_known }
+    }
+}
+
 impl Policy {
     /// Makes one.
     #[must_use]
     pub fn new(mut setup: Setup) -> Self {
-        setup.operator.bind();
-        setup.tenants.iter_mut().for_each(|tenant| tenant.trust.bind());
+        setup.operator = setup.operator.bound();
+        for tenant in &mut setup.tenants {
+            tenant.trust = mem::take(&mut tenant.trust).bound();
+        }
         let tenants = setup.tenants.iter().enumerate();
         let tenants = tenants.map(|(index, tenant)| (tenant.name.clone(), index)).collect();
         let api_keys = KnownKeys::new(&setup.api_keys);
@@ -223,15 +241,15 @@ impl Policy {
             || self.setup.tenants.iter().any(|tenant| believes(&tenant.trust))
     }
 
-    /// The sources whose keys may have signed a token of this tenant and issuer.
+    /// The sources whose keys may have signed a token of this tenant and maker.
     pub(super) fn sources_for(
         &self,
         tenant: TenantView<'_>,
-        issuer: Option<&str>,
+        maker: Maker<'_>,
     ) -> impl Iterator<Item = SourceId> {
         self.sources.iter().enumerate().filter_map(move |(index, (owner, source))| {
             let is_theirs = owner.is_none_or(|owner| owner == tenant.index);
-            (is_theirs && tenant.is_of(source.issuer.as_deref(), issuer)).then(|| source_id(index))
+            (is_theirs && maker.is_meant(source.issuer.as_deref())).then(|| source_id(index))
         })
     }
 
@@ -282,44 +300,44 @@ impl Policy {
 }
 
 impl Trust {
-    /// Where one issuer is trusted, keys that name none are its.
-    fn bind(&mut self) {
-        let [issuer] = &*self.issuers else { return };
+    /// The same; where one issuer is trusted, keys that name none are its.
+    pub(super) fn bound(mut self) -> Self {
+        let [issuer] = &*self.issuers else { return self };
         let keys = self.keys.iter_mut().map(|key| &mut key.issuer);
         let sources = self.sources.iter_mut().map(|source| &mut source.issuer);
         for unnamed in keys.chain(sources).filter(|it| it.is_none()) {
             *unnamed = Some(issuer.clone());
         }
+        self
     }
 
-    /// Whether somebody is known by this name.
-    fn names(&self, issuer: &str) -> bool {
-        let listed = self.issuers.iter().any(|it| **it == *issuer);
-        let is = |it: &Option<Box<str>>| it.as_deref() == Some(issuer);
-        listed
-            || self.keys.iter().any(|key| is(&key.issuer))
-            || self.sources.iter().any(|source| is(&source.issuer))
+    /// Whether it lists this issuer as one that may have made a token.
+    fn lists(&self, issuer: &str) -> bool {
+        self.issuers.iter().any(|it| **it == *issuer)
+    }
+
+    /// Whether it has a key, or knows where there are some, that names this issuer.
+    pub(super) fn speaks_for(&self, issuer: &str) -> bool {
+        let keys = self.keys.iter().map(|key| &key.issuer);
+        let mut all = keys.chain(self.sources.iter().map(|source| &source.issuer));
+        all.any(|it| it.as_deref() == Some(issuer))
     }
 }
 
 impl<'a> TenantView<'a> {
-    /// The keys that may have signed a token of this issuer.
-    pub(super) fn keys(
-        self,
-        issuer: Option<&'a str>,
-    ) -> impl Iterator<Item = &'a VerifyingKey> + use<'a> {
-        let all = self.setup.trust.keys.iter().chain(&self.operator.keys);
-        all.filter(move |trusted| self.is_of(trusted.issuer.as_deref(), issuer))
-            .map(|trusted| &*trusted.key)
+    /// Who made a token that says this.
+    pub(super) fn maker(self, issuer: Option<&'a str>) -> Maker<'a> {
+        let trusts = [&self.setup.trust, self.operator];
+        let is_named = |by: &Trust, issuer: &str| by.lists(issuer) || by.speaks_for(issuer);
+        let is_known = issuer.is_some_and(|it| trusts.iter().any(|trust| is_named(trust, it)));
+        Maker { issuer, is_known }
     }
 
-    /// Whether what is for this issuer, or names none, is for a token of that one.
-    fn is_of(self, wanted: Option<&str>, issuer: Option<&str>) -> bool {
-        match (wanted, issuer) {
-            (Some(_), _) => wanted == issuer,
-            (None, None) => true,
-            (None, Some(issuer)) => !self.setup.trust.names(issuer) && !self.operator.names(issuer),
-        }
+    /// The keys that may have signed a token of this one.
+    pub(super) fn keys(self, maker: Maker<'a>) -> impl Iterator<Item = &'a VerifyingKey> + use<'a> {
+        let all = self.setup.trust.keys.iter().chain(&self.operator.keys);
+        all.filter(move |trusted| maker.is_meant(trusted.issuer.as_deref()))
+            .map(|trusted| &*trusted.key)
     }
 
     /// The cookie key of this id.
@@ -331,8 +349,7 @@ impl<'a> TenantView<'a> {
     /// Whether a token of this issuer may be believed at all.
     pub(super) fn check_issuer(self, issuer: Option<&str>) -> Result<(), Refusal> {
         let trusts = [&self.setup.trust, self.operator];
-        let named =
-            |trust: &Trust| issuer.is_some_and(|it| trust.issuers.iter().any(|i| **i == *it));
+        let named = |trust: &Trust| issuer.is_some_and(|it| trust.lists(it));
         if trusts.iter().all(|trust| trust.issuers.is_empty()) || trusts.into_iter().any(named) {
             Ok(())
         } else {

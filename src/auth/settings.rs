@@ -87,6 +87,8 @@ impl Reading<'_> {
             self.problem("auth.mode", SettingsCause::NothingToCheck);
         }
         let is_open = auth.mode.is_open() && self.sources.custom.is_none();
+        let (operator, tenants) = (self.operator(), self.tenants());
+        let are_read = self.problems.is_empty();
         let anonymous = self.permissions("auth.anonymous_permissions", &auth.anonymous_permissions);
         let mut setup = Setup {
             number: self.sources.number,
@@ -98,8 +100,8 @@ impl Reading<'_> {
             permissions: self.permissions("auth.permissions", &auth.permissions),
             roles: self.roles(),
             anonymous: (auth.anonymous && !is_open).then_some(anonymous),
-            operator: self.operator(),
-            tenants: self.tenants(),
+            operator,
+            tenants,
             cookie_name: config.knows_cookies().then(|| config.auth_cookie.name.as_str().into()),
             api_keys: Vec::new(),
             introspection: config.auth_introspection.url.is_some(),
@@ -107,6 +109,9 @@ impl Reading<'_> {
             believe_ms: auth.believe_ms,
             custom: self.sources.custom.cloned(),
         };
+        if are_read {
+            self.coverage(&setup);
+        }
         setup.api_keys = self.api_keys(&setup.permissions);
         self.urls();
         if config.knows_cookies() && config.handshake.origins.is_empty() {

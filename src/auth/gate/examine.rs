@@ -113,10 +113,11 @@ impl Gate {
         let issuer = claims::issuer(object)?;
         let tenant = named_tenant(policy, object)?;
         tenant.check_issuer(issuer.as_deref())?;
-        let sources: Vec<_> = policy.sources_for(tenant, issuer.as_deref()).collect();
+        let maker = tenant.maker(issuer.as_deref());
+        let sources: Vec<_> = policy.sources_for(tenant, maker).collect();
         let known = || {
             let fetched = sources.iter().flat_map(|source| self.sources.keys(*source, now.moment));
-            tenant.keys(issuer.as_deref()).chain(fetched)
+            tenant.keys(maker).chain(fetched)
         };
         let wanted = token.key_id();
         let named = known().filter(|key| key.id().is_some() && key.id() == wanted);

@@ -11,7 +11,7 @@ use crate::auth::algorithm::Algorithm;
 use crate::auth::cookie::CookieKey;
 use crate::auth::gate::TRIES_MAX;
 use crate::auth::key::{KeyError, VerifyingKey, jwk_set, public_key_pem};
-use crate::auth::policy::{KeySource, Trust, TrustedKey};
+use crate::auth::policy::{KeySource, Setup, Trust, TrustedKey};
 use crate::config::{self, Secret, TokenAlgorithm, TokenKey, TokenKeySource};
 
 impl From<TokenAlgorithm> for Algorithm {
@@ -85,21 +85,35 @@ impl Reading<'_> {
     }
 
     /// A key that names no issuer is of the one that is trusted with it, or, where nobody is named, of
-    /// whoever is named nowhere; and whatever has no id is tried on every token, so they are few.
+    /// whoever is named nowhere.
     fn owners(&mut self, path: &str, keys: &[TokenKey], own: &[String], others: &[String]) {
         let is_unclear = own.len() > 1 || (own.is_empty() && !others.is_empty());
         let unclear = keys.iter().position(|key| key.issuer.is_none() && is_unclear);
         if let Some(index) = unclear {
             self.problem(format!("{path}, entry {}", index + 1), SettingsCause::IssuerMissing);
         }
-        let mut nameless = BTreeMap::new();
-        for key in keys.iter().filter(|key| key.id.is_none() && !key.is_set()) {
-            let count =
-                nameless.entry((key.algorithm.map(Algorithm::from), &key.issuer)).or_default();
-            *count += 1;
+    }
+
+    /// What would come to nothing: keys that are never tried, since what has no id is tried on every
+    /// token and so only a few of them are, and issuers whose tokens nobody could check.
+    pub(super) fn coverage(&mut self, setup: &Setup) {
+        let operator = setup.operator.clone().bound();
+        if has_untried(&[&operator]) {
+            return self.problem("auth.jwt.keys", SettingsCause::NamelessKeys);
         }
-        if nameless.values().any(|count: &usize| *count > TRIES_MAX) {
-            self.problem(path, SettingsCause::NamelessKeys);
+        let is_asked = setup.introspection || setup.hook || setup.custom.is_some();
+        for tenant in &setup.tenants {
+            let own = tenant.trust.clone().bound();
+            if has_untried(&[&own, &operator]) {
+                let path = format!("tenants.{}.jwt_keys", tenant.name);
+                self.problem(path, SettingsCause::NamelessKeys);
+            }
+            for issuer in own.issuers.iter().filter(|_| !is_asked) {
+                if !own.speaks_for(issuer) && !operator.speaks_for(issuer) {
+                    let path = format!("tenants.{}.jwt_issuers", tenant.name);
+                    self.problem(path, SettingsCause::IssuerWithoutKey(issuer.clone()));
+                }
+            }
         }
     }
 
@@ -171,6 +185,16 @@ impl Reading<'_> {
         let unreadable = |error: std::io::Error| SettingsCause::File(file.to_owned(), error.kind());
         text.map(Zeroizing::new).map_err(unreadable)
     }
+}
+
+/// Whether a token would not be tried with all keys that it may be of.
+fn has_untried(trusts: &[&Trust]) -> bool {
+    let mut nameless = BTreeMap::<_, usize>::new();
+    let keys = trusts.iter().flat_map(|trust| &trust.keys).filter(|it| it.key.id().is_none());
+    for TrustedKey { issuer, key } in keys {
+        *nameless.entry((key.algorithm(), issuer)).or_default() += 1;
+    }
+    nameless.into_values().any(|count| count > TRIES_MAX)
 }
 
 /// The host of a URL that keys may be fetched from: `https`, or `http` on this machine.

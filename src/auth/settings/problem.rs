@@ -41,6 +41,8 @@ pub enum SettingsCause {
     IssuerMissing,
     /// More keys of one algorithm and issuer without a name than are tried on a token.
     NamelessKeys,
+    /// An issuer whose tokens no key can check.
+    IssuerWithoutKey(Box<str>),
     /// More grants than one credential may hold.
     TooManyGrants,
     /// Credentials are wanted, and none can be checked.
@@ -98,8 +100,13 @@ impl fmt::Display for SettingsCause {
             ),
             Self::NamelessKeys => write!(
                 f,
-                "more than {TRIES_MAX} keys of one algorithm and issuer without an id: the others would \
-                 never be tried"
+                "more than {TRIES_MAX} keys of one algorithm and issuer without an id, the operator's \
+                 counted: the others would never be tried"
+            ),
+            Self::IssuerWithoutKey(issuer) => write!(
+                f,
+                "no key speaks for {issuer:?}, so that none of its tokens could be checked: wanted one \
+                 with that issuer in the tenant's jwt_keys or in auth.jwt.keys"
             ),
             Self::TooManyGrants => f.write_str("more grants than one credential may hold"),
             Self::NothingToCheck => f.write_str(

@@ -218,9 +218,30 @@ fn a_key_names_its_issuer_where_it_could_speak_for_another() {
         format!("issuers = [\"a\"]\nkeys = [{unnamed}]"),
         format!("keys = [{unnamed}, {named}]"),
         format!("{several}\nkeys = [{named}]"),
-        format!("issuers = [\"a\"]\nkeys = [{unnamed}]\n[tenants.x]\njwt_issuers = [\"b\"]"),
     ] {
         assert!(policy(&jwt(good.clone())).is_ok(), "{good}");
+    }
+}
+
+#[test]
+fn an_issuer_that_no_key_speaks_for_is_told() {
+    let key = |issuer: &str| {
+        format!(r#"{{ algorithm = "RS256", public_key_file = "rsa.pem", issuer = "{issuer}" }}"#)
+    };
+    let jwt = |operator: &str, tenant: &str| {
+        format!("{ORIGINS}[auth.jwt]\n{operator}\n[tenants.x]\njwt_issuers = [\"b\"]\n{tenant}\n")
+    };
+    let (of_a, of_b) = (format!("keys = [{}]", key("a")), format!("keys = [{}]", key("b")));
+    let nobody = || SettingsCause::IssuerWithoutKey("b".into());
+    told([
+        (jwt(&of_a, ""), "tenants.x.jwt_issuers", nobody()),
+        (jwt("secret_file = \"f\"", ""), "tenants.x.jwt_issuers", nobody()),
+        (jwt("", &format!("jwt_{of_a}")), "tenants.x.jwt_issuers", nobody()),
+    ]);
+    let unnamed = r#"jwt_keys = [{ algorithm = "RS256", public_key_file = "rsa.pem" }]"#;
+    let asked = "[auth.introspection]\nurl = \"https://id.example/\"";
+    for good in [jwt(&of_b, ""), jwt(&of_a, unnamed), jwt(&of_a, asked)] {
+        assert!(policy(&good).is_ok(), "{good}");
     }
 }
 
@@ -232,8 +253,8 @@ fn a_key_that_would_never_be_tried_is_told() {
         format!("{ORIGINS}[auth.jwt]\nkeys = [{keys}]\n")
     };
     let ninth = |more: &str| policy(&keys(8, more)).map(|_| ());
-    let expected = vec![("auth.jwt.keys".to_owned(), SettingsCause::NamelessKeys)];
-    assert_eq!(ninth(key), Err(expected));
+    let of = |path: &str| vec![(path.to_owned(), SettingsCause::NamelessKeys)];
+    assert_eq!(ninth(key), Err(of("auth.jwt.keys")));
     for good in [
         r#"{ algorithm = "RS256", public_key_file = "rsa.pem", id = "9" }"#,
         r#"{ algorithm = "RS256", public_key_file = "rsa.pem", issuer = "a" }"#,
@@ -241,6 +262,19 @@ fn a_key_that_would_never_be_tried_is_told() {
     ] {
         assert_eq!(ninth(good), Ok(()), "{good}");
     }
+    let tenant = format!("{}[tenants.acme]\njwt_keys = [{key}]\n", keys(7, key));
+    assert_eq!(
+        policy(&tenant).map(|_| ()),
+        Err(of("tenants.acme.jwt_keys")),
+        "with the operator's"
+    );
+    let secret = r#"{ algorithm = "HS256", secret_file = "secret" }"#;
+    let with_secret = |count: usize| {
+        let keys = vec![secret; count].join(", ");
+        policy(&format!("{ORIGINS}[auth.jwt]\nsecret_file = \"f\"\nkeys = [{keys}]\n")).map(|_| ())
+    };
+    assert_eq!(with_secret(7), Ok(()));
+    assert_eq!(with_secret(8), Err(of("auth.jwt.keys")), "the secret is one of them");
 }
 
 #[test]

@@ -195,8 +195,7 @@ pub struct TokenKey {
 
 impl TokenKey {
     /// Whether it is a set, of keys that have names of their own.
-    #[must_use]
-    pub fn is_set(&self) -> bool {
+    fn is_set(&self) -> bool {
         matches!(self.source, TokenKeySource::JwksFile(_) | TokenKeySource::JwksUrl(_))
     }
 }
