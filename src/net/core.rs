@@ -112,8 +112,8 @@ pub(super) struct State {
     /// There is a Redis, and neither a link to it was there yet nor enough time for one.
     pub(super) waits_for_link: bool,
     pub(super) is_draining: bool,
-    /// Whether nobody needed this core when it last looked.
-    pub(super) was_over: bool,
+    /// How many looks in a row have found that nobody needs this core.
+    pub(super) looks_over: u32,
     /// How far the test suite has moved the wall clock.
     pub(super) jumped_us: i64,
 }
@@ -163,7 +163,7 @@ impl Core {
             }
             if is_draining {
                 self.close_doors();
-                if self.state.borrow().may_end() {
+                if is_inbox_empty && self.state.borrow().may_end() {
                     return;
                 }
             }

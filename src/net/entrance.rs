@@ -124,14 +124,14 @@ impl State {
 
     /// Looks whether all is over, and comes again soon.
     pub(super) fn linger(&mut self, now: Now) {
-        self.was_over = self.is_over();
+        self.looks_over = if self.is_over() { self.looks_over + 1 } else { 0 };
         self.wheel.insert(now.moment.plus_ms(LINGER_MS), Deadline::Linger);
     }
 
-    /// Whether nobody needs this core any more. That was so at the last look, too: what another core
-    /// has said of its last connection has come meanwhile.
+    /// Whether nobody needs this core any more. That was so at two looks: between them has come what
+    /// another core said of its last connection.
     pub(super) fn may_end(&self) -> bool {
-        self.was_over && self.is_over()
+        self.looks_over > 1 && self.is_over()
     }
 
     /// No connection of any core is left, and Redis was told what was acknowledged.

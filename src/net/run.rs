@@ -186,7 +186,7 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
         was_spinning: false,
         waits_for_link: patience_ms.is_some(),
         is_draining: false,
-        was_over: false,
+        looks_over: 0,
         jumped_us: 0,
         config,
     };
