@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use crate::auth::{self, Custom, Policy};
@@ -41,9 +41,9 @@ use self::threads::Threads;
 /// How often the process looks after its cores and its certificates.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// The same in a drain: what other nodes ask for between the end of its cores and its farewell nobody
-/// answers.
-const LOOK_EVERY_IN_DRAIN: Duration = Duration::from_millis(10);
+/// The same where it matters how soon it is seen: before clients come in, and in a drain, since what other
+/// nodes ask for between the end of its cores and its farewell nobody answers.
+const LOOK_OFTEN: Duration = Duration::from_millis(10);
 
 /// How much longer than its window a drain may take; half a second more is for a farewell to Redis.
 const DRAIN_GRACE: Duration = Duration::from_millis(4_500);
@@ -164,7 +164,6 @@ pub fn run_with(mut config: Config, reread: Reread, added: Extensions) -> Result
         .enable_all()
         .build()
         .map_err(Error::Thread)?;
-    greet(&config, threads.control_address);
     let mut watch =
         Watch { config, tenants, added, policies: 0, policy, reread, certificates, threads, logs };
     runtime.block_on(watch.until_told_to_end())?;
@@ -191,14 +190,23 @@ impl Watch {
         let mut terminate = listen_for(SignalKind::terminate())?;
         let mut interrupt = listen_for(SignalKind::interrupt())?;
         let mut hang_up = listen_for(SignalKind::hangup())?;
-        let mut look = interval(LOOK_EVERY);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut look, mut are_open) = (every(LOOK_OFTEN), false);
+        if self.config.redis.is_on() {
+            info!("clients come in once there is word of the link to Redis");
+        }
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = hang_up.recv() => self.reload(),
-                _ = look.tick() => self.look(),
+                _ = look.tick() => {
+                    if are_open {
+                        self.look();
+                    } else if self.threads.are_open()? {
+                        greet(&self.config, self.threads.control_address);
+                        (look, are_open) = (every(LOOK_EVERY), true);
+                    }
+                }
             }
             if self.threads.any_ended() {
                 return Ok(());
@@ -222,7 +230,7 @@ impl Watch {
         info!(window_ms, "draining: connections are sent away; a second signal ends at once");
         self.threads.order(Order::Drain { window_ms });
         let deadline = Instant::now() + Duration::from_millis(window_ms) + DRAIN_GRACE;
-        let mut look = interval(LOOK_EVERY_IN_DRAIN);
+        let mut look = every(LOOK_OFTEN);
         while !self.threads.all_cores_ended() {
             tokio::select! {
                 _ = terminate.recv() => process::exit(IMPATIENT),
@@ -230,7 +238,10 @@ impl Watch {
                 _ = hang_up.recv() => warn!("draining: the settings are not read again"),
                 _ = look.tick() => {}
                 () = tokio::time::sleep_until(deadline) => {
-                    warn!("some connections did not go in time: ending without them");
+                    warn!(
+                        "some connections, or what Redis was still to be told, did not go in time: \
+                         ending without them"
+                    );
                     self.threads.take_leave();
                     process::exit(0);
                 }
@@ -336,6 +347,13 @@ fn standing(config: &Config, tenants: &Tenants) -> Result<Vec<Decision>, Error> 
         }
     }
     Ok(standing)
+}
+
+/// A tick that is late is not made up for.
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 fn listen_for(kind: SignalKind) -> Result<Signal, Error> {

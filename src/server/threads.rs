@@ -48,11 +48,15 @@ pub(super) struct Threads {
     /// The bridge to Redis, if there is one.
     bridge: Option<(bridge::Stop, JoinHandle<io::Result<()>>)>,
     commander: Commander,
+    /// Where each core says that clients come in.
+    opening: Listens,
+    /// How many have not said so.
+    closed: usize,
     /// Where the control plane listens.
     pub(super) control_address: SocketAddr,
 }
 
-/// Starts every core and the control plane, and returns when all of them listen.
+/// Starts every core and the control plane. Clients come in once [`Threads::are_open`].
 pub(super) fn spawn(parts: &Parts<'_>) -> Result<Threads, Error> {
     let config = parts.config;
     let cpus = plan::cpus(&config.cores);
@@ -63,7 +67,7 @@ pub(super) fn spawn(parts: &Parts<'_>) -> Result<Threads, Error> {
     let registry = Registry::new(cores);
     let used = cpus.clone();
     let seed = System::new().seed();
-    let (cores, listens) = spawn_cores(parts, cpus, ports, clock, (&registry, seed))?;
+    let (cores, opening) = spawn_cores(parts, cpus, ports, clock, (&registry, seed))?;
     // Not before now: every core has its own descriptor table.
     let listener = TcpListener::bind(config.control.address)
         .map_err(|error| Error::Control(config.control.address, error))?;
@@ -94,8 +98,8 @@ pub(super) fn spawn(parts: &Parts<'_>) -> Result<Threads, Error> {
         .name("control".to_owned())
         .spawn(move || control::run(plane))
         .map_err(Error::Thread)?;
-    wait_for_all(&cores, &listens)?;
-    Ok(Threads { cores, control, bridge, commander, control_address })
+    let closed = cores.len();
+    Ok(Threads { cores, control, bridge, commander, opening, closed, control_address })
 }
 
 /// A CPU that no core is pinned to, if there is one.
@@ -184,17 +188,14 @@ fn spawn_cores(
     }
     tables.wait();
     drop(listening);
-    wait_for_all(&threads, &listens)?;
+    for _ in &threads {
+        listens.recv().map_err(|_| Error::Panic)?.map_err(Error::Thread)?;
+    }
     Ok((threads, listens))
 }
 
 /// Where cores say how far they have come.
 type Listens = mpsc::Receiver<io::Result<()>>;
-
-/// Waits for one word of each core.
-fn wait_for_all(cores: &[JoinHandle<()>], listens: &Listens) -> Result<(), Error> {
-    cores.iter().try_for_each(|_| listens.recv().map_err(|_| Error::Panic)?.map_err(Error::Thread))
-}
 
 fn clone_all(unix: &[Option<UnixListener>]) -> io::Result<Vec<Option<UnixListener>>> {
     unix.iter().map(|listener| listener.as_ref().map(UnixListener::try_clone).transpose()).collect()
@@ -206,6 +207,19 @@ impl Threads {
         if self.commander.send(Command::Order(order)).is_err() {
             tracing::error!("the control plane takes no orders");
         }
+    }
+
+    /// Whether clients come in everywhere; an error if they cannot.
+    pub(super) fn are_open(&mut self) -> Result<bool, Error> {
+        while self.closed > 0 {
+            match self.opening.try_recv() {
+                Ok(opened) => opened.map_err(Error::Thread)?,
+                Err(mpsc::TryRecvError::Empty) => break,
+                Err(mpsc::TryRecvError::Disconnected) => return Err(Error::Panic),
+            }
+            self.closed -= 1;
+        }
+        Ok(self.closed == 0)
     }
 
     /// Whether a thread has ended that should not have.

@@ -1,7 +1,9 @@
 //! The end: everyone is sent away in order, and another process may take over.
 
 use std::collections::HashSet;
-use std::io::{BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
@@ -49,6 +51,27 @@ fn cores_that_share_a_socket_all_end() {
             assert!(!path.exists(), "{driver}: {}", server.log());
         }
     }
+}
+
+/// It has taken the signals over before anyone can come in.
+#[test]
+fn a_server_that_waits_for_its_redis_ends_as_any_other() {
+    // Takes the connection, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis.url=redis://{}", silent.local_addr().unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringroom"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--cores", "1"]);
+    command.args(["--set", &url, "--set", "redis.timeout_ms=60000"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(log.any(|line| line.contains("once there is word of the link to Redis")));
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
+    assert!(log.any(|line| line.contains("draining")));
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let mut greeting = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut greeting).unwrap();
+    assert_eq!(greeting, "", "nobody was told that it serves");
 }
 
 /// Rooms of theirs are there.
