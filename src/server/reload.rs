@@ -6,6 +6,8 @@ use crate::config::{self, Config, ListenAddress};
 pub(super) fn merge(old: &Config, new: &Config) -> (Config, Vec<String>) {
     let mut merged = old.clone();
     merged.handshake = new.handshake.clone();
+    // It was checked against listeners that stay as they are.
+    merged.handshake.require_tls = old.handshake.require_tls;
     merged.proxy = new.proxy.clone();
     merged.flush = new.flush.clone();
     merged.drain = new.drain.clone();
@@ -75,5 +77,14 @@ mod tests {
         assert_eq!(merged, on_port(40_001), "it goes on where it listens");
         let (_, kept) = merge(&on_port(40_001), &on_port(40_002));
         assert_eq!(kept.len(), 1, "{kept:?}");
+    }
+
+    #[test]
+    fn tls_is_required_of_the_listeners_that_it_was_checked_against() {
+        let mut new = on_port(40_001);
+        new.handshake.require_tls = true;
+        let (merged, kept) = merge(&on_port(40_001), &new);
+        assert_eq!(kept, ["handshake.require_tls"]);
+        assert_eq!(merged, on_port(40_001));
     }
 }
