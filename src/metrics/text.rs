@@ -59,6 +59,7 @@ const GAUGES: &[Row<Figure>] = &[
     ("sessions", "Sessions, on their home cores", |core| &core.sessions),
     ("outbox_bytes", "Bytes queued for connections", |core| &core.outbox_bytes),
     ("mesh_backlog_bytes", "Bytes on their way to other threads", |core| &core.mesh_backlog_bytes),
+    ("listening", "1 once clients come in", |core| &core.listening),
     ("draining", "1 while connections are sent away", |core| &core.draining),
 ];
 
@@ -87,7 +88,9 @@ const COUNTERS: &[Row<Figure>] = &[
     ("broker_gaps", "Times a room had missed something of other nodes", |core| &core.broker_gaps),
     ("broker_filled", "Publications missed and had from Redis", |core| &core.broker_filled),
     ("broker_lost", "Publications missed, gone from Redis, announced", |core| &core.broker_lost),
-    ("broker_unheard", "Rooms received by patterns, and too many", |core| &core.broker_unheard),
+    ("broker_unheard", "Rooms received by patterns that were too many to follow", |core| {
+        &core.broker_unheard
+    }),
     ("pings", "Pings sent", |core| &core.pings),
     ("pongs", "Pings answered", |core| &core.pongs),
     ("panics", "Connections closed by a panic", |core| &core.panics),
