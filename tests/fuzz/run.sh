@@ -15,7 +15,7 @@ FOLDER=tests/fuzz
 
 smoke() {
   # Another seed every day, and the same one all day, so that a failure can be repeated.
-  FUZZ_SEED=${FUZZ_SEED:-$(date -u +%Y%m%d)} cargo test --quiet --test fuzz
+  FUZZ_SEED=${FUZZ_SEED:-$(date -u +%Y%m%d)} cargo test --workspace --quiet --test fuzz
 }
 
 long() {
