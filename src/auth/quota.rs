@@ -1,7 +1,8 @@
 //! What a credential may take by itself, and what all its connections take now, on whichever core.
 //!
 //! Invariants: never more connections are in than may be; a quota that replaces another of the same
-//! credential goes on where that was, so that new settings forgive nothing.
+//! credential goes on where that was, so that new settings forgive nothing. A credential that was taken out
+//! of the settings and is put back begins anew.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
