@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::node::{is, linked, node, unlinked};
+use crate::node::{is, linked, node, unlinked, with};
 use crate::server::{PATIENCE, eventually};
 use crate::store::{Store, is_missing};
 use crate::talk::Talk;
@@ -326,4 +326,40 @@ fn an_ear_that_is_cut_off_is_made_again_and_what_it_missed_is_told() {
     let heard = told(&mut talk, &last);
     accounted(&heard);
     assert!(heard.iter().all(|event| event["type"] == "message"), "{heard:?}");
+}
+
+/// How many connections hear what is published.
+fn ears(store: &Store) -> usize {
+    store.read(&["CLIENT", "LIST", "TYPE", "PUBSUB"]).lines().count()
+}
+
+/// By a UNIX socket, which holds little of what is not read.
+#[test]
+fn a_node_that_redis_gives_up_for_not_reading_misses_nothing() {
+    if is_missing() {
+        return;
+    }
+    let socket = crate::server::folder().join("redis.sock");
+    let _ = std::fs::remove_file(&socket);
+    let limit = "client-output-buffer-limit pubsub 262144 0 0";
+    let store = Store::start(&[&format!("unixsocket {}", socket.display()), limit]);
+    let url = format!("redis.url=unix://{}", socket.display());
+    let nodes = [node(&store), with(&[&url, "limits.outbox_bytes=8388608"])];
+    nodes.iter().for_each(linked);
+    let mut ada = Talk::joined(&nodes[0], "sure:a");
+    let mut eve = Talk::joined(&nodes[1], "sure:a");
+    let all = ears(&store);
+    nodes[1].signal("STOP");
+    let text = "x".repeat(4_096);
+    for n in 0..500 {
+        publish_at_last(&mut ada, "sure:a", &json!([n, text]));
+    }
+    eventually("Redis gives it up", || ears(&store) < all);
+    nodes[1].signal("CONT");
+    let last = json!("last");
+    publish_at_last(&mut ada, "sure:a", &last);
+    let heard = told(&mut eve, &last);
+    accounted(&heard);
+    assert!(heard.iter().all(|event| event["type"] == "message"), "{:?}", heard.first());
+    assert_eq!(heard.len(), 501);
 }
