@@ -8,8 +8,8 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-/// So many are known one by one.
-const NOTED: usize = 4_096;
+/// So many are known one by one, in 4 KiB of each publication that says so.
+const NOTED: usize = 256;
 
 /// Those who have got it.
 #[derive(Debug)]
@@ -120,6 +120,14 @@ mod tests {
         let takers = Takers::new(u64::MAX);
         assert_eq!(takers.bytes(), 0);
         assert!(takers.take(1) && takers.take_again(2));
-        assert!(Takers::new(NOTED as u64).bytes() <= 65_536);
+        assert!(Takers::new(NOTED as u64).bytes() <= 4_096);
+    }
+
+    #[test]
+    fn where_many_are_counted_no_more_take_it_and_whoever_asks_again_may_have_it() {
+        let most = NOTED as u64 + 1;
+        let takers = Takers::new(most);
+        assert!((1..=most).all(|reader| takers.take(reader)));
+        assert!(!takers.take(most + 1) && takers.take_again(most + 1));
     }
 }

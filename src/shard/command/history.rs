@@ -109,19 +109,21 @@ impl Shard {
             metadata: &asker.identity.metadata,
             opened_at: Moment::default(),
         };
-        let taker = asker.session.map(SessionId::reader);
         let meant = |publication: &&Arc<Publication>| {
+            let audience = publication.audience.as_ref();
             publication.expires.is_none_or(|expires| expires > now)
-                && publication.audience.as_ref().is_none_or(|audience| {
-                    audience.includes(&reader, now)
-                        && taker.is_none_or(|taker| audience.take_again(taker))
-                })
+                && audience.is_none_or(|it| it.includes(&reader, now))
+        };
+        let taker = asker.session.map(SessionId::reader);
+        let takes = |publication: &Publication| {
+            let audience = publication.audience.as_ref();
+            audience.zip(taker).is_none_or(|(audience, taker)| audience.take_again(taker))
         };
         let most = (ask.limit as usize, most_bytes);
         let (mut messages, is_at_end) = if backwards {
-            pick(page.reversed().filter(meant), most)
+            pick(page.reversed().filter(meant), takes, most)
         } else {
-            pick(page.entries.filter(meant), most)
+            pick(page.entries.filter(meant), takes, most)
         };
         // Backwards, older ones would belong to a page only if it has come to where they were.
         let truncated = is_trimmed && (is_at_end || !backwards);
@@ -133,18 +135,23 @@ impl Shard {
 }
 
 /// As many as a page may have, next to its bound, and whether there were no more. What does not fit
-/// is cut off where the next page begins; the first always fits, or no page would lead past it.
+/// is cut off where the next page begins; the first always fits, or no page would lead past it. What
+/// `takes` lets through is on the page, since it has taken a place of it.
 fn pick<'a>(
     entries: impl Iterator<Item = &'a Arc<Publication>>,
+    takes: impl Fn(&Publication) -> bool,
     (limit, most_bytes): (usize, usize),
 ) -> (Vec<Arc<Publication>>, bool) {
     let (mut picked, mut bytes) = (Vec::new(), 0);
     for publication in entries {
-        bytes += publication.data.as_data().bytes().len();
-        if picked.len() == limit || (!picked.is_empty() && bytes > most_bytes) {
+        let more = bytes + publication.data.as_data().bytes().len();
+        if picked.len() == limit || (!picked.is_empty() && more > most_bytes) {
             return (picked, false);
         }
-        picked.push(Arc::clone(publication));
+        if takes(publication) {
+            picked.push(Arc::clone(publication));
+            bytes = more;
+        }
     }
     let is_at_end = picked.len() < limit;
     (picked, is_at_end)

@@ -121,6 +121,33 @@ fn places_that_nobody_took_are_there_for_those_who_come_late() {
 }
 
 #[test]
+fn a_page_of_the_history_takes_no_place_of_what_is_not_on_it() {
+    for (limit, recovery_bytes) in [(1, 1_000), (9, 10)] {
+        let mut config = Config::default();
+        config.limits.recovery_bytes = recovery_bytes;
+        let mut cluster = Cluster::new(CORES, config);
+        let a = cluster.user(0, "a");
+        let create = json!({"type": "room.create", "id": 0, "room": "r",
+            "config": {"history_size": 10, "persistent": true}});
+        assert_eq!(cluster.ask(a, &create.to_string())["type"], "ok");
+        cluster.ask(a, r#"{"type":"join","id":0,"room":"r","events":["none"]}"#);
+        let publish = json!({"type": "publish", "id": 1, "room": "r", "data": "eight it",
+            "filter": {"max_connections": 1, "exclude_users": ["a"]}});
+        for _ in 0..2 {
+            assert_eq!(cluster.ask(a, &publish.to_string())["type"], "ok");
+        }
+        let history = json!({"type": "history", "id": 0, "room": "r", "limit": limit}).to_string();
+        for offset in [1, 2] {
+            let reader = cluster.user(1, &format!("reader {offset}"));
+            let page = cluster.ask(reader, &history);
+            let messages = page["messages"].as_array().unwrap();
+            let offsets: Vec<_> = messages.iter().map(|it| it["offset"].as_u64()).collect();
+            assert_eq!(offsets, [Some(offset)], "one to a page");
+        }
+    }
+}
+
+#[test]
 fn a_session_that_comes_back_has_its_place_and_no_other() {
     let (mut cluster, a, readers) = begin("guaranteed", 0);
     assert!(readers.is_empty());
@@ -136,13 +163,13 @@ fn a_session_that_comes_back_has_its_place_and_no_other() {
     // One is here and gets it; who comes back is one too many.
     publish(&mut cluster, a, 1, &json!({}));
     for core in 1..CORES {
-        let session = Some(sessions[usize::from(core)].clone());
+        let session = Some(sessions[usize::from(core)].clone().into());
         let user = format!("reader {core}");
         let back = cluster.open_as(core, &user, |opened| opened.session = session.clone());
         assert_eq!(cluster.offsets(back), [0_i64; 0]);
         cluster.lose(back);
     }
-    let session = Some(sessions[0].clone());
+    let session = Some(sessions[0].clone().into());
     let back = cluster.open_as(1, "reader 0", |opened| opened.session = session);
     assert_eq!(cluster.offsets(back), [1], "it was not acknowledged");
     cluster.wait(70_000);
@@ -179,7 +206,7 @@ fn a_room_lets_in_as_many_as_it_may_have_though_all_cores_ask_at_once() {
     cluster.wait(3_000);
     assert_eq!(cluster.ask(users[other], join)["type"], "ok");
     let back = cluster.open_as(2, &format!("u{gone}"), |opened| {
-        opened.session = Some(sessions[gone].clone());
+        opened.session = Some(sessions[gone].clone().into());
     });
     let welcome = cluster.read(back).remove(0);
     assert_eq!((&welcome["recovered"], &welcome["rooms"]), (&true.into(), &json!([])));
