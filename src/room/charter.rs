@@ -6,7 +6,8 @@
 //! if the broker knows more, the home hears that first and decides again.
 //!
 //! Invariants: a change names the whole value of each field that it sets; what a field does not say in
-//! this server's words is passed over; times are Unix times, so that they mean the same on all nodes.
+//! this server's words is passed over, but for a password, which then opens to nobody; times are Unix
+//! times, so that they mean the same on all nodes.
 
 pub mod wire;
 

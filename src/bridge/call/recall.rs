@@ -52,11 +52,12 @@ impl Call for Recall {
 }
 
 /// What `recall.lua` said; none if it says no such thing. Fields that this server does not know are
-/// of newer ones.
+/// of newer ones. A value that is no text says as little as none.
 fn read(parts: &[Value]) -> Option<Charter> {
     let [at, Value::Array(fields)] = parts else { return None };
     let pairs = fields.chunks_exact(2);
-    let entries = pairs.filter_map(|pair| wire::entry(text(&pair[0])?, Some(text(&pair[1])?)));
+    let value = |value| text(value).unwrap_or_default();
+    let entries = pairs.filter_map(|pair| wire::entry(text(&pair[0])?, Some(value(&pair[1]))));
     Some(Charter { mark: mark(text(at)?)?, entries: entries.collect() })
 }
 
@@ -64,6 +65,7 @@ fn read(parts: &[Value]) -> Option<Charter> {
 mod tests {
     use super::*;
     use crate::room::charter::Entry;
+    use crate::room::config::Password;
 
     #[test]
     fn what_the_script_says_is_read_and_nothing_else() {
@@ -74,6 +76,13 @@ mod tests {
         let entries = vec![Entry::Created(12), Entry::Muted("ann".into(), Some(None))];
         assert_eq!(found, Some(Charter { mark, entries }));
         assert_eq!(read(&[bulk(" 0"), Value::Array(Vec::new())]), Some(Charter::default()));
+        let no_text = Value::BulkString(vec![0xFF]);
+        for (field, entries) in
+            [("p", vec![Entry::Password(Some(Password::LOST))]), ("uann", Vec::new())]
+        {
+            let fields = Value::Array(vec![bulk(field), no_text.clone()]);
+            assert_eq!(read(&[bulk("x 7"), fields]).map(|it| it.entries), Some(entries), "{field}");
+        }
         assert_eq!(read(&[bulk("x"), Value::Array(Vec::new())]), None);
         assert_eq!(read(&[bulk("x 7")]), None);
     }

@@ -79,7 +79,10 @@ pub fn entry(field: &str, value: Option<&str>) -> Option<Entry> {
         ('t', Some(at_ms)) => Some(Entry::Created(at_ms.parse().ok()?)),
         ('c', Some(patch)) => Some(Entry::Config(Box::new(read_room_patch(patch)?))),
         ('p', Some(NONE)) => Some(Entry::Password(None)),
-        ('p', Some(trace)) => Some(Entry::Password(Some(Password::from_hex(trace)?))),
+        // One that cannot be read keeps the room closed.
+        ('p', Some(trace)) => {
+            Some(Entry::Password(Some(Password::from_hex(trace).unwrap_or(Password::LOST))))
+        }
         _ => None,
     };
     if let Some(whole) = whole {
@@ -225,8 +228,8 @@ mod tests {
             Entry::Created(17),
             Entry::Config(Box::new(patch)),
             Entry::Password(None),
-            Entry::Password(Password::from_hex(&"0a".repeat(32))),
             Entry::Password(Password::from_hex(&"0b".repeat(48))),
+            Entry::Password(Some(Password::LOST)),
             Entry::Member(Arc::clone(&ann), Some(Member { role: Role::Admin, joined_at_ms: 3 })),
             Entry::Member(Arc::clone(&ann), None),
             Entry::Invited(Arc::clone(&ann), Some((Role::Member, Some(9)))),
@@ -275,7 +278,7 @@ mod tests {
             ("tann", Some("1")),
             ("c", Some("[]")),
             ("c", Some("{\"type\":7}")),
-            ("p", Some("0a")),
+            ("pann", Some("0a")),
             ("m", Some("owner 1")),
             ("mann", Some("guest 1")),
             ("mann", Some("king 1")),
@@ -287,5 +290,16 @@ mod tests {
             assert_eq!(entry(name, value), None, "{name} {value:?}");
         }
         assert_eq!(entry(&format!("b{}", "x".repeat(USER_BYTES + 1)), Some("1")), None);
+    }
+
+    #[test]
+    fn a_password_that_cannot_be_read_is_one_that_nobody_has() {
+        let lost = Entry::Password(Some(Password::LOST));
+        for trace in ["", "0a", "ü", &"0a".repeat(32)] {
+            assert_eq!(entry("p", Some(trace)), Some(lost.clone()), "{trace}");
+        }
+        for text in ["", "0a", "\0", &"0".repeat(96)] {
+            assert!(!Password::LOST.is(text), "{text}");
+        }
     }
 }

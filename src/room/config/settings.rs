@@ -1,9 +1,7 @@
 //! What somebody set: patches, validated and laid over each other.
 
 use std::fmt;
-use std::hint::black_box;
 
-use ring::digest::{SHA256, digest};
 use ring::hmac;
 
 use crate::config::Config;
@@ -109,8 +107,7 @@ pub struct Salt(pub [u8; 16]);
 /// The trace of a password: enough to know it again.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password {
-    /// None: an earlier version told it, without.
-    salt: Option<Salt>,
+    salt: Salt,
     trace: [u8; TRACE_BYTES],
 }
 
@@ -137,21 +134,23 @@ impl Bounds {
 }
 
 impl Password {
+    /// One that was set and cannot be read: nobody knows a text that would leave this trace.
+    pub const LOST: Self = Self { salt: Salt([0; 16]), trace: [0; TRACE_BYTES] };
+
     fn new(text: &str, salt: Salt) -> Self {
         let tag = hmac::sign(&salt.key(), text.as_bytes());
         let mut trace = [0; TRACE_BYTES];
         trace.copy_from_slice(tag.as_ref());
-        Self { salt: Some(salt), trace }
+        Self { salt, trace }
     }
 
     /// Its salt and its trace, as nodes tell them to each other.
     #[must_use]
     pub fn to_hex(&self) -> String {
-        let salt = self.salt.iter().flat_map(|salt| salt.0);
-        salt.chain(self.trace).map(|byte| format!("{byte:02x}")).collect()
+        self.salt.0.into_iter().chain(self.trace).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// What another node has told; one of an earlier version told a trace without a salt.
+    /// What another node has told.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
         let digits = text.as_bytes();
@@ -162,23 +161,14 @@ impl Password {
         let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
         let bytes: Vec<u8> = pairs.iter().map(byte).collect::<Option<_>>()?;
         let (salt, trace) = bytes.split_last_chunk::<TRACE_BYTES>()?;
-        let salt = match salt {
-            [] => None,
-            salt => Some(Salt(salt.try_into().ok()?)),
-        };
-        Some(Self { salt, trace: *trace })
+        Some(Self { salt: Salt(salt.try_into().ok()?), trace: *trace })
     }
 
     /// Whether `text` is the password. How long this takes says nothing about the password: all of
     /// the trace is compared, whatever of it differs.
     #[must_use]
     pub fn is(&self, text: &str) -> bool {
-        let Some(salt) = self.salt else {
-            let shown = digest(&SHA256, text.as_bytes());
-            let pairs = shown.as_ref().iter().zip(self.trace);
-            return black_box(pairs.fold(0, |differences, (a, b)| differences | (a ^ b))) == 0;
-        };
-        hmac::verify(&salt.key(), text.as_bytes(), &self.trace).is_ok()
+        hmac::verify(&self.salt.key(), text.as_bytes(), &self.trace).is_ok()
     }
 }
 

@@ -138,16 +138,20 @@ fn the_same_password_leaves_another_trace_in_another_room() {
 }
 
 #[test]
-fn a_trace_travels_with_its_salt_and_one_of_an_earlier_version_still_opens() {
+fn a_trace_travels_with_its_salt_and_no_other_is_read() {
     let own = settings(RoomPatch { password: password("open sesame"), ..RoomPatch::default() });
     let told = kept(&own).to_hex();
     assert_eq!(told.len(), 96);
     assert_eq!(Password::from_hex(&told), Some(kept(&own)));
-    // SHA-256 of "open sesame".
-    let earlier = "41ef4bb0b23661e66301aac36066912dac037827b4ae63a7b1165a5aa93ed4eb";
-    let earlier = Password::from_hex(earlier).expect("it was told so");
-    assert!(earlier.is("open sesame") && !earlier.is("open sesam"));
-    for wrong in ["", "0a", &told[2..], &told[1..], &format!("{told}00"), &told.replace('0', "g")] {
+    for wrong in [
+        "",
+        "0a",
+        &told[32..],
+        &told[2..],
+        &told[1..],
+        &format!("{told}00"),
+        &told.replace('0', "g"),
+    ] {
         assert_eq!(Password::from_hex(wrong), None, "{wrong}");
     }
     for signs in [format!("+{}", &told[1..]), "ü".repeat(48)] {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::id::{ConnectionKey, TenantId};
 use crate::protocol::{Codec, GapReason, Priority, RoomPatch};
+use crate::room::charter::{Charter, Entry, wire};
 use crate::room::config::{General, Salt};
 use crate::room::name::RoomName;
 use crate::room::publication::{Draft, Press};
@@ -15,13 +16,17 @@ fn address(core: u16, index: u32) -> ConnectionAddress {
     ConnectionAddress { core: CoreId(core), key: ConnectionKey { index, generation: 0 } }
 }
 
-fn room(patch: &RoomPatch) -> HomeRoom {
-    let bounds = Bounds {
+fn bounds() -> Bounds {
+    Bounds {
         message_bytes: 100,
         history_bytes: 1 << 20,
         kept: crate::room::broker::Kept::default(),
         general: General::default(),
-    };
+    }
+}
+
+fn room(patch: &RoomPatch) -> HomeRoom {
+    let bounds = bounds();
     let namespace = Arc::new(Namespace::new(Settings::default(), &bounds));
     let name = RoomName::parse("room").expect("a good name");
     let key = RoomKey::new(TenantId::DEFAULT, name);
@@ -215,4 +220,30 @@ fn a_slow_room_says_when() {
     assert_eq!(publish(&mut room, me, None), Ok(Accepted::New { offset: 1, masked: None }));
     let refusal = publish(&mut room, me, None).expect_err("it was just now");
     assert_eq!((refusal.code, refusal.retry_after_ms), (ErrorCode::RateLimited, Some(250)));
+}
+
+#[test]
+fn a_room_whose_password_cannot_be_read_opens_to_nobody() {
+    let secret = |text: &'static str| Some(crate::protocol::Secret(text.into()));
+    let mut above = Settings::default();
+    let patch = RoomPatch { password: secret("above"), ..RoomPatch::default() };
+    above.apply(&patch, &bounds(), Salt([2; 16])).expect("a good patch");
+    let heritage = Heritage { settings: above, members: Members::default(), inherits: false };
+    let config = RoomPatch {
+        room_type: Some(crate::protocol::RoomType::Protected),
+        parent_inherit: Some(true),
+        ..RoomPatch::default()
+    };
+    for (trace, opens) in [(None, true), (Some("0a"), false)] {
+        let mut room = room(&RoomPatch::default());
+        room.inherit(vec![Arc::new(heritage.clone())], &bounds(), now(0).moment);
+        let mut entries = vec![Entry::Config(Box::new(config.clone()))];
+        entries.extend(trace.and_then(|trace| wire::entry("p", Some(trace))));
+        let charter = Charter { entries, ..Charter::default() };
+        room.adopt(&charter, &bounds(), now(0));
+        let ann: Arc<str> = "ann".into();
+        let request =
+            JoinRequest { password: Some("above"), ..request(address(0, 1), Some(&ann), None) };
+        assert_eq!(room.join(&request, now(0)).is_ok(), opens, "{trace:?}");
+    }
 }
