@@ -414,8 +414,8 @@ impl HomeRoom {
     /// A connection leaves, and wants nothing that was not acknowledged, unless its user is a member.
     pub fn leave(&mut self, address: ConnectionAddress, grace_ms: u64, now: Moment) -> bool {
         let reader = self.attached.get(&address).and_then(|it| it.reader.clone());
-        if let Some(reader) = reader.filter(|it| !self.has_another(it) && !self.covers(it)) {
-            self.forget_reader(&reader, now);
+        if let Some(reader) = reader.filter(|it| !self.has_another(it)) {
+            self.note_left(&reader, now);
         }
         self.detach(address, None, grace_ms, now)
     }

@@ -293,6 +293,6 @@ impl Cursor {
     /// As the broker says, where `last` is the last there is.
     fn told(mark: Bookmark, last: u64) -> Self {
         let Bookmark { began, acknowledged, sent } = mark;
-        Self { began, acknowledged, sent: sent.unwrap_or(last), is_told: true }
+        Self { began, acknowledged, sent: sent.unwrap_or(last), is_told: true, has_joined: true }
     }
 }

@@ -3,7 +3,8 @@
 //! Invariants: one cursor for each user, whichever device acknowledges, or for each anonymous
 //! session; a cursor never goes back; it stays when its owner is away, and goes when they leave, unless
 //! they are members. A member has one from when they became one, whether they have come yet or not
-//! (where the broker keeps cursors, from when they came).
+//! (where the broker keeps cursors, from when they came); it goes when they are none any more, unless they
+//! have joined and not left. Who is banned has none.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,6 +51,8 @@ pub(super) struct Cursor {
     pub(super) sent: u64,
     /// What the broker has to say of it, where there is one, is in it.
     pub(super) is_told: bool,
+    /// Its owner has joined and not left; else they have it because they are a member.
+    pub(super) has_joined: bool,
 }
 
 /// The cursors of a room.
@@ -74,13 +77,21 @@ impl Cursors {
     /// Of somebody who has not come: behind `last`, nothing was sent.
     fn cover(&mut self, reader: ReaderId, last: u64) {
         if self.has_space_for(&reader) {
-            let cursor = Cursor { began: last, acknowledged: last, sent: 0, is_told: false };
+            let cursor = Cursor { sent: 0, has_joined: false, ..Cursor::at(last) };
             self.by_reader.entry(reader).or_insert(cursor);
         }
     }
 
     pub(super) fn has_space_for(&self, reader: &ReaderId) -> bool {
         self.by_reader.len() < MAX_CURSORS || self.by_reader.contains_key(reader)
+    }
+}
+
+impl Cursor {
+    /// Of somebody who is there, and was sent all up to `last`.
+    fn at(last: u64) -> Self {
+        let (began, acknowledged, sent) = (last, last, last);
+        Self { began, acknowledged, sent, is_told: false, has_joined: true }
     }
 }
 
@@ -113,8 +124,10 @@ impl HomeRoom {
         let is_told = cursors.unsaid.take_newcomer(&reader);
         let start = request.since.filter(|(epoch, _)| **epoch == *self.epoch);
         let began = start.map_or(last, |(_, at)| at.min(last));
-        let new = Cursor { began, acknowledged: began, sent: last, is_told };
-        if let Some(cursor) = cursors.by_reader.get(&reader).copied() {
+        let new = Cursor { began, acknowledged: began, is_told, ..Cursor::at(last) };
+        if let Some(cursor) = cursors.by_reader.get_mut(&reader) {
+            cursor.has_joined = true;
+            let cursor = *cursor;
             let sent = if is_live { last } else { cursor.sent };
             if !is_live {
                 self.mark_unsaid(&reader, true, now);
@@ -206,31 +219,54 @@ impl HomeRoom {
         self.config.mode == Mode::Guaranteed && !self.is_of_broker()
     }
 
-    /// Whether somebody is owed what is published though they have left.
-    pub(super) fn covers(&self, reader: &ReaderId) -> bool {
-        let ReaderId::User(user) = reader else { return false };
-        self.covers_members() && self.role(Some(user)) >= Role::Member
+    /// Whether a user is owed what is published though they are not here.
+    fn is_owed(&self, user: &str, has_joined: bool, now: Moment) -> bool {
+        let standing = self.standing(Some(user), None, now);
+        standing.banned.is_none() && (has_joined || standing.role >= Role::Member)
     }
 
-    /// A user may have become a member: they are owed what is published from now on.
-    pub fn cover(&mut self, user: &str) {
-        let reader = ReaderId::User(user.into());
-        if self.covers(&reader) {
-            let last = self.offset();
-            self.cursors.get_or_insert_default().cover(reader, last);
+    /// Somebody leaves: they want nothing any more, unless they are owed it as a member.
+    pub(super) fn note_left(&mut self, reader: &ReaderId, now: Moment) {
+        let is_owed = matches!(reader, ReaderId::User(user) if self.is_owed(user, false, now));
+        if !is_owed || !self.covers_members() {
+            self.forget_reader(reader, now);
+        } else if let Some(cursors) = &mut self.cursors
+            && let Some(cursor) = cursors.by_reader.get_mut(reader)
+        {
+            cursor.has_joined = false;
         }
     }
 
-    /// The same of all members, here and by the rooms above.
-    pub(super) fn cover_all(&mut self) {
+    /// A user's role has changed, or whether they are banned: from now on they are owed what is
+    /// published, or no more.
+    pub fn settle(&mut self, user: &str, now: Moment) {
         if !self.covers_members() {
             return;
         }
-        let all = self.heritage().flat_map(|heritage| heritage.members.after(None));
-        let all = all.chain(self.members.after(None)).map(|(user, _)| Arc::clone(user));
-        let (all, last) = (all.collect::<Vec<_>>(), self.offset());
+        let reader = ReaderId::User(user.into());
+        let last = self.offset();
         let cursors = self.cursors.get_or_insert_default();
-        all.into_iter().for_each(|user| cursors.cover(ReaderId::User(user), last));
+        let has_joined = cursors.by_reader.get(&reader).is_some_and(|it| it.has_joined);
+        if self.is_owed(user, has_joined, now) {
+            self.cursors.get_or_insert_default().cover(reader, last);
+        } else {
+            self.forget_reader(&reader, now);
+        }
+    }
+
+    /// The same of all, here and by the rooms above.
+    pub(super) fn settle_all(&mut self, now: Moment) {
+        let readers = self.cursors.iter().flat_map(|cursors| cursors.by_reader.keys());
+        let known = readers.filter_map(|reader| match reader {
+            ReaderId::User(user) => Some(user),
+            ReaderId::Session(_) => None,
+        });
+        let above = self.heritage().flat_map(|heritage| heritage.members.after(None));
+        let members = above.chain(self.members.after(None)).map(|(user, _)| user);
+        let mut all: Vec<_> = known.chain(members).cloned().collect();
+        all.sort_unstable();
+        all.dedup();
+        all.iter().for_each(|user| self.settle(user, now));
     }
 
     /// Begins or ends to keep cursors as the mode says: those who are there have got everything.
@@ -240,22 +276,21 @@ impl HomeRoom {
             return;
         }
         if self.cursors.is_some() {
-            // What it has from the rooms above may be more now.
-            self.cover_all();
+            // What it has from the rooms above may be more or less now.
+            self.settle_all(now);
             return;
         }
         let last = self.offset();
         let mut cursors = Box::<Cursors>::default();
         for reader in self.attached.values().filter_map(|it| it.reader.as_ref()).take(MAX_CURSORS) {
-            let cursor = Cursor { began: last, acknowledged: last, sent: last, is_told: false };
-            cursors.by_reader.insert(reader.clone(), cursor);
+            cursors.by_reader.insert(reader.clone(), Cursor::at(last));
         }
         let readers: Vec<_> = cursors.by_reader.keys().cloned().collect();
         self.cursors = Some(cursors);
         for reader in readers {
             self.mark_unsaid(&reader, true, now);
         }
-        self.cover_all();
+        self.settle_all(now);
     }
 
     /// Whether another connection of the same reader is in the room.

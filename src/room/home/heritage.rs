@@ -49,7 +49,10 @@ impl HomeRoom {
         self.heritage = chain;
         self.guard = None;
         let is_another = self.resolve(bounds, now);
-        self.cover_all();
+        if !is_another {
+            // Else that has been done.
+            self.settle_all(now);
+        }
         is_another
     }
 

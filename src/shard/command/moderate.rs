@@ -54,9 +54,8 @@ impl Shard {
             self.answer_refusal(from, room, asker, ticket, refusal, effect);
             return;
         }
-        let made = ask.target.user().filter(|_| ask.action == ModerationAction::Role);
-        if let (Some(user), Some(home)) = (made, self.homes.get_mut(room)) {
-            home.cover(user);
+        if let (Some(user), Some(home)) = (ask.target.user(), self.homes.get_mut(room)) {
+            home.settle(user, now.moment);
         }
         self.record_moderation(room, asker, ask);
         self.fulfil_moderation(room, &ask.moderation(now), asker.identity.user.as_ref());

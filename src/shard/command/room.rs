@@ -87,7 +87,7 @@ impl Shard {
                 if let Some(user) = asker.user() {
                     // An empty list of members takes one.
                     let _ = home.members.set_role(user, Role::Owner, now.unix_ms);
-                    home.cover(user);
+                    home.settle(user, now.moment);
                 }
                 Ok(())
             })

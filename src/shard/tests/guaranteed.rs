@@ -111,7 +111,7 @@ fn a_session_that_was_there_before_its_user_began_anew_misses_nothing() {
         cluster.ask(b, r#"{"type":"leave","id":3,"room":"g"}"#);
         publish(&mut cluster, a, 2);
         assert_eq!(join(&mut cluster, b, ""), [], "it left, and begins here");
-        let back = cluster.open_as(0, "b", |opened| opened.session = Some(session));
+        let back = cluster.open_as(0, "b", |opened| opened.session = Some(session.into()));
         assert_eq!(cluster.offsets(back), [2, 3]);
     }
 }
@@ -259,5 +259,86 @@ fn a_member_of_the_room_above_is_one_here() {
         let e = cluster.user(0, "e");
         cluster.send(e, r#"{"type":"join","id":1,"room":"g/h"}"#);
         assert_eq!(cluster.read(e).len(), 1);
+    }
+}
+
+/// What a user is owed who comes to a room, of what was published meanwhile.
+fn owed(cluster: &mut Cluster, user: &str, room: &str) -> Vec<i64> {
+    let at = cluster.user(0, user);
+    cluster.send(at, &format!(r#"{{"type":"join","id":1,"room":"{room}"}}"#));
+    let came = cluster.read(at);
+    assert_eq!(came[0]["type"], "ok");
+    came[1..].iter().map(|it| it["offset"].as_i64().unwrap()).collect()
+}
+
+#[test]
+fn with_the_role_goes_what_is_owed_to_somebody_who_is_not_there() {
+    for mut cluster in clusters() {
+        let (a, b) = begin(&mut cluster, 0);
+        for user in ["b", "c"] {
+            make_member(&mut cluster, a, user);
+        }
+        assert_eq!(cluster.ask(b, r#"{"type":"leave","id":3,"room":"g"}"#)["type"], "ok");
+        let d = cluster.user(0, "d");
+        join(&mut cluster, d, "");
+        cluster.lose(d);
+        make_member(&mut cluster, a, "d");
+        publish(&mut cluster, a, 1);
+        for user in ["b", "c", "d"] {
+            let role = r#"{"type":"room.role","id":9,"room":"g","role":"guest","user":"#;
+            assert_eq!(cluster.ask(a, &format!(r#"{role}"{user}"}}"#))["type"], "ok");
+        }
+        publish(&mut cluster, a, 1);
+        assert_eq!(owed(&mut cluster, "b", "g"), [0_i64; 0], "who had left");
+        assert_eq!(owed(&mut cluster, "c", "g"), [0_i64; 0], "who had never come");
+        assert_eq!(owed(&mut cluster, "d", "g"), [1, 2], "who joined and did not leave");
+    }
+}
+
+#[test]
+fn who_is_banned_is_owed_nothing_of_what_is_published_until_they_come_again() {
+    for mut cluster in clusters() {
+        let (a, b) = begin(&mut cluster, 1);
+        cluster.lose(b);
+        make_member(&mut cluster, a, "c");
+        for user in ["b", "c"] {
+            let target = format!(r#""id":9,"room":"g","user":"{user}"}}"#);
+            assert_eq!(cluster.ask(a, &format!(r#"{{"type":"room.ban",{target}"#))["type"], "ok");
+            publish(&mut cluster, a, 1);
+            assert_eq!(cluster.ask(a, &format!(r#"{{"type":"room.unban",{target}"#))["type"], "ok");
+            assert_eq!(owed(&mut cluster, user, "g"), [0_i64; 0]);
+        }
+    }
+}
+
+#[test]
+fn what_is_owed_by_a_role_in_the_room_above_goes_with_it_and_with_a_ban_here() {
+    for mut cluster in clusters() {
+        let a = cluster.user(0, "a");
+        for create in [
+            r#"{"type":"room.create","id":0,"room":"g","config":{"persistent":true}}"#,
+            r#"{"type":"room.create","id":0,"room":"g/h",
+                "config":{"mode":"guaranteed","parent_inherit":true}}"#,
+        ] {
+            assert_eq!(cluster.ask(a, create)["type"], "ok");
+        }
+        for user in ["b", "c", "d"] {
+            make_member(&mut cluster, a, user);
+        }
+        cluster.ask(a, r#"{"type":"join","id":1,"room":"g/h"}"#);
+        for command in [
+            r#"{"type":"publish","id":1,"room":"g/h","data":0}"#,
+            r#"{"type":"room.role","id":1,"room":"g","role":"guest","user":"b"}"#,
+            r#"{"type":"room.ban","id":1,"room":"g/h","user":"c"}"#,
+            r#"{"type":"publish","id":1,"room":"g/h","data":0}"#,
+            r#"{"type":"room.unban","id":1,"room":"g/h","user":"c"}"#,
+            r#"{"type":"publish","id":1,"room":"g/h","data":0}"#,
+        ] {
+            cluster.send(a, command);
+            assert!(cluster.read(a).iter().any(|it| it["type"] == "ok"), "{command}");
+        }
+        assert_eq!(owed(&mut cluster, "b", "g/h"), [0_i64; 0], "no member above any more");
+        assert_eq!(owed(&mut cluster, "c", "g/h"), [3], "a member above again");
+        assert_eq!(owed(&mut cluster, "d", "g/h"), [1, 2, 3]);
     }
 }
