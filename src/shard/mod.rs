@@ -125,7 +125,7 @@ enum Alarm {
     /// Ask the broker about patterns.
     Patterns,
     /// Not all nodes know a pattern in time.
-    Pattern(TenantId, Pattern, u64),
+    Pattern(TenantId, Pattern),
     /// Tell the broker of sessions.
     Keep,
     /// The broker did not say in time what it has of a session.
@@ -280,9 +280,7 @@ impl Shard {
                 Alarm::Ticket(ticket) => self.on_ticket_alarm(ticket),
                 Alarm::Call(room) => self.on_call_alarm(&room),
                 Alarm::Patterns => self.on_patterns_alarm(),
-                Alarm::Pattern(tenant, pattern, number) => {
-                    self.on_pattern_alarm(tenant, &pattern, number);
-                }
+                Alarm::Pattern(tenant, pattern) => self.on_pattern_alarm(tenant, &pattern),
                 Alarm::Keep => self.on_keep_alarm(),
                 Alarm::Fetch(session) => self.on_fetch_alarm(session),
             }

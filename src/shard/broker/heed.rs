@@ -11,9 +11,9 @@ use crate::id::CoreId;
 use crate::protocol::CloseReason;
 use crate::room::broker::{Beginning, Life, epoch_number};
 use crate::room::name::RoomKey;
+use crate::shard::Shard;
 use crate::shard::message::CoreMessage;
 use crate::shard::watch::Watch;
-use crate::shard::{Alarm, Shard};
 
 /// How long a room is followed after a call; and as long as a publish may take.
 const FOLLOW_MS: u64 = 180_000;
@@ -220,15 +220,8 @@ impl Shard {
         }
     }
 
-    /// A pattern is not known to all nodes in time.
-    pub(in crate::shard) fn plan_pattern_alarm(
-        &mut self,
-        tenant: crate::id::TenantId,
-        pattern: &crate::room::pattern::Pattern,
-        number: u64,
-    ) {
-        let patience_ms = self.config.redis.timeout_ms + super::desk::HOLDS_AFTER_MS;
-        let at = self.outbound.now.moment.plus_ms(patience_ms);
-        self.wheel.insert(at, Alarm::Pattern(tenant, pattern.clone(), number));
+    /// In so long all nodes know a pattern, if the broker answers.
+    pub(in crate::shard) fn patience_of_patterns_ms(&self) -> u64 {
+        self.config.redis.timeout_ms + super::desk::HOLDS_AFTER_MS
     }
 }

@@ -8,6 +8,7 @@
 //! room that somebody could not join by themselves they hear nothing, unless their credential lets
 //! them moderate it.
 
+use crate::clock::Moment;
 use crate::hash::Map;
 use crate::id::{ConnectionKey, CoreId, TenantId};
 use crate::protocol::ErrorCode;
@@ -18,13 +19,13 @@ use crate::room::hub::{Interest, Item, RoomIndex};
 use crate::room::name::{RoomKey, RoomName};
 use crate::room::pattern::{Pattern, PatternSet};
 use crate::room::publication::{Form, FormSet};
-use crate::shard::Shard;
 use crate::shard::connection::{Connection, NO_PLACE, Subscription};
 use crate::shard::eligible::Reader;
 use crate::shard::fanout::{Fanout, Walk};
 use crate::shard::identity::Right;
 use crate::shard::message::{CoreMessage, Ticket};
 use crate::shard::watch::Watch;
+use crate::shard::{Alarm, Shard};
 
 /// The patterns that connections of this core receive.
 #[derive(Debug)]
@@ -58,6 +59,8 @@ struct Waiting {
     connection: ConnectionKey,
     /// Of the command; none: the connection is on its way to its welcome.
     ticket: Option<Ticket>,
+    /// How long it waits for other nodes.
+    until: Moment,
 }
 
 /// The nodes that there are were not all told in time.
@@ -158,16 +161,16 @@ impl Shard {
         key: ConnectionKey,
         ticket: Option<Ticket>,
     ) {
-        let waiting = Waiting { connection: key, ticket };
+        let until = self.outbound.now.moment.plus_ms(self.patience_of_patterns_ms());
+        let waiting = Waiting { connection: key, ticket, until };
         let entry = (tenant, pattern);
         let is_there = self.broker.is_there();
         let is_to_come = |held: &&mut Held| !held.holds(is_there);
         match self.subscriptions.held.get_mut(&entry).filter(is_to_come) {
             Some(held) => {
                 held.waiting.push(waiting);
-                let number = held.number;
                 if is_there {
-                    self.plan_pattern_alarm(tenant, &entry.1, number);
+                    self.wheel.insert(until, Alarm::Pattern(tenant, entry.1));
                 }
                 if let Some(connection) = self.outbound.get_mut(key) {
                     connection.unanswered += 1;
@@ -236,20 +239,20 @@ impl Shard {
         }
     }
 
-    /// Not all nodes know a pattern in time: whoever asked for it is told so; a session that had it
-    /// goes on with it.
-    pub(in crate::shard) fn on_pattern_alarm(
-        &mut self,
-        tenant: TenantId,
-        pattern: &Pattern,
-        number: u64,
-    ) {
-        let entry = (tenant, pattern.clone());
-        let held = self.subscriptions.held.get_mut(&entry).filter(|held| held.number == number);
-        let Some(held) = held else { return };
-        for waiting in std::mem::take(&mut held.waiting) {
+    /// Not all nodes know a pattern in time: whoever has waited so long is told so; a session that had
+    /// it goes on with it.
+    pub(in crate::shard) fn on_pattern_alarm(&mut self, tenant: TenantId, pattern: &Pattern) {
+        let now = self.outbound.now.moment;
+        let Some(held) = self.subscriptions.held.get_mut(&(tenant, pattern.clone())) else {
+            return;
+        };
+        let late = held.waiting.iter().filter(|it| it.until <= now);
+        let late: Vec<_> = late.map(|it| it.connection).collect();
+        // A connection that has asked twice is refused twice, as it has one subscription.
+        let is_late = |it: &mut Waiting| late.contains(&it.connection);
+        for waiting in held.waiting.extract_if(.., is_late).collect::<Vec<_>>() {
             self.note_answered(waiting.connection);
-            let Waiting { connection: key, ticket: Some(ticket) } = &waiting else {
+            let Waiting { connection: key, ticket: Some(ticket), .. } = &waiting else {
                 self.pattern_holds(pattern.as_str(), &waiting);
                 continue;
             };

@@ -369,6 +369,11 @@ fn a_pattern_is_refused_where_it_would_not_hold() {
     assert_eq!(world.receivers.len(), 1);
     world.pass(1_000);
     assert_eq!(world.receivers.len(), 0, "a node there is too old");
+    for (count, left) in [(1, 1), (1, 1), (0, 0)] {
+        (0..count).for_each(|_| world.subscribe(0, 0, "sure:*"));
+        world.pass(1_500);
+        assert_eq!(world.receivers.len(), left, "each has its time");
+    }
     world.store.lists.has_stranger = false;
     world.links[0].cut(&mut world.nodes[0], &mut world.store, false);
     world.subscribe(0, 0, "sure:*");
