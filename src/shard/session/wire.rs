@@ -1,8 +1,6 @@
 //! What a session has, as one node writes it and another reads it.
 //!
-//! The first byte is the version, then follows a MessagePack array; behind it, an array of the places of
-//! those of its rooms that it is in by a room token, and one of what its connections were called. A node
-//! that does not know of these does not read them, and one that finds them missing takes them for empty.
+//! The first byte is the version, then follows a MessagePack array.
 //!
 //! Invariant: whatever stands there, reading it gives a snapshot that this server could have made
 //! itself, or nothing.
@@ -29,6 +27,7 @@ struct Written {
     rooms: Vec<WrittenRoom>,
     patterns: Vec<(Box<str>, WrittenInterest)>,
     state: Option<(bool, Vec<u8>)>,
+    names: Vec<Box<str>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -37,6 +36,7 @@ struct WrittenRoom {
     epoch: Box<str>,
     position: u64,
     interest: WrittenInterest,
+    by_token: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -73,21 +73,11 @@ impl Snapshot {
                 let data = state.as_data();
                 (data.codec() == Codec::Json, data.bytes().to_vec())
             }),
+            names: self.names.iter().map(|name| (&**name).into()).collect(),
         };
         let mut bytes = vec![VERSION];
         let wrote = rmp_serde::encode::write(&mut bytes, &written);
         wrote.expect("memory takes whatever is written to it");
-        let by_token: Vec<usize> =
-            self.rooms.iter().enumerate().filter(|(_, it)| it.by_token).map(|(at, _)| at).collect();
-        if !by_token.is_empty() || !self.names.is_empty() {
-            let wrote = rmp_serde::encode::write(&mut bytes, &by_token);
-            wrote.expect("memory takes whatever is written to it");
-        }
-        if !self.names.is_empty() {
-            let names: Vec<&str> = self.names.iter().map(|name| &**name).collect();
-            let wrote = rmp_serde::encode::write(&mut bytes, &names);
-            wrote.expect("memory takes whatever is written to it");
-        }
         bytes.into()
     }
 
@@ -97,15 +87,12 @@ impl Snapshot {
         identity: &Arc<Identity>,
         depth: u8,
     ) -> Option<Self> {
-        let (version, mut rest) = bytes.split_first()?;
+        let (version, rest) = bytes.split_first()?;
         if *version != VERSION {
             return None;
         }
-        let written: Written = rmp_serde::from_read(&mut rest).ok()?;
-        let by_token: Vec<usize> =
-            if rest.is_empty() { Vec::new() } else { rmp_serde::from_read(&mut rest).ok()? };
-        let names: Vec<Box<str>> =
-            if rest.is_empty() { Vec::new() } else { rmp_serde::from_read(&mut rest).ok()? };
+        let written: Written = rmp_serde::from_slice(rest).ok()?;
+        let names = &written.names;
         if names.len() > NAMES_MOST || names.iter().any(|name| name.len() > NAME_BYTES) {
             return None;
         }
@@ -117,19 +104,15 @@ impl Snapshot {
             None => None,
         };
         let room = |room: WrittenRoom| room.into_room(identity);
-        let mut rooms = written.rooms.into_iter().map(room).collect::<Option<Vec<KeptRoom>>>()?;
-        for at in by_token {
-            rooms.get_mut(at)?.by_token = true;
-        }
         let pattern = |(text, interest): (Box<str>, WrittenInterest)| {
             Some((Pattern::parse(&text).ok()?, interest.into_interest()?))
         };
         Some(Self {
-            rooms,
+            rooms: written.rooms.into_iter().map(room).collect::<Option<_>>()?,
             patterns: written.patterns.into_iter().map(pattern).collect::<Option<_>>()?,
             state,
             identity: Arc::clone(identity),
-            names: names.into_iter().map(Arc::from).collect(),
+            names: written.names.into_iter().map(Arc::from).collect(),
         })
     }
 }
@@ -141,6 +124,7 @@ impl WrittenRoom {
             epoch: (&*kept.epoch).into(),
             position: kept.position,
             interest: WrittenInterest::new(&kept.interest),
+            by_token: kept.by_token,
         }
     }
 
@@ -157,7 +141,7 @@ impl WrittenRoom {
             epoch: self.epoch.into(),
             position: self.position,
             interest: self.interest.into_interest()?,
-            by_token: false,
+            by_token: self.by_token,
         })
     }
 }
@@ -225,14 +209,6 @@ mod tests {
         }
     }
 
-    /// What an older node writes: neither, or nothing behind the rooms by token.
-    fn older(identity: &Arc<Identity>, knows_tokens: bool) -> Box<[u8]> {
-        let mut older = snapshot(identity);
-        older.names.clear();
-        older.rooms[0].by_token = knows_tokens;
-        older.write()
-    }
-
     #[test]
     fn what_was_written_reads_back() {
         let identity = identity(Some("ada"));
@@ -245,44 +221,19 @@ mod tests {
     fn what_no_node_wrote_is_nothing() {
         let ada = identity(Some("ada"));
         let written = snapshot(&ada).write();
-        let without = older(&ada, false);
-        let ends = [without.len(), older(&ada, true).len()];
-        for len in (0..written.len()).filter(|len| !ends.contains(len)) {
+        for len in 0..written.len() {
             assert!(Snapshot::read(&written[..len], &ada, Data::MAX_DEPTH).is_none(), "{len}");
         }
-        let places = rmp_serde::to_vec(&[3]).expect("it can be written");
-        let beyond = [&without[..], &places[..]].concat();
-        assert!(
-            Snapshot::read(&beyond, &ada, Data::MAX_DEPTH).is_none(),
-            "a room that is not there"
-        );
-        let many: Vec<&str> = vec!["name"; NAMES_MOST + 1];
-        for names in [
-            many,
-            vec!["a name that is longer than any that this server has ever given to one of them"],
-        ] {
-            let names = rmp_serde::to_vec(&names).expect("it can be written");
-            let beyond = [&older(&ada, true)[..], &names[..]].concat();
-            assert!(Snapshot::read(&beyond, &ada, Data::MAX_DEPTH).is_none(), "{names:?}");
+        for names in [vec!["name".into(); NAMES_MOST + 1], vec!["x".repeat(NAME_BYTES + 1).into()]]
+        {
+            let other = Snapshot { names, ..snapshot(&ada) }.write();
+            assert!(Snapshot::read(&other, &ada, Data::MAX_DEPTH).is_none());
         }
         let mut other = written.clone();
         other[0] = VERSION + 1;
         assert!(Snapshot::read(&other, &ada, Data::MAX_DEPTH).is_none());
         let eve = identity(Some("eve"));
         assert!(Snapshot::read(&written, &eve, Data::MAX_DEPTH).is_none(), "another's messages");
-    }
-
-    #[test]
-    fn what_an_older_node_wrote_is_read_without_what_it_does_not_know() {
-        let ada = identity(Some("ada"));
-        for knows_tokens in [false, true] {
-            let written = older(&ada, knows_tokens);
-            let read = Snapshot::read(&written, &ada, Data::MAX_DEPTH).expect("it reads");
-            assert!(read.names.is_empty());
-            assert_eq!(read.rooms[0].by_token, knows_tokens);
-            // What this node writes begins as that.
-            assert!(snapshot(&ada).write().starts_with(&older(&ada, true)));
-        }
     }
 
     #[test]
