@@ -8,6 +8,7 @@
 //! Invariants: a session is had by one node at a time, the one that last fetched it; a connection
 //! that asks to resume is answered once; what is told to the broker is bounded each second.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::hash::{Map, Seed};
@@ -26,16 +27,15 @@ const KEEP_EVERY_MS: u64 = 1_000;
 /// Sessions that are told of at a time.
 const KEEP_MOST: usize = 2_000;
 
-/// A connection that waits for its session.
+/// A session that is asked for.
 #[derive(Debug)]
 struct Fetching {
-    by: ConnectionAddress,
+    /// Connections of one user that get it in turn; at least one.
+    waiting: VecDeque<ConnectionAddress>,
     identity: Arc<Identity>,
     timer: Timer,
     /// Another node has taken it meanwhile: it is fetched from there if somebody still waits.
     is_taken: bool,
-    /// Other connections of the same user, which get it after that one.
-    behind: Vec<ConnectionAddress>,
 }
 
 /// What is under way between this core's sessions and the broker.
@@ -167,13 +167,13 @@ impl Shard {
         if let Some(before) = self.roaming.fetching.get_mut(&session)
             && before.identity.same_user(identity)
         {
-            before.behind.push(by);
+            before.waiting.push_back(by);
             return true;
         }
         let at = self.outbound.now.moment.plus_ms(self.config.redis.timeout_ms);
         let timer = self.wheel.insert(at, Alarm::Fetch(session));
-        let (identity, behind) = (Arc::clone(identity), Vec::new());
-        let fetching = Fetching { by, identity, timer, is_taken: false, behind };
+        let (waiting, identity) = (VecDeque::from([by]), Arc::clone(identity));
+        let fetching = Fetching { waiting, identity, timer, is_taken: false };
         if let Some(before) = self.roaming.fetching.insert(session, fetching) {
             // At most one of the two is of whom it belongs to, which the broker says.
             self.not_fetched(session, before);
@@ -192,9 +192,9 @@ impl Shard {
     /// While one node was asked to let go of a session, another one has taken it: perhaps for the same
     /// client, who waits here no more.
     fn on_taken(&mut self, session: SessionId) {
-        if let Some(fetching) = self.roaming.fetching.get_mut(&session) {
-            fetching.is_taken = true;
-            let by = fetching.by;
+        let Some(fetching) = self.roaming.fetching.get_mut(&session) else { return };
+        fetching.is_taken = true;
+        if let Some(by) = fetching.waiting.front().copied() {
             self.ask_whether_waits(session, by);
         }
     }
@@ -208,17 +208,19 @@ impl Shard {
         waits: bool,
     ) -> bool {
         let fetching = self.roaming.fetching.get_mut(&session);
-        let Some(fetching) = fetching.filter(|it| it.is_taken && it.by == by) else { return false };
+        let is_asked = |it: &&mut Fetching| it.is_taken && it.waiting.front() == Some(&by);
+        let Some(fetching) = fetching.filter(is_asked) else { return false };
         if waits {
             fetching.is_taken = false;
             self.ask_to_fetch(session);
-        } else if fetching.behind.is_empty() {
+            return true;
+        }
+        fetching.waiting.pop_front();
+        if let Some(by) = fetching.waiting.front().copied() {
+            self.ask_whether_waits(session, by);
+        } else {
             self.wheel.cancel(fetching.timer);
             self.roaming.fetching.remove(&session);
-        } else {
-            fetching.by = fetching.behind.remove(0);
-            let by = fetching.by;
-            self.ask_whether_waits(session, by);
         }
         true
     }
@@ -231,7 +233,7 @@ impl Shard {
     /// Those who wait for a session do not get it.
     fn not_fetched(&mut self, session: SessionId, fetching: Fetching) {
         self.wheel.cancel(fetching.timer);
-        for by in std::iter::once(fetching.by).chain(fetching.behind) {
+        for by in fetching.waiting {
             self.not_resumed(session, by);
         }
     }
@@ -239,15 +241,14 @@ impl Shard {
     /// The broker did not say in time what it has of a session.
     pub(super) fn on_fetch_alarm(&mut self, session: SessionId) {
         if let Some(fetching) = self.roaming.fetching.remove(&session) {
-            let first = std::iter::once(fetching.by);
-            self.resume_in_turn(session, first.chain(fetching.behind), &fetching.identity);
+            self.resume_in_turn(session, fetching.waiting, &fetching.identity);
         }
     }
 
     fn resume_in_turn(
         &mut self,
         session: SessionId,
-        all: impl Iterator<Item = ConnectionAddress>,
+        all: VecDeque<ConnectionAddress>,
         identity: &Identity,
     ) {
         for by in all {
@@ -273,16 +274,16 @@ impl Shard {
 
     fn on_fetched(&mut self, session: SessionId, outcome: Result<Option<Found>, Fault>) {
         let Some(fetching) = self.roaming.fetching.remove(&session) else { return };
-        let Fetching { by, identity, timer, behind, .. } = fetching;
+        let Fetching { mut waiting, identity, timer, .. } = fetching;
         self.wheel.cancel(timer);
         let is_here = self.sessions.identity(session).is_some();
         let found = outcome.unwrap_or(None).filter(|found| !(found.is_own && is_here));
         let depth = self.config.limits.depth;
         let read = found.and_then(|found| Snapshot::read(&found.written, &identity, depth));
         let Some(snapshot) = read else {
-            let all = std::iter::once(by).chain(behind);
-            return self.resume_in_turn(session, all, &identity);
+            return self.resume_in_turn(session, waiting, &identity);
         };
+        let Some(by) = waiting.pop_front() else { return };
         // Another node has had it since: what is here is old.
         self.on_session_lost(session, None);
         self.sessions.open(session, by, &identity);
@@ -290,7 +291,7 @@ impl Shard {
         let snapshot = Some(Box::new(snapshot));
         let message = CoreMessage::Resumed { connection: by.key, session, snapshot };
         self.outbound.send(by.core, message);
-        self.resume_in_turn(session, behind.into_iter(), &identity);
+        self.resume_in_turn(session, waiting, &identity);
     }
 
     /// Another node has a session, or wants it.
