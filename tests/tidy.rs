@@ -276,28 +276,62 @@ fn what_holds_a_secret_does_not_derive_debug() {
         if source.is_test() {
             continue;
         }
-        let code: Vec<_> = source.code().collect();
-        let derives =
-            |line: &str| line.trim_start().starts_with("#[derive(") && line.contains("Debug");
-        for (at, _) in code.iter().enumerate().filter(|(_, (_, line))| derives(line)) {
-            let body =
-                code[at + 1..].iter().take_while(|(_, line)| *line != "}" && !line.ends_with(';'));
-            for (number, line) in body.filter(|(_, line)| is_bare_secret(line)) {
-                let (place, text) = (source.path.display(), line.trim());
-                problems
-                    .push(format!("{place}:{}: {text}, in a type that derives Debug", number + 1));
-            }
+        for (number, line) in shown_secrets(&source.code().collect::<Vec<_>>()) {
+            let (place, text) = (source.path.display(), line.trim());
+            problems.push(format!("{place}:{}: {text}, in a type that derives Debug", number + 1));
         }
     }
     report(&problems);
+}
+
+/// Bare secrets in types that derive `Debug`, whose ends are found by the indentation of rustfmt.
+fn shown_secrets<'a>(code: &[(usize, &'a str)]) -> Vec<(usize, &'a str)> {
+    let mut found = Vec::new();
+    for (at, (_, line)) in code.iter().enumerate() {
+        let derive = line.trim_start();
+        if !derive.starts_with("#[derive(") || !derive.contains("Debug") {
+            continue;
+        }
+        let indent = &line[..line.len() - derive.len()];
+        let is_end = |line: &str| {
+            let outer = line.strip_prefix(indent).filter(|it| !it.starts_with(' '));
+            outer.is_some_and(|it| it.starts_with('}') || it.ends_with(';'))
+        };
+        let body = code[at + 1..].iter().take_while(|(_, line)| !is_end(line));
+        found.extend(body.filter(|(_, line)| is_bare_secret(line)));
+    }
+    found
+}
+
+#[test]
+fn a_type_that_derives_debug_ends_where_it_does() {
+    let source = "
+    #[derive(Clone, Debug)]
+    enum Shown {
+        One {
+            password: String,
+        },
+        Other,
+    }
+    struct Hidden {
+        password: String,
+    }
+#[derive(Debug)]
+struct Place(u8);
+struct Other {
+    secret: String,
+}
+";
+    let code: Vec<_> = source.lines().enumerate().collect();
+    let found = shown_secrets(&code);
+    assert_eq!(found, [(4, "            password: String,")]);
 }
 
 /// Whether a line is a field, such as `password: Option<String>,`, whose text Debug would show.
 fn is_bare_secret(line: &str) -> bool {
     let Some((name, kind)) = line.trim().split_once(": ") else { return false };
     let name = name.rsplit(' ').next().unwrap_or_default();
-    let word = |text: &str| SECRETS.contains(&text) && name.ends_with(text);
-    let is_secret = name.rsplit('_').next().is_some_and(word);
+    let is_secret = name.rsplit('_').next().is_some_and(|word| SECRETS.contains(&word));
     let mut types = kind.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
     // The bytes of a session's id are numbers of the engine's, and go into no text but `welcome`.
     let is_id = name.ends_with("session") && kind.contains("u8; 16");
