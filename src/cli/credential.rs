@@ -2,12 +2,10 @@
 //!
 //! Invariant: what is secret goes to the standard output, because it was asked for, and nowhere else.
 
-use std::convert::Infallible;
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,7 +21,7 @@ use ringroom::clock::Now;
 use ringroom::config::Config;
 use ringroom::hash::Seed;
 use ringroom::id::TenantId;
-use ringroom::protocol::Role;
+use ringroom::protocol::{Role, Secret};
 use ringroom::room::name::RoomName;
 use ringroom::room::pattern::Pattern;
 use ringroom::tenant::Tenants;
@@ -115,25 +113,7 @@ pub(super) struct Verify {
     #[arg(long, value_name = "NAME", requires = "room")]
     tenant: Option<String>,
     /// The credential; else it is read from the standard input, where no other process sees it
-    credential: Option<Hidden>,
-}
-
-/// What was given on the command line and is shown nowhere.
-#[derive(Clone)]
-struct Hidden(String);
-
-impl FromStr for Hidden {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hidden(…)")
-    }
+    credential: Option<Secret<'static>>,
 }
 
 #[derive(Args, Debug)]
@@ -340,7 +320,7 @@ impl Verify {
         let config = self.settings.load().map_err(usage)?;
         let policy = Arc::new(policy(&config).map_err(usage)?);
         let secret = match &self.credential {
-            Some(credential) => credential.0.clone(),
+            Some(credential) => credential.expose().to_owned(),
             None => {
                 let mut text = String::new();
                 let most = (TOKEN_BYTES + 2) as u64;

@@ -1,10 +1,8 @@
 //! What the server can say: every message of PROTOCOL §3, borrowed from whoever says it.
 
-use std::fmt;
-
 use super::{
     CloseReason, Data, ErrorCode, GapReason, LeftReason, PresenceAction, Priority, RequestId, Role,
-    RoomPatch,
+    RoomPatch, Secret,
 };
 
 /// What the server can say.
@@ -83,12 +81,12 @@ pub enum Event<'a> {
 }
 
 /// The first message once authenticated.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Welcome<'a> {
     /// The connection's name.
     pub connection: &'a str,
     /// The secret that resumes.
-    pub session: Option<&'a str>,
+    pub session: Option<Secret<'a>>,
     /// None: anonymous.
     pub user: Option<&'a str>,
     /// The tenant's name.
@@ -101,13 +99,6 @@ pub struct Welcome<'a> {
     pub recovered: bool,
     /// Rooms joined already.
     pub rooms: &'a [WelcomeRoom<'a>],
-}
-
-impl fmt::Debug for Welcome<'_> {
-    /// Without the session, which is a secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Welcome").field("connection", &self.connection).finish_non_exhaustive()
-    }
 }
 
 /// A room in `welcome`.

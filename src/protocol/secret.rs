@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// A token or a password: it does not show in `Debug`.
+/// A token, a password or a session: it does not show in `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret<'a>(pub Cow<'a, str>);
 
@@ -18,6 +18,12 @@ impl Secret<'_> {
     #[must_use]
     pub fn into_owned(self) -> Secret<'static> {
         Secret(Cow::Owned(self.0.into_owned()))
+    }
+}
+
+impl From<String> for Secret<'static> {
+    fn from(text: String) -> Self {
+        Self(Cow::Owned(text))
     }
 }
 

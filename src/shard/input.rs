@@ -1,11 +1,10 @@
 //! What can happen to an engine.
 
-use std::fmt;
 use std::net::IpAddr;
 
 use crate::auth::Answer;
 use crate::id::{ConnectionKey, CoreId};
-use crate::protocol::Codec;
+use crate::protocol::{Codec, Secret};
 use crate::ws::MessageKind;
 use crate::ws::close::Fault;
 pub use crate::ws::handshake::Route;
@@ -108,7 +107,7 @@ pub enum Input<'a> {
 }
 
 /// What the handshake settled.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Opened {
     /// The socket.
     pub connection: ConnectionKey,
@@ -121,18 +120,7 @@ pub struct Opened {
     /// The client's address, a trusted proxy's word included; none on a UNIX socket.
     pub address: Option<IpAddr>,
     /// `?session=…`.
-    pub session: Option<String>,
+    pub session: Option<Secret<'static>>,
     /// Who it is, as far as that is known.
     pub entry: Entry,
-}
-
-impl fmt::Debug for Opened {
-    /// Without the session, which is a secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opened")
-            .field("connection", &self.connection)
-            .field("route", &self.route)
-            .field("entry", &self.entry)
-            .finish_non_exhaustive()
-    }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::id::{ConnectionAddress, ConnectionKey};
 use crate::protocol::event::{JoinedRoom, Place, Welcome, WelcomeRoom};
-use crate::protocol::{CloseReason, ErrorCode, Event, Role};
+use crate::protocol::{CloseReason, ErrorCode, Event, Role, Secret};
 use crate::room::home::Refusal;
 use crate::room::hub::{Member, RoomIndex};
 use crate::room::name::{RoomKey, RoomName};
@@ -79,7 +79,7 @@ impl Shard {
             Entry::Open | Entry::Accepted(_) => {
                 self.count_in(key);
                 if self.is_in(key) {
-                    self.arrive(key, room, session.as_deref());
+                    self.arrive(key, room, session.as_ref());
                 }
             }
         }
@@ -129,9 +129,9 @@ impl Shard {
         &mut self,
         key: ConnectionKey,
         room: Option<String>,
-        session: Option<&str>,
+        session: Option<&Secret<'_>>,
     ) {
-        let session = session.and_then(SessionId::parse);
+        let session = session.and_then(|it| SessionId::parse(it.expose()));
         let Some(slot) = self.outbound.slot_mut(key) else { return };
         slot.outbox.hold();
         let Some(connection) = slot.connection.as_deref_mut() else { return };
@@ -342,7 +342,7 @@ impl Shard {
             .collect();
         let event = Event::Welcome(Welcome {
             connection: &name,
-            session: session.as_deref(),
+            session: session.map(Secret::from),
             user: identity.user.as_deref(),
             tenant: &identity.tenant_name,
             heartbeat_ms: self.config.heartbeat.interval_ms,

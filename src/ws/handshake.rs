@@ -8,14 +8,12 @@ mod credential;
 mod subprotocol;
 mod target;
 
-use std::fmt;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tungstenite::handshake::derive_accept_key;
 
 use crate::origin::{Authority, Origins, Permission};
-use crate::protocol::Codec;
+use crate::protocol::{Codec, Secret};
 
 use super::extension::{self, Agreed};
 use super::head::{Head, Version};
@@ -47,6 +45,7 @@ pub struct Policy<'a> {
 }
 
 /// What was settled.
+#[derive(Debug)]
 pub struct Accepted {
     /// Where the connection goes.
     pub route: Route,
@@ -57,7 +56,7 @@ pub struct Accepted {
     /// The credential, not checked yet.
     pub credential: Option<Credential>,
     /// `?session=…`: a secret.
-    pub session: Option<String>,
+    pub session: Option<Secret<'static>>,
     /// `?tenant=…`, which must agree with the credential.
     pub tenant: Option<String>,
     /// The whole response.
@@ -92,7 +91,7 @@ pub fn accept(head: &Head<'_>, policy: &Policy<'_>) -> Result<Accepted, Refusal>
         codec: offered.codec.unwrap_or_default(),
         deflate,
         credential,
-        session: parameters.session.filter(|session| !session.is_empty()),
+        session: parameters.session.filter(|session| !session.is_empty()).map(Secret::from),
         tenant: parameters.tenant,
         response: response(key, offered.codec, deflate),
     })
@@ -192,20 +191,6 @@ fn response(key: &str, codec: Option<Codec>, deflate: Option<Agreed>) -> Vec<u8>
     }
     response.push_str("\r\n\r\n");
     response.into_bytes()
-}
-
-impl fmt::Debug for Accepted {
-    /// Without what is secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Accepted")
-            .field("route", &self.route)
-            .field("codec", &self.codec)
-            .field("deflate", &self.deflate)
-            .field("credential", &self.credential)
-            .field("resumes", &self.session.is_some())
-            .field("tenant", &self.tenant)
-            .finish_non_exhaustive()
-    }
 }
 
 #[cfg(test)]

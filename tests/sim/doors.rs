@@ -137,7 +137,7 @@ impl Cluster {
             codec: Codec::Json,
             deflate_up_to: 0,
             address,
-            session,
+            session: session.map(Into::into),
             entry,
         };
         let core = CoreId(u16::try_from(core).expect("there are few"));

@@ -181,7 +181,7 @@ impl World {
             codec: codec.spoken(),
             deflate_up_to: if deflated { u32::MAX } else { 0 },
             address: None,
-            session,
+            session: session.map(Into::into),
             entry: Entry::Open,
         };
         self.input(core, Input::Opened(Box::new(opened)));

@@ -11,7 +11,7 @@ use super::event::{
 use super::json::JsonWriter;
 use super::msgpack::MessagePackWriter;
 use super::write::{Map, Writer};
-use super::{CloseReason, Codec, Priority, RequestId};
+use super::{CloseReason, Codec, Priority, RequestId, Secret};
 
 /// Writes an event to the end of `out`, as the payload of one WebSocket message.
 pub fn encode(event: &Event<'_>, codec: Codec, out: &mut Vec<u8>) {
@@ -94,7 +94,7 @@ fn welcome<W: Writer>(welcome: &Welcome<'_>, map: &mut Map<'_, W>) {
     map.text("type", "welcome");
     map.unsigned("protocol", 1);
     map.text("connection", welcome.connection);
-    map.optional_text("session", welcome.session);
+    map.optional_text("session", welcome.session.as_ref().map(Secret::expose));
     map.nullable_text("user", welcome.user);
     map.text("tenant", welcome.tenant);
     map.unsigned("heartbeat_ms", welcome.heartbeat_ms);

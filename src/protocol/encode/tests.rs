@@ -49,7 +49,7 @@ fn welcome() {
     room["recovered"] = true.into();
     let mut event = Welcome {
         connection: "c",
-        session: Some("s"),
+        session: Some("s".to_owned().into()),
         user: Some("u"),
         tenant: "t",
         heartbeat_ms: 25_000,

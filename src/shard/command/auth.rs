@@ -4,14 +4,13 @@
 //! Invariants: at most one credential of a connection is being judged; a refresh changes either all
 //! that follows from the identity or nothing; the credential itself is forgotten with its verdict.
 
-use std::fmt;
 use std::sync::Arc;
 
 use crate::auth::{self, Accepted, Zeroed};
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
 use crate::protocol::command::Auth;
 use crate::protocol::event::Reply;
-use crate::protocol::{CloseReason, ErrorCode, Event, LeftReason};
+use crate::protocol::{CloseReason, ErrorCode, Event, LeftReason, Secret};
 use crate::room::home::Refusal;
 use crate::room::name::RoomKey;
 use crate::shard::connection::Membership;
@@ -30,21 +29,15 @@ pub(super) const LATER: Refusal = Refusal {
 };
 
 /// A connection that has not said yet who it is.
+#[derive(Debug)]
 pub(in crate::shard) struct Threshold {
     pub(in crate::shard) later: Later,
     /// The room of the request's path.
     pub(in crate::shard) room: Option<String>,
     /// The session that it wants back.
-    pub(in crate::shard) session: Option<String>,
+    pub(in crate::shard) session: Option<Secret<'static>>,
     /// The end of its time.
     pub(in crate::shard) timer: Timer,
-}
-
-impl fmt::Debug for Threshold {
-    /// Without the session, which is a secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Threshold").field("later", &self.later).finish_non_exhaustive()
-    }
 }
 
 /// A credential that is being judged.
@@ -124,7 +117,7 @@ impl Shard {
         self.identify(key, Identity::of(accepted));
         self.answer_auth(key, ticket);
         if self.is_in(key) {
-            self.arrive(key, threshold.room, threshold.session.as_deref());
+            self.arrive(key, threshold.room, threshold.session.as_ref());
         }
     }
 
@@ -238,7 +231,7 @@ impl Shard {
         key: ConnectionKey,
         later: Later,
         room: Option<String>,
-        session: Option<String>,
+        session: Option<Secret<'static>>,
     ) {
         let within_ms = self.config.auth.timeout_ms;
         let at = self.outbound.now.moment.plus_ms(within_ms);

@@ -63,7 +63,7 @@ fn room_token(room: &str) -> String {
 fn come(cluster: &mut Cluster, core: u16, credential: &str, session: Option<&str>) -> Address {
     let at = cluster.open_with(core, |it| {
         it.entry = Entry::Later(Box::default());
-        it.session = session.map(ToOwned::to_owned);
+        it.session = session.map(|it| it.to_owned().into());
     });
     cluster.send(at, &json!({ "type": "auth", "token": credential }).to_string());
     at

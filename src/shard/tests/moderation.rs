@@ -478,7 +478,7 @@ fn who_was_sent_out_is_not_brought_back_by_a_session_that_waited() {
         }
         cluster.lose(away);
         assert_eq!(cluster.ask(owner, kick)["type"], "ok");
-        let back = cluster.open_as(far, "b", |opened| opened.session = Some(session));
+        let back = cluster.open_as(far, "b", |opened| opened.session = Some(session.into()));
         let (there, session) = rooms(&mut cluster, back);
         assert_eq!(there, ["s"], "and the room they were not sent out of");
         let publish = r#"{"type":"publish","id":3,"room":"r","data":1,"exclude_self":true}"#;
@@ -488,7 +488,7 @@ fn who_was_sent_out_is_not_brought_back_by_a_session_that_waited() {
         // A kick is no ban, and once they have come anew their session keeps the room again.
         assert_eq!(cluster.ask(back, &join("r"))["type"], "ok");
         cluster.lose(back);
-        let again = cluster.open_as(0, "b", |opened| opened.session = Some(session));
+        let again = cluster.open_as(0, "b", |opened| opened.session = Some(session.into()));
         assert_eq!(rooms(&mut cluster, again).0, ["r", "s"]);
     }
 }

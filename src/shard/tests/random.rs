@@ -125,7 +125,7 @@ impl World {
             codec: Codec::Json,
             deflate_up_to: 0,
             address: None,
-            session,
+            session: session.map(Into::into),
             entry: Entry::Open,
         };
         self.clients.push(Client { core, key, ..Client::default() });

@@ -79,7 +79,7 @@ fn what_a_session_published_and_did_not_want_back_does_not_come_with_it() {
             assert_eq!(offsets.last(), Some(&i64::from(2 * life + 2)));
             cluster.lose(at);
             at = cluster.open_as(life % cores, "u", |opened| {
-                opened.session = Some(session.clone());
+                opened.session = Some(session.clone().into());
             });
             let expected: Vec<_> = (1..=life + 1).map(|number| i64::from(2 * number)).collect();
             assert_eq!(cluster.offsets(at), expected);
@@ -91,7 +91,7 @@ fn what_a_session_published_and_did_not_want_back_does_not_come_with_it() {
         cluster.lose(at);
         cluster.holds = false;
         cluster.carry();
-        let at = cluster.open_as(0, "u", |opened| opened.session = Some(session));
+        let at = cluster.open_as(0, "u", |opened| opened.session = Some(session.into()));
         assert!(!cluster.offsets(at).contains(&7));
         assert_eq!(cluster.offsets(other), [7]);
         for at in [at, other] {
@@ -118,7 +118,7 @@ fn a_session_gets_back_what_fits_and_is_told_of_the_rest() {
         let mut told = 0;
         // As often as they come back.
         for _ in 0..3 {
-            let back = cluster.open_with(0, |opened| opened.session = Some(session.clone()));
+            let back = cluster.open_with(0, |opened| opened.session = Some(session.clone().into()));
             let seen = cluster.read(back);
             assert_eq!(seen[0]["type"], "welcome", "{seen:?}");
             let rooms = seen[0]["rooms"].as_array().unwrap();

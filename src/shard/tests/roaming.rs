@@ -122,7 +122,8 @@ impl World {
     }
 
     fn open(&mut self, node: usize, core: u16, session: Option<&str>) -> Address {
-        self.nodes[node].open_with(core, |opened| opened.session = session.map(Into::into))
+        self.nodes[node]
+            .open_with(core, |opened| opened.session = session.map(|it| it.to_owned().into()))
     }
 
     fn come(&mut self, node: usize, core: u16, session: &str) -> (Address, Vec<Value>) {

@@ -124,7 +124,7 @@ fn a_session_comes_back_to_its_rooms_and_misses_nothing() {
         cluster.lose(b);
         publish(&mut cluster, a, "r", "2");
         publish(&mut cluster, a, "r", "3");
-        let back = cluster.open_with(0, |opened| opened.session = Some(session.clone()));
+        let back = cluster.open_with(0, |opened| opened.session = Some(session.clone().into()));
         let seen = cluster.read(back);
         assert_eq!((&seen[0]["type"], &seen[0]["recovered"]), (&"welcome".into(), &true.into()));
         assert_eq!(seen[0]["session"], *session);
@@ -132,7 +132,7 @@ fn a_session_comes_back_to_its_rooms_and_misses_nothing() {
         assert_eq!((&seen[1]["offset"], &seen[2]["offset"]), (&2.into(), &3.into()));
         assert_eq!(cluster.ask(back, r#"{"type":"state.get","id":3}"#)["data"]["k"], 1);
         // Taken from a connection that is still open.
-        let again = cluster.open_with(far, |opened| opened.session = Some(session.clone()));
+        let again = cluster.open_with(far, |opened| opened.session = Some(session.clone().into()));
         assert_eq!(cluster.read(again)[0]["recovered"], true);
         let seen = cluster.read(back);
         assert_eq!(seen.last().unwrap()["reason"], "replaced", "{seen:?}");
@@ -167,7 +167,7 @@ fn what_was_asked_for_again_and_did_not_arrive_is_still_owed_to_the_session() {
         cluster.input(b, Input::Pong { connection: b.key, payload: ping });
         cluster.lose(b);
         publish(&mut cluster, a, "r", "3");
-        let back = cluster.open_with(0, |opened| opened.session = Some(session));
+        let back = cluster.open_with(0, |opened| opened.session = Some(session.into()));
         assert_eq!(cluster.offsets(back), [2, 3]);
     }
 }
@@ -190,7 +190,7 @@ fn a_session_that_cannot_be_caught_up_is_told_of_the_gap() {
     for n in 2..=4 {
         publish(&mut cluster, a, "r", &n.to_string());
     }
-    let back = cluster.open_with(0, |opened| opened.session = Some(session));
+    let back = cluster.open_with(0, |opened| opened.session = Some(session.into()));
     assert_eq!(cluster.offsets(back), [-2, -4]);
 }
 
@@ -217,7 +217,7 @@ fn what_a_guaranteed_room_sent_is_sent_again_until_it_is_acknowledged() {
         assert!(cluster.offsets(a).is_empty(), "it has acknowledged all");
         cluster.lose(b);
         publish(&mut cluster, a, "g", "5");
-        let back = cluster.open_with(0, |opened| opened.session = Some(session));
+        let back = cluster.open_with(0, |opened| opened.session = Some(session.into()));
         let seen = cluster.read(back);
         let told: Vec<_> = seen[1..]
             .iter()
@@ -234,7 +234,8 @@ fn what_a_guaranteed_room_sent_is_sent_again_until_it_is_acknowledged() {
 fn an_unknown_session_is_a_new_one() {
     for mut cluster in clusters() {
         for session in ["", "nonsense", "AAAAAAAAAAAAAAAAAAAAAA"] {
-            let at = cluster.open_with(0, |opened| opened.session = Some(session.into()));
+            let at =
+                cluster.open_with(0, |opened| opened.session = Some(session.to_owned().into()));
             let welcome = cluster.read(at).remove(0);
             assert_eq!(welcome["recovered"], false);
             assert_ne!(welcome["session"], session);
@@ -464,7 +465,7 @@ fn nothing_but_ping_is_taken_before_welcome() {
 fn who_is_sent_away_before_welcome_hears_of_it() {
     let mut cluster = Cluster::new(3, Config::default());
     cluster.holds = true;
-    let session = Some("AAAAAAAAAAAAAAAAAAAAAA".to_owned());
+    let session = Some("AAAAAAAAAAAAAAAAAAAAAA".to_owned().into());
     let all: Vec<_> = (0..3)
         .map(|core| cluster.open_with(core, |opened| opened.session.clone_from(&session)))
         .collect();

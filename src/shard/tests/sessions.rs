@@ -17,7 +17,7 @@ fn begin() -> (Cluster, Address, String) {
 }
 
 fn ask(cluster: &mut Cluster, core: u16, session: &str) -> Address {
-    cluster.open_with(core, |opened| opened.session = Some(session.to_owned()))
+    cluster.open_with(core, |opened| opened.session = Some(session.to_owned().into()))
 }
 
 /// What a connection is told first, and whether it was replaced behind that.
@@ -99,7 +99,7 @@ fn a_room_is_kept_by_a_session_though_another_was_sent_out_as_it_went() {
     cluster.ask(owner, r#"{"type":"leave","id":3,"room":"a"}"#);
     // The session of the first is over, that of the second is not.
     cluster.wait(ttl_ms * 3 / 4);
-    let back = cluster.open_as(1, "kept", |opened| opened.session = Some(session));
+    let back = cluster.open_as(1, "kept", |opened| opened.session = Some(session.into()));
     let (welcome, _) = told(&mut cluster, back);
     assert_eq!(
         (&welcome["rooms"][0]["room"], &welcome["rooms"][0]["epoch"]),

@@ -160,7 +160,7 @@ fn what_everyone_and_a_user_missed_comes_when_the_session_does() {
         assert_eq!(cluster.ask(b, foreign)["code"], "not_joined");
         cluster.lose(b);
         say(&mut cluster, 2);
-        let b = cluster.open_as(0, "b", |opened| opened.session = Some(session.clone()));
+        let b = cluster.open_as(0, "b", |opened| opened.session = Some(session.clone().into()));
         let seen = cluster.read(b);
         assert_eq!((&seen[0]["recovered"], &seen[0]["rooms"]), (&true.into(), &[(); 0].into()));
         let mut missed = data(&seen);
@@ -185,7 +185,7 @@ fn reserved_rooms_keep_nothing_unless_they_are_told_to() {
         let session = cluster.read(b)[0]["session"].as_str().unwrap().to_owned();
         cluster.lose(b);
         cluster.send(a, r#"{"type":"broadcast","data":1}"#);
-        let b = cluster.open_as(0, "b", |opened| opened.session = Some(session.clone()));
+        let b = cluster.open_as(0, "b", |opened| opened.session = Some(session.clone().into()));
         assert_eq!(cluster.read(b).len(), 1, "only the welcome");
     }
 }
@@ -293,7 +293,7 @@ fn one_that_always_talks_is_asked_how_far_it_has_come() {
         }
         assert!((2..=4).contains(&pings), "one for each 64 KiB: {pings}");
         cluster.lose(b);
-        let b = cluster.open_with(0, |opened| opened.session = Some(session));
+        let b = cluster.open_with(0, |opened| opened.session = Some(session.into()));
         let again = cluster.offsets(b);
         assert!(again.len() < 80 && again.last() == Some(&200), "{} come twice", again.len());
     }
@@ -329,7 +329,7 @@ fn a_pattern_holds_when_it_is_answered_and_comes_back_with_its_session() {
         assert_eq!(cluster.offsets(b), [1; 8]);
         cluster.lose(b);
         say(&mut cluster);
-        let b = cluster.open_with(0, |opened| opened.session = Some(session));
+        let b = cluster.open_with(0, |opened| opened.session = Some(session.into()));
         assert_eq!(cluster.read(b)[0]["recovered"], true);
         say(&mut cluster);
         assert_eq!(cluster.offsets(b), [3; 8], "live ones only, and all of them");

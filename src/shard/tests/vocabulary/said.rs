@@ -100,7 +100,8 @@ fn gaps() -> Stage {
             stage.say(Ann, text);
         }
         stage.cluster.wait(wait_ms);
-        let back = stage.cluster.open_as(0, "bob", |opened| opened.session = secret);
+        let back =
+            stage.cluster.open_as(0, "bob", |opened| opened.session = secret.map(Into::into));
         stage.people[1].1 = back;
         stage.listen(None)
     };
@@ -183,7 +184,9 @@ fn ends() -> Vec<Stage> {
     let mut stage = new(|_| {});
     let at = stage.at(Ann);
     let session = stage.cluster.shards[0].outbound.get(at.key).and_then(|it| it.session);
-    stage.cluster.open_as(0, "ann", |opened| opened.session = session.map(SessionId::to_text));
+    stage
+        .cluster
+        .open_as(0, "ann", |opened| opened.session = session.map(|it| it.to_text().into()));
     stages.push(stage);
     let mut stage = new(|config| config.limits.outbox_bytes = 1_024);
     join(&mut stage);
