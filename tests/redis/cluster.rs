@@ -13,8 +13,14 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn start() -> Self {
-        let settings =
+        Self::with(&[])
+    }
+
+    /// The same, with more settings of every server.
+    pub(crate) fn with(more: &[&str]) -> Self {
+        let usual =
             ["cluster-enabled yes", "cluster-node-timeout 1500", "repl-diskless-sync-delay 0"];
+        let settings = [&usual, more].concat();
         let stores: Vec<_> = (0..6).map(|_| Store::start(&settings)).collect();
         let cluster = Self { stores };
         for (at, range) in [("0", "5460"), ("5461", "10922"), ("10923", "16383")].iter().enumerate()

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::cluster::Cluster;
 use crate::node::{is, linked, node, unlinked, with};
 use crate::server::{Plan, Server, eventually};
-use crate::states::RULE;
+use crate::states::{login, rule};
 use crate::store::{Store, is_missing};
 use crate::talk::Talk;
 use crate::users::{node_with, user};
@@ -267,13 +267,10 @@ fn the_documented_addition_to_the_rule_is_enough_and_without_it_only_this_is_den
     if is_missing() {
         return;
     }
-    let file = crate::server::folder().join("password");
-    std::fs::write(&file, "a-long-enough-password").unwrap();
-    let password = format!("redis.password_file={}", file.display());
-    let settings = [ON, &*password, "redis.username=ringroom"];
+    let login = login();
+    let settings = [ON, &login[0], &login[1]];
     let backend = "user default on nopass resetkeys allchannels -@all +publish";
-    let rule = format!("{RULE} &ws:* +psubscribe");
-    let store = Store::start(&[&rule, backend]);
+    let store = Store::start(&[&rule("&ws:* +psubscribe"), backend]);
     let node = unlinked(&store, &settings);
     linked(&node);
     listened_to_by(&store, 1);
@@ -282,7 +279,7 @@ fn the_documented_addition_to_the_rule_is_enough_and_without_it_only_this_is_den
     assert_eq!(ann.event("message")["data"], 1);
 
     // Without it rooms go on, and nobody is left in doubt.
-    let store = Store::start(&[RULE, backend]);
+    let store = Store::start(&[&rule(""), backend]);
     let node = unlinked(&store, &settings);
     linked(&node);
     eventually("it is told", || node.log().contains("backends are not listened to"));
