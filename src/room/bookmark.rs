@@ -14,10 +14,30 @@ pub struct Bookmark {
     pub acknowledged: u64,
     /// Everything up to here was sent at least once; none: they are sent all there is.
     pub sent: Option<u64>,
+    /// They have joined and not left; else they are owed what is published because they are members.
+    pub has_joined: bool,
 }
 
-/// A user, and how far they have come; none: they have left, and want nothing any more.
-pub type Bookmarked = (Arc<str>, Option<Bookmark>);
+/// Why somebody wants nothing any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// They are no member any more; but if they have joined and not left, nothing ends.
+    Dismissed,
+    /// They have left, or are banned.
+    Left,
+}
+
+/// What the broker is told of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// They have come so far.
+    At(Bookmark),
+    /// They want nothing any more.
+    Ended(End),
+}
+
+/// A user, and what is told of them.
+pub type Bookmarked = (Arc<str>, Note);
 
 /// What the broker has of some users, in one life of the room.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,20 +92,26 @@ impl Bookmark {
     #[must_use]
     pub fn after(self, old: Option<Self>) -> Self {
         let Some(old) = old else { return self };
+        if !self.has_joined && self.sent == Some(0) {
+            // A member who has never come here may have come elsewhere.
+            return old;
+        }
         let has_acknowledged = self.acknowledged > self.began;
         let own = if has_acknowledged { self.acknowledged } else { 0 };
         let sent = self.sent.map(|sent| sent.max(old.sent.unwrap_or(0)));
-        Self { began: old.began, acknowledged: old.acknowledged.max(own), sent }
+        Self { began: old.began, acknowledged: old.acknowledged.max(own), sent, ..self }
     }
 
-    /// `BEGAN ACKNOWLEDGED SENT`, with `+` for all there is.
+    /// The places as they are written: of what was sent, `+` for all there is, and with a `-` before
+    /// it where they have not joined.
     #[must_use]
-    pub fn write(self) -> String {
-        let Self { began, acknowledged, .. } = self;
-        match self.sent {
-            Some(sent) => format!("{began} {acknowledged} {sent}"),
-            None => format!("{began} {acknowledged} +"),
-        }
+    pub fn words(self) -> [String; 3] {
+        let sent = match self.sent {
+            None => "+".to_owned(),
+            Some(sent) if self.has_joined => sent.to_string(),
+            Some(sent) => format!("-{sent}"),
+        };
+        [self.began.to_string(), self.acknowledged.to_string(), sent]
     }
 
     /// What was written.
@@ -94,11 +120,14 @@ impl Bookmark {
         let mut parts = text.split(' ');
         let began = parts.next()?.parse().ok()?;
         let acknowledged = parts.next()?.parse().ok()?;
-        let sent = match parts.next()? {
-            "+" => None,
+        let sent = parts.next()?;
+        let member = sent.strip_prefix('-');
+        let sent = match member.unwrap_or(sent) {
+            "+" if member.is_none() => None,
             number => Some(number.parse().ok()?),
         };
-        parts.next().is_none().then_some(Self { began, acknowledged, sent })
+        let has_joined = member.is_none();
+        parts.next().is_none().then_some(Self { began, acknowledged, sent, has_joined })
     }
 }
 
@@ -107,15 +136,24 @@ mod tests {
     use super::*;
 
     fn mark(began: u64, acknowledged: u64, sent: Option<u64>) -> Bookmark {
-        Bookmark { began, acknowledged, sent }
+        Bookmark { began, acknowledged, sent, has_joined: true }
+    }
+
+    fn of_member(began: u64, acknowledged: u64, sent: u64) -> Bookmark {
+        Bookmark { has_joined: false, ..mark(began, acknowledged, Some(sent)) }
     }
 
     #[test]
     fn what_is_written_reads_back_and_nothing_else_does() {
-        for it in [mark(0, 0, None), mark(3, 7, Some(9)), mark(1, 2, Some(u64::MAX))] {
-            assert_eq!(Bookmark::read(&it.write()), Some(it));
+        for it in
+            [mark(0, 0, None), mark(3, 7, Some(9)), mark(1, 2, Some(u64::MAX)), of_member(4, 4, 0)]
+        {
+            assert_eq!(Bookmark::read(&it.words().join(" ")), Some(it));
         }
-        for bad in ["", "1", "1 2", "1 2 3 4", "1 2 x", "1 -2 3", "+ 2 3", "1  2 3", "1 2 +3x"] {
+        for bad in [
+            "1 2 -+", "1 2 --3", "1 2 -", "", "1", "1 2", "1 2 3 4", "1 2 x", "1 -2 3", "+ 2 3",
+            "1  2 3", "1 2 +3x",
+        ] {
             assert_eq!(Bookmark::read(bad), None, "{bad}");
         }
     }
@@ -129,6 +167,12 @@ mod tests {
             (mark(0, 2, Some(6)), Some(mark(0, 4, None)), mark(0, 4, Some(6))),
             (mark(0, 2, Some(6)), Some(mark(0, 2, Some(7))), mark(0, 2, Some(7))),
             (mark(0, 2, None), Some(mark(0, 2, Some(7))), mark(0, 2, None)),
+            (of_member(5, 5, 0), None, of_member(5, 5, 0)),
+            (of_member(5, 5, 0), Some(mark(0, 2, None)), mark(0, 2, None)),
+            (of_member(5, 5, 0), Some(of_member(1, 2, 3)), of_member(1, 2, 3)),
+            (of_member(0, 4, 6), Some(mark(0, 2, None)), of_member(0, 4, 6)),
+            (of_member(0, 4, 6), Some(mark(0, 2, Some(7))), of_member(0, 4, 7)),
+            (mark(5, 5, None), Some(of_member(1, 1, 0)), mark(1, 1, None)),
         ] {
             assert_eq!(new.after(old), outcome);
         }

@@ -47,10 +47,10 @@ fn offsets(talk: &mut Talk, count: usize) -> Vec<(u64, bool)> {
     all.map(|it| (it["offset"].as_u64().unwrap(), it["redelivered"] == true)).collect()
 }
 
-/// Ann gets five, acknowledges two, and so does Redis know. Bob stays.
+/// Ann gets five, acknowledges two, and so does Redis know. Bob, who came first and owns the room, stays.
 fn five_of_which_two_were_acknowledged(store: &Store, nodes: &[Server]) -> (Talk, Talk) {
-    let (mut ann, _) = reader(&nodes[0], "ann");
     let (mut bob, _) = reader(&nodes[1], "bob");
+    let (mut ann, _) = reader(&nodes[0], "ann");
     for n in 1..=5 {
         assert_eq!(bob.publish(ROOM, n), n);
     }
@@ -83,12 +83,109 @@ fn what_was_not_acknowledged_on_one_node_comes_again_on_another() {
     assert_eq!(offsets(&mut ann, 1), [(6, true)]);
     // Who leaves wants nothing of it any more.
     ann.ok(json!({"type": "leave", "room": ROOM}));
-    eventually("Redis has forgotten ann", || {
-        let keys = store.list(&["KEYS", "ringroom:{*}:a"]);
-        keys.iter().all(|key| !store.list(&["HKEYS", key]).contains(&"uann".to_owned()))
-    });
+    is_forgotten(&store, "ann");
     let (mut ann, _) = reader(&nodes[1], "ann");
     assert!(ann.hears_no_more("message"));
+}
+
+fn is_forgotten(store: &Store, name: &str) {
+    let field = format!("u{name}");
+    eventually(&format!("Redis has forgotten {name}"), || {
+        let keys = store.list(&["KEYS", "ringroom:{*}:a"]);
+        keys.iter().all(|key| !store.list(&["HKEYS", key]).contains(&field))
+    });
+}
+
+/// Somebody who owns the room, is in it, and has made others members.
+fn owner(node: &Server, room: &str, members: &[&str]) -> Talk {
+    let mut ann = user(node, "ann", "default");
+    let config = json!({"persistent": true, "parent_inherit": true});
+    ann.ok(json!({"type": "room.create", "room": room, "config": config}));
+    ann.ok(json!({"type": "join", "room": room}));
+    for name in members {
+        ann.ok(json!({"type": "room.role", "room": room, "user": name, "role": "member"}));
+    }
+    ann
+}
+
+#[test]
+fn a_member_is_owed_what_is_published_before_they_come_though_all_nodes_begin_anew() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let mut nodes = [node(&store), node(&store)];
+    let mut ann = owner(&nodes[0], ROOM, &["bob"]);
+    is_kept(&store, "bob", "0 0 -0");
+    assert_eq!(ann.publish(ROOM, 1), 1);
+    nodes.iter().for_each(|node| node.signal("KILL"));
+    nodes = [node(&store), node(&store)];
+    let (mut ann, _) = reader(&nodes[0], "ann");
+    assert_eq!(ann.publish(ROOM, 2), 2);
+    let (mut bob, _) = reader(&nodes[1], "bob");
+    assert_eq!(offsets(&mut bob, 2), [(1, false), (2, false)]);
+    // Who leaves is owed what follows as a member, wherever they come next.
+    ack(&mut bob, 2);
+    bob.ok(json!({"type": "leave", "room": ROOM}));
+    is_kept(&store, "bob", "0 2 -2");
+    assert_eq!(ann.publish(ROOM, 3), 3);
+    let (mut bob, _) = reader(&nodes[0], "bob");
+    assert_eq!(offsets(&mut bob, 1), [(3, false)]);
+    drop(bob);
+    is_kept(&store, "bob", "0 2 3");
+    // They have not left: what they are owed does not go with the role.
+    ann.ok(json!({"type": "room.role", "room": ROOM, "user": "bob", "role": "guest"}));
+    assert_eq!(ann.publish(ROOM, 4), 4);
+    let (mut bob, _) = reader(&nodes[1], "bob");
+    assert_eq!(offsets(&mut bob, 2), [(3, true), (4, false)]);
+    bob.ok(json!({"type": "leave", "room": ROOM}));
+    is_forgotten(&store, "bob");
+}
+
+#[test]
+fn with_a_role_or_by_a_ban_goes_what_is_owed_to_those_who_have_not_come() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let nodes = [node(&store), node(&store)];
+    let mut ann = owner(&nodes[0], ROOM, &["bob", "cat"]);
+    let (_dan, _) = reader(&nodes[1], "dan");
+    for name in ["bob", "cat"] {
+        is_kept(&store, name, "0 0 -0");
+    }
+    ann.publish(ROOM, 1);
+    ann.ok(json!({"type": "room.role", "room": ROOM, "user": "bob", "role": "guest"}));
+    ann.ok(json!({"type": "room.ban", "room": ROOM, "user": "cat"}));
+    ann.ok(json!({"type": "room.unban", "room": ROOM, "user": "cat"}));
+    for name in ["bob", "cat"] {
+        is_forgotten(&store, name);
+        let (mut comes, _) = reader(&nodes[0], name);
+        assert!(comes.hears_no_more("message"), "{name}");
+    }
+}
+
+#[test]
+fn a_member_of_the_room_above_is_owed_what_is_published_below_on_other_nodes() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let nodes = [node(&store), node(&store)];
+    let mut ann = owner(&nodes[0], ROOM, &[]);
+    let below = "owed:a/b";
+    let mut bob = owner(&nodes[1], below, &[]);
+    ann.ok(json!({"type": "room.role", "room": ROOM, "user": "cat", "role": "member"}));
+    // In the room above, and in this one.
+    eventually("Redis has a place of cat in both", || {
+        let keys = store.list(&["KEYS", "ringroom:{*}:a"]);
+        let has = |key: &&String| store.list(&["HKEYS", key]).contains(&"ucat".to_owned());
+        keys.iter().filter(has).count() == 2
+    });
+    assert_eq!(bob.publish(below, 1), 1);
+    let mut cat = user(&nodes[0], "cat", "default");
+    cat.ok(json!({"type": "join", "room": below}));
+    assert_eq!(offsets(&mut cat, 1), [(1, false)]);
 }
 
 #[test]
@@ -188,6 +285,16 @@ fn redis_keeps_no_more_than_it_may_of_readers_and_nothing_of_another_life() {
     assert_eq!(mark(&store, "2", &[["ud", "9", "9", "+"]]), ["e=1.x", "ub=0 4 9", "uc=9 9 +"]);
     let anew = [["ub", "", "", ""], ["ub", "8", "8", "+"]];
     assert_eq!(mark(&store, "2", &anew), ["e=1.x", "ub=8 8 +", "uc=9 9 +"]);
+    // A member who has not come to a node may have come to another, and may have left.
+    let members = [["ub", "9", "9", "-0"], ["uc", "9", "9", "-9"]];
+    assert_eq!(mark(&store, "9", &members), ["e=1.x", "ub=8 8 +", "uc=9 9 -9"]);
+    let none = [["ub", "", "", "-"], ["uc", "", "", "-"], ["ud", "", "", "-"]];
+    assert_eq!(mark(&store, "9", &none), ["e=1.x", "ub=8 8 +"]);
+    let goes = [["ub", "8", "8", "3"], ["ud", "9", "9", "-0"]];
+    assert_eq!(mark(&store, "9", &goes), ["e=1.x", "ub=8 8 3", "ud=9 9 -0"]);
+    let leaves = [["ub", "8", "8", "-1"], ["ud", "9", "9", "+"]];
+    assert_eq!(mark(&store, "9", &leaves), ["e=1.x", "ub=8 8 -3", "ud=9 9 +"]);
+    assert_eq!(mark(&store, "9", &[["ub", "8", "8", "5"]]), ["e=1.x", "ub=8 8 5", "ud=9 9 +"]);
     assert!(store.say(&["PTTL", "{r}a"]).trim_start_matches(':').parse::<u64>().unwrap() > 0);
     store.say(&["HSET", "{r}a", "e", "0.old"]);
     assert_eq!(mark(&store, "2", &[["ua", "9", "9", "+"]]), ["e=1.x", "ua=9 9 +"]);

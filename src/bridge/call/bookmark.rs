@@ -8,7 +8,9 @@ use crate::bridge::answer::text;
 use crate::bridge::desk::Desk;
 use crate::bridge::script::Name;
 use crate::id::CoreId;
-use crate::room::bookmark::{Bookmark, BookmarkAsk, BookmarkNews, Bookmarked, Bookmarks};
+use crate::room::bookmark::{
+    Bookmark, BookmarkAsk, BookmarkNews, Bookmarked, Bookmarks, End, Note,
+};
 use crate::room::broker::{Fault, FromBroker};
 use crate::room::name::RoomKey;
 
@@ -98,15 +100,10 @@ impl Call for Write {
         for (user, mark) in &self.marks {
             command.arg(field(user));
             match mark {
-                Some(Bookmark { began, acknowledged, sent }) => {
-                    command.arg(began).arg(acknowledged);
-                    match sent {
-                        Some(sent) => command.arg(sent),
-                        None => command.arg("+"),
-                    };
-                }
-                None => _ = command.arg("").arg("").arg(""),
-            }
+                Note::At(mark) => command.arg(&mark.words()),
+                Note::Ended(End::Dismissed) => command.arg(&["", "", "-"]),
+                Note::Ended(End::Left) => command.arg(&["", "", ""]),
+            };
         }
         command
     }
@@ -141,7 +138,7 @@ mod tests {
     #[test]
     fn what_redis_says_is_read_and_nothing_else() {
         let bulk = |text: &str| Value::BulkString(text.as_bytes().to_vec());
-        let mark = Bookmark { began: 1, acknowledged: 2, sent: None };
+        let mark = Bookmark { began: 1, acknowledged: 2, sent: None, has_joined: true };
         let answer = Value::Array(vec![bulk("3.x"), bulk("1 2 +"), Value::Nil, bulk("1 2")]);
         let found = Bookmarks { epoch: "3.x".into(), of: vec![Some(mark), None, None] };
         assert_eq!(read(&answer, 3), Some(found));

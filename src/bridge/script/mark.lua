@@ -3,7 +3,8 @@
 -- KEYS: how far users have come, state, history.
 -- ARGV: epoch, how long it is kept in ms, of how many users at most,
 --       then for each user: their field, where they began, up to where they have acknowledged
---       ('': they have left), up to where they were sent ('+': all).
+--       ('': they want nothing any more), up to where they were sent ('+': all; with a '-' before it:
+--       they have not joined; '-' alone: they are no member any more, and go unless they have joined).
 local epoch = redis.call('HGET', KEYS[2], 'epoch')
 if epoch ~= ARGV[1] then return 0 end
 if redis.call('HGET', KEYS[1], 'e') ~= epoch then
@@ -28,16 +29,19 @@ local function is_full()
 end
 for i = 4, #ARGV, 4 do
   local field, began, acknowledged, sent = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local old = redis.call('HGET', KEYS[1], field)
   if acknowledged == '' then
-    redis.call('HDEL', KEYS[1], field)
-  else
-    local old = redis.call('HGET', KEYS[1], field)
+    if sent == '' or (old and string.find(old, ' %-')) then redis.call('HDEL', KEYS[1], field) end
+  -- Who has never come to that node may have come to another.
+  elseif not (old and sent == '-0') then
     if old then
       local b, a, s = string.match(old, '^(%d+) (%d+) (%S+)$')
       local own = tonumber(acknowledged)
       if own <= tonumber(began) or own < tonumber(a) then acknowledged = a end
       began = b
-      if sent ~= '+' and s ~= '+' and tonumber(s) > tonumber(sent) then sent = s end
+      local sign, up_to = string.match(sent, '^(%-?)(%d*)')
+      local before = string.match(s, '%d+')
+      if up_to ~= '' and before and tonumber(before) > tonumber(up_to) then sent = sign .. before end
     end
     if old or not is_full() then
       redis.call('HSET', KEYS[1], field, began .. ' ' .. acknowledged .. ' ' .. sent)

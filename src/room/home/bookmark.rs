@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::clock::Moment;
 use crate::protocol::Mode;
-use crate::room::bookmark::{Bookmark, Bookmarked, Bookmarks};
+use crate::room::bookmark::{Bookmark, Bookmarked, Bookmarks, End, Note};
 use crate::room::broker::epoch_number;
 use crate::room::presence::Present;
 
@@ -19,14 +19,15 @@ use super::{HomeRoom, ReaderId};
 /// Acknowledgements are collected so long.
 const PACE_MS: u64 = 200;
 
-/// A user, and whether they have left meanwhile: then what the broker knows of them is void.
-type Owed = (Arc<str>, bool);
+/// A user, and whether they wanted nothing any more meanwhile: then what the broker knows of them is
+/// void.
+type Owed = (Arc<str>, Option<End>);
 
 /// What of the cursors the broker does not know.
 #[derive(Debug, Default)]
 pub(super) struct Unsaid {
     /// Who, as in [`Owed`].
-    users: BTreeMap<Arc<str>, bool>,
+    users: BTreeMap<Arc<str>, Option<End>>,
     /// What it was told and has not confirmed, and as which message.
     on_way: Option<(u64, Vec<Owed>)>,
     /// When it is to be told; none: when it can be told again.
@@ -46,8 +47,9 @@ impl Unsaid {
         self.on_way.is_some() || !self.users.is_empty()
     }
 
-    fn add(&mut self, user: &Arc<str>, has_left: bool) {
-        *self.users.entry(Arc::clone(user)).or_default() |= has_left;
+    fn add(&mut self, user: &Arc<str>, end: Option<End>) {
+        let of = self.users.entry(Arc::clone(user)).or_default();
+        *of = end.max(*of);
     }
 
     fn plan(&mut self, now: Moment) {
@@ -86,11 +88,19 @@ impl HomeRoom {
 
     /// The cursor of a user is another now; `is_urgent`: because they came or went.
     pub(super) fn mark_unsaid(&mut self, reader: &ReaderId, is_urgent: bool, now: Moment) {
+        self.owe_word(reader, None, is_urgent, now);
+    }
+
+    /// A user has none any more.
+    pub(super) fn mark_ended(&mut self, reader: &ReaderId, end: End, now: Moment) {
+        self.owe_word(reader, Some(end), true, now);
+    }
+
+    fn owe_word(&mut self, reader: &ReaderId, end: Option<End>, is_urgent: bool, now: Moment) {
         let is_of_broker = self.is_of_broker();
         let (Some(cursors), ReaderId::User(user)) = (&mut self.cursors, reader) else { return };
         if is_of_broker {
-            let has_left = !cursors.by_reader.contains_key(reader);
-            cursors.unsaid.add(user, has_left);
+            cursors.unsaid.add(user, end);
             cursors.unsaid.is_urgent |= is_urgent;
             cursors.unsaid.plan(now);
         }
@@ -137,13 +147,12 @@ impl HomeRoom {
         unsaid.due = None;
         unsaid.on_way = Some((ticket, users.clone()));
         let mut marks = Vec::with_capacity(users.len());
-        for (user, has_left) in users {
-            if has_left {
-                marks.push((Arc::clone(&user), None));
-            }
-            if let Some(mark) = self.bookmark_of(&user) {
-                marks.push((user, Some(mark)));
-            }
+        for (user, end) in users {
+            let mark = self.bookmark_of(&user);
+            // A member again: their place is the one that others may have told meanwhile.
+            let end = end.filter(|end| *end == End::Left || mark.is_none());
+            marks.extend(end.map(|end| (Arc::clone(&user), Note::Ended(end))));
+            marks.extend(mark.map(|mark| (user, Note::At(mark))));
         }
         marks
     }
@@ -152,7 +161,8 @@ impl HomeRoom {
         let reader = ReaderId::User(Arc::clone(user));
         let cursor = self.cursors.as_ref()?.by_reader.get(&reader)?;
         let sent = (!self.has_here(user)).then_some(cursor.sent);
-        Some(Bookmark { began: cursor.began, acknowledged: cursor.acknowledged, sent })
+        let Cursor { began, acknowledged, has_joined, .. } = *cursor;
+        Some(Bookmark { began, acknowledged, sent, has_joined })
     }
 
     /// The broker has confirmed the message `ticket`, or not.
@@ -163,7 +173,7 @@ impl HomeRoom {
         if is_known {
             unsaid.plan(now);
         } else {
-            users.iter().for_each(|(user, has_left)| unsaid.add(user, *has_left));
+            users.iter().for_each(|(user, end)| unsaid.add(user, *end));
             unsaid.is_urgent = true;
         }
     }
@@ -259,8 +269,12 @@ impl HomeRoom {
         let reader = ReaderId::User(Arc::clone(user));
         let cursors = self.cursors.get_or_insert_default();
         let unsaid = cursors.unsaid.users.get(user).copied();
-        // They have left, and the broker did not know it yet.
-        let mark = mark.filter(|_| unsaid != Some(true));
+        // That they want nothing any more the broker did not know yet.
+        let mark = mark.filter(|mark| match unsaid.flatten() {
+            Some(End::Left) => false,
+            Some(End::Dismissed) => mark.has_joined,
+            None => true,
+        });
         let has_space = cursors.has_space_for(&reader);
         let known = cursors.by_reader.get_mut(&reader);
         match (known, mark) {
@@ -269,6 +283,7 @@ impl HomeRoom {
                     began: cursor.began,
                     acknowledged: cursor.acknowledged,
                     sent: mark.sent.map(|sent| sent.max(cursor.sent)),
+                    has_joined: cursor.has_joined || mark.has_joined,
                 };
                 *cursor = Cursor::told(own.after(Some(mark)), last);
             }
@@ -276,7 +291,8 @@ impl HomeRoom {
                 cursors.by_reader.insert(reader, Cursor::told(mark, last));
             }
             (None, Some(_)) => {}
-            (Some(cursor), None) if is_here || unsaid.is_some() => {
+            // The broker knows of all members, unless it has lost it.
+            (Some(cursor), None) if is_here || unsaid.is_some() || !cursor.has_joined => {
                 cursor.is_told = true;
                 self.mark_unsaid(&reader, true, now);
             }
@@ -292,7 +308,7 @@ impl HomeRoom {
 impl Cursor {
     /// As the broker says, where `last` is the last there is.
     fn told(mark: Bookmark, last: u64) -> Self {
-        let Bookmark { began, acknowledged, sent } = mark;
-        Self { began, acknowledged, sent: sent.unwrap_or(last), is_told: true, has_joined: true }
+        let Bookmark { began, acknowledged, sent, has_joined } = mark;
+        Self { began, acknowledged, sent: sent.unwrap_or(last), is_told: true, has_joined }
     }
 }

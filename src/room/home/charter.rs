@@ -65,16 +65,32 @@ impl HomeRoom {
 
     /// A change was made. True if the room is configured otherwise because of it.
     pub fn amend(&mut self, amendment: &Amendment, bounds: &Bounds, now: Now) -> bool {
+        let entries = &amendment.entries;
         if amendment.manner != Manner::Amend {
-            self.forget_charter();
+            return self.replace(entries, bounds, now);
         }
-        self.take_in(&amendment.entries, bounds, now)
+        let is_other = self.take_in(entries, bounds, now);
+        for entry in entries {
+            if let Entry::Member(user, _) | Entry::BannedUser(user, _) = entry {
+                self.settle(user, now.moment);
+            }
+        }
+        is_other
     }
 
     /// All is as the broker knows it. True if the room is configured otherwise because of it.
     pub fn adopt(&mut self, charter: &Charter, bounds: &Bounds, now: Now) -> bool {
+        self.replace(&charter.entries, bounds, now)
+    }
+
+    fn replace(&mut self, entries: &[Entry], bounds: &Bounds, now: Now) -> bool {
         self.forget_charter();
-        self.take_in(&charter.entries, bounds, now)
+        let is_other = self.take_in(entries, bounds, now);
+        if !is_other {
+            // Else that has been done.
+            self.settle_all(now.moment);
+        }
+        is_other
     }
 
     fn forget_charter(&mut self) {

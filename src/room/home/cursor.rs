@@ -2,9 +2,8 @@
 //!
 //! Invariants: one cursor for each user, whichever device acknowledges, or for each anonymous
 //! session; a cursor never goes back; it stays when its owner is away, and goes when they leave, unless
-//! they are members. A member has one from when they became one, whether they have come yet or not
-//! (where the broker keeps cursors, from when they came); it goes when they are none any more, unless they
-//! have joined and not left. Who is banned has none.
+//! they are members. A member has one from when they became one, whether they have come yet or not; it
+//! goes when they are none any more, unless they have joined and not left. Who is banned has none.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use std::sync::Arc;
 use crate::clock::Moment;
 use crate::id::ConnectionAddress;
 use crate::protocol::{Mode, Role};
+use crate::room::bookmark::End;
 use crate::room::publication::Publication;
 
 use super::bookmark::Unsaid;
@@ -74,12 +74,14 @@ impl Cursors {
         self.next_check.is_some_and(|due| due <= now)
     }
 
-    /// Of somebody who has not come: behind `last`, nothing was sent.
-    fn cover(&mut self, reader: ReaderId, last: u64) {
-        if self.has_space_for(&reader) {
+    /// Of somebody who has not come: behind `last`, nothing was sent. False if they have one.
+    fn cover(&mut self, reader: &ReaderId, last: u64) -> bool {
+        let is_new = !self.by_reader.contains_key(reader) && self.has_space_for(reader);
+        if is_new {
             let cursor = Cursor { sent: 0, has_joined: false, ..Cursor::at(last) };
-            self.by_reader.entry(reader).or_insert(cursor);
+            self.by_reader.insert(reader.clone(), cursor);
         }
+        is_new
     }
 
     pub(super) fn has_space_for(&self, reader: &ReaderId) -> bool {
@@ -166,10 +168,9 @@ impl HomeRoom {
 
     /// Somebody has left for good.
     pub fn forget_reader(&mut self, reader: &ReaderId, now: Moment) {
-        if let Some(cursors) = &mut self.cursors
-            && cursors.by_reader.remove(reader).is_some()
-        {
-            self.mark_unsaid(reader, true, now);
+        if let Some(cursors) = &mut self.cursors {
+            cursors.by_reader.remove(reader);
+            self.mark_ended(reader, End::Left, now);
         }
     }
 
@@ -214,43 +215,45 @@ impl HomeRoom {
         }
     }
 
-    /// Whether what is published from now on is owed to whoever has a role, come or not.
-    fn covers_members(&self) -> bool {
-        self.config.mode == Mode::Guaranteed && !self.is_of_broker()
-    }
-
-    /// Whether a user is owed what is published though they are not here.
-    fn is_owed(&self, user: &str, has_joined: bool, now: Moment) -> bool {
+    /// Whether somebody is owed what is published though they have left.
+    fn is_owed(&self, reader: &ReaderId, now: Moment) -> bool {
+        let ReaderId::User(user) = reader else { return false };
         let standing = self.standing(Some(user), None, now);
-        standing.banned.is_none() && (has_joined || standing.role >= Role::Member)
+        standing.banned.is_none() && standing.role >= Role::Member
     }
 
     /// Somebody leaves: they want nothing any more, unless they are owed it as a member.
     pub(super) fn note_left(&mut self, reader: &ReaderId, now: Moment) {
-        let is_owed = matches!(reader, ReaderId::User(user) if self.is_owed(user, false, now));
-        if !is_owed || !self.covers_members() {
-            self.forget_reader(reader, now);
-        } else if let Some(cursors) = &mut self.cursors
-            && let Some(cursor) = cursors.by_reader.get_mut(reader)
-        {
-            cursor.has_joined = false;
+        let is_owed = self.is_owed(reader, now);
+        match &mut self.cursors {
+            Some(cursors) if is_owed => {
+                let cursor = cursors.by_reader.get_mut(reader);
+                cursor.into_iter().for_each(|cursor| cursor.has_joined = false);
+            }
+            _ => self.forget_reader(reader, now),
         }
     }
 
     /// A user's role has changed, or whether they are banned: from now on they are owed what is
     /// published, or no more.
     pub fn settle(&mut self, user: &str, now: Moment) {
-        if !self.covers_members() {
+        if self.config.mode != Mode::Guaranteed {
             return;
         }
         let reader = ReaderId::User(user.into());
         let last = self.offset();
+        let known = self.cursors.as_ref().and_then(|cursors| cursors.by_reader.get(&reader));
+        let has_joined = known.is_some_and(|it| it.has_joined);
+        let standing = self.standing(Some(user), None, now);
         let cursors = self.cursors.get_or_insert_default();
-        let has_joined = cursors.by_reader.get(&reader).is_some_and(|it| it.has_joined);
-        if self.is_owed(user, has_joined, now) {
-            self.cursors.get_or_insert_default().cover(reader, last);
-        } else {
+        if standing.banned.is_some() {
             self.forget_reader(&reader, now);
+        } else if standing.role >= Role::Member {
+            if cursors.cover(&reader, last) {
+                self.mark_unsaid(&reader, true, now);
+            }
+        } else if !has_joined && cursors.by_reader.remove(&reader).is_some() {
+            self.mark_ended(&reader, End::Dismissed, now);
         }
     }
 

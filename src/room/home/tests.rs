@@ -3,6 +3,7 @@
 use super::*;
 use crate::id::{ConnectionKey, TenantId};
 use crate::protocol::{Codec, GapReason, Priority, RoomPatch};
+use crate::room::bookmark::{Bookmark, End, Note};
 use crate::room::charter::{Charter, Entry, wire};
 use crate::room::config::{General, Salt};
 use crate::room::name::RoomName;
@@ -246,4 +247,28 @@ fn a_room_whose_password_cannot_be_read_opens_to_nobody() {
             JoinRequest { password: Some("above"), ..request(address(0, 1), Some(&ann), None) };
         assert_eq!(room.join(&request, now(0)).is_ok(), opens, "{trace:?}");
     }
+}
+
+#[test]
+fn a_member_who_was_none_for_a_moment_keeps_the_place_that_the_broker_has() {
+    let patch = RoomPatch { mode: Some(crate::protocol::Mode::Guaranteed), ..RoomPatch::default() };
+    let mut room = room(&patch);
+    room.share_cursors();
+    room.begin_life("1.x".into(), 4, now(0).moment);
+    let ann: Arc<str> = "ann".into();
+    let mut settle = |role, is_known| {
+        room.members.set_role(&ann, role, 0).expect("there is room for one");
+        room.settle(&ann, now(0).moment);
+        let notes = room.take_bookmarks(1, 9);
+        room.confirm_bookmarks(1, is_known, now(0).moment);
+        notes.into_iter().map(|(_, note)| note).collect::<Vec<_>>()
+    };
+    let sent = Some(0);
+    let mark = Bookmark { began: 4, acknowledged: 4, sent, has_joined: false };
+    let (place, end) = (Note::At(mark), Note::Ended(End::Dismissed));
+    assert_eq!(settle(Role::Member, true), [place]);
+    assert_eq!(settle(Role::Guest, true), [end]);
+    assert_eq!(settle(Role::Member, true), [place]);
+    assert_eq!(settle(Role::Guest, false), [end], "it does not arrive");
+    assert_eq!(settle(Role::Member, true), [place], "and would be wrong by now");
 }

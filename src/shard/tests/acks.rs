@@ -162,6 +162,15 @@ impl World {
         Link::spread(&mut self.links, &mut self.store);
     }
 
+    /// Some of what is on its way arrives.
+    fn carry(&mut self) {
+        Link::spread(&mut self.links, &mut self.store);
+        for node in 0..NODES {
+            self.links[node].execute(&mut self.nodes[node], &mut self.store);
+            self.links[node].deliver(&mut self.nodes[node]);
+        }
+    }
+
     /// Everything heals, and all that is owed for so long comes.
     fn rest_for(&mut self, ms: u64, acknowledges: bool) {
         for node in 0..NODES {
@@ -169,11 +178,7 @@ impl World {
         }
         for _ in 0..4 {
             for _ in 0..2_000 {
-                Link::spread(&mut self.links, &mut self.store);
-                for node in 0..NODES {
-                    self.links[node].execute(&mut self.nodes[node], &mut self.store);
-                    self.links[node].deliver(&mut self.nodes[node]);
-                }
+                self.carry();
                 let is_quiet = self.nodes.iter().all(|node| node.to_broker.is_empty());
                 if is_quiet && self.links.iter().all(Link::is_idle) {
                     break;
@@ -255,6 +260,71 @@ impl World {
     }
 }
 
+/// Members who are mostly not there.
+impl World {
+    fn govern(&mut self, what: &str, user: &str, role: Option<&str>) {
+        let mut command = json!({"type": what, "id": 7, "room": ROOM, "user": user});
+        if let Some(role) = role {
+            command["role"] = role.into();
+        }
+        self.nodes[0].send(self.publisher, &command.to_string());
+        // It is answered by what is told to all.
+        for _ in 0..100 {
+            self.carry();
+        }
+        self.rest();
+        let told = self.nodes[0].read(self.publisher);
+        assert!(told.iter().any(|it| it["type"] == "ok" && it["id"] == 7), "{what}: {told:?}");
+    }
+
+    /// Comes to some node, takes in what is owed, and leaves or goes: the offsets that came.
+    fn visit(&mut self, user: &str, leaves: bool) -> Vec<i64> {
+        let (node, core) = (self.below(NODES), self.below(2));
+        let at = self.nodes[node].user(u16::try_from(core).unwrap(), user);
+        self.nodes[node].send(at, &json!({"type": "join", "room": ROOM}).to_string());
+        self.rest();
+        let came = self.nodes[node].offsets(at);
+        if let Some(last) = came.last() {
+            let ack = json!({"type": "ack", "room": ROOM, "offset": last});
+            self.nodes[node].send(at, &ack.to_string());
+        }
+        if leaves {
+            self.nodes[node].send(at, &json!({"type": "leave", "room": ROOM}).to_string());
+        }
+        self.nodes[node].lose(at);
+        self.rest();
+        came
+    }
+
+    fn published(&mut self) -> i64 {
+        self.publish();
+        self.rest();
+        let last = self.readers.iter().filter_map(|reader| reader.got.last()).max();
+        i64::try_from(*last.unwrap()).unwrap()
+    }
+
+    /// One who has been a member since before anything was published.
+    fn member_comes(&mut self, user: &str) {
+        let last = self.published();
+        assert_eq!(self.visit(user, true), (1..=last).collect::<Vec<_>>(), "never there before");
+        let last = self.published();
+        assert_eq!(self.visit(user, false), [last], "left, and is a member");
+        self.govern("room.role", user, Some("guest"));
+        let last = self.published();
+        assert_eq!(self.visit(user, true), [last], "no member, and did not leave");
+        self.published();
+        assert_eq!(self.visit(user, true), [0_i64; 0], "no member, and left");
+        self.govern("room.role", user, Some("member"));
+        self.govern("room.role", user, Some("guest"));
+        self.published();
+        assert_eq!(self.visit(user, false), [0_i64; 0], "no member any more");
+        self.govern("room.ban", user, None);
+        self.published();
+        self.govern("room.unban", user, None);
+        assert_eq!(self.visit(user, true), [0_i64; 0], "was banned");
+    }
+}
+
 impl Reader {
     fn take(&mut self, who: usize, event: &Value) {
         match event["type"].as_str().unwrap() {
@@ -306,6 +376,7 @@ fn what_one_device_has_acknowledged_does_not_come_again_to_another_on_another_no
 
 fn run(seed: u64) {
     let mut world = World::new(seed);
+    world.govern("room.role", "dan", Some("member"));
     for _ in 0..400 {
         world.step();
     }
@@ -313,6 +384,7 @@ fn run(seed: u64) {
     world.move_about();
     world.leave(0);
     world.check();
+    world.member_comes("dan");
 }
 
 fn run_all(seeds: std::ops::Range<u64>) {

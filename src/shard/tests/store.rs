@@ -10,7 +10,9 @@ use super::roaming::Sessions;
 use crate::config::Config;
 use crate::id::{ConnectionAddress, CoreId};
 use crate::room::attendance::{Attendance, AttendanceAsk, Attendant, Mark, Said, Step};
-use crate::room::bookmark::{Bookmark, BookmarkAsk, BookmarkNews, Bookmarked, Bookmarks};
+use crate::room::bookmark::{
+    Bookmark, BookmarkAsk, BookmarkNews, Bookmarked, Bookmarks, End, Note,
+};
 use crate::room::broker::{
     Fault, FromBroker, Kept, Life, News, PatternAsk, Placed, Publish, Seen, Stamp, ToBroker,
     epoch_number,
@@ -254,8 +256,9 @@ impl Store {
         let all = &mut room.marks.1;
         for (user, mark) in marks {
             match mark {
-                Some(mark) => _ = all.insert(user.clone(), mark.after(all.get(user).copied())),
-                None => _ = all.remove(user),
+                Note::At(mark) => _ = all.insert(user.clone(), mark.after(all.get(user).copied())),
+                Note::Ended(End::Left) => _ = all.remove(user),
+                Note::Ended(End::Dismissed) => all.retain(|it, mark| it != user || mark.has_joined),
             }
         }
     }
