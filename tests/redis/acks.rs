@@ -120,6 +120,13 @@ fn a_member_is_owed_what_is_published_before_they_come_though_all_nodes_begin_an
     assert_eq!(ann.publish(ROOM, 1), 1);
     nodes.iter().for_each(|node| node.signal("KILL"));
     nodes = [node(&store), node(&store)];
+    // Places are known for as long as the room is, though nobody acknowledges anything.
+    let key = store.list(&["KEYS", "ringroom:{*}:a"]).remove(0);
+    store.say(&["PEXPIRE", &key, "60000"]);
+    let mut eve = user(&nodes[1], "eve", "default");
+    assert_eq!(eve.ask(json!({"type": "history", "room": ROOM}))["type"], "ok");
+    let left = store.say(&["PTTL", &key]).trim_start_matches(':').parse::<u64>().unwrap();
+    assert_eq!(left.div_ceil(86_400_000), 14, "days, twice what the room has");
     let (mut ann, _) = reader(&nodes[0], "ann");
     assert_eq!(ann.publish(ROOM, 2), 2);
     let (mut bob, _) = reader(&nodes[1], "bob");

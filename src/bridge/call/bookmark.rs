@@ -96,7 +96,7 @@ impl Call for Write {
         let names = desk.keys.room(&self.room);
         let keys = [names.bookmarks(), names.state(), names.history()];
         let mut command = desk.scripts.call(Name::Mark, &keys);
-        command.arg(&*self.epoch).arg(desk.config.redis.room_ttl_ms).arg(USERS_MOST);
+        command.arg(&*self.epoch).arg(kept_ms(desk)).arg(USERS_MOST);
         for (user, mark) in &self.marks {
             command.arg(field(user));
             match mark {
@@ -115,6 +115,12 @@ impl Call for Write {
     fn fail(self: Box<Self>, fault: Fault, desk: &mut Desk) {
         self.answer(Err(fault), desk);
     }
+}
+
+/// How long it is known how far users have come. A room that is followed is opened again in half of its
+/// own time, which each publication begins anew: so this is known for as long as the room is.
+pub(super) fn kept_ms(desk: &Desk) -> u64 {
+    desk.config.redis.room_ttl_ms * 2
 }
 
 /// A user's, which is none of ours.

@@ -10,6 +10,7 @@ use crate::room::broker::{Fault, FromBroker, Keep, Life, Seen, Stamp};
 use crate::room::name::RoomKey;
 
 use super::Call;
+use super::bookmark::kept_ms;
 
 /// Publications that a room is opened with at most.
 const OPEN_MOST: u32 = 10_000;
@@ -34,7 +35,7 @@ impl Call for Open {
 
     fn command(&self, desk: &Desk) -> Cmd {
         let names = desk.keys.room(&self.room);
-        let keys = [names.state(), names.history(), names.channel()];
+        let keys = [names.state(), names.history(), names.channel(), names.bookmarks()];
         let mut command = desk.scripts.call(Name::Open, &keys);
         script::add_seen(&mut command, self.seen.as_ref());
         let stamp = self.seen.as_ref().and_then(|seen| seen.stamp).map(Stamp::to_bytes);
@@ -43,6 +44,7 @@ impl Call for Open {
         command.arg(stamp.as_ref().map_or(&[][..], |stamp| &stamp[..]));
         command.arg(u8::from(desk.watch.is_doubtful(&self.room)));
         command.arg(self.keep.size.min(OPEN_MOST)).arg(desk.config.redis.room_ttl_ms);
+        command.arg(kept_ms(desk));
         command
     }
 

@@ -1,9 +1,9 @@
 #!lua
 -- Tells a home how a room is and what it has not seen of it.
--- KEYS: state, history, channel.
+-- KEYS: state, history, channel, how far users have come.
 -- ARGV: epoch seen, offset seen, text of a new epoch, stamp seen, how much to trust the server
 --       (0: it is as it was; 1: what was seen is looked for, and must be there),
---       how many publications are wanted, how long the room is kept in ms.
+--       how many publications are wanted, how long the room is kept in ms, how long the fourth key is.
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'stamp')
 local epoch, offset, stamp = state[1], tonumber(state[2] or 0), state[3] or ''
 local number = epoch and tonumber(string.match(epoch, '^%d+')) or 0
@@ -34,6 +34,7 @@ if not epoch or ahead then
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', tostring(offset), 'stamp', '')
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[7])
+redis.call('PEXPIRE', KEYS[4], ARGV[8])
 local entries = {}
 if ARGV[6] ~= '0' then
   local after = '-'
