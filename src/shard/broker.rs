@@ -83,6 +83,8 @@ pub(super) struct Broker {
     /// Rooms that were called, and are not followed yet.
     called: BTreeSet<RoomKey>,
     checks: Vec<Check>,
+    /// Counts questions whether a room was called.
+    last_heed: u64,
     /// Up to where rooms were heard by patterns whose homes have ended.
     ended: Ends,
 }
@@ -118,11 +120,9 @@ pub(super) struct Followed {
     calling: Calling,
     /// From where on it is heard, once it begins here.
     beginning: Option<Beginning>,
-    /// What the broker said, until it is known whether the room was called before.
-    heeding: Option<Box<Life>>,
-    is_heeded: bool,
-    /// Counts how often that was asked.
-    heeds: u64,
+    /// What the broker said, until it is known whether the room was called before, and the number of
+    /// that question.
+    heeding: Option<(u64, Box<Life>)>,
 }
 
 impl Broker {
@@ -146,6 +146,7 @@ impl Broker {
             desk: Desk::default(),
             called: BTreeSet::new(),
             checks: Vec::new(),
+            last_heed: 0,
             ended: Ends::default(),
         }
     }

@@ -46,7 +46,7 @@ pub(super) struct Homes {
     /// What all their histories hold.
     pub(super) history_bytes: u64,
     history_limit_bytes: u64,
-    rooms_limit: usize,
+    pub(super) rooms_limit: usize,
     /// Cores that receive patterns.
     pub(super) watchers: Map<TenantId, PatternSet<CoreId>>,
     /// How messages are written on each of them.
@@ -212,7 +212,7 @@ impl Shard {
         self.unfollow(key);
         self.withdraw(key);
         self.stop_following(key);
-        self.remember_end(key, place, is_followed);
+        self.heed_end(key, place, is_followed);
     }
 
     /// A room's time has come.

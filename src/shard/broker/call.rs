@@ -12,6 +12,7 @@ use crate::room::broker::{Beginning, Fault, Keep, PatternAsk, ToBroker};
 use crate::room::name::RoomKey;
 use crate::room::pattern::{Pattern, PatternSet};
 use crate::shard::{Alarm, Shard};
+use crate::wheel::Timer;
 
 use super::{HELD_MOST, RETRY_MS};
 
@@ -47,6 +48,8 @@ pub(super) struct Calling {
     /// One has to be noted yet, though what it is for has been published.
     is_owed: bool,
     waiting: Vec<ToBroker>,
+    /// When what waits goes out all the same, or one that is owed is made again.
+    timer: Option<Timer>,
 }
 
 impl Elsewhere {
@@ -111,9 +114,18 @@ impl Shard {
             calling.waiting.push(message);
         }
         if !std::mem::replace(&mut calling.is_begun, true) {
-            let at = now.plus_ms(CALL_PATIENCE_MS);
-            self.wheel.insert(at, Alarm::Call(room.clone()));
+            self.plan_call(room, CALL_PATIENCE_MS);
             self.call(room);
+        }
+    }
+
+    /// Looks at a room's call in a while, and not before.
+    fn plan_call(&mut self, room: &RoomKey, after_ms: u64) {
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
+        let at = self.outbound.now.moment.plus_ms(after_ms);
+        let timer = self.wheel.insert(at, Alarm::Call(room.clone()));
+        if let Some(earlier) = followed.calling.timer.replace(timer) {
+            self.wheel.cancel(earlier);
         }
     }
 
@@ -144,15 +156,18 @@ impl Shard {
 
     /// A call was noted, or not.
     pub(super) fn on_call_noted(&mut self, room: &RoomKey, outcome: Result<(), Fault>) {
-        let at = self.outbound.now.moment.plus_ms(RETRY_MS);
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         let calling = &mut followed.calling;
         let Some(asked_at) = calling.asked_at.take() else { return };
         calling.is_begun = false;
         calling.is_owed = outcome.is_err();
-        match outcome {
-            Ok(()) => calling.noted_at = Some(asked_at),
-            Err(_) => _ = self.wheel.insert(at, Alarm::Call(room.clone())),
+        if outcome.is_ok() {
+            calling.noted_at = Some(asked_at);
+            if let Some(timer) = calling.timer.take() {
+                self.wheel.cancel(timer);
+            }
+        } else {
+            self.plan_call(room, RETRY_MS);
         }
         self.let_out(room);
         self.tend(room);
@@ -161,6 +176,8 @@ impl Shard {
     /// A call has not been noted in time, or could not be.
     pub(in crate::shard) fn on_call_alarm(&mut self, room: &RoomKey) {
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
+        // It is no longer in the wheel.
+        followed.calling.timer = None;
         if std::mem::take(&mut followed.calling.is_begun) {
             if followed.calling.asked_at.is_none() {
                 followed.find_place();
@@ -190,6 +207,9 @@ impl Shard {
             calling.waiting.clear();
             calling.is_owed |= calling.holds(now);
             (calling.is_begun, calling.asked_at, calling.noted_at) = (false, None, None);
+            if let Some(timer) = calling.timer.take() {
+                self.wheel.cancel(timer);
+            }
         }
     }
 
@@ -200,7 +220,8 @@ impl Shard {
         for (room, followed) in &mut self.broker.rooms {
             let calling = &mut followed.calling;
             calling.is_owed |= calling.holds(now);
-            if calling.is_owed {
+            // What could not be noted a moment ago has its time.
+            if calling.is_owed && calling.timer.is_none() {
                 rooms.push(room.clone());
             }
         }

@@ -76,6 +76,13 @@ impl Shard {
 
     /// The broker has opened a room, or cannot.
     pub(super) fn on_room_opened(&mut self, room: &RoomKey, outcome: Result<Life, Fault>) {
+        if let Some(outcome) = outcome.map(|life| self.heed_first(room, life)).transpose() {
+            self.on_room_known(room, outcome);
+        }
+    }
+
+    /// It is known how a room is, and whether it was called, or that cannot be known.
+    pub(super) fn on_room_known(&mut self, room: &RoomKey, outcome: Result<Life, Fault>) {
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         followed.is_asked = false;
         if outcome.is_err() && self.broker.is_up {
@@ -84,9 +91,6 @@ impl Shard {
         }
         if let Ok(life) = outcome {
             followed.is_severed = false;
-            if self.has_to_heed(room, &life) {
-                return;
-            }
             self.take_life(room, life);
             let Some(followed) = self.broker.rooms.get_mut(room) else { return };
             let has_missed = followed.has_missed;

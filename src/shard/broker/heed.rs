@@ -17,8 +17,7 @@ use crate::shard::watch::Watch;
 
 /// How long a room is followed after a call; and as long as a publish may take.
 const FOLLOW_MS: u64 = 180_000;
-/// Ends of homes that are remembered, and for how long at least while there are fewer.
-const ENDS_MOST: usize = 4_096;
+/// For how long the end of a home is remembered: much longer than calls are kept.
 const ENDS_MS: u64 = 900_000;
 
 /// Who waits until the rooms that were called are followed.
@@ -30,17 +29,26 @@ pub(super) struct Check {
 
 /// Up to where rooms were heard here that have ended: a call may come late, and name a place before.
 #[derive(Debug, Default)]
-pub(super) struct Ends(BTreeMap<RoomKey, (Beginning, Moment)>);
+pub(super) struct Ends {
+    late: BTreeMap<RoomKey, Beginning>,
+    /// When the first of these came.
+    since: Moment,
+    early: BTreeMap<RoomKey, Beginning>,
+}
 
 impl Ends {
-    fn insert(&mut self, room: &RoomKey, place: Beginning, now: Moment) {
-        if self.0.len() >= ENDS_MOST {
-            self.0.retain(|_, (_, at)| now.since_ms(*at) < ENDS_MS);
+    /// As long as no more than `most` end in that time, those of the last `ENDS_MS` are remembered; else as
+    /// many, and never more than twice as many.
+    fn insert(&mut self, room: &RoomKey, place: Beginning, now: Moment, most: usize) {
+        if self.late.len() >= most || now.since_ms(self.since) >= ENDS_MS {
+            self.early = std::mem::take(&mut self.late);
+            self.since = now;
         }
-        if self.0.len() >= ENDS_MOST {
-            self.0.pop_first();
-        }
-        self.0.insert(room.clone(), (place, now));
+        self.late.insert(room.clone(), place);
+    }
+
+    fn get(&self, room: &RoomKey) -> Option<&Beginning> {
+        self.late.get(room).or_else(|| self.early.get(room))
     }
 }
 
@@ -81,6 +89,8 @@ impl Shard {
             && let Watch::Called { room, .. } = &**watch
         {
             if !self.is_received_here(room) {
+                // It may have waited while somebody here did.
+                self.note_heard(room);
                 return None;
             }
             self.broker.called.insert(room.clone());
@@ -110,17 +120,21 @@ impl Shard {
                 Err(_) => self.metrics.broker_unheard.add(1),
             }
         }
-        self.broker.called.remove(room);
-        for check in &mut self.broker.checks {
-            check.rooms.remove(room);
-        }
+        self.note_heard(room);
         self.tend(room);
-        self.answer_checks();
     }
 
-    /// The home of a room has ended; if the room was called, with the room: what comes next of it is
-    /// heard.
-    pub(in crate::shard) fn remember_end(
+    /// Nobody has to wait for a room any more that was called.
+    fn note_heard(&mut self, room: &RoomKey) {
+        if self.broker.called.remove(room) {
+            self.broker.checks.iter_mut().for_each(|check| _ = check.rooms.remove(room));
+            self.answer_checks();
+        }
+    }
+
+    /// The home of a room has ended: what was heard of it does not come again, and if it was followed,
+    /// what comes next is heard, too.
+    pub(in crate::shard) fn heed_end(
         &mut self,
         room: &RoomKey,
         place: Beginning,
@@ -129,7 +143,8 @@ impl Shard {
         if !self.broker.is_there() || !self.is_received_here(room) {
             return;
         }
-        self.broker.ended.insert(room, place.clone(), self.outbound.now.moment);
+        let (now, most) = (self.outbound.now.moment, self.homes.rooms_limit);
+        self.broker.ended.insert(room, place.clone(), now, most);
         if is_followed {
             let watch = Watch::Called { room: room.clone(), place: Some(place) };
             self.tell_core(self.core, watch);
@@ -150,33 +165,25 @@ impl Shard {
         }
     }
 
-    /// Whether a room has to hear first whether it was called; asks, if so.
-    pub(super) fn has_to_heed(&mut self, room: &RoomKey, life: &Life) -> bool {
+    /// Where a room has to hear first whether it was called, asks for that; else gives back how it is.
+    pub(super) fn heed_first(&mut self, room: &RoomKey, life: Life) -> Option<Life> {
         let is_received = self.is_received_here(room);
-        let Some(followed) = self.broker.rooms.get_mut(room) else { return false };
-        let is_new = followed.seen.is_none() && followed.beginning.is_none();
-        if !is_received || !is_new || std::mem::take(&mut followed.is_heeded) {
-            return false;
+        let followed = self.broker.rooms.get_mut(room)?;
+        if !is_received || followed.seen.is_some() || followed.beginning.is_some() {
+            return Some(life);
         }
-        followed.is_asked = true;
-        followed.heeds += 1;
-        followed.heeding = Some(Box::new(life.clone()));
-        let number = followed.heeds;
+        self.broker.last_heed += 1;
+        let number = self.broker.last_heed;
+        followed.heeding = Some((number, Box::new(life)));
         self.tell_core(CoreId(0), Watch::Heed { room: room.clone(), number });
-        true
+        None
     }
 
     /// All calls were told that came before a room was opened.
     fn on_heeded(&mut self, room: &RoomKey, number: u64) {
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
-        if followed.heeds == number
-            && let Some(life) = followed.heeding.take()
-        {
-            followed.is_heeded = true;
-            self.on_room_opened(room, Ok(*life));
-            if let Some(followed) = self.broker.rooms.get_mut(room) {
-                followed.is_heeded = false;
-            }
+        if let Some((_, life)) = followed.heeding.take_if(|(asked, _)| *asked == number) {
+            self.on_room_known(room, Ok(*life));
         }
     }
 
@@ -184,8 +191,8 @@ impl Shard {
     pub(super) fn take_beginning(&mut self, room: &RoomKey, life: &Life) -> u64 {
         let followed = self.broker.rooms.get_mut(room);
         let Some(place) = followed.and_then(|it| it.beginning.take()) else { return life.offset };
-        let heard = self.broker.ended.0.get(room).map(|(place, _)| place);
-        let heard = heard.filter(|it| it.epoch == life.epoch).map_or(0, |it| it.offset);
+        let heard = self.broker.ended.get(room).filter(|it| it.epoch == life.epoch);
+        let heard = heard.map_or(0, |it| it.offset);
         if place.epoch == life.epoch {
             return place.offset.max(heard).min(life.offset);
         }
@@ -223,5 +230,38 @@ impl Shard {
     /// In so long all nodes know a pattern, if the broker answers.
     pub(in crate::shard) fn patience_of_patterns_ms(&self) -> u64 {
         self.config.redis.timeout_ms + super::desk::HOLDS_AFTER_MS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::TenantId;
+    use crate::room::name::RoomName;
+
+    #[test]
+    fn the_ends_that_came_last_are_remembered_whatever_rooms_are_called() {
+        const MOST: usize = 8;
+        let room =
+            |name: &str| RoomKey::new(TenantId::DEFAULT, RoomName::parse(name).expect("a name"));
+        let place = |offset| Beginning { epoch: "1.x".into(), offset };
+        let mut now = Moment::default();
+        let mut ends = Ends::default();
+        let names: Vec<_> = (0..20).rev().map(|n| format!("room{n:02}")).collect();
+        for (n, name) in names.iter().enumerate() {
+            ends.insert(&room(name), place(n as u64), now, MOST);
+            for (last, name) in names[..=n].iter().enumerate().rev().take(MOST) {
+                assert_eq!(ends.get(&room(name)), Some(&place(last as u64)), "{name} at {n}");
+            }
+        }
+        assert!(ends.early.len() + ends.late.len() <= 2 * MOST);
+        // One that ends again, and one that nobody can ask for any more.
+        ends.insert(&room("room00"), place(30), now, MOST);
+        assert_eq!(ends.get(&room("room00")), Some(&place(30)));
+        for _ in 0..2 {
+            now = now.plus_ms(ENDS_MS);
+            ends.insert(&room("other"), place(1), now, MOST);
+        }
+        assert_eq!(ends.get(&room("room00")), None);
     }
 }
