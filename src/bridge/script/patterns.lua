@@ -56,10 +56,9 @@ if ARGV[4] ~= '' then
   local from = string.format('%.0f-0', now - tonumber(ARGV[8]))
   if ARGV[4] == 'after' then from = '(' .. ARGV[5] end
   calls = redis.call('XRANGE', KEYS[4], from, '+')
-  local read = tonumber(string.match(ARGV[5], '^%d+') or 0)
-  if read > now - tonumber(ARGV[8]) and redis.call('XLEN', KEYS[4]) >= tonumber(ARGV[9])
+  if ARGV[5] ~= '' and redis.call('XLEN', KEYS[4]) >= tonumber(ARGV[9])
     and #redis.call('XRANGE', KEYS[4], '-', ARGV[5], 'COUNT', 1) == 0 then
-    -- Nothing is left of what was read, though it is not old: what came behind it may be gone, too.
+    -- There are too many, and nothing is left of what was read: what came behind it may be gone, too.
     is_cut = 1
   end
 end

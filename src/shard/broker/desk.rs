@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::clock::Moment;
 use crate::id::{CoreId, TenantId};
-use crate::room::broker::{CallId, Calls, Fault, PatternAsk, Patterns, ToBroker};
+use crate::room::broker::{Call, CallId, Calls, Fault, PatternAsk, Patterns, ToBroker};
 use crate::room::name::RoomKey;
 use crate::room::pattern::Pattern;
 use crate::shard::watch::Watch;
@@ -40,13 +40,15 @@ pub(super) struct Desk {
     waiting: Vec<Waiting>,
     /// What is held has changed since it was told.
     is_dirty: bool,
-    /// The broker has been told what is held, and has confirmed it.
-    has_said: bool,
+    /// When the broker was asked last that had what is held; none: nobody counts on it.
+    had_at: Option<Moment>,
     asked: Option<Asked>,
     heeds: Vec<Heed>,
     mark: Arc<str>,
     /// The last call that was read.
     last: Option<CallId>,
+    /// Calls that were read lately may be lost, and others stand in their places.
+    is_doubtful: bool,
     rounds: Vec<Round>,
     last_round: u64,
     is_timed: bool,
@@ -99,18 +101,28 @@ impl Desk {
     }
 
     fn wanted(&self, says: bool) -> Calls {
-        match self.last {
+        let before = |last: CallId| CallId { at_ms: last.at_ms.saturating_sub(CALL_MS), number: 0 };
+        let last = if self.is_doubtful { self.last.map(before) } else { self.last };
+        match last {
             _ if self.held.is_empty() => Calls::None,
             Some(last) if !says => Calls::After(last),
             last => Calls::Live(last),
         }
     }
 
-    /// Calls that were read last may be lost and others stand in their places.
-    fn doubt_last(&mut self) {
-        if let Some(last) = &mut self.last {
-            *last = CallId { at_ms: last.at_ms.saturating_sub(CALL_MS), number: 0 };
+    /// Takes note of whether what is held stands in the list. True if others may have gone by a list in
+    /// which it did not: nobody goes by one before it has settled, so it takes that long at least.
+    fn note_standing(&mut self, asked: &Asked, had_own: bool, is_other: bool, now: Moment) -> bool {
+        let stood = had_own && !is_other;
+        let was_passed_over =
+            !stood && self.had_at.is_some_and(|at| now.since_ms(at) >= SETTLED_MS);
+        let says_some = asked.says.as_ref().map(|says| !says.is_empty());
+        if stood || was_passed_over || says_some.is_some() {
+            self.had_at = says_some.unwrap_or(stood).then_some(asked.at);
         }
+        // What stands there and is not held any more is to go.
+        self.is_dirty |= says_some.unwrap_or(had_own) == self.held.is_empty();
+        was_passed_over
     }
 
     #[cfg(test)]
@@ -168,8 +180,8 @@ impl Shard {
             return;
         }
         let desk = &mut self.broker.desk;
-        desk.is_dirty = !desk.held.is_empty();
-        desk.doubt_last();
+        desk.is_dirty |= !desk.held.is_empty();
+        desk.is_doubtful = true;
         self.read_patterns();
         self.time_patterns();
     }
@@ -177,7 +189,7 @@ impl Shard {
     /// The broker is out of reach: all of it is to be asked again.
     pub(super) fn stop_reading_patterns(&mut self) {
         let desk = &mut self.broker.desk;
-        desk.asked = None;
+        desk.is_dirty |= desk.asked.take().is_some_and(|asked| asked.says.is_some());
         desk.heeds.clear();
         desk.rounds.clear();
     }
@@ -219,40 +231,42 @@ impl Shard {
             Err(_) => {
                 desk.is_dirty |= asked.says.is_some();
                 desk.heeds.extend(asked.heeds);
-                desk.doubt_last();
+                desk.is_doubtful = true;
                 self.tell_watchers(&Watch::Doubt);
             }
         }
     }
 
     fn take_patterns(&mut self, asked: Asked, patterns: Patterns) {
+        let now = self.outbound.now.moment;
         let desk = &mut self.broker.desk;
         let list = Patterns::list(&patterns.mark);
         let is_other = !desk.mark.is_empty() && list != Patterns::list(&desk.mark);
-        let is_settled = patterns.age_ms >= SETTLED_MS;
-        let was_missed = desk.has_said && (is_other || !patterns.had_own);
-        desk.has_said = asked.says.as_ref().map_or(patterns.had_own, |says| !says.is_empty());
-        desk.is_dirty |= !desk.has_said && !desk.held.is_empty();
+        let was_passed_over = desk.note_standing(&asked, patterns.had_own, is_other, now);
+        desk.is_doubtful = false;
         desk.mark = Arc::clone(&patterns.mark);
+        let is_sure = patterns.age_ms >= SETTLED_MS;
         let others = patterns.others.map(Arc::from);
-        self.tell_watchers(&Watch::Known { asked_at: asked.at, is_sure: is_settled, others });
-        if patterns.is_cut || (was_missed && is_settled) {
+        self.tell_watchers(&Watch::Known { asked_at: asked.at, is_sure, others });
+        if patterns.is_cut || was_passed_over {
             self.tell_watchers(&Watch::Missed);
         }
         let desk = &mut self.broker.desk;
         if is_other {
             // What was called before may be lost; all that stands here is as good as new.
             desk.last = Some(CallId::default());
-            desk.is_dirty = !desk.held.is_empty();
+            desk.is_dirty |= !desk.held.is_empty();
             desk.heeds.extend(asked.heeds);
             self.tell_watchers(&Watch::Doubt);
             self.read_patterns();
             return;
         }
         desk.last = asked.has_calls.then_some(patterns.last);
-        for call in patterns.calls {
-            let home = self.home_core(&call.room);
-            self.tell_core(home, Watch::Called { room: call.room, place: call.place });
+        // What is received here is known to all cores before it is held.
+        for Call { room, place } in patterns.calls {
+            if self.is_received_here(&room) {
+                self.tell_core(self.home_core(&room), Watch::Called { room, place });
+            }
         }
         for Heed { core, room, number } in asked.heeds {
             self.tell_core(core, Watch::Heeded { room, number });
@@ -317,6 +331,26 @@ impl Shard {
     fn tell_watchers(&mut self, watch: &Watch) {
         for core in (0..self.cores).map(CoreId) {
             self.tell_core(core, watch.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_doubt_goes_back_by_the_time_that_a_call_holds_however_often_it_comes() {
+        let entry = (TenantId::DEFAULT, Pattern::everything());
+        let at = |at_ms, number| CallId { at_ms, number };
+        let last = Some(at(500_000, 7));
+        let mut desk = Desk { last, ..Desk::default() };
+        desk.held.insert(entry, BTreeSet::from([CoreId(0)]));
+        assert_eq!(desk.wanted(false), Calls::After(at(500_000, 7)));
+        for _ in 0..3 {
+            desk.is_doubtful = true;
+            assert_eq!(desk.wanted(false), Calls::After(at(500_000 - CALL_MS, 0)));
+            assert_eq!(desk.wanted(true), Calls::Live(Some(at(500_000 - CALL_MS, 0))));
         }
     }
 }
