@@ -22,10 +22,16 @@ pub(super) struct Lists {
     all: BTreeMap<u64, Vec<(TenantId, Pattern)>>,
     until: BTreeMap<u64, u64>,
     calls: Vec<(CallId, u64, RoomKey, Option<Beginning>)>,
+    /// The last call that is not there any more, because there were too many.
+    dropped: CallId,
+    /// How often something was called.
+    pub(super) called: usize,
     /// The server's clock.
     now_ms: u64,
     /// A node that knows nothing of patterns is there.
     pub(super) has_stranger: bool,
+    /// It answers nothing but errors.
+    pub(super) is_broken: bool,
 }
 
 impl Lists {
@@ -42,6 +48,10 @@ impl Lists {
         let now_ms = self.now_ms;
         if std::mem::replace(&mut self.server, server) != server {
             self.list = None;
+        }
+        self.called += usize::from(matches!(ask, PatternAsk::Call { .. }));
+        if self.is_broken {
+            return Self::fail(ask);
         }
         match ask {
             PatternAsk::Read { says, mark, calls } => {
@@ -61,7 +71,20 @@ impl Lists {
         }
     }
 
-    /// It is out of reach.
+    /// There are too many calls.
+    pub(super) fn trim(&mut self) {
+        let count = self.calls.len() / 2;
+        if let Some((id, ..)) = self.calls.drain(..count).next_back() {
+            self.dropped = id;
+        }
+    }
+
+    /// What all nodes receive.
+    pub(super) fn received(&self) -> usize {
+        self.all.values().map(Vec::len).sum()
+    }
+
+    /// It is out of reach, or cannot.
     pub(super) fn fail(ask: PatternAsk) -> FromBroker {
         match ask {
             PatternAsk::Read { .. } => FromBroker::Patterns(Err(Fault::Lost)),
@@ -118,7 +141,7 @@ impl Lists {
             has_strangers: self.has_stranger,
             calls: told.collect(),
             last: self.calls.last().map_or(CallId::default(), |(id, ..)| *id),
-            is_cut: false,
+            is_cut: new_after.is_some_and(|last| last < self.dropped),
         }
     }
 }

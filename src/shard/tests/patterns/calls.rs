@@ -1,0 +1,135 @@
+//! Calls of rooms, and what a node says of what it receives: what becomes of them in between.
+
+use super::*;
+use crate::room::broker::ToBroker;
+
+/// Everything but what is on its way to or from one node.
+fn carry_others(world: &mut World, but: usize) {
+    for _ in 0..100 {
+        Link::spread(&mut world.links, &mut world.store);
+        for node in (0..NODES).filter(|node| *node != but) {
+            world.links[node].execute(&mut world.nodes[node], &mut world.store);
+            world.links[node].deliver(&mut world.nodes[node]);
+        }
+    }
+}
+
+#[test]
+fn a_room_that_was_called_for_somebody_who_has_gone_keeps_nobody_waiting() {
+    let mut world = settled(1);
+    world.subscribe(0, 1, "sure:*");
+    world.pass(2_000);
+    world.join(1, "sure:a");
+    world.pass(200);
+    world.publish(1, "sure:a");
+    // The call comes, and waits until the room is open.
+    let opens = |(_, it): &(_, ToBroker)| matches!(it, ToBroker::Open { .. });
+    for _ in 0..100 {
+        if world.nodes[0].to_broker.iter().any(opens) {
+            break;
+        }
+        carry_others(&mut world, 0);
+        world.wait(10);
+        world.links[0].execute(&mut world.nodes[0], &mut world.store);
+        world.links[0].deliver(&mut world.nodes[0]);
+    }
+    assert!(world.nodes[0].to_broker.iter().any(opens), "it is called");
+    world.unsubscribe(0);
+    world.pass(2_000);
+    world.subscribe(0, 1, "free:*");
+    world.pass(2_500);
+    assert_eq!(world.receivers.len(), 1, "it is refused");
+    assert!(world.receivers[0].since.is_some(), "it is answered");
+}
+
+#[test]
+fn a_call_that_cannot_be_noted_is_made_again_once_a_second() {
+    let mut world = settled(1);
+    world.subscribe(0, 0, "**");
+    world.pass(2_000);
+    for room in ["free:a", "sure:a"] {
+        world.join(1, room);
+        world.pass(200);
+    }
+    world.publish(1, "free:a");
+    world.pass(200);
+    world.store.lists.is_broken = true;
+    world.publish(1, "sure:a");
+    let before = world.store.lists.called;
+    world.pass(20_000);
+    let calls = world.store.lists.called - before;
+    assert!((2 * 17..=2 * 21).contains(&calls), "{calls}");
+    world.store.lists.is_broken = false;
+    world.pass(2_000);
+    let after = world.store.lists.called;
+    world.pass(10_000);
+    assert_eq!(world.store.lists.called, after);
+    assert_eq!(world.receivers[0].told.len(), 2);
+}
+
+#[test]
+fn what_is_received_no_more_does_not_stay_in_redis_over_a_cut() {
+    for is_told in [false, true] {
+        let mut world = settled(1);
+        world.subscribe(0, 0, "**");
+        world.pass(2_000);
+        assert_eq!(world.store.lists.received(), 1);
+        if is_told {
+            // It is on its way when the link ends.
+            world.unsubscribe(0);
+            world.wait(300);
+        }
+        world.links[0].cut(&mut world.nodes[0], &mut world.store, false);
+        if !is_told {
+            world.unsubscribe(0);
+        }
+        world.pass(500);
+        world.links[0].restore(&mut world.nodes[0]);
+        world.pass(500);
+        assert_eq!(world.store.lists.received(), 0, "{is_told}");
+    }
+}
+
+#[test]
+fn whoever_was_missing_in_a_list_is_closed_though_there_is_a_new_one() {
+    for away_ms in [5_000, 130_000] {
+        let mut world = settled(1);
+        world.subscribe(0, 0, "sure:*");
+        world.join(1, "sure:a");
+        world.pass(2_000);
+        world.links[0].cut(&mut world.nodes[0], &mut world.store, false);
+        world.pass(away_ms);
+        // Others know by now that nobody receives it.
+        world.publish(1, "sure:a");
+        world.pass(1_000);
+        world.store.empty();
+        world.pass(2_000);
+        world.links[0].restore(&mut world.nodes[0]);
+        world.pass(1_000);
+        let is_closed = world.receivers.is_empty();
+        assert_eq!(is_closed, away_ms > 10_000, "after {away_ms} ms");
+    }
+}
+
+#[test]
+fn only_calls_of_rooms_that_are_received_are_told_to_their_homes() {
+    let mut world = settled(1);
+    world.subscribe(0, 0, "sure:*");
+    world.subscribe(2, 0, "**");
+    world.pass(2_000);
+    for room in (0..8).flat_map(|n| [format!("sure:{n}"), format!("free:{n}")]) {
+        world.join(1, &room);
+        carry_others(&mut world, 0);
+        world.publish(1, &room);
+        carry_others(&mut world, 0);
+    }
+    world.wait(300);
+    world.nodes[0].holds = true;
+    for _ in 0..20 {
+        world.links[0].execute(&mut world.nodes[0], &mut world.store);
+        world.links[0].deliver(&mut world.nodes[0]);
+    }
+    let called = world.nodes[0].called();
+    assert!(!called.is_empty(), "some are at home on the other core");
+    assert!(called.iter().all(|room| room.starts_with("sure:")), "{called:?}");
+}
