@@ -36,8 +36,7 @@ impl Keys {
     }
 
     pub(super) fn room(&self, room: &RoomKey) -> RoomKeys {
-        // There is no other: ids are given where the names are read.
-        let tenant = self.tenants.get(room.tenant.0 as usize).map_or("", String::as_str);
+        let tenant = self.tenant(room.tenant);
         let name = URL_SAFE_NO_PAD.encode(room.name.as_str());
         RoomKeys { base: format!("{}:{{{tenant}.{name}}}:", self.prefix) }
     }
@@ -49,7 +48,7 @@ impl Keys {
 
     /// The connections of a user. No room's tag has two dots.
     pub(super) fn places(&self, tenant: TenantId, user: &str) -> String {
-        let tenant = self.tenants.get(tenant.0 as usize).map_or("", String::as_str);
+        let tenant = self.tenant(tenant);
         format!("{}:{{{tenant}.{}.u}}:places", self.prefix, URL_SAFE_NO_PAD.encode(user))
     }
 
@@ -74,6 +73,7 @@ impl Keys {
 
     /// What a tenant is called, on all nodes.
     pub(super) fn tenant(&self, tenant: TenantId) -> &str {
+        // There is no other: ids are given where the names are read.
         self.tenants.get(tenant.0 as usize).map_or("", String::as_str)
     }
 

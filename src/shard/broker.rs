@@ -16,8 +16,8 @@ mod desk;
 mod follow;
 mod govern;
 mod heed;
+mod overdue;
 mod publish;
-mod watch;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -41,9 +41,9 @@ use self::call::{Calling, Elsewhere};
 use self::desk::Desk;
 use self::govern::Governing;
 use self::heed::{Check, Ends};
+use self::overdue::{Expected, Given};
 use self::publish::Pending;
 pub(in crate::shard) use self::publish::{Outgoing, Way};
-use self::watch::{Given, Watch};
 
 /// News that a room keeps while it asks for what is missing before them.
 const HELD_MOST: usize = 1_024;
@@ -106,8 +106,8 @@ pub(super) struct Followed {
     held: Vec<News>,
     /// Some news could not be kept.
     has_missed: bool,
-    /// Places that are known to be given, while it is watched that what is there comes.
-    watch: Option<Watch>,
+    /// Places that are known to be given, and what is there has not come.
+    expected: Option<Expected>,
     /// What had not come in time when the room was opened again.
     overdue: Option<Given>,
     /// Who is there.

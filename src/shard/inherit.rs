@@ -133,24 +133,23 @@ impl Shard {
     /// Whether a room that inherits nothing yet may after this command.
     fn begins_to_inherit(&self, message: &CoreMessage) -> bool {
         let Some(room) = message.home_room() else { return false };
-        let name = &room.name;
-        let is_called = matches!(message, CoreMessage::Watch(_));
-        let may = is_called || matches!(message, CoreMessage::Ask(_));
-        if !may || !name.as_str().contains('/') || name.is_reserved() {
+        if !room.name.as_str().contains('/') || room.name.is_reserved() {
             return false;
         }
+        let what = match message {
+            CoreMessage::Ask(ask) => Some(&ask.what),
+            // It is called.
+            CoreMessage::Watch(_) => None,
+            _ => return false,
+        };
         let usual = self.homes.namespaces.of(room).config.parent_inherit;
-        let home = self.homes.rooms.get(room);
-        if home.is_some_and(|home| home.room.config.parent_inherit) {
+        let inherits = self.homes.rooms.get(room).map(|home| home.room.config.parent_inherit);
+        match (inherits, what) {
             // Others have made it one that inherits.
-            return true;
-        }
-        let exists = home.is_some();
-        let CoreMessage::Ask(ask) = message else { return is_called && !exists && usual };
-        match &ask.what {
-            What::Create(patch, _) => !exists && patch.parent_inherit.unwrap_or(usual),
-            What::Update(patch) => exists && patch.parent_inherit == Some(true),
-            What::Join(_) | What::Publish(_) => !exists && usual,
+            (Some(true), _) => true,
+            (Some(false), Some(What::Update(patch))) => patch.parent_inherit == Some(true),
+            (None, Some(What::Create(patch, _))) => patch.parent_inherit.unwrap_or(usual),
+            (None, Some(What::Join(_) | What::Publish(_)) | None) => usual,
             _ => false,
         }
     }

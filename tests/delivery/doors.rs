@@ -48,6 +48,7 @@ impl Doors {
             match Link::open(address, codec, session, is_slow).await {
                 Ok(mut link) => match link.receive().await {
                     Arrival::Value(value) if value["reason"] == "drain" => {
+                        assert!(self.are_taken_over, "the server sends away: {value}");
                         self.count(|knocks| knocks.sent_away += 1);
                         sleep(hint(&value)).await;
                     }

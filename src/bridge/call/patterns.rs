@@ -19,9 +19,11 @@ use super::Call;
 
 /// How long what a node receives holds after it was last heard of.
 const REMEMBER_MS: u64 = 120_000;
-/// How long calls are kept: longer than nodes are remembered, and than calls hold.
+/// How long calls are kept: a node that was cut off for as long as it is remembered reads what it missed
+/// from a minute before on, as long as a call holds.
 const CALLS_MS: u64 = 300_000;
-/// A call may hold so long after it was made.
+/// Who begins to receive a pattern is told the calls of this time: three times as long as one holds,
+/// because what goes out behind it may be on its way.
 const LIVE_MS: u64 = 180_000;
 /// Calls that are kept at most.
 const CALLS_MOST: u32 = 100_000;
@@ -61,12 +63,12 @@ impl Call for Read {
         let mut command = desk.scripts.call(Name::Patterns, &desk.keys.patterns());
         let says = self.says.as_ref().map(|says| write(says, &desk.keys));
         command.arg(&desk.node).arg(says.unwrap_or_default()).arg(&*self.mark);
-        let (kind, last) = match self.calls {
-            Calls::None => ("", None),
-            Calls::After(last) => ("after", Some(last)),
-            Calls::Live(last) => ("live", last),
+        let kind = match self.calls {
+            Calls::None => "",
+            Calls::After(_) => "after",
+            Calls::Live(_) => "live",
         };
-        let last = last.map(|CallId { at_ms, number }| format!("{at_ms}-{number}"));
+        let last = self.calls.last().map(|CallId { at_ms, number }| format!("{at_ms}-{number}"));
         command.arg(kind).arg(last.unwrap_or_default());
         command.arg(script::fresh(&desk.chance().to_be_bytes())).arg(REMEMBER_MS).arg(LIVE_MS);
         command.arg(CALLS_MOST);
@@ -74,11 +76,7 @@ impl Call for Read {
     }
 
     fn succeed(self: Box<Self>, answer: Value, desk: &mut Desk) {
-        let read_to = match self.calls {
-            Calls::None | Calls::Live(None) => None,
-            Calls::After(last) | Calls::Live(Some(last)) => Some(last),
-        };
-        let patterns = read(&answer, (read_to, &desk.node), &desk.keys);
+        let patterns = read(&answer, (self.calls.last(), &desk.node), &desk.keys);
         let outcome = patterns.map(Box::new).ok_or(Fault::Other);
         desk.post(self.from, FromBroker::Patterns(outcome));
     }

@@ -39,6 +39,18 @@ pub enum Calls {
     Live(Option<CallId>),
 }
 
+impl Calls {
+    /// The one behind which they are new; none: all are old.
+    #[must_use]
+    pub fn last(self) -> Option<CallId> {
+        match self {
+            Self::None => None,
+            Self::After(last) => Some(last),
+            Self::Live(last) => last,
+        }
+    }
+}
+
 /// From a node to the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PatternAsk {

@@ -18,7 +18,8 @@ use super::{HELD_MOST, RETRY_MS};
 
 /// For how long it is known what other nodes receive: none says sooner that it receives something.
 pub(super) const FRESH_MS: u64 = 1_000;
-/// For how long a call holds. Whoever hears it follows the room for much longer.
+/// For how long a call holds: until then its room is published in without another. Whoever hears it
+/// follows the room for three times as long.
 pub(super) const CALL_MS: u64 = 60_000;
 /// How long what is published waits for a call to be noted.
 const CALL_PATIENCE_MS: u64 = 250;
@@ -73,9 +74,9 @@ impl Elsewhere {
         self.sets.get(&room.tenant).is_some_and(|set| set.is_matched(&room.name))
     }
 
-    fn may_receive(&self, room: &RoomKey, now: Moment) -> bool {
-        let is_known = self.known_at.is_some_and(|at| now.since_ms(at) < FRESH_MS);
-        !room.name.is_reserved() && (!is_known || self.receive(room))
+    /// Whether nothing of what they do is missing.
+    fn is_known(&self, now: Moment) -> bool {
+        self.known_at.is_some_and(|at| now.since_ms(at) < FRESH_MS)
     }
 }
 
@@ -94,9 +95,11 @@ impl Shard {
     /// Publishes by the broker, behind a call of the room where one is needed.
     pub(super) fn tell_called(&mut self, room: &RoomKey, mut message: ToBroker) {
         let now = self.outbound.now.moment;
-        let is_received = self.broker.elsewhere.may_receive(room, now);
+        let elsewhere = &self.broker.elsewhere;
+        let is_received = elsewhere.receive(room);
+        let may_be_received = is_received || !elsewhere.is_known(now) && !room.name.is_reserved();
         if let ToBroker::Publish(publish) = &mut message
-            && self.broker.elsewhere.receive(room)
+            && is_received
         {
             publish.keep = keep_called(publish.keep);
         }
@@ -105,7 +108,7 @@ impl Shard {
             return;
         };
         let calling = &mut followed.calling;
-        if !calling.is_begun && (!is_received || calling.holds(now) || calling.is_owed) {
+        if !calling.is_begun && (!may_be_received || calling.holds(now) || calling.is_owed) {
             self.tell_broker(message);
             return;
         }

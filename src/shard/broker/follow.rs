@@ -7,6 +7,7 @@ use crate::room::broker::{Keep, ToBroker};
 use crate::room::name::RoomKey;
 use crate::room::publication::{Draft, FormSet, Publication};
 use crate::room::wire::{self, Spot};
+use crate::shard::command::Audiences;
 use crate::shard::message::{CoreMessage, Reborn};
 use crate::shard::{Alarm, Shard};
 
@@ -201,7 +202,7 @@ impl Shard {
             self.hear_in_turn(room);
             let missed = self.missed_up_to(room, &life);
             self.catch_up(room, &life, missed);
-            self.watch_for(room, &life.epoch, life.offset);
+            self.expect_place(room, &life.epoch, life.offset);
         } else if epoch_number(&life.epoch) <= epoch_number(&home.epoch) {
             // It answers a question that was asked before what is known now.
             self.open_again(room);
@@ -389,13 +390,8 @@ impl Shard {
         let from = home.offset() + 1;
         home.skip_to(to);
         self.metrics.broker_lost.add((to + 1).saturating_sub(from));
-        let (epoch, guard) = (Arc::clone(&home.epoch), home.guard());
-        let mut cores: Vec<_> = home.links().iter().map(|link| link.core).collect();
-        if let Some(watchers) = self.homes.watchers.get(&room.tenant) {
-            watchers.visit(&room.name, |core| cores.push(core));
-        }
-        cores.sort_unstable();
-        cores.dedup();
+        let epoch = Arc::clone(&home.epoch);
+        let Audiences { cores, guard, .. } = self.audiences(room);
         for core in cores {
             let (room, epoch, guard) = (room.clone(), Arc::clone(&epoch), guard.clone());
             self.outbound.send(core, CoreMessage::Overrun { room, epoch, from, to, guard });

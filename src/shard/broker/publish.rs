@@ -101,8 +101,8 @@ impl Shard {
         let Outgoing { from, asker, ticket, draft, filter, ttl_ms, key, counts, is_send } =
             outgoing;
         let number = self.next_stamp().ticket;
-        let room = draft.room.clone();
         let wire = self.write(&draft, number, ttl_ms, filter.as_deref());
+        let room = draft.room;
         let Some(home) = self.homes.get_mut(&room) else { return };
         let keep = Keep::of(&home.config);
         let window_ms = self.config.rooms.idempotency_window_ms;
@@ -120,16 +120,15 @@ impl Shard {
             receipt: None,
         };
         self.broker.pending.insert(number, pending);
-        let draft_room = room.clone();
         let publish = Publish {
             ticket: number,
+            room: room.clone(),
             seen: self.seen_by_broker(&room),
-            room,
             keep,
             key: key.filter(|_| window_ms > 0).map(|key| (key, window_ms)),
             wire,
         };
-        self.tell_called(&draft_room, ToBroker::Publish(publish));
+        self.tell_called(&room, ToBroker::Publish(publish));
     }
 
     /// Tells other nodes of a publication without a place.
@@ -170,7 +169,7 @@ impl Shard {
         };
         if let Some(Pending { room, .. }) = self.broker.pending.get(&number) {
             let room = room.clone();
-            self.watch_for(&room, &placed.epoch, placed.offset);
+            self.expect_place(&room, &placed.epoch, placed.offset);
         }
         let Some(pending) = self.broker.pending.get_mut(&number) else { return };
         if pending.counts && !placed.is_duplicate && pending.receipt.is_none() {

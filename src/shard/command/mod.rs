@@ -20,6 +20,7 @@ mod subscribe;
 mod token;
 
 pub(super) use auth::{Pending, Threshold};
+pub(super) use publish::Audiences;
 pub(super) use send::{ConnectionName, Sending};
 pub(super) use subscribe::Subscriptions;
 pub(super) use token::LateJoin;

@@ -63,11 +63,11 @@ impl PublishAsk {
 
 /// Where a message goes.
 #[derive(Debug, Default)]
-struct Audiences {
-    cores: Vec<CoreId>,
+pub(in crate::shard) struct Audiences {
+    pub(in crate::shard) cores: Vec<CoreId>,
     forms: FormSet,
     /// Who may hear it through a pattern; none: everybody, or nobody would.
-    guard: Option<Arc<Guard>>,
+    pub(in crate::shard) guard: Option<Arc<Guard>>,
 }
 
 impl Shard {
@@ -284,7 +284,7 @@ impl Shard {
     }
 
     /// The cores that are to be sent a room's message.
-    fn audiences(&mut self, room: &RoomKey) -> Audiences {
+    pub(in crate::shard) fn audiences(&mut self, room: &RoomKey) -> Audiences {
         let mut found = Audiences::default();
         let Some(home) = self.homes.rooms.get(room) else { return found };
         for link in home.room.links() {

@@ -17,9 +17,9 @@ use super::OVERDUE_MS;
 /// A life of a room, and an offset there.
 pub(super) type Given = (Arc<str>, u64);
 
-/// What is watched for.
+/// What is to come.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct Expected {
     /// What should have come when it is looked next.
     due: Given,
     /// The last of what is to come.
@@ -28,7 +28,7 @@ pub(super) struct Watch {
 
 impl Shard {
     /// Something has its place: sees to it that it comes here, too, whatever became of the news.
-    pub(super) fn watch_for(&mut self, room: &RoomKey, epoch: &Arc<str>, offset: u64) {
+    pub(super) fn expect_place(&mut self, room: &RoomKey, epoch: &Arc<str>, offset: u64) {
         let Some(home) = self.homes.rooms.get(room) else { return };
         if home.room.epoch == *epoch && offset <= home.room.offset() {
             return;
@@ -36,11 +36,11 @@ impl Shard {
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         let given = (Arc::clone(epoch), offset);
         let rank = |(epoch, offset): &Given| (epoch_number(epoch), *offset);
-        match &mut followed.watch {
-            Some(watch) if rank(&watch.last) < rank(&given) => watch.last = given,
+        match &mut followed.expected {
+            Some(expected) if rank(&expected.last) < rank(&given) => expected.last = given,
             Some(_) => {}
             None => {
-                followed.watch = Some(Watch { due: given.clone(), last: given });
+                followed.expected = Some(Expected { due: given.clone(), last: given });
                 self.look_when_due(room);
             }
         }
@@ -55,7 +55,7 @@ impl Shard {
     /// its own time.
     pub(in crate::shard) fn on_overdue_alarm(&mut self, room: &RoomKey) {
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
-        let Some(Watch { due, last }) = followed.watch.take() else { return };
+        let Some(Expected { due, last }) = followed.expected.take() else { return };
         let Some(home) = self.homes.rooms.get(room) else { return };
         let (ours, offset) = (&home.room.epoch, home.room.offset());
         let is_missing = |given: &Given| {
@@ -63,12 +63,12 @@ impl Shard {
         };
         if is_missing(&due) && followed.is_asked {
             // The answer may have been made before.
-            followed.watch = Some(Watch { due, last });
+            followed.expected = Some(Expected { due, last });
             return self.look_when_due(room);
         }
         let is_overdue = is_missing(&due);
         if is_missing(&last) && last != due {
-            followed.watch = Some(Watch { due: last.clone(), last });
+            followed.expected = Some(Expected { due: last.clone(), last });
             self.look_when_due(room);
         }
         if is_overdue {
