@@ -118,8 +118,11 @@ pub(super) struct Followed {
     reading: Reading,
     /// Whether others know that it is published in.
     calling: Calling,
-    /// From where on it is heard, once it begins here.
+    /// From where on it is to be heard, once it begins here.
     beginning: Option<Beginning>,
+    /// What is behind this was heard here, or was not to be: where it began, or the first place that a
+    /// call has named.
+    heard_from: Option<Beginning>,
     /// What the broker said, until it is known whether the room was called before, and the number of
     /// that question.
     heeding: Option<(u64, Box<Life>)>,

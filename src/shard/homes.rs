@@ -208,11 +208,11 @@ impl Shard {
         if capacity > 1_024 && len * 4 < capacity {
             self.homes.rooms.shrink_to(len * 2);
         }
+        self.heed_end(key, place, is_followed);
         self.bequeath(key);
         self.unfollow(key);
         self.withdraw(key);
         self.stop_following(key);
-        self.heed_end(key, place, is_followed);
     }
 
     /// A room's time has come.

@@ -45,8 +45,10 @@ pub enum Watch {
     Called {
         /// Which.
         room: RoomKey,
-        /// Where it was; none: only what comes from here on is wanted.
+        /// Where it was; none: that is not known.
         place: Option<Beginning>,
+        /// What is behind that is wanted; else only what comes from here on.
+        is_new: bool,
     },
     /// From core 0 to all: say when the rooms that were called so far are followed.
     Check {
@@ -72,6 +74,9 @@ pub enum Watch {
         /// As it was told.
         number: u64,
     },
-    /// From core 0 to all: rooms were called of which nobody can know any more which.
-    Missed,
+    /// To all: something was missed that connections here receive by patterns.
+    Missed {
+        /// Of which room; none: nobody can know any more of which.
+        room: Option<RoomKey>,
+    },
 }

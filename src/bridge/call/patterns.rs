@@ -168,7 +168,7 @@ fn call_id(text: &str) -> Option<CallId> {
 }
 
 /// `[ID, [n, NODE, t, TENANT, r, ROOM, e, EPOCH, o, OFFSET]]`; what was read before, or came before this node
-/// received anything, has no place. A node hears what it publishes itself without its calls.
+/// received anything, is not new. A node hears what it publishes itself without its calls.
 fn call(
     entry: &Value,
     (read_to, own): (Option<CallId>, &str),
@@ -188,7 +188,7 @@ fn call(
     let epoch = text(epoch)?;
     let place = Beginning { epoch: epoch.into(), offset: text(offset)?.parse().ok()? };
     let is_new = read_to.is_some_and(|last| id > last);
-    Some(broker::Call { room, place: (is_new && !epoch.is_empty()).then_some(place) })
+    Some(broker::Call { room, place: (!epoch.is_empty()).then_some(place), is_new })
 }
 
 #[cfg(test)]
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_has_its_place_while_it_is_new() {
+    fn a_call_is_new_once() {
         let keys = keys();
         let tenant = keys.tenant(TenantId::DEFAULT);
         let entry = |id: &str, epoch: &str, offset: &str| {
@@ -231,20 +231,21 @@ mod tests {
             Value::Array(vec![said(id), Value::Array(fields.to_vec())])
         };
         let last = |at_ms, number| Some(CallId { at_ms, number });
-        let place = Some(Beginning { epoch: "1.x".into(), offset: 4 });
-        for (id, epoch, read_to, expected) in [
-            ("5-1", "1.x", last(5, 0), place.clone()),
-            ("5-1", "1.x", last(0, 0), place),
-            ("5-1", "1.x", last(5, 1), None),
-            ("5-1", "1.x", None, None),
-            ("5-1", "", last(5, 0), None),
+        for (id, epoch, read_to, is_new) in [
+            ("5-1", "1.x", last(5, 0), true),
+            ("5-1", "1.x", last(0, 0), true),
+            ("5-1", "1.x", last(5, 1), false),
+            ("5-1", "1.x", None, false),
+            ("5-1", "", last(5, 0), true),
         ] {
+            let place = Beginning { epoch: "1.x".into(), offset: 4 };
+            let place = Some(place).filter(|_| !epoch.is_empty());
             let entry = entry(id, epoch, "4");
             assert_eq!(call(&entry, (read_to, "one"), &keys), None, "its own");
             let call = call(&entry, (read_to, "two"), &keys).expect("a call");
             assert_eq!(
-                (call.room.name.as_str(), call.place),
-                ("a/b", expected),
+                (call.room.name.as_str(), call.place, call.is_new),
+                ("a/b", place, is_new),
                 "{id} {read_to:?}"
             );
         }

@@ -100,8 +100,10 @@ pub struct Patterns {
 pub struct Call {
     /// Which.
     pub room: RoomKey,
-    /// Where it was; none: that is not known, or the call is not new.
+    /// Where it was; none: that is not known.
     pub place: Option<Beginning>,
+    /// It has not been told, and this node received something when it was made.
+    pub is_new: bool,
 }
 
 impl Patterns {

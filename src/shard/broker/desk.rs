@@ -249,7 +249,7 @@ impl Shard {
         let others = patterns.others.map(Arc::from);
         self.tell_watchers(&Watch::Known { asked_at: asked.at, is_sure, others });
         if patterns.is_cut || was_passed_over {
-            self.tell_watchers(&Watch::Missed);
+            self.tell_watchers(&Watch::Missed { room: None });
         }
         let desk = &mut self.broker.desk;
         if is_other {
@@ -263,9 +263,9 @@ impl Shard {
         }
         desk.last = asked.has_calls.then_some(patterns.last);
         // What is received here is known to all cores before it is held.
-        for Call { room, place } in patterns.calls {
+        for Call { room, place, is_new } in patterns.calls {
             if self.is_received_here(&room) {
-                self.tell_core(self.home_core(&room), Watch::Called { room, place });
+                self.tell_core(self.home_core(&room), Watch::Called { room, place, is_new });
             }
         }
         for Heed { core, room, number } in asked.heeds {
@@ -328,7 +328,7 @@ impl Shard {
         }
     }
 
-    fn tell_watchers(&mut self, watch: &Watch) {
+    pub(super) fn tell_watchers(&mut self, watch: &Watch) {
         for core in (0..self.cores).map(CoreId) {
             self.tell_core(core, watch.clone());
         }

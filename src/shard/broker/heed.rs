@@ -5,6 +5,7 @@
 //! heard all calls that came before what it begins with.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::clock::Moment;
 use crate::id::CoreId;
@@ -12,6 +13,7 @@ use crate::protocol::CloseReason;
 use crate::room::broker::{Beginning, Life, epoch_number};
 use crate::room::name::RoomKey;
 use crate::shard::Shard;
+use crate::shard::connection::Connection;
 use crate::shard::message::CoreMessage;
 use crate::shard::watch::Watch;
 
@@ -20,6 +22,19 @@ const FOLLOW_MS: u64 = 180_000;
 /// For how long the end of a home is remembered: much longer than calls are kept.
 const ENDS_MS: u64 = 900_000;
 
+/// Whether something comes before, in the lives of a room.
+fn is_before(place: &Beginning, other: &Beginning) -> bool {
+    let rank = |it: &Beginning| (epoch_number(&it.epoch), it.offset);
+    rank(place) < rank(other)
+}
+
+/// Begins at a place, unless it was to begin before that.
+fn begin_before(beginning: &mut Option<Beginning>, place: &Beginning) {
+    if beginning.as_ref().is_none_or(|it| is_before(place, it)) {
+        *beginning = Some(place.clone());
+    }
+}
+
 /// Who waits until the rooms that were called are followed.
 #[derive(Debug)]
 pub(super) struct Check {
@@ -27,27 +42,34 @@ pub(super) struct Check {
     rooms: BTreeSet<RoomKey>,
 }
 
-/// Up to where rooms were heard here that have ended: a call may come late, and name a place before.
+/// What was heard of a room: all between two places.
+#[derive(Debug, PartialEq, Eq)]
+struct Heard {
+    from: Beginning,
+    to: Beginning,
+}
+
+/// What was heard here of rooms that have ended: a call may come late, and name a place before.
 #[derive(Debug, Default)]
 pub(super) struct Ends {
-    late: BTreeMap<RoomKey, Beginning>,
+    late: BTreeMap<RoomKey, Heard>,
     /// When the first of these came.
     since: Moment,
-    early: BTreeMap<RoomKey, Beginning>,
+    early: BTreeMap<RoomKey, Heard>,
 }
 
 impl Ends {
     /// As long as no more than `most` end in that time, those of the last `ENDS_MS` are remembered; else as
     /// many, and never more than twice as many.
-    fn insert(&mut self, room: &RoomKey, place: Beginning, now: Moment, most: usize) {
+    fn insert(&mut self, room: &RoomKey, heard: Heard, now: Moment, most: usize) {
         if self.late.len() >= most || now.since_ms(self.since) >= ENDS_MS {
             self.early = std::mem::take(&mut self.late);
             self.since = now;
         }
-        self.late.insert(room.clone(), place);
+        self.late.insert(room.clone(), heard);
     }
 
-    fn get(&self, room: &RoomKey) -> Option<&Beginning> {
+    fn get(&self, room: &RoomKey) -> Option<&Heard> {
         self.late.get(room).or_else(|| self.early.get(room))
     }
 }
@@ -69,7 +91,7 @@ impl Shard {
             Watch::Checked { number } => self.on_checked(number),
             Watch::Heed { room, number } => self.on_heed(from, room, number),
             Watch::Heeded { room, number } => self.on_heeded(&room, number),
-            Watch::Missed => self.close_watchers(),
+            Watch::Missed { room } => self.close_watchers(room.as_ref()),
         }
     }
 
@@ -98,15 +120,26 @@ impl Shard {
         Some(message)
     }
 
-    /// Notes from where on a room is to be heard that has not begun here.
+    /// Notes from where on a room is to be heard that has not begun here. Where it has, behind that, what
+    /// is between was missed: it went out though its call could not be noted.
     pub(super) fn note_beginning(&mut self, message: &CoreMessage) {
         let CoreMessage::Watch(watch) = message else { return };
-        let Watch::Called { room, place: Some(place) } = &**watch else { return };
-        let has_begun = self.homes.rooms.contains_key(room);
-        if let Some(followed) = self.broker.rooms.get_mut(room)
-            && (followed.seen.is_none() || !has_begun)
-        {
-            followed.beginning.get_or_insert_with(|| place.clone());
+        let Watch::Called { room, place: Some(place), is_new } = &**watch else { return };
+        let is_there = self.homes.rooms.contains_key(room);
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
+        let known = followed.heard_from.clone();
+        begin_before(&mut followed.heard_from, place);
+        if !is_new {
+            return;
+        }
+        let was_known = known.as_ref().is_some_and(|known| !is_before(place, known));
+        let mut heard_from = known.as_ref();
+        if followed.seen.is_none() || !is_there {
+            begin_before(&mut followed.beginning, place);
+            heard_from = self.broker.ended.get(room).map(|heard| &heard.from);
+        }
+        if !was_known && heard_from.is_some_and(|it| is_before(place, it)) {
+            self.tell_watchers(&Watch::Missed { room: Some(room.clone()) });
         }
     }
 
@@ -144,9 +177,11 @@ impl Shard {
             return;
         }
         let (now, most) = (self.outbound.now.moment, self.homes.rooms_limit);
-        self.broker.ended.insert(room, place.clone(), now, most);
+        let followed = self.broker.rooms.get(room);
+        let from = followed.and_then(|it| it.heard_from.clone()).unwrap_or_else(|| place.clone());
+        self.broker.ended.insert(room, Heard { from, to: place.clone() }, now, most);
         if is_followed {
-            let watch = Watch::Called { room: room.clone(), place: Some(place) };
+            let watch = Watch::Called { room: room.clone(), place: Some(place), is_new: true };
             self.tell_core(self.core, watch);
         }
     }
@@ -189,10 +224,21 @@ impl Shard {
 
     /// Where a room begins here: all behind it is delivered, or announced as lost.
     pub(super) fn take_beginning(&mut self, room: &RoomKey, life: &Life) -> u64 {
+        let offset = self.find_beginning(room, life);
+        if let Some(followed) = self.broker.rooms.get_mut(room) {
+            let place = Beginning { epoch: Arc::clone(&life.epoch), offset };
+            // What was heard up to there before is heard, too.
+            let heard = self.broker.ended.get(room).filter(|heard| heard.to == place);
+            begin_before(&mut followed.heard_from, heard.map_or(&place, |heard| &heard.from));
+        }
+        offset
+    }
+
+    fn find_beginning(&mut self, room: &RoomKey, life: &Life) -> u64 {
         let followed = self.broker.rooms.get_mut(room);
         let Some(place) = followed.and_then(|it| it.beginning.take()) else { return life.offset };
-        let heard = self.broker.ended.get(room).filter(|it| it.epoch == life.epoch);
-        let heard = heard.map_or(0, |it| it.offset);
+        let heard = self.broker.ended.get(room).map(|heard| &heard.to);
+        let heard = heard.filter(|it| it.epoch == life.epoch).map_or(0, |it| it.offset);
         if place.epoch == life.epoch {
             return place.offset.max(heard).min(life.offset);
         }
@@ -213,15 +259,17 @@ impl Shard {
         }
     }
 
-    /// Nobody knows what connections with patterns have missed: they come again.
-    fn close_watchers(&mut self) {
+    /// Connections with patterns, those that a room matches or all, have missed something: they come
+    /// again.
+    fn close_watchers(&mut self, room: Option<&RoomKey>) {
         let slots = self.outbound.slots.iter();
         let connections = slots.filter_map(|slot| slot.connection.as_deref());
-        let receives = |rare: &crate::shard::connection::Rare| !rare.patterns.is_empty();
-        let watchers: Vec<_> = connections
-            .filter(|it| it.rare.as_deref().is_some_and(receives))
-            .map(|it| it.key)
-            .collect();
+        let receives = |it: &&Connection| {
+            let mut patterns = it.rare.iter().flat_map(|rare| &rare.patterns);
+            room.is_none_or(|room| room.tenant == it.identity.tenant)
+                && patterns.any(|it| room.is_none_or(|room| it.pattern.matches(&room.name)))
+        };
+        let watchers: Vec<_> = connections.filter(receives).map(|it| it.key).collect();
         for key in watchers {
             self.close(key, CloseReason::Overloaded);
         }
@@ -245,22 +293,23 @@ mod tests {
         let room =
             |name: &str| RoomKey::new(TenantId::DEFAULT, RoomName::parse(name).expect("a name"));
         let place = |offset| Beginning { epoch: "1.x".into(), offset };
+        let heard = |to| Heard { from: place(0), to: place(to) };
         let mut now = Moment::default();
         let mut ends = Ends::default();
         let names: Vec<_> = (0..20).rev().map(|n| format!("room{n:02}")).collect();
         for (n, name) in names.iter().enumerate() {
-            ends.insert(&room(name), place(n as u64), now, MOST);
+            ends.insert(&room(name), heard(n as u64), now, MOST);
             for (last, name) in names[..=n].iter().enumerate().rev().take(MOST) {
-                assert_eq!(ends.get(&room(name)), Some(&place(last as u64)), "{name} at {n}");
+                assert_eq!(ends.get(&room(name)), Some(&heard(last as u64)), "{name} at {n}");
             }
         }
         assert!(ends.early.len() + ends.late.len() <= 2 * MOST);
         // One that ends again, and one that nobody can ask for any more.
-        ends.insert(&room("room00"), place(30), now, MOST);
-        assert_eq!(ends.get(&room("room00")), Some(&place(30)));
+        ends.insert(&room("room00"), heard(30), now, MOST);
+        assert_eq!(ends.get(&room("room00")), Some(&heard(30)));
         for _ in 0..2 {
             now = now.plus_ms(ENDS_MS);
-            ends.insert(&room("other"), place(1), now, MOST);
+            ends.insert(&room("other"), heard(1), now, MOST);
         }
         assert_eq!(ends.get(&room("room00")), None);
     }

@@ -130,7 +130,8 @@ impl Lists {
         let wanted = wanted.filter(|(_, by, ..)| *by != node);
         let told = wanted.map(|(id, _, room, place)| Call {
             room: room.clone(),
-            place: place.clone().filter(|_| new_after.is_some_and(|last| *id > last)),
+            place: place.clone(),
+            is_new: new_after.is_some_and(|last| *id > last),
         });
         Patterns {
             others: (now_mark != mark).then_some(others),

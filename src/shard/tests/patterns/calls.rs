@@ -133,3 +133,56 @@ fn only_calls_of_rooms_that_are_received_are_told_to_their_homes() {
     assert!(!called.is_empty(), "some are at home on the other core");
     assert!(called.iter().all(|room| room.starts_with("sure:")), "{called:?}");
 }
+
+#[test]
+fn whoever_missed_what_went_out_without_its_call_is_closed() {
+    for joins in [true, false] {
+        let mut world = settled(1);
+        world.subscribe(0, 0, "sure:*");
+        world.subscribe(0, 0, "free:*");
+        world.join(2, "sure:b");
+        world.pass(2_000);
+        world.store.lists.is_broken = true;
+        world.publish(2, "sure:b");
+        world.pass(200);
+        world.store.lists.is_broken = false;
+        if joins {
+            // The room begins there behind what was published, and has ended before it is called.
+            world.join(0, "sure:b");
+            world.pass(300);
+            let at = world.publishers[0];
+            world.send(0, at, &json!({"type": "leave", "room": "sure:b"}));
+        }
+        world.pass(200);
+        assert!(world.receivers[0].told.is_empty());
+        world.pass(2_000);
+        let open: Vec<_> = world.receivers.iter().map(|it| (it.pattern, it.told.len())).collect();
+        match joins {
+            true => assert_eq!(open, [("free:*", 0)]),
+            false => assert_eq!(open, [("sure:*", 1), ("free:*", 0)]),
+        }
+    }
+}
+
+#[test]
+fn a_call_that_is_made_again_closes_nobody_who_came_after_it() {
+    let mut world = settled(1);
+    world.subscribe(1, 0, "sure:*");
+    world.join(2, "sure:b");
+    world.pass(2_000);
+    for _ in 0..3 {
+        world.publish(2, "sure:b");
+        world.pass(300);
+    }
+    world.subscribe(0, 0, "sure:*");
+    world.pass(2_000);
+    // All calls are doubted.
+    world.store.lists.is_broken = true;
+    world.pass(500);
+    world.store.lists.is_broken = false;
+    world.pass(2_000);
+    world.publish(2, "sure:b");
+    world.pass(500);
+    let told: Vec<_> = world.receivers.iter().map(|it| it.told.len()).collect();
+    assert_eq!(told, [4, 1]);
+}
