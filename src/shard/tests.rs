@@ -10,6 +10,7 @@ mod counted;
 mod credentials;
 mod entrance;
 mod expiry;
+mod fleet;
 mod foreign;
 mod governing;
 mod guaranteed;

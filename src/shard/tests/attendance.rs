@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::Counting;
 use super::cluster::{Address, Cluster};
-use super::store::{Link, Store};
+use super::fleet::{Fleet, each_seed};
+use super::store::Link;
 use crate::config::Config;
 use crate::room::name::RoomKey;
 
@@ -25,15 +25,12 @@ struct Client {
 }
 
 struct World {
-    store: Store,
-    nodes: Vec<Cluster>,
-    links: Vec<Link>,
+    fleet: Fleet,
     clients: Vec<Client>,
     /// Nodes that ended.
     gone: Vec<u64>,
     started: u64,
     count: u64,
-    random: Counting,
 }
 
 fn config() -> Config {
@@ -47,75 +44,65 @@ fn room() -> RoomKey {
     super::cluster::room("a")
 }
 
+/// A node; its number tells it from all others.
+fn start(number: u64) -> Cluster {
+    Cluster::of_node(2, config(), 2 + number)
+}
+
 impl World {
     fn new(seed: u64) -> Self {
-        let mut world = Self {
-            store: Store::default(),
-            nodes: Vec::new(),
-            links: (0..NODES).map(|_| Link::default()).collect(),
+        let nodes = (1..=NODES as u64).map(start);
+        Self {
+            fleet: Fleet::new(nodes, seed),
             clients: Vec::new(),
             gone: Vec::new(),
-            started: 0,
+            started: NODES as u64,
             count: 0,
-            random: Counting(seed),
-        };
-        for _ in 0..NODES {
-            let node = world.start();
-            world.nodes.push(node);
         }
-        world
-    }
-
-    fn start(&mut self) -> Cluster {
-        self.started += 1;
-        Cluster::of_node(2, config(), 2 + self.started)
-    }
-
-    fn below(&mut self, most: usize) -> usize {
-        self.random.below(most)
     }
 
     fn step(&mut self) {
-        let node = self.below(NODES);
-        match self.below(60) {
+        let node = self.fleet.below(NODES);
+        match self.fleet.below(60) {
             0 => {
-                let arrives = self.below(2) == 0;
-                self.links[node].cut(&mut self.nodes[node], &mut self.store, arrives);
+                let arrives = self.fleet.below(2) == 0;
+                self.fleet.cut(node, arrives);
             }
-            1..=4 => self.links[node].restore(&mut self.nodes[node]),
-            5 if self.below(3) == 0 => self.store.empty(),
-            6 if self.below(4) == 0 => self.kill(node),
+            1..=4 => self.fleet.restore(node),
+            5 if self.fleet.below(3) == 0 => self.fleet.store.empty(),
+            6 if self.fleet.below(4) == 0 => self.kill(node),
             // Rightly or not.
             7 => {
-                let other = self.below(NODES);
-                let lapsed = self.nodes[other].id();
-                self.links[node].bury(lapsed);
+                let other = self.fleet.below(NODES);
+                let lapsed = self.fleet.nodes[other].id();
+                self.fleet.links[node].bury(lapsed);
             }
             8 => self.bury_all(),
             9..=12 => {
-                let ms = 20 + self.below(400) as u64;
-                self.nodes.iter_mut().for_each(|node| node.wait(ms));
+                let ms = 20 + self.fleet.below(400) as u64;
+                self.fleet.wait(ms);
             }
             13..=18 => self.come(node),
             19..=24 => self.act(),
-            25 => self.links[node].miss(),
+            25 => self.fleet.links[node].miss(),
             26..=30 => self.read_all(),
-            31..=44 => self.links[node].execute(&mut self.nodes[node], &mut self.store),
-            _ => self.links[node].deliver(&mut self.nodes[node]),
+            31..=44 => self.fleet.execute(node),
+            _ => self.fleet.deliver(node),
         }
-        Link::spread(&mut self.links, &mut self.store);
+        self.fleet.spread();
     }
 
     fn kill(&mut self, node: usize) {
-        self.gone.push(self.nodes[node].id());
-        self.links[node] = Link::default();
-        self.nodes[node] = self.start();
+        self.gone.push(self.fleet.nodes[node].id());
+        self.started += 1;
+        self.fleet.links[node] = Link::of(node);
+        self.fleet.nodes[node] = start(self.started);
         self.clients.retain(|client| client.node != node);
     }
 
     fn bury_all(&mut self) {
         for lapsed in self.gone.clone() {
-            self.links.iter_mut().for_each(|link| link.bury(lapsed));
+            self.fleet.links.iter_mut().for_each(|link| link.bury(lapsed));
         }
     }
 
@@ -123,10 +110,10 @@ impl World {
         if self.clients.len() > 14 {
             return;
         }
-        let (core, user) = (self.below(2), USERS[self.below(USERS.len())]);
-        let at = self.nodes[node].user(u16::try_from(core).unwrap(), user);
+        let (core, user) = (self.fleet.below(2), USERS[self.fleet.below(USERS.len())]);
+        let at = self.fleet.nodes[node].user(u16::try_from(core).unwrap(), user);
         let text = json!({"type": "join", "room": "a", "presence": true, "id": "join"});
-        self.nodes[node].send(at, &text.to_string());
+        self.fleet.nodes[node].send(at, &text.to_string());
         let told = BTreeMap::new();
         self.clients.push(Client { node, at, user, is_in: false, told });
     }
@@ -135,19 +122,21 @@ impl World {
         if self.clients.is_empty() {
             return;
         }
-        let who = self.below(self.clients.len());
+        let who = self.fleet.below(self.clients.len());
         let (node, at) = (self.clients[who].node, self.clients[who].at);
         self.count += 1;
-        match self.below(3) {
+        match self.fleet.below(3) {
             0 => {
-                self.nodes[node].lose(at);
+                self.fleet.nodes[node].lose(at);
                 self.clients.remove(who);
             }
-            1 => self.nodes[node].send(at, r#"{"type": "leave", "room": "a", "id": "leave"}"#),
+            1 => {
+                self.fleet.nodes[node].send(at, r#"{"type": "leave", "room": "a", "id": "leave"}"#);
+            }
             _ => {
                 let text =
                     json!({"type": "presence.set", "room": "a", "info": self.count, "id": "set"});
-                self.nodes[node].send(at, &text.to_string());
+                self.fleet.nodes[node].send(at, &text.to_string());
             }
         }
     }
@@ -155,7 +144,7 @@ impl World {
     fn read_all(&mut self) {
         for who in 0..self.clients.len() {
             let Client { node, at, .. } = self.clients[who];
-            for event in self.nodes[node].read(at) {
+            for event in self.fleet.nodes[node].read(at) {
                 self.take(who, &event);
             }
         }
@@ -184,31 +173,23 @@ impl World {
 
     fn rest(&mut self) {
         for round in 0..8 {
-            for node in 0..NODES {
-                self.links[node].restore(&mut self.nodes[node]);
-            }
+            self.fleet.restore_all();
             if round < 3 {
                 self.bury_all();
             }
-            for _ in 0..2_000 {
-                Link::spread(&mut self.links, &mut self.store);
-                for node in 0..NODES {
-                    self.links[node].execute(&mut self.nodes[node], &mut self.store);
-                    self.links[node].deliver(&mut self.nodes[node]);
-                }
-            }
+            self.fleet.carry();
             self.read_all();
             if round == 0 {
                 // A Redis that was emptied is found out by whoever says something next.
                 for node in 0..NODES {
-                    let at = self.nodes[node].user(0, "eve");
+                    let at = self.fleet.nodes[node].user(0, "eve");
                     let text = r#"{"type": "join", "room": "a", "presence": true, "id": "join"}"#;
-                    self.nodes[node].send(at, text);
+                    self.fleet.nodes[node].send(at, text);
                     let (told, user) = (BTreeMap::new(), "eve");
                     self.clients.push(Client { node, at, user, is_in: false, told });
                 }
             }
-            self.nodes.iter_mut().for_each(|node| node.wait(2_500));
+            self.fleet.wait(2_500);
         }
         self.read_all();
         self.agree();
@@ -230,7 +211,8 @@ impl World {
             for (user, is_there) in &self.clients[who].told {
                 assert_eq!(there.contains(user), *is_there, "{who} was told otherwise of {user}");
             }
-            let answer = self.nodes[node].ask(at, r#"{"type": "presence", "room": "a", "id": 9}"#);
+            let answer =
+                self.fleet.nodes[node].ask(at, r#"{"type": "presence", "room": "a", "id": 9}"#);
             let users = answer["users"].as_array().unwrap();
             let listed: BTreeMap<_, _> = users
                 .iter()
@@ -243,7 +225,7 @@ impl World {
             infos.insert(users.iter().map(|it| it["info"].to_string()).collect::<Vec<_>>());
         }
         assert!(infos.len() <= 1, "all say the same of users: {infos:?}");
-        let mut known: Vec<_> = self.store.attendance(&room()).users;
+        let mut known: Vec<_> = self.fleet.store.attendance(&room()).users;
         known.sort_by(|a, b| a.user.cmp(&b.user));
         let known: Vec<_> = known
             .iter()
@@ -261,46 +243,30 @@ fn run(seed: u64) {
     world.rest();
 }
 
-fn run_all(seeds: std::ops::Range<u64>) {
-    for seed in seeds {
-        let result = std::panic::catch_unwind(|| run(seed));
-        assert!(result.is_ok(), "seed {seed}");
-    }
-}
-
 #[test]
 fn nodes_agree_on_who_is_there() {
-    run_all(0..10);
+    each_seed("", 0..10, run);
 }
 
 #[test]
 #[ignore = "the long form"]
 fn nodes_agree_on_who_is_there_at_length() {
-    run_all(1_000..6_000);
+    each_seed("", 1_000..6_000, run);
 }
 
 impl World {
-    /// Everything that is on its way arrives.
-    fn carry(&mut self) {
-        for _ in 0..50 {
-            Link::spread(&mut self.links, &mut self.store);
-            for node in 0..NODES {
-                self.links[node].execute(&mut self.nodes[node], &mut self.store);
-                self.links[node].deliver(&mut self.nodes[node]);
-            }
-        }
-    }
-
     fn join(&mut self, node: usize, user: &str) -> (Address, Value) {
-        let at = self.nodes[node].user(0, user);
-        self.nodes[node].send(at, r#"{"type": "join", "room": "a", "presence": true, "id": 1}"#);
-        self.carry();
-        let answer = self.nodes[node].read(at).into_iter().find(|it| it["id"] == 1).unwrap();
+        let at = self.fleet.nodes[node].user(0, user);
+        self.fleet.nodes[node]
+            .send(at, r#"{"type": "join", "room": "a", "presence": true, "id": 1}"#);
+        self.fleet.carry();
+        let answer = self.fleet.nodes[node].read(at).into_iter().find(|it| it["id"] == 1).unwrap();
         (at, answer)
     }
 
     fn notices(&mut self, node: usize, at: Address) -> Vec<String> {
-        let events = self.nodes[node].read(at).into_iter().filter(|it| it["type"] == "presence");
+        let events =
+            self.fleet.nodes[node].read(at).into_iter().filter(|it| it["type"] == "presence");
         events.map(|it| format!("{} {}", it["action"].as_str().unwrap(), it["user"])).collect()
     }
 }
@@ -308,9 +274,7 @@ impl World {
 /// Nodes that are linked.
 fn calm() -> World {
     let mut world = World::new(1);
-    for node in 0..NODES {
-        world.links[node].restore(&mut world.nodes[node]);
-    }
+    world.fleet.restore_all();
     world
 }
 
@@ -323,18 +287,18 @@ fn the_first_in_and_the_last_out_of_all_nodes_are_told_once() {
     let (other, answer) = world.join(1, "ann");
     assert_eq!(answer["user_count"], 2);
     assert_eq!(world.notices(2, eve), ["join \"ann\""]);
-    let list = world.nodes[2].ask(eve, r#"{"type": "presence", "room": "a", "id": 2}"#);
+    let list = world.fleet.nodes[2].ask(eve, r#"{"type": "presence", "room": "a", "id": 2}"#);
     assert_eq!(list["users"][0], json!({"user": "ann", "info": null, "connections": 2}));
-    world.nodes[0].lose(one);
-    world.nodes.iter_mut().for_each(|node| node.wait(400));
-    world.carry();
+    world.fleet.nodes[0].lose(one);
+    world.fleet.wait(400);
+    world.fleet.carry();
     assert_eq!(world.notices(2, eve), [""; 0], "ann is still on another node");
-    world.nodes[1].lose(other);
-    world.nodes.iter_mut().for_each(|node| node.wait(200));
-    world.carry();
+    world.fleet.nodes[1].lose(other);
+    world.fleet.wait(200);
+    world.fleet.carry();
     assert_eq!(world.notices(2, eve), [""; 0], "grace");
-    world.nodes.iter_mut().for_each(|node| node.wait(200));
-    world.carry();
+    world.fleet.wait(200);
+    world.fleet.carry();
     assert_eq!(world.notices(2, eve), ["leave \"ann\""]);
 }
 
@@ -351,8 +315,8 @@ fn one_of_those_who_are_left_says_that_a_node_is_no_more() {
     world.kill(2);
     world.bury_all();
     world.bury_all();
-    world.carry();
-    assert_eq!(world.store.forgotten, 1);
+    world.fleet.carry();
+    assert_eq!(world.fleet.store.forgotten, 1);
     for (node, at) in watchers {
         assert_eq!(world.notices(node, at), ["leave \"ann\"", "leave \"bob\""]);
     }
@@ -362,9 +326,9 @@ fn one_of_those_who_are_left_says_that_a_node_is_no_more() {
 fn connections_of_nobody_are_counted_on_all_nodes() {
     let mut world = calm();
     for node in 0..2 {
-        let at = world.nodes[node].open(0);
-        world.nodes[node].send(at, r#"{"type": "join", "room": "a", "id": 1}"#);
-        world.carry();
+        let at = world.fleet.nodes[node].open(0);
+        world.fleet.nodes[node].send(at, r#"{"type": "join", "room": "a", "id": 1}"#);
+        world.fleet.carry();
     }
     let (_, answer) = world.join(2, "eve");
     assert_eq!(answer["user_count"], 3);

@@ -1,13 +1,11 @@
 //! Connections of one user on several nodes, where their number is limited.
 
 use super::cluster::{Address, Cluster};
-use super::store::{Link, Store};
+use super::fleet::Fleet;
 use crate::config::{Config, UserOverflow};
 
 struct World {
-    store: Store,
-    nodes: Vec<Cluster>,
-    links: Vec<Link>,
+    fleet: Fleet,
 }
 
 fn world(overflow: UserOverflow) -> World {
@@ -18,38 +16,31 @@ fn world(overflow: UserOverflow) -> World {
         config.limits.user_overflow = overflow;
         Cluster::of_node(2, config, id)
     };
-    let nodes: Vec<_> = (3..5).map(node).collect();
-    let links = nodes.iter().map(|_| Link::default()).collect();
-    let mut world = World { store: Store::default(), nodes, links };
-    for node in 0..2 {
-        world.links[node].restore(&mut world.nodes[node]);
-    }
+    let mut world = World { fleet: Fleet::new((3..5).map(node), 0) };
+    world.fleet.restore_all();
     world
 }
 
 impl World {
     fn carry(&mut self) {
-        for _ in 0..20 {
-            for node in 0..2 {
-                self.links[node].execute(&mut self.nodes[node], &mut self.store);
-                self.links[node].deliver(&mut self.nodes[node]);
-            }
-            for (node, at) in std::mem::take(&mut self.store.displaced) {
-                let there = self.nodes.iter().position(|it| it.id() == node).unwrap();
-                self.links[there].displace(at);
+        for _ in 0..2 {
+            self.fleet.carry();
+            for (node, at) in std::mem::take(&mut self.fleet.store.displaced) {
+                let there = self.fleet.nodes.iter().position(|it| it.id() == node).unwrap();
+                self.fleet.links[there].displace(at);
             }
         }
     }
 
     /// Ann comes to a node; what she is told first.
     fn come(&mut self, node: usize, core: u16) -> (Address, String) {
-        let at = self.nodes[node].open_as(core, "ann", |_| {});
+        let at = self.fleet.nodes[node].open_as(core, "ann", |_| {});
         self.carry();
         (at, self.told(node, at))
     }
 
     fn told(&mut self, node: usize, at: Address) -> String {
-        let told = self.nodes[node].read(at);
+        let told = self.fleet.nodes[node].read(at);
         let first = told.first().map(|it| it["reason"].as_str().or(it["type"].as_str()));
         first.flatten().unwrap_or("nothing").to_owned()
     }
@@ -63,7 +54,7 @@ fn one_too_many_over_all_nodes_is_refused_until_one_goes() {
     assert_eq!(world.come(1, 1).1, "welcome");
     assert_eq!(world.come(0, 1).1, "connection_limit");
     assert_eq!(world.come(1, 0).1, "connection_limit");
-    world.nodes[0].lose(first);
+    world.fleet.nodes[0].lose(first);
     world.carry();
     assert_eq!(world.come(1, 0).1, "welcome");
 }
@@ -83,14 +74,14 @@ fn one_too_many_takes_the_place_of_the_oldest_on_whichever_node() {
 fn while_the_broker_is_out_of_reach_a_node_counts_its_own_and_tells_of_them_later() {
     let mut world = world(UserOverflow::Refuse);
     assert_eq!(world.come(0, 0).1, "welcome");
-    let asked = world.nodes[0].open_as(1, "ann", |_| {});
-    world.links[0].cut(&mut world.nodes[0], &mut world.store, false);
+    let asked = world.fleet.nodes[0].open_as(1, "ann", |_| {});
+    world.fleet.cut(0, false);
     assert_eq!(world.told(0, asked), "welcome", "what was asked is decided here");
     assert_eq!(world.come(0, 0).1, "connection_limit");
-    world.links[0].restore(&mut world.nodes[0]);
+    world.fleet.restore(0);
     world.carry();
     assert_eq!(world.come(1, 0).1, "connection_limit");
-    world.nodes[0].lose(asked);
+    world.fleet.nodes[0].lose(asked);
     world.carry();
     assert_eq!(world.come(1, 0).1, "welcome");
 }

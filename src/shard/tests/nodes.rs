@@ -8,9 +8,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::Counting;
 use super::cluster::{Address, Cluster};
-use super::store::{Link, Store};
+use super::fleet::{Fleet, each_seed};
 use crate::config::{Config, RoomDefaults, RoomMode};
 use crate::room::broker::ToBroker;
 
@@ -27,16 +26,13 @@ struct Client {
 }
 
 struct World {
-    store: Store,
-    nodes: Vec<Cluster>,
-    links: Vec<Link>,
+    fleet: Fleet,
     clients: Vec<Client>,
     /// What everyone was told at a place, where Redis was not set back.
     said: BTreeMap<(String, String, u64), String>,
     acknowledged: BTreeMap<(String, String, u64), String>,
     may_fork: bool,
     published: u64,
-    random: Counting,
 }
 
 pub(super) fn config() -> Config {
@@ -54,19 +50,16 @@ impl World {
     fn new(seed: u64, may_fork: bool) -> Self {
         let nodes = (0..NODES).map(|node| Cluster::of_node(2, config(), 3 + node as u64));
         let mut world = Self {
-            store: Store::default(),
-            nodes: nodes.collect(),
-            links: (0..NODES).map(Link::of).collect(),
+            fleet: Fleet::new(nodes, seed),
             clients: Vec::new(),
             said: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
             may_fork,
             published: 0,
-            random: Counting(seed),
         };
         for node in 0..NODES {
             for core in 0..2 {
-                let at = world.nodes[node].open(core);
+                let at = world.fleet.nodes[node].open(core);
                 let (places, asked) = (BTreeMap::new(), BTreeMap::new());
                 world.clients.push(Client { node, at, places, asked });
             }
@@ -74,44 +67,36 @@ impl World {
         world
     }
 
-    fn below(&mut self, most: usize) -> usize {
-        self.random.below(most)
-    }
-
     /// Something happens.
     fn step(&mut self) {
-        let node = self.below(NODES);
-        match self.below(40) {
-            0 => self.links[node].cut(
-                &mut self.nodes[node],
-                &mut self.store,
-                self.published.is_multiple_of(2),
-            ),
-            1..=3 => self.links[node].restore(&mut self.nodes[node]),
+        let node = self.fleet.below(NODES);
+        match self.fleet.below(40) {
+            0 => self.fleet.cut(node, self.published.is_multiple_of(2)),
+            1..=3 => self.fleet.restore(node),
             4 => self.fail_over(),
             5 => {
-                let ms = 50 + self.below(1_500) as u64;
-                self.nodes.iter_mut().for_each(|node| node.wait(ms));
+                let ms = 50 + self.fleet.below(1_500) as u64;
+                self.fleet.wait(ms);
             }
             6..=8 => self.come_or_go(),
-            9 => self.links[node].miss(),
+            9 => self.fleet.links[node].miss(),
             10..=19 => self.publish(),
             20..=24 => self.read_all(),
-            25..=32 => self.links[node].execute(&mut self.nodes[node], &mut self.store),
-            _ => self.links[node].deliver(&mut self.nodes[node]),
+            25..=32 => self.fleet.execute(node),
+            _ => self.fleet.deliver(node),
         }
-        Link::spread(&mut self.links, &mut self.store);
+        self.fleet.spread();
     }
 
     /// Redis is emptied under its nodes, or ends and is another when it comes back.
     fn fail_over(&mut self) {
-        match self.below(6) {
-            0 => self.store.empty(),
-            1 | 2 => self.store.snapshot(),
+        match self.fleet.below(6) {
+            0 => self.fleet.store.empty(),
+            1 | 2 => self.fleet.store.snapshot(),
             3 if self.may_fork => {
-                self.store.set_back();
+                self.fleet.store.set_back();
                 for node in 0..NODES {
-                    self.links[node].cut(&mut self.nodes[node], &mut self.store, false);
+                    self.fleet.cut(node, false);
                 }
             }
             _ => {}
@@ -119,7 +104,7 @@ impl World {
     }
 
     fn come_or_go(&mut self) {
-        let (who, room) = (self.below(self.clients.len()), ROOMS[self.below(2)]);
+        let (who, room) = (self.fleet.below(self.clients.len()), ROOMS[self.fleet.below(2)]);
         let client = &mut self.clients[who];
         let text = match client.places.contains_key(room) {
             true if self.published.is_multiple_of(3) => {
@@ -128,23 +113,23 @@ impl World {
             true => return,
             false => json!({"type": "join", "room": room, "id": format!("join {room}")}),
         };
-        self.nodes[client.node].send(client.at, &text.to_string());
+        self.fleet.nodes[client.node].send(client.at, &text.to_string());
     }
 
     fn publish(&mut self) {
-        let (who, room) = (self.below(self.clients.len()), ROOMS[self.below(2)]);
+        let (who, room) = (self.fleet.below(self.clients.len()), ROOMS[self.fleet.below(2)]);
         self.published += 1;
         let (id, data) = (self.published, format!("{} by {who}", self.published));
         let client = &mut self.clients[who];
         client.asked.insert(id, (room, data.clone()));
         let text = json!({"type": "publish", "room": room, "data": data, "id": id});
-        self.nodes[client.node].send(client.at, &text.to_string());
+        self.fleet.nodes[client.node].send(client.at, &text.to_string());
     }
 
     fn read_all(&mut self) {
         for who in 0..self.clients.len() {
             let Client { node, at, .. } = self.clients[who];
-            for event in self.nodes[node].read(at) {
+            for event in self.fleet.nodes[node].read(at) {
                 self.take(who, &event);
             }
         }
@@ -211,27 +196,11 @@ impl World {
         }
     }
 
-    /// All that is on its way arrives.
-    fn carry_all(&mut self) {
-        for _ in 0..2_000 {
-            Link::spread(&mut self.links, &mut self.store);
-            for node in 0..NODES {
-                self.links[node].execute(&mut self.nodes[node], &mut self.store);
-                self.links[node].deliver(&mut self.nodes[node]);
-            }
-            if self.links.iter().all(Link::is_idle) {
-                break;
-            }
-        }
-    }
-
     /// Everything heals: all answer, and all are at the same place.
     fn rest(&mut self) {
         for round in 0..6 {
-            for node in 0..NODES {
-                self.links[node].restore(&mut self.nodes[node]);
-            }
-            self.carry_all();
+            self.fleet.restore_all();
+            self.fleet.carry();
             self.read_all();
             if round < 3 {
                 for who in 0..self.clients.len() {
@@ -242,11 +211,11 @@ impl World {
                         let client = &mut self.clients[who];
                         client.asked.insert(id, (room, data.clone()));
                         let text = json!({"type": "publish", "room": room, "data": data, "id": id});
-                        self.nodes[client.node].send(client.at, &text.to_string());
+                        self.fleet.nodes[client.node].send(client.at, &text.to_string());
                     }
                 }
             }
-            self.nodes.iter_mut().for_each(|node| node.wait(2_500));
+            self.fleet.wait(2_500);
         }
         for room in ROOMS {
             let places: Vec<_> =
@@ -271,12 +240,8 @@ fn run(seed: u64, may_fork: bool) {
 }
 
 fn run_all(seeds: std::ops::Range<u64>) {
-    for seed in seeds {
-        for may_fork in [false, true] {
-            let result = std::panic::catch_unwind(|| run(seed, may_fork));
-            assert!(result.is_ok(), "seed {seed}, may_fork {may_fork}");
-        }
-    }
+    each_seed("", seeds.clone(), |seed| run(seed, false));
+    each_seed("with a Redis that is set back", seeds, |seed| run(seed, true));
 }
 
 #[test]
@@ -294,14 +259,14 @@ fn nodes_agree_whatever_redis_does_at_length() {
 fn what_a_node_missed_is_counted_as_had_or_lost() {
     let mut world = World::new(1, false);
     for node in 0..2 {
-        world.links[node].restore(&mut world.nodes[node]);
+        world.fleet.restore(node);
         let at = world.clients[node * 2].at;
-        world.nodes[node].send(at, r#"{"type": "join", "room": "sure:a"}"#);
+        world.fleet.nodes[node].send(at, r#"{"type": "join", "room": "sure:a"}"#);
     }
-    world.carry_all();
+    world.fleet.carry();
     let counted = |world: &World| {
         let sum = |figure: fn(&crate::metrics::Core) -> u64| -> u64 {
-            world.nodes[1].shards.iter().map(|shard| figure(&shard.metrics)).sum()
+            world.fleet.nodes[1].shards.iter().map(|shard| figure(&shard.metrics)).sum()
         };
         let gaps = sum(|core| core.broker_gaps.get());
         (gaps, sum(|core| core.broker_filled.get()), sum(|core| core.broker_lost.get()))
@@ -309,24 +274,22 @@ fn what_a_node_missed_is_counted_as_had_or_lost() {
     let publish = |world: &mut World, count: usize| {
         let at = world.clients[0].at;
         for _ in 0..count {
-            world.nodes[0].send(at, r#"{"type": "publish", "room": "sure:a", "data": 1}"#);
-            // To Redis, and what it tells all.
-            world.carry_all();
-            world.carry_all();
+            world.fleet.nodes[0].send(at, r#"{"type": "publish", "room": "sure:a", "data": 1}"#);
+            world.fleet.carry();
         }
     };
     publish(&mut world, 3);
     assert_eq!(counted(&world), (0, 0, 0));
     // The history holds eight.
     for (missed, expected) in [(3, (1, 3, 0)), (12, (2, 11, 4)), (0, (2, 11, 4))] {
-        world.links[1].cut(&mut world.nodes[1], &mut world.store, true);
+        world.fleet.cut(1, true);
         publish(&mut world, missed);
-        world.links[1].restore(&mut world.nodes[1]);
-        world.carry_all();
+        world.fleet.restore(1);
+        world.fleet.carry();
         assert_eq!(counted(&world), expected, "{missed}");
     }
     let at = world.clients[2].at;
-    let told = world.nodes[1].read(at);
+    let told = world.fleet.nodes[1].read(at);
     let messages = told.iter().filter(|event| event["type"] == "message").count();
     let gaps: Vec<_> = told.iter().filter(|event| event["type"] == "gap").collect();
     assert_eq!((messages, gaps.len()), (14, 1));
@@ -336,47 +299,46 @@ fn what_a_node_missed_is_counted_as_had_or_lost() {
 #[test]
 fn what_was_published_here_comes_here_though_its_news_are_lost() {
     let mut world = World::new(1, false);
-    world.links[0].restore(&mut world.nodes[0]);
+    world.fleet.restore(0);
     let at = world.clients[0].at;
-    world.nodes[0].send(at, r#"{"type": "join", "id": 1, "room": "sure:a"}"#);
-    // To Redis, what it answers, and what follows from that.
-    (0..3).for_each(|_| world.carry_all());
-    assert_eq!(world.nodes[0].read(at).pop().expect("an answer")["type"], "ok");
+    world.fleet.nodes[0].send(at, r#"{"type": "join", "id": 1, "room": "sure:a"}"#);
+    world.fleet.carry();
+    assert_eq!(world.fleet.nodes[0].read(at).pop().expect("an answer")["type"], "ok");
     let publish = r#"{"type": "publish", "id": 1, "room": "sure:a", "data": "last"}"#;
-    world.nodes[0].send(at, publish);
+    world.fleet.nodes[0].send(at, publish);
     for _ in 0..100 {
-        world.links[0].execute(&mut world.nodes[0], &mut world.store);
-        Link::spread(&mut world.links, &mut world.store);
-        world.links[0].lose_news();
-        world.links[0].deliver(&mut world.nodes[0]);
+        world.fleet.execute(0);
+        world.fleet.spread();
+        world.fleet.links[0].lose_news();
+        world.fleet.deliver(0);
     }
-    let told = world.nodes[0].read(at);
+    let told = world.fleet.nodes[0].read(at);
     assert_eq!(told.iter().map(|it| &it["type"]).collect::<Vec<_>>(), ["ok"], "{told:?}");
-    world.nodes[0].wait(1_001);
-    (0..3).for_each(|_| world.carry_all());
-    let told = world.nodes[0].read(at);
+    world.fleet.nodes[0].wait(1_001);
+    world.fleet.carry();
+    let told = world.fleet.nodes[0].read(at);
     assert_eq!((told.len(), &told[0]["data"]), (1, &json!("last")), "{told:?}");
     // With the news nothing is asked again.
-    world.nodes[0].send(at, publish);
-    (0..3).for_each(|_| world.carry_all());
-    assert_eq!(world.nodes[0].read(at).len(), 2);
-    world.nodes[0].wait(1_001);
+    world.fleet.nodes[0].send(at, publish);
+    world.fleet.carry();
+    assert_eq!(world.fleet.nodes[0].read(at).len(), 2);
+    world.fleet.nodes[0].wait(1_001);
     let opens = |(_, it): &(_, ToBroker)| matches!(it, ToBroker::Open { .. });
-    assert!(!world.nodes[0].to_broker.iter().any(opens));
+    assert!(!world.fleet.nodes[0].to_broker.iter().any(opens));
 }
 
 /// Somebody at each of two nodes, in a room that keeps nothing.
 fn two_in_a_room_without_history() -> World {
     let mut world = World::new(1, false);
     for node in 0..2 {
-        world.links[node].restore(&mut world.nodes[node]);
+        world.fleet.restore(node);
         let at = world.clients[node * 2].at;
-        world.nodes[node].send(at, r#"{"type": "join", "room": "b"}"#);
+        world.fleet.nodes[node].send(at, r#"{"type": "join", "room": "b"}"#);
     }
-    world.carry();
+    world.fleet.carry();
     for node in 0..2 {
         let at = world.clients[node * 2].at;
-        world.nodes[node].read(at);
+        world.fleet.nodes[node].read(at);
     }
     world
 }
@@ -385,27 +347,22 @@ impl World {
     /// Somebody publishes at a node and is told the place; the news are on their way.
     fn publish_at(&mut self, node: usize) {
         let at = self.clients[node * 2].at;
-        self.nodes[node].send(at, r#"{"type": "publish", "room": "b", "data": 1}"#);
+        self.fleet.nodes[node].send(at, r#"{"type": "publish", "room": "b", "data": 1}"#);
         self.answer(node);
     }
 
     /// What Redis has answered to a node arrives, and what follows from that.
     fn answer(&mut self, node: usize) {
         for _ in 0..10 {
-            self.links[node].execute(&mut self.nodes[node], &mut self.store);
-            Link::spread(&mut self.links, &mut self.store);
-            self.links[node].deliver_without_news(&mut self.nodes[node]);
+            self.fleet.execute(node);
+            self.fleet.spread();
+            self.fleet.links[node].deliver_without_news(&mut self.fleet.nodes[node]);
         }
-    }
-
-    /// Everything arrives, and what follows from that.
-    fn carry(&mut self) {
-        (0..4).for_each(|_| self.carry_all());
     }
 
     fn told_at(&mut self, node: usize) -> Vec<i64> {
         let at = self.clients[node * 2].at;
-        self.nodes[node].offsets(at)
+        self.fleet.nodes[node].offsets(at)
     }
 }
 
@@ -413,24 +370,24 @@ impl World {
 fn what_has_just_got_its_place_is_not_overdue() {
     let mut world = two_in_a_room_without_history();
     world.publish_at(0);
-    world.carry();
-    world.nodes[0].wait(990);
+    world.fleet.carry();
+    world.fleet.nodes[0].wait(990);
     world.publish_at(0);
-    world.nodes[0].wait(20);
-    world.carry();
+    world.fleet.nodes[0].wait(20);
+    world.fleet.carry();
     assert_eq!(world.told_at(0), [1, 2]);
-    world.nodes[0].wait(1_100);
+    world.fleet.nodes[0].wait(1_100);
     // Each has a time of its own.
     world.publish_at(0);
-    world.links[0].lose_news();
-    world.nodes[0].wait(990);
+    world.fleet.links[0].lose_news();
+    world.fleet.nodes[0].wait(990);
     world.publish_at(0);
-    world.links[0].lose_news();
-    world.nodes[0].wait(20);
-    world.carry();
+    world.fleet.links[0].lose_news();
+    world.fleet.nodes[0].wait(20);
+    world.fleet.carry();
     assert_eq!(world.told_at(0), [-3, -3]);
-    world.nodes[0].wait(1_000);
-    world.carry();
+    world.fleet.nodes[0].wait(1_000);
+    world.fleet.carry();
     assert_eq!(world.told_at(0), [-4, -4]);
     assert_eq!(world.told_at(1), [1, 2, 3, 4]);
 }
@@ -440,23 +397,23 @@ fn what_is_on_its_way_when_a_room_is_opened_again_is_not_lost() {
     let mut world = two_in_a_room_without_history();
     world.publish_at(0);
     world.answer(1);
-    world.links[1].miss();
+    world.fleet.links[1].miss();
     world.publish_at(0);
     world.answer(1);
-    world.carry();
+    world.fleet.carry();
     assert_eq!(world.told_at(1), [-1, -1, 2]);
-    world.nodes[1].wait(1_100);
+    world.fleet.nodes[1].wait(1_100);
     // Nothing follows that would tell what was missed.
     world.publish_at(0);
     world.answer(1);
-    world.links[1].miss();
-    world.carry();
+    world.fleet.links[1].miss();
+    world.fleet.carry();
     assert!(world.told_at(1).is_empty());
-    world.nodes[1].wait(1_001);
-    world.carry();
+    world.fleet.nodes[1].wait(1_001);
+    world.fleet.carry();
     assert_eq!(world.told_at(1), [-3, -3]);
     world.publish_at(0);
-    world.carry();
+    world.fleet.carry();
     assert_eq!(world.told_at(1), [4]);
     assert_eq!(world.told_at(0), [1, 2, 3, 4]);
 }
@@ -465,20 +422,20 @@ fn what_is_on_its_way_when_a_room_is_opened_again_is_not_lost() {
 fn a_send_that_redis_does_not_answer_is_refused() {
     let mut world = World::new(1, false);
     let ann = world.clients[0].at;
-    let there = ["x", "y"].map(|user| world.nodes[0].user(1, user));
+    let there = ["x", "y"].map(|user| world.fleet.nodes[0].user(1, user));
     let send = r#"{"type": "send", "id": "s", "to": {"users": ["x", "y"]}, "data": 1}"#;
     let batch = format!(r#"{{"type": "batch", "id": "b", "messages": [{send}]}}"#);
     // The link goes with what it carries, and: it is there, but nothing comes back.
     for is_cut in [true, false] {
-        world.links[0].restore(&mut world.nodes[0]);
-        world.carry_all();
-        world.nodes[0].send(ann, &batch);
+        world.fleet.restore(0);
+        world.fleet.carry();
+        world.fleet.nodes[0].send(ann, &batch);
         if is_cut {
-            world.links[0].cut(&mut world.nodes[0], &mut world.store, false);
-            world.carry_all();
+            world.fleet.cut(0, false);
+            world.fleet.carry();
         }
-        world.nodes[0].wait(1_500);
-        let told = world.nodes[0].read(ann);
+        world.fleet.nodes[0].wait(1_500);
+        let told = world.fleet.nodes[0].read(ann);
         assert_eq!(told.len(), 2, "{told:?}");
         let expected = (&json!("s"), &json!("timeout"));
         assert_eq!((&told[0]["id"], &told[0]["code"]), expected, "{told:?}");
@@ -486,6 +443,6 @@ fn a_send_that_redis_does_not_answer_is_refused() {
         assert_eq!((&told[1]["type"], &told[1]["id"]), (&json!("ok"), &json!("b")), "{told:?}");
     }
     for at in there {
-        assert!(world.nodes[0].read(at).iter().all(|event| event["type"] != "message"));
+        assert!(world.fleet.nodes[0].read(at).iter().all(|event| event["type"] != "message"));
     }
 }

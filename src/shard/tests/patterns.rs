@@ -10,12 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::Counting;
 use super::cluster::{Address, Cluster};
+use super::fleet::{Fleet, each_seed};
 use super::nodes;
-use super::store::{Link, Store};
 use crate::config::Config;
-use crate::shard::Entropy;
 
 const NODES: usize = 3;
 const ROOMS: [&str; 4] = ["sure:a", "sure:b", "free:a", "free:b/c"];
@@ -37,9 +35,7 @@ struct Receiver {
 }
 
 struct World {
-    store: Store,
-    nodes: Vec<Cluster>,
-    links: Vec<Link>,
+    fleet: Fleet,
     publishers: Vec<Address>,
     receivers: Vec<Receiver>,
     published: u64,
@@ -47,7 +43,6 @@ struct World {
     placed: Vec<(Place, u64)>,
     /// Redis has lost something.
     has_lost: bool,
-    random: Counting,
 }
 
 fn config() -> Config {
@@ -70,35 +65,26 @@ impl World {
     fn new(seed: u64) -> Self {
         let nodes = (0..NODES).map(|node| Cluster::of_node(2, config(), 3 + node as u64));
         let mut world = Self {
-            store: Store::default(),
-            nodes: nodes.collect(),
-            links: (0..NODES).map(Link::of).collect(),
+            fleet: Fleet::new(nodes, seed),
             publishers: Vec::new(),
             receivers: Vec::new(),
             published: 0,
             placed: Vec::new(),
             has_lost: false,
-            random: Counting(seed),
         };
         for node in 0..NODES {
-            let at = world.nodes[node].open(0);
+            let at = world.fleet.nodes[node].open(0);
             world.publishers.push(at);
         }
         world
     }
 
-    fn below(&mut self, most: usize) -> usize {
-        let mut bytes = [0; 4];
-        self.random.fill(&mut bytes);
-        u32::from_le_bytes(bytes) as usize % most
-    }
-
     fn send(&mut self, node: usize, at: Address, message: &Value) {
-        self.nodes[node].send(at, &message.to_string());
+        self.fleet.nodes[node].send(at, &message.to_string());
     }
 
     fn subscribe(&mut self, node: usize, core: u16, pattern: &'static str) {
-        let at = self.nodes[node].open(core);
+        let at = self.fleet.nodes[node].open(core);
         self.send(node, at, &json!({"type": "subscribe", "id": 1, "pattern": pattern}));
         let (last, told) = (BTreeMap::new(), BTreeSet::new());
         self.receivers.push(Receiver { node, at, pattern, since: None, last, told });
@@ -107,8 +93,8 @@ impl World {
     fn unsubscribe(&mut self, who: usize) {
         let Receiver { node, at, pattern, .. } = self.receivers.remove(who);
         self.send(node, at, &json!({"type": "unsubscribe", "id": 2, "pattern": pattern}));
-        if self.nodes[node].read(at).iter().any(|it| it["type"] == "disconnect") {
-            self.nodes[node].lose(at);
+        if self.fleet.nodes[node].read(at).iter().any(|it| it["type"] == "disconnect") {
+            self.fleet.nodes[node].lose(at);
         }
     }
 
@@ -125,26 +111,22 @@ impl World {
         self.send(node, at, &json!({"type": "join", "room": room}));
     }
 
-    fn wait(&mut self, ms: u64) {
-        self.nodes.iter_mut().for_each(|node| node.wait(ms));
-    }
-
     /// Something happens.
     fn step(&mut self) {
-        let (node, room) = (self.below(NODES), ROOMS[self.below(ROOMS.len())]);
-        match self.below(60) {
+        let (node, room) = (self.fleet.below(NODES), ROOMS[self.fleet.below(ROOMS.len())]);
+        match self.fleet.below(60) {
             0 => {
                 let arrives = self.published.is_multiple_of(2);
-                self.links[node].cut(&mut self.nodes[node], &mut self.store, arrives);
+                self.fleet.cut(node, arrives);
             }
-            1..=3 => self.links[node].restore(&mut self.nodes[node]),
+            1..=3 => self.fleet.restore(node),
             4..=6 => {
-                let ms = 20 + self.below(300) as u64;
-                self.wait(ms);
+                let ms = 20 + self.fleet.below(300) as u64;
+                self.fleet.wait(ms);
             }
-            7 if self.below(8) == 0 => {
-                let ms = [5_000, 20_000, 70_000, 200_000][self.below(4)];
-                self.wait(ms);
+            7 if self.fleet.below(8) == 0 => {
+                let ms = [5_000, 20_000, 70_000, 200_000][self.fleet.below(4)];
+                self.fleet.wait(ms);
             }
             8 | 9 => self.join(node, room),
             10 => {
@@ -152,50 +134,50 @@ impl World {
                 self.send(node, at, &json!({"type": "leave", "room": room}));
             }
             11 if self.receivers.len() < 8 => {
-                let (core, pattern) = (self.below(2), PATTERNS[self.below(4)]);
+                let (core, pattern) = (self.fleet.below(2), PATTERNS[self.fleet.below(4)]);
                 self.subscribe(node, u16::try_from(core).unwrap(), pattern);
             }
-            12 => self.links[node].miss(),
+            12 => self.fleet.links[node].miss(),
             13 if self.has_lost => self.lose(),
             14..=20 => {
-                if self.below(2) == 0 {
+                if self.fleet.below(2) == 0 {
                     self.join(node, room);
                 }
                 self.publish(node, room);
             }
             21..=24 => self.read_all(),
             25..=38 => {
-                for _ in 0..self.below(12) {
-                    self.links[node].execute(&mut self.nodes[node], &mut self.store);
+                for _ in 0..self.fleet.below(12) {
+                    self.fleet.execute(node);
                 }
             }
-            48 => self.store.lists.is_broken = true,
-            49..=51 => self.store.lists.is_broken = false,
-            52 if self.below(16) == 0 => self.store.lists.trim(),
+            48 => self.fleet.store.lists.is_broken = true,
+            49..=51 => self.fleet.store.lists.is_broken = false,
+            52 if self.fleet.below(16) == 0 => self.fleet.store.lists.trim(),
             53 if self.receivers.len() > 3 => {
-                let who = self.below(self.receivers.len());
+                let who = self.fleet.below(self.receivers.len());
                 self.unsubscribe(who);
             }
-            54 | 55 => (0..NODES).for_each(|node| self.links[node].restore(&mut self.nodes[node])),
-            56 | 57 => (0..3).for_each(|_| self.carry_all()),
+            54 | 55 => (0..NODES).for_each(|node| self.fleet.restore(node)),
+            56 | 57 => (0..3).for_each(|_| self.fleet.carry()),
             _ => {
-                for _ in 0..self.below(12) {
-                    self.links[node].deliver(&mut self.nodes[node]);
+                for _ in 0..self.fleet.below(12) {
+                    self.fleet.deliver(node);
                 }
             }
         }
-        Link::spread(&mut self.links, &mut self.store);
+        self.fleet.spread();
     }
 
     /// Redis is emptied under its nodes, or ends and is another when it comes back.
     fn lose(&mut self) {
-        match self.below(12) {
-            0 => self.store.empty(),
-            1..=3 => self.store.snapshot(),
+        match self.fleet.below(12) {
+            0 => self.fleet.store.empty(),
+            1..=3 => self.fleet.store.snapshot(),
             4 => {
-                self.store.set_back();
+                self.fleet.store.set_back();
                 for node in 0..NODES {
-                    self.links[node].cut(&mut self.nodes[node], &mut self.store, false);
+                    self.fleet.cut(node, false);
                 }
             }
             _ => {}
@@ -204,7 +186,7 @@ impl World {
 
     fn read_all(&mut self) {
         for node in 0..NODES {
-            for event in self.nodes[node].read(self.publishers[node]) {
+            for event in self.fleet.nodes[node].read(self.publishers[node]) {
                 let text = |field: &str| event[field].as_str().unwrap_or_default().to_owned();
                 if let (Some("ok"), Some(id)) = (event["type"].as_str(), event["id"].as_u64())
                     && let Some(offset) = event["offset"].as_u64()
@@ -215,12 +197,12 @@ impl World {
         }
         for who in 0..self.receivers.len() {
             let Receiver { node, at, .. } = self.receivers[who];
-            for event in self.nodes[node].read(at) {
+            for event in self.fleet.nodes[node].read(at) {
                 self.take(who, &event);
             }
         }
         for gone in self.receivers.extract_if(.., |it| it.since == Some(u64::MAX)) {
-            self.nodes[gone.node].lose(gone.at);
+            self.fleet.nodes[gone.node].lose(gone.at);
         }
     }
 
@@ -257,35 +239,20 @@ impl World {
         }
     }
 
-    fn carry_all(&mut self) {
-        for _ in 0..2_000 {
-            Link::spread(&mut self.links, &mut self.store);
-            for node in 0..NODES {
-                self.links[node].execute(&mut self.nodes[node], &mut self.store);
-                self.links[node].deliver(&mut self.nodes[node]);
-            }
-            if self.links.iter().all(Link::is_idle) {
-                break;
-            }
-        }
-    }
-
     /// Everything heals, and everyone has been told everything; how much that was.
     fn rest(&mut self) -> usize {
-        self.store.lists.is_broken = false;
+        self.fleet.store.lists.is_broken = false;
         for _ in 0..12 {
-            for node in 0..NODES {
-                self.links[node].restore(&mut self.nodes[node]);
-            }
-            self.carry_all();
-            self.wait(300);
+            self.fleet.restore_all();
+            self.fleet.carry();
+            self.fleet.wait(300);
             self.read_all();
         }
         assert!(self.receivers.iter().all(|it| it.since.is_some()), "one is not answered");
         let mut due = 0;
         for (place, id) in &self.placed {
             let (room, epoch, _) = place;
-            if self.has_lost && self.store.epoch(room) != Some(epoch.as_str()) {
+            if self.has_lost && self.fleet.store.epoch(room) != Some(epoch.as_str()) {
                 continue;
             }
             for (who, it) in self.receivers.iter().enumerate() {
@@ -311,22 +278,22 @@ impl World {
             self.unsubscribe(0);
         }
         self.pass(1_000);
-        assert_eq!(self.store.lists.received(), 0, "by nobody");
+        assert_eq!(self.fleet.store.lists.received(), 0, "by nobody");
     }
 
     /// Everything that is on its way arrives, and time passes, for so long.
     fn pass(&mut self, ms: u64) {
         for _ in 0..ms / 100 {
-            self.carry_all();
-            self.wait(100);
+            self.fleet.carry();
+            self.fleet.wait(100);
         }
-        self.carry_all();
+        self.fleet.carry();
         self.read_all();
     }
 
     fn data(&mut self, who: usize) -> Vec<Value> {
         let Receiver { node, at, .. } = self.receivers[who];
-        let told = self.nodes[node].read(at);
+        let told = self.fleet.nodes[node].read(at);
         told.iter()
             .map(|it| if it["type"] == "gap" { json!("gap") } else { it["data"].clone() })
             .collect()
@@ -336,9 +303,7 @@ impl World {
 /// All are linked, and have been for a while.
 fn settled(seed: u64) -> World {
     let mut world = World::new(seed);
-    for node in 0..NODES {
-        world.links[node].restore(&mut world.nodes[node]);
-    }
+    world.fleet.restore_all();
     world.pass(11_000);
     world
 }
@@ -357,13 +322,10 @@ fn run(seed: u64, has_lost: bool) -> usize {
 }
 
 fn run_all(seeds: std::ops::Range<u64>) {
-    for has_lost in [false, true] {
+    for (kind, has_lost) in [("", false), ("with a Redis that loses something", true)] {
         let mut due = 0;
-        for seed in seeds.clone() {
-            let result = std::panic::catch_unwind(|| run(seed, has_lost));
-            due += result.unwrap_or_else(|_| panic!("seed {seed}, has_lost {has_lost}"));
-        }
-        assert!(due > 0, "nothing was owed to anybody, has_lost {has_lost}");
+        each_seed(kind, seeds.clone(), |seed| due += run(seed, has_lost));
+        assert!(due > 0, "nothing was owed to anybody {kind}");
     }
 }
 
@@ -389,12 +351,12 @@ fn a_pattern_hears_rooms_that_only_other_nodes_know() {
         world.pass(100);
         let ids = [(); 3].map(|()| json!(world.publish(node, room)));
         for _ in 0..6 {
-            world.carry_all();
-            world.wait(100);
+            world.fleet.carry();
+            world.fleet.wait(100);
         }
         assert_eq!(world.data(0), ids, "{room}");
         let next = world.publish(node, room);
-        (0..3).for_each(|_| world.carry_all());
+        world.fleet.carry();
         assert_eq!(world.data(0), [json!(next)], "{room} is followed");
     }
 }
@@ -404,8 +366,8 @@ fn a_pattern_is_answered_once_all_nodes_know() {
     let mut world = settled(1);
     world.subscribe(0, 0, "sure:*");
     for _ in 0..9 {
-        world.carry_all();
-        world.wait(100);
+        world.fleet.carry();
+        world.fleet.wait(100);
         world.read_all();
         assert_eq!(world.receivers[0].since, None);
     }
@@ -415,7 +377,7 @@ fn a_pattern_is_answered_once_all_nodes_know() {
     world.subscribe(0, 1, "sure:*");
     world.pass(600);
     world.subscribe(0, 1, "sure:*");
-    (0..3).for_each(|_| world.carry_all());
+    world.fleet.carry();
     world.read_all();
     assert_eq!(world.receivers[2].since, Some(0));
 }
@@ -423,7 +385,7 @@ fn a_pattern_is_answered_once_all_nodes_know() {
 #[test]
 fn a_pattern_is_refused_where_it_would_not_hold() {
     let mut world = settled(1);
-    world.store.lists.has_stranger = true;
+    world.fleet.store.lists.has_stranger = true;
     world.subscribe(0, 0, "sure:*");
     world.pass(1_500);
     assert_eq!(world.receivers.len(), 1);
@@ -434,12 +396,12 @@ fn a_pattern_is_refused_where_it_would_not_hold() {
         world.pass(1_500);
         assert_eq!(world.receivers.len(), left, "each has its time");
     }
-    world.store.lists.has_stranger = false;
-    world.links[0].cut(&mut world.nodes[0], &mut world.store, false);
+    world.fleet.store.lists.has_stranger = false;
+    world.fleet.cut(0, false);
     world.subscribe(0, 0, "sure:*");
     world.pass(2_500);
     assert_eq!(world.receivers.len(), 0, "Redis is out of reach");
-    world.links[0].restore(&mut world.nodes[0]);
+    world.fleet.restore(0);
     world.subscribe(0, 0, "sure:*");
     world.pass(2_500);
     assert_eq!(world.receivers[0].since, Some(0));
@@ -470,7 +432,7 @@ fn a_room_is_followed_anew_after_a_long_silence() {
     world.subscribe(0, 0, "**");
     world.pass(2_000);
     let homes = |world: &World| -> usize {
-        world.nodes[0].shards.iter().map(|it| it.homes.rooms.len()).sum()
+        world.fleet.nodes[0].shards.iter().map(|it| it.homes.rooms.len()).sum()
     };
     let before = homes(&world);
     world.join(1, "free:a");

@@ -14,9 +14,7 @@ use crate::config::Config;
 use crate::hash::Seed;
 use crate::id::{ConnectionKey, CoreId};
 use crate::protocol::Codec;
-use crate::shard::{
-    CoreMessage, Effects, Entropy, Entry, Input, Opened, Route, Senders, Setup, Shard,
-};
+use crate::shard::{CoreMessage, Effects, Entry, Input, Opened, Route, Senders, Setup, Shard};
 use crate::tenant::Tenants;
 use crate::ws::MessageKind;
 
@@ -93,9 +91,7 @@ impl World {
     }
 
     fn below(&mut self, n: usize) -> usize {
-        let mut bytes = [0; 4];
-        self.random.fill(&mut bytes);
-        u32::from_le_bytes(bytes) as usize % n
+        self.random.below(n)
     }
 
     fn input(&mut self, core: usize, input: Input<'_>) {

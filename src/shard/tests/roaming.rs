@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::cluster::{Address, Cluster};
+use super::fleet::Fleet;
 use super::nodes::config;
-use super::store::{Link, Store};
 use crate::room::broker::{Found, FromSessions, ToSessions};
 
 /// A session, as the fake keeps it.
@@ -81,55 +81,38 @@ impl Sessions {
 const NODES: usize = 2;
 
 struct World {
-    store: Store,
-    nodes: Vec<Cluster>,
-    links: Vec<Link>,
+    fleet: Fleet,
 }
 
 impl World {
     fn new() -> Self {
         let nodes = (0..NODES).map(|node| Cluster::of_node(2, config(), 3 + node as u64));
-        let links = (0..NODES).map(Link::of);
-        let mut world =
-            Self { store: Store::default(), nodes: nodes.collect(), links: links.collect() };
-        for node in 0..NODES {
-            world.links[node].restore(&mut world.nodes[node]);
-        }
-        world.go_on();
+        let mut world = Self { fleet: Fleet::new(nodes, 0) };
+        world.fleet.restore_all();
+        world.fleet.carry();
         world
     }
 
-    /// Everything that is on its way arrives.
-    fn go_on(&mut self) {
-        for _ in 0..200 {
-            for node in 0..NODES {
-                self.links[node].execute(&mut self.nodes[node], &mut self.store);
-                Link::spread(&mut self.links, &mut self.store);
-                self.links[node].deliver(&mut self.nodes[node]);
-            }
-        }
-    }
-
     fn wait(&mut self, ms: u64) {
-        self.nodes.iter_mut().for_each(|node| node.wait(ms));
-        self.go_on();
+        self.fleet.wait(ms);
+        self.fleet.carry();
     }
 
     fn ask(&mut self, node: usize, at: Address, command: &Value) -> Vec<Value> {
-        self.nodes[node].send(at, &command.to_string());
-        self.go_on();
-        self.nodes[node].read(at)
+        self.fleet.nodes[node].send(at, &command.to_string());
+        self.fleet.carry();
+        self.fleet.nodes[node].read(at)
     }
 
     fn open(&mut self, node: usize, core: u16, session: Option<&str>) -> Address {
-        self.nodes[node]
+        self.fleet.nodes[node]
             .open_with(core, |opened| opened.session = session.map(|it| it.to_owned().into()))
     }
 
     fn come(&mut self, node: usize, core: u16, session: &str) -> (Address, Vec<Value>) {
         let at = self.open(node, core, Some(session));
-        self.go_on();
-        (at, self.nodes[node].read(at))
+        self.fleet.carry();
+        (at, self.fleet.nodes[node].read(at))
     }
 }
 
@@ -140,7 +123,7 @@ fn session(events: &[Value]) -> String {
 /// Somebody at a node, in a room, with a state; their session.
 fn somebody(world: &mut World) -> (Address, String) {
     let at = world.open(0, 0, None);
-    let session = session(&world.nodes[0].read(at));
+    let session = session(&world.fleet.nodes[0].read(at));
     world.ask(0, at, &json!({"type": "join", "room": "sure:a", "id": 1}));
     world.ask(0, at, &json!({"type": "state.set", "data": {"a": 1}, "id": 2}));
     (at, session)
@@ -162,12 +145,12 @@ fn another_node_goes_on_with_what_a_dead_one_had_told() {
     for core in 0..2 {
         let mut world = World::new();
         let (at, session) = somebody(&mut world);
-        let other = world.nodes[1].open(0);
+        let other = world.fleet.nodes[1].open(0);
         world.ask(1, other, &json!({"type": "join", "room": "sure:a", "id": 1}));
         world.wait(1_100);
         publish(&mut world, 1, other, 1);
-        world.nodes[0].lose(at);
-        world.go_on();
+        world.fleet.nodes[0].lose(at);
+        world.fleet.carry();
         publish(&mut world, 1, other, 2);
         let (at, events) = world.come(1, core, &session);
         assert_eq!(events[0]["recovered"], true, "{events:?}");
@@ -192,7 +175,7 @@ fn a_connection_that_is_still_open_elsewhere_is_replaced_and_loses_nothing() {
     let (_, events) = world.come(1, 1, &session);
     assert_eq!(events[0]["recovered"], true, "{events:?}");
     assert_eq!(data(&events), [2], "{events:?}");
-    let last = world.nodes[0].read(at);
+    let last = world.fleet.nodes[0].read(at);
     assert!(last.iter().any(|it| it["reason"] == "replaced"), "{last:?}");
 }
 
@@ -200,13 +183,13 @@ fn a_connection_that_is_still_open_elsewhere_is_replaced_and_loses_nothing() {
 fn whoever_comes_back_where_it_was_gets_what_the_other_node_had() {
     let mut world = World::new();
     let (at, session) = somebody(&mut world);
-    world.nodes[0].lose(at);
-    world.go_on();
+    world.fleet.nodes[0].lose(at);
+    world.fleet.carry();
     let (at, _) = world.come(1, 0, &session);
     world.ask(1, at, &json!({"type": "state.set", "data": 2, "id": 2}));
     world.ask(1, at, &json!({"type": "leave", "room": "sure:a", "id": 3}));
-    world.nodes[1].lose(at);
-    world.go_on();
+    world.fleet.nodes[1].lose(at);
+    world.fleet.carry();
     let (at, events) = world.come(0, 1, &session);
     assert_eq!(events[0]["recovered"], true, "{events:?}");
     assert_eq!(events[0]["rooms"], json!([]));
@@ -219,13 +202,13 @@ fn two_nodes_do_not_both_go_on_with_a_session() {
     let mut world = World::new();
     let (at, session) = somebody(&mut world);
     world.wait(1_100);
-    world.nodes[0].lose(at);
-    world.go_on();
+    world.fleet.nodes[0].lose(at);
+    world.fleet.carry();
     let one = world.open(0, 1, Some(&session));
     let other = world.open(1, 0, Some(&session));
-    world.go_on();
+    world.fleet.carry();
     world.wait(3_000);
-    let ends = [(0, one), (1, other)].map(|(node, at)| world.nodes[node].read(at));
+    let ends = [(0, one), (1, other)].map(|(node, at)| world.fleet.nodes[node].read(at));
     let holders = ends.iter().filter(|events| {
         events.iter().any(|it| it["session"] == session.as_str())
             && !events.iter().any(|it| it["reason"] == "replaced")
@@ -237,15 +220,12 @@ fn two_nodes_do_not_both_go_on_with_a_session() {
 fn without_the_broker_a_node_resumes_what_it_had_itself_and_nothing_else() {
     let mut world = World::new();
     let (at, session) = somebody(&mut world);
-    world.nodes[0].lose(at);
-    world.go_on();
-    let World { store, nodes, links } = &mut world;
-    for (node, link) in nodes.iter_mut().zip(links) {
-        link.cut(node, store, false);
-    }
+    world.fleet.nodes[0].lose(at);
+    world.fleet.carry();
+    (0..NODES).for_each(|node| world.fleet.cut(node, false));
     let (at, events) = world.come(0, 1, &session);
     assert_eq!(events[0]["recovered"], true, "{events:?}");
-    world.nodes[0].lose(at);
+    world.fleet.nodes[0].lose(at);
     let (_, events) = world.come(1, 0, &session);
     assert_eq!(events[0]["recovered"], false, "{events:?}");
     assert_ne!(events[0]["session"], session.as_str());

@@ -3,17 +3,6 @@
 use super::*;
 use crate::room::broker::ToBroker;
 
-/// Everything but what is on its way to or from one node.
-fn carry_others(world: &mut World, but: usize) {
-    for _ in 0..100 {
-        Link::spread(&mut world.links, &mut world.store);
-        for node in (0..NODES).filter(|node| *node != but) {
-            world.links[node].execute(&mut world.nodes[node], &mut world.store);
-            world.links[node].deliver(&mut world.nodes[node]);
-        }
-    }
-}
-
 #[test]
 fn a_room_that_was_called_for_somebody_who_has_gone_keeps_nobody_waiting() {
     let mut world = settled(1);
@@ -25,15 +14,15 @@ fn a_room_that_was_called_for_somebody_who_has_gone_keeps_nobody_waiting() {
     // The call comes, and waits until the room is open.
     let opens = |(_, it): &(_, ToBroker)| matches!(it, ToBroker::Open { .. });
     for _ in 0..100 {
-        if world.nodes[0].to_broker.iter().any(opens) {
+        if world.fleet.nodes[0].to_broker.iter().any(opens) {
             break;
         }
-        carry_others(&mut world, 0);
-        world.wait(10);
-        world.links[0].execute(&mut world.nodes[0], &mut world.store);
-        world.links[0].deliver(&mut world.nodes[0]);
+        world.fleet.carry_of(1..NODES);
+        world.fleet.wait(10);
+        world.fleet.execute(0);
+        world.fleet.deliver(0);
     }
-    assert!(world.nodes[0].to_broker.iter().any(opens), "it is called");
+    assert!(world.fleet.nodes[0].to_broker.iter().any(opens), "it is called");
     world.unsubscribe(0);
     world.pass(2_000);
     world.subscribe(0, 1, "free:*");
@@ -53,17 +42,17 @@ fn a_call_that_cannot_be_noted_is_made_again_once_a_second() {
     }
     world.publish(1, "free:a");
     world.pass(200);
-    world.store.lists.is_broken = true;
+    world.fleet.store.lists.is_broken = true;
     world.publish(1, "sure:a");
-    let before = world.store.lists.called;
+    let before = world.fleet.store.lists.called;
     world.pass(20_000);
-    let calls = world.store.lists.called - before;
+    let calls = world.fleet.store.lists.called - before;
     assert!((2 * 17..=2 * 21).contains(&calls), "{calls}");
-    world.store.lists.is_broken = false;
+    world.fleet.store.lists.is_broken = false;
     world.pass(2_000);
-    let after = world.store.lists.called;
+    let after = world.fleet.store.lists.called;
     world.pass(10_000);
-    assert_eq!(world.store.lists.called, after);
+    assert_eq!(world.fleet.store.lists.called, after);
     assert_eq!(world.receivers[0].told.len(), 2);
 }
 
@@ -73,20 +62,20 @@ fn what_is_received_no_more_does_not_stay_in_redis_over_a_cut() {
         let mut world = settled(1);
         world.subscribe(0, 0, "**");
         world.pass(2_000);
-        assert_eq!(world.store.lists.received(), 1);
+        assert_eq!(world.fleet.store.lists.received(), 1);
         if is_told {
             // It is on its way when the link ends.
             world.unsubscribe(0);
-            world.wait(300);
+            world.fleet.wait(300);
         }
-        world.links[0].cut(&mut world.nodes[0], &mut world.store, false);
+        world.fleet.cut(0, false);
         if !is_told {
             world.unsubscribe(0);
         }
         world.pass(500);
-        world.links[0].restore(&mut world.nodes[0]);
+        world.fleet.restore(0);
         world.pass(500);
-        assert_eq!(world.store.lists.received(), 0, "{is_told}");
+        assert_eq!(world.fleet.store.lists.received(), 0, "{is_told}");
     }
 }
 
@@ -97,14 +86,14 @@ fn whoever_was_missing_in_a_list_is_closed_though_there_is_a_new_one() {
         world.subscribe(0, 0, "sure:*");
         world.join(1, "sure:a");
         world.pass(2_000);
-        world.links[0].cut(&mut world.nodes[0], &mut world.store, false);
+        world.fleet.cut(0, false);
         world.pass(away_ms);
         // Others know by now that nobody receives it.
         world.publish(1, "sure:a");
         world.pass(1_000);
-        world.store.empty();
+        world.fleet.store.empty();
         world.pass(2_000);
-        world.links[0].restore(&mut world.nodes[0]);
+        world.fleet.restore(0);
         world.pass(1_000);
         let is_closed = world.receivers.is_empty();
         assert_eq!(is_closed, away_ms > 10_000, "after {away_ms} ms");
@@ -119,17 +108,17 @@ fn only_calls_of_rooms_that_are_received_are_told_to_their_homes() {
     world.pass(2_000);
     for room in (0..8).flat_map(|n| [format!("sure:{n}"), format!("free:{n}")]) {
         world.join(1, &room);
-        carry_others(&mut world, 0);
+        world.fleet.carry_of(1..NODES);
         world.publish(1, &room);
-        carry_others(&mut world, 0);
+        world.fleet.carry_of(1..NODES);
     }
-    world.wait(300);
-    world.nodes[0].holds = true;
+    world.fleet.wait(300);
+    world.fleet.nodes[0].holds = true;
     for _ in 0..20 {
-        world.links[0].execute(&mut world.nodes[0], &mut world.store);
-        world.links[0].deliver(&mut world.nodes[0]);
+        world.fleet.execute(0);
+        world.fleet.deliver(0);
     }
-    let called = world.nodes[0].called();
+    let called = world.fleet.nodes[0].called();
     assert!(!called.is_empty(), "some are at home on the other core");
     assert!(called.iter().all(|room| room.starts_with("sure:")), "{called:?}");
 }
@@ -142,10 +131,10 @@ fn whoever_missed_what_went_out_without_its_call_is_closed() {
         world.subscribe(0, 0, "free:*");
         world.join(2, "sure:b");
         world.pass(2_000);
-        world.store.lists.is_broken = true;
+        world.fleet.store.lists.is_broken = true;
         world.publish(2, "sure:b");
         world.pass(200);
-        world.store.lists.is_broken = false;
+        world.fleet.store.lists.is_broken = false;
         if joins {
             // The room begins there behind what was published, and has ended before it is called.
             world.join(0, "sure:b");
@@ -177,9 +166,9 @@ fn a_call_that_is_made_again_closes_nobody_who_came_after_it() {
     world.subscribe(0, 0, "sure:*");
     world.pass(2_000);
     // All calls are doubted.
-    world.store.lists.is_broken = true;
+    world.fleet.store.lists.is_broken = true;
     world.pass(500);
-    world.store.lists.is_broken = false;
+    world.fleet.store.lists.is_broken = false;
     world.pass(2_000);
     world.publish(2, "sure:b");
     world.pass(500);
