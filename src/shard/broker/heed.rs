@@ -145,8 +145,7 @@ impl Shard {
 
     /// A room was called, and all is known of it that is to be known first.
     fn on_called(&mut self, room: &RoomKey) {
-        let follow_ms = FOLLOW_MS + self.config.redis.timeout_ms;
-        let until = self.outbound.now.moment.plus_ms(follow_ms);
+        let until = self.followed_until();
         if self.is_received_here(room) {
             match self.home_of(room) {
                 Ok(home) => home.follow_until(until),
@@ -155,6 +154,21 @@ impl Shard {
         }
         self.note_heard(room);
         self.tend(room);
+    }
+
+    fn followed_until(&self) -> Moment {
+        self.outbound.now.moment.plus_ms(FOLLOW_MS + self.config.redis.timeout_ms)
+    }
+
+    /// Something is published here: a room that is received here, too, is followed as if it were called,
+    /// though whoever published leaves it before that has come back.
+    pub(super) fn heed_own(&mut self, room: &RoomKey) {
+        let until = self.followed_until();
+        if self.is_received_here(room)
+            && let Some(home) = self.homes.get_mut(room)
+        {
+            home.follow_until(until);
+        }
     }
 
     /// Nobody has to wait for a room any more that was called.

@@ -128,6 +128,7 @@ impl Shard {
             key: key.filter(|_| window_ms > 0).map(|key| (key, window_ms)),
             wire,
         };
+        self.heed_own(&room);
         self.tell_called(&room, ToBroker::Publish(publish));
     }
 

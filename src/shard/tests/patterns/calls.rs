@@ -175,3 +175,19 @@ fn a_call_that_is_made_again_closes_nobody_who_came_after_it() {
     let told: Vec<_> = world.receivers.iter().map(|it| it.told.len()).collect();
     assert_eq!(told, [4, 1]);
 }
+
+#[test]
+fn whoever_publishes_and_leaves_is_heard_by_patterns_on_the_same_node() {
+    let mut world = settled(1);
+    world.subscribe(0, 0, "**");
+    world.pass(2_000);
+    for room in ROOMS {
+        world.join(0, room);
+        world.pass(200);
+        world.publish(0, room);
+        let at = world.publishers[0];
+        world.send(0, at, &json!({"type": "leave", "room": room}));
+    }
+    world.pass(1_000);
+    assert_eq!(world.receivers[0].told.len(), ROOMS.len());
+}
