@@ -224,13 +224,17 @@ impl HomeRoom {
 
     /// Somebody leaves: they want nothing any more, unless they are owed it as a member.
     pub(super) fn note_left(&mut self, reader: &ReaderId, now: Moment) {
-        let is_owed = self.is_owed(reader, now);
-        match &mut self.cursors {
-            Some(cursors) if is_owed => {
-                let cursor = cursors.by_reader.get_mut(reader);
-                cursor.into_iter().for_each(|cursor| cursor.has_joined = false);
-            }
-            _ => self.forget_reader(reader, now),
+        if !self.is_owed(reader, now) {
+            self.forget_reader(reader, now);
+            return;
+        }
+        let last = self.offset();
+        let cursor = self.cursors.as_mut().and_then(|cursors| cursors.by_reader.get_mut(reader));
+        let Some(cursor) = cursor else { return };
+        cursor.has_joined = false;
+        if last == 0 {
+            // Their place is that of somebody who has never come, which replaces none.
+            self.mark_ended(reader, End::Left, now);
         }
     }
 

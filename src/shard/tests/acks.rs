@@ -4,6 +4,8 @@
 //!
 //! The long form: `cargo test --lib shard::tests::acks -- --ignored`
 
+mod members;
+
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};

@@ -1,0 +1,116 @@
+//! Members of a guaranteed room on two nodes, step by step: where a place might be lost, or outlive
+//! what it was for.
+
+use super::*;
+use crate::room::bookmark::Bookmark;
+
+struct Pair {
+    fleet: Fleet,
+    /// Who owns the room, on the first node.
+    ann: Address,
+}
+
+impl Pair {
+    /// Ann is in the room on the first node.
+    fn new(room: &str) -> Self {
+        let mut config = config(0);
+        config.redis.room_ttl_ms = 600_000;
+        let mut nodes = [3, 4].map(|node| Cluster::of_node(2, config.clone(), node));
+        let ann = nodes[0].user(0, "ann");
+        let mut pair = Self { fleet: Fleet::new(nodes, 0), ann };
+        pair.flow();
+        let config = json!({"persistent": true, "parent_inherit": true});
+        pair.ask(0, ann, &json!({"type": "room.create", "room": room, "config": config}));
+        pair.ask(0, ann, &json!({"type": "join", "room": room}));
+        pair
+    }
+
+    /// Everything that is on its way arrives, and what waits for more is said.
+    fn flow(&mut self) {
+        self.fleet.restore_all();
+        for _ in 0..3 {
+            self.fleet.carry();
+            self.fleet.wait(500);
+        }
+    }
+
+    /// The link of a node ends, and nothing arrives that it has said last.
+    fn cut(&mut self, node: usize) {
+        self.fleet.nodes[node].to_broker.clear();
+        self.fleet.cut(node, false);
+    }
+
+    fn tell(&mut self, node: usize, at: Address, command: &Value) {
+        self.fleet.nodes[node].send(at, &command.to_string());
+        self.fleet.carry_of([node]);
+        let told = self.fleet.nodes[node].read(at);
+        let answer = told.iter().find(|it| it["id"] == 7).expect("it is answered");
+        assert_eq!(answer["type"], "ok", "{command}: {answer}");
+    }
+
+    /// What is told to all reaches all.
+    fn ask(&mut self, node: usize, at: Address, command: &Value) {
+        let mut command = command.clone();
+        command["id"] = 7.into();
+        self.tell(node, at, &command);
+        self.flow();
+    }
+
+    /// What is decided on the first node reaches nobody else yet.
+    fn govern(&mut self, room: &str, what: &str, user: &str, role: Option<&str>) {
+        let mut command = json!({"type": what, "id": 7, "room": room, "user": user});
+        if let Some(role) = role {
+            command["role"] = role.into();
+        }
+        self.tell(0, self.ann, &command);
+    }
+
+    fn publish(&mut self, room: &str, count: u32) {
+        for _ in 0..count {
+            self.tell(0, self.ann, &json!({"type": "publish", "id": 7, "room": room, "data": 0}));
+        }
+    }
+
+    fn come(&mut self, node: usize, user: &str, room: &str) -> Address {
+        let at = self.fleet.nodes[node].user(1, user);
+        self.fleet.nodes[node].send(at, &json!({"type": "join", "room": room}).to_string());
+        self.flow();
+        at
+    }
+
+    fn leave(&mut self, node: usize, at: Address, room: &str) {
+        self.ask(node, at, &json!({"type": "leave", "room": room}));
+        self.fleet.nodes[node].lose(at);
+        self.flow();
+    }
+
+    /// What somebody is sent who comes: offsets, and whether they are said to come again.
+    fn owed(&mut self, node: usize, user: &str, room: &str) -> Vec<(i64, bool)> {
+        let at = self.come(node, user, room);
+        let came = self.fleet.nodes[node].read(at);
+        let came = came.iter().filter(|it| it["type"] == "message");
+        let owed = came.map(|it| (it["offset"].as_i64().unwrap(), it["redelivered"] == true));
+        let owed = owed.collect();
+        self.fleet.nodes[node].lose(at);
+        self.flow();
+        owed
+    }
+
+    fn mark(&self, room: &str, user: &str) -> Option<Bookmark> {
+        self.fleet.store.mark(&crate::shard::tests::cluster::room(room), user)
+    }
+}
+
+#[test]
+fn who_leaves_before_anything_is_published_is_known_to_have_left() {
+    let mut pair = Pair::new(ROOM);
+    pair.govern(ROOM, "room.role", "bob", Some("member"));
+    pair.flow();
+    let bob = pair.come(0, "bob", ROOM);
+    assert!(pair.mark(ROOM, "bob").expect("he is known").has_joined);
+    pair.leave(0, bob, ROOM);
+    let left = Bookmark { began: 0, acknowledged: 0, sent: Some(0), has_joined: false };
+    assert_eq!(pair.mark(ROOM, "bob"), Some(left));
+    pair.publish(ROOM, 2);
+    assert_eq!(pair.owed(1, "bob", ROOM), [(1, false), (2, false)]);
+}
