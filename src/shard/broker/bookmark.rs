@@ -24,6 +24,9 @@ pub(super) struct Reading {
     of: BTreeMap<Arc<str>, Answer>,
     /// Something is sent again once the broker has said how far this user has come, and others.
     redelivers_after: Option<Arc<str>>,
+    /// More of those who came in without the broker's word are asked about once it has said how far
+    /// this user has come, and others.
+    asks_more_after: Option<Arc<str>>,
     /// Something waits behind somebody of whom the broker has not said it yet.
     pub(super) holds: bool,
 }
@@ -148,12 +151,14 @@ impl Shard {
                 (_, None) => *answer = Answer::None,
             }
         }
+        let unread = followed.reading.asks_more_after.take_if(|first| users.contains(first));
+        let is_unread = unread.is_some();
         let first = followed.reading.redelivers_after.take_if(|first| users.contains(first));
         if let (Some(_), Some(home)) = (first, home) {
             home.check_acknowledgements_at(at.0);
             self.redeliver(room);
         }
-        if outcome.is_ok() {
+        if is_unread && outcome.is_ok() {
             self.read_unread(room);
         }
         self.go_on_if_read(room);
@@ -208,9 +213,10 @@ impl Shard {
     /// Asks about those who are in the room and came without the broker's word.
     pub(super) fn read_unread(&mut self, room: &RoomKey) {
         let Some(home) = self.homes.rooms.get(room).filter(|_| self.broker.is_up) else { return };
-        let Some(followed) = self.broker.rooms.get(room) else { return };
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         let mut users = home.room.unread_bookmarks(USERS_MOST);
         users.retain(|user| !followed.reading.of.contains_key(user));
+        followed.reading.asks_more_after = users.first().cloned();
         if !users.is_empty() {
             self.read_bookmarks(room, users);
         }

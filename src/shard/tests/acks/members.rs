@@ -1,6 +1,8 @@
 //! Members of a guaranteed room on two nodes, step by step: where a place might be lost, or outlive
 //! what it was for.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::room::bookmark::Bookmark;
 
@@ -113,4 +115,27 @@ fn who_leaves_before_anything_is_published_is_known_to_have_left() {
     assert_eq!(pair.mark(ROOM, "bob"), Some(left));
     pair.publish(ROOM, 2);
     assert_eq!(pair.owed(1, "bob", ROOM), [(1, false), (2, false)]);
+}
+
+#[test]
+fn all_are_asked_about_who_came_while_redis_was_out_of_reach() {
+    let mut pair = Pair::new(ROOM);
+    let _dan = pair.come(1, "dan", ROOM);
+    pair.cut(1);
+    for n in 0..300 {
+        let at = pair.fleet.nodes[1].user(1, &format!("u{n}"));
+        pair.fleet.nodes[1].send(at, &json!({"type": "join", "room": ROOM}).to_string());
+    }
+    let unread = |pair: &mut Pair| {
+        let room = room();
+        let home = pair.fleet.nodes[1].shards[0].home_core(&room).index();
+        let home: Option<Vec<Arc<str>>> = pair.fleet.nodes[1].shards[home]
+            .homes
+            .get_mut(&room)
+            .map(|home| home.unread_bookmarks(1_000));
+        home.expect("it is there").len()
+    };
+    assert_eq!(unread(&mut pair), 300);
+    pair.flow();
+    assert_eq!(unread(&mut pair), 0);
 }
