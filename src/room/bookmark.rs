@@ -23,7 +23,9 @@ pub struct Bookmark {
 pub enum End {
     /// They are no member any more; but if they have joined and not left, nothing ends.
     Dismissed,
-    /// They have left, or are banned.
+    /// They are banned.
+    Banned,
+    /// They have left.
     Left,
 }
 

@@ -102,7 +102,7 @@ impl Call for Write {
             match mark {
                 Note::At(mark) => command.arg(&mark.words()),
                 Note::Ended(End::Dismissed) => command.arg(&["", "", "-"]),
-                Note::Ended(End::Left) => command.arg(&["", "", ""]),
+                Note::Ended(End::Banned | End::Left) => command.arg(&["", "", ""]),
             };
         }
         command

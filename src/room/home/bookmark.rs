@@ -149,7 +149,7 @@ impl HomeRoom {
         let mut marks = Vec::with_capacity(users.len());
         for (user, end) in users {
             let mark = self.bookmark_of(&user);
-            // A member again: their place is the one that others may have told meanwhile.
+            // What was decided is undone: their place is the one that others may have told meanwhile.
             let end = end.filter(|end| *end == End::Left || mark.is_none());
             marks.extend(end.map(|end| (Arc::clone(&user), Note::Ended(end))));
             marks.extend(mark.map(|mark| (user, Note::At(mark))));
@@ -269,10 +269,12 @@ impl HomeRoom {
         let reader = ReaderId::User(Arc::clone(user));
         let cursors = self.cursors.get_or_insert_default();
         let unsaid = cursors.unsaid.users.get(user).copied();
+        let is_known = cursors.by_reader.contains_key(&reader);
         // That they want nothing any more the broker did not know yet.
         let mark = mark.filter(|mark| match unsaid.flatten() {
             Some(End::Left) => false,
-            Some(End::Dismissed) => mark.has_joined,
+            Some(End::Banned) => is_known,
+            Some(End::Dismissed) => is_known || mark.has_joined,
             None => true,
         });
         let has_space = cursors.has_space_for(&reader);

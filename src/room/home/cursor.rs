@@ -251,7 +251,8 @@ impl HomeRoom {
         let standing = self.standing(Some(user), None, now);
         let cursors = self.cursors.get_or_insert_default();
         if standing.banned.is_some() {
-            self.forget_reader(&reader, now);
+            cursors.by_reader.remove(&reader);
+            self.mark_ended(&reader, End::Banned, now);
         } else if standing.role >= Role::Member {
             if cursors.cover(&reader, last) {
                 self.mark_unsaid(&reader, true, now);

@@ -229,7 +229,9 @@ impl Shard {
             return;
         };
         let followed = self.broker.rooms.get(room);
-        let is_open = followed.is_some_and(|it| it.seen.is_some() && !it.is_asked);
+        // What was decided meanwhile may have undone what would be said.
+        let is_open = followed
+            .is_some_and(|it| it.seen.is_some() && !it.is_asked && !it.governing.is_recalling);
         if !self.broker.is_up || !is_open {
             home.hold_bookmarks();
             return;
@@ -244,11 +246,16 @@ impl Shard {
 
     /// A room is open with the broker again.
     pub(super) fn go_on_with_bookmarks(&mut self, room: &RoomKey) {
+        self.release_bookmarks(room);
+        self.read_unread(room);
+    }
+
+    /// What the broker is to be told may be told, unless something else is awaited first.
+    pub(super) fn release_bookmarks(&mut self, room: &RoomKey) {
         let now = self.outbound.now.moment;
         if let Some(home) = self.homes.get_mut(room) {
             home.release_bookmarks(now);
         }
-        self.read_unread(room);
     }
 
     /// The link has ended: nothing is on its way any more.

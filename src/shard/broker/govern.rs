@@ -197,6 +197,7 @@ impl Shard {
             Ok(charter) => {
                 self.compare(room, charter);
                 self.plan_refresh(room);
+                self.release_bookmarks(room);
             }
             Err(_) => self.retry(room),
         }

@@ -257,7 +257,7 @@ impl Store {
         for (user, mark) in marks {
             match mark {
                 Note::At(mark) => _ = all.insert(user.clone(), mark.after(all.get(user).copied())),
-                Note::Ended(End::Left) => _ = all.remove(user),
+                Note::Ended(End::Banned | End::Left) => _ = all.remove(user),
                 Note::Ended(End::Dismissed) => all.retain(|it, mark| it != user || mark.has_joined),
             }
         }

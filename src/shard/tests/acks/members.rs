@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::room::bookmark::Bookmark;
+use crate::room::bookmark::{Bookmark, BookmarkAsk, End, Note};
+use crate::room::broker::ToBroker;
 
 struct Pair {
     fleet: Fleet,
@@ -103,6 +104,13 @@ impl Pair {
     }
 }
 
+fn says_dismissed((_, message): &(crate::id::CoreId, ToBroker)) -> bool {
+    let ToBroker::Bookmarks { ask: BookmarkAsk::Write { marks, .. }, .. } = message else {
+        return false;
+    };
+    marks.iter().any(|(_, note)| *note == Note::Ended(End::Dismissed))
+}
+
 #[test]
 fn who_leaves_before_anything_is_published_is_known_to_have_left() {
     let mut pair = Pair::new(ROOM);
@@ -115,6 +123,35 @@ fn who_leaves_before_anything_is_published_is_known_to_have_left() {
     assert_eq!(pair.mark(ROOM, "bob"), Some(left));
     pair.publish(ROOM, 2);
     assert_eq!(pair.owed(1, "bob", ROOM), [(1, false), (2, false)]);
+}
+
+#[test]
+fn an_end_that_was_undone_while_a_node_was_cut_off_ends_nothing() {
+    for ban in [false, true] {
+        let mut pair = Pair::new(ROOM);
+        let _dan = pair.come(1, "dan", ROOM);
+        pair.govern(ROOM, "room.role", "bob", Some("member"));
+        pair.flow();
+        pair.publish(ROOM, 1);
+        match ban {
+            true => pair.govern(ROOM, "room.ban", "bob", None),
+            false => pair.govern(ROOM, "room.role", "bob", Some("guest")),
+        }
+        // The other node hears of it, and its word is lost.
+        while !pair.fleet.links[1].is_idle() {
+            pair.fleet.deliver(1);
+        }
+        assert_eq!(pair.fleet.nodes[1].to_broker.iter().any(says_dismissed), !ban);
+        pair.cut(1);
+        if ban {
+            pair.govern(ROOM, "room.unban", "bob", None);
+        }
+        pair.publish(ROOM, 1);
+        pair.govern(ROOM, "room.role", "bob", Some("member"));
+        pair.publish(ROOM, 2);
+        pair.flow();
+        assert_eq!(pair.owed(1, "bob", ROOM), [(3, false), (4, false)], "ban: {ban}");
+    }
 }
 
 #[test]
