@@ -100,6 +100,8 @@ pub(super) struct Followed {
     is_severed: bool,
     /// An answer of the broker is awaited.
     is_asked: bool,
+    /// When the room is opened again, so that the broker does not forget it.
+    refresh: Option<Timer>,
     /// Until when what is asked of the room waits for it.
     patience: Option<Timer>,
     deferred: Vec<(CoreId, CoreMessage)>,

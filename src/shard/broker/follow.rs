@@ -60,8 +60,10 @@ impl Shard {
         if !self.broker.rooms.contains_key(room) || self.broker.is_awaiting(room) {
             return;
         }
-        self.stop_refreshing(room);
-        self.broker.rooms.remove(room);
+        let followed = self.broker.rooms.remove(room);
+        if let Some(timer) = followed.and_then(|followed| followed.refresh) {
+            self.wheel.cancel(timer);
+        }
         self.tell_broker(ToBroker::Close { room: room.clone() });
     }
 
@@ -92,6 +94,7 @@ impl Shard {
         }
         if let Ok(life) = outcome {
             followed.is_severed = false;
+            self.plan_refresh(room);
             self.take_life(room, life);
             let Some(followed) = self.broker.rooms.get_mut(room) else { return };
             let has_missed = followed.has_missed;
@@ -104,6 +107,16 @@ impl Shard {
         self.call_if_begun(room);
         self.go_on_if_answered(room);
         self.tend(room);
+    }
+
+    /// What nobody asks for is forgotten in time: asks for it before that.
+    fn plan_refresh(&mut self, room: &RoomKey) {
+        let at = self.outbound.now.moment.plus_ms(self.config.redis.room_ttl_ms / 2);
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
+        let timer = self.wheel.insert(at, Alarm::Reopen(room.clone()));
+        if let Some(before) = followed.refresh.replace(timer) {
+            self.wheel.cancel(before);
+        }
     }
 
     /// What was asked of a room goes on once the broker has said how it is and who is there.

@@ -48,8 +48,6 @@ pub(super) struct Governing {
     /// What was heard, until there is a home to take it.
     heard: Option<Box<Charter>>,
     queue: VecDeque<Matter>,
-    /// When all is asked for again.
-    refresh: Option<Timer>,
 }
 
 /// Something to be decided.
@@ -196,7 +194,6 @@ impl Shard {
         match outcome {
             Ok(charter) => {
                 self.compare(room, charter);
-                self.plan_refresh(room);
                 self.release_bookmarks(room);
             }
             Err(_) => self.retry(room),
@@ -207,24 +204,6 @@ impl Shard {
         self.settle_motion(room);
         self.go_on_if_answered(room);
         self.tend(room);
-    }
-
-    /// What nobody asks for is forgotten in time: asks for it before that.
-    fn plan_refresh(&mut self, room: &RoomKey) {
-        let at = self.outbound.now.moment.plus_ms(self.config.redis.room_ttl_ms / 2);
-        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
-        let timer = self.wheel.insert(at, Alarm::Reopen(room.clone()));
-        if let Some(before) = followed.governing.refresh.replace(timer) {
-            self.wheel.cancel(before);
-        }
-    }
-
-    /// A room is no longer followed.
-    pub(super) fn stop_refreshing(&mut self, room: &RoomKey) {
-        let followed = self.broker.rooms.get_mut(room);
-        if let Some(timer) = followed.and_then(|followed| followed.governing.refresh.take()) {
-            self.wheel.cancel(timer);
-        }
     }
 
     /// What the broker knows is what is known here, or more, or less.

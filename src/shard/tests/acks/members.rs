@@ -176,3 +176,16 @@ fn all_are_asked_about_who_came_while_redis_was_out_of_reach() {
     pair.flow();
     assert_eq!(unread(&mut pair), 0);
 }
+
+#[test]
+fn what_a_user_is_sent_alone_is_asked_for_in_time_like_any_room() {
+    let mut pair = Pair::new(ROOM);
+    pair.fleet.nodes[0].to_broker.clear();
+    pair.fleet.nodes[0].wait(300_000);
+    let opens = pair.fleet.nodes[0].to_broker.iter().filter_map(|(_, it)| match it {
+        ToBroker::Open { room, .. } => Some(room.name.is_reserved()),
+        _ => None,
+    });
+    let opens: Vec<_> = opens.collect();
+    assert!(opens.contains(&true) && opens.contains(&false), "{opens:?}");
+}
