@@ -5,6 +5,7 @@
 //! not given up.
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
 use crate::clock::Moment;
@@ -36,6 +37,8 @@ pub(super) struct Unsaid {
     is_urgent: bool,
     /// A user of whom the broker has just said that it knows nothing.
     newcomer: Option<Arc<str>>,
+    /// Who was the last in what it was told.
+    last: Option<Arc<str>>,
 }
 
 impl Unsaid {
@@ -45,6 +48,16 @@ impl Unsaid {
 
     fn is_owed(&self) -> bool {
         self.on_way.is_some() || !self.users.is_empty()
+    }
+
+    /// Takes the next: all have their turn, however often the first of them have something to say.
+    fn take_next(&mut self) -> Option<Owed> {
+        let after = self.last.as_deref().map_or(Unbounded, Excluded);
+        let behind = self.users.range::<str, _>((after, Unbounded)).next();
+        let (next, _) = behind.or_else(|| self.users.first_key_value())?;
+        let next = Arc::clone(next);
+        self.last = Some(Arc::clone(&next));
+        self.users.remove_entry(&next)
     }
 
     fn add(&mut self, user: &Arc<str>, end: Option<End>) {
@@ -139,11 +152,12 @@ impl HomeRoom {
         let unsaid = &mut cursors.unsaid;
         let mut users = Vec::new();
         while users.len() < limit
-            && let Some(user) = unsaid.users.pop_first()
+            && let Some(user) = unsaid.take_next()
         {
             users.push(user);
         }
-        unsaid.is_urgent &= !unsaid.users.is_empty();
+        // The rest has waited already.
+        unsaid.is_urgent = !unsaid.users.is_empty();
         unsaid.due = None;
         unsaid.on_way = Some((ticket, users.clone()));
         let mut marks = Vec::with_capacity(users.len());

@@ -272,3 +272,33 @@ fn a_member_who_was_none_for_a_moment_keeps_the_place_that_the_broker_has() {
     assert_eq!(settle(Role::Guest, false), [end], "it does not arrive");
     assert_eq!(settle(Role::Member, true), [place], "and would be wrong by now");
 }
+
+#[test]
+fn all_have_their_turn_to_be_told_to_the_broker_and_none_waits_twice() {
+    let patch = RoomPatch {
+        mode: Some(crate::protocol::Mode::Guaranteed),
+        history_size: Some(9),
+        ..RoomPatch::default()
+    };
+    let mut room = room(&patch);
+    room.share_cursors();
+    room.begin_life("1.x".into(), 0, now(0).moment);
+    let users: [Arc<str>; 3] = ["a", "b", "c"].map(Into::into);
+    for (at, user) in (0..).zip(&users) {
+        assert!(room.join(&request(address(0, at), Some(user), None), now(0)).is_ok());
+    }
+    room.take_bookmarks(1, 9);
+    room.confirm_bookmarks(1, true, now(0).moment);
+    let mut told = Vec::new();
+    for round in 1..=2 {
+        publish(&mut room, address(0, 0), None).expect("it is there");
+        (0..3).for_each(|at| room.acknowledge(address(0, at), round, now(0).moment));
+        assert_eq!(room.has_bookmarks_due(now(0).moment), round == 2, "the first wait for more");
+        let notes = room.take_bookmarks(1, 2);
+        told.push(notes.into_iter().map(|(user, _)| user).collect::<Vec<_>>());
+        room.confirm_bookmarks(1, true, now(0).moment);
+        assert!(room.has_bookmarks_due(now(0).moment), "the rest does not");
+    }
+    let [a, b, c] = users;
+    assert_eq!(told, [vec![Arc::clone(&a), b], vec![c, a]]);
+}
