@@ -50,6 +50,12 @@ impl Unsaid {
         self.on_way.is_some() || !self.users.is_empty()
     }
 
+    /// Whether it is to be told of a user, or that is on its way.
+    pub(super) fn tells_of(&self, user: &str) -> bool {
+        let mut on_way = self.on_way.iter().flat_map(|(_, users)| users);
+        self.users.contains_key(user) || on_way.any(|(it, _)| **it == *user)
+    }
+
     /// Takes the next: all have their turn, however often the first of them have something to say.
     fn take_next(&mut self) -> Option<Owed> {
         let after = self.last.as_deref().map_or(Unbounded, Excluded);
@@ -281,6 +287,7 @@ impl HomeRoom {
     fn learn_bookmark(&mut self, user: &Arc<str>, mark: Option<Bookmark>, now: Moment) {
         let (last, is_here) = (self.offset(), self.has_here(user));
         let reader = ReaderId::User(Arc::clone(user));
+        let is_owed = self.is_owed(&reader, now);
         let cursors = self.cursors.get_or_insert_default();
         let unsaid = cursors.unsaid.users.get(user).copied();
         let is_known = cursors.by_reader.contains_key(&reader);
@@ -308,7 +315,9 @@ impl HomeRoom {
             }
             (None, Some(_)) => {}
             // The broker knows of all members, unless it has lost it.
-            (Some(cursor), None) if is_here || unsaid.is_some() || !cursor.has_joined => {
+            (Some(cursor), None)
+                if is_here || is_owed || unsaid.is_some() || !cursor.has_joined =>
+            {
                 cursor.is_told = true;
                 self.mark_unsaid(&reader, true, now);
             }

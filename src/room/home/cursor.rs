@@ -78,8 +78,7 @@ impl Cursors {
     fn cover(&mut self, reader: &ReaderId, last: u64) -> bool {
         let is_new = !self.by_reader.contains_key(reader) && self.has_space_for(reader);
         if is_new {
-            let cursor = Cursor { sent: 0, has_joined: false, ..Cursor::at(last) };
-            self.by_reader.insert(reader.clone(), cursor);
+            self.by_reader.insert(reader.clone(), Cursor::behind(last));
         }
         is_new
     }
@@ -94,6 +93,11 @@ impl Cursor {
     fn at(last: u64) -> Self {
         let (began, acknowledged, sent) = (last, last, last);
         Self { began, acknowledged, sent, is_told: false, has_joined: true }
+    }
+
+    /// Of somebody who is to be sent what is behind `last`, and has not come.
+    fn behind(last: u64) -> Self {
+        Self { sent: 0, has_joined: false, ..Self::at(last) }
     }
 }
 
@@ -216,7 +220,7 @@ impl HomeRoom {
     }
 
     /// Whether somebody is owed what is published though they have left.
-    fn is_owed(&self, reader: &ReaderId, now: Moment) -> bool {
+    pub(super) fn is_owed(&self, reader: &ReaderId, now: Moment) -> bool {
         let ReaderId::User(user) = reader else { return false };
         let standing = self.standing(Some(user), None, now);
         standing.banned.is_none() && standing.role >= Role::Member
@@ -241,6 +245,20 @@ impl HomeRoom {
     /// A user's role has changed, or whether they are banned: from now on they are owed what is
     /// published, or no more.
     pub fn settle(&mut self, user: &str, now: Moment) {
+        let reader = ReaderId::User(user.into());
+        let (is_lacking, last) = (self.lacks_bookmark(user), self.offset());
+        let cursors = self.cursors.as_mut().filter(|it| is_lacking && !it.unsaid.tells_of(user));
+        if let Some(cursor) = cursors.and_then(|it| it.by_reader.get_mut(&reader))
+            && cursor.has_joined
+        {
+            // Only the broker knows whether they have left, on another node.
+            *cursor = Cursor::behind(last);
+            self.mark_unsaid(&reader, true, now);
+        }
+        self.settle_by_standing(user, now);
+    }
+
+    fn settle_by_standing(&mut self, user: &str, now: Moment) {
         if self.config.mode != Mode::Guaranteed {
             return;
         }
@@ -274,7 +292,7 @@ impl HomeRoom {
         let mut all: Vec<_> = known.chain(members).cloned().collect();
         all.sort_unstable();
         all.dedup();
-        all.iter().for_each(|user| self.settle(user, now));
+        all.iter().for_each(|user| self.settle_by_standing(user, now));
     }
 
     /// Begins or ends to keep cursors as the mode says: those who are there have got everything.

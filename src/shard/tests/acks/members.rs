@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::room::bookmark::{Bookmark, BookmarkAsk, End, Note};
 use crate::room::broker::ToBroker;
+use crate::shard::tests::store::Link;
 
 struct Pair {
     fleet: Fleet,
@@ -13,12 +14,16 @@ struct Pair {
     ann: Address,
 }
 
+fn node(id: u64) -> Cluster {
+    let mut config = config(0);
+    config.redis.room_ttl_ms = 600_000;
+    Cluster::of_node(2, config, id)
+}
+
 impl Pair {
     /// Ann is in the room on the first node.
     fn new(room: &str) -> Self {
-        let mut config = config(0);
-        config.redis.room_ttl_ms = 600_000;
-        let mut nodes = [3, 4].map(|node| Cluster::of_node(2, config.clone(), node));
+        let mut nodes = [3, 4].map(node);
         let ann = nodes[0].user(0, "ann");
         let mut pair = Self { fleet: Fleet::new(nodes, 0), ann };
         pair.flow();
@@ -41,6 +46,15 @@ impl Pair {
     fn cut(&mut self, node: usize) {
         self.fleet.nodes[node].to_broker.clear();
         self.fleet.cut(node, false);
+    }
+
+    /// Another one takes the place of the second node, which was killed.
+    fn replace(&mut self) {
+        let now = self.fleet.nodes[1].now;
+        self.fleet.nodes[1] = node(5);
+        self.fleet.nodes[1].now = now;
+        self.fleet.links[1] = Link::of(1);
+        self.flow();
     }
 
     fn tell(&mut self, node: usize, at: Address, command: &Value) {
@@ -188,4 +202,40 @@ fn what_a_user_is_sent_alone_is_asked_for_in_time_like_any_room() {
     });
     let opens: Vec<_> = opens.collect();
     assert!(opens.contains(&true) && opens.contains(&false), "{opens:?}");
+}
+
+#[test]
+fn a_place_that_outlived_a_role_is_not_taken_up() {
+    for comes_to in 0..2 {
+        let mut pair = Pair::new(ROOM);
+        pair.govern(ROOM, "room.role", "bob", Some("member"));
+        pair.publish(ROOM, 1);
+        // They have left on a node that is no more, and on the other one they are known to be there.
+        assert_eq!(pair.owed(0, "bob", ROOM), [(1, false)]);
+        let bob = pair.come(1, "bob", ROOM);
+        pair.leave(1, bob, ROOM);
+        assert!(!pair.mark(ROOM, "bob").expect("a member").has_joined);
+        pair.replace();
+        pair.govern(ROOM, "room.role", "bob", Some("guest"));
+        pair.flow();
+        pair.publish(ROOM, 1);
+        assert_eq!(pair.owed(comes_to, "bob", ROOM), []);
+    }
+}
+
+#[test]
+fn somebody_who_has_left_elsewhere_is_owed_what_follows_when_they_become_a_member() {
+    for comes_to in 0..2 {
+        let mut pair = Pair::new(ROOM);
+        assert_eq!(pair.owed(0, "bob", ROOM), []);
+        pair.publish(ROOM, 1);
+        let bob = pair.come(1, "bob", ROOM);
+        pair.leave(1, bob, ROOM);
+        assert_eq!(pair.mark(ROOM, "bob"), None);
+        pair.replace();
+        pair.govern(ROOM, "room.role", "bob", Some("member"));
+        pair.publish(ROOM, 2);
+        pair.flow();
+        assert_eq!(pair.owed(comes_to, "bob", ROOM), [(2, false), (3, false)]);
+    }
 }
