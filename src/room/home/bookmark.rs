@@ -251,10 +251,12 @@ impl HomeRoom {
     }
 
     /// The broker says how far some users have come. Who was not sent all they are owed is, in time.
+    /// `knows_members`: nobody is a member who is not known to be one.
     pub fn learn_bookmarks(
         &mut self,
         users: &[Arc<str>],
         heard: &Bookmarks,
+        knows_members: bool,
         (now, timeout_ms): (Moment, u64),
     ) {
         if self.config.mode != Mode::Guaranteed || !self.is_of_broker() {
@@ -263,7 +265,16 @@ impl HomeRoom {
         let is_ours = *heard.epoch == *self.epoch;
         let mut behind = BTreeMap::new();
         for (user, mark) in users.iter().zip(&heard.of) {
-            self.learn_bookmark(user, mark.filter(|_| is_ours), now);
+            let mark = mark.filter(|_| is_ours);
+            let is_void = knows_members && mark.is_some_and(|mark| !mark.has_joined);
+            let reader = ReaderId::User(Arc::clone(user));
+            if is_void && !self.is_owed(&reader, now) {
+                // No home that knew of their place has heard that they are no member any more.
+                self.learn_bookmark(user, None, now);
+                self.mark_ended(&reader, End::Left, now);
+            } else {
+                self.learn_bookmark(user, mark, now);
+            }
             let acknowledged = self.bookmark_of(user).map(|it| it.acknowledged);
             let is_behind = acknowledged.is_some_and(|it| it < self.offset());
             if is_behind && self.has_here(user) {

@@ -98,9 +98,11 @@ impl Shard {
             return;
         };
         let at = (self.outbound.now.moment, self.config.rooms.ack_timeout_ms);
+        let room = room.clone();
+        let knows_members = self.knows_members(&room);
         // Without a place for it, whoever comes is told so.
-        if let Ok(home) = self.home_of(room) {
-            home.learn_bookmarks(std::slice::from_ref(user), &heard, at);
+        if let Ok(home) = self.home_of(&room) {
+            home.learn_bookmarks(std::slice::from_ref(user), &heard, knows_members, at);
         }
     }
 
@@ -128,6 +130,7 @@ impl Shard {
         outcome: &Result<Bookmarks, Fault>,
     ) {
         let at = (self.outbound.now.moment, self.config.rooms.ack_timeout_ms);
+        let knows_members = self.knows_members(room);
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         let mut home = self.homes.get_mut(room);
         for (place, user) in users.iter().enumerate() {
@@ -144,7 +147,8 @@ impl Shard {
                 (Some(home), heard) if !home.lacks_bookmark(user) => {
                     followed.reading.of.remove(user);
                     if let Some(heard) = heard {
-                        home.learn_bookmarks(std::slice::from_ref(user), &heard, at);
+                        let user = std::slice::from_ref(user);
+                        home.learn_bookmarks(user, &heard, knows_members, at);
                     }
                 }
                 (_, Some(heard)) => *answer = Answer::Heard(heard),

@@ -181,6 +181,13 @@ impl Shard {
         self.tell_broker(ToBroker::Recall { room: room.clone(), known });
     }
 
+    /// Whether it is known who is a member of a room, here and by the rooms above.
+    pub(super) fn knows_members(&self, room: &RoomKey) -> bool {
+        let governing = self.broker.rooms.get(room).map(|followed| &followed.governing);
+        governing.is_some_and(|it| !it.is_recalling && !it.mark.life.is_empty())
+            && !self.inheritance.is_waiting(room)
+    }
+
     /// The broker has said what has been decided about a room, or cannot.
     pub(super) fn on_recalled(
         &mut self,

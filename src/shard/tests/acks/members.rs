@@ -224,6 +224,28 @@ fn a_place_that_outlived_a_role_is_not_taken_up() {
 }
 
 #[test]
+fn a_place_that_no_home_had_goes_with_the_role_in_the_room_above() {
+    let mut pair = Pair::new(ROOM);
+    let below = "owed:a/b";
+    let config = json!({"persistent": true, "parent_inherit": true});
+    let dan = pair.fleet.nodes[1].user(0, "dan");
+    pair.ask(1, dan, &json!({"type": "room.create", "room": below, "config": config}));
+    pair.ask(1, dan, &json!({"type": "join", "room": below}));
+    pair.govern(ROOM, "room.role", "cat", Some("member"));
+    pair.flow();
+    assert!(pair.mark(below, "cat").is_some());
+    // Nobody has the room below.
+    pair.replace();
+    pair.govern(ROOM, "room.role", "cat", Some("guest"));
+    pair.flow();
+    let dan = pair.come(1, "dan", below);
+    pair.ask(1, dan, &json!({"type": "publish", "room": below, "data": 0}));
+    assert_eq!(pair.owed(1, "cat", below), []);
+    let cat = pair.mark(below, "cat").expect("she did not leave");
+    assert!(cat.has_joined && cat.began == 1, "{cat:?}");
+}
+
+#[test]
 fn somebody_who_has_left_elsewhere_is_owed_what_follows_when_they_become_a_member() {
     for comes_to in 0..2 {
         let mut pair = Pair::new(ROOM);
