@@ -93,8 +93,13 @@ impl Bookmark {
     /// What becomes of it where `old` is known of the same user.
     #[must_use]
     pub fn after(self, old: Option<Self>) -> Self {
-        let Some(old) = old else { return self };
-        if !self.has_joined && self.sent == Some(0) {
+        let Some(mut old) = old else { return self };
+        if old.is_untouched() {
+            // Of the homes that tell where a member begins, some know it later than others.
+            old.began = old.began.min(self.began);
+            old.acknowledged = old.acknowledged.min(self.began);
+        }
+        if self.is_untouched() {
             // A member who has never come here may have come elsewhere.
             return old;
         }
@@ -102,6 +107,11 @@ impl Bookmark {
         let own = if has_acknowledged { self.acknowledged } else { 0 };
         let sent = self.sent.map(|sent| sent.max(old.sent.unwrap_or(0)));
         Self { began: old.began, acknowledged: old.acknowledged.max(own), sent, ..self }
+    }
+
+    /// Of a member who has never come.
+    fn is_untouched(self) -> bool {
+        !self.has_joined && self.sent == Some(0)
     }
 
     /// The places as they are written: of what was sent, `+` for all there is, and with a `-` before
@@ -175,6 +185,11 @@ mod tests {
             (of_member(0, 4, 6), Some(mark(0, 2, None)), of_member(0, 4, 6)),
             (of_member(0, 4, 6), Some(mark(0, 2, Some(7))), of_member(0, 4, 7)),
             (mark(5, 5, None), Some(of_member(1, 1, 0)), mark(1, 1, None)),
+            (of_member(1, 1, 0), Some(of_member(5, 5, 0)), of_member(1, 1, 0)),
+            (of_member(5, 5, 0), Some(of_member(1, 1, 0)), of_member(1, 1, 0)),
+            (of_member(1, 1, 0), Some(of_member(5, 5, 6)), of_member(5, 5, 6)),
+            (mark(1, 1, None), Some(of_member(5, 5, 0)), mark(1, 1, None)),
+            (mark(1, 4, None), Some(of_member(5, 5, 0)), mark(1, 4, None)),
         ] {
             assert_eq!(new.after(old), outcome);
         }

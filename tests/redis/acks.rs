@@ -299,9 +299,12 @@ fn redis_keeps_no_more_than_it_may_of_readers_and_nothing_of_another_life() {
     assert_eq!(mark(&store, "9", &none), ["e=1.x", "ub=8 8 +"]);
     let goes = [["ub", "8", "8", "3"], ["ud", "9", "9", "-0"]];
     assert_eq!(mark(&store, "9", &goes), ["e=1.x", "ub=8 8 3", "ud=9 9 -0"]);
-    let leaves = [["ub", "8", "8", "-1"], ["ud", "9", "9", "+"]];
-    assert_eq!(mark(&store, "9", &leaves), ["e=1.x", "ub=8 8 -3", "ud=9 9 +"]);
-    assert_eq!(mark(&store, "9", &[["ub", "8", "8", "5"]]), ["e=1.x", "ub=8 8 5", "ud=9 9 +"]);
+    // Nodes tell of one who has not come yet: the first place holds.
+    let others = [["ud", "7", "7", "-0"], ["ud", "8", "8", "-0"], ["ub", "1", "1", "-0"]];
+    assert_eq!(mark(&store, "9", &others), ["e=1.x", "ub=8 8 3", "ud=7 7 -0"]);
+    let leaves = [["ub", "8", "8", "-1"], ["ud", "6", "6", "+"]];
+    assert_eq!(mark(&store, "9", &leaves), ["e=1.x", "ub=8 8 -3", "ud=6 6 +"]);
+    assert_eq!(mark(&store, "9", &[["ub", "8", "8", "5"]]), ["e=1.x", "ub=8 8 5", "ud=6 6 +"]);
     assert!(store.say(&["PTTL", "{r}a"]).trim_start_matches(':').parse::<u64>().unwrap() > 0);
     store.say(&["HSET", "{r}a", "e", "0.old"]);
     assert_eq!(mark(&store, "2", &[["ua", "9", "9", "+"]]), ["e=1.x", "ua=9 9 +"]);

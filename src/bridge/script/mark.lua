@@ -32,13 +32,21 @@ for i = 4, #ARGV, 4 do
   local old = redis.call('HGET', KEYS[1], field)
   if acknowledged == '' then
     if sent == '' or (old and string.find(old, ' %-')) then redis.call('HDEL', KEYS[1], field) end
-  -- Who has never come to that node may have come to another.
-  elseif not (old and sent == '-0') then
+  else
     if old then
       local b, a, s = string.match(old, '^(%d+) (%d+) (%S+)$')
-      local own = tonumber(acknowledged)
-      if own <= tonumber(began) or own < tonumber(a) then acknowledged = a end
+      local own, from = tonumber(acknowledged), tonumber(began)
+      if s == '-0' then
+        -- Of the homes that tell where a member begins, some know it later than others.
+        if from < tonumber(b) then b = began end
+        if from < tonumber(a) then a = began end
+      end
+      if own <= from or own < tonumber(a) then acknowledged = a end
       began = b
+      if sent == '-0' then
+        -- Who has never come to that node may have come to another.
+        acknowledged, sent = a, s
+      end
       local sign, up_to = string.match(sent, '^(%-?)(%d*)')
       local before = string.match(s, '%d+')
       if up_to ~= '' and before and tonumber(before) > tonumber(up_to) then sent = sign .. before end
