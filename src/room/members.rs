@@ -125,6 +125,17 @@ impl Members {
         }
     }
 
+    /// Users whose role or ban is another there; some of them twice.
+    pub fn differing<'a>(&'a self, there: &'a Self) -> impl Iterator<Item = &'a Arc<str>> {
+        let is_other = |user: &&Arc<str>| {
+            self.role(user) != there.role(user)
+                || self.banned_users.get(*user) != there.banned_users.get(*user)
+        };
+        let roles = self.members.keys().chain(there.members.keys());
+        let bans = self.banned_users.keys().chain(there.banned_users.keys());
+        roles.chain(bans).filter(is_other)
+    }
+
     /// Users with a role.
     #[must_use]
     pub fn count(&self) -> usize {

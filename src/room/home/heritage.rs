@@ -3,6 +3,8 @@
 //! Invariant: it counts only while the room inherits; mutes and invitations stay where they were
 //! given.
 
+use std::collections::BTreeSet;
+use std::iter::repeat;
 use std::sync::Arc;
 
 use crate::clock::Moment;
@@ -46,14 +48,24 @@ impl HomeRoom {
     /// Takes what the rooms above have, the nearest first. True if the room is another because of
     /// it.
     pub fn inherit(&mut self, chain: Vec<Arc<Heritage>>, bounds: &Bounds, now: Moment) -> bool {
-        self.heritage = chain;
+        let before = std::mem::replace(&mut self.heritage, chain);
         self.guard = None;
         let is_another = self.resolve(bounds, now);
-        if !is_another {
-            // Else that has been done.
-            self.settle_all(now);
+        for user in self.differing_from(&before) {
+            self.settle(&user, now);
         }
         is_another
+    }
+
+    /// Users of whom the rooms above say anything else than before.
+    fn differing_from(&self, before: &[Arc<Heritage>]) -> BTreeSet<Arc<str>> {
+        let none = Members::default();
+        let height = before.len().max(self.heritage.len());
+        let height = if self.config.parent_inherit { height } else { 0 };
+        let before = before.iter().map(|it| &it.members).chain(repeat(&none));
+        let after = self.heritage.iter().map(|it| &it.members).chain(repeat(&none));
+        let pairs = before.zip(after).take(height).filter(|(old, new)| !std::ptr::eq(*old, *new));
+        pairs.flat_map(|(old, new)| old.differing(new)).cloned().collect()
     }
 
     /// Connections of users, or from addresses, that a room above has banned.

@@ -8,6 +8,8 @@ use crate::room::bookmark::{Bookmark, BookmarkAsk, End, Note};
 use crate::room::broker::ToBroker;
 use crate::shard::tests::store::Link;
 
+const BELOW: &str = "owed:a/b";
+
 struct Pair {
     fleet: Fleet,
     /// Who owns the room, on the first node.
@@ -27,10 +29,14 @@ impl Pair {
         let ann = nodes[0].user(0, "ann");
         let mut pair = Self { fleet: Fleet::new(nodes, 0), ann };
         pair.flow();
-        let config = json!({"persistent": true, "parent_inherit": true});
-        pair.ask(0, ann, &json!({"type": "room.create", "room": room, "config": config}));
-        pair.ask(0, ann, &json!({"type": "join", "room": room}));
+        pair.make(0, ann, room);
         pair
+    }
+
+    fn make(&mut self, node: usize, owner: Address, room: &str) {
+        let config = json!({"persistent": true, "parent_inherit": true});
+        self.ask(node, owner, &json!({"type": "room.create", "room": room, "config": config}));
+        self.ask(node, owner, &json!({"type": "join", "room": room}));
     }
 
     /// Everything that is on its way arrives, and what waits for more is said.
@@ -226,38 +232,37 @@ fn a_place_that_outlived_a_role_is_not_taken_up() {
 #[test]
 fn a_place_that_no_home_had_goes_with_the_role_in_the_room_above() {
     let mut pair = Pair::new(ROOM);
-    let below = "owed:a/b";
-    let config = json!({"persistent": true, "parent_inherit": true});
     let dan = pair.fleet.nodes[1].user(0, "dan");
-    pair.ask(1, dan, &json!({"type": "room.create", "room": below, "config": config}));
-    pair.ask(1, dan, &json!({"type": "join", "room": below}));
+    pair.make(1, dan, BELOW);
     pair.govern(ROOM, "room.role", "cat", Some("member"));
     pair.flow();
-    assert!(pair.mark(below, "cat").is_some());
+    assert!(pair.mark(BELOW, "cat").is_some());
     // Nobody has the room below.
     pair.replace();
     pair.govern(ROOM, "room.role", "cat", Some("guest"));
     pair.flow();
-    let dan = pair.come(1, "dan", below);
-    pair.ask(1, dan, &json!({"type": "publish", "room": below, "data": 0}));
-    assert_eq!(pair.owed(1, "cat", below), []);
-    let cat = pair.mark(below, "cat").expect("she did not leave");
+    let dan = pair.come(1, "dan", BELOW);
+    pair.ask(1, dan, &json!({"type": "publish", "room": BELOW, "data": 0}));
+    assert_eq!(pair.owed(1, "cat", BELOW), []);
+    let cat = pair.mark(BELOW, "cat").expect("she did not leave");
     assert!(cat.has_joined && cat.began == 1, "{cat:?}");
 }
 
 #[test]
 fn somebody_who_has_left_elsewhere_is_owed_what_follows_when_they_become_a_member() {
-    for comes_to in 0..2 {
+    for (comes_to, above) in [(0, false), (1, false), (0, true), (1, true)] {
         let mut pair = Pair::new(ROOM);
-        assert_eq!(pair.owed(0, "bob", ROOM), []);
-        pair.publish(ROOM, 1);
-        let bob = pair.come(1, "bob", ROOM);
-        pair.leave(1, bob, ROOM);
-        assert_eq!(pair.mark(ROOM, "bob"), None);
+        let room = if above { BELOW } else { ROOM };
+        pair.make(0, pair.ann, BELOW);
+        assert_eq!(pair.owed(0, "bob", room), []);
+        pair.publish(room, 1);
+        let bob = pair.come(1, "bob", room);
+        pair.leave(1, bob, room);
+        assert_eq!(pair.mark(room, "bob"), None);
         pair.replace();
         pair.govern(ROOM, "room.role", "bob", Some("member"));
-        pair.publish(ROOM, 2);
+        pair.publish(room, 2);
         pair.flow();
-        assert_eq!(pair.owed(comes_to, "bob", ROOM), [(2, false), (3, false)]);
+        assert_eq!(pair.owed(comes_to, "bob", room), [(2, false), (3, false)]);
     }
 }
