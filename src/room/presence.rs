@@ -103,7 +103,9 @@ impl<I> Presence<I> {
     /// A connection of `user` came. To be called once for each. True if the user was not present.
     pub fn enter(&mut self, user: &Arc<str>) -> bool {
         self.connections += 1;
-        self.mark_unsaid(user, false);
+        // If they are back before it was told that they went, what they had said is forgotten all the same.
+        let is_back = !self.users.contains_key(user) && self.is_unsaid(user);
+        self.mark_unsaid(user, is_back);
         if let Some(present) = self.users.get_mut(user) {
             if let Some(leaves_at) = present.leaves_at.take() {
                 self.leaving.remove(&(leaves_at, Arc::clone(user)));
@@ -245,8 +247,7 @@ impl<I> Presence<I> {
         let Some((user, present)) = self.users.get_key_value(user) else { return };
         let user = Arc::clone(user);
         let is_elsewhere = !present.elsewhere.is_empty();
-        // If they are back before that is told, what they had said is forgotten all the same.
-        self.mark_unsaid(&user, true);
+        self.mark_unsaid(&user, false);
         if !is_elsewhere {
             self.remove(&user);
         } else if let Some(present) = self.users.get_mut(&user) {
@@ -275,6 +276,10 @@ impl<I> Presence<I> {
         if let Some(unsaid) = &mut self.unsaid {
             *unsaid.entry(Arc::clone(user)).or_default() |= has_said;
         }
+    }
+
+    fn is_unsaid(&self, user: &str) -> bool {
+        self.unsaid.as_ref().is_some_and(|unsaid| unsaid.contains_key(user))
     }
 
     /// Remembers what the others know of a user, unless that is remembered already. What a user has

@@ -34,8 +34,8 @@ impl HomeRoom {
     /// Whether other nodes have heard it is not known.
     pub fn say_again(&mut self, said: &[Said]) {
         self.anonymous_said = u64::MAX;
-        for Said { user, has_said, .. } in said {
-            self.presence.say_again(user, *has_said);
+        for Said { user, has_said, connections, .. } in said {
+            self.presence.say_again(user, *has_said, connections.is_none());
         }
     }
 

@@ -46,18 +46,21 @@ impl<I: Clone + PartialEq> Presence<I> {
             let Some((user, has_said)) = self.unsaid.as_mut().and_then(BTreeMap::pop_first) else {
                 break;
             };
-            let present = self.users.get(&user).filter(|present| present.is_here());
-            let connections = present.map(|present| present.connections);
+            let present = self.users.get(&user);
+            let connections = present.filter(|it| it.is_here()).map(|it| it.connections);
+            // Who has gone on from here since, and is elsewhere, has said it all the same.
+            let has_said = has_said && present.is_some();
             let info = present.filter(|_| has_said).and_then(|present| present.info.clone());
-            let has_said = has_said && connections.is_some();
             taken.push(Unsaid { user, connections, has_said, info });
         }
         taken
     }
 
-    /// Whether other nodes have heard what they were told of a user is not known: they are told again.
-    pub fn say_again(&mut self, user: &Arc<str>, has_said: bool) {
-        self.mark_unsaid(user, has_said);
+    /// Whether other nodes have heard what they were told of a user is not known: they are told again;
+    /// of who had gone (`is_gone`) and is back, also what they say about themselves by now.
+    pub fn say_again(&mut self, user: &Arc<str>, has_said: bool, is_gone: bool) {
+        let is_back = is_gone && self.users.get(user).is_some_and(Present::is_here);
+        self.mark_unsaid(user, has_said || is_back);
     }
 
     /// Other nodes know nothing of who is here.

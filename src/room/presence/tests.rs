@@ -225,3 +225,47 @@ proptest! {
         prop_assert_eq!(heard, said);
     }
 }
+
+#[test]
+fn who_has_gone_from_here_is_still_heard_of_elsewhere() {
+    let mut presence = room();
+    presence.share();
+    presence.hear(1, &id("ann"), Some(1));
+    presence.enter(&id("ann"));
+    presence.exit("ann", 0, ms(0));
+    // Before it was told that they went from here, they say something there.
+    presence.hear_info("ann", Some(7));
+    assert_eq!(presence.get("ann").unwrap().info, Some(7));
+    let said = |has_said, info| Unsaid { user: id("ann"), connections: None, has_said, info };
+    assert_eq!(presence.take_unsaid(9), [said(false, None)]);
+    // What they said here last is told though they are gone.
+    presence.enter(&id("ann"));
+    presence.set_info("ann", 8);
+    presence.exit("ann", 0, ms(0));
+    assert_eq!(presence.take_unsaid(9), [said(true, Some(8))]);
+}
+
+#[test]
+fn who_is_back_before_it_was_told_that_they_went_has_said_nothing() {
+    let mut presence = room();
+    presence.share();
+    let told = |presence: &mut Presence<u32>| {
+        let said = presence.take_unsaid(9);
+        said.into_iter().map(|it| (it.connections, it.has_said, it.info)).collect::<Vec<_>>()
+    };
+    presence.enter(&id("ann"));
+    presence.set_info("ann", 7);
+    assert_eq!(told(&mut presence), [(Some(1), true, Some(7))]);
+    presence.exit("ann", 0, ms(0));
+    presence.enter(&id("ann"));
+    assert_eq!(told(&mut presence), [(Some(1), true, None)]);
+    // Or while it was being told, which was lost.
+    presence.set_info("ann", 8);
+    told(&mut presence);
+    presence.exit("ann", 0, ms(0));
+    assert_eq!(told(&mut presence), [(None, false, None)]);
+    presence.enter(&id("ann"));
+    assert_eq!(told(&mut presence), [(Some(1), false, None)]);
+    presence.say_again(&id("ann"), false, true);
+    assert_eq!(told(&mut presence), [(Some(1), true, None)]);
+}

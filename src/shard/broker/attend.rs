@@ -62,13 +62,14 @@ impl Shard {
         let attending = &mut followed.attending;
         attending.is_looking = false;
         match outcome {
-            Ok(None) if attending.is_settling => {
-                attending.is_settling = false;
-                attending.mark = Some(Mark::default());
-                attending.heard = Some(Box::default());
-            }
             Ok(None) => {
-                attending.mark.get_or_insert_default();
+                // It knows no more, or nothing: then also not what this node has said.
+                let mark = attending.mark.as_ref().filter(|_| !attending.is_settling);
+                if mark.is_none_or(|mark| mark.life.is_empty()) {
+                    attending.is_settling = false;
+                    attending.mark = Some(Mark::default());
+                    attending.heard = Some(Box::default());
+                }
             }
             Ok(Some(heard)) => {
                 let mark = attending.mark.as_ref();
@@ -146,7 +147,9 @@ impl Shard {
             }
             return;
         };
-        if mark.is_before(&step.mark) {
+        // What this node said first may be forgotten already where another's word is the first.
+        let may_be_forgotten = mark.life.is_empty() && attending.has_said && step.node != node;
+        if mark.is_before(&step.mark) && !may_be_forgotten {
             attending.mark = Some(step.mark.clone());
             home.follow_step(step, node, now);
         } else if !mark.covers(&step.mark) {
