@@ -317,7 +317,7 @@ impl Client {
             let reader = self.reader.clone();
             let interest = Interest { is_page: true, ..Interest::default() };
             let between = (two[0] + 1, two[1] - 1);
-            common.truth.skip(room, &epoch, between, (&reader, None), &interest)?;
+            common.truth.skip(room, &epoch, between, (&reader, &[]), &interest)?;
         }
         Ok(())
     }

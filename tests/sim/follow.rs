@@ -91,6 +91,6 @@ impl Follow {
         range: (u64, u64),
         reader: &Reader,
     ) -> Checked {
-        truth.skip(room, epoch, range, (reader, None), &self.interest)
+        truth.skip(room, epoch, range, (reader, &[]), &self.interest)
     }
 }

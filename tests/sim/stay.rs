@@ -19,9 +19,9 @@ pub(crate) struct Stay {
     repeats: Option<u64>,
     /// After a resume, up to here it has said itself that it need not be given anything.
     pub(crate) claimed: u64,
-    /// As whom it was here before: until something new comes, what was withheld from that one is not
+    /// As whom it was here before: until something new comes, what was withheld from one of them is not
     /// owed to this one.
-    before: Option<Reader>,
+    before: Vec<Reader>,
     pub(crate) interest: Interest,
     /// It came in with all that was not acknowledged behind it.
     pub(crate) is_recovered: bool,
@@ -39,7 +39,7 @@ impl Stay {
             acknowledged: 0,
             repeats: None,
             claimed: 0,
-            before: None,
+            before: Vec::new(),
             interest,
             is_recovered: false,
             is_vague: false,
@@ -62,10 +62,10 @@ impl Stay {
     pub(crate) fn resumed(&self, room: &RoomId, before: &Reader, claimed: u64) -> Self {
         // In a guaranteed room others of the same user may have left meanwhile, and begun anew.
         let acknowledged = if is_guaranteed(room) { 0 } else { self.acknowledged };
-        let (repeats, before) = (Some(acknowledged), Some(before.clone()));
-        let claimed = claimed.max(self.claimed);
-        let notices = BTreeMap::new();
-        Self { acknowledged, repeats, before, claimed, notices, ..self.clone() }
+        let mut stay = self.clone();
+        stay.before.push(before.clone());
+        let (repeats, claimed) = (Some(acknowledged), claimed.max(self.claimed));
+        Self { acknowledged, repeats, claimed, notices: BTreeMap::new(), ..stay }
     }
 
     pub(crate) fn message(
@@ -92,7 +92,7 @@ impl Stay {
             Some(position) => {
                 self.repeats = None;
                 self.skip(truth, room, reader, (position + 1, offset - 1))?;
-                self.before = None;
+                self.before.clear();
                 self.position = Some(offset);
                 Ok(())
             }
@@ -141,12 +141,13 @@ impl Stay {
                 return Err(format!("{offset} of {room:?} is critical and was dropped"));
             }
         }
-        let Some(position) = self.position else {
-            self.position = Some(to);
-            return Ok(());
-        };
         // What was given once, and is gone before it was acknowledged, is said to be gone as well.
         let is_late = is_guaranteed(room) && matches!(reason, "history_truncated" | "expired");
+        let Some(position) = self.position else {
+            // More than that may have been given once more already.
+            self.position = (!is_late).then_some(to);
+            return Ok(());
+        };
         if from <= position && is_late {
         } else if from <= position {
             self.repeat(room, from)?;
@@ -185,8 +186,7 @@ impl Stay {
         let range = (from.max(self.claimed + 1), to);
         match &self.epoch {
             Some(epoch) if !self.is_vague => {
-                let readers = (reader, self.before.as_ref());
-                truth.skip(room, epoch, range, readers, &self.interest)
+                truth.skip(room, epoch, range, (reader, &self.before), &self.interest)
             }
             _ => Ok(()),
         }

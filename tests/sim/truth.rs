@@ -125,7 +125,7 @@ pub(crate) struct Doubt {
     pub(crate) epoch: String,
     pub(crate) offset: u64,
     pub(crate) reader: Reader,
-    pub(crate) before: Option<Reader>,
+    pub(crate) before: Vec<Reader>,
     pub(crate) interest: Interest,
 }
 
@@ -185,13 +185,13 @@ impl Truth {
     }
 
     /// A reader is not given the offsets from `from` to `to`: each has to be one not meant for it, or
-    /// for the connection whose session it goes on with.
+    /// for a connection whose session it goes on with.
     pub(crate) fn skip(
         &mut self,
         room: &RoomId,
         epoch: &str,
         (from, to): (u64, u64),
-        (reader, before): (&Reader, Option<&Reader>),
+        (reader, before): (&Reader, &[Reader]),
         interest: &Interest,
     ) -> Checked {
         for offset in from..=to {
@@ -204,7 +204,7 @@ impl Truth {
                     epoch: epoch.to_owned(),
                     offset,
                     reader: reader.clone(),
-                    before: before.cloned(),
+                    before: before.to_vec(),
                     interest: interest.clone(),
                 }),
             }
@@ -217,12 +217,12 @@ impl Truth {
         number: usize,
         room: &RoomId,
         offset: u64,
-        (reader, before): (&Reader, Option<&Reader>),
+        (reader, before): (&Reader, &[Reader]),
         interest: &Interest,
     ) -> Checked {
         let publication = &self.publications[number];
         let is_owed = |reader| publication.meant(reader, interest) == Meant::Yes;
-        if is_owed(reader) && before.is_none_or(is_owed) {
+        if is_owed(reader) && before.iter().all(is_owed) {
             let Publication { event, priority, exclude_self, filter, ttl_ms, .. } = publication;
             return Err(format!(
                 "{reader:?} with {interest:?} was given neither {offset} of {room:?} nor a gap: \
@@ -241,7 +241,7 @@ impl Truth {
                     number,
                     &doubt.room,
                     doubt.offset,
-                    (&doubt.reader, doubt.before.as_ref()),
+                    (&doubt.reader, &doubt.before),
                     &doubt.interest,
                 )?;
             }
