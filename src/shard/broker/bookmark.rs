@@ -235,7 +235,7 @@ impl Shard {
         let followed = self.broker.rooms.get(room);
         // What was decided meanwhile may have undone what would be said.
         let is_open = followed
-            .is_some_and(|it| it.seen.is_some() && !it.is_asked && !it.governing.is_recalling);
+            .is_some_and(|it| it.seen.is_some() && !it.is_asked && !it.governing.is_outdated);
         if !self.broker.is_up || !is_open {
             home.hold_bookmarks();
             return;

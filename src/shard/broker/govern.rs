@@ -43,6 +43,8 @@ pub(super) struct Governing {
     exists: bool,
     /// All was asked for.
     pub(super) is_recalling: bool,
+    /// It has not been said since: what is known may be less than what was decided.
+    pub(super) is_outdated: bool,
     /// Something was decided meanwhile.
     has_missed: bool,
     /// What was heard, until there is a home to take it.
@@ -177,6 +179,7 @@ impl Shard {
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         let governing = &mut followed.governing;
         (governing.is_recalling, governing.has_missed) = (true, false);
+        governing.is_outdated = true;
         let known = governing.mark.clone();
         self.tell_broker(ToBroker::Recall { room: room.clone(), known });
     }
@@ -184,7 +187,7 @@ impl Shard {
     /// Whether it is known who is a member of a room, here and by the rooms above.
     pub(super) fn knows_members(&self, room: &RoomKey) -> bool {
         let governing = self.broker.rooms.get(room).map(|followed| &followed.governing);
-        governing.is_some_and(|it| !it.is_recalling && !it.mark.life.is_empty())
+        governing.is_some_and(|it| !it.is_outdated && !it.mark.life.is_empty())
             && !self.inheritance.is_waiting(room)
     }
 
@@ -197,6 +200,7 @@ impl Shard {
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         let governing = &mut followed.governing;
         governing.is_recalling = false;
+        governing.is_outdated = outcome.is_err();
         let has_missed = governing.has_missed;
         match outcome {
             Ok(charter) => {

@@ -462,6 +462,15 @@ impl Link {
         }
     }
 
+    /// What has been decided is not said, for want of time.
+    pub(super) fn fail_recalls(&mut self) {
+        for (_, message) in &mut self.from {
+            if let FromBroker::Recalled { outcome, .. } = message {
+                *outcome = Err(Fault::Overload);
+            }
+        }
+    }
+
     /// What is on its way of the rooms' news never comes, and nobody says so.
     pub(super) fn lose_news(&mut self) {
         self.from.retain(|(_, message)| !matches!(message, FromBroker::News { .. }));

@@ -54,6 +54,16 @@ impl Pair {
         self.fleet.cut(node, false);
     }
 
+    /// The second node is linked again, and is not told what has been decided meanwhile.
+    fn restore_without_decisions(&mut self) {
+        self.fleet.restore(1);
+        for _ in 0..100 {
+            self.fleet.execute(1);
+            self.fleet.links[1].fail_recalls();
+            self.fleet.deliver(1);
+        }
+    }
+
     /// Another one takes the place of the second node, which was killed.
     fn replace(&mut self) {
         let now = self.fleet.nodes[1].now;
@@ -147,9 +157,9 @@ fn who_leaves_before_anything_is_published_is_known_to_have_left() {
 
 #[test]
 fn an_end_that_was_undone_while_a_node_was_cut_off_ends_nothing() {
-    for ban in [false, true] {
+    for (ban, fails) in [(false, false), (true, false), (false, true)] {
         let mut pair = Pair::new(ROOM);
-        let _dan = pair.come(1, "dan", ROOM);
+        let dan = pair.come(1, "dan", ROOM);
         pair.govern(ROOM, "room.role", "bob", Some("member"));
         pair.flow();
         pair.publish(ROOM, 1);
@@ -169,8 +179,16 @@ fn an_end_that_was_undone_while_a_node_was_cut_off_ends_nothing() {
         pair.publish(ROOM, 1);
         pair.govern(ROOM, "room.role", "bob", Some("member"));
         pair.publish(ROOM, 2);
+        if fails {
+            pair.restore_without_decisions();
+            // Something else is to be said.
+            pair.fleet.nodes[1].read(dan);
+            let ack = json!({"type": "ack", "room": ROOM, "offset": 4});
+            pair.fleet.nodes[1].send(dan, &ack.to_string());
+            pair.fleet.nodes[1].read(dan);
+        }
         pair.flow();
-        assert_eq!(pair.owed(1, "bob", ROOM), [(3, false), (4, false)], "ban: {ban}");
+        assert_eq!(pair.owed(1, "bob", ROOM), [(3, false), (4, false)], "{ban} {fails}");
     }
 }
 
@@ -246,6 +264,20 @@ fn a_place_that_no_home_had_goes_with_the_role_in_the_room_above() {
     assert_eq!(pair.owed(1, "cat", BELOW), []);
     let cat = pair.mark(BELOW, "cat").expect("she did not leave");
     assert!(cat.has_joined && cat.began == 1, "{cat:?}");
+}
+
+#[test]
+fn a_member_whom_a_node_does_not_know_as_one_yet_keeps_their_place() {
+    let mut pair = Pair::new(ROOM);
+    let _dan = pair.come(1, "dan", ROOM);
+    pair.cut(1);
+    pair.govern(ROOM, "room.role", "bob", Some("member"));
+    pair.publish(ROOM, 1);
+    pair.restore_without_decisions();
+    let bob = pair.fleet.nodes[1].user(1, "bob");
+    pair.fleet.nodes[1].send(bob, &json!({"type": "join", "room": ROOM}).to_string());
+    pair.fleet.carry_of([1]);
+    assert_eq!(pair.fleet.nodes[1].offsets(bob), [1]);
 }
 
 #[test]
