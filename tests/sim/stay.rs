@@ -13,6 +13,8 @@ pub(crate) struct Stay {
     pub(crate) epoch: Option<String>,
     /// Up to here all was given, announced as a gap, or not meant for it. None: unknown.
     pub(crate) position: Option<u64>,
+    /// Where the position is unknown: the last that came once more.
+    came_again: u64,
     /// The last offset that the server knows to be taken in: nothing up to here comes again.
     pub(crate) acknowledged: u64,
     /// After a resume, what was seen may come again, up to the position: the last that came.
@@ -36,6 +38,7 @@ impl Stay {
         Self {
             epoch,
             position,
+            came_again: 0,
             acknowledged: 0,
             repeats: None,
             claimed: 0,
@@ -97,7 +100,10 @@ impl Stay {
                 Ok(())
             }
             // Without a recovery it may be any of those that are not acknowledged.
-            None if redelivered && !self.is_recovered => Ok(()),
+            None if redelivered && !self.is_recovered => {
+                self.came_again = self.came_again.max(offset);
+                Ok(())
+            }
             None => {
                 self.position = Some(offset);
                 Ok(())
@@ -144,8 +150,7 @@ impl Stay {
         // What was given once, and is gone before it was acknowledged, is said to be gone as well.
         let is_late = is_guaranteed(room) && matches!(reason, "history_truncated" | "expired");
         let Some(position) = self.position else {
-            // More than that may have been given once more already.
-            self.position = (!is_late).then_some(to);
+            self.position = Some(to.max(self.came_again));
             return Ok(());
         };
         if from <= position && is_late {
