@@ -278,7 +278,9 @@ impl<I> Presence<I> {
         }
     }
 
-    fn is_unsaid(&self, user: &str) -> bool {
+    /// Whether there is something to tell other nodes of a user.
+    #[must_use]
+    pub fn is_unsaid(&self, user: &str) -> bool {
         self.unsaid.as_ref().is_some_and(|unsaid| unsaid.contains_key(user))
     }
 

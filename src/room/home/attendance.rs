@@ -20,15 +20,17 @@ impl HomeRoom {
     }
 
     /// What other nodes are to be told, of at most `limit` users: how many connections of nobody are
-    /// here, and who came, went or said something.
-    pub fn take_unsaid(&mut self, limit: usize) -> (u32, Vec<Said>) {
+    /// here, and who came, went or said something. True: all that the broker knows is to be asked for
+    /// behind it.
+    pub fn take_unsaid(&mut self, limit: usize) -> (u32, Vec<Said>, bool) {
         self.anonymous_said = self.anonymous;
-        let taken = self.presence.take_unsaid(limit).into_iter();
+        let (taken, is_passed_over) = self.presence.take_unsaid(limit);
         let said = |it: Unsaid<_>| {
             let Unsaid { user, connections, has_said, info } = it;
             Said { user, connections, has_said, info }
         };
-        (u32::try_from(self.anonymous).unwrap_or(u32::MAX), taken.map(said).collect())
+        let anonymous = u32::try_from(self.anonymous).unwrap_or(u32::MAX);
+        (anonymous, taken.into_iter().map(said).collect(), is_passed_over)
     }
 
     /// Whether other nodes have heard it is not known.
@@ -43,6 +45,19 @@ impl HomeRoom {
     #[must_use]
     pub fn has_heard_of(&self, node: u64) -> bool {
         self.anonymous_elsewhere.contains_key(&node)
+    }
+
+    /// Whether somebody is elsewhere by this step of whom the broker may not have heard yet that they have
+    /// gone from here (`saying` is on its way): then it has kept what they said, which is forgotten here.
+    #[must_use]
+    pub fn has_forgotten(&self, step: &Step, saying: Option<&[Said]>) -> bool {
+        let comes =
+            step.said.iter().flat_map(|(_, said)| said).filter(|it| it.connections.is_some());
+        let mut gone = comes.filter(|it| self.presence.get(&it.user).is_none());
+        gone.any(|it| {
+            let is_being_said = saying.is_some_and(|all| all.iter().any(|own| own.user == it.user));
+            is_being_said || self.presence.is_unsaid(&it.user)
+        })
     }
 
     /// A node has said something, this one (`own`) included.

@@ -39,21 +39,23 @@ impl<I: Clone + PartialEq> Presence<I> {
         self.unsaid.as_ref().is_some_and(|unsaid| !unsaid.is_empty())
     }
 
-    /// What other nodes are to be told now, of at most `limit` users.
-    pub fn take_unsaid(&mut self, limit: usize) -> Vec<Unsaid<I>> {
-        let mut taken = Vec::new();
+    /// What other nodes are to be told now, of at most `limit` users; and whether somebody is among them
+    /// who is elsewhere, and of what they say only the broker knows: something new was passed over here,
+    /// for what they said last and nobody is told, since they have gone.
+    pub fn take_unsaid(&mut self, limit: usize) -> (Vec<Unsaid<I>>, bool) {
+        let (mut taken, mut is_passed_over) = (Vec::new(), false);
         while taken.len() < limit {
             let Some((user, has_said)) = self.unsaid.as_mut().and_then(BTreeMap::pop_first) else {
                 break;
             };
             let present = self.users.get(&user);
             let connections = present.filter(|it| it.is_here()).map(|it| it.connections);
-            // Who has gone on from here since, and is elsewhere, has said it all the same.
-            let has_said = has_said && present.is_some();
+            is_passed_over |= has_said && connections.is_none() && present.is_some();
+            let has_said = has_said && connections.is_some();
             let info = present.filter(|_| has_said).and_then(|present| present.info.clone());
             taken.push(Unsaid { user, connections, has_said, info });
         }
-        taken
+        (taken, is_passed_over)
     }
 
     /// Whether other nodes have heard what they were told of a user is not known: they are told again;

@@ -52,6 +52,14 @@ impl Shard {
         self.tell_broker(ToBroker::Attend { room: room.clone(), ask });
     }
 
+    /// Asks for all of it, whatever is known.
+    fn look_at_all(&mut self, room: &RoomKey) {
+        if let Some(followed) = self.broker.rooms.get_mut(room) {
+            followed.attending.mark = Some(Mark::default());
+        }
+        self.look(room);
+    }
+
     /// The broker has said who is there, or cannot.
     pub(super) fn on_looked(
         &mut self,
@@ -150,6 +158,9 @@ impl Shard {
         // What this node said first may be forgotten already where another's word is the first.
         let may_be_forgotten = mark.life.is_empty() && attending.has_said && step.node != node;
         if mark.is_before(&step.mark) && !may_be_forgotten {
+            if home.has_forgotten(&step, attending.saying.as_deref()) {
+                return self.look_at_all(room);
+            }
             attending.mark = Some(step.mark.clone());
             home.follow_step(step, node, now);
         } else if !mark.covers(&step.mark) {
@@ -168,11 +179,14 @@ impl Shard {
         let Some(home) = self.homes.get_mut(room).filter(|home| !waits && home.has_unsaid()) else {
             return;
         };
-        let (anonymous, users) = home.take_unsaid(SAY_MOST);
+        let (anonymous, users, has_to_ask) = home.take_unsaid(SAY_MOST);
         attending.saying = Some(users.clone());
         attending.has_said = true;
         let ask = AttendanceAsk::Say { anonymous, users };
         self.tell_broker(ToBroker::Attend { room: room.clone(), ask });
+        if has_to_ask {
+            self.look_at_all(room);
+        }
     }
 
     /// The broker has told all what this node says, or has not.
