@@ -6,8 +6,9 @@ use crate::random::Random;
 
 /// After that long, a guaranteed room sends again what was not acknowledged.
 pub(crate) const ACK_TIMEOUT_MS: u64 = 2_000;
-/// Messages a second of a connection, and at once, where that is limited.
-pub(crate) const RATE: (u32, u32) = (20, 40);
+/// Messages a second of a connection, and at once, where that is limited: one in no whole number of
+/// milliseconds, so that it matters how waiting times are rounded.
+pub(crate) const RATE: (u32, u32) = (16, 40);
 /// The same of a user with all connections.
 pub(crate) const USER_RATE: (u32, u32) = (30, 60);
 
