@@ -104,7 +104,7 @@ impl<I> Presence<I> {
     pub fn enter(&mut self, user: &Arc<str>) -> bool {
         self.connections += 1;
         // If they are back before it was told that they went, what they had said is forgotten all the same.
-        let is_back = !self.users.contains_key(user) && self.is_unsaid(user);
+        let is_back = self.is_unsaid(user) && !self.users.contains_key(user);
         self.mark_unsaid(user, is_back);
         if let Some(present) = self.users.get_mut(user) {
             if let Some(leaves_at) = present.leaves_at.take() {

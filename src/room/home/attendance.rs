@@ -47,7 +47,7 @@ impl HomeRoom {
         self.anonymous_elsewhere.contains_key(&node)
     }
 
-    /// Whether somebody is elsewhere by this step of whom the broker may not have heard yet that they have
+    /// Whether somebody is elsewhere by this step of another node of whom the broker may not have heard yet that they have
     /// gone from here (`saying` is on its way): then it has kept what they said, which is forgotten here.
     #[must_use]
     pub fn has_forgotten(&self, step: &Step, saying: Option<&[Said]>) -> bool {

@@ -155,10 +155,11 @@ impl Shard {
             }
             return;
         };
+        let is_others = step.node != node;
         // What this node said first may be forgotten already where another's word is the first.
-        let may_be_forgotten = mark.life.is_empty() && attending.has_said && step.node != node;
+        let may_be_forgotten = mark.life.is_empty() && attending.has_said && is_others;
         if mark.is_before(&step.mark) && !may_be_forgotten {
-            if home.has_forgotten(&step, attending.saying.as_deref()) {
+            if is_others && home.has_forgotten(&step, attending.saying.as_deref()) {
                 return self.look_at_all(room);
             }
             attending.mark = Some(step.mark.clone());

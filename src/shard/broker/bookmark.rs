@@ -155,14 +155,13 @@ impl Shard {
                 (_, None) => *answer = Answer::None,
             }
         }
-        let unread = followed.reading.asks_more_after.take_if(|first| users.contains(first));
-        let is_unread = unread.is_some();
+        let more = followed.reading.asks_more_after.take_if(|first| users.contains(first));
         let first = followed.reading.redelivers_after.take_if(|first| users.contains(first));
         if let (Some(_), Some(home)) = (first, home) {
             home.check_acknowledgements_at(at.0);
             self.redeliver(room);
         }
-        if is_unread && outcome.is_ok() {
+        if more.is_some() && outcome.is_ok() {
             self.read_unread(room);
         }
         self.go_on_if_read(room);
