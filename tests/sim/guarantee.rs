@@ -426,6 +426,11 @@ impl World {
             if ms < 2 * ACK_TIMEOUT_MS {
                 continue;
             }
+            if dropped > seen && gaps.is_empty() {
+                return Err(format!(
+                    "witness {at} at {seen} waits for word of what is gone up to {dropped}"
+                ));
+            }
             let page = (first..=last).take(self.profile.recovery_messages as usize);
             let owed: Vec<_> = page.filter(|it| !model.is_expired(*it, began_ms + ms)).collect();
             // A small outbox takes some of it at a time; the first is always among them.

@@ -7,7 +7,7 @@
 #   tests/sim/mutations.sh NAME …       these
 #   tests/sim/mutations.sh --check      none: only whether each still finds its place in the source
 #
-# RINGROOM_SIM_SEEDS says how many seeds each gets (400), RINGROOM_SIM_SEED the first one (1).
+# RINGROOM_SIM_SEEDS says how many seeds each gets (1,000), RINGROOM_SIM_SEED the first one (1).
 # Ends with 1 if a bug was not found, with 2 if one no longer applies or does not compile.
 set -euo pipefail
 cd "$(git -C "$(dirname "$0")" rev-parse --show-toplevel)"
@@ -59,7 +59,7 @@ esac
 copy=${RINGROOM_SIM_COPY-$PWD/target/mutations}
 mkdir -p "$copy"
 export CARGO_TARGET_DIR=$copy/target CARGO_PROFILE_TEST_OPT_LEVEL=${CARGO_PROFILE_TEST_OPT_LEVEL-0}
-export RINGROOM_SIM_SEEDS=${RINGROOM_SIM_SEEDS-400} RINGROOM_SIM_SEED=${RINGROOM_SIM_SEED-1}
+export RINGROOM_SIM_SEEDS=${RINGROOM_SIM_SEEDS-1000} RINGROOM_SIM_SEED=${RINGROOM_SIM_SEED-1}
 
 # A file with literal text of it replaced; fails if that is not there.
 planted() {
