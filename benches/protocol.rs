@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use fixture::{PARSE_LIMITS as LIMITS, publish};
+use fixture::engine::{AT_ONCE, Engines};
+use fixture::{PARSE_LIMITS as LIMITS, client_frame, publish};
+use ringroom::id::CoreId;
 use ringroom::protocol::{Codec, encode, parse};
 use ringroom::ws::MessageKind;
 use rustix::time::{ClockId, clock_gettime};
@@ -117,6 +119,41 @@ fn read(criterion: &mut Criterion<CpuTime>) {
     group.finish();
 }
 
+/// From the masked frame to where the room lives, by way of the permission to publish.
+fn route(criterion: &mut Criterion<CpuTime>) {
+    let frames = client_frame(publish().as_bytes()).repeat(AT_ONCE);
+    let mut group = criterion.benchmark_group("decode and route a publish of 200 B");
+    group.throughput(Throughput::Elements(1));
+    for (name, home) in [
+        ("to the room's core, on its way", CoreId(1)),
+        ("numbered, stored and lined up on its own core", CoreId(0)),
+    ] {
+        group.bench_function(name, |bencher| {
+            let mut engines = Engines::new(home, Codec::Json);
+            let mut read = frames.clone();
+            bencher.iter_custom(|iterations| {
+                let mut spent = Duration::ZERO;
+                let mut left = iterations;
+                while left > 0 {
+                    let count = left.min(AT_ONCE as u64);
+                    let bytes = frames.len() / AT_ONCE * count as usize;
+                    // Unmasked where it lies, so it is brought anew each time.
+                    read[..bytes].copy_from_slice(&frames[..bytes]);
+                    let began = CpuTime.start();
+                    engines.take_in(black_box(&mut read[..bytes]));
+                    spent += CpuTime.end(began);
+                    let written = engines.settle();
+                    let answers = String::from_utf8_lossy(&written);
+                    assert_eq!(answers.matches(r#""ok""#).count() as u64, count, "{answers}");
+                    left -= count;
+                }
+                spent
+            });
+        });
+    }
+    group.finish();
+}
+
 fn read_large(criterion: &mut Criterion<CpuTime>) {
     let items = vec![r#"{"sku":81723,"name":"A thing with a \"name\"","price":12.5}"#; 1_000];
     let json = format!(r#"{{"type":"publish","room":"shop","data":[{}]}}"#, items.join(","));
@@ -159,6 +196,6 @@ fn write(criterion: &mut Criterion<CpuTime>) {
 criterion_group! {
     name = benches;
     config = Criterion::default().with_measurement(CpuTime);
-    targets = read, read_large, write
+    targets = read, route, read_large, write
 }
 criterion_main!(benches);
