@@ -15,6 +15,8 @@ mod msgpack;
 mod name;
 mod parse;
 mod read;
+#[doc = include_str!("PROTOCOL.md")]
+pub mod reference {}
 mod secret;
 mod transcode;
 mod vocabulary;

@@ -72,4 +72,14 @@ mod tests {
             assert_eq!(Name::parse(unknown.as_bytes()), None, "{unknown}");
         }
     }
+
+    #[test]
+    fn the_reference_has_every_field_that_is_read() {
+        let reference = include_str!("PROTOCOL.md");
+        let is_letter = |it: char| it.is_alphanumeric() || it == '_';
+        let words: Vec<_> = reference.split(|it| !is_letter(it)).collect();
+        for name in Name::ALL {
+            assert!(words.contains(&&*name.to_string()), "PROTOCOL.md does not know {name}");
+        }
+    }
 }

@@ -14,7 +14,10 @@ use serde_json::Value;
 use super::cluster::{Address, Cluster};
 use crate::config::Config;
 use crate::protocol::command::Moderate;
-use crate::protocol::{Command, ErrorCode, Event, ModerationAction, ParseLimits, parse};
+use crate::protocol::{
+    CloseReason, Command, ErrorCode, Event, GapReason, LeftReason, ModerationAction, ParseLimits,
+    PresenceAction, parse,
+};
 use crate::shard::identity::Identity;
 use crate::ws::MessageKind;
 
@@ -407,4 +410,28 @@ fn the_tables_know_every_message() {
     }
     // The function is what makes the compiler ask for a name.
     assert_eq!(event(&Event::Expiring { at_ms: 0 }), "expiring");
+}
+
+/// The page that clients are written by has every word that is said, and every field.
+#[test]
+fn the_reference_has_every_word() {
+    const REFERENCE: &str = include_str!("../../protocol/PROTOCOL.md");
+    let spans = REFERENCE.split('`').skip(1).step_by(2).flat_map(|span| {
+        span.split(|it: char| !it.is_alphanumeric() && !"_.".contains(it)).map(str::to_owned)
+    });
+    let known: BTreeSet<String> = spans.collect();
+    let mut words: Vec<&str> = COMMANDS.iter().chain(EVENTS).copied().collect();
+    words.retain(|it| *it != "any other");
+    words.extend(ErrorCode::ALL.iter().map(|it| it.as_str()));
+    words.extend(GapReason::ALL.iter().map(|it| it.as_str()));
+    words.extend(LeftReason::ALL.iter().map(|it| it.as_str()));
+    words.extend(CloseReason::ALL.iter().map(|it| it.as_str()));
+    words.extend(PresenceAction::ALL.iter().map(|it| it.as_str()));
+    words.extend(["updated", "invited", "muted", "unmuted", "role"]);
+    let fields = FIELDS.iter().chain(REPLIES).chain(ELEMENTS).flat_map(|(_, fields)| {
+        fields.split_whitespace().filter_map(|field| field.split([':', '?']).next())
+    });
+    words.extend(fields);
+    let missing: BTreeSet<_> = words.into_iter().filter(|it| !known.contains(*it)).collect();
+    assert!(missing.is_empty(), "PROTOCOL.md does not know {missing:?}");
 }
