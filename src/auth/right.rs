@@ -98,12 +98,6 @@ impl RightSet {
         self.0 & 1 << right as u16 != 0
     }
 
-    /// Those of both.
-    #[must_use]
-    pub const fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
     /// Whether there are none.
     #[must_use]
     pub const fn is_empty(self) -> bool {

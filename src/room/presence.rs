@@ -143,19 +143,6 @@ impl<I> Presence<I> {
         true
     }
 
-    /// `user` is sent out with all connections here, without grace. False if the user is not here.
-    pub fn evict(&mut self, user: &str) -> bool {
-        let found = self.users.get_key_value(user).filter(|(_, present)| present.is_here());
-        let Some((user, present)) = found else { return false };
-        let user = Arc::clone(user);
-        if let Some(leaves_at) = present.leaves_at {
-            self.leaving.remove(&(leaves_at, Arc::clone(&user)));
-        }
-        self.connections -= u64::from(present.connections);
-        self.leave(&user);
-        true
-    }
-
     /// `user` says something about themselves. False if the user is not present.
     pub fn set_info(&mut self, user: &str, info: I) -> bool {
         let Some(present) = self.users.get_mut(user) else { return false };

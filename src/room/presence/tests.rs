@@ -83,27 +83,13 @@ fn what_happened_between_two_drains_is_told_as_one_change_or_none() {
     presence.set_info("ann", 4);
     assert_eq!(drained(&mut presence), ["=ann:4"]);
 
-    presence.evict("ann");
+    presence.exit("ann", 0, ms(0));
     presence.enter(&ann);
     assert_eq!(drained(&mut presence), ["=ann:0"], "what was said is gone");
 
-    presence.evict("ann");
+    presence.exit("ann", 0, ms(0));
     presence.enter(&ann);
     assert_eq!(drained(&mut presence), [""; 0], "nothing had been said");
-}
-
-#[test]
-fn an_evicted_user_leaves_at_once_with_every_connection() {
-    let mut presence = room();
-    for user in ["ann", "ann", "bob"] {
-        presence.enter(&id(user));
-    }
-    presence.exit("bob", 100, ms(0));
-    assert!(presence.evict("ann") && presence.evict("bob"));
-    assert!(!presence.evict("ann"));
-    assert_eq!((presence.user_count(), presence.connection_count()), (0, 0));
-    assert_eq!(presence.next_timeout(), None);
-    assert!(!presence.exit("ann", 0, ms(0)), "a connection that went later changes nothing");
 }
 
 #[test]
@@ -116,7 +102,7 @@ fn pages_follow_each_other_whoever_comes_or_goes() {
     assert_eq!(page.by_ref().map(|(user, _)| &**user).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(page.next_after().map(|user| &**user), Some("b"));
 
-    presence.evict("b");
+    presence.exit("b", 0, ms(0));
     let mut page = presence.page(Some("b"), 3);
     assert_eq!(page.by_ref().map(|(user, _)| &**user).collect::<Vec<_>>(), ["c", "d", "e"]);
     assert_eq!(page.next_after(), None);
@@ -143,7 +129,6 @@ fn a_storm_is_drained_in_batches_in_the_order_it_came() {
 enum Step {
     Enter(u8),
     Exit(u8, u64),
-    Evict(u8),
     SetInfo(u8, u32),
     Wait(u64),
     Drain(usize),
@@ -154,7 +139,6 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         5 => user.clone().prop_map(Step::Enter),
         5 => (user.clone(), 0..50_u64).prop_map(|(user, grace_ms)| Step::Exit(user, grace_ms)),
-        1 => user.clone().prop_map(Step::Evict),
         2 => (user, any::<u32>()).prop_map(|(user, info)| Step::SetInfo(user, info)),
         3 => (0..30_u64).prop_map(Step::Wait),
         3 => (0..4_usize).prop_map(Step::Drain),
@@ -197,10 +181,6 @@ proptest! {
                         there.2 = now.plus_ms(grace_ms);
                     }
                     prop_assert_eq!(presence.exit(&user.to_string(), grace_ms, now), expected);
-                }
-                Step::Evict(user) => {
-                    let expected = truth.remove(&user).is_some();
-                    prop_assert_eq!(presence.evict(&user.to_string()), expected);
                 }
                 Step::SetInfo(user, info) => {
                     let there = truth.get_mut(&user);
