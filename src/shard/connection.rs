@@ -126,8 +126,6 @@ pub(super) struct Connection {
     pub(super) name: Arc<str>,
     /// The part of its name that cannot be guessed.
     pub(super) secret: u64,
-    /// What earlier connections of its session were called, the latest last.
-    pub(super) earlier: Box<[Arc<str>]>,
     pub(super) identity: Arc<Identity>,
     pub(super) session: Option<SessionId>,
     pub(super) rooms: Vec<Membership>,
@@ -178,6 +176,8 @@ pub(super) struct Rare {
     /// With whom it shares what it may send, once it has sent something.
     pub(super) shares: Option<Box<Shares>>,
     pub(super) patterns: Vec<Subscription>,
+    /// What earlier connections of its session were called, the latest last.
+    pub(super) earlier: Vec<Arc<str>>,
 }
 
 impl Connection {
@@ -209,7 +209,6 @@ impl Connection {
             pong: None,
             name,
             secret,
-            earlier: Box::default(),
             identity,
             session: None,
             rooms: Vec::new(),
@@ -228,15 +227,21 @@ impl Connection {
         has_moved
     }
 
+    /// What earlier connections of its session were called, the latest last.
+    pub(super) fn earlier(&self) -> &[Arc<str>] {
+        self.rare.as_deref().map_or(&[], |rare| &rare.earlier)
+    }
+
     /// What the connections of its session were called, this one last.
     pub(super) fn names(&self) -> Vec<Arc<str>> {
-        let first = (self.earlier.len() + 1).saturating_sub(NAMES_MOST);
-        self.earlier[first..].iter().chain([&self.name]).cloned().collect()
+        let earlier = self.earlier();
+        let first = (earlier.len() + 1).saturating_sub(NAMES_MOST);
+        earlier[first..].iter().chain([&self.name]).cloned().collect()
     }
 
     /// Whether it is called that, or an earlier one of its session was.
     pub(super) fn is_called(&self, name: &Arc<str>) -> bool {
-        self.name == *name || self.earlier.contains(name)
+        self.name == *name || self.earlier().contains(name)
     }
 
     /// What tells it from others, and from one that goes on with its session does not.
@@ -303,6 +308,7 @@ impl Rare {
             && self.bad_messages == 0
             && self.limiter == Limiter::default()
             && self.patterns.is_empty()
+            && self.earlier.is_empty()
     }
 }
 
@@ -318,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_small() {
-        assert!(size_of::<Connection>() <= 256, "{}", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 240, "{}", size_of::<Connection>());
         assert!(size_of::<Membership>() <= 40, "{}", size_of::<Membership>());
     }
 }

@@ -190,8 +190,8 @@ impl Shard {
             return;
         };
         connection.session = Some(session);
-        connection.earlier = snapshot.names.into();
         let rare = connection.rare();
+        rare.earlier = snapshot.names;
         rare.state = snapshot.state;
         if let Some(arrival) = &mut rare.arrival {
             arrival.recovered = true;

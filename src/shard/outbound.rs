@@ -69,13 +69,13 @@ impl Outbound {
 
     /// A connection goes on with the session of others.
     pub(super) fn note_names(&mut self, key: ConnectionKey) {
-        let earlier = self.get(key).map(|connection| connection.earlier.clone());
+        let earlier = self.get(key).map(|connection| connection.earlier().to_vec());
         self.heirs.extend(earlier.into_iter().flatten().map(|name| (name, key)));
     }
 
     /// It does so no more.
     pub(super) fn forget_names(&mut self, connection: &Connection) {
-        for name in &connection.earlier {
+        for name in connection.earlier() {
             if self.heirs.get(name) == Some(&connection.key) {
                 self.heirs.remove(name);
             }
