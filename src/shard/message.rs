@@ -516,6 +516,10 @@ impl CoreMessage {
             Self::ToBroker(message) => size_of::<ToBroker>() + message.content_bytes(),
             Self::Foreign(foreign) => size_of::<Foreign>() + foreign.content_bytes(),
             Self::FromBroker(message) => size_of::<FromBroker>() + message.content_bytes(),
+            Self::Resumed { snapshot: Some(snapshot), .. } | Self::Detached { snapshot, .. } => {
+                snapshot.content_bytes()
+            }
+            // Small, or what history and homes hold, too.
             _ => 0,
         };
         size_of::<Self>() + content

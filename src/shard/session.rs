@@ -89,6 +89,17 @@ pub struct Snapshot {
     pub names: Vec<Arc<str>>,
 }
 
+impl Snapshot {
+    /// What it holds in memory, but for what others hold, too.
+    pub(super) fn content_bytes(&self) -> usize {
+        size_of::<Self>()
+            + size_of_val(&*self.rooms)
+            + size_of_val(&*self.patterns)
+            + size_of_val(&*self.names)
+            + self.state.as_ref().map_or(0, |state| state.as_data().bytes().len())
+    }
+}
+
 /// Who has a session.
 #[derive(Debug)]
 enum Holder {
