@@ -10,6 +10,7 @@ import contextlib
 import re
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -130,13 +131,11 @@ def started(*command, port, control=0, environment=None, first=None):
 
 @contextlib.contextmanager
 def share_of_a_cpu(share):
-    """While the block runs, idle loops have the rest of the first CPU, of which they leave a half, a third, …: a server
-    there that is an ordinary task is full when the generator, which has the other, is not."""
-    words = [*ORDINARY, "taskset", "-c", "0", "sh", "-c", "while :; do :; done"]
-    with contextlib.ExitStack() as loops:
-        for _ in range(round(1 / share) - 1):
-            journal.ran(words)
-            loops.enter_context(_started(words))
+    """While the block runs, a server on the first CPU that is an ordinary task has so much of it: it is full when the
+    generator, which has the other, is not. The rest is taken in slices too short to be seen in a latency."""
+    words = [*FIRST, "taskset", "-c", "0", sys.executable, str(Path(__file__).with_name("occupant.py")), str(1 - share)]
+    journal.ran(words)
+    with _started(words):
         yield
 
 

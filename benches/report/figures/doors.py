@@ -22,7 +22,8 @@ BAD_TOKENS = 5_000
 QUOTA, TIMES = 2_000, 4
 # All of a tenant's clients come from one address and are of one user: it is the tenant's quota that is to bind.
 NO_OTHER_LIMITS = (UNLIMITED, "admission.bad_credentials_per_minute=0", "rate.messages_per_second=0",
-                   "users.messages_per_second=0", "addresses.messages_per_second=0", "limits.connections_per_user=0")
+                   "users.messages_per_second=0", "addresses.messages_per_second=0", "limits.connections_per_user=0",
+                   "limits.room_creations_per_minute=0")
 
 
 def _token(tenant):

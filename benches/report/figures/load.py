@@ -123,8 +123,8 @@ def is_full(share, of=1.0):
 
 def fairness(scale):
     section = Section("fairness", "Fairness", "Quiet rooms alone, and beside one of a thousand whose publishers never "
-                      "pause, in turn. The server is an ordinary task, which an idle loop leaves half of its CPU, so that "
-                      "it is what is full; the loop is there in both. The generator of the noise is an ordinary task as "
+                      "pause, in turn. The server has half of its CPU, a tenth of a millisecond at a time, so that it is "
+                      "what is full; alone as well. The generator of the noise is an ordinary task as "
                       "well; the one that measures goes before it on its CPU.")
     seconds = max(2, scale.long * 6 // 10)
     shares = []
@@ -188,8 +188,8 @@ def _overloaded(server, capacity, seconds):
 def goodput(scale):
     section = Section("goodput", "Goodput", "What is delivered when twice as much is offered as can be, and how soon "
                       "all is well again. The peak is the most that two rooms were delivered in a closed loop, with more "
-                      "and more messages in flight until that brought no more. The server has a third of a CPU and the generator a whole one, so that "
-                      "the server is what is full.")
+                      "and more messages in flight until that brought no more. The server has a third of a CPU and the "
+                      "generator a whole one, so that the server is what is full.")
     with ringroom(settings=[UNLIMITED], first=ORDINARY) as server, share_of_a_cpu(1 / 3):
         peaks = _peaks(server, scale.short)
         capacity = max(peaks.values())
