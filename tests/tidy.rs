@@ -69,8 +69,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Modules that know nothing but what they are told.
 const PURE: &[&str] = &[
-    "clock", "id", "hash", "node", "wheel", "bucket", "config", "origin", "record", "decision",
-    "tenant", "ws", "protocol", "room", "auth", "shard",
+    "clock", "id", "hash", "node", "wheel", "bucket", "config", "metrics", "origin", "record",
+    "decision", "tenant", "ws", "protocol", "room", "auth", "shard",
 ];
 
 /// What a pure module may not touch: time, threads, sockets, files, the environment, chance.

@@ -1,5 +1,5 @@
-//! A descriptor table for each core (DESIGN: no contention on a shared one, and the limit of open
-//! files counts per core).
+//! A descriptor table for each core: none contends for a shared one, and the limit of open files counts
+//! per core.
 //!
 //! Invariant: after [`leave_shared_table`] this thread's table holds the standard streams and what
 //! it was told to keep. Nothing that others opened lives on here as a copy.

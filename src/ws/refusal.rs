@@ -141,7 +141,22 @@ impl Refusal {
             Self::HeadTooLarge | Self::TooManyHeaders => 431,
             Self::Unavailable { .. } => 503,
             Self::HttpVersion => 505,
-            _ => 400,
+            Self::RequestLine
+            | Self::HeaderLine
+            | Self::RepeatedHeader
+            | Self::HeaderNotText
+            | Self::Body
+            | Self::TargetForm
+            | Self::PercentEncoding
+            | Self::OldHttp
+            | Self::Host
+            | Self::Connection
+            | Self::Key
+            | Self::SubprotocolSyntax
+            | Self::Subprotocol
+            | Self::RepeatedParameter
+            | Self::Tenant
+            | Self::TwoCredentials => 400,
         }
     }
 
