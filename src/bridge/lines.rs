@@ -8,16 +8,28 @@ use crate::room::broker::Kept;
 
 use super::link::Link;
 use super::map::Map;
-use super::queue::Queue;
+use super::way::{Pace, Way};
 
 /// A link, and what waits for it.
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) url: RedisUrl,
     pub(super) link: Link,
-    pub(super) queue: Queue,
-    /// Pipelines on their way.
-    pub(super) on_way: usize,
+    plain: Way,
+    patient: Way,
+}
+
+impl Line {
+    pub(super) fn new(url: RedisUrl, link: Link) -> Self {
+        Self { url, link, plain: Way::new(Pace::Plain), patient: Way::new(Pace::Patient) }
+    }
+
+    pub(super) fn way(&mut self, pace: Pace) -> &mut Way {
+        match pace {
+            Pace::Plain => &mut self.plain,
+            Pace::Patient => &mut self.patient,
+        }
+    }
 }
 
 /// All of them, by their numbers, which no two ever share.
@@ -72,6 +84,10 @@ impl Lines {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Line)> {
         self.lines.iter().map(|(number, line)| (*number, line))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Line> {
+        self.lines.values_mut()
     }
 
     /// The numbers of all.

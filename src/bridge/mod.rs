@@ -30,6 +30,7 @@ mod script;
 mod station;
 mod uplink;
 mod watch;
+mod way;
 
 pub use keys::Keys;
 pub use run::{Plan, Stop, run, stop};

@@ -17,14 +17,12 @@ use super::failure;
 use super::queue::Waiting;
 use super::run::Bridge;
 use super::watch::Listening;
-
-/// Pipelines on their way to one server at once.
-const PIPELINES_MOST: usize = 16;
+use super::way::Pace;
 
 /// What a pipeline was for.
 pub(super) enum Errand {
-    /// Calls. Whether they were sent with a last command that waits for replicas.
-    Calls(Vec<Waiting>, bool),
+    /// Calls. Those that are patient were sent with a last command that waits for replicas.
+    Calls(Vec<Waiting>),
     /// Nothing waits for it: a ping, or scripts.
     Chore,
 }
@@ -33,6 +31,7 @@ pub(super) enum Errand {
 pub(super) struct Outcome {
     number: u64,
     line: u64,
+    pace: Pace,
     errand: Errand,
     answers: RedisResult<Vec<Value>>,
 }
@@ -73,7 +72,7 @@ impl Bridge {
             }
         }
         if let Some(line) = self.lines.get_mut(number) {
-            line.queue.push(waiting);
+            line.way(Pace::of(&*waiting.call)).push(waiting);
         }
     }
 
@@ -83,47 +82,47 @@ impl Bridge {
             self.route(waiting);
         }
         for number in self.lines.numbers() {
-            while let Some(line) = self.lines.get_mut(number) {
-                if line.queue.is_empty() || line.on_way >= PIPELINES_MOST {
-                    break;
+            for pace in Pace::BOTH {
+                while let Some(line) = self.lines.get_mut(number) {
+                    let calls = line.way(pace).next();
+                    if calls.is_empty() {
+                        break;
+                    }
+                    self.send_calls(number, pace, calls);
                 }
-                let is_patient = |waiting: &Waiting| waiting.call.replicas() > 0;
-                let (patient, plain) = line.queue.next().into_iter().partition(is_patient);
-                self.send_calls(number, plain, false);
-                self.send_calls(number, patient, true);
             }
         }
     }
 
-    fn send_calls(&mut self, number: u64, calls: Vec<Waiting>, is_patient: bool) {
-        let Some(most) = calls.iter().map(|waiting| waiting.call.replicas()).max() else { return };
+    fn send_calls(&mut self, number: u64, pace: Pace, calls: Vec<Waiting>) {
         let mut pipeline = redis::pipe();
         for waiting in &calls {
             pipeline.add_command(waiting.call.command(&self.desk));
         }
-        if is_patient {
+        if pace == Pace::Patient {
             // It counts for all that was written before it on this connection.
+            let most = calls.iter().map(|waiting| waiting.call.replicas()).max().unwrap_or(0);
             let mut wait = redis::cmd("WAIT");
             wait.arg(most).arg((self.desk.config.redis.timeout_ms / 2).max(1));
             pipeline.add_command(wait);
         }
-        self.send(number, pipeline, Errand::Calls(calls, is_patient));
+        self.send(number, pace, pipeline, Errand::Calls(calls));
     }
 
-    pub(super) fn send(&mut self, number: u64, pipeline: Pipeline, errand: Errand) {
+    pub(super) fn send(&mut self, number: u64, pace: Pace, pipeline: Pipeline, errand: Errand) {
         let Some(line) = self.lines.get_mut(number) else { return };
-        let mouth = match errand {
-            Errand::Calls(_, true) => &line.link.patient,
-            Errand::Calls(_, false) | Errand::Chore => &line.link.mouth,
+        let mouth = match pace {
+            Pace::Plain => &line.link.mouth,
+            Pace::Patient => &line.link.patient,
         };
         let mut connection = mouth.connection.clone();
-        line.on_way += 1;
+        line.way(pace).leaves();
         self.sent += 1;
         self.on_way.insert(self.sent);
         let (sent, line) = (self.sent, number);
         self.pipelines.spawn_local(async move {
             let answers = all(&mut connection, &pipeline).await;
-            Outcome { number: sent, line, errand, answers }
+            Outcome { number: sent, line, pace, errand, answers }
         });
     }
 
@@ -135,19 +134,17 @@ impl Bridge {
 
     /// A pipeline was answered, or failed as a whole.
     pub(super) fn finish(&mut self, outcome: Result<Outcome, JoinError>) {
-        let Ok(Outcome { number, line, errand, answers }) = outcome else {
+        let Ok(Outcome { number, line, pace, errand, answers }) = outcome else {
             // What panics there is a bug of the client; its callers' time runs out.
             self.on_way.clear();
             self.lines.numbers().into_iter().for_each(|line| self.fall(line, LinkState::Lost));
             return;
         };
         self.on_way.remove(&number);
-        let is_present = self.lines.get_mut(line).map(|line| line.on_way -= 1).is_some();
+        let is_present = self.lines.get_mut(line).map(|line| line.way(pace).is_over()).is_some();
         match (errand, answers) {
-            (Errand::Calls(calls, is_patient), Ok(answers)) => {
-                self.answer(line, calls, answers, is_patient);
-            }
-            (Errand::Calls(calls, _), Err(error)) => {
+            (Errand::Calls(calls), Ok(answers)) => self.answer(line, pace, calls, answers),
+            (Errand::Calls(calls), Err(error)) => {
                 for Waiting { call, .. } in calls {
                     if is_present || call.room_to_hear().is_none() {
                         call.fail(failure::fault(&error), &mut self.desk);
@@ -160,15 +157,12 @@ impl Bridge {
         }
     }
 
-    fn answer(
-        &mut self,
-        line: u64,
-        calls: Vec<Waiting>,
-        mut answers: Vec<Value>,
-        is_patient: bool,
-    ) {
+    fn answer(&mut self, line: u64, pace: Pace, calls: Vec<Waiting>, mut answers: Vec<Value>) {
         // How many replicas have what was written; if that was refused, none is known to.
-        let replicas = if is_patient { answers.pop().and_then(|it| number(&it)) } else { None };
+        let replicas = match pace {
+            Pace::Patient => answers.pop().and_then(|it| number(&it)),
+            Pace::Plain => None,
+        };
         let (mut forgotten, mut doubt) = (Vec::new(), None);
         for (waiting, answer) in calls.into_iter().zip(answers) {
             let is_present = self.lines.get(line).is_some();
@@ -199,9 +193,9 @@ impl Bridge {
             }
         }
         if !forgotten.is_empty() {
-            self.load_scripts(line);
+            self.load_scripts(line, pace);
             if let Some(line) = self.lines.get_mut(line) {
-                line.queue.push_front(forgotten);
+                line.way(pace).push_front(forgotten);
             }
         }
         if let Some(error) = doubt {
@@ -209,13 +203,13 @@ impl Bridge {
         }
     }
 
-    /// Before what waits: both connections take what comes in order, but not from each other.
-    fn load_scripts(&mut self, number: u64) {
+    /// Before what waits, by the same connection, which takes what comes in order.
+    fn load_scripts(&mut self, number: u64, pace: Pace) {
         let mut pipeline = redis::pipe();
         for load in self.desk.scripts.load() {
             pipeline.add_command(load);
         }
-        self.send(number, pipeline, Errand::Chore);
+        self.send(number, pace, pipeline, Errand::Chore);
     }
 
     /// A server does not have the slot of a call: it is made again when it is known who has.

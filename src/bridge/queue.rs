@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::call::{Call, Lane};
 
@@ -131,18 +131,22 @@ impl Queue {
         self.0.drain(..count).collect()
     }
 
+    /// Those that have waited too long.
+    pub(super) fn expire(&mut self, patience: Duration) -> Vec<Waiting> {
+        let is_old = |waiting: &Waiting| waiting.since.elapsed() > patience;
+        let (old, rest): (Vec<_>, Vec<_>) = self.0.drain(..).partition(is_old);
+        self.0.extend(rest);
+        old
+    }
+
     /// Everything that waits.
     pub(super) fn drain(&mut self) -> Vec<Waiting> {
         self.0.drain(..).collect()
     }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use redis::{Cmd, Value};
 
     use super::*;
@@ -173,6 +177,12 @@ mod tests {
 
     fn upkeep() -> Box<dyn Call> {
         Box::new(Sized(0, Lane::Upkeep))
+    }
+
+    /// So many calls that wait.
+    pub(in crate::bridge) fn filled(count: u32) -> Vec<Waiting> {
+        let places = Places::new(count, 1);
+        (0..count).map(|_| places.take(upkeep()).expect("it fits")).collect()
     }
 
     #[test]
@@ -222,6 +232,6 @@ mod tests {
             push(&mut queue, BATCH_BYTES / 2 + 1);
         }
         assert_eq!(queue.next().len(), 2);
-        assert!(!queue.is_empty());
+        assert_eq!(queue.next().len(), 1);
     }
 }

@@ -16,8 +16,8 @@ use super::call::{Agree, Beat, End, session};
 use super::lines::Line;
 use super::link::{Link, Maker, kept};
 use super::map::{self, Map};
-use super::queue::Queue;
 use super::run::Bridge;
+use super::way::Pace;
 
 /// The first pause between two attempts to connect is at most so long.
 const RECONNECT_FIRST_MS: u64 = 50;
@@ -142,7 +142,7 @@ impl Bridge {
     fn begin(&mut self, number: u64, url: RedisUrl, link: Link) {
         tracing::info!(%url, attempts = self.attempts, kept = ?link.kept, "a link to Redis is up");
         let is_first = self.lines.is_empty();
-        self.lines.insert(number, Line { url, link, queue: Queue::default(), on_way: 0 });
+        self.lines.insert(number, Line::new(url, link));
         self.desk.metrics.connects.add(1);
         if self.lines.missing().is_empty() {
             self.attempts = 0;
@@ -220,7 +220,7 @@ impl Bridge {
         tracing::warn!(state = state.word(), url = %line.url, "a link to Redis has ended");
         self.trouble = state;
         self.note_state();
-        for waiting in line.queue.drain() {
+        for waiting in Pace::BOTH.into_iter().flat_map(|pace| line.way(pace).drain()) {
             waiting.call.fail(Fault::Unsent, &mut self.desk);
         }
         let rooms = self.desk.watch.unlink(number);
@@ -259,17 +259,18 @@ impl Bridge {
             self.ask(Box::new(End { room }));
         }
         self.expire();
+        let patience = self.patience();
         for number in self.lines.numbers() {
-            let Some(line) = self.lines.get(number) else { continue };
-            if line.link.ear.is_overdue(self.patience()) {
+            let Some(line) = self.lines.get_mut(number) else { continue };
+            if line.link.ear.is_overdue(patience) {
                 self.fall(number, LinkState::Lost);
                 continue;
             }
             line.link.ear.verify();
-            if line.on_way == 0 {
+            if line.way(Pace::Plain).is_clear() {
                 let mut pipeline = redis::pipe();
                 pipeline.add_command(redis::cmd("PING"));
-                self.send(number, pipeline, super::pipeline::Errand::Chore);
+                self.send(number, Pace::Plain, pipeline, super::pipeline::Errand::Chore);
             }
         }
         self.survey();
@@ -325,6 +326,9 @@ impl Bridge {
             expired.extend(calls.extract_if(.., |waiting| waiting.since.elapsed() > patience));
         }
         self.parked.retain(|_, calls| !calls.is_empty());
+        // The others' turn comes, or the client gives up.
+        let ways = self.lines.iter_mut().map(|line| line.way(Pace::Patient));
+        expired.extend(ways.flat_map(|way| way.expire(patience)));
         for waiting in expired {
             waiting.call.fail(Fault::Unsent, &mut self.desk);
         }

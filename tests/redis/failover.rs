@@ -154,3 +154,33 @@ fn a_room_that_asks_for_more_replicas_than_there_are_says_so() {
     replica.signal("CONT");
     eventually("it is taken again", || ada.ask(publish.clone())["type"] == "ok");
 }
+
+#[test]
+fn a_replica_that_stands_still_holds_up_neither_the_link_nor_another_room() {
+    if is_missing() {
+        return;
+    }
+    let primary = Store::start(&["repl-diskless-sync-delay 0"]);
+    let node = crate::node::node(&primary);
+    let follows = format!("replicaof 127.0.0.1 {}", primary.port);
+    let replica = Store::start(&[&follows]);
+    takes(&node, "twice:a");
+    let (mut ada, mut eve) = (Talk::joined(&node, "twice:a"), Talk::joined(&node, "sure:a"));
+    replica.signal("STOP");
+    // Each in a tick of its own, and more than may be on their way to a server.
+    let mut waiting = Vec::new();
+    for n in 0..40 {
+        waiting.push(ada.send(json!({"type": "publish", "room": "twice:a", "data": n})));
+        ada.ask(json!({"type": "ping"}));
+        assert_eq!(eve.publish("sure:a", n), n + 1, "others do not wait for it");
+    }
+    for id in waiting {
+        let answer = ada.answer(id);
+        assert_eq!(answer["code"], "timeout", "whether it stays is not known: {answer}");
+    }
+    assert_eq!(eve.publish("sure:a", "after"), 41);
+    let connects = node.metric("ringroom_bridge_connects_total", "");
+    assert!((connects - 1.0).abs() < 0.5, "the link was lost: {connects}");
+    replica.signal("CONT");
+    takes(&node, "twice:a");
+}
