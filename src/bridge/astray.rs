@@ -1,21 +1,24 @@
 //! Calls that came to a server that does not have their slot, or not all of it: they are made again
 //! when it is known where the slot is.
 //!
-//! Invariant: as long as a call of a slot is here, all others of that slot wait behind it, and none of
-//! them is on its way; so their order holds while slots move.
+//! Invariants: as long as a call of a slot is here, all others of that slot wait here, too, and they are
+//! made again in the order in which they came, when none of them is on its way; so their order holds
+//! while slots move. Calls that wait for replicas go by a way of their own, and do so here.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::queue::Waiting;
+use super::way::Pace;
 
-/// By slot.
+/// By slot, and by which way they go.
 #[derive(Debug, Default)]
-pub(super) struct Astray(BTreeMap<u16, Stray>);
+pub(super) struct Astray(BTreeMap<(u16, Pace), Stray>);
 
 #[derive(Debug, Default)]
 struct Stray {
-    calls: Vec<Waiting>,
+    /// Those that were refused and those that came later, by their numbers.
+    calls: BTreeMap<u64, Waiting>,
     /// Pipelines up to this number may still hold calls of the slot.
     sent: u64,
     /// Where the slot is was asked since.
@@ -23,22 +26,31 @@ struct Stray {
 }
 
 impl Astray {
-    /// Whether calls of this slot have to wait.
-    pub(super) fn holds(&self, slot: u16) -> bool {
-        self.0.contains_key(&slot)
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a call of this slot has to wait.
+    pub(super) fn holds(&self, slot: u16, waiting: &Waiting) -> bool {
+        self.0.contains_key(&(slot, Pace::of(&*waiting.call)))
     }
 
     /// A call was refused; `sent` pipelines were sent until now.
     pub(super) fn add(&mut self, slot: u16, waiting: Waiting, sent: u64) {
-        let stray = self.0.entry(slot).or_default();
-        stray.calls.push(waiting);
+        let stray = self.put(slot, waiting);
         stray.sent = stray.sent.max(sent);
         stray.is_found = false;
     }
 
     /// A call comes to a slot whose calls have to wait.
     pub(super) fn wait(&mut self, slot: u16, waiting: Waiting) {
-        self.0.entry(slot).or_default().calls.push(waiting);
+        self.put(slot, waiting);
+    }
+
+    fn put(&mut self, slot: u16, waiting: Waiting) -> &mut Stray {
+        let stray = self.0.entry((slot, Pace::of(&*waiting.call))).or_default();
+        stray.calls.insert(waiting.number, waiting);
+        stray
     }
 
     /// It is known anew where all slots are.
@@ -46,20 +58,22 @@ impl Astray {
         self.0.values_mut().for_each(|stray| stray.is_found = true);
     }
 
-    /// Those that may be made again, in their order. `oldest`: the first pipeline that is on its way.
-    pub(super) fn release(&mut self, oldest: Option<u64>) -> Vec<Waiting> {
-        let is_free =
-            |stray: &Stray| stray.is_found && oldest.is_none_or(|oldest| oldest > stray.sent);
-        let free = self.0.extract_if(.., |_, stray| is_free(stray));
-        free.flat_map(|(_, stray)| stray.calls).collect()
+    /// Those that may be made again, in their order. `on_way`: the pipelines that are on their way, and by
+    /// which.
+    pub(super) fn release(&mut self, on_way: &BTreeMap<u64, Pace>) -> Vec<Waiting> {
+        let free = self.0.extract_if(.., |(_, pace), stray| {
+            let oldest = on_way.iter().find(|(_, by)| *by == pace);
+            stray.is_found && oldest.is_none_or(|(oldest, _)| *oldest > stray.sent)
+        });
+        free.flat_map(|(_, stray)| stray.calls.into_values()).collect()
     }
 
     /// Those that have waited too long.
     pub(super) fn expire(&mut self, patience: Duration) -> Vec<Waiting> {
         let mut expired = Vec::new();
         self.0.retain(|_, stray| {
-            let is_old = |waiting: &mut Waiting| waiting.since.elapsed() > patience;
-            expired.extend(stray.calls.extract_if(.., is_old));
+            let is_old = |_: &u64, waiting: &mut Waiting| waiting.since.elapsed() > patience;
+            expired.extend(stray.calls.extract_if(.., is_old).map(|(_, waiting)| waiting));
             !stray.calls.is_empty()
         });
         expired
@@ -76,11 +90,12 @@ mod tests {
     use crate::bridge::queue::Places;
     use crate::room::broker::Fault;
 
+    /// A call that wants so many replicas.
     #[derive(Debug)]
-    struct Numbered(usize);
+    struct Wanting(u8);
 
-    impl Call for Numbered {
-        fn bytes(&self) -> usize {
+    impl Call for Wanting {
+        fn replicas(&self) -> u8 {
             self.0
         }
         fn command(&self, _desk: &Desk) -> Cmd {
@@ -90,40 +105,64 @@ mod tests {
         fn fail(self: Box<Self>, _fault: Fault, _desk: &mut Desk) {}
     }
 
-    fn numbers(calls: &[Waiting]) -> Vec<usize> {
-        calls.iter().map(|waiting| waiting.call.bytes()).collect()
+    fn numbers(calls: &[Waiting]) -> Vec<u64> {
+        calls.iter().map(|waiting| waiting.number).collect()
+    }
+
+    fn plain(numbers: &[u64]) -> BTreeMap<u64, Pace> {
+        numbers.iter().map(|number| (*number, Pace::Plain)).collect()
     }
 
     #[test]
     fn calls_of_a_slot_wait_in_order_until_it_is_found_and_none_is_on_its_way() {
         let places = Places::new(100, 1_000);
-        let call = |n| places.take(Box::new(Numbered(n))).expect("it fits");
+        let mut calls = (0..5).map(|_| places.take(Box::new(Wanting(0))).expect("it fits"));
+        let mut call = || calls.next().expect("there are five");
         let mut astray = Astray::default();
-        assert!(!astray.holds(7));
-        astray.add(7, call(1), 5);
-        astray.wait(7, call(2));
-        astray.add(8, call(9), 4);
-        assert!(astray.release(None).is_empty(), "nobody knows where it is");
+        let (first, second, other, third, fourth) = (call(), call(), call(), call(), call());
+        assert!(!astray.holds(7, &first));
+        // The first is refused; the second left before that was known; the third comes after it.
+        astray.add(7, first, 5);
+        assert!(astray.holds(7, &third) && astray.holds(7, &second) && !astray.holds(8, &other));
+        astray.wait(7, third);
+        astray.add(8, other, 4);
+        assert!(astray.release(&plain(&[])).is_empty(), "nobody knows where it is");
         astray.found();
-        assert!(astray.release(Some(4)).is_empty(), "the fourth pipeline may hold calls of both");
-        assert_eq!(numbers(&astray.release(Some(5))), [9]);
-        // One of the fifth comes back.
-        astray.add(7, call(3), 6);
-        assert!(astray.release(None).is_empty(), "it has to be found again");
+        assert!(astray.release(&plain(&[4])).is_empty(), "the fourth may hold calls of both");
+        assert_eq!(numbers(&astray.release(&plain(&[5]))), [3]);
+        // The second comes back with the fifth pipeline.
+        astray.add(7, second, 6);
+        astray.wait(7, fourth);
+        assert!(astray.release(&plain(&[])).is_empty(), "it has to be found again");
         astray.found();
-        assert!(astray.release(Some(6)).is_empty());
-        assert_eq!(numbers(&astray.release(Some(7))), [1, 2, 3]);
-        assert!(!astray.holds(7));
+        assert!(astray.release(&plain(&[6])).is_empty());
+        assert_eq!(numbers(&astray.release(&plain(&[7]))), [1, 2, 4, 5]);
+        assert!(astray.is_empty());
+    }
+
+    #[test]
+    fn what_waits_for_replicas_holds_up_nothing_else() {
+        let places = Places::new(100, 1_000);
+        let call = |replicas| places.take(Box::new(Wanting(replicas))).expect("it fits");
+        let mut astray = Astray::default();
+        astray.add(7, call(0), 2);
+        assert!(!astray.holds(7, &call(1)), "that goes another way");
+        astray.add(7, call(1), 2);
+        astray.found();
+        let on_way = BTreeMap::from([(1, Pace::Patient), (3, Pace::Plain)]);
+        let released = astray.release(&on_way);
+        assert_eq!(released.iter().map(|it| it.call.replicas()).collect::<Vec<_>>(), [0]);
+        assert_eq!(astray.release(&plain(&[1])).len(), 1);
     }
 
     #[test]
     fn what_waits_too_long_comes_back() {
         let places = Places::new(100, 1_000);
         let mut astray = Astray::default();
-        astray.add(7, places.take(Box::new(Numbered(1))).expect("it fits"), 1);
+        astray.add(7, places.take(Box::new(Wanting(0))).expect("it fits"), 1);
         assert!(astray.expire(Duration::from_secs(60)).is_empty());
         std::thread::sleep(Duration::from_millis(1));
         assert_eq!(numbers(&astray.expire(Duration::ZERO)), [1]);
-        assert!(!astray.holds(7));
+        assert!(astray.is_empty());
     }
 }

@@ -54,7 +54,7 @@ impl Bridge {
             true => 0,
             false => waiting.call.slot(&self.desk),
         };
-        if self.astray.holds(slot) {
+        if self.astray.holds(slot, &waiting) {
             return self.astray.wait(slot, waiting);
         }
         let Some(number) = self.lines.of(slot) else {
@@ -78,23 +78,47 @@ impl Bridge {
 
     /// Puts what waits into pipelines.
     pub(super) fn dispatch(&mut self) {
-        for waiting in self.astray.release(self.on_way.first().copied()) {
+        for waiting in self.astray.release(&self.on_way) {
             self.route(waiting);
         }
         for number in self.lines.numbers() {
             for pace in Pace::BOTH {
+                if self.lines.get_mut(number).is_some_and(|line| line.way(pace).recall()) {
+                    self.load_scripts(number, pace);
+                }
                 while let Some(line) = self.lines.get_mut(number) {
                     let calls = line.way(pace).next();
                     if calls.is_empty() {
                         break;
                     }
+                    let calls = self.hold_back(calls);
                     self.send_calls(number, pace, calls);
                 }
             }
         }
     }
 
+    /// What waited for a line while calls of its slot came back waits with these.
+    fn hold_back(&mut self, calls: Vec<Waiting>) -> Vec<Waiting> {
+        if self.astray.is_empty() {
+            return calls;
+        }
+        let mut others = Vec::with_capacity(calls.len());
+        for waiting in calls {
+            let slot = waiting.call.slot(&self.desk);
+            if self.astray.holds(slot, &waiting) {
+                self.astray.wait(slot, waiting);
+            } else {
+                others.push(waiting);
+            }
+        }
+        others
+    }
+
     fn send_calls(&mut self, number: u64, pace: Pace, calls: Vec<Waiting>) {
+        if calls.is_empty() {
+            return;
+        }
         let mut pipeline = redis::pipe();
         for waiting in &calls {
             pipeline.add_command(waiting.call.command(&self.desk));
@@ -118,7 +142,7 @@ impl Bridge {
         let mut connection = mouth.connection.clone();
         line.way(pace).leaves();
         self.sent += 1;
-        self.on_way.insert(self.sent);
+        self.on_way.insert(self.sent, pace);
         let (sent, line) = (self.sent, number);
         self.pipelines.spawn_local(async move {
             let answers = all(&mut connection, &pipeline).await;
@@ -163,7 +187,7 @@ impl Bridge {
             Pace::Patient => answers.pop().and_then(|it| number(&it)),
             Pace::Plain => None,
         };
-        let (mut forgotten, mut doubt) = (Vec::new(), None);
+        let mut doubt = None;
         for (waiting, answer) in calls.into_iter().zip(answers) {
             let is_present = self.lines.get(line).is_some();
             if !is_present && waiting.call.room_to_hear().is_some() {
@@ -183,19 +207,14 @@ impl Bridge {
                     continue;
                 }
             };
-            if failure::is_forgotten(&error) && is_present {
-                forgotten.push(waiting);
+            let line = self.lines.get_mut(line);
+            if let Some(line) = line.filter(|_| failure::is_forgotten(&error)) {
+                line.way(pace).forget(waiting);
             } else if failure::is_astray(&error) && self.desk.config.redis.cluster {
                 self.stray(waiting, &error);
             } else {
                 waiting.call.fail(failure::fault(&error), &mut self.desk);
                 doubt = Some(error);
-            }
-        }
-        if !forgotten.is_empty() {
-            self.load_scripts(line, pace);
-            if let Some(line) = self.lines.get_mut(line) {
-                line.way(pace).push_front(forgotten);
             }
         }
         if let Some(error) = doubt {

@@ -4,7 +4,7 @@
 //! are on their way are bounded, those of each lane by themselves; a call gives its place back when it
 //! is dropped, whatever became of it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -20,6 +20,8 @@ const BATCH_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) call: Box<dyn Call>,
+    /// Counts calls, as they came: those that are made again are made in this order.
+    pub(super) number: u64,
     /// Since when.
     pub(super) since: Instant,
     place: Place,
@@ -35,6 +37,7 @@ pub(super) struct Places {
     taken: Rc<RefCell<Taken>>,
     calls_most: u64,
     bytes_most: u64,
+    last_number: Cell<u64>,
 }
 
 /// What is taken of each lane.
@@ -73,7 +76,8 @@ impl Drop for Place {
 impl Places {
     /// Each lane takes `calls_most`; what all of them hold of clients is bounded by `bytes_most`.
     pub(super) fn new(calls_most: u32, bytes_most: u64) -> Self {
-        Self { taken: Rc::default(), calls_most: u64::from(calls_most), bytes_most }
+        let calls_most = u64::from(calls_most);
+        Self { taken: Rc::default(), calls_most, bytes_most, last_number: Cell::default() }
     }
 
     /// Gives a call a place.
@@ -91,7 +95,9 @@ impl Places {
         taken.bytes += bytes;
         drop(taken);
         let place = Place { lane, bytes, taken: Rc::clone(&self.taken) };
-        Ok(Waiting { call, since: Instant::now(), place })
+        let number = self.last_number.get() + 1;
+        self.last_number.set(number);
+        Ok(Waiting { call, number, since: Instant::now(), place })
     }
 
     /// Publishes that wait or are on their way.

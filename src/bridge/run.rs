@@ -5,7 +5,7 @@
 //! something; a publish that the link took with it is answered as lost, and never sent again; what
 //! an earlier link said of a room is not believed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -38,6 +38,7 @@ use super::nodes::Nodes;
 use super::pipeline::Outcome;
 use super::queue::{Places, Waiting};
 use super::uplink::Made;
+use super::way::Pace;
 
 /// Batches taken from the inbox before everything else gets its turn.
 const BATCHES_PER_ROUND: usize = 256;
@@ -114,7 +115,7 @@ pub fn run(plan: Plan) -> io::Result<()> {
             surveys: JoinSet::new(),
             pipelines: JoinSet::new(),
             sent: 0,
-            on_way: BTreeSet::new(),
+            on_way: BTreeMap::new(),
             astray: Astray::default(),
             parked: HashMap::new(),
         };
@@ -150,8 +151,8 @@ pub(super) struct Bridge {
     pub(super) pipelines: JoinSet<Outcome>,
     /// Counts pipelines.
     pub(super) sent: u64,
-    /// Those that are not over.
-    pub(super) on_way: BTreeSet<u64>,
+    /// Those that are not over, and by which way each went.
+    pub(super) on_way: BTreeMap<u64, Pace>,
     pub(super) astray: Astray,
     /// Calls of rooms that are not listened to yet.
     pub(super) parked: HashMap<RoomKey, Vec<Waiting>>,

@@ -34,6 +34,7 @@ mod foreign;
 mod forms;
 mod governing;
 mod names;
+mod order;
 mod outage;
 mod patterns;
 mod people;

@@ -1,0 +1,92 @@
+//! What one client publishes keeps its order, whatever Redis makes the node ask again.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+
+use crate::cluster::Cluster;
+use crate::node::{linked, node, with};
+use crate::server::{Server, eventually};
+use crate::store::{Store, is_missing};
+use crate::talk::Talk;
+
+/// Publishes so many numbers at once, each in a tick of its own; the places of those that were taken.
+fn burst(talk: &mut Talk, room: &str, numbers: std::ops::Range<u64>) -> Vec<Option<u64>> {
+    let send = |talk: &mut Talk, n| {
+        let id = talk.send(json!({"type": "publish", "room": room, "data": n}));
+        let pong = talk.ask(json!({"type": "ping"}));
+        assert_eq!(pong["type"], "pong");
+        id
+    };
+    let ids: Vec<_> = numbers.map(|n| send(talk, n)).collect();
+    let answers: Vec<_> = ids.into_iter().map(|id| talk.answer(id)).collect();
+    answers.iter().map(|answer| answer["offset"].as_u64()).collect()
+}
+
+/// What is in a room is in the order in which it was published.
+fn in_order(node: &Server, room: &str) -> usize {
+    let mut talk = Talk::joined(node, room);
+    let answer = talk.ok(json!({"type": "history", "room": room, "limit": 1_000}));
+    let messages = answer["messages"].as_array().unwrap();
+    let numbers: Vec<_> = messages.iter().filter_map(|it| it["data"].as_u64()).collect();
+    assert!(numbers.is_sorted(), "{numbers:?}");
+    numbers.len()
+}
+
+#[test]
+fn a_redis_that_forgets_its_scripts_does_not_mix_up_what_is_on_its_way() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&["repl-diskless-sync-delay 0"]);
+    let follows = format!("replicaof 127.0.0.1 {}", store.port);
+    let _replica = Store::start(&[&follows]);
+    let node = node(&store);
+    for room in ["sure:a", "twice:a"] {
+        let mut ada = Talk::joined(&node, room);
+        eventually("the room takes publications", || {
+            ada.ask(json!({"type": "publish", "room": room, "data": 0}))["type"] == "ok"
+        });
+        for round in 0..20 {
+            // Several pipelines are on their way before the first of them is refused.
+            assert_eq!(store.say(&["SCRIPT", "FLUSH"]), "+OK");
+            assert_eq!(store.say(&["CLIENT", "PAUSE", "50", "ALL"]), "+OK");
+            let places = burst(&mut ada, room, round * 10 + 1..round * 10 + 11);
+            assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");
+        }
+        assert!(in_order(&node, room) > 200);
+    }
+}
+
+#[test]
+fn a_slot_that_moves_does_not_mix_up_what_is_on_its_way() {
+    if is_missing() {
+        return;
+    }
+    let cluster = Cluster::start();
+    let node = with(&[&cluster.url(), "redis.cluster=true"]);
+    linked(&node);
+    let mut ada = Talk::joined(&node, "sure:a");
+    eventually("the room takes publications", || {
+        ada.ask(json!({"type": "publish", "room": "sure:a", "data": 0}))["type"] == "ok"
+    });
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut next = 1;
+            while !is_over.load(Ordering::Relaxed) {
+                let places = burst(&mut ada, "sure:a", next..next + 8);
+                let taken: Vec<_> = places.iter().flatten().collect();
+                assert!(taken.is_sorted(), "{places:?}");
+                next += 8;
+            }
+        });
+        for _ in 0..6 {
+            cluster.move_slot("sure:a");
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    assert!(in_order(&node, "sure:a") > 8);
+    let strayed = node.metric("ringroom_bridge_strayed_total", "");
+    assert!(strayed > 0.0, "nothing was asked in vain");
+}
