@@ -22,6 +22,7 @@ use super::call::{Awaited, Call, Forms};
 use super::keys::Keys;
 use super::map;
 use super::nodes::{Nodes, node_name};
+use super::owed::Owed;
 use super::script::Scripts;
 use super::station;
 use super::watch::Watch;
@@ -52,7 +53,7 @@ pub(super) struct Desk {
     /// It says goodbye.
     pub(super) is_leaving: bool,
     /// Rooms that missed something on the way to their cores.
-    owed: Vec<RoomKey>,
+    owed: Owed,
     /// Rooms that nobody follows but a node that may be no more, and since when that was not known.
     doubtful: VecDeque<(Instant, RoomKey)>,
     random: ring::rand::SystemRandom,
@@ -83,7 +84,7 @@ impl Desk {
             nodes,
             keys: Arc::new(keys),
             scripts: Arc::new(Scripts::new()),
-            owed: Vec::new(),
+            owed: Owed::new(cores),
             doubtful: VecDeque::new(),
             random,
             config,
@@ -148,8 +149,8 @@ impl Desk {
     /// A room missed something; its core is told when it has room for it.
     pub(super) fn owe(&mut self, room: RoomKey) {
         self.metrics.missed.add(1);
-        if !self.owed.contains(&room) {
-            self.owed.push(room);
+        if let Some(core) = self.watch.get(&room).map(|watched| watched.core) {
+            self.owed.add(core, room);
         }
     }
 
@@ -176,12 +177,14 @@ impl Desk {
 
     /// Tells cores that have caught up what they have missed.
     pub(super) fn tell_owed(&mut self) {
-        let owed = std::mem::take(&mut self.owed);
-        for room in owed {
-            match self.watch.get(&room).map(|watched| watched.core) {
-                Some(core) if self.port.is_over(core) => self.owed.push(room),
-                Some(core) => self.post(core, FromBroker::Missed { room }),
-                None => {}
+        for core in (0..self.cores).map(CoreId) {
+            while !self.port.is_over(core)
+                && let Some(room) = self.owed.next(core)
+            {
+                // Nobody may need it any more.
+                if self.watch.get(&room).is_some() {
+                    self.post(core, FromBroker::Missed { room });
+                }
             }
         }
     }

@@ -9,16 +9,13 @@ use crate::room::name::RoomKey;
 use super::call::End;
 use super::ear::{Event, Heard};
 use super::run::Bridge;
-use super::watch::{Listening, Subject};
+use super::watch::Subject;
 use super::{failure, news, station};
 
 impl Bridge {
     /// Asks a line to listen to a room.
     pub(super) fn listen(&mut self, room: &RoomKey, number: u64) {
-        let Some(watched) = self.desk.watch.get_mut(room) else { return };
-        let channel = watched.keys.channel();
-        let before = watched.ear.line().filter(|line| *line != number);
-        watched.ear = Listening::Asked(number);
+        let Some((channel, before)) = self.desk.watch.ask(room, number) else { return };
         if let Some(line) = before.and_then(|line| self.lines.get(line)) {
             line.link.ear.unsubscribe(&channel);
         }
@@ -31,7 +28,7 @@ impl Bridge {
     pub(super) fn hear_where_they_are(&mut self) {
         let lines = &self.lines;
         let is_right = |line: Option<u64>, slot| lines.of(slot).is_none_or(|it| line == Some(it));
-        let rooms = self.desk.watch.misheard(|it| is_right(it.ear.line(), it.slot));
+        let rooms = self.desk.watch.misheard(|it| is_right(it.ear().line(), it.slot));
         for room in rooms {
             let slot = self.desk.slot(&room);
             if let Some(number) = self.lines.of(slot) {

@@ -23,6 +23,7 @@ mod link;
 mod map;
 mod news;
 mod nodes;
+mod owed;
 mod pipeline;
 mod queue;
 mod run;

@@ -64,8 +64,9 @@ impl Bridge {
             let room = room.clone();
             let keys = &self.desk.keys;
             let watched = self.desk.watch.open(&room, core, || keys.room(&room));
-            if watched.ear != Listening::Yes(number) {
-                if watched.ear != Listening::Asked(number) {
+            let ear = watched.ear();
+            if ear != Listening::Yes(number) {
+                if ear != Listening::Asked(number) {
                     self.listen(&room, number);
                 }
                 return self.parked.entry(room).or_default().push(waiting);

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a room is here from when a core opens it until so long after the core has closed it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::id::CoreId;
@@ -21,12 +21,18 @@ pub(super) struct Watched {
     /// Where it is in a cluster.
     pub(super) slot: u16,
     /// Who listens to it.
-    pub(super) ear: Listening,
+    ear: Listening,
     /// The server whose line that is; 0: none.
     server: u64,
     /// The server on which it was last opened; 0: none.
     opened: u64,
     closed: Option<Instant>,
+}
+
+impl Watched {
+    pub(super) fn ear(&self) -> Listening {
+        self.ear
+    }
 }
 
 /// By which line a room is listened to.
@@ -63,6 +69,8 @@ pub(super) struct Watch {
     rooms: HashMap<RoomKey, Watched>,
     stations: Vec<Row>,
     channels: HashMap<Vec<u8>, Subject>,
+    /// Rooms that lines were asked to listen to, and that they have not confirmed.
+    asked: HashMap<u64, HashSet<RoomKey>>,
     /// Rooms that were forgotten, by their channels, and the lines that are told to listen no longer.
     leaving: HashMap<Vec<u8>, (u64, RoomKey)>,
 }
@@ -110,6 +118,24 @@ impl Watch {
         self.rooms.get(room).map(|watched| watched.slot)
     }
 
+    /// A line is asked to listen to a room: the room's channel, and the line that did before.
+    pub(super) fn ask(&mut self, room: &RoomKey, line: u64) -> Option<(String, Option<u64>)> {
+        let watched = self.rooms.get_mut(room)?;
+        let before = watched.ear.line();
+        watched.ear = Listening::Asked(line);
+        let channel = watched.keys.channel();
+        self.unasked(before, room);
+        self.asked.entry(line).or_default().insert(room.clone());
+        Some((channel, before.filter(|before| *before != line)))
+    }
+
+    /// It is known what became of what a line was asked, or does not matter.
+    fn unasked(&mut self, line: Option<u64>, room: &RoomKey) {
+        if let Some(rooms) = line.and_then(|line| self.asked.get_mut(&line)) {
+            rooms.remove(room);
+        }
+    }
+
     /// A channel is listened to by a line to this server. Its room, if it is one's, and if that was
     /// asked of this line.
     pub(super) fn listening(&mut self, channel: &[u8], line: u64, server: u64) -> Option<RoomKey> {
@@ -120,24 +146,29 @@ impl Watch {
         }
         watched.ear = Listening::Yes(line);
         watched.server = server;
-        Some(room.clone())
+        let room = room.clone();
+        self.unasked(Some(line), &room);
+        Some(room)
     }
 
     /// What was asked of a line and not confirmed yet was refused, or may have been.
     pub(super) fn unask(&mut self, line: u64) {
-        let asked = |it: &&mut Watched| it.ear == Listening::Asked(line);
-        self.rooms.values_mut().filter(asked).for_each(|watched| watched.ear = Listening::No);
+        for room in self.asked.remove(&line).unwrap_or_default() {
+            let watched = self.rooms.get_mut(&room);
+            if let Some(watched) = watched.filter(|it| it.ear == Listening::Asked(line)) {
+                watched.ear = Listening::No;
+            }
+        }
     }
 
     /// A line listens to a channel no longer. Whether that matters.
     pub(super) fn silenced(&mut self, channel: &[u8], line: u64) -> bool {
-        let Some(Subject::Room(room)) = self.channels.get(channel) else { return false };
-        let watched = self.rooms.get_mut(room).filter(|it| it.ear.line() == Some(line));
-        watched.map(|watched| watched.ear = Listening::No).is_some()
-    }
-
-    pub(super) fn get_mut(&mut self, room: &RoomKey) -> Option<&mut Watched> {
-        self.rooms.get_mut(room)
+        let Some(Subject::Room(room)) = self.channels.get(channel).cloned() else { return false };
+        let watched = self.rooms.get_mut(&room).filter(|it| it.ear.line() == Some(line));
+        let Some(watched) = watched else { return false };
+        watched.ear = Listening::No;
+        self.unasked(Some(line), &room);
+        true
     }
 
     pub(super) fn get(&self, room: &RoomKey) -> Option<&Watched> {
@@ -152,13 +183,16 @@ impl Watch {
     /// Forgets rooms that have been closed for so long; their channels, and who listens to them.
     pub(super) fn sweep(&mut self, grace: Duration) -> Vec<(u64, String)> {
         let mut silent = Vec::new();
-        let Self { rooms, channels, leaving, .. } = self;
+        let Self { rooms, channels, asked, leaving, .. } = self;
         rooms.retain(|room, watched| {
             let stays = watched.closed.is_none_or(|closed| closed.elapsed() < grace);
             if !stays {
                 let channel = watched.keys.channel();
                 channels.remove(channel.as_bytes());
                 if let Some(line) = watched.ear.line() {
+                    if let Some(rooms) = asked.get_mut(&line) {
+                        rooms.remove(room);
+                    }
                     leaving.insert(channel.clone().into_bytes(), (line, room.clone()));
                     silent.push((line, channel));
                 }
@@ -178,6 +212,7 @@ impl Watch {
     /// A line has ended: it listens to nothing. The rooms that it listened to and some core needs.
     pub(super) fn unlink(&mut self, line: u64) -> Vec<RoomKey> {
         self.leaving.retain(|_, (by, _)| *by != line);
+        self.asked.remove(&line);
         let of_line = |watched: &Watched| watched.ear.line() == Some(line);
         let mut needed = Vec::new();
         for (room, watched) in self.rooms.iter_mut().filter(|(_, watched)| of_line(watched)) {
@@ -237,7 +272,8 @@ mod tests {
         let made = keys(&room);
         let channel = made.channel();
         let mut watch = Watch::default();
-        watch.open(&room, CoreId(2), || made.clone()).ear = Listening::Asked(7);
+        watch.open(&room, CoreId(2), || made.clone());
+        assert_eq!(watch.ask(&room, 7), Some((channel.clone(), None)));
         assert_eq!(watch.listening(channel.as_bytes(), 6, 1), None, "that was not asked");
         assert_eq!(watch.listening(channel.as_bytes(), 7, 1), Some(room.clone()));
         watch.close(&room);
@@ -259,7 +295,8 @@ mod tests {
         let channel = made.channel();
         let mut watch = Watch::default();
         let leave = |watch: &mut Watch| {
-            watch.open(&room, CoreId(2), || made.clone()).ear = Listening::Asked(7);
+            watch.open(&room, CoreId(2), || made.clone());
+            watch.ask(&room, 7);
             watch.close(&room);
             assert_eq!(watch.sweep(Duration::ZERO), [(7, made.channel())]);
         };
@@ -272,6 +309,33 @@ mod tests {
         leave(&mut watch);
         assert_eq!(watch.left(channel.as_bytes(), 8), None, "that line was not asked");
         assert_eq!(watch.left(channel.as_bytes(), 7), Some(room.clone()));
+    }
+
+    #[test]
+    fn what_a_line_refuses_is_what_it_was_asked_and_has_not_confirmed() {
+        let room = |name| RoomKey::new(TenantId::DEFAULT, RoomName::parse(name).expect("a name"));
+        let rooms = ["a", "b", "c"].map(room);
+        let mut watch = Watch::default();
+        for room in &rooms {
+            watch.open(room, CoreId(0), || keys(room));
+            watch.ask(room, 7);
+        }
+        let [confirmed, refused, moved] = &rooms;
+        let channel = keys(confirmed).channel();
+        assert_eq!(watch.listening(channel.as_bytes(), 7, 1), Some(confirmed.clone()));
+        assert_eq!(watch.ask(moved, 8), Some((keys(moved).channel(), Some(7))));
+        let ear = |watch: &Watch, room| watch.get(room).map(Watched::ear);
+        for _ in 0..2 {
+            watch.unask(7);
+            assert_eq!(ear(&watch, confirmed), Some(Listening::Yes(7)));
+            assert_eq!(ear(&watch, refused), Some(Listening::No));
+            assert_eq!(ear(&watch, moved), Some(Listening::Asked(8)));
+        }
+        for room in &rooms {
+            watch.close(room);
+        }
+        watch.sweep(Duration::ZERO);
+        assert!(watch.asked.values().all(HashSet::is_empty), "{:?}", watch.asked);
     }
 
     #[test]
@@ -290,7 +354,8 @@ mod tests {
         let channel = made.channel();
         let mut watch = Watch::default();
         let on = |watch: &mut Watch, line, server| {
-            watch.open(&room, CoreId(0), || made.clone()).ear = Listening::Asked(line);
+            watch.open(&room, CoreId(0), || made.clone());
+            watch.ask(&room, line);
             watch.listening(channel.as_bytes(), line, server);
         };
         on(&mut watch, 1, 11);
