@@ -8,6 +8,7 @@ use crate::room::broker::Kept;
 
 use super::link::Link;
 use super::map::Map;
+use super::refusal::Refusal;
 use super::way::{Pace, Way};
 
 /// A link, and what waits for it.
@@ -15,13 +16,15 @@ use super::way::{Pace, Way};
 pub(super) struct Line {
     pub(super) url: RedisUrl,
     pub(super) link: Link,
+    pub(super) refusal: Refusal,
     plain: Way,
     patient: Way,
 }
 
 impl Line {
     pub(super) fn new(url: RedisUrl, link: Link) -> Self {
-        Self { url, link, plain: Way::new(Pace::Plain), patient: Way::new(Pace::Patient) }
+        let (plain, patient) = (Way::new(Pace::Plain), Way::new(Pace::Patient));
+        Self { url, link, refusal: Refusal::default(), plain, patient }
     }
 
     pub(super) fn way(&mut self, pace: Pace) -> &mut Way {
@@ -120,7 +123,8 @@ impl Lines {
         } else if self.owners.contains(&None) {
             LinkState::Partial
         } else {
-            LinkState::Up
+            let refused = self.lines.values().find_map(|line| line.refusal.state());
+            refused.unwrap_or(LinkState::Up)
         }
     }
 

@@ -26,6 +26,7 @@ mod nodes;
 mod owed;
 mod pipeline;
 mod queue;
+mod refusal;
 mod run;
 mod script;
 mod station;

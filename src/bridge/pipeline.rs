@@ -5,7 +5,7 @@
 //! refused by a server that did nothing.
 
 use redis::aio::MultiplexedConnection;
-use redis::{Pipeline, RedisError, RedisResult, Value};
+use redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
 use tokio::task::JoinError;
 
 use crate::metrics::LinkState;
@@ -13,9 +13,11 @@ use crate::room::broker::Fault;
 
 use super::answer::number;
 use super::call::Call;
+use super::desk::Desk;
 use super::failure;
 use super::queue::Waiting;
 use super::run::Bridge;
+use super::script::Name;
 use super::watch::Listening;
 use super::way::Pace;
 
@@ -23,8 +25,10 @@ use super::way::Pace;
 pub(super) enum Errand {
     /// Calls. Those that are patient were sent with a last command that waits for replicas.
     Calls(Vec<Waiting>),
-    /// Nothing waits for it: a ping, or scripts.
-    Chore,
+    /// Scripts.
+    Load,
+    /// Whether the server answers, and takes writes.
+    Probe,
 }
 
 /// A pipeline that is over.
@@ -177,8 +181,9 @@ impl Bridge {
                 }
                 self.doubt(&error, line);
             }
-            (Errand::Chore, Err(error)) => self.doubt(&error, line),
-            (Errand::Chore, Ok(_)) => {}
+            (Errand::Probe, Ok(answers)) => self.probed(line, answers),
+            (Errand::Load, Ok(_)) => {}
+            (Errand::Load | Errand::Probe, Err(error)) => self.doubt(&error, line),
         }
     }
 
@@ -188,7 +193,7 @@ impl Bridge {
             Pace::Patient => answers.pop().and_then(|it| number(&it)),
             Pace::Plain => None,
         };
-        let mut doubt = None;
+        let mut end = None;
         for (waiting, answer) in calls.into_iter().zip(answers) {
             let is_present = self.lines.get(line).is_some();
             if !is_present && waiting.call.room_to_hear().is_some() {
@@ -201,25 +206,64 @@ impl Bridge {
                     continue;
                 }
                 answer => {
-                    if is_present {
-                        self.note_state();
-                    }
+                    self.heed_success(line, &*waiting.call);
                     waiting.call.succeed(answer, &mut self.desk);
                     continue;
                 }
             };
-            let line = self.lines.get_mut(line);
-            if let Some(line) = line.filter(|_| failure::is_forgotten(&error)) {
+            let present = self.lines.get_mut(line);
+            if let Some(line) = present.filter(|_| failure::is_forgotten(&error)) {
                 line.way(pace).forget(waiting);
             } else if failure::is_astray(&error) && self.desk.config.redis.cluster {
                 self.stray(waiting, &error);
             } else {
+                self.heed_refusal(line, &error, |desk| waiting.call.command(desk));
                 waiting.call.fail(failure::fault(&error), &mut self.desk);
-                doubt = Some(error);
+                end = end.or(failure::ends_link(&error).then_some(error));
             }
         }
-        if let Some(error) = doubt {
+        if let Some(error) = end {
             self.doubt(&error, line);
+        }
+    }
+
+    fn heed_refusal(&mut self, line: u64, error: &RedisError, command: impl FnOnce(&Desk) -> Cmd) {
+        if let Some(line) = self.lines.get_mut(line) {
+            line.refusal.refused(failure::state(error), || command(&self.desk));
+            self.note_state();
+        }
+    }
+
+    fn heed_success(&mut self, line: u64, call: &dyn Call) {
+        let Some(line) = self.lines.get_mut(line) else { return };
+        if line.refusal.allowed(|| call.command(&self.desk)) {
+            self.note_state();
+        }
+    }
+
+    /// Asks a server whether it answers, and takes writes.
+    pub(super) fn probe(&mut self, number: u64) {
+        let mut pipeline = redis::pipe();
+        pipeline.add_command(self.desk.scripts.call(Name::Probe, &[]));
+        self.send(number, Pace::Plain, pipeline, Errand::Probe);
+    }
+
+    fn probed(&mut self, number: u64, mut answers: Vec<Value>) {
+        let Some(line) = self.lines.get_mut(number) else { return };
+        match answers.pop() {
+            Some(Value::ServerError(error)) => {
+                let error = RedisError::from(error);
+                if failure::is_forgotten(&error) {
+                    return self.load_scripts(number, Pace::Plain);
+                }
+                self.heed_refusal(number, &error, |desk| desk.scripts.call(Name::Probe, &[]));
+                self.doubt(&error, number);
+            }
+            _ => {
+                line.refusal.probed();
+                line.refusal.allowed(|| self.desk.scripts.call(Name::Probe, &[]));
+                self.note_state();
+            }
         }
     }
 
@@ -229,7 +273,7 @@ impl Bridge {
         for load in self.desk.scripts.load() {
             pipeline.add_command(load);
         }
-        self.send(number, pace, pipeline, Errand::Chore);
+        self.send(number, pace, pipeline, Errand::Load);
     }
 
     /// A server does not have the slot of a call: it is made again when it is known who has.
@@ -245,14 +289,8 @@ impl Bridge {
 
     /// After an error: is the line still of use?
     fn doubt(&mut self, error: &RedisError, line: u64) {
-        if self.lines.get(line).is_none() {
-            return;
-        }
-        let state = failure::state(error);
         if failure::ends_link(error) {
-            self.fall(line, state);
-        } else if state != LinkState::Lost {
-            self.desk.note(state);
+            self.fall(line, failure::state(error));
         }
     }
 }

@@ -267,10 +267,8 @@ impl Bridge {
                 continue;
             }
             line.link.ear.verify();
-            if line.way(Pace::Plain).is_clear() {
-                let mut pipeline = redis::pipe();
-                pipeline.add_command(redis::cmd("PING"));
-                self.send(number, Pace::Plain, pipeline, super::pipeline::Errand::Chore);
+            if line.way(Pace::Plain).is_clear() || line.refusal.state().is_some() {
+                self.probe(number);
             }
         }
         self.survey();

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::cluster::Cluster;
 use crate::edicts::{operate, token};
 use crate::node::{is, linked, node, unlinked, with};
-use crate::server::{Plan, eventually};
+use crate::server::{Plan, Server, eventually};
 use crate::store::{Store, is_missing};
 use crate::talk::Talk;
 
@@ -232,4 +232,49 @@ fn what_makes_no_sense_is_refused_before_it_begins() {
         let said = plan.refuses();
         assert!(said.contains(named) && !said.contains("secret"), "{settings:?}: {said}");
     }
+}
+
+/// Waits until the node has heard itself several times, and says this of its link each time it is asked.
+fn stays(node: &Server, state: &str) {
+    let words = format!("\"redis\":\"{state}\"");
+    let heard = || node.metric("ringroom_bridge_heard_total", "");
+    let before = heard();
+    eventually("it hears itself", || {
+        let health = node.control("/health").text();
+        assert!(health.contains(&words), "{health}");
+        heard() >= before + 6.0
+    });
+}
+
+#[test]
+fn a_full_memory_is_told_until_there_is_some_again() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&["maxmemory-policy noeviction"]);
+    let node = node(&store);
+    assert_eq!(store.say(&["CONFIG", "SET", "maxmemory", "1"]), "+OK");
+    // Nobody publishes.
+    is(&node, "out_of_memory");
+    stays(&node, "out_of_memory");
+    assert_eq!(store.say(&["CONFIG", "SET", "maxmemory", "0"]), "+OK");
+    is(&node, "up");
+}
+
+#[test]
+fn what_is_denied_is_told_until_it_is_allowed() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let node = node(&store);
+    let mut ada = Talk::joined(&node, "sure:a");
+    let publish = json!({"type": "publish", "room": "sure:a", "data": 1});
+    assert_eq!(store.say(&["ACL", "SETUSER", "default", "-evalsha"]), "+OK");
+    assert_eq!(ada.ask(publish.clone())["code"], "unavailable");
+    is(&node, "denied");
+    stays(&node, "denied");
+    assert_eq!(store.say(&["ACL", "SETUSER", "default", "+evalsha"]), "+OK");
+    is(&node, "up");
+    ada.ok(publish);
 }

@@ -29,10 +29,11 @@ pub(super) enum Name {
     End,
     Patterns,
     Call,
+    Probe,
 }
 
 /// All of them, in the order of their names.
-const TEXTS: [(Name, &str); 18] = [
+const TEXTS: [(Name, &str); 19] = [
     (Name::Publish, include_str!("publish.lua")),
     (Name::Open, include_str!("open.lua")),
     (Name::Look, include_str!("look.lua")),
@@ -51,6 +52,7 @@ const TEXTS: [(Name, &str); 18] = [
     (Name::End, include_str!("end.lua")),
     (Name::Patterns, include_str!("patterns.lua")),
     (Name::Call, include_str!("call.lua")),
+    (Name::Probe, include_str!("probe.lua")),
 ];
 
 /// What a call of a script has beside its keys, as a rule: a command that grows with each of its

@@ -1,0 +1,3 @@
+#!lua
+-- Does nothing, and is refused wherever something that writes is.
+return 1
