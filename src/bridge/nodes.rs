@@ -2,10 +2,11 @@
 //!
 //! A node is believed to live for a while after each of its beats; all is told by Redis' clock. Who is
 //! missing in a beat's answer is no more, if that beat was sent after the node was last heard of, and
-//! if this node has been linked for as long as a living one would need to be heard of again.
+//! if this node's own beats have been answered for as long as a living one would need to be heard of
+//! again: whatever keeps this node from beating may keep the others from it.
 //!
-//! Invariants: a node that keeps beating is not taken for one that is no more; one that has stopped
-//! is found by every other within `redis.lease_ms`.
+//! Invariants: a node that keeps beating, or is kept from it with all others, is not taken for one that is
+//! no more; one that has stopped is found by every other within `redis.lease_ms`.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -25,6 +26,14 @@ pub(super) struct Heard {
     pub(super) facts: Option<Facts>,
 }
 
+/// A beat that was sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    /// Which, of all of this process.
+    pub(super) number: u64,
+    pub(super) at: Instant,
+}
+
 /// What is known of them.
 #[derive(Debug)]
 pub(super) struct Nodes {
@@ -33,7 +42,10 @@ pub(super) struct Nodes {
     /// What this node says of itself, once it is known.
     facts: Option<Facts>,
     beats: u64,
-    linked_at: Instant,
+    /// Since when beats are answered over the present link.
+    steady_since: Instant,
+    /// When the last one was sent that was answered.
+    answered: Option<Instant>,
     /// Counts links.
     links: u64,
     /// The links of all nodes that live, as the last beat told.
@@ -52,7 +64,8 @@ impl Nodes {
             lease_ms,
             facts: None,
             beats: 0,
-            linked_at: Instant::now(),
+            steady_since: Instant::now(),
+            answered: None,
             links: 0,
             living: BTreeMap::new(),
             expected: BTreeMap::new(),
@@ -71,7 +84,7 @@ impl Nodes {
     }
 
     pub(super) fn linked(&mut self) {
-        self.linked_at = Instant::now();
+        self.steady_since = Instant::now();
         self.links += 1;
         self.living.insert(self.own, self.links);
     }
@@ -87,9 +100,19 @@ impl Nodes {
         self.living.iter().map(|(node, link)| format!("{}.{link}", node_name(*node))).collect()
     }
 
-    /// Whether every node that lives has had the time to be heard of over the present link.
-    pub(super) fn is_sure(&self) -> bool {
-        self.linked_at.elapsed() >= Duration::from_millis(self.lease_ms)
+    /// Whether every node that lives has had the time to be heard of since this one could beat again.
+    pub(super) fn is_sure(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.steady_since) >= Duration::from_millis(self.lease_ms)
+    }
+
+    /// A beat was answered. If the one before it was sent long ago, others may have lapsed meanwhile for
+    /// the same reason, and since each had its last beat a little earlier, sooner than this node.
+    fn heed_pause(&mut self, sent: Instant, now: Instant) {
+        let usual = Duration::from_millis(self.lease_ms / 2);
+        if self.answered.is_none_or(|last| now.saturating_duration_since(last) > usual) {
+            self.steady_since = now;
+        }
+        self.answered = self.answered.max(Some(sent));
     }
 
     /// All that live, this one among them, as the last beat told.
@@ -111,9 +134,9 @@ impl Nodes {
         format!("{} {}", self.links, facts.and_then(Result::ok).unwrap_or_default())
     }
 
-    pub(super) fn next_beat(&mut self) -> u64 {
+    pub(super) fn next_beat(&mut self) -> Sent {
         self.beats += 1;
-        self.beats
+        Sent { number: self.beats, at: Instant::now() }
     }
 
     /// These nodes have said something that may still be about.
@@ -126,19 +149,26 @@ impl Nodes {
     }
 
     /// A beat was answered: the nodes that are no more, each once.
-    pub(super) fn take(&mut self, beat: u64, heard: Vec<Heard>) -> Vec<u64> {
-        let lives = |node: u64| heard.iter().any(|it| it.node == node && it.lives);
-        let is_sure = self.is_sure();
+    pub(super) fn take(&mut self, beat: Sent, now: Instant, heard: Vec<Heard>) -> Vec<u64> {
+        self.heed_pause(beat.at, now);
+        let living: BTreeMap<_, _> =
+            heard.iter().filter(|it| it.lives).map(|it| (it.node, it.link)).collect();
+        let is_sure = self.is_sure(now);
         let mut lapsed = Vec::new();
         self.expected.retain(|node, first| {
-            let is_gone = is_sure && beat >= *first && !lives(*node);
+            let is_gone = is_sure && beat.number >= *first && !living.contains_key(node);
             if is_gone {
                 lapsed.push(*node);
             }
             !is_gone
         });
-        self.heard_of(heard.iter().filter(|it| it.lives).map(|it| it.node).collect::<Vec<_>>());
-        self.living = heard.iter().filter(|it| it.lives).map(|it| (it.node, it.link)).collect();
+        self.heard_of(living.keys().copied());
+        if is_sure {
+            self.living = living;
+        } else {
+            // Those that were there before have to be heard of yet.
+            self.living.extend(living);
+        }
         self.living.insert(self.own, self.links);
         self.known = heard.into_iter().filter_map(known).collect();
         lapsed
@@ -176,13 +206,14 @@ mod tests {
         nodes.iter().map(|&(node, lives)| Heard { node, lives, link: 1, facts: None }).collect()
     }
 
+    fn beat(nodes: &mut Nodes, all: &[(u64, bool)]) -> Vec<u64> {
+        let sent = nodes.next_beat();
+        nodes.take(sent, Instant::now(), heard(all))
+    }
+
     #[test]
     fn who_stops_beating_is_no_more_and_is_told_once() {
         let mut nodes = Nodes::new(1, 0);
-        let beat = |nodes: &mut Nodes, all: &[(u64, bool)]| {
-            let number = nodes.next_beat();
-            nodes.take(number, heard(all))
-        };
         assert_eq!(beat(&mut nodes, &[(1, true), (2, true), (3, true), (4, false)]), [0; 0]);
         assert_eq!(beat(&mut nodes, &[(1, true), (2, false), (3, true)]), [2]);
         assert_eq!(beat(&mut nodes, &[(1, true), (2, false)]), [3]);
@@ -194,11 +225,10 @@ mod tests {
     #[test]
     fn a_beat_that_was_sent_before_a_node_was_heard_of_says_nothing_of_it() {
         let mut nodes = Nodes::new(1, 0);
-        let number = nodes.next_beat();
+        let sent = nodes.next_beat();
         nodes.heard_of([2]);
-        assert_eq!(nodes.take(number, heard(&[])), [0; 0]);
-        let number = nodes.next_beat();
-        assert_eq!(nodes.take(number, heard(&[])), [2]);
+        assert_eq!(nodes.take(sent, sent.at, heard(&[])), [0; 0]);
+        assert_eq!(beat(&mut nodes, &[]), [2]);
     }
 
     #[test]
@@ -207,9 +237,29 @@ mod tests {
         nodes.linked();
         nodes.heard_of([2]);
         for _ in 0..3 {
-            let number = nodes.next_beat();
-            assert_eq!(nodes.take(number, heard(&[(2, false)])), [0; 0]);
+            assert_eq!(beat(&mut nodes, &[(2, false)]), [0; 0]);
         }
+    }
+
+    #[test]
+    fn after_beats_were_refused_all_have_time_to_beat_again() {
+        let mut nodes = Nodes::new(1, 8_000);
+        nodes.linked();
+        let began = Instant::now();
+        let mut at = |ms, lives| {
+            let (number, now) = (nodes.next_beat().number, began + Duration::from_millis(ms));
+            let lapsed = nodes.take(Sent { number, at: now }, now, heard(&[(1, true), (2, lives)]));
+            (lapsed, nodes.living().collect::<Vec<_>>(), nodes.is_sure(now))
+        };
+        for ms in (0..=9_000).step_by(1_000) {
+            assert_eq!(at(ms, true), (vec![], vec![1, 2], ms >= 8_000), "{ms}");
+        }
+        // The other one's last beat came up to one beat before this one's, and is believed for 6 s.
+        for ms in (14_100..22_000).step_by(1_000) {
+            assert_eq!(at(ms, false), (vec![], vec![1, 2], false), "{ms}");
+        }
+        assert_eq!(at(22_100, false), (vec![2], vec![1], true), "it did not come back");
+        assert_eq!(at(26_000, false), (vec![], vec![1], true), "some beats were late");
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::node::is;
 use crate::server::{PATIENCE, Server, eventually};
+use crate::states::stays;
 use crate::store::{Store, is_missing};
 use crate::talk::Talk;
 use crate::users::{node_with, user};
@@ -321,4 +323,34 @@ fn the_oldest_connection_of_a_user_goes_on_whichever_node_it_is() {
     let (_fourth, told) = comes(&nodes[0], "ann");
     assert_eq!(told["type"], "welcome");
     assert_eq!(second.event("disconnect")["reason"], "replaced");
+}
+
+/// Where memory is full, what keeps a node alive is written all the same; where Redis wants replicas
+/// before it writes anything, nothing is.
+#[test]
+fn nobody_is_gone_because_redis_would_not_hear_of_them() {
+    if is_missing() {
+        return;
+    }
+    let lease = Duration::from_secs(2);
+    let settings =
+        ["limits.connections_per_user=2", "redis.lease_ms=2000", "presence.grace_ms=300"];
+    let store = Store::start(&["maxmemory-policy noeviction"]);
+    let nodes = [(); 2].map(|()| node_with(&store, &["default"], &settings));
+    let mut watchers = [watcher(&nodes[0], "ann"), watcher(&nodes[1], "bob")];
+    let _cats = nodes.each_ref().map(|node| comes(node, "cat"));
+    watchers.iter_mut().for_each(|it| sees(it, 2));
+    watchers.iter_mut().for_each(|it| drop(notices(it)));
+    for setting in ["maxmemory", "min-replicas-to-write"] {
+        assert_eq!(store.say(&["CONFIG", "SET", setting, "1"]), "+OK");
+        let began = Instant::now();
+        eventually("a lease has passed, and more", || began.elapsed() > lease * 3 / 2);
+        assert_eq!(store.say(&["CONFIG", "SET", setting, "0"]), "+OK");
+        for (node, watcher) in nodes.iter().zip(&mut watchers) {
+            is(node, "up");
+            stays(node, "up");
+            assert_eq!(notices(watcher), once(&[]), "{setting}");
+            assert_eq!(comes(node, "cat").1["reason"], "connection_limit", "{setting}");
+        }
+    }
 }

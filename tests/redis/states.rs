@@ -235,7 +235,7 @@ fn what_makes_no_sense_is_refused_before_it_begins() {
 }
 
 /// Waits until the node has heard itself several times, and says this of its link each time it is asked.
-fn stays(node: &Server, state: &str) {
+pub(crate) fn stays(node: &Server, state: &str) {
     let words = format!("\"redis\":\"{state}\"");
     let heard = || node.metric("ringroom_bridge_heard_total", "");
     let before = heard();

@@ -1,10 +1,12 @@
 //! This node says that it lives, and hears of all others.
 
+use std::time::Instant;
+
 use redis::{Cmd, Value};
 
 use crate::bridge::answer::{bytes, number};
 use crate::bridge::desk::Desk;
-use crate::bridge::nodes::{Heard, node_number};
+use crate::bridge::nodes::{Heard, Sent, node_number};
 use crate::bridge::script::Name;
 use crate::room::broker::Fault;
 
@@ -16,20 +18,18 @@ const REMEMBER_MS: u64 = 60 * 60 * 1_000;
 /// One beat.
 #[derive(Debug)]
 pub(in crate::bridge) struct Beat {
-    /// Which, of all of this process.
-    pub(super) number: u64,
-    /// It is the last.
-    pub(super) ends: bool,
+    /// None: the node ends.
+    sent: Option<Sent>,
 }
 
 impl Beat {
     pub(in crate::bridge) fn next(desk: &mut Desk) -> Self {
-        Self { number: desk.nodes.next_beat(), ends: false }
+        Self { sent: Some(desk.nodes.next_beat()) }
     }
 
     /// The node ends.
     pub(in crate::bridge) fn last() -> Self {
-        Self { number: 0, ends: true }
+        Self { sent: None }
     }
 }
 
@@ -37,18 +37,16 @@ impl Call for Beat {
     fn command(&self, desk: &Desk) -> Cmd {
         let mut command = desk.scripts.call(Name::Beat, &desk.keys.nodes());
         command.arg(&desk.node).arg(desk.nodes.believed_ms());
-        let says = if self.ends { String::new() } else { desk.nodes.says() };
+        let says = if self.sent.is_some() { desk.nodes.says() } else { String::new() };
         command.arg(says).arg(REMEMBER_MS);
         command
     }
 
     fn succeed(self: Box<Self>, answer: Value, desk: &mut Desk) {
-        if self.ends {
-            return;
-        }
+        let Some(sent) = self.sent else { return };
         let Value::Array(items) = answer else { return };
         let heard = items.iter().filter_map(read).collect();
-        let lapsed = desk.nodes.take(self.number, heard);
+        let lapsed = desk.nodes.take(sent, Instant::now(), heard);
         for node in lapsed {
             tracing::warn!(node = format!("{node:016x}"), "a node is no more");
             desk.tell_cores(|| crate::room::broker::FromBroker::Lapsed { node });

@@ -1,5 +1,7 @@
 //! Nobody here follows a room any more: if it is temporary and nobody does elsewhere, it is gone.
 
+use std::time::Instant;
+
 use redis::{Cmd, Value};
 
 use crate::bridge::answer::number;
@@ -29,7 +31,7 @@ impl Call for End {
             names.bookmarks(),
         ];
         let mut command = desk.scripts.call(Name::End, &keys);
-        command.arg(&desk.node).arg(u8::from(desk.nodes.is_sure()));
+        command.arg(&desk.node).arg(u8::from(desk.nodes.is_sure(Instant::now())));
         for node in desk.nodes.living() {
             command.arg(node_name(node));
         }

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Says in which form the nodes here write. It rises by one once nobody has needed the present one for
 -- long enough, and does not fall. A node whose range does not hold it changes nothing.
 -- KEYS: the form. ARGV: the oldest and the newest form of the node, what it knows to be in force

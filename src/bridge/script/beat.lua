@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- A node says that it lives, and hears of all others.
 -- KEYS: until when nodes are believed to live, what they say of themselves.
 -- ARGV: node, for how long to believe it in ms, what it says ('': that it ends),

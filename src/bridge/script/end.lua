@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Deletes a temporary room that nobody follows any more. 1: it is gone; 0: it stays;
 -- 2: nobody listens, but a node that may live has said that somebody is there.
 -- KEYS: state, history, channel, who is there, what has been decided, how far users have

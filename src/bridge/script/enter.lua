@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Counts a connection of a user, if there may be one more.
 -- KEYS: the user's connections, by node and time of its link and place there, and since when they are.
 -- ARGV: this connection, how many there may be (0: any number), whether the oldest goes then,

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Forgets what a node has said of who is in a room, and tells all who listen; whoever asks for it
 -- first does it, and the others find nothing.
 -- KEYS: who is there, channel. ARGV: node.

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Tells a node what other nodes receive by patterns and which rooms were called, and takes what it
 -- receives itself.
 -- KEYS: what all receive, until when nodes take part, until when nodes are believed to live, calls.
