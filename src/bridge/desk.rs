@@ -19,6 +19,7 @@ use crate::shard::CoreMessage;
 
 use super::call::session::Wanted;
 use super::call::{Awaited, Call, Forms};
+use super::entrances::Entrances;
 use super::keys::Keys;
 use super::map;
 use super::nodes::{Nodes, node_name};
@@ -50,6 +51,7 @@ pub(super) struct Desk {
     /// What is to be asked because of an answer.
     pub(super) next: Vec<Box<dyn Call>>,
     pub(super) wanted: Wanted,
+    pub(super) entrances: Entrances,
     /// It says goodbye.
     pub(super) is_leaving: bool,
     /// Rooms that missed something on the way to their cores.
@@ -78,6 +80,7 @@ impl Desk {
             watch: Watch::new(rows),
             echo: Awaited::default(),
             wanted: Wanted::default(),
+            entrances: Entrances::default(),
             is_leaving: false,
             next: Vec::new(),
             node,
@@ -118,7 +121,8 @@ impl Desk {
 
     /// Tells all cores how the link is.
     pub(super) fn tell_all(&mut self, is_up: bool, kept: Kept) {
-        self.tell_cores(|| FromBroker::Link { is_up, kept });
+        let number = self.nodes.link();
+        self.tell_cores(|| FromBroker::Link { is_up, kept, number });
     }
 
     /// Tells all cores something.

@@ -14,6 +14,7 @@ mod call;
 mod desk;
 mod dial;
 mod ear;
+mod entrances;
 mod failure;
 mod foreign;
 mod hearing;

@@ -9,6 +9,7 @@
 //! no more; one that has stopped is found by every other within `redis.lease_ms`.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use crate::node::{Facts, Known, State};
@@ -46,8 +47,13 @@ pub(super) struct Nodes {
     steady_since: Instant,
     /// When the last one was sent that was answered.
     answered: Option<Instant>,
-    /// Counts links.
+    /// Its beats were not answered for long, and all links stayed.
+    has_paused: bool,
+    /// Counts links to any server.
     links: u64,
+    /// The one over which all places of this node's users were told: what was told over those before it
+    /// is void.
+    held: u64,
     /// The links of all nodes that live, as the last beat told.
     living: BTreeMap<u64, u64>,
     /// Other nodes of whom something may be about, and the first beat that may say that they are no
@@ -66,7 +72,9 @@ impl Nodes {
             beats: 0,
             steady_since: Instant::now(),
             answered: None,
+            has_paused: false,
             links: 0,
+            held: 0,
             living: BTreeMap::new(),
             expected: BTreeMap::new(),
             known: Vec::new(),
@@ -83,16 +91,38 @@ impl Nodes {
         self.lease_ms * 3 / 4
     }
 
-    pub(super) fn linked(&mut self) {
+    /// There is a link to another server that has what nodes say of themselves. It may have lost some
+    /// of it.
+    pub(super) fn are_elsewhere(&mut self) {
         self.steady_since = Instant::now();
-        self.links += 1;
-        self.living.insert(self.own, self.links);
+        self.answered = None;
     }
 
-    /// What this node does over the present link is marked with this: what it did over an earlier one
-    /// and could not undo, does not count.
-    pub(super) fn own_link(&self) -> String {
-        format!("{}.{}", node_name(self.own), self.links)
+    /// There is a link that was not there before.
+    pub(super) fn next_link(&mut self) {
+        self.links += 1;
+        self.living.insert(self.own, self.held);
+    }
+
+    /// All places of this node's users are told over the present link.
+    pub(super) fn hold(&mut self) {
+        self.held = self.links;
+        self.living.insert(self.own, self.held);
+    }
+
+    pub(super) fn link(&self) -> u64 {
+        self.links
+    }
+
+    /// Under which links places of this node may be told that count.
+    pub(super) fn own_links(&self) -> RangeInclusive<u64> {
+        self.held..=self.links
+    }
+
+    /// Whether its beats were not answered for long since the last call, though no link has ended: others
+    /// may have taken it for one that is no more.
+    pub(super) fn take_pause(&mut self) -> bool {
+        std::mem::take(&mut self.has_paused)
     }
 
     /// The same of all nodes that live.
@@ -109,7 +139,9 @@ impl Nodes {
     /// the same reason, and since each had its last beat a little earlier, sooner than this node.
     fn heed_pause(&mut self, sent: Instant, now: Instant) {
         let usual = Duration::from_millis(self.lease_ms / 2);
-        if self.answered.is_none_or(|last| now.saturating_duration_since(last) > usual) {
+        let is_late = |last: Instant| now.saturating_duration_since(last) > usual;
+        self.has_paused |= self.answered.is_some_and(is_late);
+        if self.answered.is_none_or(is_late) {
             self.steady_since = now;
         }
         self.answered = self.answered.max(Some(sent));
@@ -131,7 +163,7 @@ impl Nodes {
     pub(super) fn says(&self) -> String {
         // A node of which nothing is known yet lives all the same.
         let facts = self.facts.as_ref().map(serde_json::to_string);
-        format!("{} {}", self.links, facts.and_then(Result::ok).unwrap_or_default())
+        format!("{} {}", self.held, facts.and_then(Result::ok).unwrap_or_default())
     }
 
     pub(super) fn next_beat(&mut self) -> Sent {
@@ -169,7 +201,7 @@ impl Nodes {
             // Those that were there before have to be heard of yet.
             self.living.extend(living);
         }
-        self.living.insert(self.own, self.links);
+        self.living.insert(self.own, self.held);
         self.known = heard.into_iter().filter_map(known).collect();
         lapsed
     }
@@ -234,7 +266,7 @@ mod tests {
     #[test]
     fn after_an_outage_all_have_time_to_come_back() {
         let mut nodes = Nodes::new(1, 60_000);
-        nodes.linked();
+        nodes.are_elsewhere();
         nodes.heard_of([2]);
         for _ in 0..3 {
             assert_eq!(beat(&mut nodes, &[(2, false)]), [0; 0]);
@@ -244,7 +276,6 @@ mod tests {
     #[test]
     fn after_beats_were_refused_all_have_time_to_beat_again() {
         let mut nodes = Nodes::new(1, 8_000);
-        nodes.linked();
         let began = Instant::now();
         let mut at = |ms, lives| {
             let (number, now) = (nodes.next_beat().number, began + Duration::from_millis(ms));
@@ -260,6 +291,24 @@ mod tests {
         }
         assert_eq!(at(22_100, false), (vec![2], vec![1], true), "it did not come back");
         assert_eq!(at(26_000, false), (vec![], vec![1], true), "some beats were late");
+        assert!(nodes.take_pause() && !nodes.take_pause());
+    }
+
+    #[test]
+    fn a_link_is_told_when_all_places_are_held() {
+        let mut nodes = Nodes::new(1, 8_000);
+        nodes.next_link();
+        assert_eq!((nodes.links(), nodes.says()), (vec![written(0)], "0 ".to_owned()));
+        nodes.hold();
+        nodes.next_link();
+        beat(&mut nodes, &[(1, true)]);
+        assert_eq!((nodes.links(), nodes.own_links()), (vec![written(1)], 1..=2));
+        nodes.hold();
+        assert_eq!((nodes.links(), nodes.says()), (vec![written(2)], "2 ".to_owned()));
+    }
+
+    fn written(link: u64) -> String {
+        format!("{}.{link}", node_name(1))
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::letter::Letter;
 use crate::mesh::Port;
 use crate::metrics::{self, LinkState};
 use crate::room::broker::{Kept, ToBroker};
+use crate::room::entrance::EntranceAsk;
 use crate::room::name::RoomKey;
 use crate::shard::CoreMessage;
 use crate::tenant::Tenants;
@@ -171,6 +172,8 @@ impl Bridge {
             self.hear();
             self.hear_backends();
             self.heed_form();
+            self.heed_pause();
+            self.tell_places();
             self.ask_next();
             self.dispatch();
             self.desk.tell_owed();
@@ -229,12 +232,19 @@ impl Bridge {
     }
 
     fn take(&mut self, from: CoreId, message: ToBroker) {
-        let Desk { watch, keys, .. } = &mut self.desk;
+        let Desk { watch, keys, entrances, nodes, .. } = &mut self.desk;
         match &message {
             ToBroker::Open { room, .. } => {
                 watch.open(room, from, || keys.room(room));
             }
             ToBroker::Close { room } => watch.close(room),
+            ToBroker::Entrance { place, ask: EntranceAsk::Exit } => entrances.goes(place.at),
+            ToBroker::Hold { places, all_of } => {
+                places.iter().for_each(|place| entrances.hold(place.clone()));
+                if *all_of == Some(nodes.link()) {
+                    entrances.all_of(from);
+                }
+            }
             ToBroker::Publish(_)
             | ToBroker::Pass { .. }
             | ToBroker::Attend { .. }

@@ -12,7 +12,7 @@ use crate::metrics::LinkState;
 use crate::node::Facts;
 use crate::room::broker::{Fault, FromBroker, Kept};
 
-use super::call::{Agree, Beat, End, session};
+use super::call::{Agree, Beat, End, Tell, session};
 use super::lines::Line;
 use super::link::{Link, Maker, kept};
 use super::map::{self, Map};
@@ -152,7 +152,10 @@ impl Bridge {
         self.is_barred = false;
         self.settle_stations();
         self.look_after_backends();
-        self.desk.nodes.linked();
+        if self.lines.of(map::slot(self.desk.keys.form().as_bytes())) == Some(number) {
+            self.desk.nodes.are_elsewhere();
+        }
+        self.next_link();
         // Before this node says anything of itself, others can know that it lives.
         self.beat();
         self.desk.tell_all(true, self.lines.kept());
@@ -162,6 +165,35 @@ impl Bridge {
             for room in watch.misheard(|watched| lines.of(watched.slot) != Some(number)) {
                 self.desk.owe(room);
             }
+        }
+    }
+
+    /// What was told of the places of users may be lost, or void: cores tell it anew.
+    fn next_link(&mut self) {
+        self.desk.nodes.next_link();
+        self.desk.entrances.renew();
+    }
+
+    /// Others may have taken this node for one that is no more while it could not beat.
+    pub(super) fn heed_pause(&mut self) {
+        if self.desk.nodes.take_pause() && !self.lines.is_empty() {
+            self.next_link();
+            self.desk.tell_all(true, self.lines.kept());
+        }
+    }
+
+    /// Tells Redis of places of users.
+    pub(super) fn tell_places(&mut self) {
+        if self.lines.is_empty() {
+            return;
+        }
+        let link = self.desk.nodes.link();
+        while let Some(word) = self.desk.entrances.next() {
+            self.ask(Box::new(Tell { word, link }));
+        }
+        let is_new = *self.desk.nodes.own_links().start() < link;
+        if is_new && self.desk.entrances.is_done(self.desk.cores) {
+            self.desk.nodes.hold();
         }
     }
 
@@ -258,6 +290,7 @@ impl Bridge {
         for room in self.desk.doubted() {
             self.ask(Box::new(End { room }));
         }
+        self.desk.entrances.look();
         self.expire();
         let patience = self.patience();
         for number in self.lines.numbers() {

@@ -166,6 +166,14 @@ pub enum ToBroker {
         /// What of it.
         ask: EntranceAsk,
     },
+    /// Connections of users are there whatever the limit says: they came over an earlier link, or while
+    /// nobody could be asked.
+    Hold {
+        /// Which.
+        places: Vec<Place>,
+        /// They are all that the core has over the link of this number; none: some.
+        all_of: Option<u64>,
+    },
     /// Tell all who listen, and keep nothing.
     Pass {
         /// Where.
@@ -320,6 +328,8 @@ pub enum FromBroker {
         is_up: bool,
         /// How safe it keeps what it has answered for.
         kept: Kept,
+        /// Counts links: over each one the places of users are told anew.
+        number: u64,
     },
     /// The nodes that it joins write in a form that this one does not know: until it is in reach,
     /// nothing is to be done in rooms, because that would be another server under the same name.
@@ -440,6 +450,7 @@ impl ToBroker {
             | Self::Entrance { .. }
             | Self::Patterns(_) => 0,
             Self::Move { motion, .. } => size_of_val(&*motion.entries),
+            Self::Hold { places, .. } => size_of_val(&**places),
         }
     }
 }

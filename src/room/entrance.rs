@@ -28,8 +28,6 @@ pub enum EntranceAsk {
         /// Which one on this node it takes the place of.
         instead: Option<ConnectionAddress>,
     },
-    /// It is there whatever the limit says: it came while nobody could be asked.
-    Hold,
     /// It is gone.
     Exit,
 }

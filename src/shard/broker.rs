@@ -70,6 +70,8 @@ pub(super) struct Broker {
     /// Other nodes write in a form that this one does not know.
     is_barred: bool,
     kept: Kept,
+    /// The number of the link over which it was told last which connections users have.
+    link: u64,
     rooms: Map<RoomKey, Followed>,
     /// Rooms that are no longer followed, of which the broker still has what was said here.
     owed: BTreeSet<RoomKey>,
@@ -142,6 +144,7 @@ impl Broker {
             is_known: false,
             is_barred: false,
             kept: Kept::default(),
+            link: 0,
             rooms: Map::with_hasher(seed),
             owed: BTreeSet::new(),
             pending: Map::with_hasher(seed),
@@ -164,6 +167,11 @@ impl Broker {
     /// Whether it was ever told if it is in reach.
     pub(super) fn is_known(&self) -> bool {
         self.is_known
+    }
+
+    /// The number of the present link, or the last one.
+    pub(super) fn link(&self) -> u64 {
+        self.link
     }
 
     /// Whether there is one.
@@ -221,7 +229,7 @@ impl Shard {
     /// The broker says something.
     pub(super) fn on_broker(&mut self, message: FromBroker) {
         match message {
-            FromBroker::Link { is_up, kept } => self.on_link(is_up, kept),
+            FromBroker::Link { is_up, kept, number } => self.on_link(is_up, kept, number),
             FromBroker::Barred => self.broker.is_barred = true,
             FromBroker::Opened { room, outcome } => self.on_room_opened(&room, outcome),
             FromBroker::Published { ticket, outcome } => self.on_published(ticket, outcome),
@@ -262,7 +270,7 @@ impl Shard {
     }
 
     /// The broker is in reach, or no longer.
-    fn on_link(&mut self, is_up: bool, kept: Kept) {
+    fn on_link(&mut self, is_up: bool, kept: Kept, number: u64) {
         let was_up = std::mem::replace(&mut self.broker.is_up, is_up);
         self.broker.is_known = true;
         self.broker.kept = kept;
@@ -275,7 +283,6 @@ impl Shard {
                 self.open_again(&room);
             }
             self.pay(None);
-            self.hold_places();
             self.begin_to_read_patterns();
             self.call_again();
         } else if !is_up {
@@ -286,6 +293,9 @@ impl Shard {
             self.stop_bookmarks();
             self.stop_governing();
             self.decide_places();
+        }
+        if is_up && std::mem::replace(&mut self.broker.link, number) != number {
+            self.hold_places(number);
         }
     }
 

@@ -34,8 +34,8 @@ pub struct UserKey {
 struct Place {
     at: ConnectionAddress,
     session: Option<SessionId>,
-    /// The broker has not said yet whether it may be there.
-    is_asked: bool,
+    /// The broker has not said yet whether it may be there; over which link it was asked.
+    asked: Option<u64>,
 }
 
 /// The users whose home a core is.
@@ -103,14 +103,19 @@ impl Users {
         let is_same = |other: &Place| place.session.is_some() && other.session == place.session;
         let instead = places.iter().find(|other| is_same(other)).map(|other| other.at);
         places.retain(|other| !is_same(other));
-        places.push(Place { is_asked: true, ..place });
+        places.push(place);
         Some(instead)
     }
 
-    /// Whether it was asked if a connection may be there; now it is known.
-    fn answer(&mut self, key: &UserKey, at: ConnectionAddress) -> bool {
+    /// Over which link it was asked if a connection may be there, if it was: now that is known.
+    fn answer(&mut self, key: &UserKey, at: ConnectionAddress) -> Option<u64> {
         let place = self.0.get_mut(key).and_then(|all| all.iter_mut().find(|it| it.at == at));
-        place.is_some_and(|place| std::mem::take(&mut place.is_asked))
+        place.and_then(|place| place.asked.take())
+    }
+
+    /// Whether a connection is in.
+    fn has(&self, key: &UserKey, at: ConnectionAddress) -> bool {
+        self.0.get(key).is_some_and(|places| places.iter().any(|place| place.at == at))
     }
 
     /// All connections of which others have not decided, or those of which they have.
@@ -118,7 +123,7 @@ impl Users {
         let users = self.0.iter();
         let mut all: Vec<_> = users
             .flat_map(|(user, places)| {
-                let places = places.iter().filter(|place| place.is_asked == is_asked);
+                let places = places.iter().filter(|place| place.asked.is_some() == is_asked);
                 places.map(|place| (user.clone(), place.at))
             })
             .collect();
@@ -195,9 +200,10 @@ impl Shard {
         session: Option<SessionId>,
     ) {
         let at = ConnectionAddress { core: from, key: connection };
-        let place = Place { at, session, is_asked: false };
+        let place = Place { at, session, asked: None };
         if self.broker.is_up() && self.config.limits.connections_per_user > 0 {
-            return self.ask_for_place(user, place);
+            let asked = Some(self.broker.link());
+            return self.ask_for_place(user, Place { asked, ..place });
         }
         self.decide_place(user, place);
     }
@@ -219,10 +225,8 @@ impl Shard {
     /// The broker has decided, or cannot.
     pub(super) fn on_place(&mut self, place: &entrance::Place, outcome: Result<bool, Fault>) {
         let user = UserKey { tenant: place.tenant, user: Arc::clone(&place.user) };
-        if !self.users.answer(&user, place.at) {
-            // It is gone, or was decided here when the link ended.
-            return;
-        }
+        // Else it is gone, or was decided here when the link ended.
+        let Some(link) = self.users.answer(&user, place.at) else { return };
         match outcome {
             Ok(is_in) => {
                 if !is_in {
@@ -234,31 +238,35 @@ impl Shard {
             }
             Err(_) => self.decide_again(&user, place.at),
         }
+        let is_told = outcome.is_ok() && link == self.broker.link();
+        if !is_told && self.broker.is_up() && self.users.has(&user, place.at) {
+            let places = vec![place.clone()];
+            self.tell_broker(ToBroker::Hold { places, all_of: None });
+        }
     }
 
     /// The link has ended: what it was asked is decided here.
     pub(super) fn decide_places(&mut self) {
         for (user, at) in self.users.all(true) {
-            if self.users.answer(&user, at) {
+            if self.users.answer(&user, at).is_some() {
                 self.decide_again(&user, at);
             }
         }
     }
 
-    /// The broker is in reach again, and is told of those that are there.
-    pub(super) fn hold_places(&mut self) {
+    /// The broker is in reach over another link, and is told of those that are there.
+    pub(super) fn hold_places(&mut self, link: u64) {
         if self.config.limits.connections_per_user > 0 {
-            for (user, at) in self.users.all(false) {
-                let (place, ask) = (user.place(at), EntranceAsk::Hold);
-                self.tell_broker(ToBroker::Entrance { place, ask });
-            }
+            let all = self.users.all(false).into_iter();
+            let places = all.map(|(user, at)| user.place(at)).collect();
+            self.tell_broker(ToBroker::Hold { places, all_of: Some(link) });
         }
     }
 
     fn decide_again(&mut self, user: &UserKey, at: ConnectionAddress) {
         let tenant = self.tenants.get(user.tenant);
         self.users.exit(user, at, tenant);
-        self.decide_place(user, Place { at, session: None, is_asked: false });
+        self.decide_place(user, Place { at, session: None, asked: None });
     }
 
     /// By the connections of this node.
@@ -311,7 +319,7 @@ mod tests {
     fn place(index: u32, session: Option<u8>) -> Place {
         let key = ConnectionKey { index, generation: 1 };
         let session = session.map(|byte| SessionId([byte; 16]));
-        Place { at: ConnectionAddress { core: CoreId(0), key }, session, is_asked: false }
+        Place { at: ConnectionAddress { core: CoreId(0), key }, session, asked: None }
     }
 
     fn user(name: &str) -> UserKey {

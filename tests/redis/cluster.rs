@@ -56,6 +56,17 @@ impl Cluster {
         });
     }
 
+    /// Waits until the replica of a primary that was killed has taken over, as all others see it.
+    pub(crate) fn replaced(&self, victim: usize) {
+        eventually("its replica takes over", || {
+            let alive = &self.stores[(victim + 1) % self.stores.len()];
+            let nodes = alive.read(&["CLUSTER", "NODES"]);
+            let primaries = nodes.lines().filter(|line| line.contains("master"));
+            let (failed, well): (Vec<_>, Vec<_>) = primaries.partition(|it| it.contains("fail"));
+            failed.len() == 1 && well.len() == 3
+        });
+    }
+
     /// The places of those that are primaries by their own word.
     fn primaries(&self) -> Vec<usize> {
         let is = |at: &usize| self.stores[*at].fact("replication", "role") == "master";

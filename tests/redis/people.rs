@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::node::is;
+use crate::cluster::Cluster;
+use crate::node::{is, linked};
 use crate::server::{PATIENCE, Server, eventually};
 use crate::states::stays;
 use crate::store::{Store, is_missing};
@@ -351,6 +352,44 @@ fn nobody_is_gone_because_redis_would_not_hear_of_them() {
             stays(node, "up");
             assert_eq!(notices(watcher), once(&[]), "{setting}");
             assert_eq!(comes(node, "cat").1["reason"], "connection_limit", "{setting}");
+        }
+    }
+}
+
+#[test]
+fn connections_of_users_are_counted_over_all_links_to_a_cluster() {
+    if is_missing() {
+        return;
+    }
+    let mut cluster = Cluster::start();
+    let url = cluster.url();
+    let settings = ["limits.connections_per_user=2", "redis.reconnect_max_ms=200"];
+    let settings = [&settings[..], &[&url, "redis.cluster=true"]].concat();
+    let nodes = [(); 2].map(|()| node_with(&cluster.stores[0], &["default"], &settings));
+    // On whichever primary the slot of each is.
+    let names: Vec<_> = (0..12).map(|n| format!("u{n}")).collect();
+    let come = |name: &String| nodes.iter().map(|node| comes(node, name)).collect::<Vec<_>>();
+    let mut talks: Vec<_> = names.iter().map(come).collect();
+    assert!(talks.iter().flatten().all(|(_, told)| told["type"] == "welcome"));
+    for victim in 0..2 {
+        cluster.stores[victim].kill();
+        // Redis may not hear of it.
+        talks.iter_mut().skip(victim).step_by(2).for_each(Vec::clear);
+        cluster.replaced(victim);
+        cluster.stores[victim].run();
+        cluster.is_whole();
+        nodes.iter().for_each(linked);
+        for (name, talks) in names.iter().zip(&mut talks) {
+            if !talks.is_empty() {
+                let is_refused = |node| comes(node, name).1["reason"] == "connection_limit";
+                assert!(nodes.iter().all(is_refused), "{name}");
+                continue;
+            }
+            eventually("there is a place again", || {
+                talks.clear();
+                talks.extend(come(name));
+                talks.iter().all(|(_, told)| told["type"] == "welcome")
+            });
         }
     }
 }

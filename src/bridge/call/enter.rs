@@ -1,9 +1,12 @@
 //! A connection of a user comes or goes, where their number is limited over all nodes.
 
+use std::time::Instant;
+
 use redis::{Cmd, Value};
 
 use crate::bridge::answer::bytes;
 use crate::bridge::desk::Desk;
+use crate::bridge::entrances::Word;
 use crate::bridge::nodes::{node_name, node_number};
 use crate::bridge::script::Name;
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
@@ -15,9 +18,17 @@ use super::Call;
 /// What a user's home wants of a connection.
 #[derive(Debug)]
 pub(in crate::bridge) struct Enter {
-    pub(super) from: CoreId,
-    pub(super) place: Place,
-    pub(super) ask: EntranceAsk,
+    from: CoreId,
+    place: Place,
+    ask: EntranceAsk,
+}
+
+/// What is told of a connection, because Redis may not know it.
+#[derive(Debug)]
+pub(in crate::bridge) struct Tell {
+    pub(in crate::bridge) word: Word,
+    /// Over which link.
+    pub(in crate::bridge) link: u64,
 }
 
 /// Another node is told that a connection of its has to go.
@@ -27,25 +38,20 @@ struct Displace {
     at: ConnectionAddress,
 }
 
+impl Enter {
+    pub(super) fn new(from: CoreId, place: Place, ask: EntranceAsk) -> Self {
+        Self { from, place, ask }
+    }
+}
+
 impl Call for Enter {
     fn command(&self, desk: &Desk) -> Cmd {
-        let key = desk.keys.places(self.place.tenant, &self.place.user);
-        let name = |at| format!("{} {}", desk.nodes.own_link(), written(at));
-        let (most, replaces, instead) = match &self.ask {
-            EntranceAsk::Exit => {
-                let mut command = redis::cmd("HDEL");
-                command.arg(key).arg(name(self.place.at));
-                return command;
+        match self.ask {
+            EntranceAsk::Exit => exit(&self.place, desk),
+            EntranceAsk::Enter { most, replaces, instead } => {
+                enter(&self.place, (most, replaces, instead), desk)
             }
-            EntranceAsk::Hold => (0, false, None),
-            EntranceAsk::Enter { most, replaces, instead } => (*most, *replaces, *instead),
-        };
-        let mut command = desk.scripts.call(Name::Enter, &[key]);
-        command.arg(name(self.place.at)).arg(most).arg(u8::from(replaces));
-        command.arg(instead.map(name).unwrap_or_default());
-        let redis = &desk.config.redis;
-        command.arg(redis.lease_ms).arg(redis.room_ttl_ms).arg(desk.nodes.links());
-        command
+        }
     }
 
     fn succeed(self: Box<Self>, answer: Value, desk: &mut Desk) {
@@ -63,11 +69,70 @@ impl Call for Enter {
     }
 
     fn fail(self: Box<Self>, fault: Fault, desk: &mut Desk) {
-        if matches!(self.ask, EntranceAsk::Enter { .. }) {
-            let outcome = Err(fault);
-            desk.post(self.from, FromBroker::Entered { place: self.place, outcome });
+        match self.ask {
+            EntranceAsk::Exit => desk.entrances.has_gone(self.place),
+            EntranceAsk::Enter { .. } => {
+                let outcome = Err(fault);
+                desk.post(self.from, FromBroker::Entered { place: self.place, outcome });
+            }
         }
     }
+}
+
+impl Call for Tell {
+    fn command(&self, desk: &Desk) -> Cmd {
+        let place = &self.word.place;
+        if self.word.is_there { enter(place, (0, false, None), desk) } else { exit(place, desk) }
+    }
+
+    fn succeed(self: Box<Self>, _answer: Value, desk: &mut Desk) {
+        if self.link == desk.nodes.link() {
+            desk.entrances.told(self.word.place.at);
+        }
+    }
+
+    /// With the next look.
+    fn fail(self: Box<Self>, _fault: Fault, desk: &mut Desk) {
+        if self.link == desk.nodes.link() {
+            desk.entrances.refuse(self.word);
+        }
+    }
+}
+
+/// Counts a connection, if there may be one more of so many (0: any number); whether the oldest one goes
+/// then; which one of this node it takes the place of.
+fn enter(
+    place: &Place,
+    (most, replaces, instead): (u32, bool, Option<ConnectionAddress>),
+    desk: &Desk,
+) -> Cmd {
+    let redis = &desk.config.redis;
+    let mut command = desk.scripts.call(Name::Enter, &[key(place, desk)]);
+    command.arg(name(place, desk.nodes.link(), desk)).arg(most).arg(u8::from(replaces));
+    command.arg(instead.map(written).unwrap_or_default());
+    command.arg(redis.lease_ms).arg(redis.room_ttl_ms);
+    command.arg(u8::from(desk.nodes.is_sure(Instant::now()))).arg(desk.nodes.links());
+    command
+}
+
+/// Counts it no longer, over whichever link that was told.
+fn exit(place: &Place, desk: &Desk) -> Cmd {
+    let links = desk.nodes.own_links();
+    let mut command = redis::cmd("HDEL");
+    command.arg(key(place, desk)).arg(name(place, *links.end(), desk));
+    if links.start() < links.end() {
+        // What was told over one between them is void once this link is told.
+        command.arg(name(place, *links.start(), desk));
+    }
+    command
+}
+
+fn key(place: &Place, desk: &Desk) -> String {
+    desk.keys.places(place.tenant, &place.user)
+}
+
+fn name(place: &Place, link: u64, desk: &Desk) -> String {
+    format!("{}.{link} {}", desk.node, written(place.at))
 }
 
 impl Call for Displace {

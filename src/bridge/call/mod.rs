@@ -42,7 +42,7 @@ pub(super) use agree::{Agree, Forms};
 pub(super) use beat::Beat;
 pub(super) use echo::Awaited;
 pub(super) use end::End;
-pub(super) use enter::displaced;
+pub(super) use enter::{Tell, displaced};
 
 /// One command, and what comes of it.
 pub(super) trait Call: std::fmt::Debug {
@@ -95,7 +95,7 @@ pub(super) enum Lane {
 /// The call that a core's message is; none if it asks nothing of Redis.
 pub(super) fn of(from: CoreId, message: ToBroker) -> Option<Box<dyn Call>> {
     Some(match message {
-        ToBroker::Close { .. } => return None,
+        ToBroker::Close { .. } | ToBroker::Hold { .. } => return None,
         ToBroker::Open { room, seen, keep } => Box::new(Open { from, room, seen, keep }),
         ToBroker::Publish(publish) => Box::new(Publish::new(from, publish)),
         ToBroker::Attend { room, ask: AttendanceAsk::Look(known) } => {
@@ -110,7 +110,7 @@ pub(super) fn of(from: CoreId, message: ToBroker) -> Option<Box<dyn Call>> {
         ToBroker::Bookmarks { room, ask } => bookmark::of(from, room, ask),
         ToBroker::Recall { room, known } => Box::new(Recall { from, room, known }),
         ToBroker::Move { room, motion } => Box::new(Motion { from, room, motion }),
-        ToBroker::Entrance { place, ask } => Box::new(Enter { from, place, ask }),
+        ToBroker::Entrance { place, ask } => Box::new(Enter::new(from, place, ask)),
         ToBroker::Pass { room, wire } => Box::new(Pass { room, wire }),
         ToBroker::Session(message) => session::of(from, message),
         ToBroker::Patterns(ask) => patterns::of(from, ask),

@@ -1,27 +1,30 @@
 #!lua flags=allow-oom
 -- Counts a connection of a user, if there may be one more.
 -- KEYS: the user's connections, by node and time of its link and place there, and since when they are.
--- ARGV: this connection, how many there may be (0: any number), whether the oldest goes then,
---       the connection that it takes the place of, for how long one whose node is not known counts
---       in ms, how long all of it is kept in ms, then the links of all nodes that live.
+-- ARGV: this connection, how many there may be (0: any number), whether the oldest goes then, the place
+--       on its node that it takes ('': none), for how long one whose node is not known counts in ms, how
+--       long all of it is kept in ms, whether all nodes that live are known (1), then the links of these.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local links = {}
-for i = 7, #ARGV do
+for i = 8, #ARGV do
   local node, link = string.match(ARGV[i], '^(%x+)%.(%d+)$')
   links[node] = tonumber(link)
 end
+local own, own_place = string.match(ARGV[1], '^(%x+)%.%d+ (.+)$')
 local count, oldest, since = 0, '', math.huge
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
-  local node, link = string.match(all[i], '^(%x+)%.(%d+) ')
+  local node, link, place = string.match(all[i], '^(%x+)%.(%d+) (.+)$')
   local at = tonumber(all[i + 1])
   local known = node and links[node]
-  local is_gone = not node or (known and known > tonumber(link))
-    or (not known and now - at > tonumber(ARGV[5]))
-  if is_gone or all[i] == ARGV[4] then
+  local is_void = not node or (known and known > tonumber(link))
+    -- The same one, over an earlier link, or the one before it.
+    or (node == own and (place == own_place or place == ARGV[4]))
+  local is_strange = not known and now - at > tonumber(ARGV[5])
+  if is_void or (is_strange and ARGV[7] == '1') then
     redis.call('HDEL', KEYS[1], all[i])
-  elseif all[i] ~= ARGV[1] then
+  elseif not is_strange then
     count = count + 1
     if at < since then oldest, since = all[i], at end
   end

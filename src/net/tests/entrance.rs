@@ -27,7 +27,7 @@ fn nobody_comes_in_before_there_is_word_of_the_link_to_redis() {
         let refused = TcpStream::connect(bench.address).map(drop).map_err(|error| error.kind());
         assert_eq!(refused, Err(ErrorKind::ConnectionRefused));
         assert_eq!(bench.metrics.listening.get(), 0);
-        let link = FromBroker::Link { is_up, kept: Kept::default() };
+        let link = FromBroker::Link { is_up, kept: Kept::default(), number: 1 };
         bench.post(Letter::Core(CoreMessage::FromBroker(Box::new(link))));
         listens.recv_timeout(PATIENCE).unwrap().unwrap();
         assert_eq!(bench.metrics.listening.get(), 1);

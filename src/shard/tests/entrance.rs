@@ -85,3 +85,22 @@ fn while_the_broker_is_out_of_reach_a_node_counts_its_own_and_tells_of_them_late
     world.carry();
     assert_eq!(world.come(1, 0).1, "welcome");
 }
+
+#[test]
+fn over_each_link_a_node_tells_of_all_that_are_there() {
+    let mut world = world(UserOverflow::Refuse);
+    assert_eq!(world.come(0, 0).1, "welcome");
+    // This one is asked over the link before, and answered when there is another.
+    let asked = world.fleet.nodes[0].open_as(1, "ann", |_| {});
+    world.fleet.execute(0);
+    world.fleet.relink(0);
+    world.carry();
+    assert_eq!(world.told(0, asked), "welcome");
+    assert_eq!(world.come(1, 0).1, "connection_limit");
+    world.fleet.relink(0);
+    world.carry();
+    assert_eq!(world.come(1, 0).1, "connection_limit");
+    world.fleet.nodes[0].lose(asked);
+    world.carry();
+    assert_eq!(world.come(1, 0).1, "welcome");
+}

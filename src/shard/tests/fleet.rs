@@ -36,6 +36,11 @@ impl Fleet {
         self.links[node].restore(&mut self.nodes[node]);
     }
 
+    /// There is a link that was not there before, and the others stay.
+    pub(super) fn relink(&mut self, node: usize) {
+        self.links[node].relink(&mut self.nodes[node], &mut self.store);
+    }
+
     pub(super) fn restore_all(&mut self) {
         (0..self.nodes.len()).for_each(|node| self.restore(node));
     }

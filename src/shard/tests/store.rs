@@ -1,6 +1,8 @@
 //! A Redis that is none: what the scripts and the bridge do, as values, with all that can go wrong
 //! on the way.
 
+mod places;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -19,7 +21,6 @@ use crate::room::broker::{
 };
 use crate::room::charter::wire as charter;
 use crate::room::charter::{Amendment, Charter, Manner, Motion, Vote};
-use crate::room::entrance::{EntranceAsk, Place};
 use crate::room::name::RoomKey;
 use crate::room::wire;
 use crate::shard::{CoreMessage, Input};
@@ -75,6 +76,8 @@ pub(super) struct Link {
     /// Its place among all.
     name: usize,
     is_up: bool,
+    /// Counts links.
+    number: u64,
     to: VecDeque<(CoreId, ToBroker)>,
     from: VecDeque<(CoreId, FromBroker)>,
     /// Rooms that are listened to, their homes, and on which server each was opened.
@@ -345,41 +348,6 @@ fn take_in(users: &mut Vec<Attendant>, node: u64, said: &Said) {
     }
 }
 
-impl Store {
-    fn enter(
-        &mut self,
-        node: u64,
-        place: &Place,
-        (most, replaces): (u32, bool),
-        instead: Option<ConnectionAddress>,
-    ) -> bool {
-        let all = self.places.entry(place.user.clone()).or_default();
-        all.retain(|it| instead.is_none_or(|at| *it != (node, at)));
-        if all.len() >= most as usize {
-            if !replaces {
-                return false;
-            }
-            let oldest = all.remove(0);
-            self.displaced.push(oldest);
-        }
-        all.push((node, place.at));
-        true
-    }
-
-    fn place(&mut self, node: u64, place: &Place, is_there: bool) {
-        let all = self.places.entry(place.user.clone()).or_default();
-        all.retain(|it| *it != (node, place.at));
-        if is_there {
-            all.push((node, place.at));
-        }
-    }
-
-    /// A node's link has ended: nothing that it had counted is known to be there.
-    fn unplace(&mut self, node: u64) {
-        self.places.values_mut().for_each(|all| all.retain(|(other, _)| *other != node));
-    }
-}
-
 impl Link {
     /// The link of one of several nodes.
     pub(super) fn of(name: usize) -> Self {
@@ -423,15 +391,23 @@ impl Link {
     pub(super) fn restore(&mut self, node: &mut Cluster) {
         if !self.is_up {
             self.is_up = true;
+            self.number += 1;
             self.from.clear();
             self.to.clear();
             self.tell(node, true);
         }
     }
 
+    /// There is one link more, over which places are told anew.
+    pub(super) fn relink(&mut self, node: &mut Cluster, store: &mut Store) {
+        store.unplace(node.id());
+        self.number += 1;
+        self.tell(node, true);
+    }
+
     fn tell(&mut self, node: &mut Cluster, is_up: bool) {
         for core in 0..2 {
-            let message = FromBroker::Link { is_up, kept: Kept::BEST };
+            let message = FromBroker::Link { is_up, kept: Kept::BEST, number: self.number };
             hand_over(node, CoreId(core), message);
         }
     }
@@ -497,16 +473,12 @@ impl Link {
                 return;
             }
             ToBroker::Pass { .. } => return,
-            ToBroker::Entrance { place, ask: EntranceAsk::Enter { most, replaces, instead } } => {
-                let outcome = match is_up {
-                    true => Ok(store.enter(node.id(), &place, (most, replaces), instead)),
-                    false => Err(Fault::Lost),
-                };
-                FromBroker::Entered { place, outcome }
-            }
             ToBroker::Entrance { place, ask } => {
-                store.place(node.id(), &place, ask == EntranceAsk::Hold && is_up);
-                return;
+                let Some(answer) = store.entrance(node.id(), place, &ask, is_up) else { return };
+                answer
+            }
+            ToBroker::Hold { places, .. } => {
+                return places.iter().for_each(|place| store.place(node.id(), place, is_up));
             }
             ToBroker::Attend { room, ask: AttendanceAsk::Look(_) } if !is_up => {
                 FromBroker::Looked { room, outcome: Err(Fault::Lost) }

@@ -1,0 +1,185 @@
+//! What Redis is still to be told of the places of this node's users, where their number is limited.
+//!
+//! Places stand in Redis under the link over which they were told, each in the slot of its user. With any
+//! new link all are told anew, since what was lost with the one before is not known; only when all are,
+//! other nodes hear of the new link, and what was told over earlier ones is void. So no place is missing
+//! meanwhile, and none stays that is nobody's.
+//!
+//! Invariants: so many are told at a time; what is refused is told again; of a connection that has gone
+//! nothing is told but that.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::{ConnectionAddress, CoreId};
+use crate::room::entrance::Place;
+
+/// Words on their way at once.
+const TOLD_AT_ONCE: usize = 256;
+/// Words that may be refused between two looks.
+const REFUSED_MOST: usize = 1_024;
+/// Connections that have gone and of which Redis was not told. Those that are too many are void with the
+/// next link.
+const GONE_MOST: usize = 65_536;
+
+/// What is to be told of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Word {
+    pub(super) place: Place,
+    pub(super) is_there: bool,
+}
+
+/// All of it.
+#[derive(Debug, Default)]
+pub(super) struct Entrances {
+    waiting: BTreeMap<ConnectionAddress, Word>,
+    on_way: BTreeSet<ConnectionAddress>,
+    /// What was refused since the last look.
+    refused: BTreeMap<ConnectionAddress, Word>,
+    refusals: usize,
+    /// Cores that have told all of theirs over the present link.
+    cores: BTreeSet<CoreId>,
+}
+
+impl Entrances {
+    /// There is a new link: cores tell everything again.
+    pub(super) fn renew(&mut self) {
+        *self = Self::default();
+    }
+
+    /// A core has told all that it has.
+    pub(super) fn all_of(&mut self, core: CoreId) {
+        self.cores.insert(core);
+    }
+
+    /// A connection is there, which Redis may not know.
+    pub(super) fn hold(&mut self, place: Place) {
+        self.waiting.insert(place.at, Word { place, is_there: true });
+    }
+
+    /// A connection goes, and Redis is told: nothing else is to be told of it.
+    pub(super) fn goes(&mut self, at: ConnectionAddress) {
+        self.waiting.remove(&at);
+        self.refused.remove(&at);
+        self.on_way.remove(&at);
+    }
+
+    /// Redis was not told that a connection has gone.
+    pub(super) fn has_gone(&mut self, place: Place) {
+        if self.waiting.len() + self.refused.len() < GONE_MOST {
+            self.refused.insert(place.at, Word { place, is_there: false });
+        }
+    }
+
+    /// What is to be told now, if something is.
+    pub(super) fn next(&mut self) -> Option<Word> {
+        if self.on_way.len() >= TOLD_AT_ONCE || self.refusals >= REFUSED_MOST {
+            return None;
+        }
+        let (at, word) = self.waiting.pop_first()?;
+        self.on_way.insert(at);
+        Some(word)
+    }
+
+    /// Redis was told.
+    pub(super) fn told(&mut self, at: ConnectionAddress) {
+        self.on_way.remove(&at);
+    }
+
+    /// It was not.
+    pub(super) fn refuse(&mut self, word: Word) {
+        self.refusals += 1;
+        if self.on_way.remove(&word.place.at) {
+            self.refused.insert(word.place.at, word);
+        }
+    }
+
+    /// What was refused is told again, behind what has not been told yet.
+    pub(super) fn look(&mut self) {
+        self.refusals = 0;
+        if self.waiting.is_empty() {
+            self.waiting = std::mem::take(&mut self.refused);
+        }
+    }
+
+    /// Whether Redis was told all that so many cores have.
+    pub(super) fn is_done(&self, cores: u16) -> bool {
+        self.cores.len() == usize::from(cores)
+            && self.waiting.is_empty()
+            && self.on_way.is_empty()
+            && self.refused.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{ConnectionKey, TenantId};
+
+    fn place(index: u32) -> Place {
+        let at = ConnectionAddress { core: CoreId(0), key: ConnectionKey { index, generation: 1 } };
+        Place { tenant: TenantId::DEFAULT, user: "ann".into(), at }
+    }
+
+    #[test]
+    fn all_are_told_a_few_at_a_time_and_what_is_refused_again() {
+        let mut entrances = Entrances::default();
+        let count = u32::try_from(TOLD_AT_ONCE).expect("a small number") + 2;
+        (0..count).for_each(|n| entrances.hold(place(n)));
+        entrances.all_of(CoreId(0));
+        let first: Vec<_> = std::iter::from_fn(|| entrances.next()).collect();
+        assert_eq!(first.len(), TOLD_AT_ONCE);
+        let refused = first[0].clone();
+        entrances.refuse(refused.clone());
+        first[1..].iter().for_each(|word| entrances.told(word.place.at));
+        while let Some(word) = entrances.next() {
+            assert_ne!(word, refused, "others come first");
+            entrances.told(word.place.at);
+        }
+        assert!(!entrances.is_done(1));
+        entrances.look();
+        assert_eq!(entrances.next(), Some(refused));
+        assert!(!entrances.is_done(1));
+        entrances.told(place(0).at);
+        assert!(entrances.is_done(1) && !entrances.is_done(2), "another core has told nothing");
+    }
+
+    #[test]
+    fn of_a_connection_that_has_gone_nothing_else_is_told() {
+        let mut entrances = Entrances::default();
+        (0..3).for_each(|n| entrances.hold(place(n)));
+        let refused = entrances.next().expect("it waits");
+        entrances.refuse(refused);
+        let on_way = entrances.next().expect("it waits");
+        for n in 0..3 {
+            entrances.goes(place(n).at);
+        }
+        entrances.refuse(on_way);
+        entrances.look();
+        assert_eq!(entrances.next(), None);
+        entrances.has_gone(place(1));
+        assert_eq!(entrances.next(), None, "not at once");
+        entrances.look();
+        assert_eq!(entrances.next(), Some(Word { place: place(1), is_there: false }));
+    }
+
+    #[test]
+    fn much_that_is_refused_waits_for_the_next_look() {
+        let mut entrances = Entrances::default();
+        let count = u32::try_from(REFUSED_MOST).expect("a small number") + 1;
+        (0..count).for_each(|n| entrances.hold(place(n)));
+        let refuse_all = |entrances: &mut Entrances| {
+            let mut refused = 0;
+            while let Some(word) = entrances.next() {
+                entrances.refuse(word);
+                refused += 1;
+            }
+            refused
+        };
+        assert_eq!(refuse_all(&mut entrances), REFUSED_MOST);
+        entrances.look();
+        assert_eq!(refuse_all(&mut entrances), 1, "its turn comes");
+        entrances.renew();
+        entrances.look();
+        assert_eq!(entrances.next(), None);
+    }
+}
