@@ -137,11 +137,11 @@ impl Watch {
     }
 
     /// A channel is listened to by a line to this server. Its room, if it is one's, and if that was
-    /// asked of this line.
+    /// asked of this line, or of none: one that was refused with others may not have been.
     pub(super) fn listening(&mut self, channel: &[u8], line: u64, server: u64) -> Option<RoomKey> {
         let Some(Subject::Room(room)) = self.channels.get(channel) else { return None };
         let watched = self.rooms.get_mut(room)?;
-        if watched.ear != Listening::Asked(line) {
+        if !matches!(watched.ear, Listening::No) && watched.ear != Listening::Asked(line) {
             return None;
         }
         watched.ear = Listening::Yes(line);
@@ -331,6 +331,10 @@ mod tests {
             assert_eq!(ear(&watch, refused), Some(Listening::No));
             assert_eq!(ear(&watch, moved), Some(Listening::Asked(8)));
         }
+        // It was asked behind the one that was refused, and is confirmed: nothing more is said of it.
+        let channel = keys(refused).channel();
+        assert_eq!(watch.listening(channel.as_bytes(), 7, 1), Some(refused.clone()));
+        assert_eq!(ear(&watch, refused), Some(Listening::Yes(7)));
         for room in &rooms {
             watch.close(room);
         }
