@@ -2,10 +2,13 @@
 //!
 //! What came for a room in a tick is queued once, at its end or before anything that changes who is
 //! in it. Most members want all of it and read fast enough: they share one run of frames, made once
-//! for each form, and cost one push each. The others are judged message by message.
+//! for each form, and cost one push each. The others are judged message by message. Those who receive
+//! the room by a pattern, without being in it, come last (`subscribers`).
 //!
 //! Invariant: a member is queued a room's messages in the order in which they came, each at most
 //! once.
+
+mod subscribers;
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -276,13 +279,13 @@ impl Fanout {
 }
 
 /// One room's messages on their way to its members.
-pub(super) struct Walk<'a> {
-    pub(super) outbound: &'a mut Outbound,
-    pub(super) press: &'a mut Press,
-    pub(super) seed: crate::hash::Seed,
-    pub(super) tag: &'a Rc<RoomTag>,
-    pub(super) items: &'a [Item],
-    pub(super) fanout: &'a mut Fanout,
+struct Walk<'a> {
+    outbound: &'a mut Outbound,
+    press: &'a mut Press,
+    seed: crate::hash::Seed,
+    tag: &'a Rc<RoomTag>,
+    items: &'a [Item],
+    fanout: &'a mut Fanout,
 }
 
 impl Walk<'_> {
@@ -339,7 +342,7 @@ impl Walk<'_> {
     }
 
     /// Offers a message by itself to a connection.
-    pub(super) fn offer_single(&mut self, index: u32, form: Form, at: usize) {
+    fn offer_single(&mut self, index: u32, form: Form, at: usize) {
         let Item::Delivery(Delivery { publication, .. }) = &self.items[at] else { return };
         if self.fanout.singles[at].runs[form.index()].is_none() {
             let label = self.label(publication);
@@ -372,7 +375,7 @@ impl Walk<'_> {
     }
 
     /// Tells a connection what it will not get.
-    pub(super) fn lost(&mut self, index: u32, epoch: &Arc<str>, offsets: (u64, u64)) {
+    fn lost(&mut self, index: u32, epoch: &Arc<str>, offsets: (u64, u64)) {
         let Some(slot) = self.outbound.slots.get(index as usize) else { return };
         let key = key_of(slot, index);
         let tag = self.tag_of(epoch);

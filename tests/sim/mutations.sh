@@ -34,7 +34,7 @@ batch-answered-early|src/shard/command/mod.rs|batch.left += 1;|batch.left += u32
 gap-not-owed-again|src/shard/command/join.rs|Some(kept) if joined.gap.is_some() => {|Some(kept) if joined.gap.is_some() && joined.offset > 9_999 => {
 state-lost-on-resume|src/shard/opening.rs|rare.state = snapshot.state;|
 mute-ignored|src/room/standing.rs|Action::Publish => match self.muted {|Action::Publish => match self.muted.filter(\|_\| false) {
-pattern-before-its-answer|src/shard/command/subscribe.rs|it.holds && it.pattern.matches(name)|it.pattern.matches(name)
+pattern-before-its-answer|src/shard/fanout/subscribers.rs|it.holds && it.pattern.matches(name)|it.pattern.matches(name)
 replay-not-owed-again|src/shard/command/join.rs|_ => joined.replay.first().map_or(joined.offset, \|first\| first.offset - 1),|_ => joined.offset,
 acknowledgement-lost|src/room/home/cursor.rs|cursor.acknowledged = offset;|let _ = (&cursor, offset);
 never-sent-again|src/room/home/cursor.rs|cursors.next_check.get_or_insert(now.plus_ms(timeout_ms));|let _ = (cursors, now, timeout_ms);

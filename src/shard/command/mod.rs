@@ -22,7 +22,6 @@ mod token;
 pub(super) use auth::{Pending, Threshold};
 pub(super) use publish::Audiences;
 pub(super) use send::{ConnectionName, Sending};
-pub(super) use subscribe::Subscriptions;
 pub(super) use token::LateJoin;
 
 use crate::hash;
@@ -387,7 +386,7 @@ impl Shard {
 
     /// A command is answered. If reading had stopped because of too many that were not, the driver
     /// is to look at the connection again, whether anything is written or not.
-    fn note_answered(&mut self, key: ConnectionKey) {
+    pub(super) fn note_answered(&mut self, key: ConnectionKey) {
         let most = u32::from(self.config.limits.unanswered_commands);
         let Some(connection) = self.outbound.get_mut(key) else { return };
         let stopped = connection.unanswered >= most;
