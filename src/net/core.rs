@@ -1,44 +1,38 @@
 //! One core: its runtime's main task, and the state that its tasks share.
 //!
 //! Readers hand what they read to the engine at once (`intake`); everything else happens in the
-//! tick, one step after the other. Invariants: the state is borrowed within a step and never across
-//! an await; between two ticks the runtime has looked at every socket.
+//! tick, one step after the other. What becomes of single connections is in `life` and `relay`.
+//!
+//! Invariants: the state is borrowed within a step and never across an await; between two ticks the
+//! runtime has looked at every socket.
 
 use std::cell::{Cell, RefCell};
-use std::net::Shutdown;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use slab::Slab;
-use tracing::warn;
 
 use crate::clock::{Moment, Now};
 use crate::config::Config;
 use crate::id::{ConnectionKey, CoreId};
-use crate::letter::{Letter, relay};
+use crate::letter::Letter;
 use crate::mesh::Port;
-use crate::metrics::{self, HandshakeFailure};
+use crate::metrics;
 use crate::origin::Origins;
 use crate::shard::{CoreMessage, Effects, Input, Pages, Shard};
 use crate::wheel::Wheel;
 use crate::ws::decoder::{self, Scratch};
-use crate::ws::refusal::Refusal;
 
 use super::admission::Admission;
-use super::connection::{Connection, Course, Stage};
+use super::connection::Connection;
 use super::doors::Failures;
 use super::entrance::Entrance;
-use super::intake::UNAVAILABLE;
 use super::listener::{Door, Listener, Pace};
 use super::notify::Notify;
 use super::park::Account;
-use super::relay::Relay;
-use super::timer::{Clock, Counter, Glance, Timer, thread_cpu_us};
+use super::timer::{Clock, Counter, Glance, Timer};
 use super::turns::Turns;
-
-/// How often an idle core shows that it lives.
-const BEAT_MS: u64 = 500;
 
 /// Batches a tick takes before it writes: a flood from one peer must not keep all others waiting.
 const BATCHES_PER_TICK: usize = 256;
@@ -51,9 +45,6 @@ const DEAR_FLUSH: u64 = 32;
 /// early would only make the ring wait for bytes that the flush is about to be answered with
 /// (measured: 5 % of an echo).
 const DEAR_PER_READ: u64 = 4;
-
-/// How long a connection may take over its last goodbye.
-const GOODBYE_MS: u64 = 5_000;
 
 /// A core, as its tasks share it.
 pub(super) struct Core {
@@ -274,17 +265,6 @@ impl State {
         }
     }
 
-    /// A bell that rings for nothing would do so unseen: a round in which nothing was read, received
-    /// or due since the one before is counted. Parks that fail are no rounds: see `park`.
-    fn count_round(&mut self) {
-        self.metrics.ticks.add(1);
-        let before = (self.reads_before, self.events_before);
-        (self.reads_before, self.events_before) = (self.reads, self.events);
-        if before == (self.reads, self.events) {
-            self.metrics.empty_rounds.add(1);
-        }
-    }
-
     /// Ends the engine's tick and sends its letters: before the flush, so that peers begin to work
     /// while this core writes.
     fn settle(&mut self, now: Now) {
@@ -347,229 +327,10 @@ impl State {
         }
     }
 
-    /// A sign of life for the watchdog, also when there is nothing to do.
-    fn beat(&mut self, now: Now) {
-        self.metrics.heartbeat_us.set(now.moment.us.max(1));
-        self.metrics.mesh_backlog_bytes.set(self.port.backlog_total_bytes());
-        self.tell_failures(now);
-        self.look_for_spinning(now);
-        self.wheel.insert(now.moment.plus_ms(BEAT_MS), Deadline::Beat);
-    }
-
-    /// Counts a stretch in which the CPU went where no work was, and says where one begins.
-    fn look_for_spinning(&mut self, now: Now) {
-        let account = Account::of(&self.metrics, now.moment, thread_cpu_us(), self.reads);
-        let spins = account.shows_spinning(&self.account);
-        if spins {
-            self.metrics.spinning_beats.add(1);
-        }
-        if spins && !self.was_spinning {
-            warn!(
-                core = ?self.shard.core(),
-                "this core takes CPU time for which it has done nothing: waiting for its sockets \
-                 fails again and again, or a handler of the program takes long"
-            );
-        }
-        (self.account, self.was_spinning) = (account, spins);
-    }
-
-    /// What the control plane says about one of its connections, which may be gone by now.
-    pub(super) fn take_relay(&mut self, now: Now, message: relay::Message) {
-        let key = message.connection;
-        let Some(connection) = self.connection(key) else {
-            return;
-        };
-        let Stage::Relay(relay) = &mut connection.stage else {
-            return;
-        };
-        match message.event {
-            relay::Event::Data(bytes) => {
-                connection.raw.extend_from_slice(&bytes);
-                relay.queue(bytes.len());
-            }
-            relay::Event::Credit(bytes) => {
-                relay.grant(bytes);
-                self.pass_on(key);
-            }
-            relay::Event::End => self.part(now, key),
-            relay::Event::Reset => {
-                connection.stream.reset_on_close();
-                connection.raw = Vec::new();
-                self.part(now, key);
-            }
-            // Only cores open connections.
-            relay::Event::Open(_) => {}
-        }
-        self.effects.dirty.push(key);
-    }
-
-    /// Passes on what the window lets through, and lets the reader go on where it has room again.
-    pub(super) fn pass_on(&mut self, key: ConnectionKey) {
-        while let Some(message) = self.relay(key).and_then(Relay::next) {
-            self.post_to_control(message);
-        }
-        if self.relay(key).is_some_and(|relay| !relay.is_full()) {
-            self.resume(key);
-        }
-    }
-
-    /// Posts a letter to the control plane.
-    pub(super) fn post_to_control(&mut self, message: relay::Message) {
-        let bytes = message.cost_bytes();
-        // The control plane ends after the cores; if it is gone, so are its connections.
-        let _ = self.port.post(self.control, Letter::Relay(message), bytes);
-    }
-
     /// The connection of that name, if it still is the one.
     pub(super) fn connection(&mut self, key: ConnectionKey) -> Option<&mut Connection> {
         let found = self.connections.get_mut(key.index as usize)?;
         (found.generation == key.generation).then_some(found)
-    }
-
-    /// The relay of that connection, if it is one.
-    pub(super) fn relay(&mut self, key: ConnectionKey) -> Option<&mut Relay> {
-        match &mut self.connection(key)?.stage {
-            Stage::Relay(relay) => Some(relay),
-            _ => None,
-        }
-    }
-
-    /// Lets a reader go on.
-    pub(super) fn resume(&mut self, key: ConnectionKey) {
-        if let Some(reader) = self.connection(key).and_then(|connection| connection.paused.take()) {
-            reader.wake();
-        }
-    }
-
-    /// Nothing of a connection stays: its reader has seen the end.
-    pub(super) fn remove(&mut self, now: Now, key: ConnectionKey) {
-        let Some(connection) = self.connection(key) else {
-            return;
-        };
-        // A task that waits for room in the kernel's buffer sees the end, too.
-        connection.stream.shutdown(Shutdown::Both);
-        self.retire(now, key);
-        let connection = self.connections.remove(key.index as usize);
-        if let Some(timer) = connection.deadline {
-            self.wheel.cancel(timer);
-        }
-    }
-
-    /// Nothing more is to come of a connection: whoever else knows of it forgets it, the engine or
-    /// the control plane.
-    pub(super) fn retire(&mut self, now: Now, key: ConnectionKey) {
-        let Some(connection) = self.connection(key) else {
-            return;
-        };
-        let before = std::mem::replace(&mut connection.stage, Stage::Ending);
-        self.leave(&before);
-        match before {
-            Stage::Open => self.lose(now, key),
-            Stage::Relay(relay) => self.post_to_control(relay.reset()),
-            Stage::Handshake(_) | Stage::Ending => {}
-        }
-    }
-
-    /// A connection has come so far.
-    pub(super) fn enter(&self, stage: &Stage) {
-        if let Some(figure) = self.figure(stage) {
-            figure.add(1);
-        }
-    }
-
-    /// A connection has left a stage: for the next one, or for good.
-    pub(super) fn leave(&self, stage: &Stage) {
-        if let Some(figure) = self.figure(stage) {
-            figure.sub(1);
-        }
-    }
-
-    fn figure(&self, stage: &Stage) -> Option<&metrics::Figure> {
-        match stage {
-            Stage::Handshake(_) => Some(&self.metrics.handshakes_pending),
-            Stage::Open => Some(&self.metrics.connections),
-            Stage::Relay(_) => Some(&self.metrics.relayed),
-            Stage::Ending => None,
-        }
-    }
-
-    /// Ends a connection once all that waits is written; it may take [`GOODBYE_MS`], and no longer
-    /// for being told twice.
-    pub(super) fn part(&mut self, now: Now, key: ConnectionKey) {
-        let deadline = now.moment.plus_ms(GOODBYE_MS);
-        let timer = self.wheel.insert(deadline, Deadline::Connection(key));
-        let Some(connection) = self.connection(key).filter(|connection| !connection.hangs_up())
-        else {
-            self.wheel.cancel(timer);
-            return;
-        };
-        connection.course = Course::HangsUp;
-        let before = connection.deadline.replace(timer);
-        if let Some(before) = before {
-            self.wheel.cancel(before);
-        }
-        self.effects.dirty.push(key);
-    }
-
-    /// Whether a WebSocket client that has ended its side is still owed something, as one that said
-    /// all it had to say and now reads the answers. It has as long as for a goodbye.
-    pub(super) fn stays_for_answers(&mut self, now: Now, key: ConnectionKey) -> bool {
-        let is_owed = self.shard.owes(key);
-        let deadline = now.moment.plus_ms(GOODBYE_MS);
-        let Some(connection) = self.connection(key).filter(|it| is_owed && !it.hangs_up()) else {
-            return false;
-        };
-        if std::mem::replace(&mut connection.course, Course::HasEnded) != Course::HasEnded {
-            let timer = self.wheel.insert(deadline, Deadline::Connection(key));
-            if let Some(connection) = self.connection(key) {
-                connection.deadline = Some(timer);
-            }
-        }
-        true
-    }
-
-    /// A connection has had its time: in the handshake it is told so, at the end it is let go.
-    fn end_overdue(&mut self, now: Now, key: ConnectionKey) {
-        let Some(connection) = self.connection(key) else {
-            return;
-        };
-        connection.deadline = None;
-        let is_late = matches!(connection.stage, Stage::Handshake(_)) && !connection.hangs_up();
-        let can_be_told = connection.tls.as_ref().is_none_or(|tls| tls.may_encrypt());
-        if is_late && can_be_told {
-            let refusal = self.overdue(key);
-            return self.refuse(now, key, &refusal);
-        }
-        if is_late {
-            self.metrics.handshake_failures.count(HandshakeFailure::Deadline);
-        }
-        self.abort(now, key);
-    }
-
-    /// Whoever has not finished a handshake or got a response by the end of a drain does not stay
-    /// for it: the engine has sent all others away.
-    fn end_handshakes_and_relays(&mut self, now: Now) {
-        let connections = self.connections.iter().filter(|(_, it)| !it.hangs_up());
-        let unfinished: Vec<(ConnectionKey, bool)> = connections
-            .filter(|(_, it)| matches!(it.stage, Stage::Handshake(_) | Stage::Relay(_)))
-            .map(|(index, it)| (key_of(index, it), matches!(it.stage, Stage::Handshake(_))))
-            .collect();
-        for (key, is_handshake) in unfinished {
-            if is_handshake {
-                self.metrics.refusals.count(metrics::Refusal::Drain);
-                self.tell(key, UNAVAILABLE);
-            }
-            self.part(now, key);
-        }
-    }
-
-    /// Queues the answer to a request that has not come, where it can be read.
-    fn tell(&mut self, key: ConnectionKey, refusal: Refusal) {
-        if let Some(connection) = self.connection(key)
-            && connection.tls.as_ref().is_none_or(|tls| tls.may_encrypt())
-        {
-            connection.raw = refusal.response();
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The only I/O of the data plane: one pinned runtime a core, its listeners and its connections.
 //!
 //! A core is one screen of named steps in `core`; what a connection does on the way in is in
-//! `intake`, on the way out in `flush`. `unsafe` is here for system calls only.
+//! `intake`, on the way out in `flush`, how it ends in `life`. `unsafe` is here for system calls only.
 
 #![allow(unsafe_code, reason = "system calls that std and monoio do not have")]
 
@@ -15,6 +15,7 @@ mod doors;
 mod entrance;
 mod flush;
 mod intake;
+mod life;
 mod listener;
 mod notify;
 mod orders;

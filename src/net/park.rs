@@ -1,12 +1,22 @@
-//! Whether a core parks: CPU time that no work accounts for.
+//! Signs of life of a core, and whether it parks: CPU time that no work accounts for.
+//!
+//! Invariant: a core that runs its tick beats, also when there is nothing to do.
 //!
 //! monoio's `block_on` drops the error of a park and parks again at once, and what has failed wakes
 //! nobody: so a park that fails is no round of the core, and costs a CPU unseen. It is seen by what it
 //! costs, at each beat. A park that always fails brings no timer, so no beat, which the watchdog
 //! reports within two seconds; this is for one that fails again and again.
 
-use crate::clock::Moment;
+use tracing::warn;
+
+use crate::clock::{Moment, Now};
 use crate::metrics;
+
+use super::core::{Deadline, State};
+use super::timer::thread_cpu_us;
+
+/// How often an idle core shows that it lives.
+const BEAT_MS: u64 = 500;
 
 /// What a read or a round may cost beside what is measured, generously: parsing 64 KB, say, or the
 /// signature of a TLS handshake.
@@ -52,6 +62,45 @@ impl Account {
         let cpu_us = self.cpu_us.saturating_sub(before.cpu_us);
         let passed_us = self.at.since_us(before.at);
         passed_us >= SHORTEST_US && cpu_us.saturating_sub(work_us) > passed_us / 2
+    }
+}
+
+impl State {
+    /// A sign of life for the watchdog, also when there is nothing to do.
+    pub(super) fn beat(&mut self, now: Now) {
+        self.metrics.heartbeat_us.set(now.moment.us.max(1));
+        self.metrics.mesh_backlog_bytes.set(self.port.backlog_total_bytes());
+        self.tell_failures(now);
+        self.look_for_spinning(now);
+        self.wheel.insert(now.moment.plus_ms(BEAT_MS), Deadline::Beat);
+    }
+
+    /// Counts a stretch in which the CPU went where no work was, and says where one begins.
+    fn look_for_spinning(&mut self, now: Now) {
+        let account = Account::of(&self.metrics, now.moment, thread_cpu_us(), self.reads);
+        let spins = account.shows_spinning(&self.account);
+        if spins {
+            self.metrics.spinning_beats.add(1);
+        }
+        if spins && !self.was_spinning {
+            warn!(
+                core = ?self.shard.core(),
+                "this core takes CPU time for which it has done nothing: waiting for its sockets \
+                 fails again and again, or a handler of the program takes long"
+            );
+        }
+        (self.account, self.was_spinning) = (account, spins);
+    }
+
+    /// A bell that rings for nothing would do so unseen: a round in which nothing was read, received
+    /// or due since the one before is counted. Parks that fail are no rounds.
+    pub(super) fn count_round(&mut self) {
+        self.metrics.ticks.add(1);
+        let before = (self.reads_before, self.events_before);
+        (self.reads_before, self.events_before) = (self.reads, self.events);
+        if before == (self.reads, self.events) {
+            self.metrics.empty_rounds.add(1);
+        }
     }
 }
 
@@ -113,8 +162,8 @@ mod tests {
         let expected =
             Account { at: Moment { us: 9 }, cpu_us: 8, measured_us: 42, steps: 7, bytes_in: 5 };
         assert_eq!(account, expected);
-        let (spent, began) = (super::super::timer::thread_cpu_us(), std::time::Instant::now());
-        while super::super::timer::thread_cpu_us() < spent + 2_000 {
+        let (spent, began) = (thread_cpu_us(), std::time::Instant::now());
+        while thread_cpu_us() < spent + 2_000 {
             assert!(began.elapsed().as_secs() < 30, "a thread that runs takes CPU time");
         }
     }

@@ -3,8 +3,13 @@
 
 use bytes::Bytes;
 
+use crate::clock::Now;
 use crate::id::ConnectionKey;
+use crate::letter::Letter;
 use crate::letter::relay::{Event, Message, Opening, Window};
+
+use super::connection::Stage;
+use super::core::State;
 
 /// Where a relayed connection stands.
 #[derive(Debug)]
@@ -92,5 +97,62 @@ impl Relay {
 
     fn say(&self, event: Event) -> Message {
         Message { connection: self.key, event }
+    }
+}
+
+impl State {
+    /// What the control plane says about one of its connections, which may be gone by now.
+    pub(super) fn take_relay(&mut self, now: Now, message: Message) {
+        let key = message.connection;
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        let Stage::Relay(relay) = &mut connection.stage else {
+            return;
+        };
+        match message.event {
+            Event::Data(bytes) => {
+                connection.raw.extend_from_slice(&bytes);
+                relay.queue(bytes.len());
+            }
+            Event::Credit(bytes) => {
+                relay.grant(bytes);
+                self.pass_on(key);
+            }
+            Event::End => self.part(now, key),
+            Event::Reset => {
+                connection.stream.reset_on_close();
+                connection.raw = Vec::new();
+                self.part(now, key);
+            }
+            // Only cores open connections.
+            Event::Open(_) => {}
+        }
+        self.effects.dirty.push(key);
+    }
+
+    /// Passes on what the window lets through, and lets the reader go on where it has room again.
+    pub(super) fn pass_on(&mut self, key: ConnectionKey) {
+        while let Some(message) = self.relay(key).and_then(Relay::next) {
+            self.post_to_control(message);
+        }
+        if self.relay(key).is_some_and(|relay| !relay.is_full()) {
+            self.resume(key);
+        }
+    }
+
+    /// Posts a letter to the control plane.
+    pub(super) fn post_to_control(&mut self, message: Message) {
+        let bytes = message.cost_bytes();
+        // The control plane ends after the cores; if it is gone, so are its connections.
+        let _ = self.port.post(self.control, Letter::Relay(message), bytes);
+    }
+
+    /// The relay of that connection, if it is one.
+    pub(super) fn relay(&mut self, key: ConnectionKey) -> Option<&mut Relay> {
+        match &mut self.connection(key)?.stage {
+            Stage::Relay(relay) => Some(relay),
+            _ => None,
+        }
     }
 }
