@@ -23,7 +23,7 @@ use crate::bucket::Bucket;
 use crate::clock::{Moment, Now};
 use crate::hash::{Map, Seed};
 use crate::id::{ConnectionAddress, CoreId, ip_key};
-use crate::protocol::{ErrorCode, OwnedData, Role};
+use crate::protocol::{OwnedData, Role};
 
 use super::censor::Censor;
 use super::config::{Bounds, ConfigError, Layers, Namespace, RoomConfig, Salt, Settings};
@@ -33,7 +33,7 @@ use super::members::Members;
 use super::name::RoomKey;
 use super::presence::{Change, Presence};
 use super::publication::{Form, FormSet, Publication};
-use super::standing::{Denied, Standing};
+use super::standing::Standing;
 
 pub use charter::entries_of;
 pub use cursor::{Overdue, ReaderId};
@@ -44,6 +44,8 @@ pub use join::{JoinRequest, Joining, Recovery};
 use cursor::Cursors;
 use publish::Publisher;
 pub use publish::{Accepted, KEYS_ARE_FULL, PublishRequest};
+// Of `shard::broker::publish` alone: everybody else names the module.
+pub(crate) use super::refusal::Refusal;
 
 /// Users who were sent out, and whose sessions are remembered for it.
 const SENT_OUT_MAX: usize = 1_000;
@@ -56,44 +58,6 @@ const PROMPT_USERS: usize = 64;
 const HOLD_MS: u64 = 60_000;
 /// How long changes of presence are collected in a larger room.
 const PRESENCE_DELAY_MS: u64 = 200;
-
-/// Why a command was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// For programs.
-    pub code: ErrorCode,
-    /// For people.
-    pub message: &'static str,
-    /// When to try again.
-    pub retry_after_ms: Option<u64>,
-}
-
-impl Refusal {
-    /// One that waiting does not help.
-    #[must_use]
-    pub const fn new(code: ErrorCode, message: &'static str) -> Self {
-        Self { code, message, retry_after_ms: None }
-    }
-}
-
-impl Denied {
-    /// The refusal that says so.
-    #[must_use]
-    pub fn refusal(self, now: Moment) -> Refusal {
-        let message = match self {
-            Self::Banned(_) => "banned from this room",
-            Self::Muted(_) => "muted in this room",
-            Self::InviteRequired => "this room is for the invited",
-            Self::ProofRequired => "password or room token required",
-            Self::Forbidden => "the role in this room does not allow it",
-        };
-        let retry_after_ms = match self {
-            Self::Muted(until) => Some(until.left_ms(now).unwrap_or(u64::from(u32::MAX))),
-            _ => None,
-        };
-        Refusal { code: self.code(), message, retry_after_ms }
-    }
-}
 
 /// A connection in the room.
 #[derive(Clone, Debug)]

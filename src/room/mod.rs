@@ -18,5 +18,6 @@ pub mod name;
 pub mod pattern;
 pub mod presence;
 pub mod publication;
+pub mod refusal;
 pub mod standing;
 pub mod wire;

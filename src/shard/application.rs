@@ -13,7 +13,7 @@ use crate::id::ConnectionKey;
 use crate::protocol::command::{Application, Response};
 use crate::protocol::event::{Error, Reply};
 use crate::protocol::{Data, ErrorCode, Event, OwnedData, RequestId};
-use crate::room::home::Refusal;
+use crate::room::refusal::Refusal;
 use crate::wheel::Timer;
 
 use super::connection::Connection;

@@ -27,8 +27,8 @@ use crate::hash::{Map, Seed};
 use crate::id::CoreId;
 use crate::protocol::{Durability, ErrorCode};
 use crate::room::broker::{Beginning, FromBroker, Kept, Life, News, Seen, ToBroker};
-use crate::room::home::Refusal;
 use crate::room::name::RoomKey;
+use crate::room::refusal::Refusal;
 use crate::wheel::Timer;
 
 use super::Shard;

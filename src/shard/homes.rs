@@ -12,11 +12,12 @@ use crate::id::{CoreId, TenantId};
 use crate::protocol::{ErrorCode, Mode};
 use crate::room::broker::Beginning;
 use crate::room::config::{Bounds, Salt};
-use crate::room::home::{HomeRoom, Refusal};
+use crate::room::home::HomeRoom;
 use crate::room::hub::Notice;
 use crate::room::name::RoomKey;
 use crate::room::pattern::PatternSet;
 use crate::room::publication::{Form, FormSet};
+use crate::room::refusal::Refusal;
 use crate::tenant::Tenants;
 use crate::wheel::Timer;
 

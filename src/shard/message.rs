@@ -9,11 +9,12 @@ use std::sync::Arc;
 use crate::id::{ConnectionAddress, ConnectionKey, TenantId};
 use crate::protocol::{Codec, GapReason, LeftReason, RequestId, Role, RoomPatch, SlowConsumer};
 use crate::room::broker::{FromBroker, ToBroker};
-use crate::room::home::{Guard, Heritage, Refusal};
+use crate::room::home::{Guard, Heritage};
 use crate::room::hub::{Delivery, Interest, Notice};
 use crate::room::name::{RoomKey, RoomName};
 use crate::room::pattern::Pattern;
 use crate::room::publication::{Author, Form, Publication};
+use crate::room::refusal::Refusal;
 
 use super::ask::{PublishAsk, What};
 use super::foreign::Foreign;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use crate::id::{ConnectionAddress, ConnectionKey};
 use crate::protocol::event::{JoinedRoom, Place, Welcome, WelcomeRoom};
 use crate::protocol::{CloseReason, ErrorCode, Event, Role, Secret};
-use crate::room::home::Refusal;
 use crate::room::hub::{Member, RoomIndex};
 use crate::room::name::{RoomKey, RoomName};
+use crate::room::refusal::Refusal;
 
 use super::Shard;
 use super::ask::{JoinAsk, MayCreate, Since};

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::hash::Seed;
 use crate::id::{ConnectionKey, TenantId, ip_key};
 use crate::protocol::{CloseReason, Command, Envelope, ErrorCode};
-use crate::room::home::Refusal;
+use crate::room::refusal::Refusal;
 use crate::tenant::Tenant;
 
 use super::Shard;

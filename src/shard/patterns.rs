@@ -13,10 +13,10 @@ use crate::hash::{Map, Seed};
 use crate::id::{ConnectionKey, CoreId, TenantId};
 use crate::protocol::ErrorCode;
 use crate::protocol::event::Reply;
-use crate::room::home::Refusal;
 use crate::room::hub::Interest;
 use crate::room::pattern::{Pattern, PatternSet};
 use crate::room::publication::{Form, FormSet};
+use crate::room::refusal::Refusal;
 
 use super::connection::Subscription;
 use super::message::{CoreMessage, Ticket};

@@ -14,8 +14,8 @@ use crate::hash::{Map, Seed};
 use crate::id::{ConnectionKey, TenantId, ip_key};
 use crate::protocol::ErrorCode;
 use crate::room::config::{Namespace, Namespaces};
-use crate::room::home::Refusal;
 use crate::room::name::{RoomKey, RoomName};
+use crate::room::refusal::Refusal;
 use crate::tenant::Tenants;
 
 use super::Shard;

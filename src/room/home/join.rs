@@ -7,9 +7,10 @@ use crate::id::ConnectionAddress;
 use crate::protocol::{ErrorCode, GapReason, OwnedData, Role};
 use crate::room::history::Unrecoverable;
 use crate::room::publication::{Form, Publication};
+use crate::room::refusal::Refusal;
 use crate::room::standing::Action;
 
-use super::{Attachment, HomeRoom, Pace, Refusal};
+use super::{Attachment, HomeRoom, Pace};
 
 /// Who wants to come in, and how.
 #[derive(Clone)]

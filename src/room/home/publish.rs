@@ -9,9 +9,10 @@ use crate::id::{ConnectionAddress, ip_key};
 use crate::protocol::{Data, ErrorCode, OwnedData};
 use crate::room::censor::{Censor, Judgement};
 use crate::room::idempotency::Idempotency;
+use crate::room::refusal::Refusal;
 use crate::room::standing::Action;
 
-use super::{HomeRoom, PACES, ReaderId, Refusal};
+use super::{HomeRoom, PACES, ReaderId};
 
 /// A new key would have to take the place of one whose window is not over.
 pub const KEYS_ARE_FULL: Refusal =

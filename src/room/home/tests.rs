@@ -2,12 +2,13 @@
 
 use super::*;
 use crate::id::{ConnectionKey, TenantId};
-use crate::protocol::{Codec, GapReason, Priority, RoomPatch};
+use crate::protocol::{Codec, ErrorCode, GapReason, Priority, RoomPatch};
 use crate::room::bookmark::{Bookmark, End, Note};
 use crate::room::charter::{Charter, Entry, wire};
 use crate::room::config::{General, Salt};
 use crate::room::name::RoomName;
 use crate::room::publication::{Draft, Press};
+use crate::room::refusal::Refusal;
 
 fn now(ms: u64) -> Now {
     Now { moment: Moment::default().plus_ms(ms), unix_ms: 1_000 + ms }

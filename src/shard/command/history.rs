@@ -9,9 +9,9 @@ use crate::protocol::command::{History, HistoryBound, Position};
 use crate::protocol::event::{Place, Reply};
 use crate::room::filter::Receiver;
 use crate::room::history::Bound;
-use crate::room::home::Refusal;
 use crate::room::name::RoomKey;
 use crate::room::publication::Publication;
+use crate::room::refusal::Refusal;
 use crate::room::standing::Action;
 use crate::shard::Shard;
 use crate::shard::ask::{HistoryAsk, HistoryFrom, Since, What};
@@ -82,8 +82,7 @@ impl Shard {
     ) -> Result<HistoryPage, Refusal> {
         let now = self.outbound.now.moment;
         let most_bytes = self.config.limits.recovery_bytes as usize;
-        let absent = || Refusal::new(ErrorCode::NotFound, "there is no such room");
-        let home = self.homes.get_mut(room).ok_or_else(absent)?;
+        let home = self.homes.get_mut(room).ok_or(Refusal::NO_ROOM)?;
         let joined = home.is_attached(asker.address(from));
         home.standing(asker.user(), asker.ip, now)
             .may(Action::History { joined }, &home.config)

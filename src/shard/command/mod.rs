@@ -30,8 +30,8 @@ use crate::protocol::event::{Error, Reply};
 use crate::protocol::{
     Bad, CloseReason, Command, Envelope, ErrorCode, Event, ParseLimits, RequestId, parse,
 };
-use crate::room::home::Refusal;
 use crate::room::name::{RoomKey, RoomName};
+use crate::room::refusal::Refusal;
 use crate::ws::MessageKind;
 
 use super::ask::What;

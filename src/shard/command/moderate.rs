@@ -8,9 +8,10 @@ use crate::protocol::command::{Moderate, ModerationTarget};
 use crate::protocol::event::{Reply, RoomChange};
 use crate::protocol::{ErrorCode, Event, LeftReason, ModerationAction, Role};
 use crate::room::charter::{Entry, Moderation};
-use crate::room::home::{HomeRoom, Refusal};
+use crate::room::home::HomeRoom;
 use crate::room::members::{Banned, Full, Members};
 use crate::room::name::RoomKey;
+use crate::room::refusal::Refusal;
 use crate::room::standing::{Action, Until};
 use crate::shard::Shard;
 use crate::shard::ask::{ModerateAsk, Target, What};
@@ -83,8 +84,7 @@ impl Shard {
         ask: &ModerateAsk,
     ) -> Result<&mut HomeRoom, Refusal> {
         let now = self.outbound.now;
-        let absent = Refusal::new(ErrorCode::NotFound, "there is no such room");
-        let home = self.homes.get_mut(room).ok_or(absent)?;
+        let home = self.homes.get_mut(room).ok_or(Refusal::NO_ROOM)?;
         permit(home, asker, ask, now)?;
         Ok(home)
     }

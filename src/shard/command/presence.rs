@@ -7,8 +7,8 @@ use crate::protocol::ErrorCode;
 use crate::protocol::OwnedData;
 use crate::protocol::command::{Page, PresenceSet};
 use crate::protocol::event::{PresentUser, Reply};
-use crate::room::home::Refusal;
 use crate::room::name::RoomKey;
+use crate::room::refusal::Refusal;
 use crate::room::standing::Action;
 use crate::shard::Shard;
 use crate::shard::ask::{PageAsk, What};
@@ -97,8 +97,7 @@ impl Shard {
         ask: &PageAsk,
     ) -> Result<PresencePage, Refusal> {
         let now = self.outbound.now.moment;
-        let absent = || Refusal::new(ErrorCode::NotFound, "there is no such room");
-        let home = self.homes.get_mut(room).ok_or_else(absent)?;
+        let home = self.homes.get_mut(room).ok_or(Refusal::NO_ROOM)?;
         let joined = home.is_attached(asker.address(from));
         home.standing(asker.user(), asker.ip, now)
             .may(Action::Presence { joined }, &home.config)

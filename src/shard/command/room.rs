@@ -9,9 +9,10 @@ use crate::protocol::event::RoomChange;
 use crate::protocol::event::{Member, Place, Reply, RoomInfo};
 use crate::protocol::{Codec, ErrorCode, Event, GapReason, LeftReason, Mode, Role, RoomPatch};
 use crate::record::Deed;
-use crate::room::home::{HomeRoom, Refusal};
+use crate::room::home::HomeRoom;
 use crate::room::hub::RoomTag;
 use crate::room::name::{RoomKey, RoomName};
+use crate::room::refusal::Refusal;
 use crate::room::standing::Action;
 use crate::shard::Shard;
 use crate::shard::ask::{MayCreate, PageAsk, What};
@@ -83,7 +84,8 @@ impl Shard {
         } else {
             self.home_of(room).and_then(|home| {
                 home.hold(now.moment);
-                home.configure(patch, &bounds, salt, now.moment).map_err(|_| bad_config())?;
+                home.configure(patch, &bounds, salt, now.moment)
+                    .map_err(|_| Refusal::BAD_CONFIG)?;
                 if let Some(user) = asker.user() {
                     // An empty list of members takes one.
                     let _ = home.members.set_role(user, Role::Owner, now.unix_ms);
@@ -114,7 +116,7 @@ impl Shard {
         let now = self.outbound.now.moment;
         let (bounds, salt) = (self.homes.bounds, self.salt());
         let updated = self.governed(room, asker, Action::Configure).and_then(|home| {
-            home.configure(patch, &bounds, salt, now).map_err(|_| bad_config())?;
+            home.configure(patch, &bounds, salt, now).map_err(|_| Refusal::BAD_CONFIG)?;
             Ok(())
         });
         if updated.is_ok() {
@@ -263,8 +265,7 @@ impl Shard {
         action: Action,
     ) -> Result<&mut HomeRoom, Refusal> {
         let now = self.outbound.now.moment;
-        let absent = Refusal::new(ErrorCode::NotFound, "there is no such room");
-        let home = self.homes.get_mut(room).ok_or(absent)?;
+        let home = self.homes.get_mut(room).ok_or(Refusal::NO_ROOM)?;
         if !asker.identity.may(Right::Configure, &room.name) {
             home.standing(asker.user(), asker.ip, now)
                 .may(action, &home.config)
@@ -303,13 +304,12 @@ impl Shard {
         asker: &Asker,
     ) -> Result<&mut HomeRoom, Refusal> {
         let now = self.outbound.now.moment;
-        let absent = Refusal::new(ErrorCode::NotFound, "there is no such room");
-        let home = self.homes.get_mut(room).ok_or(absent)?;
+        let home = self.homes.get_mut(room).ok_or(Refusal::NO_ROOM)?;
         let joined = home.is_attached(asker.address(from));
         // Whoever may not see who is there is not told that anything is.
         home.standing(asker.user(), asker.ip, now)
             .may(Action::Presence { joined }, &home.config)
-            .map_err(|_| absent)?;
+            .map_err(|_| Refusal::NO_ROOM)?;
         Ok(home)
     }
 
@@ -355,8 +355,4 @@ impl Shard {
         let next = listed.last().filter(|_| more).map(|(user, ..)| &**user);
         self.answer_ok(from, room, asker, ticket, Reply::Members { members: &members, next });
     }
-}
-
-fn bad_config() -> Refusal {
-    Refusal::new(ErrorCode::BadRequest, "the configuration does not hold together")
 }

@@ -4,7 +4,7 @@ use crate::id::ConnectionKey;
 use crate::protocol::command::{Ping, StateSet};
 use crate::protocol::event::{JoinedRoom, Place, Reply};
 use crate::protocol::{ErrorCode, Event, OwnedData};
-use crate::room::home::Refusal;
+use crate::room::refusal::Refusal;
 use crate::shard::Shard;
 use crate::shard::connection::NO_PLACE;
 use crate::shard::message::Ticket;

@@ -5,18 +5,16 @@ use std::sync::Arc;
 use crate::protocol::{ErrorCode, Role, RoomPatch};
 use crate::room::charter::{Decree, Entry, Manner};
 use crate::room::config::Settings;
-use crate::room::home::{Refusal, entries_of};
+use crate::room::home::entries_of;
 use crate::room::members::Member;
 use crate::room::name::RoomKey;
+use crate::room::refusal::Refusal;
 use crate::room::standing::Action;
 use crate::shard::Shard;
 use crate::shard::ask::What;
 use crate::shard::message::Ask;
 
 use super::Of;
-
-const BAD_CONFIG: Refusal =
-    Refusal::new(ErrorCode::BadRequest, "the configuration does not hold together");
 
 /// What a motion is made of.
 pub(super) struct Draft {
@@ -42,7 +40,7 @@ impl Shard {
                     let (bounds, salt) = (self.homes.bounds, self.salt());
                     let home = self.governed(room, &ask.asker, Action::Configure)?;
                     let draft = home.propose_config(patch, &bounds, salt);
-                    let draft = draft.map_err(|_| BAD_CONFIG)?;
+                    let draft = draft.map_err(|_| Refusal::BAD_CONFIG)?;
                     let is_persistent = draft.config.persistent;
                     (Manner::Amend, draft.entries, Decree::Configured, is_persistent)
                 }
@@ -89,7 +87,7 @@ impl Shard {
         }
         let mut settings = Settings::default();
         let salt = self.salt();
-        settings.apply(patch, &self.homes.bounds, salt).map_err(|_| BAD_CONFIG)?;
+        settings.apply(patch, &self.homes.bounds, salt).map_err(|_| Refusal::BAD_CONFIG)?;
         let usual = self.homes.namespaces.of(&ask.room).config.persistent;
         let is_persistent = patch.persistent.unwrap_or(usual);
         let mut entries = self.founded(ask);
