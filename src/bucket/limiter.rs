@@ -12,7 +12,7 @@ mod tests;
 
 use super::{Bucket, Quota};
 use crate::clock::Moment;
-use crate::config::{Rate, RatePerIp, RatePerUser, TenantRows};
+use crate::config::{Rate, TenantRows};
 
 /// What one peer may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +58,9 @@ pub enum Verdict {
 impl Limits {
     /// The limits that a configuration asks for.
     #[must_use]
-    pub fn new(rate: &Rate) -> Self {
-        let &Rate { messages_per_second, burst, messages_per_minute, bytes_per_second, ban_ms } =
-            rate;
+    pub fn new(rate: impl Into<Rate>) -> Self {
+        let Rate { messages_per_second, burst, messages_per_minute, bytes_per_second, ban_ms } =
+            rate.into();
         let by_second = Quota::per_second(messages_per_second, burst);
         let by_minute = Quota::per_minute(messages_per_minute);
         // Where only bytes are limited, refusals still need a measure: this is the default one.
@@ -78,7 +78,7 @@ impl Limits {
     /// So many in a second, all of which may come at once; 0: no limit.
     #[must_use]
     pub fn per_second(rate: u32) -> Self {
-        Self::new(&Rate {
+        Self::new(Rate {
             messages_per_second: rate,
             burst: rate,
             messages_per_minute: 0,
@@ -90,50 +90,12 @@ impl Limits {
     /// So many in a minute; 0: no limit.
     #[must_use]
     pub fn per_minute(rate: u32) -> Self {
-        Self::new(&Rate {
+        Self::new(Rate {
             messages_per_second: 0,
             burst: 1,
             messages_per_minute: rate,
             bytes_per_second: 0,
             ban_ms: 0,
-        })
-    }
-
-    /// Those of a user.
-    #[must_use]
-    pub fn of_user(rate: &RatePerUser) -> Self {
-        let &RatePerUser {
-            messages_per_second,
-            burst,
-            messages_per_minute,
-            bytes_per_second,
-            ban_ms,
-        } = rate;
-        Self::new(&Rate {
-            messages_per_second,
-            burst,
-            messages_per_minute,
-            bytes_per_second,
-            ban_ms,
-        })
-    }
-
-    /// Those of an address.
-    #[must_use]
-    pub fn of_address(rate: &RatePerIp) -> Self {
-        let &RatePerIp {
-            messages_per_second,
-            burst,
-            messages_per_minute,
-            bytes_per_second,
-            ban_ms,
-        } = rate;
-        Self::new(&Rate {
-            messages_per_second,
-            burst,
-            messages_per_minute,
-            bytes_per_second,
-            ban_ms,
         })
     }
 
@@ -148,7 +110,7 @@ impl Limits {
             ban_ms,
             ..
         } = rows;
-        Self::new(&Rate {
+        Self::new(Rate {
             messages_per_second,
             burst: if burst == 0 { messages_per_second } else { burst },
             messages_per_minute,

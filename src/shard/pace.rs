@@ -53,8 +53,8 @@ impl Senders {
     pub fn new(config: &Config, seed: Seed) -> Arc<Self> {
         Arc::new(Self {
             connection: Limits::new(&config.rate),
-            user: Limits::of_user(&config.users),
-            address: Limits::of_address(&config.addresses),
+            user: Limits::new(&config.users),
+            address: Limits::new(&config.addresses),
             users: Meters::new(seed),
             addresses: Meters::new(seed),
             makers: Makers::new(config, seed),

@@ -16,7 +16,7 @@ fn rate() -> Rate {
 
 #[test]
 fn a_message_must_pass_every_limit_and_is_counted_by_all_or_none() {
-    let limits = Limits::new(&rate());
+    let limits = Limits::new(rate());
     let mut limiter = Limiter::default();
     assert_eq!(limiter.take(&limits, ms(0), 900), Verdict::Pass);
     let before = limiter;
@@ -32,7 +32,7 @@ fn a_message_must_pass_every_limit_and_is_counted_by_all_or_none() {
 
 #[test]
 fn a_peer_that_keeps_on_is_banned_for_a_time_and_then_begins_anew() {
-    let limits = Limits::new(&rate());
+    let limits = Limits::new(rate());
     let mut limiter = Limiter::default();
     let verdicts = (0..41).map(|_| limiter.take(&limits, ms(0), 1)).collect::<Vec<_>>();
     assert_eq!(verdicts[..20], [Verdict::Pass; 20]);
@@ -61,7 +61,7 @@ fn after_a_short_ban_the_refusals_before_it_are_forgotten() {
 
 #[test]
 fn a_peer_that_waits_as_told_is_never_banned() {
-    let limits = Limits::new(&rate());
+    let limits = Limits::new(rate());
     let mut limiter = Limiter::default();
     let mut now = ms(0);
     for _ in 0..1_000 {
@@ -89,7 +89,7 @@ fn no_ban_and_no_limits_where_none_are_configured() {
 
 #[test]
 fn control_frames_have_a_measure_of_their_own_and_one_ban_with_messages() {
-    let limits = Limits::new(&rate());
+    let limits = Limits::new(rate());
     let mut limiter = Limiter::default();
     assert_eq!(limiter.take(&limits, ms(0), 1_000), Verdict::Pass);
     assert_eq!(limiter.take(&limits, ms(0), 10), Verdict::Refused { retry_after_ms: 10 });

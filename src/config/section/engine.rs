@@ -106,51 +106,84 @@ section! {
     }
 }
 
-section! {
+/// Makes a section of token buckets. All have the same rows; each says for itself what is usual, and of
+/// whom it is.
+macro_rules! buckets {
+    (
+        $(#[doc = $about:literal])+
+        $field:ident: $Section:ident {
+            messages_per_second = $messages:literal;
+            burst = $burst:literal;
+            #[doc = $measured:literal]
+            bytes_per_second = $bytes:literal;
+            #[doc = $banned:literal]
+            ban_ms;
+        }
+    ) => {
+        section! {
+            $(#[doc = $about])+
+            pub Config.$field: $Section {
+                /// Messages a second; 0: no limit.
+                messages_per_second: u32 = $messages, range(0..=10_000_000), PerSecond;
+                /// How many may come at once before that rate holds.
+                burst: u32 = $burst, range(0..=10_000_000), Count;
+                /// Messages a minute; 0: no limit.
+                messages_per_minute: u32 = 0, range(0..=600_000_000), PerMinute;
+                #[doc = $measured]
+                bytes_per_second: u32 = $bytes, range(0..=GIB), BytesPerSecond;
+                #[doc = $banned]
+                ban_ms: u64 = 0, range(0..=DAY_MS), Milliseconds;
+            }
+        }
+
+        impl From<&$Section> for Rate {
+            fn from(section: &$Section) -> Self {
+                let &$Section {
+                    messages_per_second,
+                    burst,
+                    messages_per_minute,
+                    bytes_per_second,
+                    ban_ms,
+                } = section;
+                Self { messages_per_second, burst, messages_per_minute, bytes_per_second, ban_ms }
+            }
+        }
+    };
+}
+
+buckets! {
     /// Token buckets of each connection; 0 is off.
-    pub Config.rate: Rate {
-        /// Messages a second; 0: no limit.
-        messages_per_second: u32 = 100, range(0..=10_000_000), PerSecond;
-        /// How many may come at once before that rate holds.
-        burst: u32 = 200, range(0..=10_000_000), Count;
-        /// Messages a minute; 0: no limit.
-        messages_per_minute: u32 = 0, range(0..=600_000_000), PerMinute;
+    rate: Rate {
+        messages_per_second = 100;
+        burst = 200;
         /// Bytes a second, and 64 for each frame, pings as well as messages; 0: no limit.
-        bytes_per_second: u32 = 1_048_576, range(0..=GIB), BytesPerSecond;
+        bytes_per_second = 1_048_576;
         /// How long a connection that keeps on is refused; 0: not at all.
-        ban_ms: u64 = 0, range(0..=DAY_MS), Milliseconds;
+        ban_ms;
     }
 }
 
-section! {
+buckets! {
     /// Token buckets of each user, with all connections on all cores together; 0 is off.
-    pub Config.users: RatePerUser {
-        /// Messages a second; 0: no limit.
-        messages_per_second: u32 = 100, range(0..=10_000_000), PerSecond;
-        /// How many may come at once before that rate holds.
-        burst: u32 = 200, range(0..=10_000_000), Count;
-        /// Messages a minute; 0: no limit.
-        messages_per_minute: u32 = 0, range(0..=600_000_000), PerMinute;
+    users: RatePerUser {
+        messages_per_second = 100;
+        burst = 200;
         /// Bytes a second, and 64 for each frame; 0: no limit.
-        bytes_per_second: u32 = 1_048_576, range(0..=GIB), BytesPerSecond;
+        bytes_per_second = 1_048_576;
         /// How long a user that keeps on is refused; 0: not at all.
-        ban_ms: u64 = 0, range(0..=DAY_MS), Milliseconds;
+        ban_ms;
     }
 }
 
-section! {
+buckets! {
     /// Token buckets of each address (IPv6: of each /64), behind which there may be many users; 0 is off.
-    pub Config.addresses: RatePerIp {
-        /// Messages a second; 0: no limit.
-        messages_per_second: u32 = 1_000, range(0..=10_000_000), PerSecond;
-        /// How many may come at once before that rate holds.
-        burst: u32 = 2_000, range(0..=10_000_000), Count;
-        /// Messages a minute; 0: no limit.
-        messages_per_minute: u32 = 0, range(0..=600_000_000), PerMinute;
+    addresses: RatePerIp {
+        messages_per_second = 1_000;
+        burst = 2_000;
         /// Bytes a second, and 64 for each frame; 0: no limit.
-        bytes_per_second: u32 = 10_485_760, range(0..=GIB), BytesPerSecond;
+        bytes_per_second = 10_485_760;
         /// How long an address that keeps on is refused; 0: not at all.
-        ban_ms: u64 = 0, range(0..=DAY_MS), Milliseconds;
+        ban_ms;
     }
 }
 
