@@ -1,6 +1,7 @@
 //! Publishes whose answer waits until every core has said how many took them.
 //!
-//! Invariant: each is answered once: when the last core has said, or when its time is over.
+//! Invariant: each is answered once: when the last core has said, or when its time is over; but never
+//! without the broker's word, where that is needed.
 
 use crate::hash::{Map, Seed};
 use crate::id::CoreId;
@@ -12,6 +13,17 @@ use crate::wheel::Timer;
 use super::message::{AnswerEffect, Asker, Ticket};
 use super::{Alarm, Shard};
 
+/// What the broker's word is to an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// It has come, or there is nobody to give it.
+    Given,
+    /// It is awaited for as long as those of the cores.
+    Awaited,
+    /// There is no answer without it.
+    Needed,
+}
+
 /// A publish that waits.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -22,6 +34,7 @@ pub(super) struct Waiting {
     pub(super) asker: Asker,
     pub(super) ticket: Ticket,
     pub(super) cores_left: usize,
+    pub(super) word: Word,
     pub(super) delivered: u64,
     pub(super) total: u64,
     pub(super) timer: Timer,
@@ -66,32 +79,46 @@ impl Shard {
         waiting.delivered += u64::from(delivered);
         waiting.total += u64::from(total);
         waiting.cores_left = waiting.cores_left.saturating_sub(1);
-        if waiting.cores_left == 0 {
-            self.answer_receipt(receipt, false);
-        }
+        self.answer_if_counted(receipt);
     }
 
     /// The broker has placed what is counted; whether other nodes were told of it.
     pub(super) fn on_receipt_placed(&mut self, receipt: u64, is_partial: bool) {
-        if let Some(waiting) = self.homes.receipts.waiting.get_mut(&receipt) {
-            waiting.is_partial |= is_partial;
-        }
-        self.on_receipt(receipt, 0, 0);
+        let Some(waiting) = self.homes.receipts.waiting.get_mut(&receipt) else { return };
+        waiting.word = Word::Given;
+        waiting.is_partial |= is_partial;
+        self.answer_if_counted(receipt);
     }
 
-    /// Some cores did not say in time.
+    /// Some cores did not say in time, or the broker did not.
     pub(super) fn on_receipt_alarm(&mut self, receipt: u64) {
-        self.answer_receipt(receipt, true);
+        let Some(waiting) = self.homes.receipts.waiting.get_mut(&receipt) else { return };
+        waiting.is_partial = true;
+        waiting.cores_left = 0;
+        if waiting.word != Word::Needed {
+            self.answer_receipt(receipt);
+        }
     }
 
-    fn answer_receipt(&mut self, receipt: u64, partial: bool) {
-        let Some(waiting) = self.homes.receipts.waiting.remove(&receipt) else { return };
-        if !partial {
+    /// It is answered in another way.
+    pub(super) fn forget_receipt(&mut self, receipt: u64) {
+        if let Some(waiting) = self.homes.receipts.waiting.remove(&receipt) {
             self.wheel.cancel(waiting.timer);
         }
-        let partial = partial || waiting.is_partial;
-        let Waiting { room, epoch, offset, core, asker, ticket, delivered, total, is_send, .. } =
-            waiting;
+    }
+
+    fn answer_if_counted(&mut self, receipt: u64) {
+        let waiting = self.homes.receipts.waiting.get(&receipt);
+        if waiting.is_some_and(|it| it.cores_left == 0 && it.word == Word::Given) {
+            self.answer_receipt(receipt);
+        }
+    }
+
+    fn answer_receipt(&mut self, receipt: u64) {
+        let Some(waiting) = self.homes.receipts.waiting.remove(&receipt) else { return };
+        self.wheel.cancel(waiting.timer);
+        let Waiting { room, epoch, offset, core, asker, ticket, delivered, total, .. } = waiting;
+        let Waiting { is_send, is_partial: partial, .. } = waiting;
         if is_send {
             let effect = AnswerEffect::Sent { delivered };
             self.answer(core, &room, &asker, ticket, Reply::Done, effect);

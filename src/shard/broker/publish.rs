@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use crate::id::CoreId;
 use crate::protocol::event::{self, Place, Published, Reply};
-use crate::protocol::{Filter, Mode};
+use crate::protocol::{Durability, Filter, Mode};
 use crate::room::broker::{Fault, Keep, Placed, Publish, Stamp, ToBroker};
 use crate::room::home::Refusal;
 use crate::room::name::RoomKey;
 use crate::room::publication::Draft;
 use crate::room::wire::{self, Made};
 use crate::shard::message::{AnswerEffect, Asker, Ticket};
-use crate::shard::receipt::Waiting;
+use crate::shard::receipt::{Waiting, Word};
 use crate::shard::{Alarm, Shard};
 use crate::wheel::Timer;
 
@@ -32,6 +32,8 @@ pub(super) struct Pending {
     placed: Option<Placed>,
     /// It was delivered here, and is counted under this number.
     receipt: Option<u64>,
+    /// What the broker's answer is to that of the home, once it was delivered here.
+    word: Word,
 }
 
 /// A publish on its way to the broker.
@@ -104,7 +106,7 @@ impl Shard {
         let wire = self.write(&draft, number, ttl_ms, filter.as_deref());
         let room = draft.room;
         let Some(home) = self.homes.get_mut(&room) else { return };
-        let keep = Keep::of(&home.config);
+        let (keep, word) = (Keep::of(&home.config), word(home.config.durability));
         let window_ms = self.config.rooms.idempotency_window_ms;
         let at = self.outbound.now.moment.plus_ms(self.config.redis.timeout_ms);
         let timer = self.wheel.insert(at, Alarm::Ticket(number));
@@ -118,6 +120,7 @@ impl Shard {
             timer,
             placed: None,
             receipt: None,
+            word,
         };
         self.broker.pending.insert(number, pending);
         let publish = Publish {
@@ -239,8 +242,8 @@ impl Shard {
                 core: pending.from,
                 asker: pending.asker.clone(),
                 ticket: pending.ticket.clone(),
-                // The broker's own answer is one of those that are awaited.
-                cores_left: cores + 1,
+                cores_left: cores,
+                word: pending.word,
                 delivered: 0,
                 total: 0,
                 timer,
@@ -257,7 +260,7 @@ impl Shard {
     /// The broker did not answer in time.
     pub(in crate::shard) fn on_ticket_alarm(&mut self, number: u64) {
         let Some(pending) = self.broker.pending.get_mut(&number) else { return };
-        if pending.receipt.is_some() {
+        if pending.receipt.is_some() && pending.word != Word::Needed {
             // It was delivered; its receipt has a time of its own.
             self.take_pending(number);
             return;
@@ -290,16 +293,25 @@ impl Shard {
 
     fn refuse_pending(&mut self, number: u64, refusal: Refusal) {
         let Some(mut pending) = self.take_pending(number) else { return };
-        // What was delivered here, or placed, is answered by what is known of it.
+        // What was delivered here, or placed, is answered by what is known of it, if that is enough.
         match (pending.receipt, pending.placed.take()) {
-            (Some(receipt), _) => self.on_receipt_placed(receipt, true),
-            (None, Some(placed)) => self.answer_uncounted(pending, &placed),
-            (None, None) => {
-                let Pending { from, room, asker, ticket, .. } = pending;
-                let effect = AnswerEffect::None;
-                self.answer_refusal(from, &room, &asker, ticket, refusal, effect);
-            }
+            (Some(receipt), _) if pending.word == Word::Needed => self.forget_receipt(receipt),
+            (Some(receipt), _) => return self.on_receipt_placed(receipt, true),
+            (None, Some(placed)) => return self.answer_uncounted(pending, &placed),
+            (None, None) => {}
         }
+        let Pending { from, room, asker, ticket, .. } = pending;
+        self.answer_refusal(from, &room, &asker, ticket, refusal, AnswerEffect::None);
+    }
+}
+
+/// What the broker's answer is to that of a home which has delivered what it published. That it came
+/// shows that Redis has it in memory, but neither that replicas do, nor that it is on disk: who listens
+/// may be told before that.
+fn word(durability: Durability) -> Word {
+    match durability {
+        Durability::Memory | Durability::Everysec => Word::Awaited,
+        Durability::Always | Durability::Replicas(_) => Word::Needed,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::shard::ask::{PublishAsk, What};
 use crate::shard::broker::{Outgoing, Way};
 use crate::shard::identity::{Identity, Right};
 use crate::shard::message::{AnswerEffect, Asker, CoreMessage, Ticket};
-use crate::shard::receipt::Waiting;
+use crate::shard::receipt::{Waiting, Word};
 
 impl PublishAsk {
     pub(super) fn new(post: Post<'_>) -> Self {
@@ -141,6 +141,7 @@ impl Shard {
                         asker: asker.clone(),
                         ticket,
                         cores_left: cores,
+                        word: Word::Given,
                         delivered: 0,
                         total: 0,
                         timer,

@@ -79,7 +79,7 @@ pub(super) struct Link {
     /// Counts links.
     number: u64,
     to: VecDeque<(CoreId, ToBroker)>,
-    from: VecDeque<(CoreId, FromBroker)>,
+    pub(super) from: VecDeque<(CoreId, FromBroker)>,
     /// Rooms that are listened to, their homes, and on which server each was opened.
     rooms: BTreeMap<RoomKey, (CoreId, u64)>,
 }
@@ -559,7 +559,7 @@ impl Link {
     }
 }
 
-fn hand_over(node: &mut Cluster, core: CoreId, message: FromBroker) {
+pub(super) fn hand_over(node: &mut Cluster, core: CoreId, message: FromBroker) {
     let at = core.index();
     let message = CoreMessage::FromBroker(Box::new(message));
     let input = Input::Core { from: CoreId(3), message };
