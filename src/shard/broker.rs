@@ -18,6 +18,7 @@ mod govern;
 mod heed;
 mod overdue;
 mod publish;
+mod safety;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::hash::{Map, Seed};
 use crate::id::CoreId;
-use crate::protocol::{Durability, ErrorCode};
+use crate::protocol::ErrorCode;
 use crate::room::broker::{Beginning, FromBroker, Kept, Life, News, Seen, ToBroker};
 use crate::room::name::RoomKey;
 use crate::room::refusal::Refusal;
@@ -192,11 +193,6 @@ impl Broker {
     /// Whether somebody who comes into a room waits for its word of how far they had come.
     pub(super) fn is_reading(&self, room: &RoomKey) -> bool {
         self.rooms.get(room).is_some_and(|followed| followed.reading.is_awaited())
-    }
-
-    /// Whether it keeps what it has answered for as safely as that.
-    pub(super) fn honours(&self, durability: Durability) -> bool {
-        self.kept.honours(durability)
     }
 
     #[cfg(test)]

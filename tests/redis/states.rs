@@ -1,6 +1,6 @@
 //! What is wrong with Redis is told by name.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::edicts::{operate, token};
@@ -47,8 +47,8 @@ fn nothing_is_denied(stores: &[&Store], settings: &[&str], room: &str) {
     let settings: Vec<_> = usual.iter().copied().chain(settings.iter().copied()).collect();
     let nodes = [with(&settings), with(&settings)];
     nodes.iter().for_each(linked);
-    let mut ada = Talk::joined(&nodes[0], room);
-    let mut eve = Talk::joined(&nodes[1], room);
+    let mut ada = Talk::joined_at_last(&nodes[0], room);
+    let mut eve = Talk::joined_at_last(&nodes[1], room);
     // Who receives a room by a pattern keeps it for minutes: another one than ends here.
     let heard = format!("{room}/heard");
     let mut ear = Talk::to(&nodes[1]);
@@ -164,11 +164,48 @@ fn a_room_is_as_durable_as_redis_is_or_says_that_it_is_not() {
     ] {
         let store = Store::start(&settings);
         let node = node(&store);
-        let mut ada = Talk::joined(&node, "safe:a");
-        let answer = ada.ask(json!({"type": "publish", "room": "safe:a", "data": 1}));
+        let mut ada = Talk::to(&node);
+        let answer = ada.ask(json!({"type": "join", "room": "safe:a"}));
         assert_eq!(answer["type"] == "ok", is_durable, "{settings:?}: {answer}");
-        assert!(is_durable || answer["code"] == "unavailable", "{answer}");
+        if is_durable {
+            assert_eq!(ada.publish("safe:a", 1), 1);
+        } else {
+            assert!(is_refused_as_unsafe(&answer), "{settings:?}: {answer}");
+        }
     }
+}
+
+/// Whether Redis would have to be configured otherwise, and the words say how.
+fn is_refused_as_unsafe(answer: &Value) -> bool {
+    let message = answer["message"].as_str().unwrap_or_default();
+    answer["code"] == "unavailable" && message.contains("always needs appendonly yes")
+}
+
+#[test]
+fn who_is_in_a_room_stays_when_redis_becomes_less_safe_and_nobody_else_comes() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::durable();
+    let node = node(&store);
+    let mut ada = Talk::joined(&node, "safe:a");
+    let mut bob = Talk::joined(&node, "safe:a");
+    assert_eq!(ada.publish("safe:a", 1), 1);
+    assert_eq!(store.say(&["CONFIG", "SET", "appendfsync", "everysec"]), "+OK");
+    let publish = json!({"type": "publish", "room": "safe:a", "data": 2});
+    eventually("it is noticed", || is_refused_as_unsafe(&bob.ask(publish.clone())));
+    let join = json!({"type": "join", "room": "safe:a"});
+    let refused = Talk::to(&node).ask(join.clone());
+    assert!(is_refused_as_unsafe(&refused), "{refused}");
+    bob.ok(join.clone());
+    let session = ada.welcome["session"].as_str().unwrap().to_owned();
+    let mut ada = Talk::at(&node, &format!("/ws?session={session}"));
+    assert_eq!(ada.welcome["rooms"][0]["room"], "safe:a", "{}", ada.welcome);
+    let refused = ada.ask(publish.clone());
+    assert!(is_refused_as_unsafe(&refused), "{refused}");
+    assert_eq!(store.say(&["CONFIG", "SET", "appendfsync", "always"]), "+OK");
+    eventually("it is safe again", || ada.ask(publish.clone())["type"] == "ok");
+    Talk::joined(&node, "safe:a");
 }
 
 #[test]

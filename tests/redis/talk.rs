@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
 
-use crate::server::{PATIENCE, Server};
+use crate::server::{PATIENCE, Server, eventually};
 
 /// A client.
 pub(crate) struct Talk {
@@ -50,6 +50,14 @@ impl Talk {
     pub(crate) fn joined(node: &Server, room: &str) -> Self {
         let mut talk = Self::to(node);
         talk.ok(json!({"type": "join", "room": room}));
+        talk
+    }
+
+    /// The same, once the room opens: a node looks now and then at what Redis is good for.
+    pub(crate) fn joined_at_last(node: &Server, room: &str) -> Self {
+        let mut talk = Self::to(node);
+        let join = json!({"type": "join", "room": room});
+        eventually("the room opens", || talk.ask(join.clone())["type"] == "ok");
         talk
     }
 

@@ -26,11 +26,7 @@ impl Shard {
 
     /// Asks the broker for what is missing of a room.
     pub(super) fn open_again(&mut self, room: &RoomKey) {
-        let config = match self.homes.rooms.get(room) {
-            Some(home) => &home.room.config,
-            None => &self.homes.namespaces.of(room).config,
-        };
-        let keep = Keep::of(config);
+        let keep = Keep::of(self.config_of(room));
         // Where the room keeps nothing, that is where what comes with a call is to be had.
         let keep = if self.is_received_here(room) { keep_called(keep) } else { keep };
         let is_up = self.broker.is_up;

@@ -142,7 +142,7 @@ impl Shard {
     pub(in crate::shard) fn found_by_broker(&mut self, from: CoreId, ask: Ask) -> Option<Ask> {
         let followed = self.broker.rooms.get(&ask.room).filter(|_| self.broker.is_up);
         let makes = followed.is_some_and(|it| !it.governing.exists && !it.governing.is_recalling);
-        if !makes || ask.room.name.is_reserved() {
+        if !makes || ask.room.name.is_reserved() || self.may_open(&ask.room).is_err() {
             return Some(ask);
         }
         let now = self.outbound.now.moment;

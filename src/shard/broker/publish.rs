@@ -75,24 +75,16 @@ impl Shard {
         if transient || !self.broker.is_there() {
             return Ok(Way::Here);
         }
-        let config = match self.homes.rooms.get(room) {
-            Some(home) => &home.room.config,
-            None => &self.homes.namespaces.of(room).config,
-        };
         let followed = self.broker.rooms.get(room);
         let is_open = followed.is_some_and(|it| it.seen.is_some() && !it.is_severed);
         if self.broker.is_up && is_open {
-            if !self.broker.honours(config.durability) {
-                return Err(unavailable(
-                    "Redis does not keep messages as safely as this room asks",
-                ));
-            }
+            self.check_safety(room)?;
             if self.broker.pending.len() >= self.broker.pending_most {
                 return Err(unavailable("too much waits for Redis"));
             }
             return Ok(Way::Broker);
         }
-        match config.mode {
+        match self.config_of(room).mode {
             Mode::BestEffort => Ok(Way::WithoutPlace),
             Mode::Reliable | Mode::Guaranteed => Err(unavailable("Redis is out of reach")),
         }

@@ -7,7 +7,7 @@ use crate::id::{ConnectionKey, CoreId};
 use crate::protocol::command::Join;
 use crate::protocol::event::{Gap, JoinedRoom, Place, Reply};
 use crate::protocol::{ErrorCode, Event, GapReason, Mode, Role};
-use crate::room::home::{JoinRequest, Joining, Recovery};
+use crate::room::home::{HomeRoom, JoinRequest, Joining, Recovery};
 use crate::room::hub::{Interest, Member, RoomIndex, RoomTag};
 use crate::room::name::RoomKey;
 use crate::room::refusal::Refusal;
@@ -141,8 +141,7 @@ impl Shard {
             grant: ask.grant,
             info: asker.identity.presence_info(),
         };
-        let may_be_made = !is_new || ask.may_create.reserve(now.moment);
-        let home = if may_be_made { self.home_of(room) } else { Err(TOO_MANY_CREATIONS) };
+        let home = self.home_to_join(from, room, asker, ask);
         let outcome = home.and_then(|home| {
             if let (true, Some(since)) = (ask.resumes, &ask.since) {
                 home.forget(&since.epoch);
@@ -180,6 +179,34 @@ impl Shard {
             self.note_entrance(room, user);
         }
         self.answer_joined(from, room, asker, ticket, ask, joining);
+    }
+
+    /// At home: the room that somebody wants in, made if it is not there. Who is in it stays, and a session
+    /// comes back, though Redis has become less safe since.
+    fn home_to_join(
+        &mut self,
+        from: CoreId,
+        room: &RoomKey,
+        asker: &Asker,
+        ask: &JoinAsk,
+    ) -> Result<&mut HomeRoom, Refusal> {
+        let is_new = !self.homes.rooms.contains_key(room);
+        if is_new && !ask.may_create.reserve(self.outbound.now.moment) {
+            return Err(TOO_MANY_CREATIONS);
+        }
+        // What was decided about it is known once it is there.
+        let is_in = self.home_of(room)?.is_attached(asker.address(from));
+        let stays = is_in || ask.resumes || room.name.is_reserved();
+        if let Err(refusal) = self.may_open(room)
+            && !stays
+        {
+            if is_new {
+                // A persistent one would be there from now on.
+                self.end_room(room);
+            }
+            return Err(refusal);
+        }
+        self.home_of(room)
     }
 
     /// At home. A wrong password is counted here, so that nobody escapes by leaving before the answer.

@@ -1,4 +1,4 @@
-//! Rooms that ask for more than Redis' memory: what is answered of them, and when.
+//! Rooms that ask for more than Redis' memory: what is answered of them, and when, and who comes in.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,8 @@ use super::cluster::{Address, Cluster};
 use super::fleet::Fleet;
 use super::store::hand_over;
 use crate::config::{Config, RoomDefaults, RoomDurability};
-use crate::room::broker::{Fault, FromBroker};
+use crate::id::CoreId;
+use crate::room::broker::{Disk, Fault, FromBroker, Kept};
 
 fn config() -> Config {
     let mut config = super::store::config();
@@ -17,7 +18,8 @@ fn config() -> Config {
         ("soon", RoomDurability::Everysec),
         ("@user", RoomDurability::Replicas(1)),
     ] {
-        let rooms = RoomDefaults { durability: Some(durability), ..RoomDefaults::default() };
+        let (durability, persistent) = (Some(durability), Some(name == "safe"));
+        let rooms = RoomDefaults { durability, persistent, ..RoomDefaults::default() };
         config.namespace_rooms.insert(name.to_owned(), rooms);
     }
     config
@@ -70,6 +72,15 @@ impl World {
             }
         }
         assert_eq!(self.fleet.links[0].from.len(), 1, "the answer is on its way");
+    }
+
+    /// Redis keeps things as safely as that from here on.
+    fn keeps(&mut self, kept: Kept) {
+        for core in 0..2 {
+            let message = FromBroker::Link { is_up: true, kept, number: 1 };
+            hand_over(&mut self.fleet.nodes[0], CoreId(core), message);
+        }
+        self.fleet.carry();
     }
 
     /// Redis' answer is that.
@@ -168,4 +179,76 @@ fn a_send_is_acknowledged_only_when_it_is_safe() {
         assert_eq!((told.len(), &told[0]["code"]), (1, &json!("timeout")), "{end}: {told:?}");
         assert!(world.is_at_rest(), "{end}");
     }
+}
+
+/// Whether that names what Redis would have to be.
+fn names_settings(answer: &Value) -> bool {
+    let message = answer["message"].as_str().unwrap_or_default();
+    answer["code"] == "unavailable" && message.contains(" needs ")
+}
+
+#[test]
+fn a_room_that_asks_for_more_than_redis_keeps_does_not_open() {
+    let kept = |disk, replicas| Kept { disk, replicas };
+    for (kept, opens) in [
+        (kept(Disk::Memory, 0), [true, false, false, false]),
+        (kept(Disk::EverySecond, 0), [true, true, false, false]),
+        (kept(Disk::Always, 0), [true, true, true, false]),
+        (kept(Disk::Memory, 1), [true, false, false, true]),
+    ] {
+        let mut world = World::new();
+        world.keeps(kept);
+        for (room, opens) in ["plain:a", "soon:a", "safe:a", "twice:a"].into_iter().zip(opens) {
+            let joined = world.ask(&json!({"type": "join", "id": 1, "room": room}));
+            assert_eq!(joined["type"] == "ok", opens, "{kept:?}: {joined}");
+            assert!(opens || names_settings(&joined), "{kept:?}: {joined}");
+            let key = super::cluster::room(room);
+            let has_home = |node: &Cluster| {
+                node.shards.iter().any(|shard| shard.homes.rooms.contains_key(&key))
+            };
+            assert_eq!(has_home(&world.fleet.nodes[0]), opens, "{kept:?}: {room}");
+            let is_made = !world.fleet.store.charter(&key).entries.is_empty();
+            assert_eq!(is_made, opens, "{kept:?}: {room}");
+            let other = room.replace(":a", ":b");
+            let made = world.ask(&json!({"type": "room.create", "id": 1, "room": other}));
+            assert_eq!(made["type"] == "ok", opens, "{kept:?}: {made}");
+            assert!(opens || names_settings(&made), "{kept:?}: {made}");
+        }
+        // What it keeps is known no longer.
+        world.fleet.cut(0, false);
+        for room in ["soon:c", "safe:c", "twice:c"] {
+            world.join(room);
+        }
+    }
+}
+
+#[test]
+fn who_is_in_a_room_stays_when_redis_keeps_less() {
+    let mut world = World::new();
+    let eve = world.fleet.nodes[0].open_as(1, "eve", |_| {});
+    let session = world.fleet.nodes[0].read(eve)[0]["session"].as_str().unwrap().to_owned();
+    world.join("safe:a");
+    world.fleet.nodes[0].send(eve, r#"{"type": "join", "room": "safe:a"}"#);
+    world.fleet.carry();
+    world.fleet.nodes[0].lose(eve);
+    world.keeps(Kept::default());
+    world.join("safe:a");
+    let publish = json!({"type": "publish", "id": 1, "room": "safe:a", "data": 1});
+    let refused = world.ask(&publish);
+    assert!(names_settings(&refused), "{refused}");
+    let eve = world.fleet.nodes[0].open_as(0, "eve", |it| it.session = Some(session.into()));
+    world.fleet.carry();
+    let welcome = world.fleet.nodes[0].read(eve).remove(0);
+    assert_eq!(welcome["rooms"][0]["room"], "safe:a", "{welcome}");
+    // Nobody else comes, by whichever way.
+    let new = world.fleet.nodes[0].user(1, "new");
+    world.fleet.nodes[0].send(new, r#"{"type": "join", "room": "safe:a"}"#);
+    world.fleet.carry();
+    let refused = world.fleet.nodes[0].read(new).pop().expect("an answer");
+    assert!(names_settings(&refused), "{refused}");
+    world.keeps(Kept::BEST);
+    world.fleet.nodes[0].send(new, r#"{"type": "join", "id": 1, "room": "safe:a"}"#);
+    world.fleet.carry();
+    assert_eq!(world.fleet.nodes[0].read(new).pop().expect("an answer")["type"], "ok");
+    assert_eq!(world.ask(&publish)["type"], "ok");
 }

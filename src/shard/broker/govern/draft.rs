@@ -88,6 +88,9 @@ impl Shard {
         let mut settings = Settings::default();
         let salt = self.salt();
         settings.apply(patch, &self.homes.bounds, salt).map_err(|_| Refusal::BAD_CONFIG)?;
+        if patch.durability.is_none() {
+            self.may_open(&ask.room)?;
+        }
         let usual = self.homes.namespaces.of(&ask.room).config.persistent;
         let is_persistent = patch.persistent.unwrap_or(usual);
         let mut entries = self.founded(ask);
