@@ -108,6 +108,8 @@ pub struct WelcomeRoom<'a> {
     pub joined: JoinedRoom<'a>,
     /// Whether all that was missed follows.
     pub recovered: bool,
+    /// It is what one node knows, while Redis is out of reach.
+    pub local: bool,
 }
 
 /// A room of a connection.
@@ -150,6 +152,8 @@ pub enum Reply<'a> {
         recovered: bool,
         /// Users there.
         user_count: u64,
+        /// It is what one node knows, while Redis is out of reach.
+        local: bool,
     },
     /// `leave`
     Leave {

@@ -101,6 +101,8 @@ pub(super) struct Followed {
     life: Option<Box<Life>>,
     /// The part of the broker that holds it is out of reach.
     is_severed: bool,
+    /// The broker has said how it is since it was out of reach last.
+    is_current: bool,
     /// An answer of the broker is awaited.
     is_asked: bool,
     /// When the room is opened again, so that the broker does not forget it.
@@ -251,7 +253,7 @@ impl Shard {
             }
             FromBroker::Severed { room } => {
                 if let Some(followed) = self.broker.rooms.get_mut(&room) {
-                    followed.is_severed = true;
+                    (followed.is_severed, followed.is_current) = (true, false);
                 }
             }
             FromBroker::Session(news) => self.on_session_news(news),
@@ -282,6 +284,7 @@ impl Shard {
             self.begin_to_read_patterns();
             self.call_again();
         } else if !is_up {
+            self.broker.rooms.values_mut().for_each(|it| it.is_current = false);
             self.fail_pending();
             self.stop_calling();
             self.stop_reading_patterns();
@@ -349,6 +352,12 @@ impl Shard {
         }
         followed.deferred.push((from, message));
         None
+    }
+
+    /// Whether what is said of a room is what this node knows of it, and the broker has not said so.
+    pub(super) fn is_local(&self, room: &RoomKey) -> bool {
+        let is_told = |it: &Followed| it.is_current && it.seen.is_some();
+        self.broker.is_there() && !self.broker.rooms.get(room).is_some_and(is_told)
     }
 
     /// What the home of a room has seen of it, by the broker's word.

@@ -412,6 +412,8 @@ pub struct Joined {
     pub role: Role,
     /// Whether all that it missed is in `replay`.
     pub recovered: bool,
+    /// It is what this node knows, while the broker is out of reach.
+    pub is_local: bool,
     /// What happens to slow readers.
     pub slow_consumer: SlowConsumer,
     /// What is not acknowledged is sent again.

@@ -43,6 +43,7 @@ struct ArrivalRoom {
     epoch: Arc<str>,
     offset: u64,
     recovered: bool,
+    is_local: bool,
 }
 
 impl Shard {
@@ -302,6 +303,7 @@ impl Shard {
                 epoch: Arc::clone(&joined.epoch),
                 offset: joined.offset,
                 recovered: joined.recovered,
+                is_local: joined.is_local,
             });
         }
         self.arrived_nowhere(key);
@@ -338,6 +340,7 @@ impl Shard {
                     at: Place { epoch: &it.epoch, offset: it.offset },
                 },
                 recovered: it.recovered,
+                local: it.is_local,
             })
             .collect();
         let event = Event::Welcome(Welcome {

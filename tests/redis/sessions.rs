@@ -196,4 +196,11 @@ fn without_redis_a_node_resumes_what_it_had_itself() {
     drop(ada);
     let mut ada = resumed(&node, &session);
     assert_eq!(ada.ok(json!({"type": "state.get"}))["data"], json!({"a": [1, 2]}));
+    assert_eq!(ada.welcome["rooms"][0]["local"], true, "{}", ada.welcome);
+    store.run();
+    linked(&node);
+    eventually("the room is open there", || {
+        let ada = resumed(&node, &session);
+        ada.welcome["rooms"][0]["local"].is_null()
+    });
 }

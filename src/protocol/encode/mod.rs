@@ -104,6 +104,7 @@ fn welcome<W: Writer>(welcome: &Welcome<'_>, map: &mut Map<'_, W>) {
         writer.map(|map| {
             joined(room.joined, map);
             map.boolean("recovered", room.recovered);
+            map.flag("local", room.local);
         });
     });
 }

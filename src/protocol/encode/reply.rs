@@ -15,10 +15,11 @@ pub(super) fn write<W: Writer>(reply: &Reply<'_>, map: &mut Map<'_, W>) {
             map.nullable_text("user", *user);
             map.optional_unsigned("expires_at", *expires_at_ms);
         }
-        Reply::Join { joined: room, recovered, user_count } => {
+        Reply::Join { joined: room, recovered, user_count, local } => {
             joined(*room, map);
             map.boolean("recovered", *recovered);
             map.unsigned("user_count", *user_count);
+            map.flag("local", *local);
         }
         Reply::Leave { room } => map.text("room", room),
         Reply::History { room, at, messages, truncated } => {

@@ -44,9 +44,12 @@ fn joined_json() -> Value {
 
 #[test]
 fn welcome() {
-    let rooms = [WelcomeRoom { joined: JOINED, recovered: true }];
+    let room = WelcomeRoom { joined: JOINED, recovered: true, local: false };
+    let rooms = [room, WelcomeRoom { local: true, ..room }];
     let mut room = joined_json();
     room["recovered"] = true.into();
+    let mut local = room.clone();
+    local["local"] = true.into();
     let mut event = Welcome {
         connection: "c",
         session: Some("s".to_owned().into()),
@@ -59,7 +62,7 @@ fn welcome() {
     };
     let expected = json!({"type": "welcome", "protocol": 1, "connection": "c", "session": "s",
         "user": "u", "tenant": "t", "heartbeat_ms": 25_000, "expires_at": 9, "recovered": true,
-        "rooms": [room]});
+        "rooms": [room, local]});
     says(&Event::Welcome(event.clone()), &expected);
     (event.session, event.user, event.expires_at_ms, event.rooms) = (None, None, None, &[]);
     let expected = json!({"type": "welcome", "protocol": 1, "connection": "c", "user": null,
@@ -270,6 +273,8 @@ fn replies_about_rooms() {
     let mut join = joined_json();
     join["recovered"] = false.into();
     join["user_count"] = 9.into();
+    let mut local = join.clone();
+    local["local"] = true.into();
     let message = Message {
         room: "r",
         at: Some(PLACE),
@@ -298,7 +303,8 @@ fn replies_about_rooms() {
     ];
     let members = [Member { user: "a", role: Role::Owner, muted: false, joined_at_ms: 4 }];
     answers(&[
-        (Reply::Join { joined: JOINED, recovered: false, user_count: 9 }, join),
+        (Reply::Join { joined: JOINED, recovered: false, user_count: 9, local: false }, join),
+        (Reply::Join { joined: JOINED, recovered: false, user_count: 9, local: true }, local),
         (Reply::Leave { room: "r" }, json!({"room": "r"})),
         (
             Reply::History { room: "r", at: PLACE, messages: &[message, message], truncated: true },

@@ -89,7 +89,7 @@ impl Shard {
             self.wheel.insert(at, Alarm::Reopen(room.clone()));
         }
         if let Ok(life) = outcome {
-            followed.is_severed = false;
+            (followed.is_severed, followed.is_current) = (false, true);
             self.plan_refresh(room);
             self.take_life(room, life);
             let Some(followed) = self.broker.rooms.get_mut(room) else { return };

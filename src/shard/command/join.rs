@@ -238,6 +238,7 @@ impl Shard {
         ask: &JoinAsk,
         joining: Joining,
     ) {
+        let is_local = self.is_local(room);
         let Some(home) = self.homes.get_mut(room) else { return };
         let truncated = GapReason::HistoryTruncated;
         let (replay, recovered, missing) = match joining.recovery {
@@ -266,7 +267,8 @@ impl Shard {
             // is told by the answer, and who resumes by the gap.
             let from = missing.map_or(first.offset, |(from, ..)| from);
             let is_told = ask.resumes || guaranteed;
-            let reply = Reply::Join { joined: joined_room, recovered: false, user_count };
+            let (recovered, local) = (false, is_local);
+            let reply = Reply::Join { joined: joined_room, recovered, user_count, local };
             Box::new(Instead {
                 answer: answer_frame(&ticket, asker, reply).into_boxed_slice(),
                 gap: is_told.then(|| gap((from, offset, truncated))),
@@ -277,6 +279,7 @@ impl Shard {
             offset,
             role: joining.role,
             recovered,
+            is_local,
             slow_consumer: home.config.slow_consumer,
             guaranteed,
             redelivers: joining.redelivers,
@@ -285,7 +288,7 @@ impl Shard {
             gap: missing.map(gap),
             instead,
         };
-        let reply = Reply::Join { joined: joined_room, recovered, user_count };
+        let reply = Reply::Join { joined: joined_room, recovered, user_count, local: is_local };
         let effect = AnswerEffect::Joined(Box::new(joined));
         self.answer(from, room, asker, ticket, reply, effect);
     }

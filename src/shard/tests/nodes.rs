@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 
 use super::cluster::{Address, Cluster};
 use super::fleet::{Fleet, each_seed};
+use super::store::hand_over;
 use crate::config::{Config, RoomDefaults, RoomMode};
-use crate::room::broker::ToBroker;
+use crate::id::CoreId;
+use crate::room::broker::{FromBroker, ToBroker};
 
 const NODES: usize = 3;
 const ROOMS: [&str; 2] = ["sure:a", "b"];
@@ -445,4 +447,54 @@ fn a_send_that_redis_does_not_answer_is_refused() {
     for at in there {
         assert!(world.fleet.nodes[0].read(at).iter().all(|event| event["type"] != "message"));
     }
+}
+
+#[test]
+fn what_a_node_says_of_a_room_by_itself_is_called_local() {
+    let mut world = World::new(1, false);
+    let ann = world.fleet.nodes[0].open_as(0, "ann", |_| {});
+    let session = world.fleet.nodes[0].read(ann)[0]["session"].as_str().unwrap().to_owned();
+    let local = |world: &mut World, room: &str| {
+        let join = json!({"type": "join", "id": 1, "room": room});
+        world.fleet.nodes[0].send(ann, &join.to_string());
+        let mut told = world.fleet.nodes[0].read(ann);
+        if told.is_empty() {
+            // It has to be made first.
+            world.fleet.carry();
+            told = world.fleet.nodes[0].read(ann);
+        }
+        let joined = told.into_iter().find(|it| it["id"] == 1).expect("an answer");
+        assert_eq!(joined["type"], "ok", "{joined}");
+        joined["local"].clone()
+    };
+    let is_local = [Value::Null, json!(true)];
+    assert_eq!(local(&mut world, "b"), is_local[1], "nothing was ever heard of Redis");
+    world.fleet.restore(0);
+    assert_eq!(local(&mut world, "b"), is_local[1], "nor was the room");
+    world.fleet.carry();
+    assert_eq!(local(&mut world, "b"), is_local[0]);
+    // The part of Redis that has it goes.
+    for core in 0..2 {
+        let room = super::cluster::room("b");
+        for message in [FromBroker::Severed { room: room.clone() }, FromBroker::Missed { room }] {
+            hand_over(&mut world.fleet.nodes[0], CoreId(core), message);
+        }
+    }
+    assert_eq!(local(&mut world, "b"), is_local[1], "it was not opened since");
+    world.fleet.carry();
+    assert_eq!(local(&mut world, "b"), is_local[0]);
+    // All of it goes.
+    world.fleet.cut(0, false);
+    assert_eq!(local(&mut world, "b"), is_local[1]);
+    assert_eq!(local(&mut world, "sure:a"), is_local[1]);
+    world.fleet.nodes[0].lose(ann);
+    let ann = world.fleet.nodes[0].open_as(0, "ann", |it| it.session = Some(session.into()));
+    let welcome = world.fleet.nodes[0].read(ann).remove(0);
+    let rooms = welcome["rooms"].as_array().unwrap();
+    assert!(rooms.len() == 2 && rooms.iter().all(|room| room["local"] == true), "{welcome}");
+    world.fleet.restore(0);
+    world.fleet.carry();
+    let join = json!({"type": "join", "id": 1, "room": "b"});
+    let joined = world.fleet.nodes[0].ask(ann, &join.to_string());
+    assert_eq!(joined["local"], is_local[0], "{joined}");
 }
