@@ -21,6 +21,9 @@ use super::ear::{Ear, Inbox};
 use super::keys::Keys;
 use super::script::Scripts;
 
+/// With it, Redis syncs nothing while it rewrites its log or saves, whatever `appendfsync` says.
+const UNSYNCED: &str = "no-appendfsync-on-rewrite";
+
 /// A link that is up.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -121,7 +124,7 @@ fn fact<'a>(info: &'a str, key: &str) -> &'a str {
 pub(super) async fn kept(connection: &mut MultiplexedConnection) -> RedisResult<Kept> {
     let info: String = redis::cmd("INFO").arg("replication").query_async(connection).await?;
     let mut get = redis::cmd("CONFIG");
-    get.arg("GET").arg(&["appendonly", "appendfsync", "maxmemory-policy"]);
+    get.arg("GET").arg(&["appendonly", "appendfsync", UNSYNCED, "maxmemory-policy"]);
     let config = match get.query_async::<HashMap<String, String>>(connection).await {
         Ok(config) => config,
         Err(error) if error.code().is_some() => {
@@ -139,9 +142,10 @@ fn judge(replication: &str, config: &HashMap<String, String>) -> Kept {
     if !is("maxmemory-policy", "noeviction") {
         return Kept::default();
     }
+    let is_synced = is("appendonly", "yes") && is(UNSYNCED, "no");
     let disk = match config.get("appendfsync").map(String::as_str) {
-        Some("always") if is("appendonly", "yes") => Disk::Always,
-        Some("everysec") if is("appendonly", "yes") => Disk::EverySecond,
+        Some("always") if is_synced => Disk::Always,
+        Some("everysec") if is_synced => Disk::EverySecond,
         _ => Disk::Memory,
     };
     let is_replica = |line: &&str| line.starts_with("slave") && line.contains("state=online");
@@ -158,22 +162,25 @@ mod tests {
         let info = "role:master\nconnected_slaves:2\n\
                     slave0:ip=::1,port=1,state=online,offset=1,lag=0\n\
                     slave1:ip=::1,port=2,state=wait_bgsave,offset=0,lag=0\n";
-        for (appendonly, appendfsync, policy, disk, replicas) in [
-            ("yes", "always", "noeviction", Disk::Always, 1),
-            ("yes", "everysec", "noeviction", Disk::EverySecond, 1),
-            ("yes", "no", "noeviction", Disk::Memory, 1),
-            ("no", "always", "noeviction", Disk::Memory, 1),
-            ("yes", "always", "allkeys-lru", Disk::Memory, 0),
+        let names = ["appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy"];
+        let config = |values: [&str; 4]| -> HashMap<String, String> {
+            names.into_iter().zip(values).map(|(name, value)| (name.into(), value.into())).collect()
+        };
+        for (values, disk, replicas) in [
+            (["yes", "always", "no", "noeviction"], Disk::Always, 1),
+            (["yes", "everysec", "no", "noeviction"], Disk::EverySecond, 1),
+            (["yes", "no", "no", "noeviction"], Disk::Memory, 1),
+            (["no", "always", "no", "noeviction"], Disk::Memory, 1),
+            (["yes", "always", "yes", "noeviction"], Disk::Memory, 1),
+            (["yes", "everysec", "yes", "noeviction"], Disk::Memory, 1),
+            (["yes", "always", "no", "allkeys-lru"], Disk::Memory, 0),
         ] {
-            let own = |text: &str| text.to_owned();
-            let config = [
-                (own("appendonly"), own(appendonly)),
-                (own("appendfsync"), own(appendfsync)),
-                (own("maxmemory-policy"), own(policy)),
-            ];
-            let kept = judge(info, &config.into_iter().collect());
-            assert_eq!(kept, Kept { disk, replicas }, "{appendonly} {appendfsync} {policy}");
+            assert_eq!(judge(info, &config(values)), Kept { disk, replicas }, "{values:?}");
         }
-        assert_eq!(judge(info, &HashMap::new()), Kept::default());
+        for untold in names {
+            let mut config = config(["yes", "always", "no", "noeviction"]);
+            config.remove(untold);
+            assert_eq!(judge(info, &config).disk, Disk::Memory, "{untold} is not told");
+        }
     }
 }

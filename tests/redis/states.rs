@@ -158,11 +158,12 @@ fn a_room_is_as_durable_as_redis_is_or_says_that_it_is_not() {
         return;
     }
     for (settings, is_durable) in [
-        (["appendonly yes", "appendfsync always"], true),
-        (["appendonly yes", "appendfsync everysec"], false),
-        (["appendonly no", "appendfsync always"], false),
+        (["appendonly yes", "appendfsync always"].as_slice(), true),
+        (&["appendonly yes", "appendfsync everysec"], false),
+        (&["appendonly no", "appendfsync always"], false),
+        (&["appendonly yes", "appendfsync always", "no-appendfsync-on-rewrite yes"], false),
     ] {
-        let store = Store::start(&settings);
+        let store = Store::start(settings);
         let node = node(&store);
         let mut ada = Talk::to(&node);
         let answer = ada.ask(json!({"type": "join", "room": "safe:a"}));

@@ -46,11 +46,12 @@ fn what_is_short_of(durability: Durability) -> &'static str {
         Durability::Memory => "Redis does not keep messages as safely as this room asks",
         Durability::Everysec => {
             "Redis does not keep messages as safely as this room asks: everysec needs appendonly yes, \
-             appendfsync everysec or always and maxmemory-policy noeviction"
+             appendfsync everysec or always, no-appendfsync-on-rewrite no and maxmemory-policy \
+             noeviction"
         }
         Durability::Always => {
             "Redis does not keep messages as safely as this room asks: always needs appendonly yes, \
-             appendfsync always and maxmemory-policy noeviction"
+             appendfsync always, no-appendfsync-on-rewrite no and maxmemory-policy noeviction"
         }
         Durability::Replicas(_) => {
             "Redis does not keep messages as safely as this room asks: replicas:N needs N replicas \
