@@ -17,6 +17,8 @@ mod ear;
 mod entrances;
 mod failure;
 mod foreign;
+#[doc = include_str!("GUIDE.md")]
+pub mod guide {}
 mod hearing;
 mod keys;
 mod lines;

@@ -24,9 +24,9 @@ fn a_password_that_is_not_accepted_is_named() {
     assert!(!with.log().contains("a-long-enough"), "{}", with.log());
 }
 
-/// What the README says that suffices, as a server's configuration has it, and more.
+/// What the guide says that suffices, as a server's configuration has it, and more.
 pub(crate) fn rule(more: &str) -> String {
-    let (_, from) = include_str!("../../README.md").split_once("ACL SETUSER ringroom").unwrap();
+    let (_, from) = include_str!("../../src/bridge/GUIDE.md").split_once("ACL SETUSER ringroom").unwrap();
     let (rule, _) = from.split_once("```").unwrap();
     let words: Vec<_> = rule.split_whitespace().collect();
     let rule = words.join(" ").replace(">PASSWORD", ">a-long-enough-password");
