@@ -44,8 +44,6 @@ pub use join::{JoinRequest, Joining, Recovery};
 use cursor::Cursors;
 use publish::Publisher;
 pub use publish::{Accepted, KEYS_ARE_FULL, PublishRequest};
-// Of `shard::broker::publish` alone: everybody else names the module.
-pub(crate) use super::refusal::Refusal;
 
 /// Users who were sent out, and whose sessions are remembered for it.
 const SENT_OUT_MAX: usize = 1_000;

@@ -26,7 +26,8 @@ fn a_password_that_is_not_accepted_is_named() {
 
 /// What the guide says that suffices, as a server's configuration has it, and more.
 pub(crate) fn rule(more: &str) -> String {
-    let (_, from) = include_str!("../../src/bridge/GUIDE.md").split_once("ACL SETUSER ringroom").unwrap();
+    let (_, from) =
+        include_str!("../../src/bridge/GUIDE.md").split_once("ACL SETUSER ringroom").unwrap();
     let (rule, _) = from.split_once("```").unwrap();
     let words: Vec<_> = rule.split_whitespace().collect();
     let rule = words.join(" ").replace(">PASSWORD", ">a-long-enough-password");
