@@ -1,6 +1,7 @@
 //! Signs of life: pings and pongs both ways, and what is done when none come.
 
 use crate::clock::Moment;
+use crate::config::Limits;
 use crate::id::ConnectionKey;
 use crate::protocol::CloseReason;
 use crate::ws::frame::Opcode;
@@ -59,7 +60,7 @@ impl Shard {
         }
         slot.outbox.reclaim(&mut self.outbound.pool);
         let Some(connection) = slot.connection.as_deref_mut() else { return };
-        let is_due = slot.outbox.unmarked_bytes() > self.config.limits.recovery_bytes / MARK_SHARE;
+        let is_due = slot.outbox.unmarked_bytes() > mark_bytes(&self.config.limits, key);
         if slot.outbox.own_bytes() < PONG_QUEUE_BYTES
             && let Some(payload) = connection.pong.take()
         {
@@ -147,4 +148,15 @@ impl Shard {
             connection.timer = Some(timer);
         }
     }
+}
+
+/// After how many bytes written a connection is asked whether they have arrived: between half of what a
+/// resumption may repeat and all of it. Members of a room are written the same, and if all of them were
+/// asked in one moment, a thousand would answer in one, and everybody else wait for their answers to
+/// be read.
+fn mark_bytes(limits: &Limits, key: ConnectionKey) -> u32 {
+    let half = limits.recovery_bytes / MARK_SHARE / 2;
+    // A multiple of the golden ratio, without its whole part: neighbours are far from each other.
+    let part = key.index.wrapping_mul(0x9E37_79B9);
+    half + ((u64::from(half) * u64::from(part)) >> 32) as u32
 }

@@ -3,6 +3,7 @@
 use super::cluster::{Address, Cluster};
 use crate::config::Config;
 use crate::metrics::Close;
+use crate::shard::Input;
 
 fn config(outbox_bytes: u32) -> Config {
     let mut config = Config::default();
@@ -203,4 +204,36 @@ fn all_slow_connections_together_stay_within_their_budget() {
     }
     let held = cluster.shards[1].outbound.pool.budget.held_bytes();
     assert!(held < 21_000, "{held}");
+}
+
+/// What is written to a room is asked after, but not of all of its members in one moment: a thousand pongs
+/// that come as one keep everybody else waiting.
+#[test]
+fn members_of_a_room_are_asked_one_by_one_whether_it_has_arrived() {
+    const MEMBERS: usize = 200;
+    let mut config = config(1 << 20);
+    config.limits.recovery_bytes = 1 << 18;
+    config.limits.connections_per_user = 0;
+    let mut cluster = Cluster::new(1, config);
+    let members: Vec<_> = (0..MEMBERS).map(|_| cluster.open(0)).collect();
+    for at in &members {
+        assert_eq!(cluster.ask(*at, r#"{"type":"join","id":1,"room":"r"}"#)["type"], "ok");
+    }
+    let (mut asked, mut at_once) = (0, 0);
+    for _ in 0..200 {
+        publish(&mut cluster, members[0], "");
+        let mut now = 0;
+        for at in &members[1..] {
+            for (opcode, payload) in cluster.frames(*at) {
+                if opcode == 0x9 {
+                    now += 1;
+                    cluster.input(*at, Input::Pong { connection: at.key, payload: &payload });
+                }
+            }
+        }
+        asked += now;
+        at_once = at_once.max(now);
+    }
+    assert!(asked > 3 * MEMBERS, "{asked}");
+    assert!(at_once < MEMBERS / 8, "{at_once} at once");
 }
