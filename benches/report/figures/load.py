@@ -128,7 +128,7 @@ def fairness(scale):
                       "well; the one that measures goes before it on its CPU.")
     seconds = max(2, scale.long * 6 // 10)
     shares = []
-    with ringroom(settings=[UNLIMITED], first=ORDINARY) as server, share_of_a_cpu(FAIR):
+    with ringroom(settings=[UNLIMITED], first=[]) as server, share_of_a_cpu(FAIR):
 
         def beside_noise():
             noisy = beside(fanout, server, 1, MEMBERS, "--publishers", 4, "--in-flight", 1, "--seconds", seconds + 6,
