@@ -1,6 +1,7 @@
 //! The links that are up, and which of them leads to which slot.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use crate::config::RedisUrl;
 use crate::metrics::LinkState;
@@ -114,8 +115,8 @@ impl Lines {
         self.iter().filter(|(_, line)| is_needless(&line.url)).map(|(number, _)| number).collect()
     }
 
-    /// How it is as a whole; `trouble` is what was wrong last.
-    pub(super) fn state(&self, trouble: LinkState) -> LinkState {
+    /// How it is as a whole, now; `trouble` is what was wrong last.
+    pub(super) fn state(&self, trouble: LinkState, now: Instant) -> LinkState {
         if self.lines.is_empty() {
             trouble
         } else if !self.map.is_whole() {
@@ -123,7 +124,7 @@ impl Lines {
         } else if self.owners.contains(&None) {
             LinkState::Partial
         } else {
-            let refused = self.lines.values().find_map(|line| line.refusal.state());
+            let refused = self.lines.values().find_map(|line| line.refusal.state(now));
             refused.unwrap_or(LinkState::Up)
         }
     }

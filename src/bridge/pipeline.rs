@@ -4,6 +4,8 @@
 //! left with a line that ended is answered as lost and never sent again; a call that is made again was
 //! refused by a server that did nothing.
 
+use std::time::Instant;
+
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
 use tokio::task::JoinError;
@@ -229,7 +231,8 @@ impl Bridge {
 
     fn heed_refusal(&mut self, line: u64, error: &RedisError, command: impl FnOnce(&Desk) -> Cmd) {
         if let Some(line) = self.lines.get_mut(line) {
-            line.refusal.refused(failure::state(error), || command(&self.desk));
+            let state = failure::state(error);
+            line.refusal.refused(state, Instant::now(), || command(&self.desk));
             self.note_state();
         }
     }

@@ -2,36 +2,47 @@
 //! allowed.
 //!
 //! Invariant: that is over only when something succeeds that would have been refused for it: what Redis
-//! does all the same shows nothing.
+//! does all the same shows nothing. What is denied may never be asked again, so that is also over when it
+//! was not denied again for a while.
+
+use std::time::{Duration, Instant};
 
 use redis::{Arg, Cmd};
 
 use crate::metrics::LinkState;
 
+/// For how long it is told that something was denied, where nobody asks it again.
+const DENIED_FOR: Duration = Duration::from_secs(60);
+
 /// What is refused now.
 #[derive(Debug, Default)]
 pub(super) struct Refusal {
     has_no_memory: bool,
-    /// What was denied last.
-    denied: Option<Kind>,
+    /// What was denied last, and when.
+    denied: Option<(Kind, Instant)>,
 }
 
 /// The name of a command, and which script it is.
 type Kind = Vec<u8>;
 
 impl Refusal {
-    /// A command was refused, for this.
-    pub(super) fn refused(&mut self, state: LinkState, command: impl FnOnce() -> Cmd) {
+    /// A command was refused now, for this.
+    pub(super) fn refused(
+        &mut self,
+        state: LinkState,
+        now: Instant,
+        command: impl FnOnce() -> Cmd,
+    ) {
         match state {
             LinkState::OutOfMemory => self.has_no_memory = true,
-            LinkState::Denied => self.denied = Some(kind(&command())),
+            LinkState::Denied => self.denied = Some((kind(&command()), now)),
             _ => {}
         }
     }
 
     /// A command was carried out; whether that ends anything.
     pub(super) fn allowed(&mut self, command: impl FnOnce() -> Cmd) -> bool {
-        let is_over = self.denied.as_ref().is_some_and(|denied| *denied == kind(&command()));
+        let is_over = self.denied.as_ref().is_some_and(|(denied, _)| *denied == kind(&command()));
         if is_over {
             self.denied = None;
         }
@@ -43,10 +54,11 @@ impl Refusal {
         self.has_no_memory = false;
     }
 
-    pub(super) fn state(&self) -> Option<LinkState> {
-        match self {
-            Self { has_no_memory: true, .. } => Some(LinkState::OutOfMemory),
-            Self { denied: Some(_), .. } => Some(LinkState::Denied),
+    pub(super) fn state(&self, now: Instant) -> Option<LinkState> {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < DENIED_FOR;
+        match &self.denied {
+            _ if self.has_no_memory => Some(LinkState::OutOfMemory),
+            Some((_, at)) if is_recent(*at) => Some(LinkState::Denied),
             _ => None,
         }
     }
@@ -76,22 +88,41 @@ mod tests {
 
     #[test]
     fn what_is_refused_is_so_until_something_like_it_is_not() {
-        let mut refusal = Refusal::default();
-        assert_eq!(refusal.state(), None);
+        let (mut refusal, now) = (Refusal::default(), Instant::now());
+        assert_eq!(refusal.state(now), None);
         let (publish, other) = (["EVALSHA", "a", "1"], ["EVALSHA", "b", "1"]);
-        refusal.refused(LinkState::Denied, || command(&publish));
+        refusal.refused(LinkState::Denied, now, || command(&publish));
         for carried_out in [&other[..], &["SPUBLISH", "a"], &["HDEL", "a"]] {
             assert!(!refusal.allowed(|| command(carried_out)), "{carried_out:?}");
             refusal.probed();
         }
-        assert_eq!(refusal.state(), Some(LinkState::Denied));
-        refusal.refused(LinkState::OutOfMemory, || command(&publish));
+        assert_eq!(refusal.state(now), Some(LinkState::Denied));
+        refusal.refused(LinkState::OutOfMemory, now, || command(&publish));
         assert!(refusal.allowed(|| command(&["EVALSHA", "a", "2", "more"])));
-        assert_eq!(refusal.state(), Some(LinkState::OutOfMemory));
+        assert_eq!(refusal.state(now), Some(LinkState::OutOfMemory));
         assert!(!refusal.allowed(|| command(&publish)));
         refusal.probed();
-        assert_eq!(refusal.state(), None);
-        refusal.refused(LinkState::Lost, || command(&publish));
-        assert_eq!(refusal.state(), None);
+        assert_eq!(refusal.state(now), None);
+        refusal.refused(LinkState::Lost, now, || command(&publish));
+        assert_eq!(refusal.state(now), None);
+    }
+
+    #[test]
+    fn what_is_not_denied_again_for_a_while_is_not_told_for_ever() {
+        let (mut refusal, first) = (Refusal::default(), Instant::now());
+        let end = ["EVALSHA", "end", "1"];
+        let short = DENIED_FOR - Duration::from_millis(1);
+        let mut denied = |at| {
+            refusal.refused(LinkState::Denied, at, || command(&end));
+            assert_eq!(refusal.state(at + short), Some(LinkState::Denied));
+            assert_eq!(refusal.state(at + DENIED_FOR), None);
+        };
+        denied(first);
+        denied(first + short);
+        denied(first + DENIED_FOR * 3);
+        // There may be no memory for longer than that: it is asked for again and again.
+        refusal.refused(LinkState::OutOfMemory, first, || command(&end));
+        let late = first + DENIED_FOR * 9;
+        assert_eq!(refusal.state(late), Some(LinkState::OutOfMemory));
     }
 }

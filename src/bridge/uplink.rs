@@ -3,7 +3,7 @@
 //! Invariant: every core is told when the first link begins and the last one ends, every room when the
 //! one to its slot ends; every call that waits for one that ends is failed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinError;
 
@@ -242,7 +242,7 @@ impl Bridge {
 
     /// Says how the links are.
     pub(super) fn note_state(&self) {
-        self.desk.note(self.lines.state(self.trouble));
+        self.desk.note(self.lines.state(self.trouble, Instant::now()));
     }
 
     /// A link has ended.
@@ -292,7 +292,7 @@ impl Bridge {
         }
         self.desk.entrances.look();
         self.expire();
-        let patience = self.patience();
+        let (patience, now) = (self.patience(), Instant::now());
         for number in self.lines.numbers() {
             let Some(line) = self.lines.get_mut(number) else { continue };
             if line.link.ear.is_overdue(patience) {
@@ -300,10 +300,11 @@ impl Bridge {
                 continue;
             }
             line.link.ear.verify();
-            if line.way(Pace::Plain).is_clear() || line.refusal.state().is_some() {
+            if line.way(Pace::Plain).is_clear() || line.refusal.state(now).is_some() {
                 self.probe(number);
             }
         }
+        self.note_state();
         self.survey();
         self.look_after_backends();
         self.echo();
