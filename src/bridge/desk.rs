@@ -52,6 +52,8 @@ pub(super) struct Desk {
     pub(super) next: Vec<Box<dyn Call>>,
     pub(super) wanted: Wanted,
     pub(super) entrances: Entrances,
+    /// How safe all servers keep things, as cores were told last.
+    kept: Kept,
     /// It says goodbye.
     pub(super) is_leaving: bool,
     /// Rooms that missed something on the way to their cores.
@@ -81,6 +83,7 @@ impl Desk {
             echo: Awaited::default(),
             wanted: Wanted::default(),
             entrances: Entrances::default(),
+            kept: Kept::default(),
             is_leaving: false,
             next: Vec::new(),
             node,
@@ -121,8 +124,17 @@ impl Desk {
 
     /// Tells all cores how the link is.
     pub(super) fn tell_all(&mut self, is_up: bool, kept: Kept) {
+        self.kept = kept;
         let number = self.nodes.link();
         self.tell_cores(|| FromBroker::Link { is_up, kept, number });
+    }
+
+    /// Servers are others, or keep things otherwise: tells all cores, if it makes a difference.
+    pub(super) fn tell_kept(&mut self, kept: Kept) {
+        if kept != self.kept {
+            tracing::info!(?kept, "Redis keeps things otherwise");
+            self.tell_all(true, kept);
+        }
     }
 
     /// Tells all cores something.

@@ -266,6 +266,8 @@ impl Bridge {
             self.bar_if(state);
         } else {
             rooms.into_iter().for_each(|room| self.sever(room));
+            // What the others keep holds for the rest.
+            self.desk.tell_kept(self.lines.kept());
         }
         self.desk.echo.forget();
         self.settle_stations();
@@ -398,15 +400,8 @@ impl Bridge {
 
     /// A server has said how safe it keeps things.
     pub(super) fn surveyed(&mut self, number: u64, kept: Option<Kept>) {
-        let Some(kept) = kept else { return };
-        let before = self.lines.kept();
-        if let Some(line) = self.lines.get_mut(number) {
-            line.link.kept = kept;
-        }
-        let now = self.lines.kept();
-        if now != before {
-            tracing::info!(?now, "Redis keeps things otherwise");
-            self.desk.tell_all(!self.lines.is_empty(), now);
-        }
+        let (Some(kept), Some(line)) = (kept, self.lines.get_mut(number)) else { return };
+        line.link.kept = kept;
+        self.desk.tell_kept(self.lines.kept());
     }
 }

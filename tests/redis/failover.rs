@@ -12,6 +12,7 @@ use crate::cluster::{Cluster, Watched};
 use crate::load::Load;
 use crate::node::{linked, with};
 use crate::server::{Server, eventually};
+use crate::states::is_refused_as_unsafe;
 use crate::store::{Store, is_missing};
 use crate::talk::Talk;
 
@@ -181,4 +182,28 @@ fn a_replica_that_stands_still_holds_up_neither_the_link_nor_another_room() {
     assert!((connects - 1.0).abs() < 0.5, "the link was lost: {connects}");
     replica.signal("CONT");
     takes(&node, "twice:a");
+}
+
+#[test]
+fn what_a_primary_keeps_that_is_none_any_more_holds_nobody_back() {
+    if is_missing() {
+        return;
+    }
+    let cluster = Cluster::with(&["appendonly yes", "appendfsync always"]);
+    assert_eq!(cluster.stores[0].say(&["CONFIG", "SET", "appendfsync", "everysec"]), "+OK");
+    let node = with(&[&cluster.url(), "redis.cluster=true"]);
+    linked(&node);
+    let mut rooms = names(&["safe"], 100).into_iter();
+    let is_of_second = |room: &String| {
+        (5_461..10_923).contains(&cluster.slot(room).parse::<u16>().expect("a number"))
+    };
+    let room = rooms.find(is_of_second).expect("there is one");
+    let (mut ada, join) = (Talk::to(&node), json!({"type": "join", "room": room}));
+    let refused = ada.ask(join.clone());
+    assert!(is_refused_as_unsafe(&refused), "{refused}");
+    cluster.retire_first();
+    eventually("the room opens", || ada.ask(join.clone())["type"] == "ok");
+    eventually("it is published", || {
+        ada.ask(json!({"type": "publish", "room": room, "data": 1}))["type"] == "ok"
+    });
 }

@@ -178,7 +178,7 @@ fn a_room_is_as_durable_as_redis_is_or_says_that_it_is_not() {
 }
 
 /// Whether Redis would have to be configured otherwise, and the words say how.
-fn is_refused_as_unsafe(answer: &Value) -> bool {
+pub(crate) fn is_refused_as_unsafe(answer: &Value) -> bool {
     let message = answer["message"].as_str().unwrap_or_default();
     answer["code"] == "unavailable" && message.contains("always needs appendonly yes")
 }
