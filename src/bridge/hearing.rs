@@ -8,6 +8,7 @@ use crate::room::name::RoomKey;
 
 use super::call::End;
 use super::ear::{Event, Heard};
+use super::queue::Waiting;
 use super::run::Bridge;
 use super::watch::Subject;
 use super::{failure, news, station};
@@ -109,11 +110,11 @@ impl Bridge {
             }
             return;
         };
-        match self.parked.remove(&room) {
-            Some(calls) => calls.into_iter().for_each(|waiting| self.route(waiting)),
-            // It was listened to before, and may have missed something since.
-            None => self.desk.owe(room),
+        let parked = self.parked.remove(&room).unwrap_or_default();
+        if has_to_open(&parked) {
+            self.desk.owe(room);
         }
+        parked.into_iter().for_each(|waiting| self.route(waiting));
     }
 
     /// A room that nobody here needs is listened to no longer: if it is temporary, and nobody elsewhere
@@ -141,5 +142,46 @@ impl Bridge {
     fn forget_stations(&mut self, number: u64) {
         let of_line = |line: &&mut Option<u64>| **line == Some(number);
         self.desk.stations.iter_mut().filter(of_line).for_each(|line| *line = None);
+    }
+}
+
+/// Whether the home of a room that is listened to now has to open it again: it was before, and may have
+/// missed something since. These calls waited for that.
+fn has_to_open(parked: &[Waiting]) -> bool {
+    !parked.iter().any(|waiting| waiting.call.opens())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::call;
+    use crate::bridge::queue::Places;
+    use crate::id::{CoreId, TenantId};
+    use crate::room::attendance::{AttendanceAsk, Mark};
+    use crate::room::broker::{Keep, ToBroker};
+    use crate::room::name::RoomName;
+
+    #[test]
+    fn a_room_that_is_listened_to_again_is_opened_whatever_else_waits() {
+        let room = RoomKey::new(TenantId::DEFAULT, RoomName::parse("a").expect("a good name"));
+        let attend = |ask| ToBroker::Attend { room: room.clone(), ask };
+        let keep = Keep { size: 0, ttl_ms: 0, replicas: 0 };
+        let others = [
+            attend(AttendanceAsk::Say { anonymous: 1, users: Vec::new() }),
+            attend(AttendanceAsk::Look(Mark::default())),
+            ToBroker::Recall { room: room.clone(), known: Mark::default() },
+        ];
+        let places = Places::new(10, 0);
+        let mut parked: Vec<Waiting> = Vec::new();
+        let mut park = |message| {
+            let call = call::of(CoreId(0), message).expect("it asks something");
+            assert!(call.room_to_hear().is_some(), "it waits: {call:?}");
+            parked.push(places.take(call).expect("it fits"));
+            has_to_open(&parked)
+        };
+        for other in others {
+            assert!(park(other));
+        }
+        assert!(!park(ToBroker::Open { room: room.clone(), seen: None, keep }));
     }
 }

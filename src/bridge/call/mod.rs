@@ -62,6 +62,11 @@ pub(super) trait Call: std::fmt::Debug {
         None
     }
 
+    /// Whether its answer is how that room is, and what its home has missed.
+    fn opens(&self) -> bool {
+        false
+    }
+
     /// Where it belongs in a cluster: the slot of its keys.
     fn slot(&self, desk: &Desk) -> u16 {
         map::slot_of(&self.command(desk))

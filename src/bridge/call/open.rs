@@ -29,6 +29,10 @@ impl Call for Open {
         Some((&self.room, self.from))
     }
 
+    fn opens(&self) -> bool {
+        true
+    }
+
     fn slot(&self, desk: &Desk) -> u16 {
         desk.slot(&self.room)
     }
