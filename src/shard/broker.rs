@@ -99,7 +99,7 @@ pub(super) struct Followed {
     seen: Option<Seen>,
     /// What the broker said, until there is a home to take it.
     life: Option<Box<Life>>,
-    /// The part of the broker that holds it is out of reach.
+    /// The part of the broker that holds it is out of reach: that was told, or it could not be opened.
     is_severed: bool,
     /// The broker has said how it is since it was out of reach last.
     is_current: bool,

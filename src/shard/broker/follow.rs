@@ -88,6 +88,9 @@ impl Shard {
             let at = self.outbound.now.moment.plus_ms(RETRY_MS);
             self.wheel.insert(at, Alarm::Reopen(room.clone()));
         }
+        // Its part of the broker may have gone before it was open, so that nobody was told of this room.
+        let is_unreached = matches!(outcome, Err(Fault::Unsent | Fault::Lost));
+        followed.is_severed |= is_unreached && followed.seen.is_none();
         if let Ok(life) = outcome {
             (followed.is_severed, followed.is_current) = (false, true);
             self.plan_refresh(room);

@@ -252,3 +252,24 @@ fn who_is_in_a_room_stays_when_redis_keeps_less() {
     assert_eq!(world.fleet.nodes[0].read(new).pop().expect("an answer")["type"], "ok");
     assert_eq!(world.ask(&publish)["type"], "ok");
 }
+
+#[test]
+fn what_others_keep_says_nothing_of_a_part_of_redis_that_is_out_of_reach() {
+    let mut world = World::new();
+    world.keeps(Kept::default());
+    world.fleet.links[0].set_out_of_reach(true);
+    let join = json!({"type": "join", "id": 1, "room": "safe:a"});
+    for _ in 0..2 {
+        let joined = world.ask(&join);
+        assert_eq!((&joined["type"], &joined["local"]), (&json!("ok"), &json!(true)), "{joined}");
+        world.ask(&json!({"type": "leave", "id": 1, "room": "safe:a"}));
+    }
+    world.fleet.links[0].set_out_of_reach(false);
+    world.fleet.nodes[0].wait(1_001);
+    world.fleet.carry();
+    let new = json!({"type": "join", "id": 1, "room": "safe:b"});
+    for join in [join, new] {
+        let refused = world.ask(&join);
+        assert!(names_settings(&refused), "{refused}");
+    }
+}

@@ -419,6 +419,11 @@ impl Link {
         }
     }
 
+    /// The part of a cluster that the node asks is out of reach, or no longer; it is linked to others.
+    pub(super) fn set_out_of_reach(&mut self, is_out: bool) {
+        self.is_up = !is_out;
+    }
+
     /// This node finds that another one is no more.
     pub(super) fn bury(&mut self, lapsed: u64) {
         if self.is_up {
