@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::hash::{Map, Seed};
 use crate::id::CoreId;
 use crate::protocol::ErrorCode;
-use crate::room::broker::{Beginning, FromBroker, Kept, Life, News, Seen, ToBroker};
+use crate::room::broker::{Beginning, Fault, FromBroker, Kept, Life, News, Seen, ToBroker};
 use crate::room::name::RoomKey;
 use crate::room::refusal::Refusal;
 use crate::wheel::Timer;
@@ -390,6 +390,23 @@ fn is_parting(what: &What) -> bool {
 
 fn unavailable(message: &'static str) -> Refusal {
     Refusal { code: ErrorCode::Unavailable, message, retry_after_ms: Some(RETRY_MS) }
+}
+
+/// What is told of what the broker did not do, or may have done.
+fn not_done(fault: Fault) -> Refusal {
+    let message = match fault {
+        Fault::Unsent => "Redis is out of reach",
+        Fault::Lost => "Redis did not answer: whether it was done is not known",
+        Fault::Overload => "too much waits for Redis",
+        Fault::ReadOnly => "Redis takes no writes",
+        Fault::OutOfMemory => "Redis has no memory left",
+        Fault::Denied => "Redis does not allow it",
+        Fault::TooFewReplicas => {
+            "too few replicas of Redis have it: whether the message stays is not known"
+        }
+        Fault::Other => "Redis has refused it",
+    };
+    Refusal { code: fault.code(), ..unavailable(message) }
 }
 
 /// An epoch that no broker gave.

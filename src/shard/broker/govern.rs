@@ -27,7 +27,7 @@ use crate::shard::{Alarm, Shard};
 use crate::wheel::Timer;
 
 use self::draft::Draft;
-use super::{begins, unavailable};
+use super::{begins, not_done, unavailable};
 
 /// Commands and entrances that wait for one room.
 const QUEUE_MOST: usize = 256;
@@ -413,7 +413,7 @@ impl Shard {
             Ok(Vote::Outdated) => {
                 self.try_again(room, unavailable("others keep changing this room"), true);
             }
-            Err(fault) => self.try_again(room, not_decided(fault), false),
+            Err(fault) => self.try_again(room, not_done(fault), false),
         }
         self.settle_motion(room);
         self.tend(room);
@@ -426,13 +426,19 @@ impl Shard {
         front.tries += 1;
         let may_again = is_sure || matches!(front.of, Of::Entrance { .. } | Of::Loss);
         let is_over = !may_again || front.tries > TRIES;
-        if let Some((number, timer)) = front.motion.take() {
-            self.wheel.cancel(timer);
-            self.note_done_by_broker(number);
-        }
+        let motion = front.motion.take();
+        self.end_motion(motion);
         self.recall(room);
         if is_over {
             self.close_matter(room, Err(refusal));
+        }
+    }
+
+    /// The motion that was on its way, if one was, is awaited no longer.
+    fn end_motion(&mut self, motion: Option<(u64, Timer)>) {
+        if let Some((number, timer)) = motion {
+            self.wheel.cancel(timer);
+            self.note_done_by_broker(number);
         }
     }
 
@@ -453,7 +459,7 @@ impl Shard {
         if front.motion.as_ref().is_none_or(|(number, _)| *number != ticket) {
             return;
         }
-        self.try_again(room, not_decided(Fault::Lost), false);
+        self.try_again(room, not_done(Fault::Lost), false);
         self.proceed(room);
         self.tend(room);
     }
@@ -469,13 +475,10 @@ impl Shard {
             for mut matter in std::mem::take(&mut governing.queue) {
                 let motion = matter.motion.take();
                 let fault = if motion.is_some() { Fault::Lost } else { Fault::Unsent };
-                if let Some((number, timer)) = motion {
-                    self.wheel.cancel(timer);
-                    self.note_done_by_broker(number);
-                }
+                self.end_motion(motion);
                 match matter.of {
                     Of::Command(from, ask) => {
-                        self.refuse_ask(from, *ask, not_decided(fault));
+                        self.refuse_ask(from, *ask, not_done(fault));
                     }
                     Of::Founding(from, ask) => {
                         self.join_founded(from, *ask, false);
@@ -494,10 +497,7 @@ impl Shard {
     fn close_matter(&mut self, room: &RoomKey, outcome: Result<(), Refusal>) {
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         let Some(matter) = followed.governing.queue.pop_front() else { return };
-        if let Some((number, timer)) = matter.motion {
-            self.wheel.cancel(timer);
-            self.note_done_by_broker(number);
-        }
+        self.end_motion(matter.motion);
         let (from, ask) = match matter.of {
             Of::Command(from, ask) => (from, ask),
             Of::Founding(from, ask) => {
@@ -569,17 +569,4 @@ impl Matter {
             Of::Entrance { .. } | Of::Loss => false,
         }
     }
-}
-
-fn not_decided(fault: Fault) -> Refusal {
-    let message = match fault {
-        Fault::Unsent => "Redis is out of reach",
-        Fault::Lost => "Redis did not answer: whether it was decided is not known",
-        Fault::Overload => "too much waits for Redis",
-        Fault::ReadOnly => "Redis takes no writes",
-        Fault::OutOfMemory => "Redis has no memory left",
-        Fault::Denied => "Redis does not allow it",
-        Fault::Other | Fault::TooFewReplicas => "Redis has refused it",
-    };
-    Refusal { code: fault.code(), ..unavailable(message) }
 }

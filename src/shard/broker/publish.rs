@@ -15,7 +15,7 @@ use crate::shard::receipt::{Waiting, Word};
 use crate::shard::{Alarm, Shard};
 use crate::wheel::Timer;
 
-use super::unavailable;
+use super::{not_done, unavailable};
 
 /// A publish that waits for its place.
 #[derive(Debug)]
@@ -161,7 +161,7 @@ impl Shard {
     pub(super) fn on_published(&mut self, number: u64, outcome: Result<Placed, Fault>) {
         let placed = match outcome {
             Ok(placed) => placed,
-            Err(fault) => return self.refuse_pending(number, refusal(fault)),
+            Err(fault) => return self.refuse_pending(number, not_done(fault)),
         };
         if let Some(Pending { room, .. }) = self.broker.pending.get(&number) {
             let room = room.clone();
@@ -262,7 +262,7 @@ impl Shard {
                 let Some(pending) = self.take_pending(number) else { return };
                 self.answer_uncounted(pending, &placed);
             }
-            None => self.refuse_pending(number, refusal(Fault::Lost)),
+            None => self.refuse_pending(number, not_done(Fault::Lost)),
         }
     }
 
@@ -271,7 +271,7 @@ impl Shard {
         let mut numbers: Vec<_> = self.broker.pending.keys().copied().collect();
         numbers.sort_unstable();
         for number in numbers {
-            self.refuse_pending(number, refusal(Fault::Lost));
+            self.refuse_pending(number, not_done(Fault::Lost));
         }
     }
 
@@ -305,20 +305,4 @@ fn word(durability: Durability) -> Word {
         Durability::Memory | Durability::Everysec => Word::Awaited,
         Durability::Always | Durability::Replicas(_) => Word::Needed,
     }
-}
-
-fn refusal(fault: Fault) -> Refusal {
-    let message = match fault {
-        Fault::Unsent => "Redis is out of reach",
-        Fault::Lost => "Redis did not answer: whether the message was kept is not known",
-        Fault::Overload => "too much waits for Redis",
-        Fault::ReadOnly => "Redis takes no writes",
-        Fault::OutOfMemory => "Redis has no memory left",
-        Fault::Denied => "Redis does not allow it",
-        Fault::TooFewReplicas => {
-            "too few replicas of Redis have it: whether the message stays is not known"
-        }
-        Fault::Other => "Redis has refused it",
-    };
-    Refusal { code: fault.code(), ..unavailable(message) }
 }
