@@ -3,7 +3,7 @@
 //!
 //! Invariants: as long as a call of a slot is here, all others of that slot wait here, too, and they are
 //! made again in the order in which they came, when none of them is on its way; so their order holds
-//! while slots move. Calls that wait for replicas go by a way of their own, and do so here.
+//! while slots move. Calls that wait for replicas go by ways of their own, and do so here.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -149,7 +149,7 @@ mod tests {
         assert!(!astray.holds(7, &call(1)), "that goes another way");
         astray.add(7, call(1), 2);
         astray.found();
-        let on_way = BTreeMap::from([(1, Pace::Patient), (3, Pace::Plain)]);
+        let on_way = BTreeMap::from([(1, Pace::Patient(1)), (3, Pace::Plain)]);
         let released = astray.release(&on_way);
         assert_eq!(released.iter().map(|it| it.call.replicas()).collect::<Vec<_>>(), [0]);
         assert_eq!(astray.release(&plain(&[1])).len(), 1);

@@ -10,7 +10,7 @@ use crate::room::broker::Kept;
 use super::link::Link;
 use super::map::Map;
 use super::refusal::Refusal;
-use super::way::{Pace, Way};
+use super::way::{Pace, Way, Ways};
 
 /// A link, and what waits for it.
 #[derive(Debug)]
@@ -18,21 +18,16 @@ pub(super) struct Line {
     pub(super) url: RedisUrl,
     pub(super) link: Link,
     pub(super) refusal: Refusal,
-    plain: Way,
-    patient: Way,
+    pub(super) ways: Ways,
 }
 
 impl Line {
     pub(super) fn new(url: RedisUrl, link: Link) -> Self {
-        let (plain, patient) = (Way::new(Pace::Plain), Way::new(Pace::Patient));
-        Self { url, link, refusal: Refusal::default(), plain, patient }
+        Self { url, link, refusal: Refusal::default(), ways: Ways::new() }
     }
 
     pub(super) fn way(&mut self, pace: Pace) -> &mut Way {
-        match pace {
-            Pace::Plain => &mut self.plain,
-            Pace::Patient => &mut self.patient,
-        }
+        self.ways.of(pace)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: a link is only up once the server is known to be new enough, to take writes, to know
 //! the scripts, and to be used by nodes that write a form that this one knows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,8 +29,9 @@ const UNSYNCED: &str = "no-appendfsync-on-rewrite";
 pub(super) struct Link {
     /// Where the usual commands are given.
     pub(super) mouth: Mouth,
-    /// Where those are given that wait for replicas, so that no others wait behind them.
-    pub(super) patient: Mouth,
+    /// Where those are given that wait for so many replicas, so that no others wait behind them: each is
+    /// made when it is first needed.
+    pub(super) patient: BTreeMap<u8, Mouth>,
     pub(super) ear: Ear,
     /// What tells this server from others, and from itself before it was started again; never 0.
     pub(super) server: u64,
@@ -77,9 +78,8 @@ impl Maker {
         self.teach(&mut mouth).await?;
         self.agree(&mut mouth, url).await?;
         let kept = kept(&mut mouth.connection).await.map_err(|error| named(&error))?;
-        let patient = Mouth::open(redis, url, Login::of(redis)).await?;
         let ear = Ear::open(redis, url, self.inbox, line).await?;
-        Ok(Link { mouth, patient, ear, server: server.finish().max(1), kept })
+        Ok(Link { mouth, patient: BTreeMap::new(), ear, server: server.finish().max(1), kept })
     }
 
     /// Makes a server know the scripts.

@@ -16,6 +16,7 @@ use crate::room::broker::Fault;
 use super::answer::number;
 use super::call::Call;
 use super::desk::Desk;
+use super::dial::{Login, Mouth};
 use super::failure;
 use super::queue::Waiting;
 use super::run::Bridge;
@@ -39,7 +40,10 @@ pub(super) struct Outcome {
     line: u64,
     pace: Pace,
     errand: Errand,
-    answers: RedisResult<Vec<Value>>,
+    /// The connection, if it was made for it.
+    made: Option<Mouth>,
+    /// None: there was no connection for it.
+    answers: Option<RedisResult<Vec<Value>>>,
 }
 
 impl Bridge {
@@ -89,7 +93,7 @@ impl Bridge {
             self.route(waiting);
         }
         for number in self.lines.numbers() {
-            for pace in Pace::BOTH {
+            for pace in self.lines.get(number).map(|line| line.ways.paces()).unwrap_or_default() {
                 if self.lines.get_mut(number).is_some_and(|line| line.way(pace).recall()) {
                     self.load_scripts(number, pace);
                 }
@@ -130,11 +134,10 @@ impl Bridge {
         for waiting in &calls {
             pipeline.add_command(waiting.call.command(&self.desk));
         }
-        if pace == Pace::Patient {
+        if let Pace::Patient(count) = pace {
             // It counts for all that was written before it on this connection.
-            let most = calls.iter().map(|waiting| waiting.call.replicas()).max().unwrap_or(0);
             let mut wait = redis::cmd("WAIT");
-            wait.arg(most).arg((self.desk.config.redis.timeout_ms / 2).max(1));
+            wait.arg(count).arg((self.desk.config.redis.timeout_ms / 2).max(1));
             pipeline.add_command(wait);
         }
         self.send(number, pace, pipeline, Errand::Calls(calls));
@@ -142,18 +145,28 @@ impl Bridge {
 
     pub(super) fn send(&mut self, number: u64, pace: Pace, pipeline: Pipeline, errand: Errand) {
         let Some(line) = self.lines.get_mut(number) else { return };
-        let mouth = match pace {
-            Pace::Plain => &line.link.mouth,
-            Pace::Patient => &line.link.patient,
+        let known = match pace {
+            Pace::Plain => Some(&line.link.mouth),
+            Pace::Patient(count) => line.link.patient.get(&count),
         };
-        let mut connection = mouth.connection.clone();
+        let known = known.map(|mouth| mouth.connection.clone());
+        let url = line.url.clone();
         line.way(pace).leaves();
         self.sent += 1;
         self.on_way.insert(self.sent, pace);
-        let (sent, line) = (self.sent, number);
+        let (sent, line, config) = (self.sent, number, self.desk.config.clone());
         self.pipelines.spawn_local(async move {
-            let answers = all(&mut connection, &pipeline).await;
-            Outcome { number: sent, line, pace, errand, answers }
+            let redis = &config.redis;
+            let made = match known {
+                Some(_) => None,
+                None => Mouth::open(redis, &url, Login::of(redis)).await.ok(),
+            };
+            let connection = || made.as_ref().map(|mouth| mouth.connection.clone());
+            let answers = match known.or_else(connection) {
+                Some(mut connection) => Some(all(&mut connection, &pipeline).await),
+                None => None,
+            };
+            Outcome { number: sent, line, pace, errand, made, answers }
         });
     }
 
@@ -165,14 +178,22 @@ impl Bridge {
 
     /// A pipeline was answered, or failed as a whole.
     pub(super) fn finish(&mut self, outcome: Result<Outcome, JoinError>) {
-        let Ok(Outcome { number, line, pace, errand, answers }) = outcome else {
+        let Ok(Outcome { number, line, pace, errand, made, answers }) = outcome else {
             // What panics there is a bug of the client; its callers' time runs out.
             self.on_way.clear();
             self.lines.numbers().into_iter().for_each(|line| self.fall(line, LinkState::Lost));
             return;
         };
         self.on_way.remove(&number);
-        let is_present = self.lines.get_mut(line).map(|line| line.way(pace).is_over()).is_some();
+        let mut present = self.lines.get_mut(line);
+        if let Some(line) = &mut present {
+            line.way(pace).is_over();
+            if let (Pace::Patient(count), Some(mouth)) = (pace, made) {
+                line.link.patient.insert(count, mouth);
+            }
+        }
+        let is_present = present.is_some();
+        let Some(answers) = answers else { return self.give_up(errand) };
         match (errand, answers) {
             (Errand::Calls(calls), Ok(answers)) => self.answer(line, pace, calls, answers),
             (Errand::Calls(calls), Err(error)) => {
@@ -189,10 +210,19 @@ impl Bridge {
         }
     }
 
+    /// The connection for it could not be made; whoever comes next tries again.
+    fn give_up(&mut self, errand: Errand) {
+        if let Errand::Calls(calls) = errand {
+            for waiting in calls {
+                waiting.call.fail(Fault::Unsent, &mut self.desk);
+            }
+        }
+    }
+
     fn answer(&mut self, line: u64, pace: Pace, calls: Vec<Waiting>, mut answers: Vec<Value>) {
         // How many replicas have what was written; if that was refused, none is known to.
         let replicas = match pace {
-            Pace::Patient => answers.pop().and_then(|it| number(&it)),
+            Pace::Patient(_) => answers.pop().and_then(|it| number(&it)),
             Pace::Plain => None,
         };
         let mut end = None;

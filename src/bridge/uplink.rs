@@ -252,7 +252,8 @@ impl Bridge {
         tracing::warn!(state = state.word(), url = %line.url, "a link to Redis has ended");
         self.trouble = state;
         self.note_state();
-        for waiting in Pace::BOTH.into_iter().flat_map(|pace| line.way(pace).drain()) {
+        let paces = line.ways.paces();
+        for waiting in paces.into_iter().flat_map(|pace| line.way(pace).drain()) {
             waiting.call.fail(Fault::Unsent, &mut self.desk);
         }
         let rooms = self.desk.watch.unlink(number);
@@ -361,7 +362,7 @@ impl Bridge {
         }
         self.parked.retain(|_, calls| !calls.is_empty());
         // The others' turn comes, or the client gives up.
-        let ways = self.lines.iter_mut().map(|line| line.way(Pace::Patient));
+        let ways = self.lines.iter_mut().flat_map(|line| line.ways.patient());
         expired.extend(ways.flat_map(|way| way.expire(patience)));
         for waiting in expired {
             waiting.call.fail(Fault::Unsent, &mut self.desk);

@@ -1,10 +1,13 @@
-//! The two ways of a line: what waits for each of its connections for commands, and how much is on its
-//! way there.
+//! The ways of a line: what waits for each of its connections for commands, and how much is on its way
+//! there.
 //!
-//! Invariants: no plain call waits for one that waits for replicas; of these, one pipeline is on its way
-//! at a time, so that its `WAIT` is the only one and is over before the client gives up; where the server
-//! has forgotten the scripts, nothing leaves before all that it refused, in the order in which it came.
+//! Invariants: no call waits for one that is to be on more replicas; of those that are to be on as many, one
+//! pipeline is on its way at a time, so that its `WAIT` is the only one, and Redis ends it before the
+//! connection counts as lost (whoever published may have been refused by then: their time includes that
+//! before it left); where the server has forgotten the scripts, nothing leaves before all that it refused,
+//! in the order in which it came.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::call::Call;
@@ -13,13 +16,21 @@ use super::queue::{Queue, Waiting};
 /// Pipelines of plain calls on their way to one server at once.
 const PIPELINES_MOST: usize = 16;
 
-/// By which of the two a call goes.
+/// By which of them a call goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Pace {
     /// It is answered as soon as the server has done it.
     Plain,
-    /// It is answered when replicas have it as well.
-    Patient,
+    /// It is answered when so many replicas have it as well.
+    Patient(u8),
+}
+
+/// All of a line.
+#[derive(Debug)]
+pub(super) struct Ways {
+    plain: Way,
+    /// By how many replicas; those by which something went.
+    patient: BTreeMap<u8, Way>,
 }
 
 /// One of them.
@@ -34,10 +45,35 @@ pub(super) struct Way {
 }
 
 impl Pace {
-    pub(super) const BOTH: [Self; 2] = [Self::Plain, Self::Patient];
-
     pub(super) fn of(call: &dyn Call) -> Self {
-        if call.replicas() > 0 { Self::Patient } else { Self::Plain }
+        match call.replicas() {
+            0 => Self::Plain,
+            count => Self::Patient(count),
+        }
+    }
+}
+
+impl Ways {
+    pub(super) fn new() -> Self {
+        Self { plain: Way::new(Pace::Plain), patient: BTreeMap::new() }
+    }
+
+    pub(super) fn of(&mut self, pace: Pace) -> &mut Way {
+        match pace {
+            Pace::Plain => &mut self.plain,
+            Pace::Patient(count) => self.patient.entry(count).or_insert_with(|| Way::new(pace)),
+        }
+    }
+
+    /// Which there are.
+    pub(super) fn paces(&self) -> Vec<Pace> {
+        let patient = self.patient.keys().map(|count| Pace::Patient(*count));
+        std::iter::once(Pace::Plain).chain(patient).collect()
+    }
+
+    /// Those of what waits for replicas.
+    pub(super) fn patient(&mut self) -> impl Iterator<Item = &mut Way> {
+        self.patient.values_mut()
     }
 }
 
@@ -45,7 +81,7 @@ impl Way {
     pub(super) fn new(pace: Pace) -> Self {
         let most = match pace {
             Pace::Plain => PIPELINES_MOST,
-            Pace::Patient => 1,
+            Pace::Patient(_) => 1,
         };
         Self { most, queue: Queue::default(), on_way: 0, forgotten: Vec::new() }
     }
@@ -111,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_waits_for_replicas_goes_one_pipeline_at_a_time() {
-        for (pace, most) in [(Pace::Plain, PIPELINES_MOST), (Pace::Patient, 1)] {
+        for (pace, most) in [(Pace::Plain, PIPELINES_MOST), (Pace::Patient(2), 1)] {
             let mut way = Way::new(pace);
             filled(10_000).into_iter().for_each(|waiting| way.push(waiting));
             for _ in 0..most {
@@ -142,5 +178,18 @@ mod tests {
         assert!(!way.recall(), "it is told once");
         let numbers: Vec<_> = way.next().iter().map(|waiting| waiting.number).collect();
         assert_eq!(numbers, [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn what_is_to_be_on_few_replicas_does_not_wait_for_what_is_to_be_on_more() {
+        let mut ways = Ways::new();
+        let all = [Pace::Plain, Pace::Patient(1), Pace::Patient(2)];
+        for pace in all.into_iter().rev() {
+            filled(3).into_iter().for_each(|waiting| ways.of(pace).push(waiting));
+            assert_eq!(ways.of(pace).next().len(), 3, "{pace:?}");
+            ways.of(pace).leaves();
+        }
+        assert_eq!(ways.paces(), all);
+        assert_eq!(ways.patient().count(), 2);
     }
 }

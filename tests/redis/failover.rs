@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::cluster::{Cluster, Watched};
 use crate::load::Load;
-use crate::node::{linked, with};
+use crate::node::{linked, unlinked, with};
 use crate::server::{Server, eventually};
 use crate::states::is_refused_as_unsafe;
 use crate::store::{Store, is_missing};
@@ -182,6 +182,30 @@ fn a_replica_that_stands_still_holds_up_neither_the_link_nor_another_room() {
     assert!((connects - 1.0).abs() < 0.5, "the link was lost: {connects}");
     replica.signal("CONT");
     takes(&node, "twice:a");
+}
+
+#[test]
+fn a_room_waits_for_no_replica_that_only_others_ask_for() {
+    if is_missing() {
+        return;
+    }
+    let primary = Store::start(&["repl-diskless-sync-delay 0"]);
+    let follows = format!("replicaof 127.0.0.1 {}", primary.port);
+    let replicas = [Store::start(&[&follows]), Store::start(&[&follows])];
+    // Half of it is how long Redis waits for the one that does not answer.
+    let node = unlinked(&primary, &["redis.timeout_ms=20000"]);
+    linked(&node);
+    let rooms = ["thrice:a", "twice:a"];
+    rooms.iter().for_each(|room| takes(&node, room));
+    let mut ada = Talk::joined(&node, rooms[0]);
+    ada.ok(json!({"type": "join", "room": rooms[1]}));
+    replicas[0].signal("STOP");
+    let publish = |room| json!({"type": "publish", "room": room, "data": 1});
+    let waits = ada.send(publish(rooms[0]));
+    ada.ok(publish(rooms[1]));
+    assert!(ada.heard.iter().all(|it| it["id"] != waits), "{:?}", ada.heard);
+    replicas[0].signal("CONT");
+    assert_eq!(ada.answer(waits)["type"], "ok");
 }
 
 #[test]

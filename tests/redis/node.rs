@@ -16,6 +16,10 @@ mode = "reliable"
 durability = "replicas:1"
 history_size = 10000
 
+[namespaces.thrice]
+mode = "reliable"
+durability = "replicas:2"
+
 [namespaces.safe]
 mode = "guaranteed"
 durability = "always"
