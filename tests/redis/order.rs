@@ -50,7 +50,7 @@ fn a_redis_that_forgets_its_scripts_does_not_mix_up_what_is_on_its_way() {
     let _replica = Store::start(&[&follows]);
     let node = node(&store);
     for room in ["sure:a", "twice:a"] {
-        let mut ada = Talk::joined(&node, room);
+        let mut ada = Talk::joined_at_last(&node, room);
         eventually("the room takes publications", || {
             ada.ask(json!({"type": "publish", "room": room, "data": 0}))["type"] == "ok"
         });
