@@ -309,6 +309,32 @@ fn a_user_has_no_more_connections_than_may_be_on_all_nodes_together() {
     drop(held);
 }
 
+/// Where a link came and went before all were told over it, some stand there under links that nobody else
+/// hears of.
+#[test]
+fn a_connection_that_has_gone_is_counted_over_no_link() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let node = limited(&store, "refuse");
+    let [(first, _), (_second, _)] = [(); 2].map(|()| comes(&node, "ann"));
+    let key = store.list(&["KEYS", "*:places"]).remove(0);
+    let places = || store.list(&["HKEYS", &key]);
+    for told in places() {
+        let (link, at) = told.split_once(' ').unwrap();
+        let (id, number) = link.split_once('.').unwrap();
+        let later = format!("{id}.{} {at}", number.parse::<u64>().unwrap() + 1);
+        let since = store.read(&["HGET", &key, &told]);
+        assert_eq!(store.say(&["HSET", &key, &later, since.trim()]), ":1");
+    }
+    drop(first);
+    eventually("it has gone", || places().len() < 4);
+    let left = places();
+    let at = |told: &String| told.split_once(' ').unwrap().1.to_owned();
+    assert_eq!((left.len(), at(&left[0])), (2, at(&left[1])), "{left:?}");
+}
+
 #[test]
 fn the_oldest_connection_of_a_user_goes_on_whichever_node_it_is() {
     if is_missing() {

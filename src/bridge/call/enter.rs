@@ -49,7 +49,7 @@ impl Call for Enter {
         match self.ask {
             EntranceAsk::Exit => exit(&self.place, desk),
             EntranceAsk::Enter { most, replaces, instead } => {
-                enter(&self.place, (most, replaces, instead), desk)
+                count(&self.place, (Some(most), replaces, instead), desk)
             }
         }
     }
@@ -82,7 +82,11 @@ impl Call for Enter {
 impl Call for Tell {
     fn command(&self, desk: &Desk) -> Cmd {
         let place = &self.word.place;
-        if self.word.is_there { enter(place, (0, false, None), desk) } else { exit(place, desk) }
+        if self.word.is_there {
+            count(place, (Some(0), false, None), desk)
+        } else {
+            exit(place, desk)
+        }
     }
 
     fn succeed(self: Box<Self>, _answer: Value, desk: &mut Desk) {
@@ -99,31 +103,25 @@ impl Call for Tell {
     }
 }
 
-/// Counts a connection, if there may be one more of so many (0: any number); whether the oldest one goes
-/// then; which one of this node it takes the place of.
-fn enter(
+/// Counts it no longer, over whichever link it was told.
+fn exit(place: &Place, desk: &Desk) -> Cmd {
+    count(place, (None, false, None), desk)
+}
+
+/// Counts a connection, if there may be one more of so many (0: any number; none: it has gone); whether the
+/// oldest one goes then; which one of this node it takes the place of.
+fn count(
     place: &Place,
-    (most, replaces, instead): (u32, bool, Option<ConnectionAddress>),
+    (most, replaces, instead): (Option<u32>, bool, Option<ConnectionAddress>),
     desk: &Desk,
 ) -> Cmd {
     let redis = &desk.config.redis;
     let mut command = desk.scripts.call(Name::Enter, &[key(place, desk)]);
-    command.arg(name(place, desk.nodes.link(), desk)).arg(most).arg(u8::from(replaces));
+    command.arg(name(place, desk.nodes.link(), desk));
+    command.arg(most.map(|most| most.to_string()).unwrap_or_default()).arg(u8::from(replaces));
     command.arg(instead.map(written).unwrap_or_default());
     command.arg(redis.lease_ms).arg(redis.room_ttl_ms);
     command.arg(u8::from(desk.nodes.is_sure(Instant::now()))).arg(desk.nodes.links());
-    command
-}
-
-/// Counts it no longer, over whichever link that was told.
-fn exit(place: &Place, desk: &Desk) -> Cmd {
-    let links = desk.nodes.own_links();
-    let mut command = redis::cmd("HDEL");
-    command.arg(key(place, desk)).arg(name(place, *links.end(), desk));
-    if links.start() < links.end() {
-        // What was told over one between them is void once this link is told.
-        command.arg(name(place, *links.start(), desk));
-    }
     command
 }
 

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Counts a connection of a user, if there may be one more.
+-- Counts a connection of a user, if there may be one more, or counts it no longer.
 -- KEYS: the user's connections, by node and time of its link and place there, and since when they are.
--- ARGV: this connection, how many there may be (0: any number), whether the oldest goes then, the place
---       on its node that it takes ('': none), for how long one whose node is not known counts in ms, how
+-- ARGV: this connection, how many there may be (0: any number; '': it has gone), whether the oldest goes then,
+--       the place on its node that it takes ('': none), for how long one whose node is not known counts in ms, how
 --       long all of it is kept in ms, whether all nodes that live are known (1), then the links of these.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -19,7 +19,7 @@ for i = 1, #all, 2 do
   local at = tonumber(all[i + 1])
   local known = node and links[node]
   local is_void = not node or (known and known > tonumber(link))
-    -- The same one, over an earlier link, or the one before it.
+    -- The same one, over whichever link it was told, or the one before it.
     or (node == own and (place == own_place or place == ARGV[4]))
   local is_strange = not known and now - at > tonumber(ARGV[5])
   if is_void or (is_strange and ARGV[7] == '1') then
@@ -29,6 +29,7 @@ for i = 1, #all, 2 do
     if at < since then oldest, since = all[i], at end
   end
 end
+if ARGV[2] == '' then return 1 end
 local most, displaced = tonumber(ARGV[2]), ''
 if most > 0 and count >= most then
   if ARGV[3] ~= '1' then return 0 end
