@@ -18,12 +18,15 @@ pub(super) struct Line {
     pub(super) url: RedisUrl,
     pub(super) link: Link,
     pub(super) refusal: Refusal,
+    /// It has answered a probe.
+    pub(super) is_proven: bool,
     pub(super) ways: Ways,
 }
 
 impl Line {
     pub(super) fn new(url: RedisUrl, link: Link) -> Self {
-        Self { url, link, refusal: Refusal::default(), ways: Ways::new() }
+        let (refusal, ways) = (Refusal::default(), Ways::new());
+        Self { url, link, refusal, is_proven: false, ways }
     }
 
     pub(super) fn way(&mut self, pace: Pace) -> &mut Way {
@@ -102,6 +105,11 @@ impl Lines {
     pub(super) fn missing(&self) -> Vec<RedisUrl> {
         let pairs = self.map.primaries().iter().zip(&self.owners);
         pairs.filter(|(_, owner)| owner.is_none()).map(|(url, _)| url.clone()).collect()
+    }
+
+    /// Whether there is a line to every server, and each has answered a probe.
+    pub(super) fn are_proven(&self) -> bool {
+        !self.owners.contains(&None) && self.lines.values().all(|line| line.is_proven)
     }
 
     /// Lines to what is no primary any more.

@@ -8,8 +8,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
+use redis::{RedisResult, Value};
 
 use crate::config::{Config, RedisUrl};
 use crate::metrics::{self, LinkState};
@@ -18,8 +18,9 @@ use crate::room::broker::{Disk, Kept};
 use super::call::Forms;
 use super::dial::{Login, Mouth, named};
 use super::ear::{Ear, Inbox};
+use super::failure;
 use super::keys::Keys;
-use super::script::Scripts;
+use super::script::{Name, Scripts};
 
 /// With it, Redis syncs nothing while it rewrites its log or saves, whatever `appendfsync` says.
 const UNSYNCED: &str = "no-appendfsync-on-rewrite";
@@ -76,6 +77,7 @@ impl Maker {
         let mut server = DefaultHasher::new();
         fact(&info, "run_id").hash(&mut server);
         self.teach(&mut mouth).await?;
+        self.try_out(&mut mouth).await?;
         self.agree(&mut mouth, url).await?;
         let kept = kept(&mut mouth.connection).await.map_err(|error| named(&error))?;
         let ear = Ear::open(redis, url, self.inbox, line).await?;
@@ -89,6 +91,15 @@ impl Maker {
             loaded.map_err(|error| named(&error))?;
         }
         Ok(())
+    }
+
+    /// A server that takes no writes would end the link with the first one.
+    async fn try_out(&self, mouth: &mut Mouth) -> Result<(), LinkState> {
+        let probe = self.scripts.call(Name::Probe, &[]);
+        match probe.query_async::<Value>(&mut mouth.connection).await {
+            Err(error) if failure::ends_link(&error) => Err(named(&error)),
+            _ => Ok(()),
+        }
     }
 
     /// Nothing is said over a link before it is known in which form. One server of a cluster keeps it;
@@ -128,7 +139,7 @@ pub(super) async fn kept(connection: &mut MultiplexedConnection) -> RedisResult<
     let config = match get.query_async::<HashMap<String, String>>(connection).await {
         Ok(config) => config,
         Err(error) if error.code().is_some() => {
-            let error = super::failure::Said(&error);
+            let error = failure::Said(&error);
             tracing::warn!(%error, "Redis does not tell its configuration: rooms can have no durability");
             HashMap::new()
         }

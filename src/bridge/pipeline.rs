@@ -293,9 +293,13 @@ impl Bridge {
                 self.doubt(&error, number);
             }
             _ => {
+                line.is_proven = true;
                 line.refusal.probed();
                 line.refusal.allowed(|| self.desk.scripts.call(Name::Probe, &[]));
                 self.note_state();
+                if self.lines.are_proven() {
+                    self.attempts = 0;
+                }
             }
         }
     }

@@ -135,7 +135,7 @@ pub(super) struct Bridge {
     pub(super) last_line: u64,
     /// What was wrong last.
     pub(super) trouble: LinkState,
-    /// Attempts since all links were there.
+    /// Attempts in vain since all links were there and had answered.
     pub(super) attempts: u32,
     pub(super) looks: u32,
     /// There is a link that was not there before, and `/health` does not say so yet.

@@ -144,9 +144,6 @@ impl Bridge {
         let is_first = self.lines.is_empty();
         self.lines.insert(number, Line::new(url, link));
         self.desk.metrics.connects.add(1);
-        if self.lines.missing().is_empty() {
-            self.attempts = 0;
-        }
         // The cores are told before everyone else is.
         self.is_new = true;
         self.is_barred = false;
@@ -248,6 +245,8 @@ impl Bridge {
     /// A link has ended.
     pub(super) fn fall(&mut self, number: u64, state: LinkState) {
         let Some(mut line) = self.lines.remove(number) else { return };
+        // It was made in vain, and so may be the next one.
+        self.attempts += u32::from(!line.is_proven);
         session::forget(&mut self.desk);
         tracing::warn!(state = state.word(), url = %line.url, "a link to Redis has ended");
         self.trouble = state;
@@ -303,7 +302,8 @@ impl Bridge {
                 continue;
             }
             line.link.ear.verify();
-            if line.way(Pace::Plain).is_clear() || line.refusal.state(now).is_some() {
+            let is_quiet = line.way(Pace::Plain).is_clear();
+            if is_quiet || !line.is_proven || line.refusal.state(now).is_some() {
                 self.probe(number);
             }
         }

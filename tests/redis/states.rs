@@ -1,5 +1,7 @@
 //! What is wrong with Redis is told by name.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
@@ -126,6 +128,46 @@ fn a_replica_takes_no_writes() {
     let answer = ada.ask(json!({"type": "publish", "room": "sure:a", "data": 1}));
     assert!(crate::outage::is_refused_by_redis(&answer), "{answer}");
     is(&node, "read_only");
+}
+
+#[test]
+fn no_link_is_made_to_a_server_that_takes_no_writes() {
+    if is_missing() {
+        return;
+    }
+    let cluster = Cluster::start();
+    let node = with(&[&cluster.url(), "redis.cluster=true"]);
+    linked(&node);
+    // Another one than has what the nodes agree on, which is written whenever a link to it is made.
+    let slot: u16 =
+        cluster.stores[0].read(&["CLUSTER", "KEYSLOT", "{nodes}"]).trim().parse().unwrap();
+    let store = &cluster.stores[usize::from(slot <= 5_460)];
+    store.fail_to_save();
+    is(&node, "partial");
+    let connects = || node.metric("ringroom_bridge_connects_total", "");
+    let (before, began) = (connects(), Instant::now());
+    eventually("some attempts are made", || began.elapsed() > Duration::from_secs(2));
+    assert_eq!(connects(), before, "links were made in vain");
+    assert_eq!(store.say(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]), "+OK");
+    linked(&node);
+}
+
+#[test]
+fn links_that_end_at_once_are_made_ever_more_seldom() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let rights = ["on", ">a-long-enough-password", "~*", "&*", "+@all", "-ssubscribe"];
+    assert_eq!(store.say(&[&["ACL", "SETUSER", "ringroom"][..], &rights].concat()), "+OK");
+    let other = node(&store);
+    let [password, username] = login();
+    let node = unlinked(&store, &[&password, &username, "redis.reconnect_max_ms=600000"]);
+    let connects = || node.metric("ringroom_bridge_connects_total", "");
+    eventually("some links are made", || connects() >= 3.0);
+    stays(&other, "up");
+    // Each pause is up to twice as long as the one before it may have been.
+    assert!(connects() < 40.0, "{}", connects());
 }
 
 #[test]

@@ -103,6 +103,17 @@ impl Store {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// Has it take no writes, because it could not save what it has.
+    pub(crate) fn fail_to_save(&self) {
+        // In place of the file.
+        std::fs::create_dir(self.folder.join("dump.rdb")).unwrap();
+        assert_eq!(self.say(&["CONFIG", "SET", "save", "3600 1"]), "+OK");
+        eventually("it could not be saved", || {
+            self.say(&["BGSAVE"]);
+            self.fact("persistence", "rdb_last_bgsave_status") == "err"
+        });
+    }
+
     /// A command, and the first line of what it is answered.
     pub(crate) fn say(&self, words: &[impl AsRef<[u8]>]) -> String {
         let mut wire = self.connect();
