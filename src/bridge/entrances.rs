@@ -6,7 +6,7 @@
 //! meanwhile, and none stays that is nobody's.
 //!
 //! Invariants: so many are told at a time; what is refused is told again; of a connection that has gone
-//! nothing is told but that.
+//! nothing is told but that, over whichever link; no number of those that are there keeps it out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,8 +17,8 @@ use crate::room::entrance::Place;
 const TOLD_AT_ONCE: usize = 256;
 /// Words that may be refused between two looks.
 const REFUSED_MOST: usize = 1_024;
-/// Connections that have gone and of which Redis was not told. Those that are too many are void with the
-/// next link.
+/// Connections that have gone and of which Redis was not told. Those that are too many are void once all are
+/// told over a later link.
 const GONE_MOST: usize = 65_536;
 
 /// What is to be told of a connection.
@@ -31,19 +31,27 @@ pub(super) struct Word {
 /// All of it.
 #[derive(Debug, Default)]
 pub(super) struct Entrances {
-    waiting: BTreeMap<ConnectionAddress, Word>,
+    there: Words,
+    gone: Words,
     on_way: BTreeSet<ConnectionAddress>,
-    /// What was refused since the last look.
-    refused: BTreeMap<ConnectionAddress, Word>,
     refusals: usize,
     /// Cores that have told all of theirs over the present link.
     cores: BTreeSet<CoreId>,
 }
 
+/// Those of one kind.
+#[derive(Debug, Default)]
+struct Words {
+    waiting: BTreeMap<ConnectionAddress, Place>,
+    /// What was refused since all of them were told.
+    refused: BTreeMap<ConnectionAddress, Place>,
+}
+
 impl Entrances {
-    /// There is a new link: cores tell everything again.
+    /// There is a new link: cores tell everything again but what has gone.
     pub(super) fn renew(&mut self) {
-        *self = Self::default();
+        let gone = std::mem::take(&mut self.gone);
+        *self = Self { gone, ..Self::default() };
     }
 
     /// A core has told all that it has.
@@ -53,20 +61,20 @@ impl Entrances {
 
     /// A connection is there, which Redis may not know.
     pub(super) fn hold(&mut self, place: Place) {
-        self.waiting.insert(place.at, Word { place, is_there: true });
+        self.there.waiting.insert(place.at, place);
     }
 
     /// A connection goes, and Redis is told: nothing else is to be told of it.
     pub(super) fn goes(&mut self, at: ConnectionAddress) {
-        self.waiting.remove(&at);
-        self.refused.remove(&at);
+        self.there.waiting.remove(&at);
+        self.there.refused.remove(&at);
         self.on_way.remove(&at);
     }
 
     /// Redis was not told that a connection has gone.
     pub(super) fn has_gone(&mut self, place: Place) {
-        if self.waiting.len() + self.refused.len() < GONE_MOST {
-            self.refused.insert(place.at, Word { place, is_there: false });
+        if self.gone.waiting.len() + self.gone.refused.len() < GONE_MOST {
+            self.gone.refused.insert(place.at, place);
         }
     }
 
@@ -75,9 +83,12 @@ impl Entrances {
         if self.on_way.len() >= TOLD_AT_ONCE || self.refusals >= REFUSED_MOST {
             return None;
         }
-        let (at, word) = self.waiting.pop_first()?;
-        self.on_way.insert(at);
-        Some(word)
+        let (is_there, place) = match self.there.waiting.pop_first() {
+            Some((_, place)) => (true, place),
+            None => (false, self.gone.waiting.pop_first()?.1),
+        };
+        self.on_way.insert(place.at);
+        Some(Word { place, is_there })
     }
 
     /// Redis was told.
@@ -86,27 +97,33 @@ impl Entrances {
     }
 
     /// It was not.
-    pub(super) fn refuse(&mut self, word: Word) {
+    pub(super) fn refuse(&mut self, Word { place, is_there }: Word) {
         self.refusals += 1;
-        if self.on_way.remove(&word.place.at) {
-            self.refused.insert(word.place.at, word);
+        let is_due = self.on_way.remove(&place.at);
+        if !is_there {
+            self.has_gone(place);
+        } else if is_due {
+            self.there.refused.insert(place.at, place);
         }
     }
 
     /// What was refused is told again, behind what has not been told yet.
     pub(super) fn look(&mut self) {
         self.refusals = 0;
-        if self.waiting.is_empty() {
-            self.waiting = std::mem::take(&mut self.refused);
+        let Self { there, gone, .. } = self;
+        if there.waiting.is_empty() && gone.waiting.is_empty() {
+            for words in [there, gone] {
+                words.waiting = std::mem::take(&mut words.refused);
+            }
         }
     }
 
-    /// Whether Redis was told all that so many cores have.
+    /// Whether Redis was told of all that are there, of so many cores.
     pub(super) fn is_done(&self, cores: u16) -> bool {
         self.cores.len() == usize::from(cores)
-            && self.waiting.is_empty()
+            && self.there.waiting.is_empty()
             && self.on_way.is_empty()
-            && self.refused.is_empty()
+            && self.there.refused.is_empty()
     }
 }
 
@@ -160,6 +177,59 @@ mod tests {
         assert_eq!(entrances.next(), None, "not at once");
         entrances.look();
         assert_eq!(entrances.next(), Some(Word { place: place(1), is_there: false }));
+    }
+
+    #[test]
+    fn redis_hears_of_each_that_has_gone_however_much_waits_and_over_whichever_link() {
+        let mut entrances = Entrances::default();
+        let told = |entrances: &mut Entrances| {
+            entrances.look();
+            let mut gone = Vec::new();
+            while let Some(word) = entrances.next() {
+                entrances.told(word.place.at);
+                gone.extend((!word.is_there).then_some(word.place));
+            }
+            gone
+        };
+        let most = u32::try_from(GONE_MOST).expect("a small number");
+        (0..most).for_each(|n| entrances.hold(place(n)));
+        (most..most + 3).for_each(|n| entrances.has_gone(place(n)));
+        entrances.renew();
+        entrances.has_gone(place(most + 3));
+        entrances.hold(place(0));
+        assert_eq!(told(&mut entrances), [0; 0].map(place), "those that are there go first");
+        assert_eq!(told(&mut entrances), [0, 1, 2, 3].map(|n| place(most + n)));
+        // One is on its way when there is another link.
+        entrances.has_gone(place(1));
+        entrances.look();
+        let on_way = entrances.next().expect("it waits");
+        entrances.renew();
+        entrances.refuse(on_way);
+        assert_eq!(told(&mut entrances), [place(1)]);
+        // More than may be: the first ones stay.
+        (0..most + 1).for_each(|n| entrances.has_gone(place(n)));
+        assert!(told(&mut entrances).into_iter().eq((0..most).map(place)));
+    }
+
+    #[test]
+    fn what_is_refused_again_and_again_keeps_out_nothing_else() {
+        let mut entrances = Entrances::default();
+        let most = u32::try_from(REFUSED_MOST).expect("a small number");
+        (0..most).for_each(|n| entrances.hold(place(n)));
+        entrances.has_gone(place(most));
+        let mut has_heard = false;
+        for _ in 0..3 {
+            entrances.look();
+            while let Some(word) = entrances.next() {
+                if word.is_there {
+                    entrances.refuse(word);
+                } else {
+                    has_heard = true;
+                    entrances.told(word.place.at);
+                }
+            }
+        }
+        assert!(has_heard);
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Call for Tell {
 
     /// With the next look.
     fn fail(self: Box<Self>, _fault: Fault, desk: &mut Desk) {
-        if self.link == desk.nodes.link() {
+        if !self.word.is_there || self.link == desk.nodes.link() {
             desk.entrances.refuse(self.word);
         }
     }
