@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::clock::Moment;
 use crate::id::{ConnectionAddress, CoreId};
 use crate::room::entrance::Place;
 
@@ -25,7 +26,8 @@ const GONE_MOST: usize = 65_536;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Word {
     pub(super) place: Place,
-    pub(super) is_there: bool,
+    /// Since when it is there; none: it has gone.
+    pub(super) since: Option<Moment>,
 }
 
 /// All of it.
@@ -42,9 +44,9 @@ pub(super) struct Entrances {
 /// Those of one kind.
 #[derive(Debug, Default)]
 struct Words {
-    waiting: BTreeMap<ConnectionAddress, Place>,
+    waiting: BTreeMap<ConnectionAddress, Word>,
     /// What was refused since all of them were told.
-    refused: BTreeMap<ConnectionAddress, Place>,
+    refused: BTreeMap<ConnectionAddress, Word>,
 }
 
 impl Entrances {
@@ -59,9 +61,9 @@ impl Entrances {
         self.cores.insert(core);
     }
 
-    /// A connection is there, which Redis may not know.
-    pub(super) fn hold(&mut self, place: Place) {
-        self.there.waiting.insert(place.at, place);
+    /// A connection is there since then, which Redis may not know.
+    pub(super) fn hold(&mut self, place: Place, since: Moment) {
+        self.there.waiting.insert(place.at, Word { place, since: Some(since) });
     }
 
     /// A connection goes, and Redis is told: nothing else is to be told of it.
@@ -74,7 +76,7 @@ impl Entrances {
     /// Redis was not told that a connection has gone.
     pub(super) fn has_gone(&mut self, place: Place) {
         if self.gone.waiting.len() + self.gone.refused.len() < GONE_MOST {
-            self.gone.refused.insert(place.at, place);
+            self.gone.refused.insert(place.at, Word { place, since: None });
         }
     }
 
@@ -83,12 +85,10 @@ impl Entrances {
         if self.on_way.len() >= TOLD_AT_ONCE || self.refusals >= REFUSED_MOST {
             return None;
         }
-        let (is_there, place) = match self.there.waiting.pop_first() {
-            Some((_, place)) => (true, place),
-            None => (false, self.gone.waiting.pop_first()?.1),
-        };
-        self.on_way.insert(place.at);
-        Some(Word { place, is_there })
+        let Self { there, gone, .. } = self;
+        let (at, word) = there.waiting.pop_first().or_else(|| gone.waiting.pop_first())?;
+        self.on_way.insert(at);
+        Some(word)
     }
 
     /// Redis was told.
@@ -97,13 +97,13 @@ impl Entrances {
     }
 
     /// It was not.
-    pub(super) fn refuse(&mut self, Word { place, is_there }: Word) {
+    pub(super) fn refuse(&mut self, word: Word) {
         self.refusals += 1;
-        let is_due = self.on_way.remove(&place.at);
-        if !is_there {
-            self.has_gone(place);
+        let is_due = self.on_way.remove(&word.place.at);
+        if word.since.is_none() {
+            self.has_gone(word.place);
         } else if is_due {
-            self.there.refused.insert(place.at, place);
+            self.there.refused.insert(word.place.at, word);
         }
     }
 
@@ -132,6 +132,8 @@ mod tests {
     use super::*;
     use crate::id::{ConnectionKey, TenantId};
 
+    const SINCE: Moment = Moment { us: 7 };
+
     fn place(index: u32) -> Place {
         let at = ConnectionAddress { core: CoreId(0), key: ConnectionKey { index, generation: 1 } };
         Place { tenant: TenantId::DEFAULT, user: "ann".into(), at }
@@ -141,7 +143,7 @@ mod tests {
     fn all_are_told_a_few_at_a_time_and_what_is_refused_again() {
         let mut entrances = Entrances::default();
         let count = u32::try_from(TOLD_AT_ONCE).expect("a small number") + 2;
-        (0..count).for_each(|n| entrances.hold(place(n)));
+        (0..count).for_each(|n| entrances.hold(place(n), SINCE));
         entrances.all_of(CoreId(0));
         let first: Vec<_> = std::iter::from_fn(|| entrances.next()).collect();
         assert_eq!(first.len(), TOLD_AT_ONCE);
@@ -163,7 +165,7 @@ mod tests {
     #[test]
     fn of_a_connection_that_has_gone_nothing_else_is_told() {
         let mut entrances = Entrances::default();
-        (0..3).for_each(|n| entrances.hold(place(n)));
+        (0..3).for_each(|n| entrances.hold(place(n), SINCE));
         let refused = entrances.next().expect("it waits");
         entrances.refuse(refused);
         let on_way = entrances.next().expect("it waits");
@@ -176,7 +178,7 @@ mod tests {
         entrances.has_gone(place(1));
         assert_eq!(entrances.next(), None, "not at once");
         entrances.look();
-        assert_eq!(entrances.next(), Some(Word { place: place(1), is_there: false }));
+        assert_eq!(entrances.next(), Some(Word { place: place(1), since: None }));
     }
 
     #[test]
@@ -187,16 +189,16 @@ mod tests {
             let mut gone = Vec::new();
             while let Some(word) = entrances.next() {
                 entrances.told(word.place.at);
-                gone.extend((!word.is_there).then_some(word.place));
+                gone.extend((word.since.is_none()).then_some(word.place));
             }
             gone
         };
         let most = u32::try_from(GONE_MOST).expect("a small number");
-        (0..most).for_each(|n| entrances.hold(place(n)));
+        (0..most).for_each(|n| entrances.hold(place(n), SINCE));
         (most..most + 3).for_each(|n| entrances.has_gone(place(n)));
         entrances.renew();
         entrances.has_gone(place(most + 3));
-        entrances.hold(place(0));
+        entrances.hold(place(0), SINCE);
         assert_eq!(told(&mut entrances), [0; 0].map(place), "those that are there go first");
         assert_eq!(told(&mut entrances), [0, 1, 2, 3].map(|n| place(most + n)));
         // One is on its way when there is another link.
@@ -215,13 +217,13 @@ mod tests {
     fn what_is_refused_again_and_again_keeps_out_nothing_else() {
         let mut entrances = Entrances::default();
         let most = u32::try_from(REFUSED_MOST).expect("a small number");
-        (0..most).for_each(|n| entrances.hold(place(n)));
+        (0..most).for_each(|n| entrances.hold(place(n), SINCE));
         entrances.has_gone(place(most));
         let mut has_heard = false;
         for _ in 0..3 {
             entrances.look();
             while let Some(word) = entrances.next() {
-                if word.is_there {
+                if word.since.is_some() {
                     entrances.refuse(word);
                 } else {
                     has_heard = true;
@@ -236,7 +238,7 @@ mod tests {
     fn much_that_is_refused_waits_for_the_next_look() {
         let mut entrances = Entrances::default();
         let count = u32::try_from(REFUSED_MOST).expect("a small number") + 1;
-        (0..count).for_each(|n| entrances.hold(place(n)));
+        (0..count).for_each(|n| entrances.hold(place(n), SINCE));
         let refuse_all = |entrances: &mut Entrances| {
             let mut refused = 0;
             while let Some(word) = entrances.next() {

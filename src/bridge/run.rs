@@ -240,7 +240,7 @@ impl Bridge {
             ToBroker::Close { room } => watch.close(room),
             ToBroker::Entrance { place, ask: EntranceAsk::Exit } => entrances.goes(place.at),
             ToBroker::Hold { places, all_of } => {
-                places.iter().for_each(|place| entrances.hold(place.clone()));
+                places.iter().for_each(|(place, since)| entrances.hold(place.clone(), *since));
                 if *all_of == Some(nodes.link()) {
                     entrances.all_of(from);
                 }

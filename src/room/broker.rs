@@ -9,6 +9,7 @@ mod session;
 
 use std::sync::Arc;
 
+use crate::clock::Moment;
 use crate::id::ConnectionKey;
 use crate::protocol::{Durability, ErrorCode};
 
@@ -169,8 +170,8 @@ pub enum ToBroker {
     /// Connections of users are there whatever the limit says: they came over an earlier link, or while
     /// nobody could be asked.
     Hold {
-        /// Which.
-        places: Vec<Place>,
+        /// Which, and since when.
+        places: Vec<(Place, Moment)>,
         /// They are all that the core has over the link of this number; none: some.
         all_of: Option<u64>,
     },

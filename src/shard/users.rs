@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use crate::clock::Moment;
 use crate::config::UserOverflow;
 use crate::hash::{Map, Seed};
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId, TenantId};
@@ -34,6 +35,7 @@ pub struct UserKey {
 struct Place {
     at: ConnectionAddress,
     session: Option<SessionId>,
+    since: Moment,
     /// The broker has not said yet whether it may be there; over which link it was asked.
     asked: Option<u64>,
 }
@@ -113,21 +115,23 @@ impl Users {
         place.and_then(|place| place.asked.take())
     }
 
-    /// Whether a connection is in.
-    fn has(&self, key: &UserKey, at: ConnectionAddress) -> bool {
-        self.0.get(key).is_some_and(|places| places.iter().any(|place| place.at == at))
+    /// Since when a connection is in, if it is.
+    fn since(&self, key: &UserKey, at: ConnectionAddress) -> Option<Moment> {
+        self.0.get(key)?.iter().find(|place| place.at == at).map(|place| place.since)
     }
 
     /// All connections of which others have not decided, or those of which they have.
-    fn all(&self, is_asked: bool) -> Vec<(UserKey, ConnectionAddress)> {
+    fn all(&self, is_asked: bool) -> Vec<(UserKey, Place)> {
         let users = self.0.iter();
         let mut all: Vec<_> = users
             .flat_map(|(user, places)| {
                 let places = places.iter().filter(|place| place.asked.is_some() == is_asked);
-                places.map(|place| (user.clone(), place.at))
+                places.map(|place| (user.clone(), *place))
             })
             .collect();
-        all.sort_unstable_by(|one, other| (&one.0.user, one.1).cmp(&(&other.0.user, other.1)));
+        all.sort_unstable_by(|(one, place), (other, its)| {
+            (&one.user, place.at).cmp(&(&other.user, its.at))
+        });
         all
     }
 
@@ -200,7 +204,7 @@ impl Shard {
         session: Option<SessionId>,
     ) {
         let at = ConnectionAddress { core: from, key: connection };
-        let place = Place { at, session, asked: None };
+        let place = Place { at, session, since: self.outbound.now.moment, asked: None };
         if self.broker.is_up() && self.config.limits.connections_per_user > 0 {
             let asked = Some(self.broker.link());
             return self.ask_for_place(user, Place { asked, ..place });
@@ -239,15 +243,18 @@ impl Shard {
             Err(_) => self.decide_again(&user, place.at),
         }
         let is_told = outcome.is_ok() && link == self.broker.link();
-        if !is_told && self.broker.is_up() && self.users.has(&user, place.at) {
-            let places = vec![place.clone()];
+        if !is_told
+            && self.broker.is_up()
+            && let Some(since) = self.users.since(&user, place.at)
+        {
+            let places = vec![(place.clone(), since)];
             self.tell_broker(ToBroker::Hold { places, all_of: None });
         }
     }
 
     /// The link has ended: what it was asked is decided here.
     pub(super) fn decide_places(&mut self) {
-        for (user, at) in self.users.all(true) {
+        for (user, Place { at, .. }) in self.users.all(true) {
             if self.users.answer(&user, at).is_some() {
                 self.decide_again(&user, at);
             }
@@ -258,15 +265,16 @@ impl Shard {
     pub(super) fn hold_places(&mut self, link: u64) {
         if self.config.limits.connections_per_user > 0 {
             let all = self.users.all(false).into_iter();
-            let places = all.map(|(user, at)| user.place(at)).collect();
+            let places = all.map(|(user, place)| (user.place(place.at), place.since)).collect();
             self.tell_broker(ToBroker::Hold { places, all_of: Some(link) });
         }
     }
 
     fn decide_again(&mut self, user: &UserKey, at: ConnectionAddress) {
+        let Some(since) = self.users.since(user, at) else { return };
         let tenant = self.tenants.get(user.tenant);
         self.users.exit(user, at, tenant);
-        self.decide_place(user, Place { at, session: None, asked: None });
+        self.decide_place(user, Place { at, session: None, since, asked: None });
     }
 
     /// By the connections of this node.
@@ -319,7 +327,8 @@ mod tests {
     fn place(index: u32, session: Option<u8>) -> Place {
         let key = ConnectionKey { index, generation: 1 };
         let session = session.map(|byte| SessionId([byte; 16]));
-        Place { at: ConnectionAddress { core: CoreId(0), key }, session, asked: None }
+        let at = ConnectionAddress { core: CoreId(0), key };
+        Place { at, session, since: Moment::default(), asked: None }
     }
 
     fn user(name: &str) -> UserKey {

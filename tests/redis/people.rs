@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::cluster::Cluster;
 use crate::node::{is, linked};
 use crate::server::{PATIENCE, Server, eventually};
-use crate::states::stays;
+use crate::states::{login, stays};
 use crate::store::{Store, is_missing};
 use crate::talk::Talk;
 use crate::users::{node_with, user};
@@ -350,6 +350,34 @@ fn the_oldest_connection_of_a_user_goes_on_whichever_node_it_is() {
     let (_fourth, told) = comes(&nodes[0], "ann");
     assert_eq!(told["type"], "welcome");
     assert_eq!(second.event("disconnect")["reason"], "replaced");
+}
+
+#[test]
+fn the_oldest_connection_of_a_user_is_the_oldest_over_another_link_too() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let rights = ["on", ">a-long-enough-password", "~*", "&*", "+@all"];
+    assert_eq!(store.say(&[&["ACL", "SETUSER", "ringroom"][..], &rights].concat()), "+OK");
+    let [password, username] = login();
+    let settings = ["limits.connections_per_user=2", "limits.user_overflow=replace_oldest"];
+    let known = [&settings[..], &[&password, &username]].concat();
+    let nodes = [&known[..], &settings[..]].map(|all| node_with(&store, &["default"], all));
+    let (mut first, _) = comes(&nodes[0], "ann");
+    let (_second, _) = comes(&nodes[1], "ann");
+    let key = store.list(&["KEYS", "*:places"]).remove(0);
+    let before = store.list(&["HKEYS", &key]);
+    assert!(store.say(&["CLIENT", "KILL", "USER", "ringroom"]).starts_with(':'));
+    eventually("the first is told anew", || {
+        store.list(&["HKEYS", &key]).iter().any(|told| !before.contains(told))
+    });
+    let (_third, told) = comes(&nodes[1], "ann");
+    assert_eq!(told["type"], "welcome");
+    let left = store.list(&["HKEYS", &key]);
+    let node = |told: &String| told.split_once('.').unwrap().0.to_owned();
+    assert_eq!((left.len(), node(&left[0])), (2, node(&left[1])), "the first has gone: {left:?}");
+    assert_eq!(first.event("disconnect")["reason"], "replaced");
 }
 
 /// Where memory is full, what keeps a node alive is written all the same; where Redis wants replicas

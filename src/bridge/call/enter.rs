@@ -47,9 +47,9 @@ impl Enter {
 impl Call for Enter {
     fn command(&self, desk: &Desk) -> Cmd {
         match self.ask {
-            EntranceAsk::Exit => exit(&self.place, desk),
+            EntranceAsk::Exit => count(&self.place, None, (0, false, None), desk),
             EntranceAsk::Enter { most, replaces, instead } => {
-                count(&self.place, (Some(most), replaces, instead), desk)
+                count(&self.place, Some(0), (most, replaces, instead), desk)
             }
         }
     }
@@ -81,12 +81,8 @@ impl Call for Enter {
 
 impl Call for Tell {
     fn command(&self, desk: &Desk) -> Cmd {
-        let place = &self.word.place;
-        if self.word.is_there {
-            count(place, (Some(0), false, None), desk)
-        } else {
-            exit(place, desk)
-        }
+        let age_ms = self.word.since.map(|since| desk.now().since_ms(since));
+        count(&self.word.place, age_ms, (0, false, None), desk)
     }
 
     fn succeed(self: Box<Self>, _answer: Value, desk: &mut Desk) {
@@ -97,28 +93,26 @@ impl Call for Tell {
 
     /// With the next look.
     fn fail(self: Box<Self>, _fault: Fault, desk: &mut Desk) {
-        if !self.word.is_there || self.link == desk.nodes.link() {
+        if self.word.since.is_none() || self.link == desk.nodes.link() {
             desk.entrances.refuse(self.word);
         }
     }
 }
 
-/// Counts it no longer, over whichever link it was told.
-fn exit(place: &Place, desk: &Desk) -> Cmd {
-    count(place, (None, false, None), desk)
-}
-
-/// Counts a connection, if there may be one more of so many (0: any number; none: it has gone); whether the
-/// oldest one goes then; which one of this node it takes the place of.
+/// Counts a connection that has been there for so long, if there may be one more of so many (0: any
+/// number); whether the oldest one goes then; which one of this node it takes the place of. None: it has
+/// gone, and is counted no longer, over whichever link it was told.
 fn count(
     place: &Place,
-    (most, replaces, instead): (Option<u32>, bool, Option<ConnectionAddress>),
+    age_ms: Option<u64>,
+    (most, replaces, instead): (u32, bool, Option<ConnectionAddress>),
     desk: &Desk,
 ) -> Cmd {
     let redis = &desk.config.redis;
     let mut command = desk.scripts.call(Name::Enter, &[key(place, desk)]);
     command.arg(name(place, desk.nodes.link(), desk));
-    command.arg(most.map(|most| most.to_string()).unwrap_or_default()).arg(u8::from(replaces));
+    command.arg(age_ms.map(|ms| ms.to_string()).unwrap_or_default());
+    command.arg(most).arg(u8::from(replaces));
     command.arg(instead.map(written).unwrap_or_default());
     command.arg(redis.lease_ms).arg(redis.room_ttl_ms);
     command.arg(u8::from(desk.nodes.is_sure(Instant::now()))).arg(desk.nodes.links());

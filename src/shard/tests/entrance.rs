@@ -71,6 +71,26 @@ fn one_too_many_takes_the_place_of_the_oldest_on_whichever_node() {
 }
 
 #[test]
+fn who_is_the_oldest_is_known_over_another_link_too() {
+    for is_cut in [false, true] {
+        let mut world = world(UserOverflow::ReplaceOldest);
+        // In another order than their addresses have.
+        let (first, _) = world.come(0, 1);
+        world.fleet.wait(1);
+        if is_cut {
+            world.fleet.cut(0, false);
+        }
+        assert_eq!(world.come(0, 0).1, "welcome");
+        world.fleet.wait(1);
+        world.fleet.restore(0);
+        world.fleet.relink(0);
+        world.carry();
+        let (_, told) = world.come(1, 0);
+        assert_eq!((told, world.told(0, first)), ("welcome".to_owned(), "replaced".to_owned()));
+    }
+}
+
+#[test]
 fn while_the_broker_is_out_of_reach_a_node_counts_its_own_and_tells_of_them_later() {
     let mut world = world(UserOverflow::Refuse);
     assert_eq!(world.come(0, 0).1, "welcome");

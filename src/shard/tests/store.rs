@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::cluster::Cluster;
 use super::lists::Lists;
 use super::roaming::Sessions;
+use crate::clock::Moment;
 use crate::config::Config;
 use crate::id::{ConnectionAddress, CoreId};
 use crate::room::attendance::{Attendance, AttendanceAsk, Attendant, Mark, Said, Step};
@@ -58,8 +59,8 @@ pub(super) struct Store {
     server: u64,
     epochs: u64,
     told: Vec<(RoomKey, News)>,
-    /// The connections of users, the oldest first, where they are limited.
-    places: BTreeMap<Arc<str>, Vec<(u64, ConnectionAddress)>>,
+    /// The connections of users, where they are limited, and since when they are there.
+    places: BTreeMap<Arc<str>, Vec<(Moment, u64, ConnectionAddress)>>,
     /// Connections that have to go.
     pub(super) displaced: Vec<(u64, ConnectionAddress)>,
     /// Counts all steps that were told because a node had lapsed.
@@ -479,11 +480,15 @@ impl Link {
             }
             ToBroker::Pass { .. } => return,
             ToBroker::Entrance { place, ask } => {
-                let Some(answer) = store.entrance(node.id(), place, &ask, is_up) else { return };
+                let since = node.now.moment;
+                let Some(answer) = store.entrance(node.id(), (place, since), &ask, is_up) else {
+                    return;
+                };
                 answer
             }
             ToBroker::Hold { places, .. } => {
-                return places.iter().for_each(|place| store.place(node.id(), place, is_up));
+                let since = |since: &Moment| is_up.then_some(*since);
+                return places.iter().for_each(|(it, at)| store.place(node.id(), it, since(at)));
             }
             ToBroker::Attend { room, ask: AttendanceAsk::Look(_) } if !is_up => {
                 FromBroker::Looked { room, outcome: Err(Fault::Lost) }
