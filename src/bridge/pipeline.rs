@@ -205,7 +205,7 @@ impl Bridge {
                 self.doubt(&error, line);
             }
             (Errand::Probe, Ok(answers)) => self.probed(line, answers),
-            (Errand::Load, Ok(_)) => {}
+            (Errand::Load, Ok(answers)) => self.loaded(line, answers),
             (Errand::Load | Errand::Probe, Err(error)) => self.doubt(&error, line),
         }
     }
@@ -220,9 +220,8 @@ impl Bridge {
     }
 
     fn answer(&mut self, line: u64, pace: Pace, calls: Vec<Waiting>, mut answers: Vec<Value>) {
-        // How many replicas have what was written; if that was refused, none is known to.
         let replicas = match pace {
-            Pace::Patient(_) => answers.pop().and_then(|it| number(&it)),
+            Pace::Patient(_) => answers.pop().and_then(|it| self.waited(line, it)),
             Pace::Plain => None,
         };
         let mut end = None;
@@ -238,7 +237,7 @@ impl Bridge {
                     continue;
                 }
                 answer => {
-                    self.heed_success(line, &*waiting.call);
+                    self.heed_success(line, |desk| waiting.call.command(desk));
                     waiting.call.succeed(answer, &mut self.desk);
                     continue;
                 }
@@ -267,11 +266,45 @@ impl Bridge {
         }
     }
 
-    fn heed_success(&mut self, line: u64, call: &dyn Call) {
+    fn heed_success(&mut self, line: u64, command: impl FnOnce(&Desk) -> Cmd) {
         let Some(line) = self.lines.get_mut(line) else { return };
-        if line.refusal.allowed(|| call.command(&self.desk)) {
+        if line.refusal.allowed(|| command(&self.desk)) {
             self.note_state();
         }
+    }
+
+    /// How many replicas have what was written; if that was refused, none is known to.
+    fn waited(&mut self, line: u64, answer: Value) -> Option<u64> {
+        let wait = |_: &Desk| redis::cmd("WAIT");
+        match answer {
+            Value::ServerError(error) => {
+                self.heed_refusal(line, &error.into(), wait);
+                None
+            }
+            count => {
+                self.heed_success(line, wait);
+                number(&count)
+            }
+        }
+    }
+
+    /// Scripts were loaded, or not: then it is tried again when a probe needs them.
+    fn loaded(&mut self, number: u64, answers: Vec<Value>) {
+        let load = |_: &Desk| redis::cmd("SCRIPT");
+        let mut refused = answers.into_iter().filter_map(|answer| match answer {
+            Value::ServerError(error) => Some(RedisError::from(error)),
+            _ => None,
+        });
+        let error = refused.next();
+        self.know_scripts(number, error.is_none());
+        let Some(error) = error else { return self.heed_success(number, load) };
+        self.heed_refusal(number, &error, load);
+        self.doubt(&error, number);
+    }
+
+    fn know_scripts(&mut self, number: u64, are_known: bool) {
+        let Some(line) = self.lines.get_mut(number) else { return };
+        line.ways.all().for_each(|way| way.loaded(are_known));
     }
 
     /// Asks a server whether it answers, and takes writes.
@@ -297,6 +330,7 @@ impl Bridge {
                 line.refusal.probed();
                 line.refusal.allowed(|| self.desk.scripts.call(Name::Probe, &[]));
                 self.note_state();
+                self.know_scripts(number, true);
                 if self.lines.are_proven() {
                     self.attempts = 0;
                 }

@@ -362,7 +362,7 @@ impl Bridge {
         }
         self.parked.retain(|_, calls| !calls.is_empty());
         // The others' turn comes, or the client gives up.
-        let ways = self.lines.iter_mut().flat_map(|line| line.ways.patient());
+        let ways = self.lines.iter_mut().flat_map(|line| line.ways.all());
         expired.extend(ways.flat_map(|way| way.expire(patience)));
         for waiting in expired {
             waiting.call.fail(Fault::Unsent, &mut self.desk);

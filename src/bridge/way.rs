@@ -42,6 +42,8 @@ pub(super) struct Way {
     on_way: usize,
     /// Calls whose scripts the server has forgotten.
     forgotten: Vec<Waiting>,
+    /// The server has refused the scripts.
+    is_refused: bool,
 }
 
 impl Pace {
@@ -71,9 +73,8 @@ impl Ways {
         std::iter::once(Pace::Plain).chain(patient).collect()
     }
 
-    /// Those of what waits for replicas.
-    pub(super) fn patient(&mut self) -> impl Iterator<Item = &mut Way> {
-        self.patient.values_mut()
+    pub(super) fn all(&mut self) -> impl Iterator<Item = &mut Way> {
+        std::iter::once(&mut self.plain).chain(self.patient.values_mut())
     }
 }
 
@@ -83,7 +84,7 @@ impl Way {
             Pace::Plain => PIPELINES_MOST,
             Pace::Patient(_) => 1,
         };
-        Self { most, queue: Queue::default(), on_way: 0, forgotten: Vec::new() }
+        Self { most, queue: Queue::default(), on_way: 0, forgotten: Vec::new(), is_refused: false }
     }
 
     /// Puts a call behind the others.
@@ -96,10 +97,15 @@ impl Way {
         self.forgotten.push(waiting);
     }
 
+    /// The server knows the scripts, or will not have them: then calls that need them wait.
+    pub(super) fn loaded(&mut self, is_taken: bool) {
+        self.is_refused = !is_taken;
+    }
+
     /// Puts the calls whose scripts were forgotten before the others, once whatever left before that was
     /// known is over. Whether it did: then the scripts are to be loaded before the next pipeline.
     pub(super) fn recall(&mut self) -> bool {
-        if self.forgotten.is_empty() || self.on_way > 0 {
+        if self.forgotten.is_empty() || self.on_way > 0 || self.is_refused {
             return false;
         }
         let mut calls = std::mem::take(&mut self.forgotten);
@@ -131,7 +137,10 @@ impl Way {
 
     /// Those that have waited too long.
     pub(super) fn expire(&mut self, patience: Duration) -> Vec<Waiting> {
-        self.queue.expire(patience)
+        let is_old = |waiting: &mut Waiting| waiting.since.elapsed() > patience;
+        let mut old: Vec<_> = self.forgotten.extract_if(.., is_old).collect();
+        old.extend(self.queue.expire(patience));
+        old
     }
 
     /// Everything that waits.
@@ -190,6 +199,27 @@ mod tests {
             ways.of(pace).leaves();
         }
         assert_eq!(ways.paces(), all);
-        assert_eq!(ways.patient().count(), 2);
+        assert_eq!(ways.all().count(), 3);
+    }
+
+    #[test]
+    fn what_was_forgotten_waits_for_scripts_that_are_refused_but_not_for_ever() {
+        let mut way = Way::new(Pace::Plain);
+        let numbers = |calls: Vec<Waiting>| calls.iter().map(|it| it.number).collect::<Vec<_>>();
+        filled(3).into_iter().for_each(|waiting| way.forget(waiting));
+        assert!(way.recall());
+        way.leaves();
+        way.next().into_iter().for_each(|waiting| way.forget(waiting));
+        way.is_over();
+        way.loaded(false);
+        assert!(!way.recall(), "the server will not have them");
+        assert!(way.next().is_empty() && way.expire(Duration::from_secs(60)).is_empty());
+        way.loaded(true);
+        assert!(way.recall());
+        way.next().into_iter().for_each(|waiting| way.forget(waiting));
+        way.loaded(false);
+        filled(2).into_iter().for_each(|waiting| way.push(waiting));
+        std::thread::sleep(Duration::from_millis(1));
+        assert_eq!(numbers(way.expire(Duration::ZERO)), [1, 2, 3, 1, 2]);
     }
 }

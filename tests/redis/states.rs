@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::cluster::Cluster;
 use crate::edicts::{operate, token};
 use crate::node::{is, linked, node, unlinked, with};
+use crate::outage::{is_refused_by_redis, publish_at_last};
 use crate::server::{Plan, Server, eventually};
 use crate::store::{Store, is_missing};
 use crate::talk::Talk;
@@ -126,7 +127,7 @@ fn a_replica_takes_no_writes() {
     let to = Store::start(&[]);
     assert_eq!(primary.say(&["REPLICAOF", "127.0.0.1", &to.port.to_string()]), "+OK");
     let answer = ada.ask(json!({"type": "publish", "room": "sure:a", "data": 1}));
-    assert!(crate::outage::is_refused_by_redis(&answer), "{answer}");
+    assert!(is_refused_by_redis(&answer), "{answer}");
     is(&node, "read_only");
 }
 
@@ -186,7 +187,7 @@ fn a_full_memory_is_an_error_and_no_loss() {
     // A room that could not be opened meanwhile is opened when it can be.
     ada.ok(json!({"type": "join", "room": "sure:b"}));
     let answer = ada.ask(json!({"type": "publish", "room": "sure:b", "data": 1}));
-    assert!(crate::outage::is_refused_by_redis(&answer), "{answer}");
+    assert!(is_refused_by_redis(&answer), "{answer}");
     assert_eq!(store.say(&["CONFIG", "SET", "maxmemory", "0"]), "+OK");
     eventually("the room is open", || {
         ada.ask(json!({"type": "publish", "room": "sure:b", "data": 1}))["type"] == "ok"
@@ -339,6 +340,45 @@ fn a_full_memory_is_told_until_there_is_some_again() {
     is(&node, "out_of_memory");
     stays(&node, "out_of_memory");
     assert_eq!(store.say(&["CONFIG", "SET", "maxmemory", "0"]), "+OK");
+    is(&node, "up");
+}
+
+#[test]
+fn scripts_that_may_not_be_loaded_are_named() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let node = node(&store);
+    let mut ada = Talk::joined(&node, "sure:a");
+    assert_eq!(ada.publish("sure:a", 1), 1);
+    assert_eq!(store.say(&["ACL", "SETUSER", "default", "-script|load"]), "+OK");
+    assert_eq!(store.say(&["SCRIPT", "FLUSH"]), "+OK");
+    let refused = ada.ask(json!({"type": "publish", "room": "sure:a", "data": 2}));
+    assert!(is_refused_by_redis(&refused), "{refused}");
+    is(&node, "denied");
+    assert_eq!(store.say(&["ACL", "SETUSER", "default", "+script|load"]), "+OK");
+    is(&node, "up");
+    publish_at_last(&mut ada, "sure:a", &json!(3));
+}
+
+#[test]
+fn a_denied_wait_is_named() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&["repl-diskless-sync-delay 0"]);
+    let _replica = Store::start(&[&format!("replicaof 127.0.0.1 {}", store.port)]);
+    let node = node(&store);
+    let mut ada = Talk::joined_at_last(&node, "twice:a");
+    publish_at_last(&mut ada, "twice:a", &json!(1));
+    assert_eq!(store.say(&["ACL", "SETUSER", "default", "-wait"]), "+OK");
+    let refused = ada.ask(json!({"type": "publish", "room": "twice:a", "data": 2}));
+    assert!(is_refused_by_redis(&refused), "{refused}");
+    is(&node, "denied");
+    stays(&node, "denied");
+    assert_eq!(store.say(&["ACL", "SETUSER", "default", "+wait"]), "+OK");
+    publish_at_last(&mut ada, "twice:a", &json!(3));
     is(&node, "up");
 }
 
