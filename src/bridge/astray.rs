@@ -72,7 +72,7 @@ impl Astray {
     pub(super) fn expire(&mut self, patience: Duration) -> Vec<Waiting> {
         let mut expired = Vec::new();
         self.0.retain(|_, stray| {
-            let is_old = |_: &u64, waiting: &mut Waiting| waiting.since.elapsed() > patience;
+            let is_old = |_: &u64, waiting: &mut Waiting| waiting.is_older(patience);
             expired.extend(stray.calls.extract_if(.., is_old).map(|(_, waiting)| waiting));
             !stray.calls.is_empty()
         });

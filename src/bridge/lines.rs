@@ -12,7 +12,7 @@ use super::map::Map;
 use super::refusal::Refusal;
 use super::way::{Pace, Way, Ways};
 
-/// A link, and what waits for it.
+/// A link, and its ways: what waits for each of its connections for commands.
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) url: RedisUrl,

@@ -92,13 +92,14 @@ impl Bridge {
         for waiting in self.astray.release(&self.on_way) {
             self.route(waiting);
         }
+        let (patience, mut expired) = (self.patience(), Vec::new());
         for number in self.lines.numbers() {
             for pace in self.lines.get(number).map(|line| line.ways.paces()).unwrap_or_default() {
                 if self.lines.get_mut(number).is_some_and(|line| line.way(pace).recall()) {
                     self.load_scripts(number, pace);
                 }
                 while let Some(line) = self.lines.get_mut(number) {
-                    let calls = line.way(pace).next();
+                    let calls = line.way(pace).next(patience, &mut expired);
                     if calls.is_empty() {
                         break;
                     }
@@ -106,6 +107,9 @@ impl Bridge {
                     self.send_calls(number, pace, calls);
                 }
             }
+        }
+        for waiting in expired {
+            waiting.call.fail(Fault::Unsent, &mut self.desk);
         }
     }
 
@@ -349,7 +353,7 @@ impl Bridge {
 
     /// A server does not have the slot of a call: it is made again when it is known who has.
     fn stray(&mut self, waiting: Waiting, error: &RedisError) {
-        if waiting.since.elapsed() > self.patience() {
+        if waiting.is_older(self.patience()) {
             return waiting.call.fail(Fault::Unsent, &mut self.desk);
         }
         self.desk.metrics.strayed.add(1);

@@ -27,6 +27,13 @@ pub(super) struct Waiting {
     place: Place,
 }
 
+impl Waiting {
+    /// Whether it has waited for longer than that.
+    pub(super) fn is_older(&self, patience: Duration) -> bool {
+        self.since.elapsed() > patience
+    }
+}
+
 /// What waits for one server.
 #[derive(Debug, Default)]
 pub(super) struct Queue(VecDeque<Waiting>);
@@ -124,6 +131,10 @@ impl Queue {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The next pipeline; empty if nothing waits.
     pub(super) fn next(&mut self) -> Vec<Waiting> {
         let (mut count, mut bytes) = (0, 0);
@@ -139,7 +150,7 @@ impl Queue {
 
     /// Those that have waited too long.
     pub(super) fn expire(&mut self, patience: Duration) -> Vec<Waiting> {
-        let is_old = |waiting: &Waiting| waiting.since.elapsed() > patience;
+        let is_old = |waiting: &Waiting| waiting.is_older(patience);
         let (old, rest): (Vec<_>, Vec<_>) = self.0.drain(..).partition(is_old);
         self.0.extend(rest);
         old

@@ -358,7 +358,7 @@ impl Bridge {
         let patience = self.patience();
         let mut expired = self.astray.expire(patience);
         for calls in self.parked.values_mut() {
-            expired.extend(calls.extract_if(.., |waiting| waiting.since.elapsed() > patience));
+            expired.extend(calls.extract_if(.., |waiting| waiting.is_older(patience)));
         }
         self.parked.retain(|_, calls| !calls.is_empty());
         // The others' turn comes, or the client gives up.

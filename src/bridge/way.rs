@@ -4,8 +4,8 @@
 //! Invariants: no call waits for one that is to be on more replicas; of those that are to be on as many, one
 //! pipeline is on its way at a time, so that its `WAIT` is the only one, and Redis ends it before the
 //! connection counts as lost (whoever published may have been refused by then: their time includes that
-//! before it left); where the server has forgotten the scripts, nothing leaves before all that it refused,
-//! in the order in which it came.
+//! before it left); where the server has forgotten the scripts, nothing leaves by a way before all that
+//! it refused there, in the order in which it came. Between ways there is no order.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -114,10 +114,16 @@ impl Way {
         true
     }
 
-    /// The next pipeline; empty if nothing waits, or enough is on its way.
-    pub(super) fn next(&mut self) -> Vec<Waiting> {
+    /// The next pipeline; empty if nothing waits, or enough is on its way. What has waited too long goes in
+    /// none: it is `expired`.
+    pub(super) fn next(&mut self, patience: Duration, expired: &mut Vec<Waiting>) -> Vec<Waiting> {
         let may_leave = self.on_way < self.most && self.forgotten.is_empty();
-        if may_leave { self.queue.next() } else { Vec::new() }
+        let mut calls = Vec::new();
+        while may_leave && calls.is_empty() && !self.queue.is_empty() {
+            calls = self.queue.next();
+            expired.extend(calls.extract_if(.., |waiting| waiting.is_older(patience)));
+        }
+        calls
     }
 
     /// Whether nothing is on its way.
@@ -137,7 +143,7 @@ impl Way {
 
     /// Those that have waited too long.
     pub(super) fn expire(&mut self, patience: Duration) -> Vec<Waiting> {
-        let is_old = |waiting: &mut Waiting| waiting.since.elapsed() > patience;
+        let is_old = |waiting: &mut Waiting| waiting.is_older(patience);
         let mut old: Vec<_> = self.forgotten.extract_if(.., is_old).collect();
         old.extend(self.queue.expire(patience));
         old
@@ -154,18 +160,26 @@ mod tests {
     use super::*;
     use crate::bridge::queue::tests::filled;
 
+    /// The next pipeline, where nothing has waited too long.
+    fn next(way: &mut Way) -> Vec<Waiting> {
+        let mut expired = Vec::new();
+        let calls = way.next(Duration::MAX, &mut expired);
+        assert!(expired.is_empty());
+        calls
+    }
+
     #[test]
     fn what_waits_for_replicas_goes_one_pipeline_at_a_time() {
         for (pace, most) in [(Pace::Plain, PIPELINES_MOST), (Pace::Patient(2), 1)] {
             let mut way = Way::new(pace);
             filled(10_000).into_iter().for_each(|waiting| way.push(waiting));
             for _ in 0..most {
-                assert!(!way.next().is_empty(), "{pace:?}");
+                assert!(!next(&mut way).is_empty(), "{pace:?}");
                 way.leaves();
             }
-            assert!(way.next().is_empty(), "{pace:?}");
+            assert!(next(&mut way).is_empty(), "{pace:?}");
             way.is_over();
-            assert!(!way.next().is_empty(), "{pace:?}");
+            assert!(!next(&mut way).is_empty(), "{pace:?}");
         }
     }
     #[test]
@@ -181,11 +195,11 @@ mod tests {
             assert!(!way.recall(), "others are on their way");
             way.is_over();
             way.forget(waiting);
-            assert!(way.next().is_empty(), "nothing goes before them");
+            assert!(next(&mut way).is_empty(), "nothing goes before them");
         }
         assert!(way.recall());
         assert!(!way.recall(), "it is told once");
-        let numbers: Vec<_> = way.next().iter().map(|waiting| waiting.number).collect();
+        let numbers: Vec<_> = next(&mut way).iter().map(|waiting| waiting.number).collect();
         assert_eq!(numbers, [1, 2, 3, 4, 5]);
     }
 
@@ -195,11 +209,22 @@ mod tests {
         let all = [Pace::Plain, Pace::Patient(1), Pace::Patient(2)];
         for pace in all.into_iter().rev() {
             filled(3).into_iter().for_each(|waiting| ways.of(pace).push(waiting));
-            assert_eq!(ways.of(pace).next().len(), 3, "{pace:?}");
+            assert_eq!(next(ways.of(pace)).len(), 3, "{pace:?}");
             ways.of(pace).leaves();
         }
         assert_eq!(ways.paces(), all);
         assert_eq!(ways.all().count(), 3);
+    }
+
+    #[test]
+    fn what_has_waited_too_long_goes_in_no_pipeline() {
+        let (mut way, mut expired) = (Way::new(Pace::Patient(1)), Vec::new());
+        filled(1_000).into_iter().for_each(|waiting| way.push(waiting));
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(way.next(Duration::ZERO, &mut expired).is_empty());
+        assert_eq!(expired.len(), 1_000, "more than go in one");
+        filled(2).into_iter().for_each(|waiting| way.push(waiting));
+        assert_eq!(next(&mut way).len(), 2);
     }
 
     #[test]
@@ -209,14 +234,14 @@ mod tests {
         filled(3).into_iter().for_each(|waiting| way.forget(waiting));
         assert!(way.recall());
         way.leaves();
-        way.next().into_iter().for_each(|waiting| way.forget(waiting));
+        next(&mut way).into_iter().for_each(|waiting| way.forget(waiting));
         way.is_over();
         way.loaded(false);
         assert!(!way.recall(), "the server will not have them");
-        assert!(way.next().is_empty() && way.expire(Duration::from_secs(60)).is_empty());
+        assert!(next(&mut way).is_empty() && way.expire(Duration::from_secs(60)).is_empty());
         way.loaded(true);
         assert!(way.recall());
-        way.next().into_iter().for_each(|waiting| way.forget(waiting));
+        next(&mut way).into_iter().for_each(|waiting| way.forget(waiting));
         way.loaded(false);
         filled(2).into_iter().for_each(|waiting| way.push(waiting));
         std::thread::sleep(Duration::from_millis(1));
