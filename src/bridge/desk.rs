@@ -14,6 +14,7 @@ use crate::mesh::Port;
 use crate::metrics::{self, LinkState};
 use crate::node::Known;
 use crate::room::broker::{FromBroker, Kept};
+use crate::room::entrance::Place;
 use crate::room::name::RoomKey;
 use crate::shard::CoreMessage;
 
@@ -176,6 +177,29 @@ impl Desk {
         needed.into_iter().for_each(|room| self.owe(room));
     }
 
+    /// What was told of the places of users may be lost, or void: cores tell it anew, over the next link.
+    pub(super) fn next_link(&mut self) {
+        self.nodes.next_link();
+        self.entrances.renew();
+    }
+
+    /// A core tells of connections, and since when they are there; they may be all that it has over the link
+    /// of that number.
+    pub(super) fn hold(&mut self, from: CoreId, places: &[(Place, Moment)], all_of: Option<u64>) {
+        places.iter().for_each(|(place, since)| self.entrances.hold(place.clone(), *since));
+        if all_of == Some(self.nodes.link()) {
+            self.entrances.all_of(from);
+        }
+    }
+
+    /// Others hear of the present link once all places are told over it.
+    pub(super) fn settle_link(&mut self) {
+        let is_new = *self.nodes.own_links().start() < self.nodes.link();
+        if is_new && self.entrances.is_done(self.cores) {
+            self.nodes.hold();
+        }
+    }
+
     /// It is not known yet whether a room has ended. Those that are too many run out.
     pub(super) fn doubt_end(&mut self, room: RoomKey) {
         if self.doubtful.len() < DOUBTFUL_MOST {
@@ -228,5 +252,23 @@ impl Desk {
         // Without randomness the pauses of nodes are the same, and no more is wrong.
         let _ = ring::rand::SecureRandom::fill(&self.random, &mut bytes);
         u64::from_be_bytes(bytes)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::mesh;
+    use crate::tenant::Tenants;
+
+    /// One of a node with so many cores, that nobody listens to.
+    pub(in crate::bridge) fn desk(cores: u16) -> Desk {
+        let config = Arc::new(Config::default());
+        // The control plane takes part, too.
+        let plan = mesh::Plan { parties: cores + 2, inbox_batches: 8, backlog_bytes: 1 << 20 };
+        let mut ports = mesh::build(plan).expect("the kernel gives descriptors");
+        let port = ports.pop().expect("there are some");
+        let keys = Keys::new("p", &Tenants::new(&config));
+        Desk::new(config, Instant::now(), port, cores, Arc::default(), keys, 1)
     }
 }

@@ -265,12 +265,21 @@ mod tests {
 
     #[test]
     fn after_an_outage_all_have_time_to_come_back() {
-        let mut nodes = Nodes::new(1, 60_000);
-        nodes.are_elsewhere();
-        nodes.heard_of([2]);
-        for _ in 0..3 {
-            assert_eq!(beat(&mut nodes, &[(2, false)]), [0; 0]);
+        let mut nodes = Nodes::new(1, 8_000);
+        let began = Instant::now();
+        let at = |nodes: &mut Nodes, ms, lives| {
+            let (number, now) = (nodes.next_beat().number, began + Duration::from_millis(ms));
+            nodes.take(Sent { number, at: now }, now, heard(&[(1, true), (2, lives)]))
+        };
+        for ms in (0..=9_000).step_by(1_000) {
+            assert_eq!(at(&mut nodes, ms, true), [0; 0]);
         }
+        // It is back at once, and knows nothing.
+        nodes.are_elsewhere();
+        for ms in (10_000..18_000).step_by(1_000) {
+            assert_eq!(at(&mut nodes, ms, false), [0; 0], "{ms}");
+        }
+        assert_eq!(at(&mut nodes, 18_000, false), [2], "it did not come back");
     }
 
     #[test]

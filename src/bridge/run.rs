@@ -232,19 +232,14 @@ impl Bridge {
     }
 
     fn take(&mut self, from: CoreId, message: ToBroker) {
-        let Desk { watch, keys, entrances, nodes, .. } = &mut self.desk;
+        let Desk { watch, keys, entrances, .. } = &mut self.desk;
         match &message {
             ToBroker::Open { room, .. } => {
                 watch.open(room, from, || keys.room(room));
             }
             ToBroker::Close { room } => watch.close(room),
             ToBroker::Entrance { place, ask: EntranceAsk::Exit } => entrances.goes(place.at),
-            ToBroker::Hold { places, all_of } => {
-                places.iter().for_each(|(place, since)| entrances.hold(place.clone(), *since));
-                if *all_of == Some(nodes.link()) {
-                    entrances.all_of(from);
-                }
-            }
+            ToBroker::Hold { places, all_of } => self.desk.hold(from, places, *all_of),
             ToBroker::Publish(_)
             | ToBroker::Pass { .. }
             | ToBroker::Attend { .. }

@@ -152,7 +152,7 @@ impl Bridge {
         if self.lines.of(map::slot(self.desk.keys.form().as_bytes())) == Some(number) {
             self.desk.nodes.are_elsewhere();
         }
-        self.next_link();
+        self.desk.next_link();
         // Before this node says anything of itself, others can know that it lives.
         self.beat();
         self.desk.tell_all(true, self.lines.kept());
@@ -165,16 +165,10 @@ impl Bridge {
         }
     }
 
-    /// What was told of the places of users may be lost, or void: cores tell it anew.
-    fn next_link(&mut self) {
-        self.desk.nodes.next_link();
-        self.desk.entrances.renew();
-    }
-
     /// Others may have taken this node for one that is no more while it could not beat.
     pub(super) fn heed_pause(&mut self) {
         if self.desk.nodes.take_pause() && !self.lines.is_empty() {
-            self.next_link();
+            self.desk.next_link();
             self.desk.tell_all(true, self.lines.kept());
         }
     }
@@ -188,10 +182,7 @@ impl Bridge {
         while let Some(word) = self.desk.entrances.next() {
             self.ask(Box::new(Tell { word, link }));
         }
-        let is_new = *self.desk.nodes.own_links().start() < link;
-        if is_new && self.desk.entrances.is_done(self.desk.cores) {
-            self.desk.nodes.hold();
-        }
+        self.desk.settle_link();
     }
 
     fn fail_attempt(&mut self, state: LinkState) {
