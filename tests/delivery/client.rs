@@ -27,6 +27,9 @@ enum Pending {
 pub(crate) struct Standing {
     pub(crate) epoch: Epoch,
     pub(crate) position: u64,
+    /// Nobody knows from where on it is in the room, whose `join` was under way when the connection
+    /// ended: until something comes, there is nothing that it could acknowledge.
+    is_unsure: bool,
 }
 
 pub(crate) struct Client {
@@ -101,7 +104,8 @@ impl Client {
             // Until something comes, it stands where it stood.
             let known = self.before.get(&at.room).filter(|known| known.epoch == at.epoch);
             let position = known.map_or(at.offset, |known| known.offset);
-            self.rooms.insert(at.room, Standing { epoch: at.epoch, position });
+            let is_unsure = known.is_none();
+            self.rooms.insert(at.room, Standing { epoch: at.epoch, position, is_unsure });
         }
     }
 
@@ -154,8 +158,8 @@ impl Client {
                 let from = Place { offset: number("from"), ..self.place(value) };
                 if value["reason"] == "epoch_changed" {
                     self.note(Record::Reborn(from, number("to")));
-                    let standing = Standing { epoch: from.epoch, position: number("to") };
-                    self.rooms.insert(from.room, standing);
+                    let (epoch, position) = (from.epoch, number("to"));
+                    self.rooms.insert(from.room, Standing { epoch, position, is_unsure: false });
                     return;
                 }
                 self.note(Record::Gap(from, number("to")));
@@ -182,7 +186,8 @@ impl Client {
                 let recovered = value["recovered"] == true;
                 self.note(Record::Joined { at, since, recovered });
                 let start = since.filter(|_| recovered).unwrap_or(at);
-                self.rooms.insert(room, Standing { epoch: at.epoch, position: start.offset });
+                let (epoch, position) = (at.epoch, start.offset);
+                self.rooms.insert(room, Standing { epoch, position, is_unsure: false });
             }
             Pending::Leave(room) => {
                 self.note(Record::Left(room));
@@ -206,13 +211,17 @@ impl Client {
 
     fn advance(&mut self, room: Room, offset: u64) {
         if let Some(standing) = self.rooms.get_mut(&room) {
-            standing.position = offset.max(standing.position);
+            standing.position = match standing.is_unsure {
+                true => offset,
+                false => offset.max(standing.position),
+            };
+            standing.is_unsure = false;
         }
     }
 
     /// It is out of a room, and remembers where it stood.
     fn forget(&mut self, room: Room) {
-        if let Some(standing) = self.rooms.remove(&room) {
+        if let Some(standing) = self.rooms.remove(&room).filter(|it| !it.is_unsure) {
             let place = Place { room, epoch: standing.epoch, offset: standing.position };
             self.before.insert(room, place);
         }
@@ -284,9 +293,8 @@ impl Client {
 
     /// Acknowledges all that it has of a room.
     pub(crate) async fn acknowledge(&mut self, room: Room) {
-        let Some(standing) = self.rooms.get(&room).copied().filter(|it| it.position > 0) else {
-            return;
-        };
+        let known = |it: &Standing| it.position > 0 && !it.is_unsure;
+        let Some(standing) = self.rooms.get(&room).copied().filter(known) else { return };
         let name = &self.run.rooms[room].name;
         let command = json!({ "type": "ack", "room": name, "offset": standing.position });
         let place = Place { room, epoch: standing.epoch, offset: standing.position };

@@ -84,6 +84,10 @@ fn judged(size: &Size, outcome: &Outcome, excuses: Excuses) -> Tally {
         for finding in found.iter().take(FAULTS_SHOWN) {
             println!("  {finding:?}");
         }
+        let first = found[0];
+        if let Some(place) = first.fault.place() {
+            verdict::show(&outcome.histories[first.client], place);
+        }
     }
     assert!(findings.is_empty(), "{} faults; the first are above", findings.len());
     tally

@@ -5,7 +5,7 @@
 //! two deliveries nothing may be missing that no gap announced, and nothing may come twice but after
 //! a resume.
 
-use crate::history::{History, Message, Place, Promise, Room};
+use crate::history::{History, Message, Place, Promise, Record, Room};
 use crate::reader::Reader;
 use crate::truth::Truth;
 
@@ -44,6 +44,21 @@ pub(crate) enum Fault {
     Untold(Place),
     /// The connection ended without a word.
     Vanished,
+}
+
+impl Fault {
+    /// Where it is.
+    pub(crate) fn place(self) -> Option<Place> {
+        match self {
+            Self::Lost(at, _)
+            | Self::Repeated(at)
+            | Self::Reordered(at)
+            | Self::Outside(at)
+            | Self::Inexact(at, _)
+            | Self::Untold(at) => Some(at),
+            _ => None,
+        }
+    }
 }
 
 /// How a room was not exact.
@@ -124,4 +139,37 @@ pub(crate) fn verdict(
         findings.extend(reader.finish());
     }
     (findings, tally)
+}
+
+/// Records before and after the one that a fault is found by.
+const SHOWN: (usize, usize) = (60, 10);
+
+/// Prints what a client noted of a room, and of its connections, around a place.
+pub(crate) fn show(history: &[Record], place: Place) {
+    let is_of_room = |at: &Place| at.room == place.room;
+    let concerns = |record: &&Record| match record {
+        Record::Joining(room) | Record::Leaving(room) | Record::Left(room) => *room == place.room,
+        Record::Joined { at, .. }
+        | Record::Arrived { at, .. }
+        | Record::Acknowledged(at)
+        | Record::Delivered(at, _)
+        | Record::Redelivered(at, _)
+        | Record::Reborn(at, _)
+        | Record::Gap(at, _) => is_of_room(at),
+        Record::Publishing(..) | Record::Published(..) | Record::Refused(_) => false,
+        _ => true,
+    };
+    let records: Vec<_> = history.iter().filter(concerns).collect();
+    // A room in a welcome stands where its last message is, which is yet to come.
+    let is_past = |record: &&Record| match record {
+        Record::Delivered(at, _) => {
+            is_of_room(at) && at.epoch == place.epoch && at.offset > place.offset
+        }
+        _ => false,
+    };
+    let found = records.iter().position(is_past).unwrap_or(records.len());
+    let shown = found.saturating_sub(SHOWN.0)..records.len().min(found + SHOWN.1);
+    for record in &records[shown] {
+        println!("    {record:?}");
+    }
 }
