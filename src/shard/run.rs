@@ -12,7 +12,7 @@ use crate::room::publication::{Form, Publication};
 /// Stands for what is no message, or is one once more: no other message makes it worthless.
 const NO_EVENT: u64 = u64::MAX;
 
-/// Bytes that all outboxes of a core hold together, each shared byte counted once.
+/// Bytes that are in memory because of all outboxes of a core, what they share counted once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Budget(Rc<Cell<u64>>);
 
@@ -120,8 +120,16 @@ impl Run {
 
     fn new(bytes: Bytes, label: Label, budget: &Budget) -> Rc<Self> {
         let run = Self { bytes, label, budget: budget.clone() };
-        run.budget.add(run.bytes().len());
+        run.budget.add(run.held_bytes());
         Rc::new(run)
+    }
+
+    /// What is in memory because of it: a publication holds its data beside what is written of it.
+    fn held_bytes(&self) -> usize {
+        match &self.bytes {
+            Bytes::Joined(bytes) => bytes.len(),
+            Bytes::Whole(publication, _) => publication.held_bytes(),
+        }
     }
 
     /// What is written.
@@ -135,6 +143,6 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        self.budget.sub(self.bytes().len());
+        self.budget.sub(self.held_bytes());
     }
 }
