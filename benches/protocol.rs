@@ -133,10 +133,10 @@ fn route(criterion: &mut Criterion<CpuTime>) {
             let mut read = frames.clone();
             bencher.iter_custom(|iterations| {
                 let mut spent = Duration::ZERO;
-                let mut left = iterations;
+                let mut left = usize::try_from(iterations).unwrap();
                 while left > 0 {
-                    let count = left.min(AT_ONCE as u64);
-                    let bytes = frames.len() / AT_ONCE * count as usize;
+                    let count = left.min(AT_ONCE);
+                    let bytes = frames.len() / AT_ONCE * count;
                     // Unmasked where it lies, so it is brought anew each time.
                     read[..bytes].copy_from_slice(&frames[..bytes]);
                     let began = CpuTime.start();
@@ -144,7 +144,7 @@ fn route(criterion: &mut Criterion<CpuTime>) {
                     spent += CpuTime.end(began);
                     let written = engines.settle();
                     let answers = String::from_utf8_lossy(&written);
-                    assert_eq!(answers.matches(r#""ok""#).count() as u64, count, "{answers}");
+                    assert_eq!(answers.matches(r#""ok""#).count(), count, "{answers}");
                     left -= count;
                 }
                 spent
