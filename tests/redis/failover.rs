@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::cluster::{Cluster, Watched};
 use crate::load::Load;
 use crate::node::{linked, unlinked, with};
+use crate::outage::publish_at_last;
 use crate::server::{Server, eventually};
 use crate::states::is_refused_as_unsafe;
 use crate::store::{Store, is_missing};
@@ -40,10 +41,7 @@ fn kill_ahead(stores: &mut [Store], victim: usize) {
 
 /// A room that asks for replicas takes publications.
 fn takes(node: &Server, room: &str) {
-    let mut talk = Talk::joined_at_last(node, room);
-    eventually("the room takes publications", || {
-        talk.ask(json!({"type": "publish", "room": room, "data": 0}))["type"] == "ok"
-    });
+    publish_at_last(&mut Talk::joined_at_last(node, room), room, &json!(0));
 }
 
 #[test]
@@ -138,7 +136,7 @@ fn a_room_that_asks_for_more_replicas_than_there_are_says_so() {
     let replica = Store::start(&[&follows]);
     let mut ada = Talk::joined_at_last(&node, "twice:a");
     let publish = json!({"type": "publish", "room": "twice:a", "data": 1});
-    eventually("the replica has it", || ada.ask(publish.clone())["type"] == "ok");
+    publish_at_last(&mut ada, "twice:a", &json!(1));
     // It no longer answers, and the primary has not noticed yet.
     replica.signal("STOP");
     let mut counted = publish.clone();

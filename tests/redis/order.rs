@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::cluster::Cluster;
 use crate::node::{linked, node, with};
-use crate::server::{Server, eventually};
+use crate::outage::publish_at_last;
+use crate::server::Server;
 use crate::store::{Store, is_missing};
 use crate::talk::Talk;
 
@@ -51,9 +52,7 @@ fn a_redis_that_forgets_its_scripts_does_not_mix_up_what_is_on_its_way() {
     let node = node(&store);
     for room in ["sure:a", "twice:a"] {
         let mut ada = Talk::joined_at_last(&node, room);
-        eventually("the room takes publications", || {
-            ada.ask(json!({"type": "publish", "room": room, "data": 0}))["type"] == "ok"
-        });
+        publish_at_last(&mut ada, room, &json!(0));
         for round in 0..20 {
             // Several pipelines are on their way before the first of them is refused, since each is
             // published in a tick of its own.
@@ -81,9 +80,7 @@ fn a_slot_that_moves_does_not_mix_up_what_is_on_its_way() {
     let node = with(&[&cluster.url(), "redis.cluster=true", "rate.messages_per_second=0"]);
     linked(&node);
     let mut ada = Talk::joined(&node, "sure:a");
-    eventually("the room takes publications", || {
-        ada.ask(json!({"type": "publish", "room": "sure:a", "data": 0}))["type"] == "ok"
-    });
+    publish_at_last(&mut ada, "sure:a", &json!(0));
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
