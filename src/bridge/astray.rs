@@ -6,7 +6,7 @@
 //! while slots move. Calls that wait for replicas go by ways of their own, and do so here.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::queue::Waiting;
 use super::way::Pace;
@@ -70,9 +70,9 @@ impl Astray {
 
     /// Those that have waited too long.
     pub(super) fn expire(&mut self, patience: Duration) -> Vec<Waiting> {
-        let mut expired = Vec::new();
+        let (mut expired, now) = (Vec::new(), Instant::now());
         self.0.retain(|_, stray| {
-            let is_old = |_: &u64, waiting: &mut Waiting| waiting.is_older(patience);
+            let is_old = |_: &u64, waiting: &mut Waiting| waiting.is_older(patience, now);
             expired.extend(stray.calls.extract_if(.., is_old).map(|(_, waiting)| waiting));
             !stray.calls.is_empty()
         });

@@ -194,8 +194,7 @@ impl Desk {
 
     /// Others hear of the present link once all places are told over it.
     pub(super) fn settle_link(&mut self) {
-        let is_new = *self.nodes.own_links().start() < self.nodes.link();
-        if is_new && self.entrances.is_done(self.cores) {
+        if !self.nodes.is_held() && self.entrances.is_done(self.cores) {
             self.nodes.hold();
         }
     }

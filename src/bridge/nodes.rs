@@ -9,7 +9,6 @@
 //! no more; one that has stopped is found by every other within `redis.lease_ms`.
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use crate::node::{Facts, Known, State};
@@ -114,9 +113,9 @@ impl Nodes {
         self.links
     }
 
-    /// Under which links places of this node may be told that count.
-    pub(super) fn own_links(&self) -> RangeInclusive<u64> {
-        self.held..=self.links
+    /// Whether all places of this node's users are told over the present link.
+    pub(super) fn is_held(&self) -> bool {
+        self.held == self.links
     }
 
     /// Whether its beats were not answered for long since the last call, though no link has ended: others
@@ -311,7 +310,7 @@ mod tests {
         nodes.hold();
         nodes.next_link();
         beat(&mut nodes, &[(1, true)]);
-        assert_eq!((nodes.links(), nodes.own_links()), (vec![written(1)], 1..=2));
+        assert_eq!((nodes.links(), nodes.is_held()), (vec![written(1)], false));
         nodes.hold();
         assert_eq!((nodes.links(), nodes.says()), (vec![written(2)], "2 ".to_owned()));
     }

@@ -353,7 +353,7 @@ impl Bridge {
 
     /// A server does not have the slot of a call: it is made again when it is known who has.
     fn stray(&mut self, waiting: Waiting, error: &RedisError) {
-        if waiting.is_older(self.patience()) {
+        if waiting.is_older(self.patience(), Instant::now()) {
             return waiting.call.fail(Fault::Unsent, &mut self.desk);
         }
         self.desk.metrics.strayed.add(1);

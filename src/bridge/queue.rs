@@ -28,9 +28,9 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Whether it has waited for longer than that.
-    pub(super) fn is_older(&self, patience: Duration) -> bool {
-        self.since.elapsed() > patience
+    /// Whether it has waited for longer than that, by now.
+    pub(super) fn is_older(&self, patience: Duration, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) > patience
     }
 }
 
@@ -150,7 +150,8 @@ impl Queue {
 
     /// Those that have waited too long.
     pub(super) fn expire(&mut self, patience: Duration) -> Vec<Waiting> {
-        let is_old = |waiting: &Waiting| waiting.is_older(patience);
+        let now = Instant::now();
+        let is_old = |waiting: &Waiting| waiting.is_older(patience, now);
         let (old, rest): (Vec<_>, Vec<_>) = self.0.drain(..).partition(is_old);
         self.0.extend(rest);
         old

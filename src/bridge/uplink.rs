@@ -346,10 +346,10 @@ impl Bridge {
     }
 
     fn expire(&mut self) {
-        let patience = self.patience();
+        let (patience, now) = (self.patience(), Instant::now());
         let mut expired = self.astray.expire(patience);
         for calls in self.parked.values_mut() {
-            expired.extend(calls.extract_if(.., |waiting| waiting.is_older(patience)));
+            expired.extend(calls.extract_if(.., |waiting| waiting.is_older(patience, now)));
         }
         self.parked.retain(|_, calls| !calls.is_empty());
         // The others' turn comes, or the client gives up.

@@ -8,7 +8,7 @@
 //! it refused there, in the order in which it came. Between ways there is no order.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::call::Call;
 use super::queue::{Queue, Waiting};
@@ -121,7 +121,8 @@ impl Way {
         let mut calls = Vec::new();
         while may_leave && calls.is_empty() && !self.queue.is_empty() {
             calls = self.queue.next();
-            expired.extend(calls.extract_if(.., |waiting| waiting.is_older(patience)));
+            let now = Instant::now();
+            expired.extend(calls.extract_if(.., |waiting| waiting.is_older(patience, now)));
         }
         calls
     }
@@ -143,7 +144,8 @@ impl Way {
 
     /// Those that have waited too long.
     pub(super) fn expire(&mut self, patience: Duration) -> Vec<Waiting> {
-        let is_old = |waiting: &mut Waiting| waiting.is_older(patience);
+        let now = Instant::now();
+        let is_old = |waiting: &mut Waiting| waiting.is_older(patience, now);
         let mut old: Vec<_> = self.forgotten.extract_if(.., is_old).collect();
         old.extend(self.queue.expire(patience));
         old
@@ -182,6 +184,7 @@ mod tests {
             assert!(!next(&mut way).is_empty(), "{pace:?}");
         }
     }
+
     #[test]
     fn what_was_forgotten_goes_first_and_in_the_order_in_which_it_came() {
         let mut way = Way::new(Pace::Plain);
