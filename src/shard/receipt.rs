@@ -117,8 +117,9 @@ impl Shard {
     fn answer_receipt(&mut self, receipt: u64) {
         let Some(waiting) = self.homes.receipts.waiting.remove(&receipt) else { return };
         self.wheel.cancel(waiting.timer);
-        let Waiting { room, epoch, offset, core, asker, ticket, delivered, total, .. } = waiting;
-        let Waiting { is_send, is_partial: partial, .. } = waiting;
+        let Waiting { room, epoch, offset, core, asker, ticket, delivered, total, is_send, .. } =
+            waiting;
+        let partial = waiting.is_partial;
         if is_send {
             let effect = AnswerEffect::Sent { delivered };
             self.answer(core, &room, &asker, ticket, Reply::Done, effect);

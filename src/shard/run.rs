@@ -12,7 +12,8 @@ use crate::room::publication::{Form, Publication};
 /// Stands for what is no message, or is one once more: no other message makes it worthless.
 const NO_EVENT: u64 = u64::MAX;
 
-/// Bytes that are in memory because of all outboxes of a core, what they share counted once.
+/// Bytes that are in memory because of all outboxes of a core. What connections share counts once; a
+/// publication, for each form in which it waits.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Budget(Rc<Cell<u64>>);
 
