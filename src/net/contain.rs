@@ -6,6 +6,7 @@ use std::panic::{self, AssertUnwindSafe};
 use crate::clock::Now;
 use crate::id::ConnectionKey;
 use crate::letter::Letter;
+use crate::shard::message::ToConnection;
 use crate::shard::{CoreMessage, Input};
 
 use super::connection::Stage;
@@ -23,7 +24,7 @@ impl State {
             Some(blamed) if blamed.core == self.shard.core() => self.fail(now, blamed.key),
             Some(blamed) => {
                 self.metrics.panics.add(1);
-                let message = CoreMessage::Failed { connection: blamed.key };
+                let message = CoreMessage::from(ToConnection::Failed { connection: blamed.key });
                 let bytes = message.cost_bytes();
                 // The plan of the mesh knows every core.
                 let _ = self.port.post(blamed.core, Letter::Core(message), bytes);

@@ -6,7 +6,7 @@
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
 
 use super::life::FLUSH_FAULT;
-use super::message::CoreMessage;
+use super::message::{CoreMessage, ToConnection, ToEngine, ToHome};
 use super::{Alarm, Effects, Shard};
 
 impl Shard {
@@ -27,11 +27,11 @@ impl Shard {
     /// What follows is done because of a message.
     pub(super) fn blame_for(&mut self, from: CoreId, message: &CoreMessage) {
         self.blame = match message {
-            CoreMessage::Ask(ask) => {
+            CoreMessage::Home(ToHome::Ask(ask)) => {
                 Some(ConnectionAddress { core: from, key: ask.asker.connection })
             }
-            CoreMessage::Fault { by } => Some(*by),
-            CoreMessage::Answer(answer) => {
+            CoreMessage::Engine(ToEngine::Fault { by }) => Some(*by),
+            CoreMessage::Connection(ToConnection::Answer(answer)) => {
                 Some(ConnectionAddress { core: self.core, key: answer.connection })
             }
             _ => None,
@@ -49,7 +49,7 @@ impl Shard {
             b"panic on the mesh" => {
                 let other = CoreId((self.core.0 + 1) % self.cores);
                 let by = ConnectionAddress { core: self.core, key };
-                self.outbound.send(other, CoreMessage::Fault { by });
+                self.outbound.send(other, ToEngine::Fault { by });
             }
             FLUSH_FAULT => {
                 if let Some(connection) = self.outbound.get_mut(key) {

@@ -34,7 +34,7 @@ use crate::wheel::Timer;
 
 use super::Shard;
 use super::ask::What;
-use super::message::{Asker, CoreMessage};
+use super::message::{Asker, ToHome};
 
 use self::attend::Attending;
 use self::bookmark::Reading;
@@ -109,7 +109,7 @@ pub(super) struct Followed {
     refresh: Option<Timer>,
     /// Until when what is asked of the room waits for it.
     patience: Option<Timer>,
-    deferred: Vec<(CoreId, CoreMessage)>,
+    deferred: Vec<(CoreId, ToHome)>,
     held: Vec<News>,
     /// Some news could not be kept.
     has_missed: bool,
@@ -211,7 +211,7 @@ impl Broker {
 impl Shard {
     pub(super) fn tell_broker(&mut self, message: ToBroker) {
         if let Some(party) = self.broker.party {
-            self.outbound.send(party, CoreMessage::ToBroker(Box::new(message)));
+            self.outbound.send(party, message);
         }
     }
 
@@ -299,11 +299,7 @@ impl Shard {
     }
 
     /// Keeps back what is for a room that is not open with the broker yet.
-    pub(super) fn await_broker(
-        &mut self,
-        from: CoreId,
-        message: CoreMessage,
-    ) -> Option<CoreMessage> {
+    pub(super) fn await_broker(&mut self, from: CoreId, message: ToHome) -> Option<ToHome> {
         if !self.broker.is_there() {
             return Some(message);
         }
@@ -311,7 +307,7 @@ impl Shard {
             return Some(message);
         }
         let message = match message {
-            CoreMessage::Ask(ask) if self.broker.is_barred && !is_parting(&ask.what) => {
+            ToHome::Ask(ask) if self.broker.is_barred && !is_parting(&ask.what) => {
                 self.refuse_ask(from, *ask, unavailable(BARRED));
                 return None;
             }
@@ -345,7 +341,7 @@ impl Shard {
         };
         followed.reading.holds |= has_to_read;
         if followed.deferred.len() >= DEFERRED_MOST
-            && let CoreMessage::Ask(ask) = message
+            && let ToHome::Ask(ask) = message
         {
             self.refuse_ask(from, *ask, unavailable("too much waits for this room"));
             return None;
@@ -367,18 +363,18 @@ impl Shard {
 }
 
 /// The room whose home a message is for, if that may have to be asked about first.
-fn room_of(message: &CoreMessage) -> Option<&RoomKey> {
+fn room_of(message: &ToHome) -> Option<&RoomKey> {
     match message {
-        CoreMessage::Follow { parent, .. } => Some(parent),
-        message => message.home_room(),
+        ToHome::Follow { parent, .. } => Some(parent),
+        message => message.commanded_room(),
     }
 }
 
 /// Whether a message is about a room that may be there on other nodes, or is there after it.
-fn begins(message: &CoreMessage) -> bool {
+fn begins(message: &ToHome) -> bool {
     match message {
-        CoreMessage::Ask(ask) => !is_parting(&ask.what),
-        CoreMessage::Follow { .. } | CoreMessage::Watch(_) => true,
+        ToHome::Ask(ask) => !is_parting(&ask.what),
+        ToHome::Follow { .. } | ToHome::Called { .. } => true,
         _ => false,
     }
 }

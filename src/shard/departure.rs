@@ -10,41 +10,11 @@ use crate::room::hub::Interest;
 
 use super::connection::{Connection, Membership, NO_PLACE};
 use super::identity::Identity;
-use super::message::CoreMessage;
+use super::message::{ToConnection, ToHome, ToSession};
 use super::session::{KeptRoom, Release, Resumption, SessionId, Snapshot};
 use super::{Alarm, Shard};
 
 impl Shard {
-    /// A session moves, or ends.
-    pub(super) fn on_session(&mut self, from: CoreId, message: CoreMessage) {
-        match message {
-            CoreMessage::Forget { room, epoch, session } => {
-                self.on_forget(&room, &epoch, session);
-            }
-            CoreMessage::Resume { session, by, identity } => {
-                self.on_resume(session, by, &identity);
-            }
-            CoreMessage::Resumed { connection, session, snapshot } => {
-                self.on_resumed(connection, session, snapshot);
-            }
-            CoreMessage::Waits { connection, session } => {
-                let waits = self.outbound.get(connection).is_some_and(Connection::is_open);
-                self.outbound.send(from, CoreMessage::Waiting { session, connection, waits });
-            }
-            CoreMessage::Waiting { session, connection, waits } => {
-                let by = ConnectionAddress { core: from, key: connection };
-                self.on_waiting(session, by, waits);
-            }
-            CoreMessage::Takeover { connection, session } => self.on_takeover(connection, session),
-            CoreMessage::Detached { session, connection, snapshot } => {
-                let by = ConnectionAddress { core: from, key: connection };
-                self.on_detached(session, by, snapshot);
-            }
-            // Nothing else is said of them.
-            _ => {}
-        }
-    }
-
     /// The socket is gone.
     pub(super) fn on_lost(&mut self, key: ConnectionKey) {
         let Some(mut connection) = self.outbound.remove(key) else { return };
@@ -93,7 +63,7 @@ impl Shard {
         let snapshot = Box::new(Snapshot { identity, rooms, patterns, state, names });
         self.keep_detached(session, &snapshot);
         let home = crate::hash::home(self.seed, &session, self.cores);
-        let message = CoreMessage::Detached { session, connection: connection.key, snapshot };
+        let message = ToSession::Detached { session, connection: connection.key, snapshot };
         self.outbound.send(home, message);
     }
 
@@ -132,7 +102,7 @@ impl Shard {
         self.vacate(index, membership.place);
         let Some(room) = self.hub.get(index) else { return };
         if !self.is_unknown_to_home(membership) {
-            let message = CoreMessage::Gone {
+            let message = ToHome::Gone {
                 room: room.key.clone(),
                 connection: key,
                 kept: kept.map(|kept| Arc::clone(&kept.epoch)),
@@ -161,7 +131,12 @@ impl Shard {
     }
 
     /// At a session's home: a connection asks to go on with it.
-    fn on_resume(&mut self, session: SessionId, by: ConnectionAddress, identity: &Arc<Identity>) {
+    pub(super) fn on_resume(
+        &mut self,
+        session: SessionId,
+        by: ConnectionAddress,
+        identity: &Arc<Identity>,
+    ) {
         if !self.fetch_session(session, by, identity) {
             self.resume_here(session, by, identity);
         }
@@ -183,18 +158,24 @@ impl Shard {
             }
             Resumption::Refused => None,
         };
-        let message = CoreMessage::Resumed { connection: by.key, session, snapshot };
+        let message = ToConnection::Resumed { connection: by.key, session, snapshot };
         self.outbound.send(by.core, message);
     }
 
     /// At a session's home: what a connection asked for long ago it may want no more, and then whoever
     /// has the session keeps it.
     pub(super) fn ask_whether_waits(&mut self, session: SessionId, by: ConnectionAddress) {
-        self.outbound.send(by.core, CoreMessage::Waits { connection: by.key, session });
+        self.outbound.send(by.core, ToConnection::Waits { connection: by.key, session });
+    }
+
+    /// Whether a connection here still waits for a session.
+    pub(super) fn on_waits(&mut self, from: CoreId, connection: ConnectionKey, session: SessionId) {
+        let waits = self.outbound.get(connection).is_some_and(Connection::is_open);
+        self.outbound.send(from, ToSession::Waiting { session, connection, waits });
     }
 
     /// At a session's home: whether a connection still waits for it.
-    fn on_waiting(&mut self, session: SessionId, by: ConnectionAddress, waits: bool) {
+    pub(super) fn on_waiting(&mut self, session: SessionId, by: ConnectionAddress, waits: bool) {
         if self.goes_on_fetching(session, by, waits) {
             return;
         }
@@ -203,7 +184,7 @@ impl Shard {
                 self.ask_whether_waits(session, next);
             }
         } else if let Some(from) = self.sessions.yields(session, by) {
-            let message = CoreMessage::Takeover { connection: from.key, session };
+            let message = ToConnection::Takeover { connection: from.key, session };
             self.outbound.send(from.core, message);
         }
     }
@@ -242,7 +223,7 @@ impl Shard {
             }
             Release::HandOver(to, snapshot, next) => {
                 let message =
-                    CoreMessage::Resumed { connection: to.key, session, snapshot: Some(snapshot) };
+                    ToConnection::Resumed { connection: to.key, session, snapshot: Some(snapshot) };
                 self.outbound.send(to.core, message);
                 if let Some(next) = next {
                     self.ask_whether_waits(session, next);
@@ -273,7 +254,7 @@ impl Shard {
     pub(super) fn forget_rooms(&mut self, session: SessionId, snapshot: Snapshot) {
         for kept in snapshot.rooms {
             let home = self.home_core(&kept.room);
-            let message = CoreMessage::Forget { room: kept.room, epoch: kept.epoch, session };
+            let message = ToHome::Forget { room: kept.room, epoch: kept.epoch, session };
             self.outbound.send(home, message);
         }
     }

@@ -19,7 +19,7 @@ use crate::tenant::Tenants;
 
 use super::door::Door;
 use super::identity::Identity;
-use super::message::{Asker, CoreMessage};
+use super::message::{Asker, ToEngine, ToHome};
 use super::{Alarm, Shard};
 
 /// How long a core that never says that it is done is waited for.
@@ -153,7 +153,7 @@ impl Shard {
             carried.closed += 1;
         }
         for core in (0..self.cores).map(CoreId).filter(|core| *core != self.core) {
-            self.outbound.send(core, CoreMessage::Carried { number });
+            self.outbound.send(core, ToEngine::Carried { number });
         }
         self.edicts.0.entry(number).or_default().carried = Some(carried);
         let at = now.moment.plus_ms(FORGET_MS);
@@ -202,8 +202,8 @@ impl Shard {
     }
 
     /// Whether a command that has waited at its room's home may still be carried out.
-    pub(super) fn still_holds(&self, message: &CoreMessage) -> bool {
-        let CoreMessage::Ask(ask) = message else { return true };
+    pub(super) fn still_holds(&self, message: &ToHome) -> bool {
+        let ToHome::Ask(ask) = message else { return true };
         self.may_still_act(&ask.asker)
     }
 

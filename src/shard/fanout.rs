@@ -24,7 +24,7 @@ use crate::room::publication::{Form, Press, Publication};
 use super::Shard;
 use super::effect::Effects;
 use super::eligible::Reader;
-use super::message::CoreMessage;
+use super::message::ToHome;
 use super::outbound::{Outbound, Slot};
 use super::outbox::Offer;
 use super::run::{Label, Run};
@@ -147,7 +147,7 @@ impl Shard {
             let Item::Delivery(Delivery { publication, receipt: Some(receipt), .. }) = item else {
                 continue;
             };
-            let message = CoreMessage::Receipt {
+            let message = ToHome::Receipt {
                 room: publication.room.clone(),
                 receipt: *receipt,
                 delivered: single.delivered,

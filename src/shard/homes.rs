@@ -22,7 +22,7 @@ use crate::tenant::Tenants;
 use crate::wheel::Timer;
 
 use super::broker::local_epoch;
-use super::message::CoreMessage;
+use super::message::ToHub;
 use super::quota::Spaces;
 use super::receipt::Receipts;
 use super::{Alarm, Shard};
@@ -161,7 +161,7 @@ impl Shard {
             for (action, user, info) in changes {
                 let notice = Arc::new(Notice { room: key.clone(), action, user, info });
                 for link in home.room.links().iter().filter(|link| link.notices > 0) {
-                    self.outbound.send(link.core, CoreMessage::Presence(Arc::clone(&notice)));
+                    self.outbound.send(link.core, ToHub::Presence(Arc::clone(&notice)));
                 }
             }
         }

@@ -18,8 +18,7 @@ use crate::room::name::{RoomKey, RoomName};
 
 use super::Shard;
 use super::ask::What;
-use super::message::CoreMessage;
-use super::watch::Watch;
+use super::message::ToHome;
 
 /// Rooms above one that are looked at, the nearest first.
 const MAX_HEIGHT: usize = 16;
@@ -34,7 +33,7 @@ pub(super) struct Heir {
     /// Those that have not told yet.
     untold: Vec<RoomKey>,
     /// What waits for them.
-    deferred: Vec<(CoreId, CoreMessage)>,
+    deferred: Vec<(CoreId, ToHome)>,
 }
 
 /// Rooms on whatever core that are told what one here has.
@@ -88,28 +87,10 @@ impl Inheritance {
     }
 }
 
-impl CoreMessage {
-    /// The room whose home it is for, if it takes effect there in the order of the room's commands.
-    pub(super) fn home_room(&self) -> Option<&RoomKey> {
-        match self {
-            Self::Ask(ask) => Some(&ask.room),
-            Self::Gone { room, .. }
-            | Self::Ack { room, .. }
-            | Self::Withdraw { room, .. }
-            | Self::Forget { room, .. } => Some(room),
-            Self::Watch(watch) => match &**watch {
-                Watch::Called { room, .. } => Some(room),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-}
-
 impl Shard {
     /// Keeps back what is for a room that does not know yet what it inherits.
-    pub(super) fn defer(&mut self, from: CoreId, message: CoreMessage) -> Option<CoreMessage> {
-        let Some(room) = message.home_room() else { return Some(message) };
+    pub(super) fn defer(&mut self, from: CoreId, message: ToHome) -> Option<ToHome> {
+        let Some(room) = message.commanded_room() else { return Some(message) };
         let heir = match self.inheritance.heirs.get_mut(room) {
             Some(heir) => Some(heir),
             None => {
@@ -131,15 +112,14 @@ impl Shard {
     }
 
     /// Whether a room that inherits nothing yet may after this command.
-    fn begins_to_inherit(&self, message: &CoreMessage) -> bool {
-        let Some(room) = message.home_room() else { return false };
+    fn begins_to_inherit(&self, message: &ToHome) -> bool {
+        let Some(room) = message.commanded_room() else { return false };
         if !room.name.as_str().contains('/') || room.name.is_reserved() {
             return false;
         }
         let what = match message {
-            CoreMessage::Ask(ask) => Some(&ask.what),
-            // It is called.
-            CoreMessage::Watch(_) => None,
+            ToHome::Ask(ask) => Some(&ask.what),
+            ToHome::Called { .. } => None,
             _ => return false,
         };
         let usual = self.homes.namespaces.of(room).config.parent_inherit;
@@ -173,8 +153,7 @@ impl Shard {
         self.inheritance.last += 1;
         let number = self.inheritance.last;
         for parent in &above {
-            let message =
-                CoreMessage::Follow { parent: parent.clone(), child: room.clone(), number };
+            let message = ToHome::Follow { parent: parent.clone(), child: room.clone(), number };
             self.outbound.send(self.home_core(parent), message);
         }
         let untold = above.clone();
@@ -192,7 +171,7 @@ impl Shard {
         let Some(heir) = self.inheritance.heirs.remove(room) else { return };
         for (parent, _) in heir.above {
             let home = self.home_core(&parent);
-            self.outbound.send(home, CoreMessage::Unfollow { parent, child: room.clone() });
+            self.outbound.send(home, ToHome::Unfollow { parent, child: room.clone() });
         }
     }
 
@@ -247,7 +226,7 @@ impl Shard {
     ) {
         let home = self.home_core(&child);
         let parent = parent.clone();
-        self.outbound.send(home, CoreMessage::Heritage { child, parent, number, heritage });
+        self.outbound.send(home, ToHome::Heritage { child, parent, number, heritage });
     }
 
     /// A room above has told what it has.
@@ -271,7 +250,7 @@ impl Shard {
         self.hear_with_heritage(child);
         for (from, message) in deferred {
             if self.still_holds(&message) {
-                self.on_core(from, message);
+                self.on_core(from, message.into());
             }
         }
         self.tend(child);

@@ -17,7 +17,7 @@ use crate::room::name::{RoomKey, RoomName};
 use crate::room::standing::Until;
 
 use super::Shard;
-use super::message::CoreMessage;
+use super::message::{ToConnection, ToHub, ToUser};
 use super::outbound::write_event;
 
 /// Invitations that are remembered of a user.
@@ -66,20 +66,6 @@ impl Invited {
 }
 
 impl Shard {
-    /// An invitation is on its way, or is none any more.
-    pub(super) fn on_invitation(&mut self, from: CoreId, message: CoreMessage) {
-        match message {
-            CoreMessage::Invite { user, invited } => self.on_invite(&user, &invited),
-            CoreMessage::Uninvite { user, room } => self.on_uninvite(&user, &room),
-            CoreMessage::Invited { user, invited } => self.on_invited(&user, &invited),
-            CoreMessage::Greet { user, connection, codec } => {
-                self.on_greet(from, &user, connection, codec);
-            }
-            // Nothing else is said of them.
-            _ => {}
-        }
-    }
-
     /// At the room's home: tells the user's.
     pub(super) fn send_invitation(
         &mut self,
@@ -92,7 +78,7 @@ impl Shard {
         let invited = Invited { room: room.name.clone(), by: by.cloned(), role: done.role, until };
         let user = RoomKey::new(room.tenant, user);
         let home = self.home_core(&user);
-        let message = CoreMessage::Invite { user, invited: Arc::new(invited) };
+        let message = ToUser::Invite { user, invited: Arc::new(invited) };
         self.outbound.send(home, message);
     }
 
@@ -101,7 +87,7 @@ impl Shard {
         let Ok(user) = RoomName::user(user) else { return };
         let user = RoomKey::new(room.tenant, user);
         let home = self.home_core(&user);
-        self.outbound.send(home, CoreMessage::Uninvite { user, room: room.name.clone() });
+        self.outbound.send(home, ToUser::Uninvite { user, room: room.name.clone() });
     }
 
     /// At the home of a room that ends: nobody is invited to it any more.
@@ -114,7 +100,7 @@ impl Shard {
     }
 
     /// At the user's home: remembers an invitation, and tells the cores where the user is.
-    fn on_invite(&mut self, user: &RoomKey, invited: &Arc<Invited>) {
+    pub(super) fn on_invite(&mut self, user: &RoomKey, invited: &Arc<Invited>) {
         let now = self.outbound.now.moment;
         let by_user = &mut self.invitations.by_user;
         if by_user.len() < USERS || by_user.contains_key(user) {
@@ -128,12 +114,12 @@ impl Shard {
         let Some(home) = self.homes.get_mut(user) else { return };
         for link in home.links() {
             let (user, invited) = (user.clone(), Arc::clone(invited));
-            self.outbound.send(link.core, CoreMessage::Invited { user, invited });
+            self.outbound.send(link.core, ToHub::Invited { user, invited });
         }
     }
 
     /// At the user's home: an invitation was used or taken back.
-    fn on_uninvite(&mut self, user: &RoomKey, room: &RoomName) {
+    pub(super) fn on_uninvite(&mut self, user: &RoomKey, room: &RoomName) {
         if let Some(list) = self.invitations.by_user.get_mut(user) {
             list.retain(|it| it.room != *room);
             if list.is_empty() {
@@ -143,7 +129,7 @@ impl Shard {
     }
 
     /// On a core where the user is.
-    fn on_invited(&mut self, user: &RoomKey, invited: &Invited) {
+    pub(super) fn on_invited(&mut self, user: &RoomKey, invited: &Invited) {
         let Some(index) = self.hub.find(user) else { return };
         let Some(room) = self.hub.get(index) else { return };
         for member in &room.members {
@@ -154,7 +140,13 @@ impl Shard {
     }
 
     /// At the user's home: a connection has been welcomed.
-    fn on_greet(&mut self, from: CoreId, user: &RoomKey, connection: ConnectionKey, codec: Codec) {
+    pub(super) fn on_greet(
+        &mut self,
+        from: CoreId,
+        user: &RoomKey,
+        connection: ConnectionKey,
+        codec: Codec,
+    ) {
         let now = self.outbound.now.moment;
         let Some(list) = self.invitations.by_user.get_mut(user) else { return };
         list.retain(|it| !it.until.is_over(now));
@@ -163,7 +155,7 @@ impl Shard {
             self.invitations.by_user.remove(user);
         } else {
             let frame = frames.into_boxed_slice();
-            self.outbound.send(from, CoreMessage::Notify { connection, frame });
+            self.outbound.send(from, ToConnection::Notify { connection, frame });
         }
     }
 }

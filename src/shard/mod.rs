@@ -54,7 +54,7 @@ use crate::hash::Seed;
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId, TenantId};
 use crate::metrics::{self, Gap};
 use crate::protocol::CloseReason;
-use crate::room::hub::{Hub, Item};
+use crate::room::hub::Hub;
 use crate::room::name::{RoomKey, RoomName};
 use crate::room::pattern::Pattern;
 use crate::room::publication::Press;
@@ -403,85 +403,6 @@ impl Shard {
     fn hear_oneself(&mut self) {
         while let Some(message) = self.outbound.local.pop_front() {
             self.on_core(self.core, message);
-        }
-    }
-
-    /// Keeps back what is for a room of which something is to be known first.
-    fn hold_back(&mut self, from: CoreId, message: CoreMessage) -> Option<CoreMessage> {
-        let message = self.heed(message)?;
-        let message = self.defer(from, message)?;
-        self.await_broker(from, message)
-    }
-
-    /// A message of an engine.
-    fn on_core(&mut self, from: CoreId, message: CoreMessage) {
-        self.blame_for(from, &message);
-        let Some(message) = self.hold_back(from, message) else { return };
-        match message {
-            CoreMessage::Ask(ask) => self.on_ask(from, *ask),
-            CoreMessage::Answer(answer) => self.on_answer(*answer),
-            CoreMessage::Failed { connection } => self.close(connection, CloseReason::Internal),
-            CoreMessage::Fault { .. } => panic!("a panic on request"),
-            CoreMessage::Deliver(delivery) => self.on_deliver(delivery),
-            CoreMessage::Presence(notice) => self.on_notice(notice),
-            CoreMessage::Overrun { room, epoch, from, to, guard } => {
-                self.on_overrun(&room, Item::Lost { epoch, from, to, guard });
-            }
-            CoreMessage::Receipt { receipt, delivered, total, .. } => {
-                self.on_receipt(receipt, delivered, total);
-            }
-            CoreMessage::Configured(configured) => self.on_configured(&configured),
-            CoreMessage::Expel(expel) => self.on_expel(&expel),
-            CoreMessage::Gone { room, connection, kept } => {
-                self.on_gone(from, &room, connection, kept.as_deref());
-            }
-            CoreMessage::FromBroker(message) => self.on_broker(*message),
-            CoreMessage::ToBroker(_) => {}
-            CoreMessage::Foreign(foreign) => self.on_foreign(&foreign),
-            CoreMessage::Reborn(reborn) => self.on_reborn(&reborn),
-            CoreMessage::Redeliver { room, connection, lost, publications } => {
-                self.on_redeliver(&room, connection, lost, &publications);
-            }
-            CoreMessage::Ack { room, epoch, connection, offset } => {
-                self.on_ack(from, &room, &epoch, connection, offset);
-            }
-            CoreMessage::Notify { connection, frame } => {
-                self.outbound.push_bytes(connection, &frame);
-            }
-            CoreMessage::Pattern { tenant, pattern, form, number } => {
-                self.on_pattern(from, tenant, pattern, form, number);
-            }
-            CoreMessage::PatternHolds { tenant, pattern, number } => {
-                self.on_pattern_holds(tenant, pattern, number);
-            }
-            CoreMessage::Watch(watch) => self.on_watch(from, *watch),
-            CoreMessage::Follow { parent, child, number } => self.on_follow(&parent, child, number),
-            CoreMessage::Unfollow { parent, child } => self.on_unfollow(&parent, &child),
-            CoreMessage::Heritage { child, parent, number, heritage } => {
-                self.on_heritage(&child, &parent, number, heritage);
-            }
-            CoreMessage::Withdraw { room, connection } => self.on_withdraw(from, &room, connection),
-            CoreMessage::Carried { number } => self.on_carried(number),
-            CoreMessage::Attach { room, form } => self.on_attach(from, &room, form),
-            CoreMessage::Direct(direct) => self.on_direct(*direct),
-            CoreMessage::Directed { connection, ticket, delivered } => {
-                self.on_directed(connection, &ticket, delivered);
-            }
-            message @ (CoreMessage::Invite { .. }
-            | CoreMessage::Uninvite { .. }
-            | CoreMessage::Invited { .. }
-            | CoreMessage::Greet { .. }) => self.on_invitation(from, message),
-            message @ (CoreMessage::Enter { .. }
-            | CoreMessage::Entered { .. }
-            | CoreMessage::Displaced { .. }
-            | CoreMessage::Exit { .. }) => self.on_user(from, message),
-            message @ (CoreMessage::Resume { .. }
-            | CoreMessage::Resumed { .. }
-            | CoreMessage::Waits { .. }
-            | CoreMessage::Waiting { .. }
-            | CoreMessage::Takeover { .. }
-            | CoreMessage::Detached { .. }
-            | CoreMessage::Forget { .. }) => self.on_session(from, message),
         }
     }
 

@@ -20,7 +20,7 @@ use super::connection::{Connection, Membership, Purpose};
 use super::door::Entry;
 use super::identity::{Identity, Right};
 use super::input::{Opened, Route};
-use super::message::{CoreMessage, Joined, Ticket};
+use super::message::{Joined, Ticket, ToHome, ToSession, ToUser};
 use super::outbound::write_event;
 use super::session::{SessionId, Snapshot};
 
@@ -143,7 +143,7 @@ impl Shard {
             connection.rare().arrival = Some(arrival);
             let by = ConnectionAddress { core: self.core, key };
             let home = crate::hash::home(self.seed, &session, self.cores);
-            self.outbound.send(home, CoreMessage::Resume { session, by, identity });
+            self.outbound.send(home, ToSession::Resume { session, by, identity });
             return;
         }
         if arrival.room.is_some() {
@@ -180,7 +180,7 @@ impl Shard {
             // It went while its session was fetched, which goes back.
             if let Some(snapshot) = snapshot {
                 let home = crate::hash::home(self.seed, &session, self.cores);
-                let message = CoreMessage::Detached { session, connection: key, snapshot };
+                let message = ToSession::Detached { session, connection: key, snapshot };
                 self.outbound.send(home, message);
             }
             return;
@@ -218,7 +218,7 @@ impl Shard {
                 room.name.is_reserved() || kept.by_token || identity.may(Right::Join, &room.name);
             if !may || !self.ask_join(key, room.clone(), ask, Ticket::default()) {
                 let home = self.home_core(&room);
-                self.outbound.send(home, CoreMessage::Forget { room, epoch: kept.epoch, session });
+                self.outbound.send(home, ToHome::Forget { room, epoch: kept.epoch, session });
                 self.arrived_nowhere(key);
                 continue;
             }
@@ -361,7 +361,7 @@ impl Shard {
             self.enter_reserved(key, name.clone());
             let user = RoomKey::new(identity.tenant, name);
             let home = self.home_core(&user);
-            self.outbound.send(home, CoreMessage::Greet { user, connection: key, codec });
+            self.outbound.send(home, ToUser::Greet { user, connection: key, codec });
         }
     }
 
@@ -398,7 +398,7 @@ impl Shard {
         };
         connection.add_room(Membership::implicit(index, place));
         if self.hub.get_mut(index).is_some_and(|room| room.announce(form)) {
-            self.outbound.send(home, CoreMessage::Attach { room, form: Some(form) });
+            self.outbound.send(home, ToHome::Attach { room, form: Some(form) });
         }
     }
 }

@@ -140,7 +140,8 @@ impl Outbound {
     }
 
     /// Sends a message to a core; to this one in the same way, without leaving it.
-    pub(super) fn send(&mut self, to: CoreId, message: CoreMessage) {
+    pub(super) fn send(&mut self, to: CoreId, message: impl Into<CoreMessage>) {
+        let message = message.into();
         if to == self.core {
             self.local.push_back(message);
         } else {

@@ -19,7 +19,7 @@ use crate::room::publication::{Form, FormSet};
 use crate::room::refusal::Refusal;
 
 use super::connection::Subscription;
-use super::message::{CoreMessage, Ticket};
+use super::message::{Ticket, ToEngine};
 use super::watch::Watch;
 use super::{Alarm, Shard};
 
@@ -212,7 +212,7 @@ impl Shard {
 
     fn tell_desk(&mut self, tenant: TenantId, pattern: Pattern, number: Option<u64>) {
         let watch = Watch::Hold { tenant, pattern, number };
-        self.outbound.send(CoreId(0), CoreMessage::Watch(Box::new(watch)));
+        self.outbound.send(CoreId(0), watch);
     }
 
     /// A connection receives a pattern: where that is new to the cores, they are told.
@@ -268,7 +268,7 @@ impl Shard {
         let number = self.subscriptions.last;
         for core in 0..self.cores {
             let pattern = pattern.clone();
-            let message = CoreMessage::Pattern { tenant, pattern, form, number };
+            let message = ToEngine::Pattern { tenant, pattern, form, number };
             self.outbound.send(CoreId(core), message);
         }
     }
@@ -291,7 +291,7 @@ impl Shard {
                 if let Some(forms) = self.homes.watcher_forms.get_mut(from.index()) {
                     forms.insert(form);
                 }
-                let message = CoreMessage::PatternHolds { tenant, pattern, number };
+                let message = ToEngine::PatternHolds { tenant, pattern, number };
                 self.outbound.send(from, message);
             }
             None => {

@@ -18,7 +18,7 @@ use crate::wheel::Timer;
 
 use super::connection::Connection;
 use super::identity::Identity;
-use super::message::CoreMessage;
+use super::message::ToConnection;
 use super::session::{Loss, SessionId, Snapshot, owner};
 use super::{Alarm, Shard};
 
@@ -226,7 +226,7 @@ impl Shard {
     }
 
     fn not_resumed(&mut self, session: SessionId, by: ConnectionAddress) {
-        let message = CoreMessage::Resumed { connection: by.key, session, snapshot: None };
+        let message = ToConnection::Resumed { connection: by.key, session, snapshot: None };
         self.outbound.send(by.core, message);
     }
 
@@ -289,7 +289,7 @@ impl Shard {
         self.sessions.open(session, by, &identity);
         self.metrics.sessions.set(self.sessions.len() as u64);
         let snapshot = Some(Box::new(snapshot));
-        let message = CoreMessage::Resumed { connection: by.key, session, snapshot };
+        let message = ToConnection::Resumed { connection: by.key, session, snapshot };
         self.outbound.send(by.core, message);
         self.resume_in_turn(session, waiting, &identity);
     }
@@ -314,7 +314,7 @@ impl Shard {
                 for to in waiting {
                     self.not_resumed(session, to);
                 }
-                let message = CoreMessage::Takeover { connection: from.key, session };
+                let message = ToConnection::Takeover { connection: from.key, session };
                 self.outbound.send(from.core, message);
             }
             Loss::Idle(snapshot, timer) => {

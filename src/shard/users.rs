@@ -18,7 +18,7 @@ use crate::tenant::Tenant;
 
 use super::Shard;
 use super::identity::Identity;
-use super::message::CoreMessage;
+use super::message::{ToConnection, ToUser};
 use super::session::SessionId;
 
 /// A user of a tenant.
@@ -159,20 +159,6 @@ impl Identity {
 }
 
 impl Shard {
-    /// A connection of a user comes or goes.
-    pub(super) fn on_user(&mut self, from: CoreId, message: CoreMessage) {
-        match message {
-            CoreMessage::Enter { user, connection, session } => {
-                self.on_enter(from, &user, connection, session);
-            }
-            CoreMessage::Entered { connection, is_in } => self.on_entered(connection, is_in),
-            CoreMessage::Displaced { connection } => self.on_displaced(connection),
-            CoreMessage::Exit { user, connection } => self.on_exit(from, &user, connection),
-            // Nothing else is said of them.
-            _ => {}
-        }
-    }
-
     /// Asks the user's home whether one more connection may be; false if nobody has to be asked.
     pub(super) fn ask_to_enter(&mut self, key: ConnectionKey) -> bool {
         let Some(connection) = self.outbound.get_mut(key) else { return false };
@@ -184,7 +170,7 @@ impl Shard {
         connection.entered = true;
         let session = connection.session;
         let home = crate::hash::home(self.seed, &user, self.cores);
-        self.outbound.send(home, CoreMessage::Enter { user, connection: key, session });
+        self.outbound.send(home, ToUser::Enter { user, connection: key, session });
         true
     }
 
@@ -192,7 +178,7 @@ impl Shard {
     pub(super) fn exit(&mut self, key: ConnectionKey, identity: &Identity) {
         let Some(user) = identity.user_key() else { return };
         let home = crate::hash::home(self.seed, &user, self.cores);
-        self.outbound.send(home, CoreMessage::Exit { user, connection: key });
+        self.outbound.send(home, ToUser::Exit { user, connection: key });
     }
 
     /// At the user's home.
@@ -217,7 +203,7 @@ impl Shard {
         let tenant = self.tenants.get(user.tenant);
         let Some(instead) = self.users.ask(user, place, tenant) else {
             let (core, connection) = (place.at.core, place.at.key);
-            return self.outbound.send(core, CoreMessage::Entered { connection, is_in: false });
+            return self.outbound.send(core, ToConnection::Entered { connection, is_in: false });
         };
         let limits = &self.config.limits;
         let (most, replaces) =
@@ -238,7 +224,7 @@ impl Shard {
                     self.users.exit(&user, place.at, tenant);
                 }
                 let connection = place.at.key;
-                self.outbound.send(place.at.core, CoreMessage::Entered { connection, is_in });
+                self.outbound.send(place.at.core, ToConnection::Entered { connection, is_in });
             }
             Err(_) => self.decide_again(&user, place.at),
         }
@@ -285,11 +271,11 @@ impl Shard {
         let tenant = self.tenants.get(user.tenant);
         let entrance = self.users.enter(user, place, most, tenant);
         if let Entrance::InPlaceOf(other) = entrance {
-            let displaced = CoreMessage::Displaced { connection: other.key };
+            let displaced = ToConnection::Displaced { connection: other.key };
             self.outbound.send(other.core, displaced);
         }
         let is_in = entrance != Entrance::Full;
-        self.outbound.send(from, CoreMessage::Entered { connection, is_in });
+        self.outbound.send(from, ToConnection::Entered { connection, is_in });
     }
 
     /// At the user's home.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::clock::Moment;
 use crate::id::TenantId;
-use crate::room::broker::Beginning;
 use crate::room::name::RoomKey;
 use crate::room::pattern::Pattern;
 
@@ -41,15 +40,6 @@ pub enum Watch {
     },
     /// From core 0 to all: calls that were noted may be lost.
     Doubt,
-    /// From core 0 to a room's home: another node publishes there.
-    Called {
-        /// Which.
-        room: RoomKey,
-        /// Where it was; none: that is not known.
-        place: Option<Beginning>,
-        /// What is behind that is wanted; else only what comes from here on.
-        is_new: bool,
-    },
     /// From core 0 to all: say when the rooms that were called so far are followed.
     Check {
         /// To be told again.

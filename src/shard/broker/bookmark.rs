@@ -13,7 +13,7 @@ use crate::room::broker::{Fault, ToBroker};
 use crate::room::name::RoomKey;
 use crate::shard::Shard;
 use crate::shard::ask::What;
-use crate::shard::message::CoreMessage;
+use crate::shard::message::ToHome;
 
 /// Users of whom one message speaks.
 const USERS_MOST: usize = 256;
@@ -48,15 +48,15 @@ impl Reading {
 }
 
 /// Who wants to come in by this message, and where.
-fn comer(message: &CoreMessage) -> Option<(&RoomKey, &Arc<str>)> {
-    let CoreMessage::Ask(ask) = message else { return None };
+fn comer(message: &ToHome) -> Option<(&RoomKey, &Arc<str>)> {
+    let ToHome::Ask(ask) = message else { return None };
     let user = ask.asker.identity.user.as_ref();
     user.filter(|_| matches!(ask.what, What::Join(_))).map(|user| (&ask.room, user))
 }
 
 impl Shard {
     /// Whether whoever comes in by this message has to wait for the broker's word; asks for it.
-    pub(super) fn has_to_read(&mut self, message: &CoreMessage) -> bool {
+    pub(super) fn has_to_read(&mut self, message: &ToHome) -> bool {
         let Some((room, user)) = comer(message).filter(|_| self.broker.is_up) else { return false };
         let Some(followed) = self.broker.rooms.get_mut(room) else { return false };
         if followed.patience.is_some() {
@@ -91,7 +91,7 @@ impl Shard {
     }
 
     /// Who comes in by this message waits no longer: the home learns how far they had come.
-    pub(super) fn bring_bookmark(&mut self, message: &CoreMessage) {
+    pub(super) fn bring_bookmark(&mut self, message: &ToHome) {
         let Some((room, user)) = comer(message) else { return };
         let followed = self.broker.rooms.get_mut(room);
         let Some(Answer::Heard(heard)) = followed.and_then(|it| it.reading.of.remove(user)) else {

@@ -13,6 +13,7 @@ use crate::id::{CoreId, TenantId};
 use crate::room::broker::{Call, CallId, Calls, Fault, PatternAsk, Patterns, ToBroker};
 use crate::room::name::RoomKey;
 use crate::room::pattern::Pattern;
+use crate::shard::message::ToHome;
 use crate::shard::watch::Watch;
 use crate::shard::{Alarm, Shard};
 
@@ -160,7 +161,7 @@ impl Shard {
         desk.held.entry(entry.clone()).or_default().insert(core);
         if desk.established.contains(&entry) {
             let (tenant, pattern) = entry;
-            self.tell_core(core, Watch::Holds { tenant, pattern, number });
+            self.outbound.send(core, Watch::Holds { tenant, pattern, number });
             return;
         }
         desk.waiting.push(Waiting { core, entry, number });
@@ -265,11 +266,11 @@ impl Shard {
         // What is received here is known to all cores before it is held.
         for Call { room, place, is_new } in patterns.calls {
             if self.is_received_here(&room) {
-                self.tell_core(self.home_core(&room), Watch::Called { room, place, is_new });
+                self.outbound.send(self.home_core(&room), ToHome::Called { room, place, is_new });
             }
         }
         for Heed { core, room, number } in asked.heeds {
-            self.tell_core(core, Watch::Heeded { room, number });
+            self.outbound.send(core, Watch::Heeded { room, number });
         }
         if let Some(says) = asked.says {
             self.begin_round(&says, patterns.has_others, patterns.has_strangers);
@@ -324,13 +325,13 @@ impl Shard {
         let holds = |it: &mut Waiting| established.contains(&it.entry);
         let done: Vec<_> = desk.waiting.extract_if(.., holds).collect();
         for Waiting { core, entry: (tenant, pattern), number } in done {
-            self.tell_core(core, Watch::Holds { tenant, pattern, number });
+            self.outbound.send(core, Watch::Holds { tenant, pattern, number });
         }
     }
 
     pub(super) fn tell_watchers(&mut self, watch: &Watch) {
         for core in (0..self.cores).map(CoreId) {
-            self.tell_core(core, watch.clone());
+            self.outbound.send(core, watch.clone());
         }
     }
 }

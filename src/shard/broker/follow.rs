@@ -8,7 +8,7 @@ use crate::room::name::RoomKey;
 use crate::room::publication::{Draft, FormSet, Publication};
 use crate::room::wire::{self, Spot};
 use crate::shard::command::Audiences;
-use crate::shard::message::{CoreMessage, Reborn};
+use crate::shard::message::{Reborn, ToHub};
 use crate::shard::{Alarm, Shard};
 
 use super::call::keep_called;
@@ -142,7 +142,7 @@ impl Shard {
         followed.reading.holds = false;
         for (from, message) in std::mem::take(&mut followed.deferred) {
             if self.still_holds(&message) {
-                self.on_core(from, message);
+                self.on_core(from, message.into());
             }
         }
         // There was no home to hear it before.
@@ -406,7 +406,7 @@ impl Shard {
         let Audiences { cores, guard, .. } = self.audiences(room);
         for core in cores {
             let (room, epoch, guard) = (room.clone(), Arc::clone(&epoch), guard.clone());
-            self.outbound.send(core, CoreMessage::Overrun { room, epoch, from, to, guard });
+            self.outbound.send(core, ToHub::Overrun { room, epoch, from, to, guard });
         }
     }
 
@@ -416,7 +416,7 @@ impl Shard {
         home.begin_life(Arc::clone(epoch), offset, self.outbound.now.moment);
         for link in home.links() {
             let (room, epoch) = (room.clone(), Arc::clone(epoch));
-            self.outbound.send(link.core, CoreMessage::Reborn(Reborn { room, epoch, offset }));
+            self.outbound.send(link.core, ToHub::Reborn(Reborn { room, epoch, offset }));
         }
     }
 

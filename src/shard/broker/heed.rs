@@ -14,7 +14,7 @@ use crate::room::broker::{Beginning, Life, epoch_number};
 use crate::room::name::RoomKey;
 use crate::shard::Shard;
 use crate::shard::connection::Connection;
-use crate::shard::message::CoreMessage;
+use crate::shard::message::ToHome;
 use crate::shard::watch::Watch;
 
 /// How long a room is followed after a call; and as long as a publish may take.
@@ -86,17 +86,12 @@ impl Shard {
                 self.broker.elsewhere.know(known_at, others.as_deref());
             }
             Watch::Doubt => self.call_again(),
-            Watch::Called { room, .. } => self.on_called(&room),
             Watch::Check { number } => self.on_check(number),
             Watch::Checked { number } => self.on_checked(number),
             Watch::Heed { room, number } => self.on_heed(from, room, number),
             Watch::Heeded { room, number } => self.on_heeded(&room, number),
             Watch::Missed { room } => self.close_watchers(room.as_ref()),
         }
-    }
-
-    pub(super) fn tell_core(&mut self, core: CoreId, watch: Watch) {
-        self.outbound.send(core, CoreMessage::Watch(Box::new(watch)));
     }
 
     /// Whether connections here receive a room by a pattern.
@@ -106,10 +101,8 @@ impl Shard {
     }
 
     /// Takes notice of a call before it waits for its room; none of one that nobody here receives.
-    pub(in crate::shard) fn heed(&mut self, message: CoreMessage) -> Option<CoreMessage> {
-        if let CoreMessage::Watch(watch) = &message
-            && let Watch::Called { room, .. } = &**watch
-        {
+    pub(in crate::shard) fn heed(&mut self, message: ToHome) -> Option<ToHome> {
+        if let ToHome::Called { room, .. } = &message {
             if !self.is_received_here(room) {
                 // It may have waited while somebody here did.
                 self.note_heard(room);
@@ -122,9 +115,8 @@ impl Shard {
 
     /// Notes from where on a room is to be heard that has not begun here. Where it has, behind that, what
     /// is between was missed: it went out though its call could not be noted.
-    pub(super) fn note_beginning(&mut self, message: &CoreMessage) {
-        let CoreMessage::Watch(watch) = message else { return };
-        let Watch::Called { room, place: Some(place), is_new } = &**watch else { return };
+    pub(super) fn note_beginning(&mut self, message: &ToHome) {
+        let ToHome::Called { room, place: Some(place), is_new } = message else { return };
         let is_there = self.homes.rooms.contains_key(room);
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         let known = followed.heard_from.clone();
@@ -144,7 +136,7 @@ impl Shard {
     }
 
     /// A room was called, and all is known of it that is to be known first.
-    fn on_called(&mut self, room: &RoomKey) {
+    pub(in crate::shard) fn on_called(&mut self, room: &RoomKey) {
         let until = self.followed_until();
         if self.is_received_here(room) {
             match self.home_of(room) {
@@ -195,8 +187,8 @@ impl Shard {
         let from = followed.and_then(|it| it.heard_from.clone()).unwrap_or_else(|| place.clone());
         self.broker.ended.insert(room, Heard { from, to: place.clone() }, now, most);
         if is_followed {
-            let watch = Watch::Called { room: room.clone(), place: Some(place), is_new: true };
-            self.tell_core(self.core, watch);
+            let call = ToHome::Called { room: room.clone(), place: Some(place), is_new: true };
+            self.outbound.send(self.core, call);
         }
     }
 
@@ -210,7 +202,7 @@ impl Shard {
         let done: Vec<_> =
             self.broker.checks.extract_if(.., |check| check.rooms.is_empty()).collect();
         for Check { number, .. } in done {
-            self.tell_core(CoreId(0), Watch::Checked { number });
+            self.outbound.send(CoreId(0), Watch::Checked { number });
         }
     }
 
@@ -224,7 +216,7 @@ impl Shard {
         self.broker.last_heed += 1;
         let number = self.broker.last_heed;
         followed.heeding = Some((number, Box::new(life)));
-        self.tell_core(CoreId(0), Watch::Heed { room: room.clone(), number });
+        self.outbound.send(CoreId(0), Watch::Heed { room: room.clone(), number });
         None
     }
 

@@ -13,7 +13,7 @@ use crate::room::refusal::Refusal;
 use crate::shard::Shard;
 use crate::shard::ask::{AckAsk, What};
 use crate::shard::eligible::Reader;
-use crate::shard::message::{AnswerEffect, Asker, CoreMessage, Ticket};
+use crate::shard::message::{AnswerEffect, Asker, Ticket, ToConnection, ToHome};
 use crate::shard::run::{Label, Run};
 
 impl Shard {
@@ -49,7 +49,7 @@ impl Shard {
             && let Some(tag) = hub_room.tag.as_ref().filter(|tag| tag.guaranteed)
         {
             let epoch = Arc::clone(&tag.epoch);
-            let message = CoreMessage::Ack { room, epoch, connection: key, offset };
+            let message = ToHome::Ack { room, epoch, connection: key, offset };
             self.outbound.send(hub_room.home, message);
         }
         self.reply(key, &ticket, Reply::Done);
@@ -119,7 +119,7 @@ impl Shard {
         let Some(home) = self.homes.get_mut(room) else { return };
         for Overdue { address, lost, missed } in home.take_overdue(now, timeout_ms, most) {
             let (room, connection) = (room.clone(), address.key);
-            let message = CoreMessage::Redeliver { room, connection, lost, publications: missed };
+            let message = ToConnection::Redeliver { room, connection, lost, publications: missed };
             self.outbound.send(address.core, message);
         }
     }

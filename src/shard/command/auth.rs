@@ -17,7 +17,7 @@ use crate::shard::connection::Membership;
 use crate::shard::door::Denied;
 use crate::shard::effect::Failure;
 use crate::shard::identity::{Identity, Right};
-use crate::shard::message::{CoreMessage, Ticket};
+use crate::shard::message::{Ticket, ToHome};
 use crate::shard::{Alarm, Later, Shard};
 use crate::wheel::Timer;
 
@@ -162,7 +162,7 @@ impl Shard {
         let ended: Vec<RoomKey> = names.filter(|it| !identity.may(Right::Join, &it.name)).collect();
         for room in ended {
             let home = self.home_core(&room);
-            self.outbound.send(home, CoreMessage::Withdraw { room, connection: key });
+            self.outbound.send(home, ToHome::Withdraw { room, connection: key });
         }
         self.end_patterns(key, &identity);
     }

@@ -10,7 +10,7 @@ use crate::room::refusal::Refusal;
 use crate::shard::Shard;
 use crate::shard::ask::What;
 use crate::shard::connection::NO_PLACE;
-use crate::shard::message::{AnswerEffect, Asker, CoreMessage, Expel, Ticket};
+use crate::shard::message::{AnswerEffect, Asker, Expel, Ticket, ToConnection, ToHome};
 
 impl Shard {
     pub(super) fn leave_room(&mut self, key: ConnectionKey, leave: &Leave<'_>, ticket: Ticket) {
@@ -87,7 +87,7 @@ impl Shard {
             home.leave(address, 0, now);
             let (room, connection) = (room.clone(), address.key);
             let expel = Expel { room, connection, reason, by: by.cloned() };
-            self.outbound.send(address.core, CoreMessage::Expel(Box::new(expel)));
+            self.outbound.send(address.core, ToConnection::Expel(Box::new(expel)));
         }
     }
 
@@ -117,7 +117,7 @@ impl Shard {
     pub(in crate::shard) fn tidy_room(&mut self, index: RoomIndex) {
         let Some(room) = self.hub.get(index).filter(|room| room.is_idle()) else { return };
         if room.key.name.is_reserved() {
-            let message = CoreMessage::Attach { room: room.key.clone(), form: None };
+            let message = ToHome::Attach { room: room.key.clone(), form: None };
             let home = room.home;
             self.outbound.send(home, message);
         }

@@ -37,7 +37,7 @@ use crate::ws::MessageKind;
 use super::ask::What;
 use super::connection::Connection;
 use super::identity::{Identity, Right};
-use super::message::{Answer, AnswerEffect, Ask, Asker, CoreMessage, Ticket};
+use super::message::{Answer, AnswerEffect, Ask, Asker, Ticket, ToConnection, ToHome};
 use super::outbound::write_event;
 use super::{Shard, pace};
 
@@ -287,7 +287,7 @@ impl Shard {
             ip: connection.address,
             session: connection.session,
         };
-        self.outbound.send(home, CoreMessage::Ask(Box::new(Ask { room, asker, ticket, what })));
+        self.outbound.send(home, ToHome::Ask(Box::new(Ask { room, asker, ticket, what })));
     }
 
     /// A hub asks.
@@ -381,7 +381,7 @@ impl Shard {
             frame: frame.into_boxed_slice(),
             effect,
         };
-        self.outbound.send(core, CoreMessage::Answer(Box::new(answer)));
+        self.outbound.send(core, ToConnection::Answer(Box::new(answer)));
     }
 
     /// A command is answered. If reading had stopped because of too many that were not, the driver

@@ -16,7 +16,7 @@ use crate::room::standing::{Action, Until};
 use crate::shard::Shard;
 use crate::shard::ask::{ModerateAsk, Target, What};
 use crate::shard::identity::Right;
-use crate::shard::message::{AnswerEffect, Asker, CoreMessage, Ticket};
+use crate::shard::message::{AnswerEffect, Asker, Ticket, ToConnection};
 use crate::shard::outbound::write_event;
 
 const LIST_IS_FULL: Refusal = Refusal::new(ErrorCode::LimitExceeded, "the room's list is full");
@@ -154,7 +154,7 @@ impl Shard {
             let mut frame = Vec::new();
             write_event(&event, codec, &mut frame);
             let frame = frame.into_boxed_slice();
-            let message = CoreMessage::Notify { connection: address.key, frame };
+            let message = ToConnection::Notify { connection: address.key, frame };
             self.outbound.send(address.core, message);
         }
     }

@@ -17,7 +17,7 @@ use crate::shard::Shard;
 use crate::shard::ask::{PublishAsk, What};
 use crate::shard::broker::{Outgoing, Way};
 use crate::shard::identity::{Identity, Right};
-use crate::shard::message::{AnswerEffect, Asker, CoreMessage, Ticket};
+use crate::shard::message::{AnswerEffect, Asker, Ticket, ToHub};
 use crate::shard::receipt::{Waiting, Word};
 
 impl PublishAsk {
@@ -319,7 +319,7 @@ impl Shard {
         for core in audiences.cores {
             let (publication, guard) = (Arc::clone(publication), audiences.guard.clone());
             let delivery = Delivery { publication, receipt, guard };
-            self.outbound.send(core, CoreMessage::Deliver(delivery));
+            self.outbound.send(core, ToHub::Deliver(delivery));
         }
     }
 

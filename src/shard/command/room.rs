@@ -17,7 +17,7 @@ use crate::room::standing::Action;
 use crate::shard::Shard;
 use crate::shard::ask::{MayCreate, PageAsk, What};
 use crate::shard::identity::{Identity, Right};
-use crate::shard::message::{AnswerEffect, Asker, Configured, CoreMessage, Reborn, Ticket};
+use crate::shard::message::{AnswerEffect, Asker, Configured, Reborn, Ticket, ToHub};
 use crate::shard::outbound::write_event;
 use crate::shard::quota::TOO_MANY_CREATIONS;
 
@@ -162,7 +162,7 @@ impl Shard {
             config: Arc::new(home.config.describe()),
         };
         for link in home.links() {
-            let message = CoreMessage::Configured(Box::new(configured.clone()));
+            let message = ToHub::Configured(Box::new(configured.clone()));
             self.outbound.send(link.core, message);
         }
     }

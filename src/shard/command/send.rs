@@ -17,7 +17,7 @@ use crate::shard::Shard;
 use crate::shard::ask::{PublishAsk, What};
 use crate::shard::fanout::single_run;
 use crate::shard::identity::Right;
-use crate::shard::message::{CoreMessage, Direct, Ticket};
+use crate::shard::message::{Direct, Ticket, ToConnection};
 use crate::shard::outbox::Offer;
 use crate::shard::run::Label;
 
@@ -195,7 +195,7 @@ impl Shard {
         };
         let tenant = connection.identity.tenant;
         let direct = Direct { index: to.index, secret: to.secret, tenant, author, ask, ticket };
-        self.outbound.send(to.core, CoreMessage::Direct(Box::new(direct)));
+        self.outbound.send(to.core, ToConnection::Direct(Box::new(direct)));
     }
 
     /// On the core of the connection that a message is for.
@@ -208,7 +208,7 @@ impl Shard {
             let draft = ask.into_draft(found.room.clone(), ("".into(), 0), author, now);
             self.offer_direct(found, Draft { exclude_self: false, ..draft })
         });
-        let message = CoreMessage::Directed { connection: from.key, ticket, delivered };
+        let message = ToConnection::Directed { connection: from.key, ticket, delivered };
         self.outbound.send(from.core, message);
     }
 

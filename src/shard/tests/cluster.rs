@@ -16,9 +16,8 @@ use crate::protocol::Codec;
 use crate::room::broker::ToBroker;
 use crate::room::name::{RoomKey, RoomName};
 use crate::shard::identity::{Identity, Permit, Right};
-use crate::shard::{
-    CoreMessage, Effects, Entry, Input, Opened, Route, Senders, Setup, Shard, Watch,
-};
+use crate::shard::message::ToHome;
+use crate::shard::{CoreMessage, Effects, Entry, Input, Opened, Route, Senders, Setup, Shard};
 use crate::tenant::Tenants;
 use crate::ws::MessageKind;
 
@@ -235,10 +234,7 @@ impl Cluster {
     /// Rooms that cores were told of as called, while letters are held.
     pub(super) fn called(&self) -> Vec<String> {
         let rooms = self.letters.iter().filter_map(|(.., message)| match message {
-            CoreMessage::Watch(watch) => match &**watch {
-                Watch::Called { room, .. } => Some(room.name.as_str().to_owned()),
-                _ => None,
-            },
+            CoreMessage::Home(ToHome::Called { room, .. }) => Some(room.name.as_str().to_owned()),
             _ => None,
         });
         rooms.collect()

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::cluster::{Address, Cluster, room};
 use crate::config::Config;
+use crate::shard::Input;
 use crate::shard::ask::{AckAsk, What};
-use crate::shard::message::{Ask, Asker, Ticket};
-use crate::shard::{CoreMessage, Input};
+use crate::shard::message::{Ask, Asker, Ticket, ToHome};
 
 fn clusters() -> Vec<Cluster> {
     let mut config = Config::default();
@@ -161,7 +161,7 @@ fn what_is_acknowledged_in_another_life_of_a_room_says_nothing_of_this_one() {
             };
             let what = What::Ack(AckAsk { offset: 2, epoch: Some(epoch) });
             let ask = Ask { room: room.clone(), asker, ticket: Ticket::default(), what };
-            let message = CoreMessage::Ask(Box::new(ask));
+            let message = ToHome::Ask(Box::new(ask)).into();
             let (now, effects) = (cluster.now, &mut cluster.effects[home]);
             cluster.shards[home].handle(now, Input::Core { from: b.core, message }, effects);
             cluster.carry();

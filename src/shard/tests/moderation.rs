@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::id::TenantId;
 use crate::room::name::{RoomKey, RoomName};
 use crate::shard::identity::{Identity, Permit, Right};
+use crate::shard::message::ToHub;
 use crate::shard::{CoreMessage, Input};
 
 #[test]
@@ -431,7 +432,7 @@ fn what_was_left_out_between_cores_is_told_to_those_who_would_have_heard_it() {
     let epoch: Arc<str> = join["epoch"].as_str().unwrap().into();
     let lost = |from, to| {
         let (room, epoch, guard) = (room.clone(), epoch.clone(), guard.clone());
-        CoreMessage::Overrun { room, epoch, from, to, guard }
+        CoreMessage::from(ToHub::Overrun { room, epoch, from, to, guard })
     };
     // Of transient messages nothing is said.
     for message in [lost(1, 4), lost(0, 0)] {
@@ -448,9 +449,8 @@ fn what_was_left_out_between_cores_is_told_to_those_who_would_have_heard_it() {
     let mut range = lost(5, 6);
     assert!(range.absorb(lost(7, 7)).is_ok());
     let (room, epoch) = (room.clone(), epoch.clone());
-    assert!(
-        range.absorb(CoreMessage::Overrun { room, epoch, from: 8, to: 8, guard: None }).is_err()
-    );
+    let open = ToHub::Overrun { room, epoch, from: 8, to: 8, guard: None };
+    assert!(range.absorb(open.into()).is_err());
 }
 
 #[test]

@@ -7,9 +7,10 @@ use crate::config::Config;
 use crate::id::TenantId;
 use crate::protocol::{CloseReason, GapReason, LeftReason, PresenceAction};
 use crate::room::name::{RoomKey, RoomName};
+use crate::shard::Input;
 use crate::shard::application::Question;
+use crate::shard::message::ToHub;
 use crate::shard::session::SessionId;
-use crate::shard::{CoreMessage, Input};
 use crate::ws::close::Fault;
 
 /// What needs credentials, a server in distress, or an operator, and where that is shown.
@@ -118,9 +119,9 @@ fn gaps() -> Stage {
     let (epoch, offset) = (&info[0].1["epoch"], info[0].1["offset"].as_u64().unwrap());
     let room = RoomKey::new(TenantId::DEFAULT, RoomName::parse("r").unwrap());
     let (epoch, from) = (epoch.as_str().unwrap().into(), offset + 1);
-    let message = CoreMessage::Overrun { room, epoch, from, to: from + 1, guard: None };
+    let lost = ToHub::Overrun { room, epoch, from, to: from + 1, guard: None };
     let at = stage.at(Bob);
-    stage.cluster.input(at, Input::Core { from: at.core, message });
+    stage.cluster.input(at, Input::Core { from: at.core, message: lost.into() });
     stage.listen(None);
     // Nobody reads while these come.
     let at = stage.at(Ann);
