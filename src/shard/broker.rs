@@ -16,6 +16,7 @@ mod desk;
 mod follow;
 mod govern;
 mod heed;
+mod news;
 mod overdue;
 mod publish;
 mod safety;

@@ -1,0 +1,314 @@
+//! What a home takes in of its room, by the broker's word: how it was when it was opened, and what is
+//! told from then on, in the order of offsets.
+
+use std::sync::Arc;
+
+use crate::room::broker::{Life, News, Seen, epoch_number};
+use crate::room::name::RoomKey;
+use crate::room::publication::{Draft, FormSet, Publication};
+use crate::room::wire::{self, Spot};
+use crate::shard::Shard;
+use crate::shard::command::Audiences;
+use crate::shard::message::{Reborn, ToHub};
+
+use super::HELD_MOST;
+
+impl Shard {
+    /// Takes in the news that were held back, or holds them again.
+    pub(super) fn hear_held(&mut self, room: &RoomKey) {
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
+        for news in std::mem::take(&mut followed.held) {
+            self.on_news(room, news);
+        }
+    }
+
+    /// Takes in those of the news that were held back that follow what is here.
+    fn hear_in_turn(&mut self, room: &RoomKey) {
+        if self.waits_for_heritage(room) {
+            return;
+        }
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
+        let mut others = Vec::new();
+        for news in std::mem::take(&mut followed.held) {
+            let last = self.homes.rooms.get(room).map(|it| (&it.room.epoch, it.room.offset()));
+            match &news {
+                News::Publication { epoch, offset, wire }
+                    if last.is_some_and(|last| last == (epoch, *offset - 1)) =>
+                {
+                    self.follow_publication(room, *offset, wire);
+                }
+                _ => others.push(news),
+            }
+        }
+        if let Some(followed) = self.broker.rooms.get_mut(room) {
+            followed.held.splice(..0, others);
+        }
+    }
+
+    /// A home takes over what the broker knows of its room.
+    pub(super) fn take_life(&mut self, room: &RoomKey, life: Life) {
+        let Some(home) = self.homes.get_mut(room) else {
+            if let Some(followed) = self.broker.rooms.get_mut(room) {
+                followed.seen = Some(seen_of(&life));
+                followed.life = Some(Box::new(life));
+            }
+            return;
+        };
+        let was_followed = self.broker.rooms.get(room).is_some_and(|it| it.seen.is_some());
+        let first = last_run(&life).first().map(|(first, _)| *first).filter(|_| was_followed);
+        if home.epoch == life.epoch {
+            self.hear_in_turn(room);
+            let missed = self.missed_up_to(room, &life);
+            self.catch_up(room, &life, missed);
+            self.expect_place(room, &life.epoch, life.offset);
+        } else if epoch_number(&life.epoch) <= epoch_number(&home.epoch) {
+            // It answers a question that was asked before what is known now.
+            self.open_again(room);
+        } else if let Some(first) = first {
+            // Who was in the life before gets all there is of this one.
+            self.be_reborn(room, &life.epoch.clone(), first - 1);
+            self.catch_up(room, &life, life.offset);
+        } else {
+            let start = self.take_beginning(room, &life);
+            self.be_reborn(room, &life.epoch.clone(), start);
+            self.begin_at(room, &life, start);
+        }
+    }
+
+    /// A home that was just made takes over what the broker has told before.
+    pub(in crate::shard) fn take_over(&mut self, room: &RoomKey) {
+        self.begin_to_follow(room);
+        if let Some(home) = self.homes.get_mut(room).filter(|_| self.broker.is_there()) {
+            home.share_cursors();
+        }
+        self.begin_to_attend(room);
+        self.take_charter(room);
+        let followed = self.broker.rooms.get_mut(room);
+        let Some(life) = followed.and_then(|followed| followed.life.take()) else { return };
+        let now = self.outbound.now.moment;
+        let start = self.take_beginning(room, &life);
+        if let Some(home) = self.homes.get_mut(room) {
+            home.begin_life(Arc::clone(&life.epoch), start, now);
+        }
+        self.begin_at(room, &life, start);
+    }
+
+    /// A home has begun at a place in a life: what was before it is history, what is behind it is
+    /// delivered.
+    fn begin_at(&mut self, room: &RoomKey, life: &Life, start: u64) {
+        self.fill(room, life, start);
+        if start == life.offset {
+            self.note_seen(room, seen_of(life));
+            return;
+        }
+        let epoch = Arc::clone(&life.epoch);
+        self.note_seen(room, Seen { epoch, offset: start, stamp: None });
+        if !self.waits_for_heritage(room) {
+            self.catch_up(room, life, life.offset);
+        }
+    }
+
+    /// Fills the history with what the broker has kept of it, up to `start`.
+    fn fill(&mut self, room: &RoomKey, life: &Life, start: u64) {
+        let run = last_run(life);
+        let kept = &run[..run.partition_point(|(offset, _)| *offset <= start)];
+        let Some((first, _)) = kept.first() else { return };
+        let before = first - 1;
+        let (now, depth) = (self.outbound.now, self.config.limits.depth);
+        let Some(home) = self.homes.get_mut(room) else { return };
+        home.skip_to(before);
+        for (offset, wire) in kept {
+            let (epoch, node) = (&life.epoch, self.broker.node);
+            let spot = Spot { room, epoch, offset: *offset, node, depth };
+            match wire::read(wire, spot, now) {
+                Some(draft) => {
+                    let forms = FormSet::default();
+                    let publication = Publication::new(draft, forms, &mut self.press);
+                    home.history.push(Arc::new(publication), now.moment);
+                }
+                None => home.skip_to(*offset),
+            }
+        }
+    }
+
+    /// Delivers what was missed of the life that is known; what is not to be had is announced, but what
+    /// is behind `missed` may still come.
+    fn catch_up(&mut self, room: &RoomKey, life: &Life, missed: u64) {
+        let kept = last_run(life);
+        let last = |shard: &Self| shard.homes.rooms.get(room).map_or(0, |it| it.room.offset());
+        let known = kept.last().map_or(missed, |(offset, _)| *offset);
+        if last(self) < known {
+            self.metrics.broker_gaps.add(1);
+        }
+        if let Some((first, _)) = kept.first()
+            && last(self) + 1 < *first
+        {
+            self.lose(room, first - 1);
+        }
+        for (offset, wire) in kept {
+            if *offset == last(self) + 1 {
+                self.metrics.broker_filled.add(1);
+                self.follow_publication(room, *offset, wire);
+            }
+        }
+        if last(self) < missed {
+            self.lose(room, missed);
+        }
+        if last(self) == life.offset {
+            self.note_seen(room, seen_of(life));
+        }
+    }
+
+    /// Something was told to all who listen.
+    pub(super) fn on_news(&mut self, room: &RoomKey, news: News) {
+        if let News::Transient { wire } = &news {
+            self.follow_transient(room, wire);
+            return;
+        }
+        let waits = self.waits_for_heritage(room);
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
+        if followed.is_asked || followed.patience.is_some() || waits {
+            if followed.held.len() < HELD_MOST {
+                followed.held.push(news);
+            } else {
+                followed.has_missed = true;
+            }
+            return;
+        }
+        let Some(home) = self.homes.rooms.get(room) else { return };
+        let (ours, last) = (Arc::clone(&home.room.epoch), home.room.offset());
+        match news {
+            News::Publication { epoch, offset, wire } if epoch == ours => {
+                if offset == last + 1 {
+                    self.follow_publication(room, offset, &wire);
+                } else if offset > last {
+                    self.hold_and_ask(room, News::Publication { epoch, offset, wire });
+                }
+            }
+            News::Epoch { epoch, offset } if epoch_number(&epoch) > epoch_number(&ours) => {
+                self.be_reborn(room, &epoch, offset);
+                self.note_seen(room, Seen { epoch, offset, stamp: None });
+            }
+            News::Epoch { epoch, .. } if epoch == ours => {}
+            // Another life than is known here, and no word of how it began.
+            news => self.hold_and_ask(room, news),
+        }
+    }
+
+    fn hold_and_ask(&mut self, room: &RoomKey, news: News) {
+        if let Some(followed) = self.broker.rooms.get_mut(room) {
+            followed.held.push(news);
+        }
+        self.open_again(room);
+    }
+
+    /// A publication that follows what is here.
+    fn follow_publication(&mut self, room: &RoomKey, offset: u64, wire: &[u8]) {
+        let Some(home) = self.homes.rooms.get(room) else { return };
+        let epoch = Arc::clone(&home.room.epoch);
+        match self.read_wire(room, &epoch, offset, wire) {
+            Some(draft) => {
+                let stamp = wire::stamp(wire);
+                self.send_out_followed(draft, stamp);
+                self.note_seen(room, Seen { epoch, offset, stamp });
+            }
+            None => {
+                self.lose(room, offset);
+                self.note_seen(room, Seen { epoch, offset, stamp: wire::stamp(wire) });
+            }
+        }
+    }
+
+    /// A publication without a place; what was published here has been sent out already.
+    fn follow_transient(&mut self, room: &RoomKey, wire: &[u8]) {
+        if wire::stamp(wire).is_none_or(|stamp| stamp.node == self.broker.node) {
+            return;
+        }
+        let Some(home) = self.homes.rooms.get(room) else { return };
+        let epoch = Arc::clone(&home.room.epoch);
+        if let Some(draft) = self.read_wire(room, &epoch, 0, wire) {
+            self.spread(draft, None);
+        }
+    }
+
+    fn read_wire(
+        &self,
+        room: &RoomKey,
+        epoch: &Arc<str>,
+        offset: u64,
+        wire: &[u8],
+    ) -> Option<Draft> {
+        let (node, depth) = (self.broker.node, self.config.limits.depth);
+        wire::read(wire, Spot { room, epoch, offset, node, depth }, self.outbound.now)
+    }
+
+    /// Everything up to `to` that was not delivered is lost to those who are here, and they are told.
+    fn lose(&mut self, room: &RoomKey, to: u64) {
+        let Some(home) = self.homes.get_mut(room) else { return };
+        let from = home.offset() + 1;
+        home.skip_to(to);
+        self.metrics.broker_lost.add((to + 1).saturating_sub(from));
+        let epoch = Arc::clone(&home.epoch);
+        let Audiences { cores, guard, .. } = self.audiences(room);
+        for core in cores {
+            let (room, epoch, guard) = (room.clone(), Arc::clone(&epoch), guard.clone());
+            self.outbound.send(core, ToHub::Overrun { room, epoch, from, to, guard });
+        }
+    }
+
+    /// Another life of a room has begun; up to `offset`, nobody here gets anything of it.
+    fn be_reborn(&mut self, room: &RoomKey, epoch: &Arc<str>, offset: u64) {
+        let Some(home) = self.homes.get_mut(room) else { return };
+        home.begin_life(Arc::clone(epoch), offset, self.outbound.now.moment);
+        for link in home.links() {
+            let (room, epoch) = (room.clone(), Arc::clone(epoch));
+            self.outbound.send(link.core, ToHub::Reborn(Reborn { room, epoch, offset }));
+        }
+    }
+
+    fn note_seen(&mut self, room: &RoomKey, seen: Seen) {
+        if let Some(followed) = self.broker.rooms.get_mut(room) {
+            followed.seen = Some(seen);
+        }
+    }
+}
+
+fn seen_of(life: &Life) -> Seen {
+    Seen { epoch: Arc::clone(&life.epoch), offset: life.offset, stamp: life.stamp }
+}
+
+/// The publications at the end that follow each other without a hole, up to where the room has come.
+fn last_run(life: &Life) -> &[(u64, Box<[u8]>)] {
+    let entries = &life.entries;
+    let pairs = entries.iter().rev().zip((0..=life.offset).rev());
+    let len = pairs.take_while(|((offset, _), expected)| *offset > 0 && offset == expected).count();
+    &entries[entries.len() - len..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_follows_without_a_hole_is_history() {
+        let life = |offset, offsets: &[u64]| Life {
+            epoch: "1.x".into(),
+            offset,
+            stamp: None,
+            entries: offsets.iter().map(|offset| (*offset, Box::default())).collect(),
+        };
+        for (offset, offsets, run) in [
+            (0, [].as_slice(), [].as_slice()),
+            (5, &[], &[]),
+            (5, &[3, 4, 5], &[3, 4, 5]),
+            (5, &[1, 2, 4, 5], &[4, 5]),
+            (5, &[2, 3, 4], &[]),
+            (2, &[1, 2], &[1, 2]),
+            (1, &[0, 1], &[1]),
+        ] {
+            let life = life(offset, offsets);
+            let found: Vec<_> = last_run(&life).iter().map(|(offset, _)| *offset).collect();
+            assert_eq!(found, run, "{offset} of {offsets:?}");
+        }
+    }
+}
