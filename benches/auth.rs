@@ -55,7 +55,7 @@ fn credentials(criterion: &mut Criterion) {
         (algorithm, key.token(CLAIMS, &random).expect("signed"))
     }));
     for (algorithm, token) in &tokens {
-        let name = format!("verify {} of {} bytes", algorithm.name(), token.len());
+        let name = format!("verify {} of {} bytes", algorithm.word(), token.len());
         let mut gate = gate(0);
         group.bench_function(&name, |bencher| {
             bencher.iter(|| accept(&mut gate, CredentialKind::Bearer, token));

@@ -1,40 +1,8 @@
-//! Signature algorithms, by the names that JOSE gives them (RFC 7518, RFC 8037).
+//! What signature algorithms are of: how keys of each are checked.
 
 use ring::{hmac, signature};
 
-macro_rules! algorithms {
-    ($($Variant:ident = $name:literal,)+) => {
-        /// A signature algorithm.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Algorithm { $( #[doc = concat!("`", $name, "`")] $Variant, )+ }
-
-        impl Algorithm {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$Variant),+];
-
-            /// As a token's header and the configuration call it.
-            #[must_use]
-            pub fn name(self) -> &'static str {
-                match self { $( Self::$Variant => $name, )+ }
-            }
-        }
-    };
-}
-
-algorithms! {
-    Hs256 = "HS256",
-    Hs384 = "HS384",
-    Hs512 = "HS512",
-    Rs256 = "RS256",
-    Rs384 = "RS384",
-    Rs512 = "RS512",
-    Ps256 = "PS256",
-    Ps384 = "PS384",
-    Ps512 = "PS512",
-    Es256 = "ES256",
-    Es384 = "ES384",
-    EdDsa = "EdDSA",
-}
+use crate::config::Algorithm;
 
 /// What its keys are.
 #[derive(Clone, Copy)]
@@ -53,7 +21,7 @@ impl Algorithm {
     pub fn named(name: &str) -> Option<Self> {
         // RFC 9864 gives EdDSA over Ed25519 a name of its own.
         let name = if name == "Ed25519" { "EdDSA" } else { name };
-        Self::ALL.iter().copied().find(|algorithm| algorithm.name() == name)
+        Self::ALL.iter().copied().find(|algorithm| algorithm.word() == name)
     }
 
     /// Whether both sides hold the same secret.

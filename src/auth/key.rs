@@ -11,7 +11,8 @@ use std::fmt;
 
 use ring::{hmac, signature};
 
-use super::algorithm::{Algorithm, Family};
+use super::algorithm::Family;
+use crate::config::Algorithm;
 
 pub use jwk::{KEYS_MAX, jwk, jwk_set};
 pub use pem::public_key_pem;

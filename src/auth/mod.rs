@@ -35,8 +35,8 @@ mod tests;
 mod token;
 mod zeroed;
 
+pub use crate::config::Algorithm;
 pub use accepted::{Accepted, Strategy};
-pub use algorithm::Algorithm;
 pub use claims::{ID_BYTES, Naming};
 pub use custom::{Custom, Proof};
 pub use gate::{Gate, Limits, RoomVerdict, Verdict};

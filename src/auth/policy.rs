@@ -10,7 +10,6 @@ use std::mem;
 use std::sync::Arc;
 
 use super::accepted::{Accepted, Strategy};
-use super::algorithm::Algorithm;
 use super::api_key::{ApiKey, KnownKeys, SecretHash};
 use super::claims::{Claims, Naming};
 use super::cookie::CookieKey;
@@ -19,6 +18,7 @@ use super::key::VerifyingKey;
 use super::question::SourceId;
 use super::refusal::Refusal;
 use super::rights::{Permission, Rights, RightsBuilder};
+use crate::config::Algorithm;
 use crate::id::TenantId;
 
 /// The tenant of credentials that name none, where there is one of that name.

@@ -10,10 +10,11 @@ use ring::rand::SecureRandom;
 use ring::{hmac, signature};
 use zeroize::Zeroizing;
 
-use super::algorithm::{Algorithm, Family};
+use super::algorithm::Family;
 use super::base64url;
 use super::key::{KeyError, VerifyingKey};
 use super::token::ROOM_TYPE;
+use crate::config::Algorithm;
 
 /// A key that tokens are signed with.
 pub struct SigningKey {
@@ -112,7 +113,7 @@ impl SigningKey {
     fn header(&self, kind: &str) -> String {
         let id = self.id.as_deref().map(|id| serde_json::Value::from(id).to_string());
         let id = id.map(|id| format!(",\"kid\":{id}")).unwrap_or_default();
-        format!("{{\"alg\":\"{}\",\"typ\":\"{kind}\"{id}}}", self.algorithm.name())
+        format!("{{\"alg\":\"{}\",\"typ\":\"{kind}\"{id}}}", self.algorithm.word())
     }
 
     /// Signs whatever header and payload are given.

@@ -5,10 +5,10 @@
 
 use std::borrow::Cow;
 
-use super::algorithm::Algorithm;
 use super::base64url;
 use super::key::VerifyingKey;
 use super::refusal::Refusal;
+use crate::config::Algorithm;
 use crate::protocol::json::{self, Object};
 
 /// The longest token.

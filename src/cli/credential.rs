@@ -153,7 +153,7 @@ pub(super) struct CookieSign {
 }
 
 fn algorithm(text: &str) -> Result<Algorithm, String> {
-    let names = || Algorithm::ALL.iter().map(|it| it.name()).collect::<Vec<_>>().join(", ");
+    let names = || Algorithm::ALL.iter().map(|it| it.word()).collect::<Vec<_>>().join(", ");
     Algorithm::named(text).ok_or_else(|| format!("wanted one of {}", names()))
 }
 
@@ -295,7 +295,7 @@ impl TokenCreate {
                 SigningKey::private_pem(algorithm, &read(file)?, random)
             }
             (None, None, Some(secret)) => {
-                let algorithm = config.auth_jwt.algorithm.into();
+                let algorithm = config.auth_jwt.algorithm;
                 SigningKey::secret(algorithm, secret.expose().as_bytes())
             }
             (None, None, None) => {

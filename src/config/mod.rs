@@ -35,12 +35,12 @@ pub use problem::{Cause, Origin, Problem, Problems};
 pub use redis_url::{RedisHost, RedisTransport, RedisUrl};
 pub use secret::Secret;
 pub use section::{
-    AddressHeader, Admission, ApiKey, Audit, Auth, AuthCookie, AuthIntrospection, AuthJwt,
-    AuthMode, Control, CookieKey, Cores, DEFAULT_TENANT, Deflate, Dev, Drain, Driver, Flush,
-    Handshake, Heartbeat, Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate,
+    AddressHeader, Admission, Algorithm, ApiKey, Audit, Auth, AuthCookie, AuthIntrospection,
+    AuthJwt, AuthMode, Control, CookieKey, Cores, DEFAULT_TENANT, Deflate, Dev, Drain, Driver,
+    Flush, Handshake, Heartbeat, Limits, Log, LogFormat, Mesh, Namespaces, Presence, Proxy, Rate,
     RatePerIp, RatePerUser, Redis, RedisInterop, RolePermissions, RoomDefaults, RoomDurability,
     RoomMode, RoomRate, RoomRole, RoomSlowConsumer, RoomType, Rooms, Session, Tcp, Tenant,
-    TenantRows, TokenAlgorithm, TokenKey, TokenKeySource, UserOverflow,
+    TenantRows, TokenKey, TokenKeySource, UserOverflow,
 };
 
 use std::collections::BTreeMap;

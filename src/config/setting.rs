@@ -175,14 +175,17 @@ numbers!(u8 u16 u32 u64);
 /// An enum whose variants are words in a file.
 macro_rules! choices {
     (
-        $(#[doc = $about:literal])+
+        $(#[$about:meta])+
         $Name:ident { $( $(#[$attribute:meta])* $Variant:ident = $word:literal, )+ }
     ) => {
-        $(#[doc = $about])+
+        $(#[$about])+
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub enum $Name { $( $(#[$attribute])* $Variant, )+ }
 
         impl $Name {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$Variant),+];
+
             /// As it stands in a file.
             #[must_use]
             pub fn word(self) -> &'static str {
@@ -198,10 +201,9 @@ macro_rules! choices {
                 given: &$crate::config::setting::Given<'_>,
                 bounds: &$crate::config::table::Bounds,
             ) -> Result<Self, $crate::config::setting::Wrong> {
-                match given.text() {
-                    $( Some($word) => Ok(Self::$Variant), )+
-                    _ => Err(given.wrong(Self::wanted(bounds))),
-                }
+                let is_given = |it: &Self| given.text() == Some(it.word());
+                let found = Self::ALL.iter().copied().find(is_given);
+                found.ok_or_else(|| given.wrong(Self::wanted(bounds)))
             }
             fn show(&self) -> Option<String> {
                 Some(format!("\"{}\"", self.word()))

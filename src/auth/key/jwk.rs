@@ -6,8 +6,9 @@
 use serde::Deserialize;
 
 use super::{KeyError, VerifyingKey};
-use crate::auth::algorithm::{Algorithm, Family};
+use crate::auth::algorithm::Family;
 use crate::auth::base64url;
+use crate::config::Algorithm;
 
 /// Keys in a set.
 pub const KEYS_MAX: usize = 64;

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::der::{BIT_STRING, INTEGER, OBJECT, Reader, SEQUENCE};
 use super::{KeyError, VerifyingKey};
-use crate::auth::algorithm::Algorithm;
+use crate::config::Algorithm;
 
 const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];

@@ -7,31 +7,11 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::{Reading, SettingsCause};
-use crate::auth::algorithm::Algorithm;
 use crate::auth::cookie::CookieKey;
 use crate::auth::gate::TRIES_MAX;
 use crate::auth::key::{KeyError, VerifyingKey, jwk_set, public_key_pem};
 use crate::auth::policy::{KeySource, Setup, Trust, TrustedKey};
-use crate::config::{self, Secret, TokenAlgorithm, TokenKey, TokenKeySource};
-
-impl From<TokenAlgorithm> for Algorithm {
-    fn from(algorithm: TokenAlgorithm) -> Self {
-        match algorithm {
-            TokenAlgorithm::Hs256 => Self::Hs256,
-            TokenAlgorithm::Hs384 => Self::Hs384,
-            TokenAlgorithm::Hs512 => Self::Hs512,
-            TokenAlgorithm::Rs256 => Self::Rs256,
-            TokenAlgorithm::Rs384 => Self::Rs384,
-            TokenAlgorithm::Rs512 => Self::Rs512,
-            TokenAlgorithm::Ps256 => Self::Ps256,
-            TokenAlgorithm::Ps384 => Self::Ps384,
-            TokenAlgorithm::Ps512 => Self::Ps512,
-            TokenAlgorithm::Es256 => Self::Es256,
-            TokenAlgorithm::Es384 => Self::Es384,
-            TokenAlgorithm::EdDsa => Self::EdDsa,
-        }
-    }
-}
+use crate::config::{self, Secret, TokenKey, TokenKeySource};
 
 impl Reading<'_> {
     /// Whom the operator believes.
@@ -47,7 +27,7 @@ impl Reading<'_> {
             if jwt.issuers.len() > 1 {
                 self.problem(path, SettingsCause::IssuerMissing);
             }
-            match VerifyingKey::secret(jwt.algorithm.into(), secret.expose().as_bytes()) {
+            match VerifyingKey::secret(jwt.algorithm, secret.expose().as_bytes()) {
                 Ok(key) => trust.keys.push(TrustedKey { issuer: None, key: Arc::new(key) }),
                 Err(error) => self.problem(path, SettingsCause::Key(error)),
             }
@@ -119,7 +99,7 @@ impl Reading<'_> {
 
     fn token_key(&mut self, key: &TokenKey, trust: &mut Trust) -> Result<(), SettingsCause> {
         let issuer: Option<Box<str>> = key.issuer.as_deref().map(Into::into);
-        let algorithm = key.algorithm.map(Algorithm::from);
+        let algorithm = key.algorithm;
         let mut add = |key: VerifyingKey| {
             trust.keys.push(TrustedKey { issuer: issuer.clone(), key: Arc::new(key) });
         };

@@ -174,7 +174,7 @@ fn what_we_accept_they_accept() {
     let (both, neither, stricter) = (Cell::new(0), Cell::new(0), Cell::new(0));
     let result = runner.run(&input, |(of, usual, header, claims, harm)| {
         let algorithm = ALGORITHMS[of].0;
-        let usual_header = format!("{{\"alg\":\"{}\"}}", algorithm.name());
+        let usual_header = format!("{{\"alg\":\"{}\"}}", algorithm.word());
         let header = if usual { usual_header } else { header };
         let Some(token) = harmed(&signed(algorithm, &header, &claims), &harm) else {
             return Ok(());
@@ -198,7 +198,7 @@ fn what_we_accept_they_accept() {
 fn both_accept_what_is_good() {
     let exp = now_ms() / 1_000 + 600;
     for (of, (algorithm, _)) in ALGORITHMS.into_iter().enumerate() {
-        let header = format!("{{\"alg\":\"{}\"}}", algorithm.name());
+        let header = format!("{{\"alg\":\"{}\"}}", algorithm.word());
         let claims = format!(r#"{{"sub":"ann","iss":"joe","aud":["rooms"],"exp":{exp}}}"#);
         let token = signed(algorithm, &header, &claims);
         assert!(we_accept(of, &token) && they_accept(of, &token), "{algorithm:?}");

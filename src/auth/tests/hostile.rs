@@ -44,7 +44,7 @@ fn forged(header: &str, payload: &str, secret: &[u8]) -> String {
 fn the_good_ones_are_accepted() {
     let mut gate = usual_gate();
     for (algorithm, id) in [(Hs256, "k1"), (Rs256, "rs"), (Es256, "es"), (EdDsa, "ed")] {
-        let header = format!(r#"{{"alg":"{}","kid":"{id}"}}"#, algorithm.name());
+        let header = format!(r#"{{"alg":"{}","kid":"{id}"}}"#, algorithm.word());
         assert_eq!(judged(&mut gate, &signed(algorithm, &header, &payload(""))), Ok("ann".into()));
     }
     let by_name = |kind: &str| format!(r#"{{"alg":"HS256","kid":"k1","typ":"{kind}"}}"#);

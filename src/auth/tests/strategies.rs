@@ -116,7 +116,7 @@ fn a_key_speaks_for_no_issuer_that_another_is_known_by() {
         let iss = if issuer.is_empty() { String::new() } else { format!(r#","iss":"{issuer}""#) };
         let exp = NOW + 60;
         let payload = format!(r#"{{"sub":"ann","exp":{exp},"tenant":"{tenant}"{iss}}}"#);
-        signed(algorithm, &format!(r#"{{"alg":"{}"}}"#, algorithm.name()), &payload)
+        signed(algorithm, &format!(r#"{{"alg":"{}"}}"#, algorithm.word()), &payload)
     };
     let nobody: [&[&str]; 2] = [&[], &[]];
     let a_of_all: [&[&str]; 2] = [&["a"], &[]];

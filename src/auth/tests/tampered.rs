@@ -63,7 +63,7 @@ proptest! {
     #[test]
     fn a_token_with_a_bit_turned_is_refused(byte: usize, bit: u8, of in 0..3_usize) {
         let (algorithm, id) = [(Rs256, "rs"), (Es256, "es"), (EdDsa, "ed")][of];
-        let header = format!(r#"{{"alg":"{}","kid":"{id}"}}"#, algorithm.name());
+        let header = format!(r#"{{"alg":"{}","kid":"{id}"}}"#, algorithm.word());
         let token = signed(algorithm, &header, &payload(""));
         let mut gate = usual_gate();
         prop_assert!(judged(&mut gate, &token).is_ok());

@@ -77,7 +77,7 @@ section! {
         /// The one before, still believed.
         previous_secret: Option<Secret> = None;
         /// What these two secrets are for.
-        algorithm: TokenAlgorithm = TokenAlgorithm::Hs256;
+        algorithm: Algorithm = Algorithm::Hs256;
         /// Keys, each a table: `{ algorithm, id, issuer }` and one of `secret_file`, `public_key_file`, `jwks_file`, `jwks_url`.
         keys: Vec<TokenKey> = Vec::new();
         /// Who may have made a token (`iss`); empty: whoever has a key.
@@ -149,8 +149,9 @@ impl Config {
 }
 
 choices! {
-    /// What a key of tokens is for.
-    TokenAlgorithm {
+    /// A signature algorithm of tokens, by the name that JOSE gives it (RFC 7518, RFC 8037).
+    #[derive(PartialOrd, Ord)]
+    Algorithm {
         /// HMAC.
         #[default]
         Hs256 = "HS256",
@@ -185,7 +186,7 @@ pub struct TokenKey {
     /// Its `kid`; none: it signs tokens with any, and with none. In a set, keys have their own.
     pub id: Option<String>,
     /// What it is for.
-    pub algorithm: Option<TokenAlgorithm>,
+    pub algorithm: Option<Algorithm>,
     /// Only tokens of this issuer; none: of the one that is trusted with it, else of any that nobody else
     /// is known by.
     pub issuer: Option<String>,

@@ -9,8 +9,8 @@ mod redis;
 mod tenant;
 
 pub use auth::{
-    ApiKey, Auth, AuthCookie, AuthIntrospection, AuthJwt, AuthMode, CookieKey, RolePermissions,
-    TokenAlgorithm, TokenKey, TokenKeySource,
+    Algorithm, ApiKey, Auth, AuthCookie, AuthIntrospection, AuthJwt, AuthMode, CookieKey,
+    RolePermissions, TokenKey, TokenKeySource,
 };
 pub use edge::{AddressHeader, Admission, Deflate, Handshake, Heartbeat, Proxy, Tcp};
 pub use engine::{
