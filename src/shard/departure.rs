@@ -62,7 +62,7 @@ impl Shard {
         let (identity, names) = (Arc::clone(&connection.identity), connection.names());
         let snapshot = Box::new(Snapshot { identity, rooms, patterns, state, names });
         self.keep_detached(session, &snapshot);
-        let home = crate::hash::home(self.seed, &session, self.cores);
+        let home = self.home_core(&session);
         let message = ToSession::Detached { session, connection: connection.key, snapshot };
         self.outbound.send(home, message);
     }

@@ -142,7 +142,7 @@ impl Shard {
             let identity = Arc::clone(&connection.identity);
             connection.rare().arrival = Some(arrival);
             let by = ConnectionAddress { core: self.core, key };
-            let home = crate::hash::home(self.seed, &session, self.cores);
+            let home = self.home_core(&session);
             self.outbound.send(home, ToSession::Resume { session, by, identity });
             return;
         }
@@ -158,7 +158,7 @@ impl Shard {
         let mut id = SessionId([0; 16]);
         loop {
             self.entropy.fill(&mut id.0);
-            if crate::hash::home(self.seed, &id, self.cores) == self.core {
+            if self.home_core(&id) == self.core {
                 break;
             }
         }
@@ -179,7 +179,7 @@ impl Shard {
         let Some(connection) = self.outbound.get_mut(key).filter(|it| it.is_open()) else {
             // It went while its session was fetched, which goes back.
             if let Some(snapshot) = snapshot {
-                let home = crate::hash::home(self.seed, &session, self.cores);
+                let home = self.home_core(&session);
                 let message = ToSession::Detached { session, connection: key, snapshot };
                 self.outbound.send(home, message);
             }
@@ -384,10 +384,9 @@ impl Shard {
             self.ask_join(key, room, ask, Ticket::default());
             return;
         }
-        let Some(connection) = self.outbound.get_mut(key) else { return };
-        let home = crate::hash::home(self.seed, &room, self.cores);
+        let Some(form) = self.outbound.get(key).map(|connection| connection.form) else { return };
+        let home = self.home_core(&room);
         let index: RoomIndex = self.hub.enter(&room, home);
-        let form = connection.form;
         let member = Member { connection: key.index, form, presence: false, interest: None };
         // What came before is not for it.
         self.settle_room(index);

@@ -265,7 +265,7 @@ impl Shard {
             FromSessions::Taken { session } => self.on_taken(SessionId::from_bytes(session)),
             FromSessions::Lost { session, wanted_by } => {
                 let session = SessionId::from_bytes(session);
-                if crate::hash::home(self.seed, &session, self.cores) == self.core {
+                if self.home_core(&session) == self.core {
                     self.on_session_lost(session, wanted_by);
                 }
             }

@@ -169,7 +169,7 @@ impl Shard {
         }
         connection.entered = true;
         let session = connection.session;
-        let home = crate::hash::home(self.seed, &user, self.cores);
+        let home = self.home_core(&user);
         self.outbound.send(home, ToUser::Enter { user, connection: key, session });
         true
     }
@@ -177,7 +177,7 @@ impl Shard {
     /// A connection goes: its user has one less.
     pub(super) fn exit(&mut self, key: ConnectionKey, identity: &Identity) {
         let Some(user) = identity.user_key() else { return };
-        let home = crate::hash::home(self.seed, &user, self.cores);
+        let home = self.home_core(&user);
         self.outbound.send(home, ToUser::Exit { user, connection: key });
     }
 

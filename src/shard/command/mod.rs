@@ -24,6 +24,8 @@ pub(super) use publish::Audiences;
 pub(super) use send::{ConnectionName, Sending};
 pub(super) use token::LateJoin;
 
+use std::hash::Hash;
+
 use crate::hash;
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
 use crate::protocol::event::{Error, Reply};
@@ -265,9 +267,9 @@ impl Shard {
         None
     }
 
-    /// The core that is a room's authority.
-    pub(super) fn home_core(&self, room: &RoomKey) -> CoreId {
-        hash::home(self.seed, room, self.cores)
+    /// The core that is the authority over a room, a user's connections, or a session.
+    pub(super) fn home_core(&self, name: &impl Hash) -> CoreId {
+        hash::home(self.seed, name, self.cores)
     }
 
     /// Hands a command to the room's home.
