@@ -363,7 +363,7 @@ impl Shard {
             What::Join(_) => AnswerEffect::NotJoined { wrong_password: false },
             _ => AnswerEffect::None,
         };
-        self.answer_refusal(from, &room, &asker, ticket, refusal, effect);
+        self.answer_refusal_with(from, &room, &asker, ticket, refusal, effect);
     }
 }
 

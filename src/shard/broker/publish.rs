@@ -293,7 +293,7 @@ impl Shard {
             (None, None) => {}
         }
         let Pending { from, room, asker, ticket, .. } = pending;
-        self.answer_refusal(from, &room, &asker, ticket, refusal, AnswerEffect::None);
+        self.answer_refusal(from, &room, &asker, ticket, refusal);
     }
 }
 

@@ -68,7 +68,7 @@ impl Shard {
         let address = asker.address(from);
         let Some(home) = self.homes.get_mut(room).filter(|home| home.is_attached(address)) else {
             let refusal = Refusal::new(ErrorCode::NotJoined, "the room is not joined");
-            self.answer_refusal(from, room, asker, ticket, refusal, AnswerEffect::None);
+            self.answer_refusal(from, room, asker, ticket, refusal);
             return;
         };
         // What came in another life of the room says nothing of this one.

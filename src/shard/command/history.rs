@@ -16,7 +16,7 @@ use crate::room::standing::Action;
 use crate::shard::Shard;
 use crate::shard::ask::{HistoryAsk, HistoryFrom, Since, What};
 use crate::shard::identity::Right;
-use crate::shard::message::{AnswerEffect, Asker, Ticket};
+use crate::shard::message::{Asker, Ticket};
 use crate::shard::session::SessionId;
 
 impl Since {
@@ -58,8 +58,7 @@ impl Shard {
         let page = match self.history_page(from, room, asker, ask) {
             Ok(page) => page,
             Err(refusal) => {
-                let effect = AnswerEffect::None;
-                self.answer_refusal(from, room, asker, ticket, refusal, effect);
+                self.answer_refusal(from, room, asker, ticket, refusal);
                 return;
             }
         };

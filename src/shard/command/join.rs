@@ -226,7 +226,7 @@ impl Shard {
             self.outbound.effects.failures.push(failure);
         }
         let effect = AnswerEffect::NotJoined { wrong_password };
-        self.answer_refusal(from, room, asker, ticket, refusal, effect);
+        self.answer_refusal_with(from, room, asker, ticket, refusal, effect);
     }
 
     fn answer_joined(

@@ -46,7 +46,7 @@ impl Shard {
             self.answer(from, room, asker, ticket, reply, AnswerEffect::Left);
         } else {
             let refusal = Refusal::new(ErrorCode::NotJoined, "the room is not joined");
-            self.answer_refusal(from, room, asker, ticket, refusal, AnswerEffect::None);
+            self.answer_refusal(from, room, asker, ticket, refusal);
         }
     }
 

@@ -355,6 +355,18 @@ impl Shard {
         asker: &Asker,
         ticket: Ticket,
         refusal: Refusal,
+    ) {
+        self.answer_refusal_with(core, room, asker, ticket, refusal, AnswerEffect::None);
+    }
+
+    /// Tells a hub why a command was refused, and what to do about it.
+    pub(in crate::shard) fn answer_refusal_with(
+        &mut self,
+        core: CoreId,
+        room: &RoomKey,
+        asker: &Asker,
+        ticket: Ticket,
+        refusal: Refusal,
         effect: AnswerEffect,
     ) {
         let mut frame = Vec::new();

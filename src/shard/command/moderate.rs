@@ -16,7 +16,7 @@ use crate::room::standing::{Action, Until};
 use crate::shard::Shard;
 use crate::shard::ask::{ModerateAsk, Target, What};
 use crate::shard::identity::Right;
-use crate::shard::message::{AnswerEffect, Asker, Ticket, ToConnection};
+use crate::shard::message::{Asker, Ticket, ToConnection};
 use crate::shard::outbound::write_event;
 
 const LIST_IS_FULL: Refusal = Refusal::new(ErrorCode::LimitExceeded, "the room's list is full");
@@ -51,8 +51,7 @@ impl Shard {
             .permitted(room, asker, ask)
             .and_then(|home| carry_out(&mut home.members, ask, now).map_err(|Full| LIST_IS_FULL));
         if let Err(refusal) = outcome {
-            let effect = AnswerEffect::None;
-            self.answer_refusal(from, room, asker, ticket, refusal, effect);
+            self.answer_refusal(from, room, asker, ticket, refusal);
             return;
         }
         if let (Some(user), Some(home)) = (ask.target.user(), self.homes.get_mut(room)) {

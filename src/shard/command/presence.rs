@@ -13,7 +13,7 @@ use crate::room::standing::Action;
 use crate::shard::Shard;
 use crate::shard::ask::{PageAsk, What};
 use crate::shard::identity::Right;
-use crate::shard::message::{AnswerEffect, Asker, Ticket};
+use crate::shard::message::{Asker, Ticket};
 
 /// The longest `info`.
 const INFO_BYTES: usize = 1_024;
@@ -83,8 +83,7 @@ impl Shard {
                 self.answer_ok(from, room, asker, ticket, reply);
             }
             Err(refusal) => {
-                let effect = AnswerEffect::None;
-                self.answer_refusal(from, room, asker, ticket, refusal, effect);
+                self.answer_refusal(from, room, asker, ticket, refusal);
             }
         }
     }
@@ -134,6 +133,6 @@ impl Shard {
                 return;
             }
         };
-        self.answer_refusal(from, room, asker, ticket, refusal, AnswerEffect::None);
+        self.answer_refusal(from, room, asker, ticket, refusal);
     }
 }

@@ -126,8 +126,7 @@ impl Shard {
         let receipt = ask.receipt.then(|| self.homes.receipts.next());
         match self.place(from, room, asker, &ticket, ask, receipt) {
             Err(refusal) => {
-                let effect = AnswerEffect::None;
-                self.answer_refusal(from, room, asker, ticket, refusal, effect);
+                self.answer_refusal(from, room, asker, ticket, refusal);
             }
             Ok(None) => {}
             Ok(Some(Placed { epoch, offset, duplicate, cores, is_send })) => match receipt {

@@ -17,7 +17,7 @@ use crate::room::standing::Action;
 use crate::shard::Shard;
 use crate::shard::ask::{MayCreate, PageAsk, What};
 use crate::shard::identity::{Identity, Right};
-use crate::shard::message::{AnswerEffect, Asker, Configured, Reborn, Ticket, ToHub};
+use crate::shard::message::{Asker, Configured, Reborn, Ticket, ToHub};
 use crate::shard::outbound::write_event;
 use crate::shard::quota::TOO_MANY_CREATIONS;
 
@@ -145,8 +145,7 @@ impl Shard {
                 self.answer_ok(from, room, asker, ticket, reply);
             }
             Err(refusal) => {
-                let effect = AnswerEffect::None;
-                self.answer_refusal(from, room, asker, ticket, refusal, effect);
+                self.answer_refusal(from, room, asker, ticket, refusal);
             }
         }
     }
@@ -239,7 +238,7 @@ impl Shard {
         ticket: Ticket,
     ) {
         if let Err(refusal) = self.governed(room, asker, Action::Delete).map(|_| ()) {
-            self.answer_refusal(from, room, asker, ticket, refusal, AnswerEffect::None);
+            self.answer_refusal(from, room, asker, ticket, refusal);
             return;
         }
         self.fulfil_end(room, asker.identity.user.as_ref());
@@ -290,8 +289,7 @@ impl Shard {
                 self.answer_ok(from, room, asker, ticket, Reply::RoomInfo(info));
             }
             Err(refusal) => {
-                let effect = AnswerEffect::None;
-                self.answer_refusal(from, room, asker, ticket, refusal, effect);
+                self.answer_refusal(from, room, asker, ticket, refusal);
             }
         }
     }
@@ -326,8 +324,7 @@ impl Shard {
         let home = match self.seen(from, room, asker) {
             Ok(home) => home,
             Err(refusal) => {
-                let effect = AnswerEffect::None;
-                self.answer_refusal(from, room, asker, ticket, refusal, effect);
+                self.answer_refusal(from, room, asker, ticket, refusal);
                 return;
             }
         };
