@@ -24,12 +24,6 @@ impl Algorithm {
         Self::ALL.iter().copied().find(|algorithm| algorithm.word() == name)
     }
 
-    /// Whether both sides hold the same secret.
-    #[must_use]
-    pub fn is_symmetric(self) -> bool {
-        matches!(self.family(), Family::Secret(_))
-    }
-
     pub(super) fn family(self) -> Family {
         use signature as by;
         match self {

@@ -96,10 +96,4 @@ impl Window {
     pub fn grant(&mut self, bytes: usize) {
         self.granted += bytes as u64;
     }
-
-    /// Whether more was spent than granted, which only the head may do.
-    #[must_use]
-    pub fn is_overdrawn(&self) -> bool {
-        self.spent > self.granted
-    }
 }

@@ -144,16 +144,9 @@ impl Shard {
     /// Tells homes that asked how many took a message.
     fn send_receipts(&mut self, home: crate::id::CoreId, items: &[Item], fanout: &Fanout) {
         for (item, single) in items.iter().zip(&fanout.singles) {
-            let Item::Delivery(Delivery { publication, receipt: Some(receipt), .. }) = item else {
-                continue;
-            };
-            let message = ToHome::Receipt {
-                room: publication.room.clone(),
-                receipt: *receipt,
-                delivered: single.delivered,
-                total: single.total,
-            };
-            self.outbound.send(home, message);
+            let Item::Delivery(Delivery { receipt: Some(receipt), .. }) = item else { continue };
+            let (receipt, delivered, total) = (*receipt, single.delivered, single.total);
+            self.outbound.send(home, ToHome::Receipt { receipt, delivered, total });
         }
     }
 

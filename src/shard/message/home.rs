@@ -74,8 +74,6 @@ pub enum ToHome {
     },
     /// How many took a message on the core.
     Receipt {
-        /// Which room.
-        room: RoomKey,
         /// The home's number.
         receipt: u64,
         /// Connections whose queue took it.
@@ -186,7 +184,7 @@ impl Shard {
             ToHome::Forget { room, epoch, session } => self.on_forget(&room, &epoch, session),
             ToHome::Called { room, .. } => self.on_called(&room),
             ToHome::Attach { room, form } => self.on_attach(from, &room, form),
-            ToHome::Receipt { receipt, delivered, total, .. } => {
+            ToHome::Receipt { receipt, delivered, total } => {
                 self.on_receipt(receipt, delivered, total);
             }
             ToHome::Follow { parent, child, number } => self.on_follow(&parent, child, number),
