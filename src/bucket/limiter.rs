@@ -50,7 +50,7 @@ pub enum Verdict {
     Banned {
         /// How much longer.
         retry_after_ms: u64,
-        /// This message brought the ban about: the moment to log it.
+        /// This message brought the ban about.
         began: bool,
     },
 }

@@ -183,6 +183,13 @@ impl Broker {
         self.party.is_some()
     }
 
+    /// All rooms that are followed, in an order that does not depend on the map.
+    fn followed(&self) -> Vec<RoomKey> {
+        let mut rooms: Vec<_> = self.rooms.keys().cloned().collect();
+        rooms.sort_unstable();
+        rooms
+    }
+
     /// Whether something of a room waits for it.
     pub(super) fn is_awaiting(&self, room: &RoomKey) -> bool {
         self.rooms.get(room).is_some_and(|it| {
@@ -276,9 +283,7 @@ impl Shard {
         self.broker.is_barred &= !is_up;
         self.homes.bounds.kept = kept;
         if is_up && !was_up {
-            let mut rooms: Vec<_> = self.broker.rooms.keys().cloned().collect();
-            rooms.sort_unstable();
-            for room in rooms {
+            for room in self.broker.followed() {
                 self.open_again(&room);
             }
             self.pay(None);

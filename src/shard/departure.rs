@@ -6,7 +6,7 @@ use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
 use crate::metrics::Close;
 use crate::protocol::CloseReason;
 use crate::room::home::ReaderId;
-use crate::room::hub::Interest;
+use crate::room::name::RoomKey;
 
 use super::connection::{Connection, Membership, NO_PLACE};
 use super::identity::Identity;
@@ -80,7 +80,7 @@ impl Shard {
             room: room.key.clone(),
             epoch: Arc::clone(&room.tag.as_ref()?.epoch),
             position: membership.position,
-            interest: Interest { ..interest },
+            interest,
             by_token: membership.by_token,
         })
     }
@@ -117,7 +117,7 @@ impl Shard {
     pub(super) fn on_gone(
         &mut self,
         from: CoreId,
-        room: &crate::room::name::RoomKey,
+        room: &RoomKey,
         connection: ConnectionKey,
         kept: Option<&str>,
     ) {
@@ -191,11 +191,7 @@ impl Shard {
 
     /// Another connection goes on with the session of this one.
     pub(super) fn on_takeover(&mut self, key: ConnectionKey, session: SessionId) {
-        let slot = self.outbound.slot_mut(key);
-        let connection = slot.and_then(|slot| {
-            slot.connection.as_deref().is_some_and(|it| it.session == Some(session)).then_some(())
-        });
-        if connection.is_none() {
+        if !self.outbound.get(key).is_some_and(|it| it.session == Some(session)) {
             // It let go before it was told to; that is on its way.
             return;
         }
@@ -260,12 +256,7 @@ impl Shard {
     }
 
     /// At a room's home: a session that kept it will not come back.
-    pub(super) fn on_forget(
-        &mut self,
-        room: &crate::room::name::RoomKey,
-        epoch: &str,
-        session: SessionId,
-    ) {
+    pub(super) fn on_forget(&mut self, room: &RoomKey, epoch: &str, session: SessionId) {
         let now = self.outbound.now.moment;
         if let Some(home) = self.homes.get_mut(room) {
             home.forget(epoch);

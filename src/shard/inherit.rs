@@ -177,8 +177,9 @@ impl Shard {
 
     /// At the home of a room above: one below wants to be told what it has.
     pub(super) fn on_follow(&mut self, parent: &RoomKey, child: RoomKey, number: u64) {
-        let heritage = self.homes.get_mut(parent).map(|home| Arc::new(home.bequeath()));
-        let stamp = self.homes.get_mut(parent).map(|home| home.heritage_stamp());
+        let home = self.homes.get_mut(parent);
+        let stamp = home.as_ref().map(|home| home.heritage_stamp());
+        let heritage = home.map(|home| Arc::new(home.bequeath()));
         let followers = self.inheritance.followers.entry(parent.clone()).or_default();
         if followers.rooms.is_empty() {
             followers.told = stamp;

@@ -8,7 +8,7 @@ use crate::id::TenantId;
 use crate::room::name::RoomKey;
 use crate::room::pattern::Pattern;
 
-/// Something of that.
+/// A word of that.
 #[derive(Clone, Debug)]
 pub enum Watch {
     /// To core 0: this core receives a pattern, as all cores here know.

@@ -263,9 +263,7 @@ impl Shard {
 
     /// The link has ended: nothing is on its way any more.
     pub(super) fn stop_bookmarks(&mut self) {
-        let mut rooms: Vec<_> = self.broker.rooms.keys().cloned().collect();
-        rooms.sort_unstable();
-        for room in rooms {
+        for room in self.broker.followed() {
             if let Some(home) = self.homes.get_mut(&room) {
                 home.lose_bookmarks();
             }

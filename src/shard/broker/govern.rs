@@ -287,9 +287,7 @@ impl Shard {
 
     /// The broker is out of reach: commands are refused; whoever has come in is noted later.
     pub(super) fn stop_governing(&mut self) {
-        let mut rooms: Vec<_> = self.broker.rooms.keys().cloned().collect();
-        rooms.sort_unstable();
-        for room in rooms {
+        for room in self.broker.followed() {
             let Some(followed) = self.broker.rooms.get_mut(&room) else { continue };
             let governing = &mut followed.governing;
             governing.is_recalling = false;
