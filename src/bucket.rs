@@ -18,7 +18,7 @@ use crate::clock::Moment;
 
 pub use limiter::{Limiter, Limits, Verdict};
 pub use meter::Meter;
-pub use meters::{MOST, Meters};
+pub use meters::{METERS_MAX, Meters};
 
 const SECOND_US: u64 = 1_000_000;
 const MINUTE_US: u64 = 60 * SECOND_US;

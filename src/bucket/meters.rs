@@ -3,7 +3,7 @@
 //! A connection asks for its meters once, before its first message, and keeps them; only that takes
 //! a lock. Invariants: as long as a connection has a meter, everyone who asks gets the same; one that
 //! nobody has is remembered until it has nothing left to remember, so that coming back makes nobody
-//! new; and what is remembered is bounded: beyond [`MOST`], whoever is not there is forgotten.
+//! new; and what is remembered is bounded: beyond [`METERS_MAX`], whoever is not there is forgotten.
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +21,7 @@ const PARTS: usize = 64;
 /// Meters that a part keeps without looking for some to forget.
 const FEW: usize = 256;
 /// Meters that all parts together remember of those who are not there.
-pub const MOST: usize = 1 << 20;
+pub const METERS_MAX: usize = 1 << 20;
 
 /// Meters by name.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl<K: Eq + Hash> Part<K> {
     fn sweep(&mut self, now: Moment) {
         let is_there = |meter: &Arc<Meter>| Arc::strong_count(meter) > 1;
         self.meters.retain(|_, meter| is_there(meter) || !meter.is_idle(now));
-        if self.meters.len() > MOST / PARTS {
+        if self.meters.len() > METERS_MAX / PARTS {
             self.meters.retain(|_, meter| is_there(meter));
         }
         self.sweep_at = (self.meters.len() * 2).max(FEW);

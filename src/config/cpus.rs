@@ -1,7 +1,7 @@
 //! Lists of CPUs as the kernel writes them: `0,2-5`.
 
 /// CPUs are numbered below this, as in the kernel's `cpu_set_t`.
-pub(super) const MOST: usize = 1_024;
+pub(super) const CPUS_MAX: usize = 1_024;
 
 /// The CPUs of `text`; none if it is no list, or one is named twice or too high. Empty is no CPU.
 pub fn parse(text: &str) -> Option<Vec<usize>> {
@@ -19,7 +19,7 @@ pub fn parse(text: &str) -> Option<Vec<usize>> {
             return None;
         }
         cpus.extend(first..=last);
-        if cpus.len() > MOST {
+        if cpus.len() > CPUS_MAX {
             return None;
         }
     }
@@ -31,7 +31,7 @@ pub(super) fn checked(cpus: Vec<usize>) -> Option<Vec<usize>> {
     let mut sorted = cpus.clone();
     sorted.sort_unstable();
     let once = sorted.windows(2).all(|pair| pair[0] != pair[1]);
-    (once && sorted.last().is_none_or(|last| *last < MOST)).then_some(cpus)
+    (once && sorted.last().is_none_or(|last| *last < CPUS_MAX)).then_some(cpus)
 }
 
 /// `cpus` in the same notation, runs of three and more shortened.
@@ -54,7 +54,7 @@ fn number(text: &str) -> Option<usize> {
     let text = text.trim();
     // `parse` would take a sign.
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    if digits { text.parse().ok().filter(|cpu| *cpu < MOST) } else { None }
+    if digits { text.parse().ok().filter(|cpu| *cpu < CPUS_MAX) } else { None }
 }
 
 #[cfg(test)]

@@ -194,7 +194,7 @@ impl Loading<'_> {
     ) {
         let Some(secret) = Secret::new(text, file) else {
             self.failed.insert(key.path());
-            let cause = Cause::SecretTooShort { least_bytes: Secret::LEAST_BYTES };
+            let cause = Cause::SecretTooShort { least_bytes: Secret::MIN_BYTES };
             return self.problem(Some(origin), key.path(), cause);
         };
         match (key.apply)(&mut self.config, &Given::Secret(&secret), &key.bounds) {

@@ -2,8 +2,8 @@
 
 /// The one of `names` that `name` is most like, if it is like any.
 pub(super) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    const LONGEST_BYTES: usize = 100;
-    if name.len() > LONGEST_BYTES {
+    const NAME_MAX_BYTES: usize = 100;
+    if name.len() > NAME_MAX_BYTES {
         return None;
     }
     let length = name.chars().count();

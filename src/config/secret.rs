@@ -17,14 +17,14 @@ pub struct Secret {
 
 impl Secret {
     /// Shorter ones can be guessed.
-    pub const LEAST_BYTES: usize = 16;
+    pub const MIN_BYTES: usize = 16;
 
     /// The secret that `text` holds, which came from `file` if it came from one. A line end
     /// behind it, as editors leave it in a file, is no part of it. None if it is too short.
     #[must_use]
     pub fn new(text: &str, file: Option<PathBuf>) -> Option<Self> {
         let text = Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned());
-        (text.len() >= Self::LEAST_BYTES).then_some(Self { text, file })
+        (text.len() >= Self::MIN_BYTES).then_some(Self { text, file })
     }
 
     /// The secret itself.

@@ -301,7 +301,7 @@ lists! {
 /// CPUs: `"0,2-5"`, or an array of numbers.
 impl Setting for Vec<usize> {
     fn wanted(_: &Bounds) -> String {
-        format!("CPUs below {}, each once, such as \"0,2-5\" or [0, 2, 3]", cpus::MOST)
+        format!("CPUs below {}, each once, such as \"0,2-5\" or [0, 2, 3]", cpus::CPUS_MAX)
     }
     fn read(given: &Given<'_>, bounds: &Bounds) -> Result<Self, Wrong> {
         let cpus = match (given.text(), given.list()) {
@@ -323,7 +323,7 @@ impl Setting for Vec<usize> {
 impl Setting for Secret {
     const KIND: Kind = Kind::Secret;
     fn wanted(_: &Bounds) -> String {
-        format!("the path of a file that holds at least {} bytes", Secret::LEAST_BYTES)
+        format!("the path of a file that holds at least {} bytes", Secret::MIN_BYTES)
     }
     fn read(given: &Given<'_>, bounds: &Bounds) -> Result<Self, Wrong> {
         match given {

@@ -21,7 +21,7 @@ use crate::config::Handshake;
 /// From the end of a request's head to its response.
 const RESPONSE_DEADLINE: Duration = Duration::from_secs(10);
 /// The least that hyper accepts for its buffers.
-const BUFFER_BYTES_MIN: usize = 8 << 10;
+const BUFFER_MIN_BYTES: usize = 8 << 10;
 
 /// What a connection may take, in bytes and in time.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +43,7 @@ impl Limits {
 impl From<&Handshake> for Limits {
     fn from(handshake: &Handshake) -> Self {
         Self {
-            head_bytes: (handshake.head_bytes as usize).max(BUFFER_BYTES_MIN),
+            head_bytes: (handshake.head_bytes as usize).max(BUFFER_MIN_BYTES),
             headers: usize::from(handshake.headers),
             idle: Duration::from_millis(handshake.http_idle_ms.max(1)),
             keeps_alive: true,

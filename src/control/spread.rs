@@ -22,7 +22,7 @@ use crate::decision::{Decision, Topic};
 /// How often the notes are read.
 pub(super) const READ_EVERY: Duration = Duration::from_millis(300);
 /// Decisions that are on their way to be noted at once: what a Redis has forgotten comes by and by.
-const NOTES_MOST: usize = 128;
+const NOTES_MAX: usize = 128;
 /// After so long a question is taken for lost.
 const LOST_AFTER: Duration = Duration::from_secs(10);
 
@@ -108,7 +108,7 @@ impl Spread {
             self.line.push_back(topic);
         }
         let mut asks = Vec::new();
-        while self.on_way.len() < NOTES_MOST {
+        while self.on_way.len() < NOTES_MAX {
             let Some(topic) = self.line.pop_front() else { break };
             if let Some(owed) = self.owed.get(&topic) {
                 asks.push(Ask::Note(owed.decision.clone()));

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 
 /// What is kept of a value, in bytes as written.
-pub(super) const VALUE_BYTES_MAX: usize = 1_024;
+pub(super) const VALUE_MAX_BYTES: usize = 1_024;
 
 /// A value's text while it is written. Control characters, and those that reorder or break lines,
 /// come out escaped; what is past the limit is counted and not kept.
@@ -29,7 +29,7 @@ impl Value {
     }
 
     fn push(&mut self, character: char) {
-        if self.cut_bytes > 0 || self.text.len() >= VALUE_BYTES_MAX {
+        if self.cut_bytes > 0 || self.text.len() >= VALUE_MAX_BYTES {
             self.cut_bytes += character.len_utf8();
         } else if is_safe(character) {
             self.text.push(character);
@@ -76,9 +76,9 @@ mod tests {
     #[test]
     fn a_long_value_is_cut_and_says_so() {
         let value = Value::of("x".repeat(1_000_000));
-        assert_eq!(value, format!("{}… (998976 bytes more)", "x".repeat(VALUE_BYTES_MAX)));
+        assert_eq!(value, format!("{}… (998976 bytes more)", "x".repeat(VALUE_MAX_BYTES)));
         let value = Value::of("\0".repeat(10_000));
-        assert!(value.len() < VALUE_BYTES_MAX + 40, "escapes count: {}", value.len());
-        assert_eq!(Value::of("x".repeat(VALUE_BYTES_MAX)).len(), VALUE_BYTES_MAX);
+        assert!(value.len() < VALUE_MAX_BYTES + 40, "escapes count: {}", value.len());
+        assert_eq!(Value::of("x".repeat(VALUE_MAX_BYTES)).len(), VALUE_MAX_BYTES);
     }
 }

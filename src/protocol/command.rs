@@ -205,7 +205,7 @@ pub struct History<'a> {
     pub room: Text<'a>,
     /// Where; else the newest (`reverse`) or the oldest.
     pub bound: Option<HistoryBound<'a>>,
-    /// From 1 to [`Page::MAX_LIMIT`].
+    /// From 1 to [`Page::LIMIT_MAX`].
     pub limit: u32,
     /// Newest first.
     pub reverse: bool,
@@ -216,7 +216,7 @@ pub struct History<'a> {
 pub struct Page<'a> {
     /// Of which room.
     pub room: Text<'a>,
-    /// From 1 to [`Page::MAX_LIMIT`].
+    /// From 1 to [`Page::LIMIT_MAX`].
     pub limit: u32,
     /// What the page before ended with: its `next`.
     pub after: Option<Text<'a>>,
@@ -226,7 +226,7 @@ impl Page<'_> {
     /// Where nothing is said.
     pub const DEFAULT_LIMIT: u32 = 100;
     /// The longest page.
-    pub const MAX_LIMIT: u32 = 1_000;
+    pub const LIMIT_MAX: u32 = 1_000;
 }
 
 /// Say something about oneself in a room.

@@ -19,12 +19,12 @@ pub struct Data<'a> {
 
 impl<'a> Data<'a> {
     /// The deepest nesting that is read at all.
-    pub const MAX_DEPTH: u8 = 128;
+    pub const DEPTH_MAX: u8 = 128;
 
     /// The value that `bytes` are, if they are one, nested at most `depth` deep.
     #[must_use]
     pub fn new(codec: Codec, bytes: &'a [u8], depth: u8) -> Option<Self> {
-        let depth = depth.min(Self::MAX_DEPTH);
+        let depth = depth.min(Self::DEPTH_MAX);
         let value = match codec {
             Codec::Json => {
                 simdutf8::basic::from_utf8(bytes).ok()?;

@@ -36,7 +36,7 @@ impl<'a> Fields<'a> {
     /// The fields of a value that has been checked; none if it is no map.
     pub(super) fn of(value: Data<'a>) -> Option<Result<Self, Fault>> {
         value.is_map().then(|| {
-            let fields = Self::walk(value.codec(), value.bytes(), Data::MAX_DEPTH);
+            let fields = Self::walk(value.codec(), value.bytes(), Data::DEPTH_MAX);
             fields.fault.map_or(Ok(fields), Err)
         })
     }
@@ -47,11 +47,11 @@ impl<'a> Fields<'a> {
         while let Some(key) = entries.next_key()? {
             let name = Name::parse(&key);
             // Messages of a batch are as deep as any other: each is measured when it is read.
-            let depth = if name == Some(Name::Messages) { Data::MAX_DEPTH } else { inner };
+            let depth = if name == Some(Name::Messages) { Data::DEPTH_MAX } else { inner };
             let value = match entries.value(depth) {
                 Err(Fault::TooDeep) => {
                     self.fault.get_or_insert(Fault::TooDeep);
-                    entries.value(Data::MAX_DEPTH)?
+                    entries.value(Data::DEPTH_MAX)?
                 }
                 value => value?,
             };

@@ -18,7 +18,7 @@ use super::{Codec, Data, Envelope, ErrorCode, RequestId, json, msgpack, read};
 /// What a peer may put into one WebSocket message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseLimits {
-    /// Nesting of one message, at most [`Data::MAX_DEPTH`].
+    /// Nesting of one message, at most [`Data::DEPTH_MAX`].
     pub depth: u8,
     /// Messages of a batch.
     pub batch_messages: u16,
@@ -70,7 +70,7 @@ enum Source<'a> {
 /// has seen to it.
 #[must_use]
 pub fn parse<'a>(kind: MessageKind, payload: &'a [u8], limits: &ParseLimits) -> Messages<'a> {
-    let limits = ParseLimits { depth: limits.depth.min(Data::MAX_DEPTH), ..*limits };
+    let limits = ParseLimits { depth: limits.depth.min(Data::DEPTH_MAX), ..*limits };
     let codec = match kind {
         MessageKind::Text => Codec::Json,
         MessageKind::Binary => Codec::MessagePack,
@@ -123,7 +123,7 @@ fn one<'a>(codec: Codec, bytes: &'a [u8], limits: ParseLimits) -> Result<Envelop
     };
     match fields.fault {
         // Is it some other value, or none at all?
-        Some(Fault::NotAMessage) if Data::new(codec, bytes, Data::MAX_DEPTH).is_none() => {
+        Some(Fault::NotAMessage) if Data::new(codec, bytes, Data::DEPTH_MAX).is_none() => {
             fields.fault = Some(Fault::Malformed);
         }
         None if !is_whole => fields.fault = Some(Fault::Malformed),
@@ -142,8 +142,8 @@ fn is_array(codec: Codec, bytes: &[u8]) -> bool {
 /// The messages of an array that is all there is.
 fn whole_array(codec: Codec, bytes: &[u8], most: u16) -> Result<Items<'_>, Fault> {
     let end = match codec {
-        Codec::Json => json::skip(bytes, 0, Data::MAX_DEPTH)?,
-        Codec::MessagePack => msgpack::skip(bytes, 0, Data::MAX_DEPTH)?,
+        Codec::Json => json::skip(bytes, 0, Data::DEPTH_MAX)?,
+        Codec::MessagePack => msgpack::skip(bytes, 0, Data::DEPTH_MAX)?,
     };
     let is_whole = match codec {
         Codec::Json => json::is_end(bytes, end),

@@ -22,7 +22,7 @@ use super::message::Ticket;
 use super::{Alarm, Shard};
 
 /// Questions that a connection may have unanswered.
-const MAX_QUESTIONS: usize = 64;
+const QUESTIONS_MAX: usize = 64;
 
 /// Answers messages of one type.
 pub trait Handler: fmt::Debug + Send + Sync {
@@ -162,7 +162,7 @@ impl Shard {
         let (key, at) = (*key, self.outbound.now.moment.plus_ms(*within_ms));
         let connection = self.outbound.get_mut(key).filter(|it| it.is_open() && it.welcomed);
         let Some(rare) =
-            connection.map(Connection::rare).filter(|it| it.asked.len() < MAX_QUESTIONS)
+            connection.map(Connection::rare).filter(|it| it.asked.len() < QUESTIONS_MAX)
         else {
             self.answered(key, *number, Err(Unanswered::Unreachable));
             return;

@@ -48,9 +48,9 @@ use self::publish::Pending;
 pub(in crate::shard) use self::publish::{Outgoing, Way};
 
 /// News that a room keeps while it asks for what is missing before them.
-const HELD_MOST: usize = 1_024;
+const HELD_MAX: usize = 1_024;
 /// What may wait for one room to be open.
-const DEFERRED_MOST: usize = 4_096;
+const DEFERRED_MAX: usize = 4_096;
 /// When what has its place should have come with the room's news.
 const OVERDUE_MS: u64 = 1_000;
 /// When to try again what the broker could not do.
@@ -346,7 +346,7 @@ impl Shard {
             return Some(message);
         };
         followed.reading.holds |= has_to_read;
-        if followed.deferred.len() >= DEFERRED_MOST
+        if followed.deferred.len() >= DEFERRED_MAX
             && let ToHome::Ask(ask) = message
         {
             self.refuse_ask(from, *ask, unavailable("too much waits for this room"));

@@ -20,7 +20,7 @@ use super::identity::Identity;
 use super::input::Opened;
 use super::opening::Arrival;
 use super::pace::Shares;
-use super::session::{KeptRoom, NAMES_MOST, SessionId};
+use super::session::{KeptRoom, NAMES_MAX, SessionId};
 
 /// How far the end of a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,7 +235,7 @@ impl Connection {
     /// What the connections of its session were called, this one last.
     pub(super) fn names(&self) -> Vec<Arc<str>> {
         let earlier = self.earlier();
-        let first = (earlier.len() + 1).saturating_sub(NAMES_MOST);
+        let first = (earlier.len() + 1).saturating_sub(NAMES_MAX);
         earlier[first..].iter().chain([&self.name]).cloned().collect()
     }
 

@@ -83,7 +83,7 @@ impl Identity {
     #[must_use]
     pub fn presence_info(&self) -> Option<OwnedData> {
         let info = self.accepted.as_ref()?.info.as_deref()?;
-        Data::new(Codec::Json, info.as_bytes(), Data::MAX_DEPTH).map(Data::to_owned)
+        Data::new(Codec::Json, info.as_bytes(), Data::DEPTH_MAX).map(Data::to_owned)
     }
 
     /// Whether `right` is granted on a room.

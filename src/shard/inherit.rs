@@ -21,7 +21,7 @@ use super::ask::What;
 use super::message::ToHome;
 
 /// Rooms above one that are looked at, the nearest first.
-const MAX_HEIGHT: usize = 16;
+const HEIGHT_MAX: usize = 16;
 
 /// A room that inherits, or is about to.
 #[derive(Debug)]
@@ -145,7 +145,7 @@ impl Shard {
 
     /// Begins to follow the rooms above.
     fn follow(&mut self, room: &RoomKey) {
-        let parents = room.name.parents().take(MAX_HEIGHT);
+        let parents = room.name.parents().take(HEIGHT_MAX);
         let above: Vec<_> = parents
             .filter_map(|parent| RoomName::parse(parent).ok())
             .map(|parent| RoomKey::new(room.tenant, parent))

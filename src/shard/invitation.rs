@@ -21,9 +21,9 @@ use super::message::{ToConnection, ToHub, ToUser};
 use super::outbound::write_event;
 
 /// Invitations that are remembered of a user.
-const PER_USER: usize = 100;
+const PER_USER_MAX: usize = 100;
 /// Users of whom any are remembered, on one core.
-const USERS: usize = 100_000;
+const USERS_MAX: usize = 100_000;
 
 /// A user may join a room.
 #[derive(Clone, Debug)]
@@ -103,10 +103,10 @@ impl Shard {
     pub(super) fn on_invite(&mut self, user: &RoomKey, invited: &Arc<Invited>) {
         let now = self.outbound.now.moment;
         let by_user = &mut self.invitations.by_user;
-        if by_user.len() < USERS || by_user.contains_key(user) {
+        if by_user.len() < USERS_MAX || by_user.contains_key(user) {
             let list = by_user.entry(user.clone()).or_default();
             list.retain(|it| it.room != invited.room && !it.until.is_over(now));
-            if list.len() >= PER_USER {
+            if list.len() >= PER_USER_MAX {
                 list.remove(0);
             }
             list.push(Arc::clone(invited));

@@ -25,7 +25,7 @@ use super::{Alarm, Shard};
 /// How often changes are told.
 const KEEP_EVERY_MS: u64 = 1_000;
 /// Sessions that are told of at a time.
-const KEEP_MOST: usize = 2_000;
+const KEEP_MAX: usize = 2_000;
 
 /// A session that is asked for.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Shard {
                 self.session_changed(key);
             }
         }
-        let count = self.roaming.changed.len().min(KEEP_MOST);
+        let count = self.roaming.changed.len().min(KEEP_MAX);
         let changed: Vec<_> = self.roaming.changed.drain(..count).collect();
         for key in changed {
             self.keep_with_broker(key);

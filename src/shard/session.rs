@@ -26,7 +26,7 @@ use super::identity::Identity;
 pub(super) use self::wire::owner;
 
 /// So many connections of a session are remembered by their names.
-pub(super) const NAMES_MOST: usize = 16;
+pub(super) const NAMES_MAX: usize = 16;
 
 /// What a client shows to go on where it was. Secret.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

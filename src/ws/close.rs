@@ -3,10 +3,10 @@
 //!
 //! Invariant: one [`Fault`] variant is one cause, and its code is the one this server closes with.
 
-use super::frame::{self, MAX_CONTROL_BYTES, Opcode};
+use super::frame::{self, CONTROL_MAX_BYTES, Opcode};
 
 /// The longest reason that fits behind the code.
-pub const MAX_REASON_BYTES: usize = MAX_CONTROL_BYTES - 2;
+pub const REASON_MAX_BYTES: usize = CONTROL_MAX_BYTES - 2;
 
 /// A way to break the protocol. Final: nothing more is read from a peer that did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,7 +112,7 @@ pub const fn valid_code(code: u16) -> bool {
 /// Appends the payload of a close frame. A reason that is too long is cut between characters.
 pub fn write_payload(out: &mut Vec<u8>, code: u16, reason: &str) {
     out.extend_from_slice(&code.to_be_bytes());
-    let end = reason.floor_char_boundary(MAX_REASON_BYTES);
+    let end = reason.floor_char_boundary(REASON_MAX_BYTES);
     out.extend_from_slice(&reason.as_bytes()[..end]);
 }
 
@@ -122,7 +122,7 @@ pub fn write_frame(out: &mut Vec<u8>, code: Option<u16>, reason: &str) {
         frame::write_header(out, Opcode::Close, false, 0);
         return;
     };
-    let payload_len = 2 + reason.floor_char_boundary(MAX_REASON_BYTES);
+    let payload_len = 2 + reason.floor_char_boundary(REASON_MAX_BYTES);
     frame::write_header(out, Opcode::Close, false, payload_len);
     write_payload(out, code, reason);
 }

@@ -7,10 +7,10 @@ use super::MessageKind;
 use super::close::Fault;
 
 /// The longest header there is: two bytes, a 64-bit length, a mask.
-pub const MAX_HEADER_BYTES: usize = 14;
+pub const HEADER_MAX_BYTES: usize = 14;
 
 /// The longest payload of a control frame.
-pub const MAX_CONTROL_BYTES: usize = 125;
+pub const CONTROL_MAX_BYTES: usize = 125;
 
 const FIN: u8 = 0x80;
 const RSV1: u8 = 0x40;
@@ -101,7 +101,7 @@ impl Header {
             return Err(Fault::Unmasked);
         }
         let short_len = second & LENGTH;
-        if opcode.is_control() && usize::from(short_len) > MAX_CONTROL_BYTES {
+        if opcode.is_control() && usize::from(short_len) > CONTROL_MAX_BYTES {
             return Err(Fault::LongControl);
         }
         let Some((payload_len, mask_at)) = parse_length(bytes, short_len)? else { return Ok(None) };

@@ -42,11 +42,11 @@ fn millions_of_names_that_come_and_go_leave_little_behind() {
 fn of_too_many_with_something_to_remember_those_who_are_there_are_kept() {
     let (meters, limits) = (Meters::new(Seed(1, 2)), limits());
     let held: Vec<_> = (0..1_000_u64).map(|name| meters.find(name, ms(0))).collect();
-    for name in 1_000..9 * MOST as u64 / 4 {
+    for name in 1_000..9 * METERS_MAX as u64 / 4 {
         let meter = meters.find(name, ms(0));
         assert_eq!(meter.take(&limits, ms(0), 1), Verdict::Pass);
     }
-    assert!(meters.len() <= 2 * MOST + held.len(), "{}", meters.len());
+    assert!(meters.len() <= 2 * METERS_MAX + held.len(), "{}", meters.len());
     for (name, meter) in held.iter().enumerate() {
         assert!(Arc::ptr_eq(meter, &meters.find(name as u64, ms(0))));
     }

@@ -16,7 +16,7 @@ use crate::auth::Refusal;
 use crate::config::Config;
 
 /// Between two requests to the same URL, whoever wants them.
-const LEAST_PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_MIN: Duration = Duration::from_secs(1);
 
 /// How cores ask for the keys of a URL.
 #[derive(Debug)]
@@ -55,8 +55,8 @@ impl Fetching {
     pub(super) async fn run(self, tell: impl Fn(Result<Arc<str>, Refusal>)) {
         loop {
             tell(self.fetch().await);
-            sleep(LEAST_PAUSE).await;
-            let rest = self.refresh.saturating_sub(LEAST_PAUSE);
+            sleep(PAUSE_MIN).await;
+            let rest = self.refresh.saturating_sub(PAUSE_MIN);
             // Either way it is time again.
             let _ = timeout(rest, self.wanted.notified()).await;
         }

@@ -217,7 +217,7 @@ fn what_was_forgotten_is_noted_by_and_by_and_what_somebody_waits_for_goes_before
         notes.collect()
     };
     let first = notes(&mut spread, begin);
-    assert_eq!(first.len(), NOTES_MOST);
+    assert_eq!(first.len(), NOTES_MAX);
     assert_eq!(notes(&mut spread, begin), [], "these are not answered yet");
     // A link that takes nothing: none is lost, and it is not asked again at once.
     for decision in first {
@@ -226,14 +226,14 @@ fn what_was_forgotten_is_noted_by_and_by_and_what_somebody_waits_for_goes_before
     assert!(!spread.is_behind());
     let mut told = spread.owe(ban(5_000));
     let second = notes(&mut spread, begin);
-    assert_eq!((second.len(), &second[0]), (NOTES_MOST, &ban(5_000)));
+    assert_eq!((second.len(), &second[0]), (NOTES_MAX, &ban(5_000)));
     // A link that loses them.
     let later = begin + LOST_AFTER + Duration::from_millis(1);
     let mut asked = notes(&mut spread, later);
-    assert_eq!(asked.len(), NOTES_MOST);
+    assert_eq!(asked.len(), NOTES_MAX);
     let mut noted = Vec::new();
     while !asked.is_empty() {
-        assert!(asked.len() <= NOTES_MOST);
+        assert!(asked.len() <= NOTES_MAX);
         for decision in asked {
             spread.hear(News::Noted(decision.clone(), Noted::Yes), NOW_MS);
             noted.push(decision.topic());

@@ -213,8 +213,8 @@ impl Case<'_> {
 
     /// How many core threads, each with its own table, make the hard limit enough.
     fn cores_that_suffice(&self) -> Option<u64> {
-        const MOST_CORES: u64 = 256;
-        (self.cores..=MOST_CORES).find(|cores| {
+        const CORES_MAX: u64 = 256;
+        (self.cores..=CORES_MAX).find(|cores| {
             let case = Case { cores: *cores, ..*self };
             case.descriptors_wanted() <= self.facts.descriptors.hard
         })

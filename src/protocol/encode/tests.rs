@@ -157,13 +157,13 @@ fn notices() {
 
 #[test]
 fn pong_and_request() {
-    let id = RequestId::Number(RequestId::MAX_NUMBER);
+    let id = RequestId::Number(RequestId::NUMBER_MAX);
     let event = Event::Pong { id: Some(&id), data: Some(json("null")), at_ms: 1 };
-    let expected = json!({"type": "pong", "id": RequestId::MAX_NUMBER, "data": null, "at": 1});
+    let expected = json!({"type": "pong", "id": RequestId::NUMBER_MAX, "data": null, "at": 1});
     says(&event, &expected);
     says(&Event::Pong { id: None, data: None, at_ms: 1 }, &json!({"type": "pong", "at": 1}));
     let event = Event::Request { id: &id, event: "q", data: json("{}"), within_ms: 2 };
-    let expected = json!({"type": "request", "id": RequestId::MAX_NUMBER, "event": "q",
+    let expected = json!({"type": "request", "id": RequestId::NUMBER_MAX, "event": "q",
         "data": {}, "within_ms": 2});
     says(&event, &expected);
 }

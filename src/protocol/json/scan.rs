@@ -9,7 +9,7 @@ use crate::protocol::fault::Fault;
 type Levels = u128;
 
 /// More digits than any number needs that a receiver could hold.
-const MAX_NUMBER_BYTES: usize = 256;
+const NUMBER_MAX_BYTES: usize = 256;
 
 /// The end of the value that starts at `at`, nested at most `depth` (and never more than 128) deep.
 pub(in crate::protocol) fn skip(bytes: &[u8], mut at: usize, depth: u8) -> Result<usize, Fault> {
@@ -181,7 +181,7 @@ fn number(bytes: &[u8], start: usize) -> Result<usize, Fault> {
         }
         at = digits(bytes, at)?;
     }
-    if at - start > MAX_NUMBER_BYTES { Err(Fault::NumberTooLong) } else { Ok(at) }
+    if at - start > NUMBER_MAX_BYTES { Err(Fault::NumberTooLong) } else { Ok(at) }
 }
 
 /// The end of one digit or more.

@@ -8,12 +8,12 @@ use crate::protocol::{
     WordFilter,
 };
 
-use super::{MAX_LIST, secret};
+use super::{LIST_MAX, secret};
 
 /// A configuration that stands by itself, as JSON; none if it is none.
 #[must_use]
 pub fn read_room_patch(text: &str) -> Option<RoomPatch> {
-    let value = Data::new(Codec::Json, text.as_bytes(), Data::MAX_DEPTH)?;
+    let value = Data::new(Codec::Json, text.as_bytes(), Data::DEPTH_MAX)?;
     patch(&Fields::of(value)?.ok()?).ok()
 }
 
@@ -50,7 +50,7 @@ fn rate(fields: &Fields<'_>) -> Result<RoomRate, Fault> {
 
 fn words(fields: &Fields<'_>) -> Result<WordFilter, Fault> {
     let list = |name| -> Result<Vec<String>, Fault> {
-        let texts = fields.texts(name, MAX_LIST, 1..=256)?.unwrap_or_default();
+        let texts = fields.texts(name, LIST_MAX, 1..=256)?.unwrap_or_default();
         Ok(texts.into_iter().map(std::borrow::Cow::into_owned).collect())
     };
     Ok(WordFilter {

@@ -25,9 +25,9 @@ const USER_BYTES: RangeInclusive<usize> = 1..=128;
 /// Text that has no bound of its own but the message's.
 const ANY_BYTES: RangeInclusive<usize> = 0..=usize::MAX;
 /// Event names that a join or subscription keeps.
-const MAX_EVENTS: usize = 64;
+const EVENTS_MAX: usize = 64;
 /// Users, words and patterns of one list.
-const MAX_LIST: usize = 1_000;
+const LIST_MAX: usize = 1_000;
 
 /// Reads a message. `batch` are the limits of one within it; none where it is in one already.
 pub(super) fn envelope<'a>(
@@ -129,7 +129,7 @@ fn min_priority(fields: &Fields<'_>) -> Result<Priority, Fault> {
 fn limit(fields: &Fields<'_>) -> Result<u32, Fault> {
     match fields.number(Name::Limit)? {
         None => Ok(Page::DEFAULT_LIMIT),
-        Some(limit @ 1..=Page::MAX_LIMIT) => Ok(limit),
+        Some(limit @ 1..=Page::LIMIT_MAX) => Ok(limit),
         Some(_) => Err(Fault::BadValue(Name::Limit)),
     }
 }
@@ -145,7 +145,7 @@ fn page<'a>(fields: &Fields<'a>) -> Result<Page<'a>, Fault> {
 fn subscribe<'a>(fields: &Fields<'a>) -> Result<Subscribe<'a>, Fault> {
     Ok(Subscribe {
         pattern: fields.text(Name::Pattern)?,
-        events: fields.texts(Name::Events, MAX_EVENTS, EVENT_BYTES)?,
+        events: fields.texts(Name::Events, EVENTS_MAX, EVENT_BYTES)?,
         min_priority: min_priority(fields)?,
     })
 }

@@ -6,13 +6,13 @@ use crate::protocol::fields::Fields;
 use crate::protocol::name::Name;
 use crate::protocol::{Data, Filter, Priority, Scalar};
 
-use super::{ANY_BYTES, EVENT_BYTES, MAX_LIST, USER_BYTES};
+use super::{ANY_BYTES, EVENT_BYTES, LIST_MAX, USER_BYTES};
 
 /// How long a publish's key may be.
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 0..=64;
 
 /// Keys of the credential that a filter may name: few, because each receiver is asked for each.
-const MAX_METADATA: usize = 16;
+const METADATA_MAX: usize = 16;
 
 pub(super) fn publish<'a>(fields: &Fields<'a>, content: Name) -> Result<Publish<'a>, Fault> {
     Ok(Publish { room: fields.text(Name::Room)?, post: post(fields, content)? })
@@ -50,7 +50,7 @@ fn priority(fields: &Fields<'_>) -> Result<Priority, Fault> {
 
 fn recipient<'a>(to: &Fields<'a>) -> Result<Recipient<'a>, Fault> {
     let user = to.optional_text(Name::User, USER_BYTES)?;
-    let users = to.texts(Name::Users, MAX_LIST, USER_BYTES)?;
+    let users = to.texts(Name::Users, LIST_MAX, USER_BYTES)?;
     let connection = to.optional_text(Name::Connection, ANY_BYTES)?;
     match (user, users, connection) {
         (Some(user), None, None) => Ok(Recipient::User(user)),
@@ -64,7 +64,7 @@ fn recipient<'a>(to: &Fields<'a>) -> Result<Recipient<'a>, Fault> {
 
 fn filter(given: &Fields<'_>) -> Result<Filter, Fault> {
     let users = |name| -> Result<Option<Box<[Box<str>]>>, Fault> {
-        let texts = given.texts(name, MAX_LIST, USER_BYTES)?;
+        let texts = given.texts(name, LIST_MAX, USER_BYTES)?;
         Ok(texts.map(|texts| texts.iter().map(|text| text.as_ref().into()).collect()))
     };
     Ok(Filter {
@@ -83,7 +83,7 @@ fn metadata(value: Data<'_>) -> Result<Vec<(Box<str>, Scalar)>, Fault> {
     let mut pairs = Vec::<(Box<str>, Scalar)>::new();
     while let Some(key) = entries.next_key()? {
         let value = entries.value(0).map_err(|_| wrong)?;
-        if pairs.len() == MAX_METADATA {
+        if pairs.len() == METADATA_MAX {
             return Err(Fault::TooMany(Name::Metadata));
         }
         let key = str::from_utf8(&key).map_err(|_| Fault::Malformed)?;

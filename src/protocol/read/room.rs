@@ -10,7 +10,7 @@ use crate::protocol::name::Name;
 use crate::protocol::{Data, ModerationAction, Role};
 
 use super::{
-    ANY_BYTES, EVENT_BYTES, MAX_EVENTS, USER_BYTES, config, limit, min_priority, position, secret,
+    ANY_BYTES, EVENT_BYTES, EVENTS_MAX, USER_BYTES, config, limit, min_priority, position, secret,
 };
 
 pub(super) fn join<'a>(fields: &Fields<'a>) -> Result<Join<'a>, Fault> {
@@ -20,7 +20,7 @@ pub(super) fn join<'a>(fields: &Fields<'a>) -> Result<Join<'a>, Fault> {
         password: fields.optional(Name::Password, secret)?,
         since: position(fields, Name::Since)?,
         presence: fields.flag(Name::Presence)?,
-        events: fields.texts(Name::Events, MAX_EVENTS, EVENT_BYTES)?,
+        events: fields.texts(Name::Events, EVENTS_MAX, EVENT_BYTES)?,
         min_priority: min_priority(fields)?,
     })
 }

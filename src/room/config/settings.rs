@@ -10,21 +10,21 @@ use crate::room::broker::Kept;
 use crate::room::censor::Censor;
 
 /// Publications a room may keep at most.
-const MAX_HISTORY_SIZE: u32 = 100_000;
+const HISTORY_SIZE_MAX: u32 = 100_000;
 /// A day: slower than that is `publish_role`.
-const MAX_SLOW_MODE_MS: u64 = 86_400_000;
+const SLOW_MODE_MAX_MS: u64 = 86_400_000;
 /// The longest password.
-const MAX_PASSWORD_BYTES: usize = 256;
+const PASSWORD_MAX_BYTES: usize = 256;
 /// What is kept of one, beside its salt.
 const TRACE_BYTES: usize = 32;
 /// The longest metadata.
-const MAX_METADATA_BYTES: usize = 4_096;
+const METADATA_MAX_BYTES: usize = 4_096;
 /// Words and patterns of a word filter.
-const MAX_FILTER_ENTRIES: usize = 1_000;
+const FILTER_ENTRIES_MAX: usize = 1_000;
 /// All of their text together.
-const MAX_FILTER_BYTES: usize = 16_384;
+const FILTER_MAX_BYTES: usize = 16_384;
 /// What one pattern may grow to when compiled.
-const MAX_PATTERN_BYTES: usize = 64 << 10;
+const PATTERN_MAX_BYTES: usize = 64 << 10;
 
 /// What the server allows any room to be set to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -286,15 +286,15 @@ fn validate(patch: &RoomPatch, bounds: &Bounds) -> Result<(), ConfigError> {
 
     let wrong = [
         (patch.max_members == Some(0), E::MaxMembers),
-        (password_bytes > MAX_PASSWORD_BYTES, E::Password),
+        (password_bytes > PASSWORD_MAX_BYTES, E::Password),
         (!bounds.kept.honours(durable), E::Durability),
-        (outside(patch.history_size, 0, MAX_HISTORY_SIZE), E::HistorySize),
+        (outside(patch.history_size, 0, HISTORY_SIZE_MAX), E::HistorySize),
         (outside(patch.history_bytes, 1, bounds.history_bytes), E::HistoryBytes),
         (patch.history_ttl_ms == Some(0), E::HistoryTtl),
         (outside(patch.message_bytes, 1, bounds.message_bytes), E::MessageBytes),
         (no_burst, E::Rate),
-        (outside(patch.slow_mode_ms, 0, MAX_SLOW_MODE_MS), E::SlowMode),
-        (metadata_bytes > MAX_METADATA_BYTES, E::Metadata),
+        (outside(patch.slow_mode_ms, 0, SLOW_MODE_MAX_MS), E::SlowMode),
+        (metadata_bytes > METADATA_MAX_BYTES, E::Metadata),
     ];
     match wrong.into_iter().find(|(wrong, _)| *wrong) {
         Some((_, error)) => Err(error),
@@ -310,11 +310,11 @@ fn validate_word_filter(patch: &RoomPatch) -> Result<(), ConfigError> {
     let Some(filter) = &patch.word_filter else { return Ok(()) };
     let entries = || filter.words.iter().chain(&filter.patterns);
     let bytes = entries().map(String::len).sum::<usize>();
-    if entries().count() > MAX_FILTER_ENTRIES || bytes > MAX_FILTER_BYTES {
+    if entries().count() > FILTER_ENTRIES_MAX || bytes > FILTER_MAX_BYTES {
         return Err(ConfigError::WordFilterSize);
     }
     let compiles = |pattern: &String| {
-        regex::RegexBuilder::new(pattern).size_limit(MAX_PATTERN_BYTES).build().is_ok()
+        regex::RegexBuilder::new(pattern).size_limit(PATTERN_MAX_BYTES).build().is_ok()
     };
     let is_sound = !filter.words.iter().any(String::is_empty)
         && filter.patterns.iter().all(compiles)

@@ -18,7 +18,7 @@ use super::bookmark::Unsaid;
 use super::{HomeRoom, JoinRequest};
 
 /// Cursors of one room.
-const MAX_CURSORS: usize = 100_000;
+const CURSORS_MAX: usize = 100_000;
 
 /// As whom a connection acknowledges.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,7 +84,7 @@ impl Cursors {
     }
 
     pub(super) fn has_space_for(&self, reader: &ReaderId) -> bool {
-        self.by_reader.len() < MAX_CURSORS || self.by_reader.contains_key(reader)
+        self.by_reader.len() < CURSORS_MAX || self.by_reader.contains_key(reader)
     }
 }
 
@@ -308,7 +308,7 @@ impl HomeRoom {
         }
         let last = self.offset();
         let mut cursors = Box::<Cursors>::default();
-        for reader in self.attached.values().filter_map(|it| it.reader.as_ref()).take(MAX_CURSORS) {
+        for reader in self.attached.values().filter_map(|it| it.reader.as_ref()).take(CURSORS_MAX) {
             cursors.by_reader.insert(reader.clone(), Cursor::at(last));
         }
         let readers: Vec<_> = cursors.by_reader.keys().cloned().collect();

@@ -12,9 +12,9 @@ use crate::shard::{Alarm, Shard};
 use super::RETRY_MS;
 
 /// Users of whom one word speaks.
-const SAY_MOST: usize = 256;
+const SAY_MAX: usize = 256;
 /// Steps that are kept while all is asked for.
-const HELD_MOST: usize = 256;
+const HELD_MAX: usize = 256;
 
 /// How far a home has come with who is in its room.
 #[derive(Debug, Default)]
@@ -148,7 +148,7 @@ impl Shard {
         let attending = &mut followed.attending;
         let home = self.homes.get_mut(room);
         let (Some(home), Some(mark), false) = (home, &attending.mark, attending.is_looking) else {
-            if attending.held.len() < HELD_MOST {
+            if attending.held.len() < HELD_MAX {
                 attending.held.push(step);
             } else {
                 attending.has_missed = true;
@@ -180,7 +180,7 @@ impl Shard {
         let Some(home) = self.homes.get_mut(room).filter(|home| !waits && home.has_unsaid()) else {
             return;
         };
-        let (anonymous, users, has_to_ask) = home.take_unsaid(SAY_MOST);
+        let (anonymous, users, has_to_ask) = home.take_unsaid(SAY_MAX);
         attending.saying = Some(users.clone());
         attending.has_said = true;
         let ask = AttendanceAsk::Say { anonymous, users };

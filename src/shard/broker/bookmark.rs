@@ -16,7 +16,7 @@ use crate::shard::ask::What;
 use crate::shard::message::ToHome;
 
 /// Users of whom one message speaks.
-const USERS_MOST: usize = 256;
+const USERS_MAX: usize = 256;
 
 /// What is asked, or known, of users who are not in the room here.
 #[derive(Debug, Default)]
@@ -192,7 +192,7 @@ impl Shard {
         let (Some(home), Some(followed)) = (home, self.broker.rooms.get_mut(room)) else {
             return false;
         };
-        let users = home.doubtful_bookmarks(now, USERS_MOST);
+        let users = home.doubtful_bookmarks(now, USERS_MAX);
         if users.is_empty() {
             return false;
         }
@@ -217,7 +217,7 @@ impl Shard {
     pub(super) fn read_unread(&mut self, room: &RoomKey) {
         let Some(home) = self.homes.rooms.get(room).filter(|_| self.broker.is_up) else { return };
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
-        let mut users = home.room.unread_bookmarks(USERS_MOST);
+        let mut users = home.room.unread_bookmarks(USERS_MAX);
         users.retain(|user| !followed.reading.of.contains_key(user));
         followed.reading.asks_more_after = users.first().cloned();
         if !users.is_empty() {
@@ -241,7 +241,7 @@ impl Shard {
         }
         self.broker.last_ticket += 1;
         let ticket = self.broker.last_ticket;
-        let marks = home.take_bookmarks(ticket, USERS_MOST);
+        let marks = home.take_bookmarks(ticket, USERS_MAX);
         let epoch = Arc::clone(&home.epoch);
         let ask = BookmarkAsk::Write { ticket, epoch, marks };
         self.tell_broker(ToBroker::Bookmarks { room: room.clone(), ask });

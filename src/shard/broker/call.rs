@@ -14,7 +14,7 @@ use crate::room::pattern::{Pattern, PatternSet};
 use crate::shard::{Alarm, Shard};
 use crate::wheel::Timer;
 
-use super::{HELD_MOST, RETRY_MS};
+use super::{HELD_MAX, RETRY_MS};
 
 /// For how long it is known what other nodes receive: none says sooner that it receives something.
 pub(super) const FRESH_MS: u64 = 1_000;
@@ -113,7 +113,7 @@ impl Shard {
             return;
         }
         // What is transient may be dropped; the rest is bounded by what may wait for the broker.
-        if calling.waiting.len() < HELD_MOST || matches!(message, ToBroker::Publish(_)) {
+        if calling.waiting.len() < HELD_MAX || matches!(message, ToBroker::Publish(_)) {
             calling.waiting.push(message);
         }
         if !std::mem::replace(&mut calling.is_begun, true) {

@@ -27,7 +27,7 @@ pub(super) const HOLDS_AFTER_MS: u64 = FRESH_MS;
 /// time to say it again.
 const SETTLED_MS: u64 = 10_000;
 /// A node that receives more says that it receives everything.
-const PATTERNS_MOST: usize = 1_024;
+const PATTERNS_MAX: usize = 1_024;
 
 type Entry = (TenantId, Pattern);
 
@@ -93,7 +93,7 @@ struct Round {
 
 impl Desk {
     fn says(&self) -> Arc<[Entry]> {
-        if self.held.len() <= PATTERNS_MOST {
+        if self.held.len() <= PATTERNS_MAX {
             return self.held.keys().cloned().collect();
         }
         let everything = Pattern::everything();
@@ -291,7 +291,7 @@ impl Shard {
             desk.is_dirty |= !desk.waiting.is_empty();
             return;
         }
-        let is_full = desk.held.len() > PATTERNS_MOST;
+        let is_full = desk.held.len() > PATTERNS_MAX;
         let waiting = desk.waiting.iter().map(|it| it.entry.clone());
         let entries: Vec<_> = waiting.filter(|it| is_full || says.contains(it)).collect();
         if entries.is_empty() {

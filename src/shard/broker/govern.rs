@@ -30,7 +30,7 @@ use self::draft::Draft;
 use super::{not_done, unavailable};
 
 /// Commands and entrances that wait for one room.
-const QUEUE_MOST: usize = 256;
+const QUEUE_MAX: usize = 256;
 /// How often a motion is made again because others were faster.
 const TRIES: u8 = 8;
 /// The operator has ended whoever asked; nobody hears this.
@@ -125,7 +125,7 @@ impl Shard {
         let refusal = match self.broker.rooms.get(&ask.room) {
             _ if !is_up => unavailable("Redis is out of reach: nothing is decided meanwhile"),
             None => unavailable("Redis has not told how this room is"),
-            Some(it) if it.governing.queue.len() >= QUEUE_MOST => {
+            Some(it) if it.governing.queue.len() >= QUEUE_MAX => {
                 unavailable("too much waits for this room")
             }
             Some(_) => {
@@ -160,7 +160,7 @@ impl Shard {
             return;
         };
         let Some(followed) = self.broker.rooms.get(room) else { return };
-        if !room.name.is_reserved() && followed.governing.queue.len() < QUEUE_MOST {
+        if !room.name.is_reserved() && followed.governing.queue.len() < QUEUE_MAX {
             self.take_up(room, Of::Entrance { user: Arc::clone(user), role });
         }
     }

@@ -11,7 +11,7 @@ use crate::shard::Shard;
 use crate::shard::command::Audiences;
 use crate::shard::message::{Reborn, ToHub};
 
-use super::HELD_MOST;
+use super::HELD_MAX;
 
 impl Shard {
     /// Takes in the news that were held back, or holds them again.
@@ -168,7 +168,7 @@ impl Shard {
         let waits = self.waits_for_heritage(room);
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         if followed.is_asked || followed.patience.is_some() || waits {
-            if followed.held.len() < HELD_MOST {
+            if followed.held.len() < HELD_MAX {
                 followed.held.push(news);
             } else {
                 followed.has_missed = true;

@@ -22,7 +22,7 @@ use crate::shard::outbox::Offer;
 use crate::shard::run::Label;
 
 /// Users of one `send`.
-const MAX_USERS: usize = 100;
+const USERS_MAX: usize = 100;
 
 /// A `send` that is answered when all whom it is for are.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ impl Shard {
         let ask = PublishAsk { is_send: true, ..ask };
         let users = match to {
             Recipient::User(user) => vec![user],
-            Recipient::Users(users) if users.len() <= MAX_USERS => users,
+            Recipient::Users(users) if users.len() <= USERS_MAX => users,
             Recipient::Users(_) => {
                 self.refuse(key, &ticket, Refusal::new(ErrorCode::LimitExceeded, "too many users"));
                 return;

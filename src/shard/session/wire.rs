@@ -15,7 +15,7 @@ use crate::room::name::{RoomKey, RoomName};
 use crate::room::pattern::Pattern;
 use crate::shard::identity::Identity;
 
-use super::{KeptRoom, NAMES_MOST, SessionId, Snapshot};
+use super::{KeptRoom, NAMES_MAX, SessionId, Snapshot};
 
 /// The version that this server writes, and the only one that it reads.
 const VERSION: u8 = 1;
@@ -93,7 +93,7 @@ impl Snapshot {
         }
         let written: Written = rmp_serde::from_slice(rest).ok()?;
         let names = &written.names;
-        if names.len() > NAMES_MOST || names.iter().any(|name| name.len() > NAME_BYTES) {
+        if names.len() > NAMES_MAX || names.iter().any(|name| name.len() > NAME_BYTES) {
             return None;
         }
         let state = match written.state {
@@ -195,7 +195,7 @@ mod tests {
             interest: interest.clone(),
             by_token: position == 7,
         };
-        let state = Data::new(Codec::Json, b"{\"a\": 1}", Data::MAX_DEPTH).expect("good data");
+        let state = Data::new(Codec::Json, b"{\"a\": 1}", Data::DEPTH_MAX).expect("good data");
         Snapshot {
             identity: Arc::clone(identity),
             rooms: vec![
@@ -213,7 +213,7 @@ mod tests {
     fn what_was_written_reads_back() {
         let identity = identity(Some("ada"));
         let written = snapshot(&identity).write();
-        let read = Snapshot::read(&written, &identity, Data::MAX_DEPTH).expect("it reads");
+        let read = Snapshot::read(&written, &identity, Data::DEPTH_MAX).expect("it reads");
         assert_eq!(format!("{read:?}"), format!("{:?}", snapshot(&identity)));
     }
 
@@ -222,18 +222,17 @@ mod tests {
         let ada = identity(Some("ada"));
         let written = snapshot(&ada).write();
         for len in 0..written.len() {
-            assert!(Snapshot::read(&written[..len], &ada, Data::MAX_DEPTH).is_none(), "{len}");
+            assert!(Snapshot::read(&written[..len], &ada, Data::DEPTH_MAX).is_none(), "{len}");
         }
-        for names in [vec!["name".into(); NAMES_MOST + 1], vec!["x".repeat(NAME_BYTES + 1).into()]]
-        {
+        for names in [vec!["name".into(); NAMES_MAX + 1], vec!["x".repeat(NAME_BYTES + 1).into()]] {
             let other = Snapshot { names, ..snapshot(&ada) }.write();
-            assert!(Snapshot::read(&other, &ada, Data::MAX_DEPTH).is_none());
+            assert!(Snapshot::read(&other, &ada, Data::DEPTH_MAX).is_none());
         }
         let mut other = written.clone();
         other[0] = VERSION + 1;
-        assert!(Snapshot::read(&other, &ada, Data::MAX_DEPTH).is_none());
+        assert!(Snapshot::read(&other, &ada, Data::DEPTH_MAX).is_none());
         let eve = identity(Some("eve"));
-        assert!(Snapshot::read(&written, &eve, Data::MAX_DEPTH).is_none(), "another's messages");
+        assert!(Snapshot::read(&written, &eve, Data::DEPTH_MAX).is_none(), "another's messages");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! F11, and the codes of faults.
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may")]
 
-use super::{Fault, MAX_REASON_BYTES, parse_payload, valid_code, write_frame, write_payload};
+use super::{Fault, REASON_MAX_BYTES, parse_payload, valid_code, write_frame, write_payload};
 
 #[test]
 fn exactly_the_codes_that_may_be_sent_are_valid() {
@@ -49,7 +49,7 @@ fn a_long_reason_is_cut_between_characters() {
         let reason = "ü".repeat(length);
         let mut frame = Vec::new();
         write_frame(&mut frame, Some(1008), &reason);
-        let kept = reason.len().min(MAX_REASON_BYTES - MAX_REASON_BYTES % 2);
+        let kept = reason.len().min(REASON_MAX_BYTES - REASON_MAX_BYTES % 2);
         assert_eq!(frame[..2], [0x88, u8::try_from(2 + kept).unwrap()]);
         assert_eq!(parse_payload(&frame[2..]), Ok((Some(1008), &reason[..kept])));
     }
@@ -89,7 +89,7 @@ fn every_fault_has_a_code_that_may_be_sent_and_a_reason_that_fits() {
     for (fault, code) in faults {
         assert_eq!(fault.code(), code, "{fault:?}");
         assert!(valid_code(fault.code()), "{fault:?}");
-        assert!(fault.reason().len() <= MAX_REASON_BYTES, "{fault:?}");
+        assert!(fault.reason().len() <= REASON_MAX_BYTES, "{fault:?}");
         assert!(reasons.insert(fault.reason()), "{fault:?} has the reason of another");
     }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::{Chunk, Event, Limits, Scratch, message_event};
 use crate::ws::close::Fault;
-use crate::ws::frame::{Header, MAX_HEADER_BYTES};
+use crate::ws::frame::{HEADER_MAX_BYTES, Header};
 use crate::ws::{MessageKind, mask, utf8};
 
 /// At most a header or a frame, and at most a message around it.
@@ -22,7 +22,7 @@ pub(super) struct Unfinished {
 /// The first bytes of a header.
 #[derive(Debug, Default)]
 pub(super) struct PartialHeader {
-    bytes: [u8; MAX_HEADER_BYTES],
+    bytes: [u8; HEADER_MAX_BYTES],
     len: usize,
 }
 
@@ -33,7 +33,7 @@ impl PartialHeader {
 
     /// Adds bytes of `input` until they make a header, which is returned and forgotten.
     pub(super) fn complete(&mut self, input: &mut Chunk<'_>) -> Result<Option<Header>, Fault> {
-        let added = input.rest().len().min(MAX_HEADER_BYTES - self.len);
+        let added = input.rest().len().min(HEADER_MAX_BYTES - self.len);
         let end = self.len + added;
         self.bytes[self.len..end].copy_from_slice(&input.rest()[..added]);
         if let Some((header, header_len)) = Header::parse(&self.bytes[..end])? {

@@ -6,7 +6,7 @@ use std::io::Cursor;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::OpCode;
 
-use super::{Header, MAX_HEADER_BYTES, Opcode, header_len, write, write_header};
+use super::{HEADER_MAX_BYTES, Header, Opcode, header_len, write, write_header};
 use crate::ws::close::Fault;
 
 const MASK: [u8; 4] = [0xA1, 0xB2, 0xC3, 0xD4];
@@ -126,7 +126,7 @@ fn corpus() -> Vec<Vec<u8>> {
                 let mut bytes = vec![first, second];
                 bytes.extend_from_slice(&lengths);
                 bytes.extend_from_slice(&MASK);
-                assert_eq!(bytes.len(), MAX_HEADER_BYTES);
+                assert_eq!(bytes.len(), HEADER_MAX_BYTES);
                 corpus.push(bytes);
             }
         }
