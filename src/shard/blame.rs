@@ -25,11 +25,9 @@ impl Shard {
     }
 
     /// What follows is done because of a message.
-    pub(super) fn blame_for(&mut self, from: CoreId, message: &CoreMessage) {
+    pub(super) fn blame_for(&mut self, message: &CoreMessage) {
         self.blame = match message {
-            CoreMessage::Home(ToHome::Ask(ask)) => {
-                Some(ConnectionAddress { core: from, key: ask.asker.connection })
-            }
+            CoreMessage::Home(ToHome::Ask(ask)) => Some(ask.asker.address),
             CoreMessage::Engine(ToEngine::Fault { by }) => Some(*by),
             CoreMessage::Connection(ToConnection::Answer(answer)) => {
                 Some(ConnectionAddress { core: self.core, key: answer.connection })

@@ -306,15 +306,12 @@ impl Shard {
 
     /// Keeps back what is for a room that is not open with the broker yet.
     pub(super) fn await_broker(&mut self, from: CoreId, message: ToHome) -> Option<ToHome> {
-        if !self.broker.is_there() {
-            return Some(message);
-        }
-        if room_of(&message).is_none() {
+        if !self.broker.is_there() || room_of(&message).is_none() {
             return Some(message);
         }
         let message = match message {
             ToHome::Ask(ask) if self.broker.is_barred && !is_parting(&ask.what) => {
-                self.refuse_ask(from, *ask, unavailable(BARRED));
+                self.refuse_ask(*ask, unavailable(BARRED));
                 return None;
             }
             message => message,
@@ -349,7 +346,7 @@ impl Shard {
         if followed.deferred.len() >= DEFERRED_MAX
             && let ToHome::Ask(ask) = message
         {
-            self.refuse_ask(from, *ask, unavailable("too much waits for this room"));
+            self.refuse_ask(*ask, unavailable("too much waits for this room"));
             return None;
         }
         followed.deferred.push((from, message));

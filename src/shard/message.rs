@@ -157,7 +157,7 @@ impl From<ToBroker> for CoreMessage {
 impl Shard {
     /// A message of an engine.
     pub(super) fn on_core(&mut self, from: CoreId, message: CoreMessage) {
-        self.blame_for(from, &message);
+        self.blame_for(&message);
         match message {
             CoreMessage::Home(message) => self.on_home(from, message),
             CoreMessage::Hub(message) => self.on_hub(message),

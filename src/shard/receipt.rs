@@ -4,7 +4,6 @@
 //! without the broker's word, where that is needed.
 
 use crate::hash::{Map, Seed};
-use crate::id::CoreId;
 use crate::protocol::event;
 use crate::protocol::event::{Place, Published, Reply};
 use crate::room::name::RoomKey;
@@ -30,7 +29,6 @@ pub(super) struct Waiting {
     pub(super) room: RoomKey,
     pub(super) epoch: std::sync::Arc<str>,
     pub(super) offset: u64,
-    pub(super) core: CoreId,
     pub(super) asker: Asker,
     pub(super) ticket: Ticket,
     pub(super) cores_left: usize,
@@ -117,12 +115,11 @@ impl Shard {
     fn answer_receipt(&mut self, receipt: u64) {
         let Some(waiting) = self.homes.receipts.waiting.remove(&receipt) else { return };
         self.wheel.cancel(waiting.timer);
-        let Waiting { room, epoch, offset, core, asker, ticket, delivered, total, is_send, .. } =
-            waiting;
+        let Waiting { room, epoch, offset, asker, ticket, delivered, total, is_send, .. } = waiting;
         let partial = waiting.is_partial;
         if is_send {
             let effect = AnswerEffect::Sent { delivered };
-            self.answer(core, &room, &asker, ticket, Reply::Done, effect);
+            self.answer(&room, &asker, ticket, Reply::Done, effect);
             return;
         }
         let reply = Reply::Publish(Published {
@@ -131,7 +128,7 @@ impl Shard {
             duplicate: false,
             receipt: Some(event::Receipt { delivered, total, partial }),
         });
-        self.answer_ok(core, &room, &asker, ticket, reply);
+        self.answer_ok(&room, &asker, ticket, reply);
     }
 
     /// Sets the time a receipt has.

@@ -12,7 +12,6 @@ mod draft;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::id::CoreId;
 use crate::protocol::event::Reply;
 use crate::protocol::{ErrorCode, Role};
 use crate::record::Deed;
@@ -67,10 +66,10 @@ struct Matter {
 /// Where it comes from.
 #[derive(Clone, Debug)]
 enum Of {
-    /// A command, and the core of whoever gave it.
-    Command(CoreId, Box<Ask>),
+    /// A command.
+    Command(Box<Ask>),
     /// Somebody wants to join a room that is not there: it is made, then they join.
-    Founding(CoreId, Box<Ask>),
+    Founding(Box<Ask>),
     /// Somebody has come in and has got a role by that.
     Entrance { user: Arc<str>, role: Role },
     /// The broker has lost what is known here.
@@ -81,7 +80,7 @@ impl Of {
     /// The command, if it comes from one.
     fn ask(&self) -> Option<&Ask> {
         match self {
-            Self::Command(_, ask) | Self::Founding(_, ask) => Some(ask),
+            Self::Command(ask) | Self::Founding(ask) => Some(ask),
             Self::Entrance { .. } | Self::Loss => None,
         }
     }
@@ -113,7 +112,7 @@ impl Governing {
 
 impl Shard {
     /// Takes a command that governs a room to the broker, where there is one. Gives back any other.
-    pub(in crate::shard) fn govern_by_broker(&mut self, from: CoreId, ask: Ask) -> Option<Ask> {
+    pub(in crate::shard) fn govern_by_broker(&mut self, ask: Ask) -> Option<Ask> {
         let governs = matches!(
             ask.what,
             What::Create(..) | What::Update(_) | What::Delete | What::Moderate(_)
@@ -130,16 +129,16 @@ impl Shard {
             }
             Some(_) => {
                 let room = ask.room.clone();
-                self.take_up(&room, Of::Command(from, Box::new(ask)));
+                self.take_up(&room, Of::Command(Box::new(ask)));
                 return None;
             }
         };
-        self.refuse_ask(from, ask, refusal);
+        self.refuse_ask(ask, refusal);
         None
     }
 
     /// Takes a join to the broker, if it makes the room. Gives back any other.
-    pub(in crate::shard) fn found_by_broker(&mut self, from: CoreId, ask: Ask) -> Option<Ask> {
+    pub(in crate::shard) fn found_by_broker(&mut self, ask: Ask) -> Option<Ask> {
         let followed = self.broker.rooms.get(&ask.room).filter(|_| self.broker.is_up);
         let makes = followed.is_some_and(|it| !it.governing.exists && !it.governing.is_recalling);
         if !makes || ask.room.name.is_reserved() || self.may_open(&ask.room).is_err() {
@@ -150,7 +149,7 @@ impl Shard {
             return Some(ask);
         }
         let room = ask.room.clone();
-        self.take_up(&room, Of::Founding(from, Box::new(ask)));
+        self.take_up(&room, Of::Founding(Box::new(ask)));
         None
     }
 
@@ -203,7 +202,7 @@ impl Shard {
         let at = self.outbound.now.moment.plus_ms(self.config.redis.timeout_ms);
         let timer = self.wheel.insert(at, Alarm::Motion(room.clone(), ticket));
         let by = match of {
-            Of::Command(_, ask) => ask.asker.identity.user.clone(),
+            Of::Command(ask) => ask.asker.identity.user.clone(),
             Of::Founding(..) | Of::Entrance { .. } | Of::Loss => None,
         };
         let Draft { manner, entries, decree, is_persistent } = draft;
@@ -296,11 +295,11 @@ impl Shard {
                 let fault = if motion.is_some() { Fault::Lost } else { Fault::Unsent };
                 self.end_motion(motion);
                 match matter.of {
-                    Of::Command(from, ask) => {
-                        self.refuse_ask(from, *ask, not_done(fault));
+                    Of::Command(ask) => {
+                        self.refuse_ask(*ask, not_done(fault));
                     }
-                    Of::Founding(from, ask) => {
-                        self.join_founded(from, *ask, false);
+                    Of::Founding(ask) => {
+                        self.join_founded(*ask, false);
                         self.end_patience(&room);
                     }
                     of => {
@@ -317,18 +316,18 @@ impl Shard {
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         let Some(matter) = followed.governing.queue.pop_front() else { return };
         self.end_motion(matter.motion);
-        let (from, ask) = match matter.of {
-            Of::Command(from, ask) => (from, ask),
-            Of::Founding(from, ask) => {
+        let ask = match matter.of {
+            Of::Command(ask) => ask,
+            Of::Founding(ask) => {
                 // Without the broker they join what is known here.
-                self.join_founded(from, *ask, outcome.is_ok());
+                self.join_founded(*ask, outcome.is_ok());
                 self.end_patience(room);
                 return;
             }
             Of::Entrance { .. } | Of::Loss => return,
         };
         if let Err(refusal) = outcome {
-            self.refuse_ask(from, *ask, refusal);
+            self.refuse_ask(*ask, refusal);
             return;
         }
         let Ask { room, asker, ticket, what } = *ask;
@@ -342,26 +341,26 @@ impl Shard {
                     _ => Deed::Update,
                 };
                 self.record(&room, &asker, deed, |_| {});
-                self.answer_config(from, &room, &asker, ticket, Ok(()));
+                self.answer_config(&room, &asker, ticket, Ok(()));
             }
             What::Moderate(ask) => {
                 self.record_moderation(&room, &asker, &ask);
-                self.answer_ok(from, &room, &asker, ticket, Reply::Done);
+                self.answer_ok(&room, &asker, ticket, Reply::Done);
             }
             _ => {
                 self.record(&room, &asker, Deed::Delete, |_| {});
-                self.answer_ok(from, &room, &asker, ticket, Reply::Done);
+                self.answer_ok(&room, &asker, ticket, Reply::Done);
             }
         }
     }
 
-    pub(super) fn refuse_ask(&mut self, from: CoreId, ask: Ask, refusal: Refusal) {
+    pub(super) fn refuse_ask(&mut self, ask: Ask, refusal: Refusal) {
         let Ask { room, asker, ticket, what } = ask;
         let effect = match what {
             What::Join(_) => AnswerEffect::NotJoined { wrong_password: false },
             _ => AnswerEffect::None,
         };
-        self.answer_refusal_with(from, &room, &asker, ticket, refusal, effect);
+        self.answer_refusal_with(&room, &asker, ticket, refusal, effect);
     }
 }
 
@@ -373,7 +372,7 @@ impl Matter {
     /// Whether it makes the room.
     fn makes(&self) -> bool {
         match &self.of {
-            Of::Command(_, ask) => matches!(ask.what, What::Create(..)),
+            Of::Command(ask) => matches!(ask.what, What::Create(..)),
             Of::Founding(..) => true,
             Of::Entrance { .. } | Of::Loss => false,
         }

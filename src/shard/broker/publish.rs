@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::id::CoreId;
 use crate::protocol::event::{self, Place, Published, Reply};
 use crate::protocol::{Durability, Filter, Mode};
 use crate::room::broker::{Fault, Keep, Placed, Publish, Stamp, ToBroker};
@@ -20,7 +19,6 @@ use super::{not_done, unavailable};
 /// A publish that waits for its place.
 #[derive(Debug)]
 pub(super) struct Pending {
-    from: CoreId,
     room: RoomKey,
     asker: Asker,
     ticket: Ticket,
@@ -38,7 +36,6 @@ pub(super) struct Pending {
 
 /// A publish on its way to the broker.
 pub(in crate::shard) struct Outgoing<'a> {
-    pub(in crate::shard) from: CoreId,
     pub(in crate::shard) asker: &'a Asker,
     pub(in crate::shard) ticket: Ticket,
     pub(in crate::shard) draft: Draft,
@@ -92,8 +89,7 @@ impl Shard {
 
     /// Asks the broker for a place.
     pub(in crate::shard) fn publish_by_broker(&mut self, outgoing: Outgoing<'_>) {
-        let Outgoing { from, asker, ticket, draft, filter, ttl_ms, key, counts, is_send } =
-            outgoing;
+        let Outgoing { asker, ticket, draft, filter, ttl_ms, key, counts, is_send } = outgoing;
         let number = self.next_stamp().ticket;
         let wire = self.write(&draft, number, ttl_ms, filter.as_deref());
         let room = draft.room;
@@ -103,7 +99,6 @@ impl Shard {
         let at = self.outbound.now.moment.plus_ms(self.config.redis.timeout_ms);
         let timer = self.wheel.insert(at, Alarm::Ticket(number));
         let pending = Pending {
-            from,
             room: room.clone(),
             asker: asker.clone(),
             ticket,
@@ -186,11 +181,11 @@ impl Shard {
         placed: &Placed,
         receipt: Option<event::Receipt>,
     ) {
-        let Pending { from, room, asker, ticket, is_send, .. } = pending;
+        let Pending { room, asker, ticket, is_send, .. } = pending;
         if is_send {
             let (effect, reply) = (AnswerEffect::Sent { delivered: 0 }, Reply::Done);
             let ticket = Ticket { id: None, ..ticket };
-            self.answer(from, &room, &asker, ticket, reply, effect);
+            self.answer(&room, &asker, ticket, reply, effect);
             return;
         }
         let reply = Reply::Publish(Published {
@@ -199,7 +194,7 @@ impl Shard {
             duplicate: placed.is_duplicate,
             receipt,
         });
-        self.answer_ok(from, &room, &asker, ticket, reply);
+        self.answer_ok(&room, &asker, ticket, reply);
     }
 
     /// It has its place, and did not come here to be counted.
@@ -231,7 +226,6 @@ impl Shard {
                 room: pending.room.clone(),
                 epoch,
                 offset,
-                core: pending.from,
                 asker: pending.asker.clone(),
                 ticket: pending.ticket.clone(),
                 cores_left: cores,
@@ -292,8 +286,8 @@ impl Shard {
             (None, Some(placed)) => return self.answer_uncounted(pending, &placed),
             (None, None) => {}
         }
-        let Pending { from, room, asker, ticket, .. } = pending;
-        self.answer_refusal(from, &room, &asker, ticket, refusal);
+        let Pending { room, asker, ticket, .. } = pending;
+        self.answer_refusal(&room, &asker, ticket, refusal);
     }
 }
 

@@ -58,17 +58,16 @@ impl Shard {
     /// At home: an `ack` behind other commands.
     pub(super) fn on_ack_asked(
         &mut self,
-        from: CoreId,
         room: &RoomKey,
         asker: &Asker,
         ticket: Ticket,
         ack: &AckAsk,
     ) {
         let now = self.outbound.now.moment;
-        let address = asker.address(from);
+        let address = asker.address;
         let Some(home) = self.homes.get_mut(room).filter(|home| home.is_attached(address)) else {
             let refusal = Refusal::new(ErrorCode::NotJoined, "the room is not joined");
-            self.answer_refusal(from, room, asker, ticket, refusal);
+            self.answer_refusal(room, asker, ticket, refusal);
             return;
         };
         // What came in another life of the room says nothing of this one.
@@ -76,7 +75,7 @@ impl Shard {
         let offset = if is_of_this { ack.offset.min(home.offset()) } else { 0 };
         home.acknowledge(address, offset, now);
         let effect = AnswerEffect::Acknowledged { offset };
-        self.answer(from, room, asker, ticket, Reply::Done, effect);
+        self.answer(room, asker, ticket, Reply::Done, effect);
     }
 
     /// The home has heard an `ack`.

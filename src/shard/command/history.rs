@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock::Moment;
-use crate::id::{ConnectionKey, CoreId};
+use crate::id::ConnectionKey;
 use crate::protocol::ErrorCode;
 use crate::protocol::command::{History, HistoryBound, Position};
 use crate::protocol::event::{Place, Reply};
@@ -49,16 +49,15 @@ impl Shard {
     /// At home.
     pub(super) fn on_history(
         &mut self,
-        from: CoreId,
         room: &RoomKey,
         asker: &Asker,
         ticket: Ticket,
         ask: &HistoryAsk,
     ) {
-        let page = match self.history_page(from, room, asker, ask) {
+        let page = match self.history_page(room, asker, ask) {
             Ok(page) => page,
             Err(refusal) => {
-                self.answer_refusal(from, room, asker, ticket, refusal);
+                self.answer_refusal(room, asker, ticket, refusal);
                 return;
             }
         };
@@ -69,12 +68,11 @@ impl Shard {
             messages: &messages,
             truncated: page.truncated,
         };
-        self.answer_ok(from, room, asker, ticket, reply);
+        self.answer_ok(room, asker, ticket, reply);
     }
 
     fn history_page(
         &mut self,
-        from: CoreId,
         room: &RoomKey,
         asker: &Asker,
         ask: &HistoryAsk,
@@ -82,7 +80,7 @@ impl Shard {
         let now = self.outbound.now.moment;
         let most_bytes = self.config.limits.recovery_bytes as usize;
         let home = self.homes.get_mut(room).ok_or(Refusal::NO_ROOM)?;
-        let joined = home.is_attached(asker.address(from));
+        let joined = home.is_attached(asker.address);
         home.standing(asker.user(), asker.ip, now)
             .may(Action::History { joined }, &home.config)
             .map_err(|denied| denied.refusal(now))?;

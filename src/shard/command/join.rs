@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::auth::{self, Zeroed};
-use crate::id::{ConnectionKey, CoreId};
+use crate::id::ConnectionKey;
 use crate::protocol::command::Join;
 use crate::protocol::event::{Gap, JoinedRoom, Place, Reply};
 use crate::protocol::{ErrorCode, Event, GapReason, Mode, Role};
@@ -104,10 +104,10 @@ impl Shard {
     }
 
     /// At home, after the broker was asked to make the room: it has, or could not.
-    pub(in crate::shard) fn join_founded(&mut self, from: CoreId, ask: Ask, is_founded: bool) {
+    pub(in crate::shard) fn join_founded(&mut self, ask: Ask, is_founded: bool) {
         let Ask { room, asker, ticket, what } = ask;
         if let What::Join(ask) = what {
-            self.on_join(from, &room, &asker, ticket, &ask, is_founded);
+            self.on_join(&room, &asker, ticket, &ask, is_founded);
         }
         self.tend(&room);
     }
@@ -115,7 +115,6 @@ impl Shard {
     /// At home. `is_founded`: the broker has made the room for this.
     pub(super) fn on_join(
         &mut self,
-        from: CoreId,
         room: &RoomKey,
         asker: &Asker,
         ticket: Ticket,
@@ -128,7 +127,7 @@ impl Shard {
         let is_new = !self.homes.rooms.contains_key(room);
         let is_founder = is_new && !self.broker.is_there() && !room.name.is_reserved();
         let request = JoinRequest {
-            address: asker.address(from),
+            address: asker.address,
             ip: asker.ip,
             session: asker.session.map(|session| session.0),
             user: asker.identity.user.as_ref(),
@@ -141,7 +140,7 @@ impl Shard {
             grant: ask.grant,
             info: asker.identity.presence_info(),
         };
-        let home = self.home_to_join(from, room, asker, ask);
+        let home = self.home_to_join(room, asker, ask);
         let outcome = home.and_then(|home| {
             if let (true, Some(since)) = (ask.resumes, &ask.since) {
                 home.forget(&since.epoch);
@@ -162,7 +161,7 @@ impl Shard {
         let joining = match outcome {
             Ok(joining) => joining,
             Err(refusal) => {
-                self.refuse_join(from, room, asker, ticket, ask, refusal);
+                self.refuse_join(room, asker, ticket, ask, refusal);
                 return;
             }
         };
@@ -178,14 +177,13 @@ impl Shard {
         if let Some(user) = asker.identity.user.as_ref().filter(|_| has_got_a_role) {
             self.note_entrance(room, user);
         }
-        self.answer_joined(from, room, asker, ticket, ask, joining);
+        self.answer_joined(room, asker, ticket, ask, joining);
     }
 
     /// At home: the room that somebody wants in, made if it is not there. Who is in it stays, and a session
     /// comes back, though Redis has become less safe since.
     fn home_to_join(
         &mut self,
-        from: CoreId,
         room: &RoomKey,
         asker: &Asker,
         ask: &JoinAsk,
@@ -195,7 +193,7 @@ impl Shard {
             return Err(TOO_MANY_CREATIONS);
         }
         // What was decided about it is known once it is there.
-        let is_in = self.home_of(room)?.is_attached(asker.address(from));
+        let is_in = self.home_of(room)?.is_attached(asker.address);
         let stays = is_in || ask.resumes || room.name.is_reserved();
         if let Err(refusal) = self.may_open(room)
             && !stays
@@ -212,7 +210,6 @@ impl Shard {
     /// At home. A wrong password is counted here, so that nobody escapes by leaving before the answer.
     fn refuse_join(
         &mut self,
-        from: CoreId,
         room: &RoomKey,
         asker: &Asker,
         ticket: Ticket,
@@ -226,12 +223,11 @@ impl Shard {
             self.outbound.effects.failures.push(failure);
         }
         let effect = AnswerEffect::NotJoined { wrong_password };
-        self.answer_refusal_with(from, room, asker, ticket, refusal, effect);
+        self.answer_refusal_with(room, asker, ticket, refusal, effect);
     }
 
     fn answer_joined(
         &mut self,
-        from: CoreId,
         room: &RoomKey,
         asker: &Asker,
         ticket: Ticket,
@@ -290,7 +286,7 @@ impl Shard {
         };
         let reply = Reply::Join { joined: joined_room, recovered, user_count, local: is_local };
         let effect = AnswerEffect::Joined(Box::new(joined));
-        self.answer(from, room, asker, ticket, reply, effect);
+        self.answer(room, asker, ticket, reply, effect);
     }
 
     /// The home has let a connection in: from here on it is delivered to.

@@ -1,6 +1,6 @@
 //! `leave`: receive a room no more.
 
-use crate::id::{ConnectionKey, CoreId};
+use crate::id::ConnectionKey;
 use crate::protocol::command::Leave;
 use crate::protocol::event::Reply;
 use crate::protocol::{ErrorCode, Event, LeftReason};
@@ -36,17 +36,17 @@ impl Shard {
     }
 
     /// At home. What is delivered until the answer arrives stands before it.
-    pub(super) fn on_leave(&mut self, from: CoreId, room: &RoomKey, asker: &Asker, ticket: Ticket) {
+    pub(super) fn on_leave(&mut self, room: &RoomKey, asker: &Asker, ticket: Ticket) {
         let now = self.outbound.now.moment;
         let grace_ms = self.config.presence.grace_ms;
         let home = self.homes.get_mut(room);
-        let left = home.is_some_and(|home| home.leave(asker.address(from), grace_ms, now));
+        let left = home.is_some_and(|home| home.leave(asker.address, grace_ms, now));
         if left {
             let reply = Reply::Leave { room: room.name.as_str() };
-            self.answer(from, room, asker, ticket, reply, AnswerEffect::Left);
+            self.answer(room, asker, ticket, reply, AnswerEffect::Left);
         } else {
             let refusal = Refusal::new(ErrorCode::NotJoined, "the room is not joined");
-            self.answer_refusal(from, room, asker, ticket, refusal);
+            self.answer_refusal(room, asker, ticket, refusal);
         }
     }
 

@@ -282,7 +282,7 @@ impl Shard {
             return;
         }
         let asker = Asker {
-            connection: key,
+            address: ConnectionAddress { core: self.core, key },
             name: std::sync::Arc::clone(&connection.name),
             identity: std::sync::Arc::clone(&connection.identity),
             form: connection.form,
@@ -293,30 +293,30 @@ impl Shard {
     }
 
     /// A hub asks.
-    pub(super) fn on_ask(&mut self, from: CoreId, ask: Ask) {
+    pub(super) fn on_ask(&mut self, ask: Ask) {
         let room = ask.room.clone();
-        let Some(ask) = self.govern_by_broker(from, ask) else {
+        let Some(ask) = self.govern_by_broker(ask) else {
             self.tend(&room);
             return;
         };
-        let Some(ask) = self.found_by_broker(from, ask) else { return };
+        let Some(ask) = self.found_by_broker(ask) else { return };
         let Ask { room, asker, ticket, what } = ask;
         match what {
-            What::Join(join) => self.on_join(from, &room, &asker, ticket, &join, false),
-            What::Leave => self.on_leave(from, &room, &asker, ticket),
-            What::Publish(publish) => self.on_publish(from, &room, &asker, ticket, *publish),
-            What::Ack(ack) => self.on_ack_asked(from, &room, &asker, ticket, &ack),
-            What::History(history) => self.on_history(from, &room, &asker, ticket, &history),
-            What::Presence(page) => self.on_presence(from, &room, &asker, ticket, &page),
-            What::PresenceSet(info) => self.on_presence_set(from, &room, &asker, ticket, info),
+            What::Join(join) => self.on_join(&room, &asker, ticket, &join, false),
+            What::Leave => self.on_leave(&room, &asker, ticket),
+            What::Publish(publish) => self.on_publish(&room, &asker, ticket, *publish),
+            What::Ack(ack) => self.on_ack_asked(&room, &asker, ticket, &ack),
+            What::History(history) => self.on_history(&room, &asker, ticket, &history),
+            What::Presence(page) => self.on_presence(&room, &asker, ticket, &page),
+            What::PresenceSet(info) => self.on_presence_set(&room, &asker, ticket, info),
             What::Create(patch, may_create) => {
-                self.on_create(from, &room, &asker, ticket, &patch, &may_create);
+                self.on_create(&room, &asker, ticket, &patch, &may_create);
             }
-            What::Update(patch) => self.on_update(from, &room, &asker, ticket, &patch),
-            What::Delete => self.on_delete(from, &room, &asker, ticket),
-            What::Info => self.on_info(from, &room, &asker, ticket),
-            What::Members(page) => self.on_members(from, &room, &asker, ticket, &page),
-            What::Moderate(moderate) => self.on_moderate(from, &room, &asker, ticket, &moderate),
+            What::Update(patch) => self.on_update(&room, &asker, ticket, &patch),
+            What::Delete => self.on_delete(&room, &asker, ticket),
+            What::Info => self.on_info(&room, &asker, ticket),
+            What::Members(page) => self.on_members(&room, &asker, ticket, &page),
+            What::Moderate(moderate) => self.on_moderate(&room, &asker, ticket, &moderate),
         }
         self.tend(&room);
     }
@@ -324,19 +324,17 @@ impl Shard {
     /// Tells a hub what came of a command.
     pub(in crate::shard) fn answer_ok(
         &mut self,
-        core: CoreId,
         room: &RoomKey,
         asker: &Asker,
         ticket: Ticket,
         reply: Reply<'_>,
     ) {
-        self.answer(core, room, asker, ticket, reply, AnswerEffect::None);
+        self.answer(room, asker, ticket, reply, AnswerEffect::None);
     }
 
     /// Tells a hub what came of a command, and what to do about it.
     pub(in crate::shard) fn answer(
         &mut self,
-        core: CoreId,
         room: &RoomKey,
         asker: &Asker,
         ticket: Ticket,
@@ -344,25 +342,23 @@ impl Shard {
         effect: AnswerEffect,
     ) {
         let frame = answer_frame(&ticket, asker, reply);
-        self.answer_frame(core, room, asker, ticket, frame, effect);
+        self.answer_frame(room, asker, ticket, frame, effect);
     }
 
     /// Tells a hub why a command was refused.
     pub(in crate::shard) fn answer_refusal(
         &mut self,
-        core: CoreId,
         room: &RoomKey,
         asker: &Asker,
         ticket: Ticket,
         refusal: Refusal,
     ) {
-        self.answer_refusal_with(core, room, asker, ticket, refusal, AnswerEffect::None);
+        self.answer_refusal_with(room, asker, ticket, refusal, AnswerEffect::None);
     }
 
     /// Tells a hub why a command was refused, and what to do about it.
     pub(in crate::shard) fn answer_refusal_with(
         &mut self,
-        core: CoreId,
         room: &RoomKey,
         asker: &Asker,
         ticket: Ticket,
@@ -376,12 +372,11 @@ impl Shard {
         } else {
             AnswerEffect::NotSent(refusal)
         };
-        self.answer_frame(core, room, asker, ticket, frame, effect);
+        self.answer_frame(room, asker, ticket, frame, effect);
     }
 
     fn answer_frame(
         &mut self,
-        core: CoreId,
         room: &RoomKey,
         asker: &Asker,
         ticket: Ticket,
@@ -390,12 +385,12 @@ impl Shard {
     ) {
         let answer = Answer {
             room: room.clone(),
-            connection: asker.connection,
+            connection: asker.address.key,
             ticket,
             frame: frame.into_boxed_slice(),
             effect,
         };
-        self.outbound.send(core, ToConnection::Answer(Box::new(answer)));
+        self.outbound.send(asker.address.core, ToConnection::Answer(Box::new(answer)));
     }
 
     /// A command is answered. If reading had stopped because of too many that were not, the driver
@@ -455,11 +450,6 @@ fn error(ticket: &Ticket, refusal: Refusal) -> Event<'_> {
 }
 
 impl Asker {
-    /// Where its connection is, seen from a core that `from` has asked.
-    pub(super) fn address(&self, from: CoreId) -> ConnectionAddress {
-        ConnectionAddress { core: from, key: self.connection }
-    }
-
     /// Its user's name; none: anonymous.
     pub(super) fn user(&self) -> Option<&str> {
         self.identity.user.as_deref()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock::Now;
-use crate::id::{ConnectionKey, CoreId};
+use crate::id::ConnectionKey;
 use crate::protocol::command::{Moderate, ModerationTarget};
 use crate::protocol::event::{Reply, RoomChange};
 use crate::protocol::{ErrorCode, Event, LeftReason, ModerationAction, Role};
@@ -40,7 +40,6 @@ impl Shard {
     /// At home.
     pub(super) fn on_moderate(
         &mut self,
-        from: CoreId,
         room: &RoomKey,
         asker: &Asker,
         ticket: Ticket,
@@ -51,7 +50,7 @@ impl Shard {
             .permitted(room, asker, ask)
             .and_then(|home| carry_out(&mut home.members, ask, now).map_err(|Full| LIST_IS_FULL));
         if let Err(refusal) = outcome {
-            self.answer_refusal(from, room, asker, ticket, refusal);
+            self.answer_refusal(room, asker, ticket, refusal);
             return;
         }
         if let (Some(user), Some(home)) = (ask.target.user(), self.homes.get_mut(room)) {
@@ -59,7 +58,7 @@ impl Shard {
         }
         self.record_moderation(room, asker, ask);
         self.fulfil_moderation(room, &ask.moderation(now), asker.identity.user.as_ref());
-        self.answer_ok(from, room, asker, ticket, Reply::Done);
+        self.answer_ok(room, asker, ticket, Reply::Done);
     }
 
     /// What a command would change, where the broker decides.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::id::{ConnectionKey, CoreId};
+use crate::id::ConnectionKey;
 use crate::protocol::ErrorCode;
 use crate::protocol::OwnedData;
 use crate::protocol::command::{Page, PresenceSet};
@@ -57,13 +57,12 @@ impl Shard {
     /// At home.
     pub(super) fn on_presence(
         &mut self,
-        from: CoreId,
         room: &RoomKey,
         asker: &Asker,
         ticket: Ticket,
         ask: &PageAsk,
     ) {
-        match self.presence_page(from, room, asker, ask) {
+        match self.presence_page(room, asker, ask) {
             Ok(page) => {
                 let users: Vec<_> = page
                     .users
@@ -80,24 +79,23 @@ impl Shard {
                     users: &users,
                     next: page.next.as_deref(),
                 };
-                self.answer_ok(from, room, asker, ticket, reply);
+                self.answer_ok(room, asker, ticket, reply);
             }
             Err(refusal) => {
-                self.answer_refusal(from, room, asker, ticket, refusal);
+                self.answer_refusal(room, asker, ticket, refusal);
             }
         }
     }
 
     fn presence_page(
         &mut self,
-        from: CoreId,
         room: &RoomKey,
         asker: &Asker,
         ask: &PageAsk,
     ) -> Result<PresencePage, Refusal> {
         let now = self.outbound.now.moment;
         let home = self.homes.get_mut(room).ok_or(Refusal::NO_ROOM)?;
-        let joined = home.is_attached(asker.address(from));
+        let joined = home.is_attached(asker.address);
         home.standing(asker.user(), asker.ip, now)
             .may(Action::Presence { joined }, &home.config)
             .map_err(|denied| denied.refusal(now))?;
@@ -115,24 +113,23 @@ impl Shard {
     /// At home.
     pub(super) fn on_presence_set(
         &mut self,
-        from: CoreId,
         room: &RoomKey,
         asker: &Asker,
         ticket: Ticket,
         info: OwnedData,
     ) {
         let now = self.outbound.now.moment;
-        let address = asker.address(from);
+        let address = asker.address;
         let home = self.homes.get_mut(room).filter(|home| home.is_attached(address));
         let refusal = match (home, asker.user()) {
             (None, _) => Refusal::new(ErrorCode::NotJoined, "join the room first"),
             (Some(_), None) => Refusal::new(ErrorCode::Forbidden, "anonymous"),
             (Some(home), Some(user)) => {
                 home.set_info(user, info, now);
-                self.answer_ok(from, room, asker, ticket, Reply::Done);
+                self.answer_ok(room, asker, ticket, Reply::Done);
                 return;
             }
         };
-        self.answer_refusal(from, room, asker, ticket, refusal);
+        self.answer_refusal(room, asker, ticket, refusal);
     }
 }

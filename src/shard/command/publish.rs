@@ -117,16 +117,15 @@ impl Shard {
     /// At home.
     pub(super) fn on_publish(
         &mut self,
-        from: CoreId,
         room: &RoomKey,
         asker: &Asker,
         ticket: Ticket,
         ask: PublishAsk,
     ) {
         let receipt = ask.receipt.then(|| self.homes.receipts.next());
-        match self.place(from, room, asker, &ticket, ask, receipt) {
+        match self.place(room, asker, &ticket, ask, receipt) {
             Err(refusal) => {
-                self.answer_refusal(from, room, asker, ticket, refusal);
+                self.answer_refusal(room, asker, ticket, refusal);
             }
             Ok(None) => {}
             Ok(Some(Placed { epoch, offset, duplicate, cores, is_send })) => match receipt {
@@ -136,7 +135,6 @@ impl Shard {
                         room: room.clone(),
                         epoch,
                         offset,
-                        core: from,
                         asker: asker.clone(),
                         ticket,
                         cores_left: cores,
@@ -152,7 +150,7 @@ impl Shard {
                 _ if is_send => {
                     let (effect, reply) = (AnswerEffect::Sent { delivered: 0 }, Reply::Done);
                     let ticket = Ticket { id: None, ..ticket };
-                    self.answer(from, room, asker, ticket, reply, effect);
+                    self.answer(room, asker, ticket, reply, effect);
                 }
                 _ => {
                     let reply = Reply::Publish(Published {
@@ -165,7 +163,7 @@ impl Shard {
                             partial: false,
                         }),
                     });
-                    self.answer_ok(from, room, asker, ticket, reply);
+                    self.answer_ok(room, asker, ticket, reply);
                 }
             },
         }
@@ -174,7 +172,6 @@ impl Shard {
     /// Gives a message its place in the room and sends it out; nothing if the broker is to give it.
     fn place(
         &mut self,
-        from: CoreId,
         room: &RoomKey,
         asker: &Asker,
         ticket: &Ticket,
@@ -184,7 +181,7 @@ impl Shard {
         let now = self.outbound.now;
         let is_send = ask.is_send;
         let way = self.way(room, ask.transient)?;
-        let (epoch, accepted) = self.accept(from, room, asker, &ask, way)?;
+        let (epoch, accepted) = self.accept(room, asker, &ask, way)?;
         let (offset, masked) = match accepted {
             Accepted::New { offset, masked } => (offset, masked),
             Accepted::Duplicate(offset) => {
@@ -195,7 +192,7 @@ impl Shard {
         let author = Author {
             user: asker.identity.user.clone(),
             connection: Arc::clone(&asker.name),
-            address: asker.address(from),
+            address: asker.address,
         };
         if let Some(masked) = masked {
             ask.data = masked;
@@ -205,7 +202,6 @@ impl Shard {
         let draft = ask.into_draft(room.clone(), (Arc::clone(&epoch), offset), author, now);
         if way == Way::Broker {
             self.publish_by_broker(Outgoing {
-                from,
                 asker,
                 ticket: ticket.clone(),
                 draft,
@@ -228,7 +224,6 @@ impl Shard {
     /// Whether somebody may publish, and under which offset if the home gives it; the room's epoch.
     fn accept(
         &mut self,
-        from: CoreId,
         room: &RoomKey,
         asker: &Asker,
         ask: &PublishAsk,
@@ -242,7 +237,7 @@ impl Shard {
             return Err(Refusal::new(ErrorCode::NotJoined, "join the room first"));
         }
         let request = PublishRequest {
-            address: asker.address(from),
+            address: asker.address,
             ip: asker.ip,
             session: asker.session.map(|session| session.0),
             user: asker.identity.user.as_ref(),

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::id::{ConnectionKey, CoreId};
+use crate::id::ConnectionKey;
 use crate::protocol::command::{Page, RoomConfigure};
 use crate::protocol::event::RoomChange;
 use crate::protocol::event::{Member, Place, Reply, RoomInfo};
@@ -70,7 +70,6 @@ impl Shard {
     /// At home.
     pub(super) fn on_create(
         &mut self,
-        from: CoreId,
         room: &RoomKey,
         asker: &Asker,
         ticket: Ticket,
@@ -101,13 +100,12 @@ impl Shard {
         if created.is_err_and(|refusal| refusal.code == ErrorCode::BadRequest) {
             self.end_room(room);
         }
-        self.answer_config(from, room, asker, ticket, created);
+        self.answer_config(room, asker, ticket, created);
     }
 
     /// At home.
     pub(super) fn on_update(
         &mut self,
-        from: CoreId,
         room: &RoomKey,
         asker: &Asker,
         ticket: Ticket,
@@ -123,12 +121,11 @@ impl Shard {
             self.record(room, asker, Deed::Update, |_| {});
             self.announce_config(room);
         }
-        self.answer_config(from, room, asker, ticket, updated);
+        self.answer_config(room, asker, ticket, updated);
     }
 
     pub(in crate::shard) fn answer_config(
         &mut self,
-        from: CoreId,
         room: &RoomKey,
         asker: &Asker,
         ticket: Ticket,
@@ -142,10 +139,10 @@ impl Shard {
         match described {
             Ok((config, role)) => {
                 let reply = Reply::Room { room: room.name.as_str(), config: &config, role };
-                self.answer_ok(from, room, asker, ticket, reply);
+                self.answer_ok(room, asker, ticket, reply);
             }
             Err(refusal) => {
-                self.answer_refusal(from, room, asker, ticket, refusal);
+                self.answer_refusal(room, asker, ticket, refusal);
             }
         }
     }
@@ -230,20 +227,14 @@ impl Shard {
     }
 
     /// At home.
-    pub(super) fn on_delete(
-        &mut self,
-        from: CoreId,
-        room: &RoomKey,
-        asker: &Asker,
-        ticket: Ticket,
-    ) {
+    pub(super) fn on_delete(&mut self, room: &RoomKey, asker: &Asker, ticket: Ticket) {
         if let Err(refusal) = self.governed(room, asker, Action::Delete).map(|_| ()) {
-            self.answer_refusal(from, room, asker, ticket, refusal);
+            self.answer_refusal(room, asker, ticket, refusal);
             return;
         }
         self.fulfil_end(room, asker.identity.user.as_ref());
         self.record(room, asker, Deed::Delete, |_| {});
-        self.answer_ok(from, room, asker, ticket, Reply::Done);
+        self.answer_ok(room, asker, ticket, Reply::Done);
     }
 
     /// A room has ended: all who are in it here are told.
@@ -274,8 +265,8 @@ impl Shard {
     }
 
     /// At home.
-    pub(super) fn on_info(&mut self, from: CoreId, room: &RoomKey, asker: &Asker, ticket: Ticket) {
-        match self.seen(from, room, asker) {
+    pub(super) fn on_info(&mut self, room: &RoomKey, asker: &Asker, ticket: Ticket) {
+        match self.seen(room, asker) {
             Ok(home) => {
                 let (config, epoch) = (home.config.describe(), Arc::clone(&home.epoch));
                 let info = RoomInfo {
@@ -286,24 +277,19 @@ impl Shard {
                     at: Place { epoch: &epoch, offset: home.offset() },
                     created_at_ms: home.created_at_ms,
                 };
-                self.answer_ok(from, room, asker, ticket, Reply::RoomInfo(info));
+                self.answer_ok(room, asker, ticket, Reply::RoomInfo(info));
             }
             Err(refusal) => {
-                self.answer_refusal(from, room, asker, ticket, refusal);
+                self.answer_refusal(room, asker, ticket, refusal);
             }
         }
     }
 
     /// A room, if the one who asks may see that it is there.
-    fn seen(
-        &mut self,
-        from: CoreId,
-        room: &RoomKey,
-        asker: &Asker,
-    ) -> Result<&mut HomeRoom, Refusal> {
+    fn seen(&mut self, room: &RoomKey, asker: &Asker) -> Result<&mut HomeRoom, Refusal> {
         let now = self.outbound.now.moment;
         let home = self.homes.get_mut(room).ok_or(Refusal::NO_ROOM)?;
-        let joined = home.is_attached(asker.address(from));
+        let joined = home.is_attached(asker.address);
         // Whoever may not see who is there is not told that anything is.
         home.standing(asker.user(), asker.ip, now)
             .may(Action::Presence { joined }, &home.config)
@@ -314,17 +300,16 @@ impl Shard {
     /// At home.
     pub(super) fn on_members(
         &mut self,
-        from: CoreId,
         room: &RoomKey,
         asker: &Asker,
         ticket: Ticket,
         ask: &PageAsk,
     ) {
         let now = self.outbound.now.moment;
-        let home = match self.seen(from, room, asker) {
+        let home = match self.seen(room, asker) {
             Ok(home) => home,
             Err(refusal) => {
-                self.answer_refusal(from, room, asker, ticket, refusal);
+                self.answer_refusal(room, asker, ticket, refusal);
                 return;
             }
         };
@@ -350,6 +335,6 @@ impl Shard {
             })
             .collect();
         let next = listed.last().filter(|_| more).map(|(user, ..)| &**user);
-        self.answer_ok(from, room, asker, ticket, Reply::Members { members: &members, next });
+        self.answer_ok(room, asker, ticket, Reply::Members { members: &members, next });
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::id::{ConnectionKey, CoreId};
+use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
 use crate::room::broker::Beginning;
 use crate::room::home::Heritage;
 use crate::room::name::RoomKey;
@@ -126,8 +126,8 @@ pub struct Ask {
 /// Who asks.
 #[derive(Clone, Debug)]
 pub struct Asker {
-    /// On the core that the message comes from.
-    pub connection: ConnectionKey,
+    /// The connection.
+    pub address: ConnectionAddress,
     /// The connection's name.
     pub name: Arc<str>,
     /// Who that is, and what they may.
@@ -173,7 +173,7 @@ impl Shard {
     pub(super) fn on_home(&mut self, from: CoreId, message: ToHome) {
         let Some(message) = self.hold_back(from, message) else { return };
         match message {
-            ToHome::Ask(ask) => self.on_ask(from, *ask),
+            ToHome::Ask(ask) => self.on_ask(*ask),
             ToHome::Ack { room, epoch, connection, offset } => {
                 self.on_ack(from, &room, &epoch, connection, offset);
             }

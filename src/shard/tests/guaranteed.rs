@@ -152,7 +152,7 @@ fn what_is_acknowledged_in_another_life_of_a_room_says_nothing_of_this_one() {
             let connection = cluster.shards[b.core.index()].outbound.get_mut(b.key).unwrap();
             connection.unanswered += 1;
             let asker = Asker {
-                connection: b.key,
+                address: b,
                 name: Arc::clone(&connection.name),
                 identity: Arc::clone(&connection.identity),
                 form: connection.form,

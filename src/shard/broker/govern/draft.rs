@@ -31,7 +31,7 @@ impl Shard {
         let persists =
             |shard: &mut Self| shard.homes.get_mut(room).is_some_and(|it| it.config.persistent);
         let (manner, entries, decree, is_persistent) = match of {
-            Of::Command(_, ask) => match &ask.what {
+            Of::Command(ask) => match &ask.what {
                 What::Create(patch, _) => {
                     let (entries, is_persistent) = self.draft_room(ask, patch)?;
                     (Manner::Amend, entries, Decree::Entered, is_persistent)
@@ -54,7 +54,7 @@ impl Shard {
                 }
                 _ => return Ok(None),
             },
-            Of::Founding(_, ask) => {
+            Of::Founding(ask) => {
                 if self.exists(room) {
                     return Ok(None);
                 }
