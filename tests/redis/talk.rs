@@ -139,6 +139,11 @@ impl Talk {
     /// Whether nothing more comes of a type for a while, answers to a ping behind it included.
     pub(crate) fn hears_no_more(&mut self, kind: &str) -> bool {
         std::thread::sleep(Duration::from_millis(200));
+        self.hears_no_more_now(kind)
+    }
+
+    /// Whether nothing more comes before the answer to a ping.
+    pub(crate) fn hears_no_more_now(&mut self, kind: &str) -> bool {
         let ping = json!({"type": "ping"});
         let id = self.send(ping);
         self.answer(id);
