@@ -20,21 +20,21 @@ AFTER = 9
 FAIR = 0.5
 
 
-def _peak(server, seconds, in_flight=1):
-    """Messages a second that are delivered when there is always more to do."""
-    return rate(fanout(server, ROOMS, MEMBERS, "--in-flight", in_flight, "--seconds", seconds + 1, "--warmup", 1))
+def _peak(server, seconds):
+    """Messages a second that are delivered when there is always one more to do."""
+    return rate(fanout(server, ROOMS, MEMBERS, "--in-flight", 1, "--seconds", seconds + 1, "--warmup", 1))
 
 
-def _peaks(server, seconds):
-    """The same with four times as many in flight each time, until that brings no more: writes are joined, so the
-    most comes with many under way."""
-    peaks = {}
-    for in_flight in 1, 4, 16, 64, 256, 1024:
-        before = max(peaks.values(), default=0)
-        peaks[in_flight] = _peak(server, seconds, in_flight)
-        if peaks[in_flight] < before * 1.05:
-            break
-    return peaks
+def _most(server, seconds):
+    """What is delivered a second of what is offered, which is twice as much each time until that brings no more."""
+    offered, delivered = _peak(server, seconds), {}
+    while True:
+        most = max(delivered.values(), default=0)
+        delivered[offered] = rate(_offer(server, offered, "--seconds", seconds + 1, "--warmup", 1, "--drain", 0.1,
+                                         quiet_doubts=True))
+        if delivered[offered] < most * 1.05:
+            return delivered
+        offered *= 2
 
 
 def _offer(server, deliveries, *more, **options):
@@ -155,21 +155,21 @@ def fairness(scale):
 
 @dataclass
 class Overloaded:
-    """What became of one load of twice the capacity."""
+    """What became of one load of twice the peak."""
 
-    share: float
+    delivered: float
     recovery: float
     dropped: int
     generator: float
     text: str
 
 
-def _overloaded(server, capacity, seconds):
+def _overloaded(server, peak, seconds):
     gaps = total(server, "ringroom_gaps")
     probe = beside(_quiet, server, CALM + seconds + AFTER)
     began = time.monotonic()
     time.sleep(CALM)
-    over = _offer(server, capacity * 2, "--seconds", seconds, "--warmup", 1, "--drain", 0.1, quiet_doubts=True)
+    over = _offer(server, peak * 2, "--seconds", seconds, "--warmup", 1, "--drain", 0.1, quiet_doubts=True)
     ended = time.monotonic() - began
     series = probe()["series"]
     gaps = total(server, "ringroom_gaps") - gaps
@@ -181,24 +181,33 @@ def _overloaded(server, capacity, seconds):
     text = (f"{totals['unsent']:,} messages not taken from their publishers, whom the server stops reading; "
             f"{totals['announced_gaps']:,} deliveries announced as gaps (the server counts {gaps:,.0f} gaps); "
             f"{totals['lost']:,} deliveries still under way when the load ended; {totals['dropped']} connections ended")
-    return Overloaded(rate(over) / capacity, recovery, totals["dropped"],
+    return Overloaded(rate(over), recovery, totals["dropped"],
                       over["generator"]["cpu_ns"] / 1e9 / max(over["seconds"], 1e-9), text)
 
 
 def goodput(scale):
     section = Section("goodput", "Goodput", "What is delivered when twice as much is offered as can be, and how soon "
-                      "all is well again. The peak is the most that two rooms were delivered in a closed loop, with more "
-                      "and more messages in flight until that brought no more. The server has a third of a CPU and the "
-                      "generator a whole one, so that the server is what is full.")
+                      "all is well again. The peak is the most that two rooms were delivered of what was offered, twice "
+                      "as much each time until that brought no more; that load and twice the peak are offered in turn "
+                      "then. The server has a third of a CPU and the generator a whole one, so that the server is "
+                      "what is full.")
     with ringroom(settings=[UNLIMITED], first=ORDINARY) as server, share_of_a_cpu(1 / 3):
-        peaks = _peaks(server, scale.short)
-        capacity = max(peaks.values())
-        runs = [_overloaded(server, capacity, max(3, scale.long * 8 // 10)) for _ in range(min(3, scale.rounds))]
-    section.table(("in flight", "deliveries a second"), [(name, f"{peak:,.0f}") for name, peak in peaks.items()])
+        delivered = _most(server, scale.short)
+        fullest = max(delivered, key=delivered.get)
+        seconds = max(3, scale.long * 8 // 10)
+        values = alternate(min(3, scale.rounds), {
+            "peak": lambda: rate(_offer(server, fullest, "--seconds", seconds, "--warmup", 1, "--drain", 0.1,
+                                        quiet_doubts=True)),
+            "over": lambda: _overloaded(server, delivered[fullest], seconds)})
+    runs = values["over"]
+    section.table(("offered, deliveries a second", "delivered"),
+                  [(f"{offered:,.0f}", f"{came:,.0f}") for offered, came in delivered.items()])
     busiest = max(run.generator for run in runs)
-    section.note(f"of {capacity:,.0f} deliveries a second; the generator was at most {busiest:.0%} busy")
+    section.note(f"of {Spread.of(values['peak']).median:,.0f} deliveries a second at the peak; the generator was at "
+                 f"most {busiest:.0%} busy")
     section.note(f"what was offered and not delivered, in the last of {len(runs)} runs: {runs[-1].text}")
-    section.claim("goodput at 200 %, times the peak", Spread.of(run.share for run in runs), 0.9, least=True)
+    section.claim("goodput at 200 %, times the peak",
+                  Spread.ratio([run.delivered for run in runs], values["peak"]), 0.9, least=True)
     section.claim("goodput, connections ended by it", sum(run.dropped for run in runs), 0)
     section.claim("goodput, seconds until latencies are as before", Spread.of(run.recovery for run in runs), 5, " s")
     return section
