@@ -23,7 +23,8 @@ struct Acknowledged {
 /// For each node, a publisher in each room, and a receiver in all.
 pub(crate) struct Load {
     rooms: Vec<String>,
-    receivers: Vec<Talk>,
+    /// They listen all the time: who is silent for long is ended.
+    receivers: Vec<JoinHandle<Talk>>,
     publishers: Vec<JoinHandle<Vec<Acknowledged>>>,
     is_over: Arc<AtomicBool>,
 }
@@ -47,8 +48,18 @@ impl Load {
             }
             talk
         };
-        let receivers = nodes.iter().map(&joined).collect();
         let is_over = Arc::new(AtomicBool::new(false));
+        let receivers = nodes.iter().map(joined).map(|mut talk| {
+            let is_over = Arc::clone(&is_over);
+            std::thread::spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    talk.ask(json!({"type": "ping"}));
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                talk
+            })
+        });
+        let receivers = receivers.collect();
         let pairs =
             nodes.iter().enumerate().flat_map(|node| rooms.iter().map(move |it| (node, it)));
         let publishers = pairs.map(|((at, node), room)| {
@@ -74,21 +85,23 @@ impl Load {
 
     /// Ends it: every receiver was told every offset of every room once, all the same, and each
     /// acknowledged publication that is not there was announced as lost to all.
-    pub(crate) fn end(mut self) -> Found {
+    pub(crate) fn end(self) -> Found {
         self.is_over.store(true, Ordering::Relaxed);
         let mut kept = Vec::new();
         for publisher in self.publishers {
             kept.append(&mut publisher.join().unwrap());
         }
+        let receivers = self.receivers.into_iter().map(|receiver| receiver.join().unwrap());
+        let mut receivers: Vec<Talk> = receivers.collect();
         for room in &self.rooms {
-            publish_at_last(&mut self.receivers[0], room, &json!("last"));
+            publish_at_last(&mut receivers[0], room, &json!("last"));
         }
-        let told: Vec<_> = self.receivers.iter_mut().map(|talk| told(talk, &self.rooms)).collect();
+        let told: Vec<_> = receivers.iter_mut().map(|talk| told(talk, &self.rooms)).collect();
         let mut found = Found { acknowledged: kept.len(), ..Found::default() };
         for room in &self.rooms {
             let places: Vec<_> = told.iter().map(|told| accounted(&told[room])).collect();
             assert!(places.iter().all(|place| *place == places[0]), "{room}: {places:?}");
-            let forgotten = forgotten(&kept, room, &mut self.receivers[0]);
+            let forgotten = forgotten(&kept, room, &mut receivers[0]);
             found.forgotten.insert(room.clone(), forgotten);
             for told in &told {
                 let lost = lost(&kept, room, &told[room]);
