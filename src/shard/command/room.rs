@@ -256,11 +256,12 @@ impl Shard {
     ) -> Result<&mut HomeRoom, Refusal> {
         let now = self.outbound.now.moment;
         let home = self.homes.get_mut(room).ok_or(Refusal::NO_ROOM)?;
-        if !asker.identity.may(Right::Configure, &room.name) {
-            home.standing(asker.user(), asker.ip, now)
-                .may(action, &home.config)
-                .map_err(|denied| denied.refusal(now))?;
+        let mut standing = home.standing(asker.user(), asker.ip, now);
+        if asker.identity.may(Right::Configure, &room.name) {
+            // It stands for a role, and a ban outweighs any.
+            standing.role = Role::Owner;
         }
+        standing.may(action, &home.config).map_err(|denied| denied.refusal(now))?;
         Ok(home)
     }
 

@@ -534,3 +534,29 @@ fn a_right_to_govern_needs_no_right_to_join() {
     assert_eq!(whoever(Right::Join), [false, false, true]);
     assert_eq!(whoever(Right::Publish), [false, false, false]);
 }
+
+#[test]
+fn who_is_banned_governs_nothing_by_any_right() {
+    for cores in [1, 3] {
+        let mut cluster = Cluster::new(cores, Config::default());
+        let owner = cluster.user(0, "owner");
+        let permit = Arc::new(Only(Right::Configure));
+        let other = cluster.open_granted(cores - 1, "x", permit, |_| {});
+        cluster.read(other);
+        let create = r#"{"type":"room.create","room":"r","id":1,"config":{"persistent":true}}"#;
+        assert_eq!(cluster.ask(owner, create)["type"], "ok");
+        let update = r#"{"type":"room.update","room":"r","config":{"slow_mode_ms":9},"id":2}"#;
+        let delete = r#"{"type":"room.delete","room":"r","id":3}"#;
+        assert_eq!(cluster.ask(other, update)["type"], "ok");
+        let ban = r#"{"type":"room.ban","room":"r","user":"x","id":4}"#;
+        assert_eq!(cluster.ask(owner, ban)["type"], "ok");
+        for command in [update, delete] {
+            assert_eq!(cluster.ask(other, command)["code"], "banned", "{command}");
+        }
+        let unban = r#"{"type":"room.unban","room":"r","user":"x","id":5}"#;
+        assert_eq!(cluster.ask(owner, unban)["type"], "ok");
+        for command in [update, delete] {
+            assert_eq!(cluster.ask(other, command)["type"], "ok", "{command}");
+        }
+    }
+}
