@@ -104,7 +104,7 @@ impl Edict {
     ) -> bool {
         let accepted = identity.accepted.as_deref();
         match self {
-            Self::Suspend(tenant) => identity.tenant == *tenant,
+            Self::Suspend(tenant) => identity.known_tenant() == Some(*tenant),
             Self::Revoke(revocation) => {
                 identity.tenant == revocation.tenant
                     && accepted

@@ -14,6 +14,8 @@ pub use crate::auth::{Open, Permit, Right};
 /// Who a connection is.
 #[derive(Clone, Debug)]
 pub struct Identity {
+    /// Whether that is known; if not, no tenant has anything to do with it yet.
+    pub is_known: bool,
     /// Whose rooms it sees.
     pub tenant: TenantId,
     /// The tenant's name.
@@ -49,6 +51,7 @@ impl Identity {
     #[must_use]
     pub fn anonymous() -> Self {
         Self {
+            is_known: true,
             tenant: TenantId::DEFAULT,
             tenant_name: "default".into(),
             user: None,
@@ -59,16 +62,24 @@ impl Identity {
         }
     }
 
-    /// Someone of whom nothing is known, where something has to be: they may do nothing.
+    /// Someone of whom nothing is known, where something has to be: they may do nothing, and are
+    /// nobody's.
     #[must_use]
     pub fn nobody() -> Self {
-        Self { permit: Arc::new(Nothing), ..Self::anonymous() }
+        Self { is_known: false, permit: Arc::new(Nothing), ..Self::anonymous() }
+    }
+
+    /// The tenant that answers for what it does, once that is known.
+    #[must_use]
+    pub fn known_tenant(&self) -> Option<TenantId> {
+        self.is_known.then_some(self.tenant)
     }
 
     /// Whom a credential names.
     #[must_use]
     pub fn of(accepted: &Arc<Accepted>) -> Self {
         Self {
+            is_known: true,
             tenant: accepted.tenant,
             tenant_name: Arc::clone(&accepted.tenant_name),
             user: accepted.user.clone(),

@@ -8,6 +8,7 @@ mod attendance;
 mod cluster;
 mod counted;
 mod credentials;
+mod doors;
 mod durability;
 mod entrance;
 mod expiry;

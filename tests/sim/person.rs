@@ -41,6 +41,7 @@ pub(crate) fn people() -> Vec<Person> {
             let user = (number < 5).then(|| format!("u{number}"));
             let team = i64::from(number % 2);
             let identity = Identity {
+                is_known: true,
                 tenant: TenantId(tenant),
                 tenant_name: format!("t{tenant}").into(),
                 user: user.as_deref().map(Into::into),

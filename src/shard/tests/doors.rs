@@ -1,0 +1,99 @@
+//! Connections before it is known whose they are, and those that stay or come after the operator has
+//! decided something.
+
+use std::sync::Arc;
+
+use ring::rand::SystemRandom;
+use serde_json::{Value, json};
+
+use super::cluster::{Address, Cluster};
+use crate::auth::key::VerifyingKey;
+use crate::auth::{Algorithm, Policy, Setup, SigningKey, TenantSetup, Trust, TrustedKey};
+use crate::config::{Config, Tenant};
+use crate::id::{CoreId, TenantId};
+use crate::shard::{Edict, Entry, Input};
+
+const SECRET: &[u8] = b"a secret of thirty-two bytes, no less";
+const ACME: TenantId = TenantId(1);
+
+fn policy() -> Arc<Policy> {
+    let key = Arc::new(VerifyingKey::secret(Algorithm::Hs256, SECRET).unwrap());
+    let operator = Trust { keys: vec![TrustedKey { issuer: None, key }], ..Trust::default() };
+    let tenants = [(TenantId::DEFAULT, "default"), (ACME, "acme")].map(|(id, name)| TenantSetup {
+        id,
+        name: name.into(),
+        trust: Trust::default(),
+    });
+    Arc::new(Policy::new(Setup {
+        number: 1,
+        operator,
+        tenants: tenants.into(),
+        ..Setup::default()
+    }))
+}
+
+/// Two tenants; how `default` is limited is said.
+fn config(default: impl FnOnce(&mut Tenant)) -> Config {
+    let mut config = Config::default();
+    let mut tenant = Tenant::default();
+    default(&mut tenant);
+    config.tenants.insert("default".to_owned(), tenant);
+    config.tenants.insert("acme".to_owned(), Tenant::default());
+    config
+}
+
+/// A user's credential.
+fn token(tenant: &str, user: &str, id: &str) -> String {
+    let claims = json!({
+        "tenant": tenant, "sub": user, "jti": id, "exp": 1_700_003_600, "iat": 1_700_000_000,
+        "permissions": ["*"],
+    });
+    let key = SigningKey::secret(Algorithm::Hs256, SECRET).unwrap();
+    key.token(&claims.to_string(), &SystemRandom::new()).unwrap()
+}
+
+/// A connection that has not said yet who it is.
+fn stranger(cluster: &mut Cluster, core: u16) -> Address {
+    let at = cluster.open_with(core, |it| it.entry = Entry::Later(Box::default()));
+    assert_eq!(cluster.read(at)[0]["type"], "auth_required");
+    at
+}
+
+fn auth(cluster: &mut Cluster, at: Address, token: &str) -> Vec<Value> {
+    cluster.send(at, &json!({ "type": "auth", "id": 0, "token": token }).to_string());
+    cluster.read(at)
+}
+
+/// A connection that has said who it is.
+fn come(cluster: &mut Cluster, core: u16, token: &str) -> Address {
+    let at = stranger(cluster, core);
+    let told = auth(cluster, at, token);
+    assert_eq!(told.last().unwrap()["type"], "welcome", "{told:?}");
+    at
+}
+
+/// Every core hears what the operator has decided.
+fn decide(cluster: &mut Cluster, edict: &Edict) {
+    for core in 0..cluster.shards.len() {
+        let core = CoreId(u16::try_from(core).unwrap());
+        let at = Address { core, key: crate::id::ConnectionKey { index: 0, generation: 0 } };
+        cluster.input(at, Input::Edict { number: 1, edict: edict.clone() });
+    }
+}
+
+#[test]
+fn a_suspended_tenant_takes_nobody_with_it_who_has_not_said_whose_they_are() {
+    let mut cluster = Cluster::with_policy(2, config(|_| ()), &policy());
+    let ann = come(&mut cluster, 0, &token("default", "ann", "a"));
+    let (later, other) = (stranger(&mut cluster, 0), stranger(&mut cluster, 1));
+    cluster.shards[0].tenants.get(TenantId::DEFAULT).suspend(true);
+    decide(&mut cluster, &Edict::Suspend(TenantId::DEFAULT));
+    assert_eq!(cluster.read(ann)[0]["reason"], "suspended");
+    for at in [later, other] {
+        assert!(cluster.read(at).is_empty(), "it is nobody's");
+    }
+    let told = auth(&mut cluster, later, &token("acme", "bob", "b"));
+    assert_eq!(told.last().unwrap()["type"], "welcome", "{told:?}");
+    let told = auth(&mut cluster, other, &token("default", "ann", "a"));
+    assert_eq!(told[0]["reason"], "suspended", "{told:?}");
+}
