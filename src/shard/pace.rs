@@ -1,7 +1,8 @@
 //! How much may be sent: by a connection, and by all connections of a tenant, a user, an address and a
 //! credential together, whichever core they are on.
 //!
-//! Invariant: a message that is refused anywhere counts nowhere but as a refusal.
+//! Invariants: a message that is refused anywhere counts nowhere but as a refusal; what is sent before
+//! it is known whose the connection is counts for the connection and its address alone.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -93,7 +94,7 @@ impl Shares {
     fn take(
         &self,
         senders: &Senders,
-        tenant: &Tenant,
+        tenant: Option<&Tenant>,
         now: Moment,
         bytes: u32,
     ) -> (Verdict, &'static str) {
@@ -102,7 +103,7 @@ impl Shares {
             self.user.as_deref().map(|meter| (meter, &senders.user, OF_SENDER)),
             self.address.as_deref().map(|meter| (meter, &senders.address, OF_SENDER)),
             quota.map(|(meter, limits)| (meter, limits, OF_SENDER)),
-            tenant.messages().map(|(meter, limits)| (meter, limits, OF_TENANT)),
+            tenant.and_then(Tenant::messages).map(|(meter, limits)| (meter, limits, OF_TENANT)),
         ];
         for (at, (meter, limits, whose)) in all.iter().flatten().enumerate() {
             let verdict = meter.take(limits, now, bytes);
@@ -121,7 +122,7 @@ impl Connection {
     fn send(
         &mut self,
         senders: &Senders,
-        tenant: &Tenant,
+        tenant: Option<&Tenant>,
         now: Moment,
         bytes: u32,
     ) -> (Verdict, &'static str) {
@@ -151,9 +152,10 @@ impl Shard {
     pub(super) fn pace(&mut self, key: ConnectionKey, envelope: &Envelope<'_>, bytes: u32) -> bool {
         let now = self.outbound.now.moment;
         let Some(connection) = self.outbound.get_mut(key) else { return false };
-        let tenant = self.tenants.get(connection.identity.tenant);
+        let tenant = connection.identity.known_tenant().map(|tenant| self.tenants.get(tenant));
         let quota = connection.identity.quota().and_then(|quota| quota.messages());
-        if self.senders.are_off() && quota.is_none() && tenant.messages().is_none() {
+        if self.senders.are_off() && quota.is_none() && tenant.and_then(Tenant::messages).is_none()
+        {
             return true;
         }
         let (verdict, whose) = connection.send(&self.senders, tenant, now, bytes);

@@ -97,3 +97,54 @@ fn a_suspended_tenant_takes_nobody_with_it_who_has_not_said_whose_they_are() {
     let told = auth(&mut cluster, other, &token("default", "ann", "a"));
     assert_eq!(told[0]["reason"], "suspended", "{told:?}");
 }
+
+/// How many of `count` pings are answered.
+fn answered(cluster: &mut Cluster, at: Address, count: usize) -> usize {
+    let pongs = (0..count).map(|_| cluster.ask(at, r#"{"type":"ping","id":1}"#));
+    pongs.filter(|it| it["type"] == "pong").count()
+}
+
+#[test]
+fn who_has_not_said_whose_they_are_spends_nothing_of_any_tenant_and_waits_for_none() {
+    let mut config = config(|tenant| {
+        (tenant.rows.messages_per_second, tenant.rows.ban_ms) = (10, 60_000);
+    });
+    (config.rate.messages_per_second, config.rate.burst) = (0, 0);
+    let mut cluster = Cluster::with_policy(2, config, &policy());
+    let ann = come(&mut cluster, 0, &token("default", "ann", "a"));
+    let flooder = stranger(&mut cluster, 1);
+    assert_eq!(answered(&mut cluster, flooder, 100), 100);
+    assert_eq!(answered(&mut cluster, ann, 10), 10, "all of it is left, her first message too");
+    assert_eq!(answered(&mut cluster, ann, 1), 0);
+    // Now nothing of it is left, and still everybody comes in.
+    assert_eq!(answered(&mut cluster, flooder, 100), 100);
+    come(&mut cluster, 1, &token("acme", "bob", "b"));
+    let other = come(&mut cluster, 1, &token("default", "cid", "c"));
+    assert_eq!(answered(&mut cluster, other, 1), 0, "from here on it counts");
+}
+
+#[test]
+fn who_has_not_said_whose_they_are_is_held_by_their_connection_and_address() {
+    let from = |cluster: &mut Cluster, last: u8| {
+        let at = cluster.open_with(0, |it| {
+            it.entry = Entry::Later(Box::default());
+            it.address = Some([10, 0, 0, last].into());
+        });
+        cluster.read(at);
+        at
+    };
+    let mut of_connection = config(|_| ());
+    (of_connection.rate.messages_per_second, of_connection.rate.burst) = (3, 3);
+    let mut cluster = Cluster::with_policy(1, of_connection, &policy());
+    for _ in 0..2 {
+        let at = from(&mut cluster, 1);
+        assert_eq!(answered(&mut cluster, at, 5), 3);
+    }
+    let mut of_address = config(|_| ());
+    (of_address.addresses.messages_per_second, of_address.addresses.burst) = (3, 3);
+    let mut cluster = Cluster::with_policy(1, of_address, &policy());
+    for (last, passed) in [(1, 3), (1, 0), (2, 3)] {
+        let at = from(&mut cluster, last);
+        assert_eq!(answered(&mut cluster, at, 5), passed);
+    }
+}
