@@ -1,7 +1,8 @@
 //! `auth`: the first message of a connection that has to say who it is, and the refreshing of a
 //! credential that runs out.
 //!
-//! Invariants: at most one credential of a connection is being judged; a refresh changes either all
+//! Invariants: at most one credential of a connection is being judged; whoever has shown a good one
+//! refreshes it by the next, be they welcomed yet or not; a refresh changes either all
 //! that follows from the identity or nothing; the credential itself is forgotten with its verdict.
 
 use std::sync::Arc;
@@ -68,7 +69,7 @@ impl Shard {
     pub(in crate::shard) fn judge_again(&mut self, key: ConnectionKey) {
         let now = self.outbound.now;
         let Some(connection) = self.outbound.get_mut(key) else { return };
-        let welcomed = connection.welcomed;
+        let is_known = connection.identity.is_known;
         let Some(rare) = connection.rare.as_mut() else { return };
         let Some(pending) = rare.auth.take() else { return };
         let wanted = rare.threshold.as_ref().and_then(|it| it.later.tenant.clone());
@@ -81,7 +82,7 @@ impl Shard {
                     connection.rare().auth = Some(pending);
                 }
             }
-            Some(Ok(accepted)) if welcomed => self.refresh(key, &accepted, &pending.ticket),
+            Some(Ok(accepted)) if is_known => self.refresh(key, &accepted, &pending.ticket),
             Some(Ok(accepted)) => self.come_in(key, &accepted, &pending.ticket),
             Some(Err(refusal)) => self.refuse_credential(key, refusal, &pending.ticket),
         }

@@ -148,3 +148,35 @@ fn who_has_not_said_whose_they_are_is_held_by_their_connection_and_address() {
         assert_eq!(answered(&mut cluster, at, 5), passed);
     }
 }
+
+#[test]
+fn every_credential_that_is_shown_on_the_way_to_the_welcome_is_answered_once() {
+    let mut waited = 0;
+    for user in ["ann", "bob", "cid", "dee", "eve", "fay"] {
+        let mut config = config(|_| ());
+        config.limits.connections_per_user = 5;
+        let mut cluster = Cluster::with_policy(3, config, &policy());
+        let at = stranger(&mut cluster, 0);
+        let (own, other) = (token("acme", user, "1"), token("acme", "other", "2"));
+        // Where their home is another core, that has to let them in.
+        cluster.holds = true;
+        cluster.send(at, &json!({ "type": "auth", "id": 1, "token": own }).to_string());
+        let again = json!([
+            { "type": "auth", "id": 2, "token": own },
+            { "type": "auth", "id": 3, "token": other },
+        ]);
+        cluster.send(at, &again.to_string());
+        let mut told = cluster.read(at);
+        waited += usize::from(!told.iter().any(|it| it["type"] == "welcome"));
+        cluster.holds = false;
+        cluster.carry();
+        told.extend(cluster.read(at));
+        let answers = told.iter().filter(|it| it["id"].is_number());
+        let answers: Vec<_> = answers.map(|it| (it["id"].clone(), it["type"].clone())).collect();
+        let expected = [(1, "ok"), (2, "ok"), (3, "error")];
+        assert_eq!(answers, expected.map(|(id, kind)| (json!(id), json!(kind))), "{told:?}");
+        assert_eq!(told.iter().filter(|it| it["type"] == "welcome").count(), 1, "{told:?}");
+        assert_eq!(cluster.ask(at, r#"{"type":"ping","id":5}"#)["type"], "pong");
+    }
+    assert!(waited > 0, "some have to wait");
+}
