@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::auth::ban::Bans;
 use crate::auth::{self, Accepted, Answer, Fingerprint, Gate, Policy, Proof, Question, SourceId};
-use crate::auth::{Refusal, RoomGrant, RoomVerdict, Verdict};
+use crate::auth::{Refusal, RoomGrant, RoomVerdict, Strategy, Verdict};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::hash::{Map, Seed};
@@ -20,6 +20,7 @@ use crate::tenant::Tenants;
 use crate::ws::handshake::{Credential, CredentialKind};
 
 use super::edict::Edict;
+use super::identity::Identity;
 use super::{Effects, Shard};
 
 /// Whose pages may connect to which tenant.
@@ -193,6 +194,13 @@ impl Door {
             }
             (Edict::Revoke(_), None) | (Edict::Suspend(_), _) => true,
         }
+    }
+
+    /// Whether the credential of somebody who was let in has been taken back. The anonymous have shown none.
+    pub(super) fn has_revoked(&self, identity: &Identity, now: Now) -> bool {
+        let has_none = |it: &Accepted| it.strategy == Strategy::Anonymous && it.user.is_none();
+        let shown = identity.accepted.as_deref().filter(|it| !has_none(it));
+        shown.zip(self.gate.as_ref()).is_some_and(|(it, gate)| gate.is_revoked(now.unix_ms, it))
     }
 
     /// Whether what was accepted may come in.

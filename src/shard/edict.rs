@@ -14,7 +14,8 @@ use crate::clock::Now;
 use crate::decision::{Credentials, Decision, Whom};
 use crate::hash::Map;
 use crate::id::{ConnectionKey, CoreId, TenantId};
-use crate::protocol::CloseReason;
+use crate::protocol::{CloseReason, ErrorCode};
+use crate::room::refusal::Refusal;
 use crate::tenant::Tenants;
 
 use super::door::Door;
@@ -24,6 +25,10 @@ use super::{Alarm, Shard};
 
 /// How long a core that never says that it is done is waited for.
 const FORGET_MS: u64 = 60_000;
+
+/// The operator has ended whoever asked; it is heard only where they go on with another credential.
+pub(super) const NOT_ANY_MORE: Refusal =
+    Refusal::new(ErrorCode::Forbidden, "the credential by which this was asked holds no more");
 
 /// What every core carries out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,14 +107,10 @@ impl Edict {
         door: &Door,
         now: Now,
     ) -> bool {
-        let accepted = identity.accepted.as_deref();
         match self {
             Self::Suspend(tenant) => identity.known_tenant() == Some(*tenant),
             Self::Revoke(revocation) => {
-                identity.tenant == revocation.tenant
-                    && accepted
-                        .zip(door.gate.as_ref())
-                        .is_some_and(|(accepted, gate)| gate.is_revoked(now.unix_ms, accepted))
+                identity.tenant == revocation.tenant && door.has_revoked(identity, now)
             }
             Self::Ban(Banned::User(tenant, user), _) => {
                 identity.tenant == *tenant && identity.user.as_ref() == Some(user)
@@ -201,19 +202,23 @@ impl Shard {
         self.edicts.0.remove(&number);
     }
 
-    /// Whether a command that has waited at its room's home may still be carried out.
-    pub(super) fn still_holds(&self, message: &ToHome) -> bool {
-        let ToHome::Ask(ask) = message else { return true };
-        self.may_still_act(&ask.asker)
+    /// Goes on with what has waited at its room's home. A command that may not be carried out any more is
+    /// refused: its connection may be there still, with another credential.
+    pub(super) fn go_on_with(&mut self, from: CoreId, message: ToHome) {
+        match message {
+            ToHome::Ask(ask) if !self.may_still_act(&ask.asker) => {
+                self.refuse_ask(*ask, NOT_ANY_MORE);
+            }
+            message => self.on_core(from, message.into()),
+        }
     }
 
     /// Whether somebody is not one of those whose connections have ended by an edict.
     pub(super) fn may_still_act(&self, asker: &Asker) -> bool {
         let (identity, now) = (&asker.identity, self.outbound.now);
         let accepted = identity.accepted.as_deref();
-        let revoked = accepted.zip(self.door.gate.as_ref());
         !self.tenants.get(identity.tenant).is_suspended()
-            && !revoked.is_some_and(|(it, gate)| gate.is_revoked(now.unix_ms, it))
+            && !self.door.has_revoked(identity, now)
             && !accepted.is_some_and(|it| self.door.bans.cover_user(it, now.moment))
             && !self.door.bans.cover_address(asker.ip, now.moment)
     }

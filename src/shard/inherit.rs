@@ -250,9 +250,7 @@ impl Shard {
         self.take_heritage(child);
         self.hear_with_heritage(child);
         for (from, message) in deferred {
-            if self.still_holds(&message) {
-                self.on_core(from, message.into());
-            }
+            self.go_on_with(from, message);
         }
         self.tend(child);
     }

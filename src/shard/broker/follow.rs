@@ -135,9 +135,7 @@ impl Shard {
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         followed.reading.holds = false;
         for (from, message) in std::mem::take(&mut followed.deferred) {
-            if self.still_holds(&message) {
-                self.on_core(from, message.into());
-            }
+            self.go_on_with(from, message);
         }
         // There was no home to hear it before.
         self.hear_held(room);

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::protocol::event::Reply;
-use crate::protocol::{ErrorCode, Role};
+use crate::protocol::Role;
 use crate::record::Deed;
 use crate::room::attendance::Mark;
 use crate::room::broker::{Fault, ToBroker};
@@ -21,6 +21,7 @@ use crate::room::charter::{Charter, Decided, Motion, Vote};
 use crate::room::name::RoomKey;
 use crate::room::refusal::Refusal;
 use crate::shard::ask::What;
+use crate::shard::edict::NOT_ANY_MORE;
 use crate::shard::message::{AnswerEffect, Ask, Asker};
 use crate::shard::{Alarm, Shard};
 use crate::wheel::Timer;
@@ -32,8 +33,6 @@ use super::{not_done, unavailable};
 const QUEUE_MAX: usize = 256;
 /// How often a motion is made again because others were faster.
 const TRIES: u8 = 8;
-/// The operator has ended whoever asked; nobody hears this.
-const ENDED: Refusal = Refusal::new(ErrorCode::Forbidden, "the connection has ended");
 
 /// How far a home has come with what was decided about its room.
 #[derive(Debug, Default)]
@@ -183,7 +182,7 @@ impl Shard {
             }
             let of = front.of.clone();
             if of.ask().is_some_and(|ask| !self.may_still_act(&ask.asker)) {
-                self.close_matter(room, Err(ENDED));
+                self.close_matter(room, Err(NOT_ANY_MORE));
                 continue;
             }
             match self.draft(room, &of) {
@@ -354,7 +353,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn refuse_ask(&mut self, ask: Ask, refusal: Refusal) {
+    pub(in crate::shard) fn refuse_ask(&mut self, ask: Ask, refusal: Refusal) {
         let Ask { room, asker, ticket, what } = ask;
         let effect = match what {
             What::Join(_) => AnswerEffect::NotJoined { wrong_password: false },

@@ -15,6 +15,7 @@ use crate::shard::Shard;
 use crate::shard::ask::{JoinAsk, Since, What};
 use crate::shard::command::answer_frame;
 use crate::shard::connection::{Membership, NO_PLACE};
+use crate::shard::edict::NOT_ANY_MORE;
 use crate::shard::effect::Failure;
 use crate::shard::eligible::Reader;
 use crate::shard::fanout::single_run;
@@ -105,9 +106,11 @@ impl Shard {
 
     /// At home, after the broker was asked to make the room: it has, or could not.
     pub(in crate::shard) fn join_founded(&mut self, ask: Ask, is_founded: bool) {
-        let Ask { room, asker, ticket, what } = ask;
-        if let What::Join(ask) = what {
-            self.on_join(&room, &asker, ticket, &ask, is_founded);
+        let room = ask.room.clone();
+        if !self.may_still_act(&ask.asker) {
+            self.refuse_ask(ask, NOT_ANY_MORE);
+        } else if let What::Join(join) = ask.what {
+            self.on_join(&room, &ask.asker, ask.ticket, &join, is_founded);
         }
         self.tend(&room);
     }

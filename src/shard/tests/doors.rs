@@ -7,9 +7,14 @@ use ring::rand::SystemRandom;
 use serde_json::{Value, json};
 
 use super::cluster::{Address, Cluster};
+use super::fleet::Fleet;
+use super::store;
 use crate::auth::key::VerifyingKey;
-use crate::auth::{Algorithm, Policy, Setup, SigningKey, TenantSetup, Trust, TrustedKey};
-use crate::config::{Config, Tenant};
+use crate::auth::{
+    Algorithm, Permission, Policy, Revocation, Revoked, Setup, SigningKey, TenantSetup, Trust,
+    TrustedKey,
+};
+use crate::config::{Config, RoomDefaults, Tenant};
 use crate::id::{CoreId, TenantId};
 use crate::shard::{Edict, Entry, Input};
 
@@ -17,6 +22,10 @@ const SECRET: &[u8] = b"a secret of thirty-two bytes, no less";
 const ACME: TenantId = TenantId(1);
 
 fn policy() -> Arc<Policy> {
+    policy_that(|_| ())
+}
+
+fn policy_that(differs: impl FnOnce(&mut Setup)) -> Arc<Policy> {
     let key = Arc::new(VerifyingKey::secret(Algorithm::Hs256, SECRET).unwrap());
     let operator = Trust { keys: vec![TrustedKey { issuer: None, key }], ..Trust::default() };
     let tenants = [(TenantId::DEFAULT, "default"), (ACME, "acme")].map(|(id, name)| TenantSetup {
@@ -24,12 +33,9 @@ fn policy() -> Arc<Policy> {
         name: name.into(),
         trust: Trust::default(),
     });
-    Arc::new(Policy::new(Setup {
-        number: 1,
-        operator,
-        tenants: tenants.into(),
-        ..Setup::default()
-    }))
+    let mut setup = Setup { number: 1, operator, tenants: tenants.into(), ..Setup::default() };
+    differs(&mut setup);
+    Arc::new(Policy::new(setup))
 }
 
 /// Two tenants; how `default` is limited is said.
@@ -179,4 +185,93 @@ fn every_credential_that_is_shown_on_the_way_to_the_welcome_is_answered_once() {
         assert_eq!(cluster.ask(at, r#"{"type":"ping","id":5}"#)["type"], "pong");
     }
     assert!(waited > 0, "some have to wait");
+}
+
+/// What is taken back of `default`, whenever it was made.
+fn revoke(what: Revoked) -> Edict {
+    let tenant = TenantId::DEFAULT;
+    Edict::Revoke(Revocation { tenant, what, issued_before_ms: u64::MAX, until_ms: u64::MAX })
+}
+
+/// On one node alone, and on one with a Redis.
+fn fleets(policy: &Arc<Policy>) -> [Fleet; 2] {
+    [Config::default(), store::config()].map(|mut config| {
+        for tenant in ["default", "acme"] {
+            config.tenants.insert(tenant.to_owned(), Tenant::default());
+        }
+        let inherits = RoomDefaults { parent_inherit: Some(true), ..RoomDefaults::default() };
+        config.namespace_rooms.insert("h".to_owned(), inherits);
+        let is_linked = config.redis.is_on();
+        let mut fleet = Fleet::new([Cluster::with_policy(2, config, policy)], 0);
+        if is_linked {
+            fleet.restore(0);
+        }
+        fleet.carry();
+        fleet
+    })
+}
+
+/// Rooms that ask others, or Redis, before anybody is answered.
+const ROOMS: [&str; 8] =
+    ["one", "two", "h:a/one", "h:a/two", "h:a/three", "h:b/one", "h:b/two", "h:b/three"];
+
+fn joins(id: u64) -> String {
+    let join = |(at, room)| json!({ "type": "join", "id": id + at, "room": room });
+    let messages: Vec<_> = (1..).zip(ROOMS).map(join).collect();
+    json!({ "type": "batch", "id": id, "messages": messages }).to_string()
+}
+
+#[test]
+fn the_anonymous_have_shown_nothing_that_could_be_taken_back() {
+    let policy = policy_that(|setup| {
+        setup.anonymous = Some(vec![Permission::parse("*").unwrap()]);
+    });
+    for mut fleet in fleets(&policy) {
+        let open = |fleet: &mut Fleet, core: u16| {
+            let entry = Entry::Accepted(Arc::clone(policy.anonymous().unwrap()));
+            let at = fleet.nodes[0].open_with(core, |it| it.entry = entry);
+            fleet.carry();
+            assert_eq!(fleet.nodes[0].read(at)[0]["type"], "welcome");
+            at
+        };
+        let before = open(&mut fleet, 0);
+        decide(&mut fleet.nodes[0], &revoke(Revoked::Tenant));
+        let after = open(&mut fleet, 1);
+        for at in [before, after] {
+            fleet.nodes[0].send(at, &joins(10));
+            fleet.carry();
+            let told = fleet.nodes[0].read(at);
+            let mut ok: Vec<_> = told.iter().filter(|it| it["type"] == "ok").collect();
+            assert_eq!(ok.len(), ROOMS.len() + 1, "{told:?}");
+            assert_eq!(ok.pop().unwrap()["id"], 10, "the batch after its messages");
+        }
+    }
+}
+
+#[test]
+fn what_was_asked_by_a_credential_that_was_taken_back_is_refused_and_not_swallowed() {
+    for mut fleet in fleets(&policy()) {
+        let ann = fleet.nodes[0].open_with(0, |it| it.entry = Entry::Later(Box::default()));
+        auth(&mut fleet.nodes[0], ann, &token("default", "ann", "old"));
+        fleet.carry();
+        fleet.nodes[0].read(ann);
+        fleet.nodes[0].holds = true;
+        fleet.nodes[0].send(ann, &joins(10));
+        let mut told = auth(&mut fleet.nodes[0], ann, &token("default", "ann", "new"));
+        decide(&mut fleet.nodes[0], &revoke(Revoked::Token("old".into())));
+        fleet.nodes[0].holds = false;
+        fleet.nodes[0].carry();
+        fleet.carry();
+        told.extend(fleet.nodes[0].read(ann));
+        let mut ids: Vec<_> = told.iter().map(|it| it["id"].as_u64().unwrap()).collect();
+        assert_eq!(ids.pop(), Some(10), "the batch after its messages: {told:?}");
+        ids.sort_unstable();
+        assert_eq!(ids, [0, 11, 12, 13, 14, 15, 16, 17, 18], "{told:?}");
+        assert!(told.iter().any(|it| it["code"] == "forbidden"), "some had to wait: {told:?}");
+        fleet.nodes[0].send(ann, &joins(20));
+        fleet.carry();
+        let told = fleet.nodes[0].read(ann);
+        let ok = told.iter().filter(|it| it["type"] == "ok").count();
+        assert_eq!(ok, ROOMS.len() + 1, "{told:?}");
+    }
 }
