@@ -19,7 +19,7 @@ use crate::protocol::{ModerationAction, Role, RoomPatch};
 
 use super::attendance::Mark;
 use super::config::Password;
-use super::members::{Invitation, Member};
+use super::members::{AddressBan, Invitation, Member};
 use super::standing::Until;
 
 /// Until when something holds, in Unix time; none: until it is undone.
@@ -40,8 +40,8 @@ pub enum Entry {
     Invited(Arc<str>, Option<(Role, UntilUnix)>),
     /// A user is banned.
     BannedUser(Arc<str>, Option<UntilUnix>),
-    /// An address is banned.
-    BannedAddress(IpAddr, Option<UntilUnix>),
+    /// An address is banned, for those below a role, or for everyone.
+    BannedAddress(IpAddr, Option<(UntilUnix, Option<Role>)>),
     /// A user is muted.
     Muted(Arc<str>, Option<UntilUnix>),
 }
@@ -191,4 +191,10 @@ pub fn from_unix(until: UntilUnix, now: Now) -> Until {
 #[must_use]
 pub fn invitation((role, until): (Role, UntilUnix), now: Now) -> Invitation {
     Invitation { role, until: from_unix(until, now) }
+}
+
+/// The same as members keep it.
+#[must_use]
+pub fn address_ban((until, below): (UntilUnix, Option<Role>), now: Now) -> AddressBan {
+    AddressBan { until: from_unix(until, now), below }
 }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use crate::bucket::Bucket;
 use crate::clock::{Moment, Now};
 use crate::hash::{Map, Seed};
-use crate::id::{ConnectionAddress, CoreId, ip_key};
+use crate::id::{ConnectionAddress, CoreId};
 use crate::protocol::{OwnedData, Role};
 
 use super::censor::Censor;
@@ -159,6 +159,21 @@ pub struct HomeRoom {
     seed: Seed,
 }
 
+/// What is known of somebody by a room's lists and those `above` it, the nearest first. A ban
+/// counts as it does in the room where it was made, and below that whatever they are there.
+fn standing_in(
+    members: &Members,
+    above: &mut dyn Iterator<Item = &Members>,
+    who: (Option<&str>, Option<std::net::IpAddr>),
+    now: Moment,
+) -> Standing {
+    let standing = match above.next() {
+        Some(parent) => standing_in(parent, above, who, now),
+        None => Standing::default(),
+    };
+    members.standing(who.0, who.1, standing, now)
+}
+
 impl HomeRoom {
     /// A room that begins now.
     #[must_use]
@@ -261,9 +276,8 @@ impl HomeRoom {
         ip: Option<std::net::IpAddr>,
         now: Moment,
     ) -> Standing {
-        let own = self.members.standing(user, ip, now);
-        let above = self.heritage().map(|heritage| heritage.members.standing(user, ip, now));
-        above.fold(own, Standing::under)
+        let mut above = self.heritage().map(|heritage| &heritage.members);
+        standing_in(&self.members, &mut above, (user, ip), now)
     }
 
     /// A user's role.
@@ -410,16 +424,6 @@ impl HomeRoom {
             .filter(|(_, attachment)| attachment.user.as_deref() == Some(user))
             .map(|(address, _)| *address)
             .collect();
-        found.sort_unstable();
-        found
-    }
-
-    /// All connections from where a ban of an address holds, for sending them out.
-    #[must_use]
-    pub fn connections_from(&self, ip: std::net::IpAddr) -> Vec<ConnectionAddress> {
-        let is_there = |it: &Attachment| it.ip.map(ip_key) == Some(ip_key(ip));
-        let found = self.attached.iter().filter(|(_, attachment)| is_there(attachment));
-        let mut found: Vec<_> = found.map(|(address, _)| *address).collect();
         found.sort_unstable();
         found
     }

@@ -31,7 +31,7 @@ pub struct Members {
     members: BTreeMap<Arc<str>, Member>,
     invitations: BTreeMap<Arc<str>, Invitation>,
     banned_users: BTreeMap<Arc<str>, Until>,
-    banned_addresses: BTreeMap<IpAddr, Until>,
+    banned_addresses: BTreeMap<IpAddr, AddressBan>,
     muted: BTreeMap<Arc<str>, Until>,
     /// Counts changes of roles and bans.
     changes: u64,
@@ -55,6 +55,15 @@ pub struct Invitation {
     pub until: Until,
 }
 
+/// What is done to those who come from an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressBan {
+    /// How long it holds.
+    pub until: Until,
+    /// It is for those whose role is below this one, that of whoever banned them; none: for everyone.
+    pub below: Option<Role>,
+}
+
 /// A list has [`ENTRIES`] entries, and none of them has run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
@@ -64,29 +73,41 @@ pub struct Full;
 pub enum Banned<'a> {
     /// A user, wherever they come from.
     User(&'a str),
-    /// Everyone who comes from there; of IPv6, from its /64, which one host has to itself.
+    /// Those who come from there; of IPv6, from its /64, which one host has to itself.
     Address(IpAddr),
 }
 
+impl AddressBan {
+    fn holds_for(self, role: Role, now: Moment) -> bool {
+        !self.until.is_over(now) && self.below.is_none_or(|below| role < below)
+    }
+}
+
 impl Members {
-    /// What the room knows of a user (none: anonymous) and the address they come from.
+    /// What the room knows of a user (none: anonymous) and the address they come from, where the rooms
+    /// above, whose roles and bans hold here too, know `above`.
     #[must_use]
-    pub fn standing(&self, user: Option<&str>, address: Option<IpAddr>, now: Moment) -> Standing {
-        let holds = |until: &&Until| !until.is_over(now);
+    pub fn standing(
+        &self,
+        user: Option<&str>,
+        address: Option<IpAddr>,
+        above: Standing,
+        now: Moment,
+    ) -> Standing {
+        let holds = |until: &Until| !until.is_over(now);
+        let role = user.map_or(Role::Guest, |user| self.role(user)).max(above.role);
         let by_address = address
             .filter(|_| !self.banned_addresses.is_empty())
             .and_then(|address| self.banned_addresses.get(&ip_key(address)))
-            .filter(holds);
-        let Some(user) = user else {
-            return Standing { banned: by_address.copied(), ..Standing::default() };
-        };
-        let by_user = self.banned_users.get(user).filter(holds);
-        let invitation = self.invitations.get(user).filter(|it| !it.until.is_over(now));
+            .filter(|ban| ban.holds_for(role, now))
+            .map(|ban| ban.until);
+        let of_user = |list: &BTreeMap<Arc<str>, Until>| list.get(user?).copied().filter(holds);
+        let invitation = user.and_then(|user| self.invitations.get(user));
         Standing {
-            role: self.role(user),
-            invited: invitation.is_some(),
-            banned: by_user.max(by_address).copied(),
-            muted: self.muted.get(user).filter(holds).copied(),
+            role,
+            invited: invitation.is_some_and(|it| !it.until.is_over(now)),
+            banned: of_user(&self.banned_users).max(by_address).max(above.banned),
+            muted: of_user(&self.muted),
         }
     }
 
@@ -206,30 +227,31 @@ impl Members {
         self.invitations.keys()
     }
 
-    /// Bans a user or an address. A banned user's role and invitation are gone; if the owner is
-    /// banned, the next in line follows, and is returned.
+    /// Bans a user. Their role and invitation are gone; if the owner is banned, the next in line
+    /// follows, and is returned.
     ///
     /// # Errors
     /// If there are too many bans already; nothing is changed then.
-    pub fn ban(
-        &mut self,
-        whom: Banned<'_>,
-        until: Until,
-        now: Moment,
-    ) -> Result<Option<Arc<str>>, Full> {
+    pub fn ban(&mut self, user: &str, until: Until, now: Moment) -> Result<Option<Arc<str>>, Full> {
         self.changes += 1;
-        let is_over = |until: &Until| until.is_over(now);
-        match whom {
-            Banned::Address(address) => {
-                insert(&mut self.banned_addresses, ip_key(address), until, is_over)?;
-                Ok(None)
-            }
-            Banned::User(user) => {
-                insert(&mut self.banned_users, user.into(), until, is_over)?;
-                self.invitations.remove(user);
-                self.set_role(user, Role::Guest, 0)
-            }
-        }
+        insert(&mut self.banned_users, user.into(), until, |until| until.is_over(now))?;
+        self.invitations.remove(user);
+        self.set_role(user, Role::Guest, 0)
+    }
+
+    /// Bans those who come from an address, in place of any such ban before. Nobody loses a role by it.
+    ///
+    /// # Errors
+    /// If there are too many bans already; nothing is changed then.
+    pub fn ban_address(
+        &mut self,
+        address: IpAddr,
+        ban: AddressBan,
+        now: Moment,
+    ) -> Result<(), Full> {
+        self.changes += 1;
+        let is_over = |ban: &AddressBan| ban.until.is_over(now);
+        insert(&mut self.banned_addresses, ip_key(address), ban, is_over)
     }
 
     /// Takes a ban back. False if there was none.
@@ -237,7 +259,9 @@ impl Members {
         self.changes += 1;
         let until = match whom {
             Banned::User(user) => self.banned_users.remove(user),
-            Banned::Address(address) => self.banned_addresses.remove(&ip_key(address)),
+            Banned::Address(address) => {
+                self.banned_addresses.remove(&ip_key(address)).map(|ban| ban.until)
+            }
         };
         until.is_some_and(|until| !until.is_over(now))
     }
@@ -253,6 +277,12 @@ impl Members {
     /// Takes a mute back. False if there was none.
     pub fn unmute(&mut self, user: &str, now: Moment) -> bool {
         self.muted.remove(user).is_some_and(|until| !until.is_over(now))
+    }
+
+    /// Whether a user is muted.
+    #[must_use]
+    pub fn is_muted(&self, user: &str, now: Moment) -> bool {
+        self.muted.get(user).is_some_and(|until| !until.is_over(now))
     }
 
     /// Whether nothing is remembered of anyone.

@@ -1,7 +1,7 @@
 //! What one user may do in a room, given what the room knows of them.
 //!
 //! Invariants: a ban outweighs everything; a role that is not given is [`Role::Guest`]; a decision
-//! looks at nothing but its arguments, so a parent's standing can come from another core.
+//! looks at nothing but its arguments.
 
 #[cfg(test)]
 mod tests;
@@ -107,13 +107,6 @@ impl Until {
 }
 
 impl Standing {
-    /// The standing of somebody of whom a parent room, whose members, roles and bans hold here too,
-    /// knows `parent`.
-    #[must_use]
-    pub fn under(self, parent: Self) -> Self {
-        Self { role: self.role.max(parent.role), banned: self.banned.max(parent.banned), ..self }
-    }
-
     /// Whether they may do that in a room of that configuration.
     ///
     /// # Errors

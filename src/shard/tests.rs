@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod acks;
+mod addresses;
 mod application;
 mod attendance;
 mod cluster;

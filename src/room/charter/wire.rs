@@ -62,7 +62,13 @@ pub fn field(entry: &Entry) -> (String, Option<String>) {
             (format!("i{user}"), value)
         }
         Entry::BannedUser(user, until) => (format!("b{user}"), until.map(time)),
-        Entry::BannedAddress(ip, until) => (format!("a{ip}"), until.map(time)),
+        Entry::BannedAddress(ip, ban) => {
+            let value = ban.map(|(until, below)| match below {
+                Some(below) => format!("{} {}", time(until), below.as_str()),
+                None => time(until),
+            });
+            (format!("a{ip}"), value)
+        }
         Entry::Muted(user, until) => (format!("u{user}"), until.map(time)),
     }
 }
@@ -73,7 +79,7 @@ pub fn entry(field: &str, value: Option<&str>) -> Option<Entry> {
     let kind = field.chars().next().filter(char::is_ascii)?;
     let of = &field[1..];
     if kind == 'a' {
-        return Some(Entry::BannedAddress(of.parse().ok()?, optional(value, read_time)?));
+        return Some(Entry::BannedAddress(of.parse().ok()?, optional(value, read_address_ban)?));
     }
     let whole = match (kind, value) {
         ('t', Some(at_ms)) => Some(Entry::Created(at_ms.parse().ok()?)),
@@ -195,6 +201,13 @@ fn read_time(text: &str) -> Option<UntilUnix> {
     if text == NONE { Some(None) } else { text.parse().ok().map(Some) }
 }
 
+fn read_address_ban(text: &str) -> Option<(UntilUnix, Option<Role>)> {
+    match text.split_once(' ') {
+        Some((until, below)) => Some((read_time(until)?, Some(Role::parse(below)?))),
+        None => Some((read_time(text)?, None)),
+    }
+}
+
 fn read_member(text: &str) -> Option<Member> {
     let (role, joined_at_ms) = text.split_once(' ')?;
     let role = Role::parse(role).filter(|role| *role != Role::Guest)?;
@@ -235,7 +248,8 @@ mod tests {
             Entry::Invited(Arc::clone(&ann), Some((Role::Member, Some(9)))),
             Entry::Invited(Arc::clone(&ann), None),
             Entry::BannedUser(Arc::clone(&ann), Some(None)),
-            Entry::BannedAddress(std::net::Ipv6Addr::LOCALHOST.into(), Some(Some(4))),
+            Entry::BannedAddress(std::net::Ipv6Addr::LOCALHOST.into(), Some((Some(4), None))),
+            Entry::BannedAddress(Ipv4Addr::LOCALHOST.into(), Some((None, Some(Role::Moderator)))),
             Entry::Muted(ann, Some(Some(5))),
         ]
     }
@@ -285,6 +299,8 @@ mod tests {
             ("mann", Some("owner")),
             ("bann", Some("soon")),
             ("aann", Some("1")),
+            ("a10.0.0.1", Some("1 king")),
+            ("a10.0.0.1", Some("soon owner")),
             ("é", Some("1")),
         ] {
             assert_eq!(entry(name, value), None, "{name} {value:?}");

@@ -11,9 +11,9 @@ use crate::clock::Moment;
 use crate::protocol::RoomType;
 use crate::room::config::RoomConfig;
 use crate::room::members::Members;
-use crate::room::standing::{Action, Standing};
+use crate::room::standing::Action;
 
-use super::{Heritage, HomeRoom};
+use super::{Heritage, HomeRoom, standing_in};
 
 /// What a room's home knows of who may hear it.
 #[derive(Debug)]
@@ -29,9 +29,8 @@ impl Guard {
     /// Whether somebody may hear the room. An invitation lets in, and is not enough to hear.
     #[must_use]
     pub fn lets_hear(&self, user: Option<&str>, ip: Option<IpAddr>, now: Moment) -> bool {
-        let own = self.members.standing(user, ip, now);
-        let above = self.above.iter().map(|it| it.members.standing(user, ip, now));
-        let standing = above.fold(own, Standing::under);
+        let mut above = self.above.iter().map(|it| &it.members);
+        let standing = standing_in(&self.members, &mut above, (user, ip), now);
         standing.may(Action::Join { proven: false }, &self.config).is_ok()
     }
 }

@@ -68,10 +68,12 @@ impl HomeRoom {
         pairs.flat_map(|(old, new)| old.differing(new)).cloned().collect()
     }
 
-    /// Connections of users, or from addresses, that a room above has banned.
+    /// Connections that are in the room, and of users, or from addresses, that are banned here or in a
+    /// room above.
     #[must_use]
     pub fn outcasts(&self, now: Moment) -> Vec<ConnectionAddress> {
-        if !self.heritage().any(|heritage| heritage.members.has_bans()) {
+        let above = self.heritage().map(|heritage| &heritage.members);
+        if !std::iter::once(&self.members).chain(above).any(Members::has_bans) {
             return Vec::new();
         }
         let mut found: Vec<_> = self

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::Now;
 use crate::id::ip_key;
-use crate::room::charter::{Entry, Target, from_unix, invitation, to_unix};
+use crate::room::charter::{Entry, Target, address_ban, from_unix, invitation, to_unix};
 
 use super::Members;
 
@@ -68,7 +68,7 @@ impl Members {
                 put(&mut self.banned_users, user, it.map(|it| from_unix(it, now)));
             }
             Entry::BannedAddress(ip, it) => {
-                put(&mut self.banned_addresses, &ip_key(*ip), it.map(|it| from_unix(it, now)));
+                put(&mut self.banned_addresses, &ip_key(*ip), it.map(|it| address_ban(it, now)));
             }
             Entry::Muted(user, it) => put(&mut self.muted, user, it.map(|it| from_unix(it, now))),
             Entry::Created(_) | Entry::Config(_) | Entry::Password(_) => {}
@@ -92,7 +92,7 @@ impl Members {
         let users = self.banned_users.iter();
         let users = users.map(|(user, it)| Entry::BannedUser(Arc::clone(user), unix(*it)));
         let addresses = self.banned_addresses.iter();
-        let addresses = addresses.map(|(ip, it)| Entry::BannedAddress(*ip, unix(*it)));
+        let addresses = addresses.map(|(ip, _)| self.of_address(*ip, now));
         let muted = self.muted.iter().map(|(user, it)| Entry::Muted(Arc::clone(user), unix(*it)));
         members.chain(invited).chain(users).chain(addresses).chain(muted).collect()
     }
@@ -111,6 +111,7 @@ impl Members {
     }
 
     fn of_address(&self, ip: IpAddr, now: Now) -> Entry {
-        Entry::BannedAddress(ip, self.banned_addresses.get(&ip).map(|it| to_unix(*it, now)))
+        let ban = self.banned_addresses.get(&ip);
+        Entry::BannedAddress(ip, ban.map(|it| (to_unix(it.until, now), it.below)))
     }
 }

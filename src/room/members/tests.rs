@@ -13,13 +13,13 @@ const fn until(end_ms: u64) -> Until {
 }
 
 fn of(members: &Members, user: &str, now: Moment) -> Standing {
-    members.standing(Some(user), None, now)
+    members.standing(Some(user), None, Standing::default(), now)
 }
 
 #[test]
 fn what_was_done_to_a_user_holds_until_it_runs_out_or_is_taken_back() {
     let mut members = Members::default();
-    members.ban(Banned::User("ann"), until(10), ms(0)).unwrap();
+    members.ban("ann", until(10), ms(0)).unwrap();
     members.mute("bob", until(10), ms(0)).unwrap();
     members.invite("cid", Role::Member, until(10), ms(0)).unwrap();
     for (now, holds) in [(ms(9), true), (ms(10), false)] {
@@ -39,26 +39,73 @@ fn what_was_done_to_a_user_holds_until_it_runs_out_or_is_taken_back() {
 #[test]
 fn an_address_is_banned_however_it_is_written_and_whoever_comes_from_it() {
     let mut members = Members::default();
-    let mapped = Banned::Address("::ffff:192.0.2.7".parse().unwrap());
-    members.ban(mapped, Until::Undone, ms(0)).unwrap();
+    let for_all = AddressBan { until: Until::Undone, below: None };
+    members.ban_address("::ffff:192.0.2.7".parse().unwrap(), for_all, ms(0)).unwrap();
     let address = Some("192.0.2.7".parse().unwrap());
+    members.set_role("ann", Role::Owner, 1).unwrap();
+    let above = Standing::default();
     for user in [None, Some("ann")] {
-        assert_eq!(members.standing(user, address, ms(0)).banned, Some(Until::Undone));
-        assert_eq!(members.standing(user, None, ms(0)).banned, None);
+        assert_eq!(members.standing(user, address, above, ms(0)).banned, Some(Until::Undone));
+        assert_eq!(members.standing(user, None, above, ms(0)).banned, None);
     }
     assert!(members.unban(Banned::Address("192.0.2.7".parse().unwrap()), ms(0)));
-    assert!(members.is_empty());
+    assert!(!members.has_bans());
+}
+
+#[test]
+fn an_address_is_banned_for_those_below_the_one_who_banned_it() {
+    let address = "192.0.2.7".parse().unwrap();
+    for below in Role::ALL {
+        let mut members = Members::default();
+        let ban = AddressBan { until: until(10), below: Some(*below) };
+        members.ban_address(address, ban, ms(0)).unwrap();
+        let banned = |members: &Members, user, above, now| {
+            let above = Standing { role: above, ..Standing::default() };
+            members.standing(user, Some(address), above, ms(now)).banned.is_some()
+        };
+        for role in Role::ALL {
+            members.set_role("ann", *role, 1).unwrap();
+            let is_below = role < below;
+            assert_eq!(banned(&members, Some("ann"), Role::Guest, 9), is_below, "{role} {below}");
+            assert_eq!(banned(&members, Some("bob"), *role, 9), is_below, "by the room above");
+            assert!(!banned(&members, Some("ann"), Role::Guest, 10), "it is over");
+        }
+        assert_eq!(banned(&members, None, Role::Guest, 9), *below > Role::Guest);
+    }
 }
 
 #[test]
 fn of_two_bans_the_longer_one_counts() {
     let mut members = Members::default();
     let address = "192.0.2.7".parse().unwrap();
-    members.ban(Banned::User("ann"), until(10), ms(0)).unwrap();
-    members.ban(Banned::Address(address), until(20), ms(0)).unwrap();
-    assert_eq!(members.standing(Some("ann"), Some(address), ms(0)).banned, Some(until(20)));
-    members.ban(Banned::User("ann"), Until::Undone, ms(0)).unwrap();
-    assert_eq!(members.standing(Some("ann"), Some(address), ms(0)).banned, Some(Until::Undone));
+    members.ban("ann", until(10), ms(0)).unwrap();
+    let ban = AddressBan { until: until(20), below: Some(Role::Moderator) };
+    members.ban_address(address, ban, ms(0)).unwrap();
+    let banned = |members: &Members| {
+        members.standing(Some("ann"), Some(address), Standing::default(), ms(0)).banned
+    };
+    assert_eq!(banned(&members), Some(until(20)));
+    members.ban("ann", Until::Undone, ms(0)).unwrap();
+    assert_eq!(banned(&members), Some(Until::Undone));
+}
+
+#[test]
+fn the_roles_and_bans_of_a_parent_hold_here_but_not_its_mutes_and_invitations() {
+    let above = Standing {
+        role: Role::Admin,
+        invited: true,
+        banned: Some(Until::Undone),
+        muted: Some(until(9)),
+    };
+    let mut members = Members::default();
+    members.set_role("ann", Role::Member, 1).unwrap();
+    let expected =
+        Standing { role: Role::Admin, banned: Some(Until::Undone), ..Standing::default() };
+    assert_eq!(members.standing(Some("ann"), None, above, ms(0)), expected);
+    members.set_role("bob", Role::Owner, 1).unwrap();
+    let expected = Standing { role: Role::Owner, ..Standing::default() };
+    assert_eq!(members.standing(Some("bob"), None, Standing::default(), ms(0)), expected);
+    assert_eq!(members.standing(None, None, Standing::default(), ms(0)), Standing::default());
 }
 
 #[test]
@@ -66,7 +113,7 @@ fn a_ban_ends_membership() {
     let mut members = Members::default();
     members.set_role("ann", Role::Admin, 1).unwrap();
     members.invite("ann", Role::Member, Until::Undone, ms(0)).unwrap();
-    members.ban(Banned::User("ann"), until(10), ms(0)).unwrap();
+    members.ban("ann", until(10), ms(0)).unwrap();
     assert_eq!(of(&members, "ann", ms(10)), Standing::default());
 }
 
@@ -92,7 +139,7 @@ fn when_the_owner_goes_the_highest_and_then_the_eldest_follows() {
     let follows = |successor: Result<Option<Arc<str>>, Full>| successor.unwrap();
     assert_eq!(follows(members.set_role("ann", Role::Admin, 9)).as_deref(), Some("dee"));
     assert_eq!(members.role("ann"), Role::Admin, "the former owner is passed over");
-    let banned = members.ban(Banned::User("dee"), Until::Undone, ms(0));
+    let banned = members.ban("dee", Until::Undone, ms(0));
     assert_eq!(follows(banned).as_deref(), Some("ann"));
     assert_eq!(follows(members.set_role("ann", Role::Guest, 9)).as_deref(), Some("cid"));
     assert_eq!(follows(members.set_role("cid", Role::Guest, 9)).as_deref(), Some("bob"));
@@ -144,7 +191,7 @@ proptest! {
         for (at, (user, role, ban)) in steps.into_iter().enumerate() {
             let user = user.to_string();
             let successor = if ban {
-                members.ban(Banned::User(&user), Until::Undone, ms(0)).unwrap()
+                members.ban(&user, Until::Undone, ms(0)).unwrap()
             } else {
                 members.set_role(&user, Role::ALL[role], at as u64).unwrap()
             };

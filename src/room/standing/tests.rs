@@ -132,21 +132,6 @@ fn nobody_is_invited_to_stand_where_their_host_does() {
 }
 
 #[test]
-fn the_roles_and_bans_of_a_parent_hold_here_but_not_its_mutes_and_invitations() {
-    let soon = Until::Moment(Moment { us: 5 });
-    let parent = Standing {
-        invited: true,
-        banned: Some(Until::Undone),
-        muted: Some(soon),
-        ..role(Role::Admin)
-    };
-    let own = Standing { banned: Some(soon), ..role(Role::Member) };
-    let expected = Standing { banned: Some(Until::Undone), ..role(Role::Admin) };
-    assert_eq!(own.under(parent), expected);
-    assert_eq!(role(Role::Owner).under(role(Role::Guest)), role(Role::Owner));
-}
-
-#[test]
 fn what_is_left_of_a_time_is_rounded_up() {
     let until = Until::Moment(Moment { us: 5_001 });
     assert_eq!(until.left_ms(Moment { us: 1 }), Some(5));

@@ -9,7 +9,7 @@ use crate::protocol::event::{Reply, RoomChange};
 use crate::protocol::{ErrorCode, Event, LeftReason, ModerationAction, Role};
 use crate::room::charter::{Entry, Moderation};
 use crate::room::home::HomeRoom;
-use crate::room::members::{Banned, Full, Members};
+use crate::room::members::{AddressBan, Banned, Full, Members};
 use crate::room::name::RoomKey;
 use crate::room::refusal::Refusal;
 use crate::room::standing::{Action, Until};
@@ -46,9 +46,9 @@ impl Shard {
         ask: &ModerateAsk,
     ) {
         let now = self.outbound.now;
-        let outcome = self
-            .permitted(room, asker, ask)
-            .and_then(|home| carry_out(&mut home.members, ask, now).map_err(|Full| LIST_IS_FULL));
+        let outcome = self.permitted(room, asker, ask).and_then(|(home, below)| {
+            carry_out(&mut home.members, ask, below, now).map_err(|Full| LIST_IS_FULL)
+        });
         if let Err(refusal) = outcome {
             self.answer_refusal(room, asker, ticket, refusal);
             return;
@@ -69,22 +69,23 @@ impl Shard {
         ask: &ModerateAsk,
     ) -> Result<Vec<Entry>, Refusal> {
         let now = self.outbound.now;
-        let home = self.permitted(room, asker, ask)?;
-        home.propose(&ask.target, now, |members| carry_out(members, ask, now))
+        let (home, below) = self.permitted(room, asker, ask)?;
+        home.propose(&ask.target, now, |members| carry_out(members, ask, below, now))
             .map_err(|Full| LIST_IS_FULL)
     }
 
-    /// The room, if the one who asks may do that there.
+    /// The room, if the one who asks may do that there, and whom they stand above: those below a role, or
+    /// everyone.
     fn permitted(
         &mut self,
         room: &RoomKey,
         asker: &Asker,
         ask: &ModerateAsk,
-    ) -> Result<&mut HomeRoom, Refusal> {
+    ) -> Result<(&mut HomeRoom, Option<Role>), Refusal> {
         let now = self.outbound.now;
         let home = self.homes.get_mut(room).ok_or(Refusal::NO_ROOM)?;
-        permit(home, asker, ask, now)?;
-        Ok(home)
+        let below = permit(home, asker, ask, now)?;
+        Ok((home, below))
     }
 
     /// The lists have changed: does to connections here, and tells them, what follows from it.
@@ -102,8 +103,19 @@ impl Shard {
             ModerationAction::Kick => self.send_out(room, target, LeftReason::Kicked, by),
             ModerationAction::Ban => self.send_out(room, target, LeftReason::Banned, by),
             ModerationAction::Invite => self.send_invitation(room, moderation, by),
+            ModerationAction::Role => {
+                self.tell_change(room, moderation, by);
+                self.send_out_banned(room, by);
+            }
             _ => self.tell_change(room, moderation, by),
         }
+    }
+
+    /// A ban of their address holds for those who stood above it and do no more.
+    fn send_out_banned(&mut self, room: &RoomKey, by: Option<&Arc<str>>) {
+        let now = self.outbound.now.moment;
+        let banned = self.homes.get_mut(room).map(|home| home.outcasts(now));
+        self.expel(room, banned.unwrap_or_default(), LeftReason::Banned, by);
     }
 
     fn send_out(
@@ -121,7 +133,8 @@ impl Shard {
         }
         let connections = match target {
             Target::User(user) => home.connections_of(user),
-            Target::Address(ip) => home.connections_from(*ip),
+            // Whoever stands above the one who banned it stays.
+            Target::Address(_) => home.outcasts(now),
         };
         self.expel(room, connections, reason, by);
     }
@@ -176,8 +189,14 @@ impl ModerateAsk {
     }
 }
 
-/// Whether the role in the room, or the credential, allows it.
-fn permit(home: &HomeRoom, asker: &Asker, ask: &ModerateAsk, now: Now) -> Result<(), Refusal> {
+/// Whether the role in the room, or the credential, allows it; and over whom: those below a role, or
+/// everyone.
+fn permit(
+    home: &HomeRoom,
+    asker: &Asker,
+    ask: &ModerateAsk,
+    now: Now,
+) -> Result<Option<Role>, Refusal> {
     let mut standing = home.standing(asker.user(), asker.ip, now.moment);
     let by_right = asker.identity.may(Right::Moderate, &home.key.name);
     if by_right {
@@ -191,11 +210,17 @@ fn permit(home: &HomeRoom, asker: &Asker, ask: &ModerateAsk, now: Now) -> Result
         _ if by_right => standing.may(Action::Moderate, &home.config),
         _ => standing.may_moderate(target, &home.config),
     };
-    allowed.map_err(|denied| denied.refusal(now.moment))
+    allowed.map_err(|denied| denied.refusal(now.moment))?;
+    Ok((!by_right).then_some(standing.role))
 }
 
-/// Changes the room's lists.
-fn carry_out(members: &mut Members, ask: &ModerateAsk, now: Now) -> Result<(), Full> {
+/// Changes the room's lists. `below` is whom the one who asks stands above.
+fn carry_out(
+    members: &mut Members,
+    ask: &ModerateAsk,
+    below: Option<Role>,
+    now: Now,
+) -> Result<(), Full> {
     let until =
         ask.for_ms.map_or(Until::Undone, |for_ms| Until::Moment(now.moment.plus_ms(for_ms)));
     let (user, banned) = match &ask.target {
@@ -207,9 +232,12 @@ fn carry_out(members: &mut Members, ask: &ModerateAsk, now: Now) -> Result<(), F
         ModerationAction::Invite => {
             members.invite(user, ask.invites_as(), until, now.moment)?;
         }
-        ModerationAction::Ban => {
-            members.ban(banned, until, now.moment)?;
-        }
+        ModerationAction::Ban => match banned {
+            Banned::User(user) => _ = members.ban(user, until, now.moment)?,
+            Banned::Address(ip) => {
+                members.ban_address(ip, AddressBan { until, below }, now.moment)?;
+            }
+        },
         ModerationAction::Unban => {
             members.unban(banned, now.moment);
         }

@@ -320,7 +320,7 @@ impl Shard {
             .after(ask.after.as_deref())
             .take(limit + 1)
             .map(|(user, member)| {
-                let muted = home.members.standing(Some(user), None, now).muted.is_some();
+                let muted = home.members.is_muted(user, now);
                 (Arc::clone(user), *member, muted)
             })
             .collect();
