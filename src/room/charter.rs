@@ -30,6 +30,8 @@ pub type UntilUnix = Option<u64>;
 pub enum Entry {
     /// When the room was made.
     Created(u64),
+    /// The rooms above from which it inherits, if it does: those that were there when it was made so.
+    Parents(Box<[Parent]>),
     /// What is set for it, without the password.
     Config(Box<RoomPatch>),
     /// The password; none: it is set to none.
@@ -44,6 +46,15 @@ pub enum Entry {
     BannedAddress(IpAddr, Option<(UntilUnix, Option<Role>)>),
     /// A user is muted.
     Muted(Arc<str>, Option<UntilUnix>),
+}
+
+/// A room above another one, in one of its lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parent {
+    /// How long its name is: the other one's begins with it.
+    pub name_bytes: usize,
+    /// When it was made, in Unix time.
+    pub made_ms: u64,
 }
 
 /// All that is known of a room.

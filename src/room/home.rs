@@ -26,6 +26,7 @@ use crate::id::{ConnectionAddress, CoreId};
 use crate::protocol::{OwnedData, Role};
 
 use super::censor::Censor;
+use super::charter::Parent;
 use super::config::{Bounds, ConfigError, Layers, Namespace, RoomConfig, Salt, Settings};
 use super::history::History;
 use super::idempotency::Idempotency;
@@ -38,7 +39,7 @@ use super::standing::Standing;
 pub use charter::entries_of;
 pub use cursor::{Overdue, ReaderId};
 pub use guard::Guard;
-pub use heritage::{Heritage, HeritageStamp};
+pub use heritage::{Heritage, HeritageStamp, parents};
 pub use join::{JoinRequest, Joining, Recovery};
 
 use cursor::Cursors;
@@ -116,8 +117,10 @@ pub struct HomeRoom {
     settings: Settings,
     /// What it has from its namespace.
     namespace: Arc<Namespace>,
-    /// What it has from the rooms above it, the nearest first.
+    /// What the rooms above it have, the nearest first.
     heritage: Vec<Arc<Heritage>>,
+    /// From which of them it inherits: those that were above it when it was made so.
+    parents: Box<[Parent]>,
     /// Who may hear it through a pattern, as it was found last.
     guard: Option<Arc<Guard>>,
     /// Counts changes of the settings.
@@ -193,6 +196,7 @@ impl HomeRoom {
             settings: Settings::default(),
             namespace,
             heritage: Vec::new(),
+            parents: Box::default(),
             guard: None,
             changes: 0,
             members: Members::default(),
@@ -300,21 +304,25 @@ impl HomeRoom {
         now: Moment,
     ) -> Result<(), ConfigError> {
         self.settings.apply(patch, bounds, salt)?;
+        if let Some(parents) = self.parents_by(patch) {
+            self.parents = parents;
+        }
         self.changes += 1;
         self.resolve(bounds, now);
         Ok(())
     }
 
-    /// What the room is if `own` is set for it.
-    fn resolved(&self, own: &Settings, bounds: &Bounds) -> RoomConfig {
-        let parents: Vec<_> = self.heritage.iter().map(|heritage| &heritage.settings).collect();
+    /// What the room is if `own` is set for it and it inherits from `parents`.
+    fn resolved(&self, own: &Settings, parents: &[Parent], bounds: &Bounds) -> RoomConfig {
+        let parents = self.heritage_from(parents).map(|heritage| &heritage.settings);
+        let parents: Vec<_> = parents.collect();
         let layers = Layers { own, parents: &parents, namespace: &self.namespace.settings };
         RoomConfig::resolve(layers, bounds)
     }
 
     /// Makes of all that is set what the room is. False if that is what it was.
     fn resolve(&mut self, bounds: &Bounds, now: Moment) -> bool {
-        let config = self.resolved(&self.settings, bounds);
+        let config = self.resolved(&self.settings, &self.parents, bounds);
         if config == *self.config {
             return false;
         }

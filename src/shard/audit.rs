@@ -26,7 +26,9 @@ impl Shard {
         self.audit_hub().map_err(report)?;
         for home in self.homes.rooms.values() {
             home.room.audit().map_err(report)?;
-            if home.room.is_idle() && !self.broker.is_reading(&home.room.key) {
+            let key = &home.room.key;
+            let is_followed = self.broker.is_there() && self.inheritance.has_followers(key);
+            if home.room.is_idle() && !self.broker.is_reading(key) && !is_followed {
                 return Err(report("a room is kept that nobody needs"));
             }
         }

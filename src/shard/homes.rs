@@ -126,7 +126,7 @@ impl Shard {
             let namespace = Arc::clone(self.homes.namespaces.of(key));
             let now = self.outbound.now;
             let mut room = HomeRoom::new(key.clone(), epoch, namespace, self.seed, now);
-            room.inherit(self.inheritance.chain(key), &self.homes.bounds, now.moment);
+            room.begin_under(self.inheritance.above(key), &self.homes.bounds, now.moment);
             self.homes
                 .rooms
                 .insert(key.clone(), Box::new(Home { room, counted_bytes: 0, timer: None }));

@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use crate::hash::Map;
 use crate::id::CoreId;
-use crate::protocol::LeftReason;
 use crate::room::home::{Heritage, HeritageStamp};
 use crate::room::name::{RoomKey, RoomName};
 
@@ -72,18 +71,10 @@ impl Inheritance {
         self.heirs.is_empty() && self.followers.is_empty()
     }
 
-    /// What a room has from above: from the nearest room that exists, and from the next as long as
-    /// each inherits itself.
-    pub(super) fn chain(&self, room: &RoomKey) -> Vec<Arc<Heritage>> {
-        let mut chain: Vec<Arc<Heritage>> = Vec::new();
-        let Some(heir) = self.heirs.get(room) else { return chain };
-        for heritage in heir.above.iter().filter_map(|(_, heritage)| heritage.as_ref()) {
-            chain.push(Arc::clone(heritage));
-            if !heritage.inherits {
-                break;
-            }
-        }
-        chain
+    /// What the rooms have that are above one which inherits, the nearest first.
+    pub(super) fn above(&self, room: &RoomKey) -> Vec<Arc<Heritage>> {
+        let above = self.heirs.get(room).into_iter().flat_map(|heir| &heir.above);
+        above.filter_map(|(_, heritage)| heritage.clone()).collect()
     }
 }
 
@@ -258,13 +249,11 @@ impl Shard {
     /// Makes a room what it is by what it inherits now.
     fn take_heritage(&mut self, room: &RoomKey) {
         let now = self.outbound.now.moment;
-        let (chain, bounds) = (self.inheritance.chain(room), self.homes.bounds);
+        let (above, bounds) = (self.inheritance.above(room), self.homes.bounds);
         let Some(home) = self.homes.get_mut(room) else { return };
-        if home.inherit(chain, &bounds, now) {
+        if home.inherit(above, &bounds, now) {
             self.announce_config(room);
         }
-        let Some(home) = self.homes.get_mut(room) else { return };
-        let outcasts = home.outcasts(now);
-        self.expel(room, outcasts, LeftReason::Banned, None);
+        self.send_out_banned(room, None);
     }
 }

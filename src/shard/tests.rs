@@ -23,6 +23,7 @@ mod limits;
 mod lists;
 mod moderation;
 mod nodes;
+mod parents;
 mod patterns;
 mod random;
 mod recovery;

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Decided, Decree, Entry, Manner, Moderation, Target, UntilUnix};
+use super::{Decided, Decree, Entry, Manner, Moderation, Parent, Target, UntilUnix};
 use crate::protocol::{ModerationAction, Role, read_room_patch, write_room_patch};
 use crate::room::config::Password;
 use crate::room::members::Member;
 use crate::room::name::USER_BYTES;
 
-/// What stands for a password that is set to none, and for a time without end.
+/// What stands for a password that is set to none, for no rooms, and for a time without end.
 const NONE: &str = "-";
 
 /// A change as nodes tell it; fields are texts, because all that stands in them is.
@@ -48,6 +48,12 @@ enum WrittenDecree {
 pub fn field(entry: &Entry) -> (String, Option<String>) {
     match entry {
         Entry::Created(at_ms) => ("t".to_owned(), Some(at_ms.to_string())),
+        Entry::Parents(parents) => {
+            let of = |it: &Parent| format!("{} {}", it.name_bytes, it.made_ms);
+            let all: Vec<_> = parents.iter().map(of).collect();
+            let all = if all.is_empty() { NONE.to_owned() } else { all.join(",") };
+            ("h".to_owned(), Some(all))
+        }
         Entry::Config(patch) => ("c".to_owned(), Some(write_room_patch(patch))),
         Entry::Password(password) => {
             let trace = password.as_ref().map(Password::to_hex);
@@ -83,6 +89,7 @@ pub fn entry(field: &str, value: Option<&str>) -> Option<Entry> {
     }
     let whole = match (kind, value) {
         ('t', Some(at_ms)) => Some(Entry::Created(at_ms.parse().ok()?)),
+        ('h', Some(parents)) => Some(Entry::Parents(read_parents(parents)?)),
         ('c', Some(patch)) => Some(Entry::Config(Box::new(read_room_patch(patch)?))),
         ('p', Some(NONE)) => Some(Entry::Password(None)),
         // One that cannot be read keeps the room closed.
@@ -208,6 +215,17 @@ fn read_address_ban(text: &str) -> Option<(UntilUnix, Option<Role>)> {
     }
 }
 
+fn read_parents(text: &str) -> Option<Box<[Parent]>> {
+    if text == NONE {
+        return Some(Box::default());
+    }
+    let parent = |text: &str| {
+        let (name_bytes, made_ms) = text.split_once(' ')?;
+        Some(Parent { name_bytes: name_bytes.parse().ok()?, made_ms: made_ms.parse().ok()? })
+    };
+    text.split(',').map(parent).collect()
+}
+
 fn read_member(text: &str) -> Option<Member> {
     let (role, joined_at_ms) = text.split_once(' ')?;
     let role = Role::parse(role).filter(|role| *role != Role::Guest)?;
@@ -236,9 +254,12 @@ mod tests {
             }),
             ..RoomPatch::default()
         };
+        let parent = |(name_bytes, made_ms)| Parent { name_bytes, made_ms };
         let ann: Arc<str> = "ann b".into();
         vec![
             Entry::Created(17),
+            Entry::Parents(Box::default()),
+            Entry::Parents([(4, 17), (2, 9)].map(parent).into()),
             Entry::Config(Box::new(patch)),
             Entry::Password(None),
             Entry::Password(Password::from_hex(&"0b".repeat(48))),
@@ -289,6 +310,9 @@ mod tests {
             ("x", Some("1")),
             ("t", None),
             ("t", Some("-1")),
+            ("h", Some("4")),
+            ("h", Some("4 17,")),
+            ("hann", Some("4 17")),
             ("tann", Some("1")),
             ("c", Some("[]")),
             ("c", Some("{\"type\":7}")),

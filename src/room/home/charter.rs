@@ -31,8 +31,11 @@ impl HomeRoom {
     ) -> Result<Draft, ConfigError> {
         let mut settings = self.settings.clone();
         settings.apply(patch, bounds, salt)?;
-        let config = self.resolved(&settings, bounds);
-        Ok(Draft { entries: entries_of(&settings), config })
+        let parents = self.parents_by(patch);
+        let config = self.resolved(&settings, parents.as_ref().unwrap_or(&self.parents), bounds);
+        let mut entries = entries_of(&settings);
+        entries.extend(parents.map(Entry::Parents));
+        Ok(Draft { entries, config })
     }
 
     /// What `change`, which is about `target`, would make of the lists.
@@ -52,6 +55,7 @@ impl HomeRoom {
     #[must_use]
     pub fn charter(&self, now: Now) -> Vec<Entry> {
         let mut all = vec![Entry::Created(self.created_at_ms)];
+        all.extend((!self.parents.is_empty()).then(|| Entry::Parents(self.parents.clone())));
         all.extend(entries_of(&self.settings));
         all.extend(self.members.entries(now));
         all
@@ -95,6 +99,7 @@ impl HomeRoom {
 
     fn forget_charter(&mut self) {
         self.settings = Settings::default();
+        self.parents = Box::default();
         self.members.clear();
     }
 
@@ -102,12 +107,14 @@ impl HomeRoom {
         for entry in entries {
             match entry {
                 Entry::Created(at_ms) => self.created_at_ms = *at_ms,
+                Entry::Parents(parents) => self.parents.clone_from(parents),
                 Entry::Config(patch) => self.settings.set_patch((**patch).clone()),
                 Entry::Password(password) => self.settings.set_password(password.clone()),
                 entry => self.members.set(entry, now),
             }
         }
         self.changes += 1;
+        self.guard = None;
         self.resolve(bounds, now.moment)
     }
 }

@@ -52,10 +52,9 @@ impl HomeRoom {
         if let Some(guard) = self.guard.as_ref().filter(is_current) {
             return Some(Arc::clone(guard));
         }
-        let inherits = self.config.parent_inherit;
         let guard = Arc::new(Guard {
             members: self.members.to_inherit(),
-            above: self.heritage.iter().filter(|_| inherits).cloned().collect(),
+            above: self.heritage().cloned().collect(),
             config: Arc::clone(&self.config),
             changes,
         });

@@ -1,7 +1,8 @@
 //! What a room has from the rooms above it: settings, roles and bans.
 //!
-//! Invariant: it counts only while the room inherits; mutes and invitations stay where they were
-//! given.
+//! Invariants: it counts only while the room inherits, and of those rooms alone that were above it when
+//! it was made so, or whoever is the first in a room above would own what is below it; mutes and
+//! invitations stay where they were given.
 
 use std::collections::BTreeSet;
 use std::iter::repeat;
@@ -9,6 +10,8 @@ use std::sync::Arc;
 
 use crate::clock::Moment;
 use crate::id::ConnectionAddress;
+use crate::protocol::RoomPatch;
+use crate::room::charter::Parent;
 use crate::room::config::{Bounds, Settings};
 use crate::room::members::Members;
 
@@ -23,6 +26,8 @@ pub struct Heritage {
     pub members: Members,
     /// Whether it inherits itself, from the next room above.
     pub inherits: bool,
+    /// Which room that is, to those below.
+    pub from: Parent,
 }
 
 /// Changes whenever the heritage does: which life of the room, and how often what has changed.
@@ -36,6 +41,7 @@ impl HomeRoom {
             settings: self.settings.clone(),
             members: self.members.to_inherit(),
             inherits: self.config.parent_inherit,
+            from: Parent { name_bytes: self.key.name.as_str().len(), made_ms: self.created_at_ms },
         }
     }
 
@@ -43,6 +49,19 @@ impl HomeRoom {
     #[must_use]
     pub fn heritage_stamp(&self) -> HeritageStamp {
         (Arc::clone(&self.epoch), self.changes, self.members.changes())
+    }
+
+    /// The room is made under these, the nearest first.
+    pub fn begin_under(&mut self, above: Vec<Arc<Heritage>>, bounds: &Bounds, now: Moment) {
+        self.parents = parents(&above);
+        self.inherit(above, bounds, now);
+    }
+
+    /// From whom the room inherits if this is set for it: from all who are above it by now, where it has not
+    /// inherited before.
+    pub(super) fn parents_by(&self, patch: &RoomPatch) -> Option<Box<[Parent]>> {
+        let begins = !self.config.parent_inherit && patch.parent_inherit == Some(true);
+        begins.then(|| parents(&self.heritage))
     }
 
     /// Takes what the rooms above have, the nearest first. True if the room is another because of
@@ -86,8 +105,29 @@ impl HomeRoom {
         found
     }
 
-    /// What counts of the rooms above: of each as long as the one before inherits.
-    pub(super) fn heritage(&self) -> impl Iterator<Item = &Heritage> {
-        self.heritage.iter().filter(|_| self.config.parent_inherit).map(|heritage| &**heritage)
+    /// What counts of the rooms above.
+    pub(super) fn heritage(&self) -> impl Iterator<Item = &Arc<Heritage>> {
+        let parents = self.config.parent_inherit.then_some(&*self.parents);
+        self.heritage_from(parents.unwrap_or_default())
     }
+
+    /// What counts of the rooms above if the room inherits from these: of each as long as the one before
+    /// inherits.
+    pub(super) fn heritage_from<'a>(
+        &'a self,
+        parents: &'a [Parent],
+    ) -> impl Iterator<Item = &'a Arc<Heritage>> {
+        let mut goes_on = true;
+        self.heritage.iter().filter(move |above| {
+            let counts = goes_on && parents.contains(&above.from);
+            goes_on &= !counts || above.inherits;
+            counts
+        })
+    }
+}
+
+/// The rooms that have these.
+#[must_use]
+pub fn parents(above: &[Arc<Heritage>]) -> Box<[Parent]> {
+    above.iter().map(|heritage| heritage.from).collect()
 }

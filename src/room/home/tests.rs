@@ -230,7 +230,8 @@ fn a_room_whose_password_cannot_be_read_opens_to_nobody() {
     let mut above = Settings::default();
     let patch = RoomPatch { password: secret("above"), ..RoomPatch::default() };
     above.apply(&patch, &bounds(), Salt([2; 16])).expect("a good patch");
-    let heritage = Heritage { settings: above, members: Members::default(), inherits: false };
+    let (members, from) = (Members::default(), Parent { name_bytes: 2, made_ms: 7 });
+    let heritage = Heritage { settings: above, members, inherits: false, from };
     let config = RoomPatch {
         room_type: Some(crate::protocol::RoomType::Protected),
         parent_inherit: Some(true),
@@ -239,7 +240,8 @@ fn a_room_whose_password_cannot_be_read_opens_to_nobody() {
     for (trace, opens) in [(None, true), (Some("0a"), false)] {
         let mut room = room(&RoomPatch::default());
         room.inherit(vec![Arc::new(heritage.clone())], &bounds(), now(0).moment);
-        let mut entries = vec![Entry::Config(Box::new(config.clone()))];
+        let mut entries =
+            vec![Entry::Config(Box::new(config.clone())), Entry::Parents([from].into())];
         entries.extend(trace.and_then(|trace| wire::entry("p", Some(trace))));
         let charter = Charter { entries, ..Charter::default() };
         room.adopt(&charter, &bounds(), now(0));

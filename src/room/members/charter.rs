@@ -71,7 +71,7 @@ impl Members {
                 put(&mut self.banned_addresses, &ip_key(*ip), it.map(|it| address_ban(it, now)));
             }
             Entry::Muted(user, it) => put(&mut self.muted, user, it.map(|it| from_unix(it, now))),
-            Entry::Created(_) | Entry::Config(_) | Entry::Password(_) => {}
+            Entry::Created(_) | Entry::Parents(_) | Entry::Config(_) | Entry::Password(_) => {}
         }
     }
 

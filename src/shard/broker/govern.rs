@@ -12,8 +12,8 @@ mod draft;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::protocol::event::Reply;
 use crate::protocol::Role;
+use crate::protocol::event::Reply;
 use crate::record::Deed;
 use crate::room::attendance::Mark;
 use crate::room::broker::{Fault, ToBroker};

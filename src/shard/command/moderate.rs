@@ -111,8 +111,9 @@ impl Shard {
         }
     }
 
-    /// A ban of their address holds for those who stood above it and do no more.
-    fn send_out_banned(&mut self, room: &RoomKey, by: Option<&Arc<str>>) {
+    /// Sends out those for whom a ban holds by now, that of a room above, or of their address where they
+    /// stood above it and do no more.
+    pub(in crate::shard) fn send_out_banned(&mut self, room: &RoomKey, by: Option<&Arc<str>>) {
         let now = self.outbound.now.moment;
         let banned = self.homes.get_mut(room).map(|home| home.outcasts(now));
         self.expel(room, banned.unwrap_or_default(), LeftReason::Banned, by);

@@ -120,6 +120,7 @@ impl Shard {
         if updated.is_ok() {
             self.record(room, asker, Deed::Update, |_| {});
             self.announce_config(room);
+            self.send_out_banned(room, None);
         }
         self.answer_config(room, asker, ticket, updated);
     }

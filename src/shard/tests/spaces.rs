@@ -67,13 +67,22 @@ fn a_child_has_settings_roles_and_bans_from_the_nearest_parent_that_exists() {
         let update = r#","config":{"history_size":4}"#;
         let updated = ask(&mut cluster, owner, "room.update", "a/b/c", update);
         assert_eq!(updated["config"]["history_size"], 4, "{updated}");
-        // A nearer parent takes over while it is there, and lets go.
+        // A nearer parent takes over while it is there, once that is said, and lets go.
         ask(&mut cluster, guest, "join", "a/b/c", "");
-        ask(&mut cluster, owner, "room.create", "a/b", r#","config":{"slow_mode_ms":8}"#);
-        let told = cluster.read(guest);
-        assert_eq!(told[0]["config"]["slow_mode_ms"], 8, "{told:?}");
+        let nearer = r#","config":{"slow_mode_ms":8}"#;
+        ask(&mut cluster, owner, "room.create", "a/b", nearer);
+        assert!(cluster.read(guest).is_empty(), "it was made later");
+        for (inherits, slow_mode_ms) in [(false, 0), (true, 8)] {
+            let update = format!(r#","config":{{"parent_inherit":{inherits}}}"#);
+            let updated = ask(&mut cluster, guest, "room.update", "a/b/c", &update);
+            assert_eq!(updated["config"]["slow_mode_ms"], slow_mode_ms, "{updated}");
+        }
         ask(&mut cluster, owner, "room.delete", "a/b", "");
         assert_eq!(cluster.read(guest)[0]["config"]["slow_mode_ms"], 7);
+        cluster.wait(1);
+        ask(&mut cluster, owner, "room.create", "a/b", nearer);
+        assert!(cluster.read(guest).is_empty(), "it is another one");
+        ask(&mut cluster, owner, "room.delete", "a/b", "");
         // A ban above sends out, and keeps out.
         ask(&mut cluster, owner, "room.ban", "a", r#","user":"guest""#);
         let told = cluster.read(guest);

@@ -1,6 +1,5 @@
 //! What has been decided about a room: a home hears it, asks for what it has missed, and carries it out.
 
-use crate::protocol::LeftReason;
 use crate::room::broker::{Fault, ToBroker};
 use crate::room::charter::{Amendment, Charter, Decided, Decree, Manner};
 use crate::room::home::HomeRoom;
@@ -110,12 +109,10 @@ impl Shard {
         }
         let is_other = home.adopt(&charter, &bounds, now);
         self.begin_to_inherit(room);
-        let Some(home) = self.homes.get_mut(room) else { return };
-        let outcasts = home.outcasts(now.moment);
         if is_other {
             self.announce_config(room);
         }
-        self.expel(room, outcasts, LeftReason::Banned, None);
+        self.send_out_banned(room, None);
     }
 
     /// A home that was just made takes over what was heard before.
@@ -184,6 +181,7 @@ impl Shard {
         self.begin_to_inherit(room);
         if is_other || *decree == Decree::Configured {
             self.announce_config(room);
+            self.send_out_banned(room, None);
         }
         if let Decree::Moderated(moderation) = decree {
             self.fulfil_moderation(room, moderation, by.as_ref());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::protocol::{ErrorCode, Role, RoomPatch};
 use crate::room::charter::{Decree, Entry, Manner};
 use crate::room::config::Settings;
-use crate::room::home::entries_of;
+use crate::room::home::{entries_of, parents};
 use crate::room::members::Member;
 use crate::room::name::RoomKey;
 use crate::room::refusal::Refusal;
@@ -104,6 +104,8 @@ impl Shard {
         let owner = Some(Member { role: Role::Owner, joined_at_ms });
         let user = ask.asker.identity.user.iter();
         let owner = user.map(|user| Entry::Member(Arc::clone(user), owner));
-        std::iter::once(Entry::Created(joined_at_ms)).chain(owner).collect()
+        let parents = parents(&self.inheritance.above(&ask.room));
+        let parents = (!parents.is_empty()).then_some(Entry::Parents(parents));
+        [Entry::Created(joined_at_ms)].into_iter().chain(parents).chain(owner).collect()
     }
 }
