@@ -107,6 +107,11 @@ impl Cluster {
         }
     }
 
+    /// The time, in Unix time: the credentials that are shown were made a moment before.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now.unix_ms
+    }
+
     pub(crate) fn cores(&self) -> usize {
         self.shards.len()
     }

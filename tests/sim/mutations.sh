@@ -48,6 +48,8 @@ lost-not-told|src/room/home/cursor.rs|let lost = (dropped > seen).then_some((see
 one-message-too-many|src/bucket.rs|if missing == 0 {|if missing <= quota.period_us {
 retry-a-little-early|src/bucket.rs|missing.div_ceil(rate).div_ceil(1_000)|missing.div_ceil(rate) / 1_000
 echo-in-another-opcode|src/shard/echo.rs|MessageKind::Binary => Opcode::Binary,|MessageKind::Binary => Opcode::Text,
+revocation-of-all-ignored|src/auth/revocation.rs|\|\| holds(Revoked::Tenant, false)|
+revocation-a-moment-too-long|src/auth/revocation.rs|at < held.issued_before_ms|at <= held.issued_before_ms
 BUGS
 
 case "${1-}" in

@@ -1,6 +1,7 @@
 //! A mute, a ban or a revocation, by a room's moderator or by the operator, raced against what it
 //! forbids. Once it is answered nothing more of whom it is about is published, wherever it was on its
-//! way, and whom the operator has shut out does not come in again.
+//! way, and whom the operator has shut out does not come in again. Where that is about what was made
+//! before a moment, a credential of that moment is good, and all that is asked by it is answered.
 //!
 //! `RINGROOM_SIM_RACES` says how many races there are.
 
@@ -22,16 +23,18 @@ enum Decision {
     Ban,
     RevokeToken,
     RevokeUser,
+    RevokeAll,
     Suspend,
     ShutOutUser,
     ShutOutAddress,
 }
 
-const DECISIONS: [Decision; 7] = [
+const DECISIONS: [Decision; 8] = [
     Decision::Mute,
     Decision::Ban,
     Decision::RevokeToken,
     Decision::RevokeUser,
+    Decision::RevokeAll,
     Decision::Suspend,
     Decision::ShutOutUser,
     Decision::ShutOutAddress,
@@ -48,6 +51,8 @@ struct Race {
     room: &'static str,
     /// Cores that have not been told of the edict.
     untold: Vec<usize>,
+    /// Credentials are taken back that were made before that, as those of all who are there.
+    issued_before_ms: u64,
 }
 
 impl Race {
@@ -69,7 +74,8 @@ impl Race {
         }
         cluster.rest();
         cluster.hear(moderator);
-        Self { cluster, moderator, talkers, room, untold: Vec::new() }
+        let issued_before_ms = *cluster.random.pick(&[cluster.now_ms(), u64::MAX]);
+        Self { cluster, moderator, talkers, room, untold: Vec::new(), issued_before_ms }
     }
 
     fn talk(&mut self) {
@@ -100,6 +106,7 @@ impl Race {
         let what = match decision {
             Decision::RevokeToken => Revoked::Token("b".into()),
             Decision::RevokeUser => Revoked::User("bob".into()),
+            Decision::RevokeAll => Revoked::Tenant,
             Decision::ShutOutUser => {
                 return Edict::Ban(Banned::User(tenant, "bob".into()), u64::MAX);
             }
@@ -108,7 +115,7 @@ impl Race {
             }
             _ => return Edict::Suspend(tenant),
         };
-        let (issued_before_ms, until_ms) = (u64::MAX, u64::MAX);
+        let (issued_before_ms, until_ms) = (self.issued_before_ms, u64::MAX);
         Edict::Revoke(Revocation { tenant, what, issued_before_ms, until_ms })
     }
 
@@ -144,8 +151,14 @@ impl Race {
                         return Err(format!("{decision:?}: they came in again"));
                     }
                 }
-                let passed = format!("{decision:?}: {} passed after the ok", after - base);
-                return if after == base { Ok(base) } else { Err(passed) };
+                if after != base {
+                    return Err(format!("{decision:?}: {} passed after the ok", after - base));
+                }
+                let is_of_age = matches!(decision, Decision::RevokeUser | Decision::RevokeAll);
+                if is_of_age && self.issued_before_ms < u64::MAX {
+                    self.come_anew().map_err(|what| format!("{decision:?}: {what}"))?;
+                }
+                return Ok(base);
             }
             if !self.untold.is_empty() && self.cluster.random.percent(20) {
                 let at = self.cluster.random.below(self.untold.len());
@@ -156,6 +169,25 @@ impl Race {
             self.chance();
         }
         Err(format!("{decision:?}: it was never answered"))
+    }
+
+    /// Somebody comes with a credential that is just not old enough to be taken back.
+    fn come_anew(&mut self) -> Result<(), String> {
+        self.cluster.wait(1);
+        let Some(at) = self.cluster.open(TALKER, None) else {
+            return Err("who was made later is kept out, too".to_owned());
+        };
+        self.cluster.rest();
+        self.cluster.hear(at);
+        let publish = json!({ "type": "publish", "id": 2, "room": self.room, "data": 1 });
+        self.cluster.say(at, &json!({ "type": "join", "id": 1, "room": self.room }));
+        self.cluster.say(at, &publish);
+        self.cluster.rest();
+        let heard = self.cluster.hear(at);
+        let answers = heard.iter().filter(|it| it["id"].is_number());
+        let answers: Vec<_> = answers.map(|it| (&it["id"], &it["type"])).collect();
+        let is_answered = answers == [(&json!(1), &json!("ok")), (&json!(2), &json!("ok"))];
+        if is_answered { Ok(()) } else { Err(format!("who came anew heard {heard:?}")) }
     }
 
     /// Something happens: somebody talks, or something arrives.
