@@ -2,7 +2,8 @@
 //! those of first messages after it.
 //!
 //! Invariants: judging never waits; who waits for an answer of the control plane is judged again
-//! when it comes, and only then; nobody of a suspended tenant is let in.
+//! when it comes, and only then; nobody of a suspended tenant is let in; a cookie is believed only from
+//! a page that its own tenant names.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::clock::Now;
 use crate::config::Config;
 use crate::hash::{Map, Seed};
 use crate::id::{ConnectionKey, TenantId};
-use crate::origin::{Authority, Origins};
+use crate::origin::{Authority, Origins, Permission};
 use crate::room::name::RoomKey;
 use crate::tenant::Tenants;
 use crate::ws::handshake::{Credential, CredentialKind};
@@ -203,6 +204,13 @@ impl Door {
         shown.zip(self.gate.as_ref()).is_some_and(|(it, gate)| gate.is_revoked(now.unix_ms, it))
     }
 
+    /// Whether a credential of that tenant may have come from where it came from: a cookie comes with
+    /// whatever page a browser shows. Where tenants do not differ in that, the handshake has seen to it.
+    fn believes(&self, claim: &Claim<'_>, tenant: TenantId) -> bool {
+        let is_cookie = claim.credential.is_some_and(|it| it.kind == CredentialKind::Cookie);
+        !is_cookie || claim.page.is_none_or(|page| self.pages.believe_cookies(tenant, page))
+    }
+
     /// Whether what was accepted may come in.
     pub(super) fn check(
         &self,
@@ -233,11 +241,23 @@ impl Door {
 }
 
 impl Pages {
-    fn permit(&self, tenant: TenantId, page: &Page) -> bool {
+    /// Whether a page may connect to a tenant.
+    #[must_use]
+    pub fn permit(&self, tenant: TenantId, page: &Page) -> bool {
+        self.permission(tenant, page).is_some()
+    }
+
+    /// Whether a cookie that a tenant's page sends along may be believed: the list that holds for that
+    /// tenant has to name the page, whatever other tenants' lists say.
+    #[must_use]
+    pub fn believe_cookies(&self, tenant: TenantId, page: &Page) -> bool {
+        self.permission(tenant, page) == Some(Permission::Named)
+    }
+
+    fn permission(&self, tenant: TenantId, page: &Page) -> Option<Permission> {
         let own = self.of.iter().find(|(id, _)| *id == tenant);
         let origins = own.map_or(&*self.general, |(_, origins)| origins);
-        let host = Authority::parse(&page.host);
-        host.is_some_and(|host| origins.permit(&page.origin, host, page.tls).is_some())
+        origins.permit(&page.origin, Authority::parse(&page.host)?, page.tls)
     }
 }
 
@@ -291,6 +311,9 @@ impl Shard {
             Ok(accepted) => accepted,
             Err(refusal) => return Admission::Refuse(Denied::Credential(refusal)),
         };
+        if !self.door.believes(claim, accepted.tenant) {
+            return Admission::Refuse(Denied::Page);
+        }
         match self.door.check(now, &accepted, claim.page, &self.tenants) {
             Ok(()) => Admission::Enter(Entry::Accepted(accepted)),
             Err(denied) => Admission::Refuse(denied),
@@ -353,5 +376,37 @@ impl Shard {
     /// An `auth` message's credential as a proof. Where it stood makes no difference.
     pub(super) fn proof<'a>(secret: &'a str, wanted_tenant: Option<&'a str>) -> Proof<'a> {
         Proof { kind: CredentialKind::Message, secret, wanted_tenant }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origins(list: &[&str]) -> Origins {
+        let list: Vec<String> = list.iter().map(|it| (*it).to_owned()).collect();
+        Origins::parse(&list).expect("origins")
+    }
+
+    #[test]
+    fn a_list_of_a_tenant_takes_the_place_of_the_general_one_and_the_star_believes_no_cookie() {
+        let pages = Pages {
+            general: Arc::new(origins(&["https://a.example"])),
+            any: None,
+            of: vec![(TenantId(1), origins(&["*", "https://b.example"]))],
+        };
+        for (tenant, origin, permits, believes) in [
+            (0, "https://a.example", true, true),
+            (0, "https://b.example", false, false),
+            (1, "https://a.example", true, false),
+            (1, "https://b.example", true, true),
+            (1, "null", true, false),
+            (1, "no origin", false, false),
+        ] {
+            let page = Page { origin: origin.to_owned(), host: "h".to_owned(), tls: false };
+            let tenant = TenantId(tenant);
+            assert_eq!(pages.permit(tenant, &page), permits, "{tenant:?} {origin}");
+            assert_eq!(pages.believe_cookies(tenant, &page), believes, "{tenant:?} {origin}");
+        }
     }
 }

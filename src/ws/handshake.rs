@@ -161,7 +161,7 @@ fn check_origin(
 }
 
 /// A cookie comes with whatever page a browser shows, so it is believed only from a page that is
-/// named.
+/// named: here by anybody; whether by its own tenant, is seen once it is known whose it is.
 fn check_cookie(
     credential: Option<&Credential>,
     permission: Option<Permission>,

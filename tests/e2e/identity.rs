@@ -8,7 +8,7 @@ use crate::server::{Plan, Server, folder};
 use crate::talk::{Talk, now, room_token, token};
 
 pub(crate) const SECRET: &str = "a secret that only the two of us know, or so I hope";
-const OTHER_SECRET: &str = "another secret that is quite as long as the first one";
+pub(crate) const OTHER_SECRET: &str = "another secret that is quite as long as the first one";
 
 /// A server that checks tokens; `more` is appended to its configuration.
 pub(crate) fn server(cores: u16, more: &str) -> Server {

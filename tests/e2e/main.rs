@@ -15,6 +15,7 @@ mod abuse;
 mod addresses;
 mod admission;
 mod bans;
+mod cookies;
 mod crowd;
 mod drain;
 mod drivers;

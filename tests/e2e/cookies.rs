@@ -1,0 +1,73 @@
+//! Sessions in cookies, and the pages that they are believed from: a browser sends a cookie along for
+//! whatever page it shows.
+
+use ringroom::auth::cookie::CookieKey;
+use serde_json::json;
+
+use crate::identity::{SECRET, server};
+use crate::server::Server;
+use crate::talk::{Talk, now, token};
+
+const ACME: &str = "https://acme.example";
+const SHOP: &str = "https://shop.example";
+const OTHER: &str = "https://other.example";
+
+/// A server whose tenants believe cookies, from the pages that `general`, and of each tenant its own
+/// list, permits.
+fn tenants(general: &str, own: &[(&str, &str)]) -> Server {
+    let tenant = |(name, origins): &(&str, &str)| match *origins {
+        "" => format!("[tenants.{name}]\n"),
+        origins => format!("[tenants.{name}]\norigins = {origins}\n"),
+    };
+    let own: String = own.iter().map(tenant).collect();
+    let cookies = "[auth.cookie]\nkeys = [{ id = \"1\", secret_file = \"OTHER_FILE\" }]";
+    server(1, &format!("[handshake]\norigins = {general}\n{cookies}\n{own}"))
+}
+
+/// The header with a session of a tenant.
+fn session(tenant: &str) -> String {
+    let key = CookieKey::new("1", crate::identity::OTHER_SECRET.as_bytes()).unwrap();
+    let claims = json!({ "sub": "ann", "tenant": tenant, "exp": now() + 600 }).to_string();
+    format!("Cookie: __Host-ringroom={}\r\n", key.sign("__Host-ringroom", tenant, &claims))
+}
+
+fn bearer(tenant: &str) -> String {
+    let token = token(SECRET, json!({ "sub": "ann", "tenant": tenant }));
+    format!("Authorization: Bearer {token}\r\n")
+}
+
+/// What an upgrade by a page of this origin is answered.
+fn from(server: &Server, origin: &str, credential: &str) -> u16 {
+    let header = format!("Origin: {origin}\r\n{credential}");
+    match Talk::try_open(server.address(), "/ws", &header) {
+        Ok(mut talk) => {
+            assert_eq!(talk.hear()["type"], "welcome", "{header}");
+            101
+        }
+        Err(refused) => refused.status,
+    }
+}
+
+#[test]
+fn a_cookie_is_believed_from_a_page_that_its_own_tenant_names_and_no_other() {
+    let acme = format!("[\"*\", \"{ACME}\"]");
+    let (shop, any) = (format!("[\"{SHOP}\"]"), "[\"*\"]");
+    let lists = [("acme", &*acme), ("shop", &*shop), ("any", any), ("default", "")];
+    let server = tenants(&format!("[\"{OTHER}\"]"), &lists);
+    for (tenant, origin, with_cookie, with_token) in [
+        ("acme", ACME, 101, 101),
+        ("acme", SHOP, 403, 101),
+        ("acme", OTHER, 403, 101),
+        ("shop", SHOP, 101, 101),
+        ("shop", ACME, 403, 403),
+        ("shop", OTHER, 403, 403),
+        ("any", ACME, 403, 101),
+        ("any", OTHER, 403, 101),
+        ("default", OTHER, 101, 101),
+        ("default", ACME, 403, 403),
+    ] {
+        let case = format!("{tenant} from {origin}");
+        assert_eq!(from(&server, origin, &session(tenant)), with_cookie, "{case}, by cookie");
+        assert_eq!(from(&server, origin, &bearer(tenant)), with_token, "{case}, by token");
+    }
+}
