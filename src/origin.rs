@@ -58,13 +58,13 @@ pub enum Fault {
     Host,
 }
 
-/// Why a page may connect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a page may connect; the later one says more of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Permission {
-    /// It is listed, or it is the host's own. Cookies may be believed.
-    Named,
     /// Any page may. A browser sends cookies along unasked, so none may be believed.
     Any,
+    /// It is listed, or it is the host's own. Cookies may be believed.
+    Named,
 }
 
 impl Origins {

@@ -71,3 +71,12 @@ fn a_cookie_is_believed_from_a_page_that_its_own_tenant_names_and_no_other() {
         assert_eq!(from(&server, origin, &bearer(tenant)), with_token, "{case}, by token");
     }
 }
+
+#[test]
+fn a_tenant_s_own_page_is_believed_where_any_page_may_connect() {
+    let server = tenants("[\"*\"]", &[("shop", &format!("[\"{SHOP}\"]")), ("default", "")]);
+    assert_eq!(from(&server, SHOP, &session("shop")), 101);
+    assert_eq!(from(&server, OTHER, &session("shop")), 403);
+    assert_eq!(from(&server, SHOP, &session("default")), 403, "the general list names nobody");
+    assert_eq!(from(&server, OTHER, &bearer("default")), 101);
+}

@@ -84,6 +84,17 @@ fn h8_a_cookie_is_believed_only_from_a_named_page() {
         let refusal = with_cookie(origin).answer_by(&policy(origins)).err();
         assert_eq!(refusal, expected, "{origin:?} by {origins:?}");
     }
+    let of_a_tenant = Origins::parse(&["https://shop.example".to_owned()]).unwrap();
+    for (general, origin, expected) in [
+        (&any, "https://shop.example", None),
+        (&any, "https://evil.com", Some(Refusal::Origin)),
+        (&named, "https://shop.example", None),
+        (&named, "https://app.example.com", None),
+    ] {
+        let policy = Policy { tenant_origins: Some(&of_a_tenant), ..policy(general) };
+        let refusal = with_cookie(&[origin]).answer_by(&policy).err();
+        assert_eq!(refusal, expected, "{origin} by {general:?}");
+    }
     let bearer = Request::get("/ws").set("Origin", &["https://evil.com"]);
     let bearer = bearer.with("Authorization", "Bearer abc");
     assert!(bearer.answer_by(&policy(&any)).is_ok());
