@@ -61,9 +61,13 @@ pub enum Fault {
 /// Why a page may connect; the later one says more of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Permission {
-    /// Any page may. A browser sends cookies along unasked, so none may be believed.
+    /// Any page may, or any that hides where it is from (`null`). A browser sends cookies along unasked,
+    /// so none may be believed.
     Any,
-    /// It is listed, or it is the host's own. Cookies may be believed.
+    /// Nobody is listed, and it is the host's own, by a name that may be a stranger's and perhaps without
+    /// TLS. No cookie may be believed either.
+    Own,
+    /// It is listed. Cookies may be believed.
     Named,
 }
 
@@ -104,18 +108,24 @@ impl Origins {
     /// own: see [`is_empty`](Self::is_empty).
     #[must_use]
     pub fn permit(&self, origin: &str, host: Authority<'_>, tls: bool) -> Option<Permission> {
-        let any = self.any.then_some(Permission::Any);
         if origin == "null" {
-            return if self.null { Some(Permission::Named) } else { any };
+            // Whoever likes makes a page of that origin: a frame in a sandbox is one.
+            return (self.null || self.any).then_some(Permission::Any);
         }
         let Ok(origin) = Origin::parse(origin) else { return None };
-        let named = if self.is_empty() {
-            origin.is_of(host, tls)
-        } else {
-            self.listed.iter().any(|listed| origin.is(listed))
-        };
-        if named { Some(Permission::Named) } else { any }
+        if self.is_empty() {
+            return origin.is_of(host, tls).then_some(Permission::Own);
+        }
+        let is_named = self.listed.iter().any(|listed| origin.is(listed));
+        let any = self.any.then_some(Permission::Any);
+        if is_named { Some(Permission::Named) } else { any }
     }
+}
+
+/// Whether an entry of a list names a page: from such a one cookies may be believed.
+#[must_use]
+pub fn names_a_page(entry: &str) -> bool {
+    !matches!(entry, "*" | "null")
 }
 
 /// Whether a list may have `text` as an entry.

@@ -114,13 +114,24 @@ impl Reading<'_> {
         }
         setup.api_keys = self.api_keys(&setup.permissions);
         self.urls();
-        if config.knows_cookies() && config.handshake.origins.is_empty() {
-            let own = config.tenants.values().all(|tenant| tenant.rows.origins.is_empty());
-            if own {
-                self.problem("handshake.origins", SettingsCause::CookiesWithoutOrigins);
+        self.pages();
+        setup
+    }
+
+    /// Keys of cookies that no page may show would come to nothing.
+    fn pages(&mut self) {
+        let (config, tenants) = (self.sources.config, self.sources.tenants);
+        let is_nobody_s = !tenants.iter().any(|(_, name)| config.names_pages_of(name));
+        let cookie = &config.auth_cookie;
+        if is_nobody_s && (cookie.secret.is_some() || !cookie.keys.is_empty()) {
+            return self.problem("handshake.origins", SettingsCause::CookiesWithoutOrigins);
+        }
+        for (name, tenant) in &config.tenants {
+            if !tenant.rows.cookie_keys.is_empty() && !config.names_pages_of(name) {
+                let key = format!("tenants.{name}.origins");
+                self.problem(key, SettingsCause::CookiesWithoutOrigins);
             }
         }
-        setup
     }
 
     /// Credentials are sent over TLS, to the hook over plain HTTP too: it may stand in the same

@@ -86,8 +86,9 @@ fn h8_an_empty_list_permits_the_hosts_own_pages() {
         ("null", "app.example.com", false, false),
     ] {
         let permitted = |tls| Origins::default().permit(page, host(to), tls);
-        assert_eq!(permitted(false).is_some(), plain, "{page} to {to}");
-        assert_eq!(permitted(true).is_some(), tls, "{page} to {to} by TLS");
+        let own = |is_own: bool| is_own.then_some(Permission::Own);
+        assert_eq!(permitted(false), own(plain), "{page} to {to}");
+        assert_eq!(permitted(true), own(tls), "{page} to {to} by TLS");
     }
 }
 
@@ -95,7 +96,7 @@ fn h8_an_empty_list_permits_the_hosts_own_pages() {
 fn h8_null_and_the_star_are_permitted_when_listed() {
     let to = host("app.example.com");
     let null = origins(&["null"]);
-    assert_eq!(null.permit("null", to, false), Some(Permission::Named));
+    assert_eq!(null.permit("null", to, false), Some(Permission::Any), "anybody's");
     assert_eq!(null.permit("https://app.example.com", to, false), None);
 
     let any = origins(&["*", "https://a.example.com"]);

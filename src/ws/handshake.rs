@@ -144,16 +144,14 @@ fn check_origin(
 ) -> Result<Option<Permission>, Refusal> {
     match head.single("origin")? {
         Some(origin) => {
-            // DNS rebinding: a name of somebody else's that resolves to this machine. Where no page is
-            // named, the host must be one that nobody else can have.
-            let unnamed = policy.local && policy.origins.is_empty();
-            if unnamed && !host.is_address_or_localhost() {
-                return Err(Refusal::Origin);
-            }
             let by = |list: &Origins| list.permit(origin, host, policy.tls);
             // The tenant is not known yet: what one list says of a page takes nothing from what another
             // one does.
             let permission = by(policy.origins).max(policy.tenant_origins.and_then(by));
+            // DNS rebinding: a name of somebody else's that resolves to this machine. Where no page is
+            // named, the host must be one that nobody else can have.
+            let is_safe = !policy.local || host.is_address_or_localhost();
+            let permission = permission.filter(|it| *it != Permission::Own || is_safe);
             permission.map(Some).ok_or(Refusal::Origin)
         }
         None if policy.allow_absent_origin => Ok(None),
@@ -169,7 +167,7 @@ fn check_cookie(
 ) -> Result<(), Refusal> {
     let is_cookie = credential.is_some_and(|found| found.kind == CredentialKind::Cookie);
     match permission {
-        Some(Permission::Any) if is_cookie => Err(Refusal::Origin),
+        Some(Permission::Own | Permission::Any) if is_cookie => Err(Refusal::Origin),
         None if is_cookie => Err(Refusal::OriginMissing),
         _ => Ok(()),
     }

@@ -4,9 +4,11 @@
 use ringroom::auth::cookie::CookieKey;
 use serde_json::json;
 
-use crate::identity::{SECRET, server};
+use crate::client::head;
+use crate::http::exchange;
+use crate::identity::{OTHER_SECRET, SECRET, server};
 use crate::server::Server;
-use crate::talk::{Talk, now, token};
+use crate::talk::{now, token};
 
 const ACME: &str = "https://acme.example";
 const SHOP: &str = "https://shop.example";
@@ -26,7 +28,7 @@ fn tenants(general: &str, own: &[(&str, &str)]) -> Server {
 
 /// The header with a session of a tenant.
 fn session(tenant: &str) -> String {
-    let key = CookieKey::new("1", crate::identity::OTHER_SECRET.as_bytes()).unwrap();
+    let key = CookieKey::new("1", OTHER_SECRET.as_bytes()).unwrap();
     let claims = json!({ "sub": "ann", "tenant": tenant, "exp": now() + 600 }).to_string();
     format!("Cookie: __Host-ringroom={}\r\n", key.sign("__Host-ringroom", tenant, &claims))
 }
@@ -38,14 +40,8 @@ fn bearer(tenant: &str) -> String {
 
 /// What an upgrade by a page of this origin is answered.
 fn from(server: &Server, origin: &str, credential: &str) -> u16 {
-    let header = format!("Origin: {origin}\r\n{credential}");
-    match Talk::try_open(server.address(), "/ws", &header) {
-        Ok(mut talk) => {
-            assert_eq!(talk.hear()["type"], "welcome", "{header}");
-            101
-        }
-        Err(refused) => refused.status,
-    }
+    let head = head("/ws", &format!("Origin: {origin}\r\n{credential}"));
+    exchange(server.address(), head.as_bytes()).expect("a response").status
 }
 
 #[test]
@@ -79,4 +75,22 @@ fn a_tenant_s_own_page_is_believed_where_any_page_may_connect() {
     assert_eq!(from(&server, OTHER, &session("shop")), 403);
     assert_eq!(from(&server, SHOP, &session("default")), 403, "the general list names nobody");
     assert_eq!(from(&server, OTHER, &bearer("default")), 101);
+}
+
+#[test]
+fn the_host_s_own_page_is_believed_no_cookie_where_nobody_is_named() {
+    let server = tenants("[]", &[("shop", &format!("[\"{SHOP}\"]")), ("default", "")]);
+    let host = server.address().to_string();
+    let own = |scheme: &str, credential: &str| {
+        let more = format!("Origin: {scheme}://{host}\r\n{credential}");
+        let head = head("/ws", &more).replace("Host: ringroom.test", &format!("Host: {host}"));
+        exchange(server.address(), head.as_bytes()).expect("a response").status
+    };
+    for scheme in ["http", "https"] {
+        assert_eq!(own(scheme, &session("default")), 403, "{scheme}");
+        assert_eq!(own(scheme, &bearer("default")), 101, "{scheme}");
+    }
+    assert_eq!(from(&server, SHOP, &session("shop")), 101);
+    // By a name that may be a stranger's.
+    assert_eq!(from(&server, "http://ringroom.test", &bearer("default")), 403);
 }

@@ -47,7 +47,7 @@ pub enum SettingsCause {
     TooManyGrants,
     /// Credentials are wanted, and none can be checked.
     NothingToCheck,
-    /// Cookies are believed from anywhere.
+    /// No page is named that cookies would be believed from.
     CookiesWithoutOrigins,
 }
 
@@ -114,8 +114,8 @@ impl fmt::Display for SettingsCause {
                  auth.jwt, auth.cookie, auth.api_keys, auth.introspection or auth.hook_url",
             ),
             Self::CookiesWithoutOrigins => f.write_str(
-                "empty, which refuses every cookie: a browser sends cookies for any page, so the \
-                 origins of yours must be named",
+                "names no page (an empty list and \"*\" do not), which refuses every cookie: a browser \
+                 sends cookies for any page, so the origins of yours must be named",
             ),
         }
     }

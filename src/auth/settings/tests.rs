@@ -180,6 +180,35 @@ fn whatever_else_is_wrong_is_told_with_its_place() {
 }
 
 #[test]
+fn keys_of_cookies_that_no_page_may_show_are_told() {
+    let nobody = || SettingsCause::CookiesWithoutOrigins;
+    let any = "[handshake]\norigins = [\"*\", \"null\"]\n";
+    let own = "cookie_keys = [{ id = \"2\", secret_file = \"secret\" }]\n";
+    let named = "origins = [\"https://shop.example\"]\n";
+    told([
+        (any.to_owned(), "handshake.origins", nobody()),
+        ("[tenants.shop]\norigins = [\"*\"]\n".to_owned(), "handshake.origins", nobody()),
+        (
+            format!("[tenants.default]\n{named}[tenants.shop]\n{own}"),
+            "tenants.shop.origins",
+            nobody(),
+        ),
+        (
+            format!("{ORIGINS}[tenants.default]\n[tenants.shop]\norigins = [\"*\"]\n{own}"),
+            "tenants.shop.origins",
+            nobody(),
+        ),
+    ]);
+    for good in [
+        format!("[tenants.default]\n[tenants.shop]\n{named}"),
+        format!("{any}[tenants.shop]\n{named}{own}"),
+        format!("{ORIGINS}[tenants.shop]\n{own}"),
+    ] {
+        assert!(policy(&good).is_ok(), "{good}");
+    }
+}
+
+#[test]
 fn a_key_names_its_issuer_where_it_could_speak_for_another() {
     let several = r#"issuers = ["a", "b"]"#;
     let key =

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::config::secret::Secret;
 use crate::config::setting::{Given, Setting, Wrong, choices, toml_string};
 use crate::config::table::{Bounds, DAY_MS, MIB, MINUTE_MS, range, section};
+use crate::origin::names_a_page;
 
 choices! {
     /// How clients prove who they are.
@@ -100,7 +101,7 @@ section! {
 }
 
 section! {
-    /// Sessions in signed cookies. They want `handshake.origins`: a browser sends cookies for anyone.
+    /// Sessions in signed cookies. They want `handshake.origins`, or a tenant's own, to name the pages that send them: a browser sends cookies for anyone.
     pub Config.auth_cookie as "auth.cookie": AuthCookie {
         /// What the cookie is called.
         name: String = "__Host-ringroom".to_owned();
@@ -137,6 +138,15 @@ impl Config {
             || self.auth.hook_url.is_some()
             || self.auth_introspection.url.is_some()
             || own.into_iter().any(|rows| !rows.jwt_keys.is_empty())
+    }
+
+    /// Whether the list of origins that holds for a tenant names a page: cookies are believed from no
+    /// other.
+    #[must_use]
+    pub fn names_pages_of(&self, tenant: &str) -> bool {
+        let own = self.tenants.get(tenant).map(|tenant| &tenant.rows.origins);
+        let list = own.filter(|own| !own.is_empty()).unwrap_or(&self.handshake.origins);
+        list.iter().any(|origin| names_a_page(origin))
     }
 
     /// Whether sessions in cookies can be checked.

@@ -6,8 +6,10 @@ fn cookie_request(cookies: &[&str]) -> Request {
     Request::get("/ws").with("Origin", "https://app.example.com").set("Cookie", cookies)
 }
 
+/// As found where the page of [`cookie_request`] is named, and no other page comes.
 fn found(request: &Request) -> Result<Option<(CredentialKind, String)>, Refusal> {
-    let credential = request.answer()?.credential;
+    let named = Origins::parse(&["https://app.example.com".to_owned()]).unwrap();
+    let credential = request.answer_by(&policy(&named))?.credential;
     Ok(credential.map(|credential| (credential.kind, credential.secret.to_string())))
 }
 
@@ -72,7 +74,8 @@ fn h8_a_cookie_is_believed_only_from_a_named_page() {
         Request::get("/ws").set("Origin", origin).with("Cookie", "__Host-ringroom=abc")
     };
     for (origins, origin, expected) in [
-        (&own, &["https://app.example.com"][..], None),
+        (&own, &["https://app.example.com"][..], Some(Refusal::Origin)),
+        (&own, &["http://app.example.com"], Some(Refusal::Origin)),
         (&own, &["https://evil.com"], Some(Refusal::Origin)),
         (&own, &[], Some(Refusal::OriginMissing)),
         (&any, &["https://evil.com"], Some(Refusal::Origin)),
@@ -95,6 +98,8 @@ fn h8_a_cookie_is_believed_only_from_a_named_page() {
         let refusal = with_cookie(&[origin]).answer_by(&policy).err();
         assert_eq!(refusal, expected, "{origin} by {general:?}");
     }
+    let policy_of_both = Policy { tenant_origins: Some(&of_a_tenant), local: true, ..policy(&own) };
+    assert!(with_cookie(&["https://shop.example"]).answer_by(&policy_of_both).is_ok(), "named");
     let bearer = Request::get("/ws").set("Origin", &["https://evil.com"]);
     let bearer = bearer.with("Authorization", "Bearer abc");
     assert!(bearer.answer_by(&policy(&any)).is_ok());
