@@ -65,7 +65,8 @@ pub struct Accepted {
     pub rights: Arc<Rights>,
     /// Rooms that are joined when they connect.
     pub join: Box<[RoomName]>,
-    /// When the credential was made, in Unix time.
+    /// When the credential was made, in Unix time, by its own word: the clock of whoever made it may be
+    /// ahead of ours.
     pub issued_at_ms: Option<u64>,
     /// When it runs out, in Unix time, without the leeway.
     pub expires_at_ms: Option<u64>,

@@ -253,11 +253,9 @@ impl Policy {
         })
     }
 
-    /// The identity that `claims` give someone of a tenant. What says that it was made later than now
-    /// was made by a clock that is ahead: for all that is revoked from here on it is older.
+    /// The identity that `claims` give someone of a tenant.
     pub(super) fn accept(
         &self,
-        now_unix_ms: u64,
         strategy: Strategy,
         tenant: TenantView<'_>,
         issuer: Option<Arc<str>>,
@@ -273,7 +271,7 @@ impl Policy {
             metadata: claims.metadata,
             roles: claims.roles,
             join: claims.join,
-            issued_at_ms: claims.times.issued_at_ms.map(|at| at.min(now_unix_ms)),
+            issued_at_ms: claims.times.issued_at_ms,
             expires_at_ms: claims.times.expires_at_ms,
             token_id: claims.token_id,
             issuer,

@@ -30,12 +30,22 @@ pub struct Revocation {
     pub tenant: TenantId,
     /// Which.
     pub what: Revoked,
-    /// Of a user's or tenant's only those made before, in Unix time, so that a new login works;
-    /// one that does not say when it was made counts as older. A token's id is revoked whenever
-    /// it was made.
+    /// Of a user's or tenant's only those made before, in Unix time, so that a new login works
+    /// (see [`issued_before_ms`]); one that does not say when it was made counts as older. A token's id
+    /// is revoked whenever it was made.
     pub issued_before_ms: u64,
     /// Until when it holds, in Unix time.
     pub until_ms: u64,
+}
+
+/// Up to when what is taken back now may say that it was made
+/// ([`issued_before_ms`](Revocation::issued_before_ms)): clocks may be `leeway_ms` apart, and nothing tells
+/// what was made before by a clock that is ahead from what is made afterwards by one that is not. So what
+/// says that it was made within the leeway is taken back too, on whichever core and node it is shown, and
+/// whether or not it was shown before.
+#[must_use]
+pub fn issued_before_ms(now_unix_ms: u64, leeway_ms: u64) -> u64 {
+    now_unix_ms.saturating_add(leeway_ms).saturating_add(1)
 }
 
 /// There are too many.

@@ -94,6 +94,7 @@ pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
         tenants: Arc::clone(&tenants),
         trail: trail.clone(),
         ledger: ledger.clone(),
+        leeway_ms: config.auth.leeway_ms,
     };
     let needs_redis = config.redis.is_on() && !config.redis.ready_without;
     let forms = crate::node::forms(config.dev.oldest_form, config.dev.newest_form);

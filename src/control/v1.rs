@@ -27,7 +27,7 @@ use super::audit::{Trail, Wanted};
 use super::command::{Carried, Command, Commander};
 use super::ledger::Ledger;
 use super::public;
-use crate::auth::ID_BYTES;
+use crate::auth::{ID_BYTES, revocation};
 use crate::decision::shared::Noted;
 use crate::decision::{Credentials, Decision};
 use crate::record::{Actor, Deed, Record, Subject, cut};
@@ -51,6 +51,8 @@ pub(super) struct Desk {
     pub(super) tenants: Arc<Tenants>,
     pub(super) trail: Trail,
     pub(super) ledger: Ledger,
+    /// How far the clocks of those who make credentials may be from ours.
+    pub(super) leeway_ms: u64,
 }
 
 /// Why a request is not carried out: a status, a code and a sentence.
@@ -109,7 +111,8 @@ async fn revoke(desk: State<Desk>, request: Request) -> Answer {
     };
     let now_ms = unix_ms();
     let until_ms = until(now_ms, asked.for_ms)?;
-    let (tenant, issued_before_ms): (Box<str>, _) = (tenant.name[..].into(), now_ms);
+    let issued_before_ms = revocation::issued_before_ms(now_ms, desk.leeway_ms);
+    let tenant: Box<str> = tenant.name[..].into();
     let decision = Decision::Revoke { tenant: tenant.clone(), what, issued_before_ms, until_ms };
     let carried = decide(&desk, decision).await?;
     let mut record = Record::new(now_ms, Actor::Operator, Deed::Revoke);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::http::{self, Response};
 use crate::identity::{OPERATOR, SECRET, server};
-use crate::server::Server;
+use crate::server::{Server, eventually};
 use crate::talk::{Talk, now, token};
 
 /// A request to the control plane, with a body of JSON unless `kind` says otherwise.
@@ -36,7 +36,8 @@ fn user(name: &str, id: &str) -> String {
 
 #[test]
 fn a_revocation_is_done_on_every_core_when_it_is_answered() {
-    let server = server(4, "");
+    let server =
+        server(4, "[auth]\nleeway_ms = 1_000\n[admission]\nbad_credentials_per_minute = 0\n");
     let address = server.address();
     let mut anns: Vec<Talk> = (0..4).map(|_| Talk::bearer(address, &user("ann", "t1"))).collect();
     let mut bob = Talk::bearer(address, &user("bob", "t2"));
@@ -65,11 +66,21 @@ fn a_revocation_is_done_on_every_core_when_it_is_answered() {
         );
     }
     assert_eq!(bob.ask(json!({ "type": "ping" }))["type"], "pong", "others go on");
+    let revoked_at = now();
     let (_, done) = operate(&server, "POST", "/v1/revocations", &json!({ "user": "bob" }));
     assert_eq!(done["closed"], 1);
     assert_eq!(bob.closed().0, "revoked");
-    let newer = token(SECRET, json!({ "sub": "bob", "iat": now() + 1 }));
-    drop(Talk::bearer(address, &newer));
+    let newer = |iat| token(SECRET, json!({ "sub": "bob", "iat": iat }));
+    let enters = |token: &str| {
+        Talk::try_open(address, "/ws", &format!("Authorization: Bearer {token}\r\n")).is_ok()
+    };
+    // By a clock that is ahead, as far as it may: on cores that have never seen it.
+    let ahead = newer(revoked_at + 1);
+    assert!((0..8).all(|_| !enters(&ahead)), "it may have been there before");
+    eventually("a new login is good once clocks cannot be that far apart", || {
+        enters(&newer(now() + 1))
+    });
+    assert!((0..8).all(|_| !enters(&ahead)), "and what was there never is");
     let (_, done) = operate(&server, "POST", "/v1/revocations", &json!({ "all": true }));
     assert!(done["closed"].as_u64().is_some(), "{done}");
 

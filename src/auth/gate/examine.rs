@@ -61,7 +61,7 @@ impl Gate {
         let ends_at_ms = claims.times.expires_at_ms.ok_or(Refusal::Claims)?;
         claims.times.check(now.unix_ms, policy.setup.leeway_ms)?;
         claims.user.as_ref().ok_or(Refusal::Claims)?;
-        let accepted = policy.accept(now.unix_ms, Strategy::Token, tenant, issuer, claims)?;
+        let accepted = policy.accept(Strategy::Token, tenant, issuer, claims)?;
         drop(object);
         // What is refused puts nothing in its place.
         if let Some(header) = token.other_header(self.header.as_ref()) {
@@ -224,7 +224,7 @@ fn examine_cookie(
     let ends_at_ms = claims.times.expires_at_ms.ok_or(Refusal::Claims)?;
     claims.times.check(now_unix_ms, policy.setup.leeway_ms)?;
     claims.user.as_ref().ok_or(Refusal::Claims)?;
-    let accepted = policy.accept(now_unix_ms, Strategy::Cookie, tenant, None, claims)?;
+    let accepted = policy.accept(Strategy::Cookie, tenant, None, claims)?;
     Ok((Arc::new(accepted), ends_at_ms.saturating_add(policy.setup.leeway_ms)))
 }
 
@@ -284,7 +284,7 @@ fn identity(
     }
     claims.times.check(now_unix_ms, policy.setup.leeway_ms)?;
     let is_once = whom == Whom::Hook && claims::member::<bool>(&object, "once")? == Some(true);
-    Ok((policy.accept(now_unix_ms, strategy, tenant, issuer, claims)?, is_once))
+    Ok((policy.accept(strategy, tenant, issuer, claims)?, is_once))
 }
 
 fn named_tenant<'p>(policy: &'p Policy, object: &Object<'_>) -> Result<TenantView<'p>, Refusal> {

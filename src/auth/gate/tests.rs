@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::{Gate, Limits, Verdict};
 use crate::auth::Algorithm::{EdDsa, Es256, Hs256};
 use crate::auth::key::VerifyingKey;
+use crate::auth::revocation::issued_before_ms;
 use crate::auth::tests::support::{
     HEADER, NOW, NOW_MS, SECRET, at, gate, pair, proof, setup, signed, trust,
 };
@@ -277,8 +278,8 @@ fn a_replaced_policy_is_gone_by_at_once() {
 
 fn revoke_ann(gate: &mut Gate, now_ms: u64) {
     let (tenant, what) = (TenantId::DEFAULT, Revoked::User("ann".into()));
-    let (issued_before_ms, until_ms) = (now_ms, now_ms + 1_000_000);
-    let revocation = Revocation { tenant, what, issued_before_ms, until_ms };
+    let issued_before_ms = issued_before_ms(now_ms, gate.policy().leeway_ms());
+    let revocation = Revocation { tenant, what, issued_before_ms, until_ms: now_ms + 1_000_000 };
     gate.revoke(now_ms, revocation).expect("there is room");
 }
 
@@ -305,7 +306,8 @@ fn a_revocation_of_a_user_takes_back_the_room_tokens_made_for_them_before() {
     for (more, expected) in [
         (before, Err(Refusal::Revoked)),
         (r#","sub":"ann""#.to_owned(), Err(Refusal::Revoked)),
-        (format!(r#","sub":"ann","iat":{}"#, NOW + 1), Ok(())),
+        (format!(r#","sub":"ann","iat":{}"#, NOW + 20), Err(Refusal::Revoked)),
+        (format!(r#","sub":"ann","iat":{}"#, NOW + 32), Ok(())),
         (format!(r#","iat":{}"#, NOW - 1), Ok(())),
     ] {
         assert_eq!(judge(&mut gate, &more), expected, "{more}");
@@ -313,18 +315,34 @@ fn a_revocation_of_a_user_takes_back_the_room_tokens_made_for_them_before() {
 }
 
 #[test]
-fn what_was_accepted_before_a_revocation_is_older_though_its_clock_was_ahead() {
-    let mut gate = gate(setup(trust([pair(Hs256).1])));
+fn what_was_there_at_a_revocation_is_older_though_its_clock_was_ahead_and_nobody_has_seen_it() {
     let token = |iat: u64| {
         let payload = format!(r#"{{"sub":"ann","exp":{},"iat":{iat}}}"#, NOW + 600);
         signed(Hs256, r#"{"alg":"HS256"}"#, &payload)
     };
-    let ahead = token(NOW + 20);
-    let Verdict::Accepted(accepted) = gate.judge(at(NOW_MS), &proof(&ahead)) else { panic!() };
-    revoke_ann(&mut gate, NOW_MS + 5_000);
-    assert!(gate.is_revoked(NOW_MS + 5_000, &accepted), "its connection ends");
-    for later_ms in [5_000, 25_000, 60_000] {
-        assert_eq!(word(&mut gate, NOW_MS + later_ms, &ahead), Err(Refusal::Revoked));
+    let ahead = token(NOW + 35);
+    for (case, is_seen, is_forgotten) in
+        [("warm", true, false), ("forgotten", true, true), ("cold", false, false)]
+    {
+        let mut gate = gate(setup(trust([pair(Hs256).1])));
+        if is_seen {
+            let Verdict::Accepted(accepted) = gate.judge(at(NOW_MS + 5_000), &proof(&ahead)) else {
+                panic!("{case}")
+            };
+            revoke_ann(&mut gate, NOW_MS + 5_000);
+            assert!(gate.is_revoked(NOW_MS + 5_000, &accepted), "its connection ends");
+        } else {
+            revoke_ann(&mut gate, NOW_MS + 5_000);
+        }
+        for later_ms in [5_000, 25_000, 60_000] {
+            if is_forgotten {
+                let policy = Arc::clone(gate.policy());
+                gate.replace(policy);
+            }
+            let found = word(&mut gate, NOW_MS + later_ms, &ahead);
+            assert_eq!(found, Err(Refusal::Revoked), "{case}, {later_ms} ms later");
+        }
+        let new = word(&mut gate, NOW_MS + 36_000, &token(NOW + 36));
+        assert_eq!(new, Ok("accepted"), "{case}: a new login");
     }
-    assert_eq!(word(&mut gate, NOW_MS + 6_000, &token(NOW + 6)), Ok("accepted"), "a new login");
 }
