@@ -10,6 +10,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+/// Until when holds what does not end: the last second that has a date of four digits, which every reader
+/// of numbers keeps exactly.
+pub const FOR_GOOD_MS: u64 = 253_402_300_799_000;
+
 /// A decision of the operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

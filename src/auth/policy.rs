@@ -211,6 +211,11 @@ impl Policy {
         self.setup.cookie_name.as_deref()
     }
 
+    /// The API keys of all tenants.
+    pub fn api_keys(&self) -> impl Iterator<Item = &ApiKey> {
+        self.setup.api_keys.iter()
+    }
+
     /// The URLs whose keys are to be fetched.
     pub fn sources(&self) -> impl Iterator<Item = (SourceId, &KeySource)> {
         let sources = self.sources.iter().enumerate();

@@ -24,7 +24,7 @@ use super::nodes::{self, Nodes};
 use super::relay::Relays;
 use super::serve::{self, Limits};
 use super::spread::{self, Spread, Told};
-use super::v1::{Desk, unix_ms};
+use super::v1::{Desk, PolicyInForce, unix_ms};
 use super::{Command, Commander, Commands, health, process, public};
 use crate::auth::{Answer, Policy};
 use crate::config::Config;
@@ -89,11 +89,13 @@ pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
     let token = config.control.token.clone().map(Arc::new);
     let most = config.most_decisions();
     let ledger = Ledger::new(standing, most, config.control.state_file.as_deref())?;
+    let in_force = PolicyInForce::new(policy.clone());
     let desk = Desk {
         commander,
         tenants: Arc::clone(&tenants),
         trail: trail.clone(),
         ledger: ledger.clone(),
+        policy: in_force.clone(),
         leeway_ms: config.auth.leeway_ms,
     };
     let needs_redis = config.redis.is_on() && !config.redis.ready_without;
@@ -128,6 +130,7 @@ pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
             edicts,
             trail,
             inquiry,
+            policy: in_force,
             nodes,
             tenants,
             ledger,
@@ -241,6 +244,7 @@ struct Party<M> {
     edicts: Edicts,
     trail: Trail,
     inquiry: Inquiry,
+    policy: PolicyInForce,
     nodes: Nodes,
     tenants: Arc<Tenants>,
     ledger: Ledger,
@@ -338,6 +342,7 @@ impl<M: Send + 'static> Party<M> {
         if let Order::Reload(reload) = order {
             self.trail.reopen();
             self.inquiry.replace(&reload.config, reload.policy.as_ref());
+            self.policy.replace(reload.policy.clone());
         }
         let cores: Vec<CoreId> = self.view.registry.cores().map(|(id, _)| id).collect();
         for core in cores {

@@ -5,9 +5,10 @@
 //! it out, and stands in the audit trail.
 
 mod bans;
+mod revocations;
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
@@ -27,9 +28,9 @@ use super::audit::{Trail, Wanted};
 use super::command::{Carried, Command, Commander};
 use super::ledger::Ledger;
 use super::public;
-use crate::auth::{ID_BYTES, revocation};
+use crate::auth::{ID_BYTES, Policy};
+use crate::decision::Decision;
 use crate::decision::shared::Noted;
-use crate::decision::{Credentials, Decision};
 use crate::record::{Actor, Deed, Record, Subject, cut};
 use crate::tenant::{DEFAULT, Tenant, Tenants, Usage};
 
@@ -37,10 +38,10 @@ use crate::tenant::{DEFAULT, Tenant, Tenants, Usage};
 const BODY_BYTES: usize = 65_536;
 /// How long the cores may take to carry a decision out.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a revocation or a ban holds unless it says otherwise: longer than any credential should.
+/// How long a revocation or a ban holds unless it says otherwise: longer than most credentials do.
 const HOLDS_FOR_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// The longest that one may hold.
-const HOLDS_FOR_MAX_MS: u64 = 365 * 24 * 60 * 60 * 1_000;
+const HOLDS_FOR_MAX_MS: u64 = 36_500 * 24 * 60 * 60 * 1_000;
 /// Records of a page, unless another number is asked for.
 const PAGE: usize = 100;
 
@@ -51,8 +52,29 @@ pub(super) struct Desk {
     pub(super) tenants: Arc<Tenants>,
     pub(super) trail: Trail,
     pub(super) ledger: Ledger,
+    /// What credentials are checked against now.
+    pub(super) policy: PolicyInForce,
     /// How far the clocks of those who make credentials may be from ours.
     pub(super) leeway_ms: u64,
+}
+
+/// The policy that credentials are checked against, as the settings were read last; cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct PolicyInForce(Arc<Mutex<Option<Arc<Policy>>>>);
+
+impl PolicyInForce {
+    pub(super) fn new(policy: Option<Arc<Policy>>) -> Self {
+        Self(Arc::new(Mutex::new(policy)))
+    }
+
+    pub(super) fn replace(&self, policy: Option<Arc<Policy>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = policy;
+    }
+
+    /// None: everybody is let in.
+    fn get(&self) -> Option<Arc<Policy>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// Why a request is not carried out: a status, a code and a sentence.
@@ -62,7 +84,10 @@ pub(super) type Answer = Result<Response, Problem>;
 /// The routes.
 pub(super) fn router(desk: Desk) -> Router {
     Router::new()
-        .route("/v1/revocations", post(async |desk, request| told(revoke(desk, request).await)))
+        .route(
+            "/v1/revocations",
+            post(async |desk, request| told(revocations::add(desk, request).await)),
+        )
         .route("/v1/tenants", get(async |desk: State<Desk>| told(tenants(&desk))))
         .route(
             "/v1/tenants/{id}/state",
@@ -81,48 +106,6 @@ pub(super) fn router(desk: Desk) -> Router {
 /// Whether a request may have a body.
 pub(super) fn takes_body(request: &Request) -> bool {
     request.uri().path().starts_with("/v1/")
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Revoke {
-    tenant: Option<String>,
-    token: Option<String>,
-    user: Option<String>,
-    #[serde(default)]
-    all: bool,
-    for_ms: Option<u64>,
-    reason: Option<String>,
-}
-
-/// `POST /v1/revocations`
-async fn revoke(desk: State<Desk>, request: Request) -> Answer {
-    let asked: Revoke = read(request).await?;
-    let tenant = find(&desk.tenants, asked.tenant.as_deref().unwrap_or(DEFAULT))?;
-    let (what, subject) = match (asked.token, asked.user, asked.all) {
-        (Some(token), None, false) => {
-            (Credentials::Token(named(&token)?.into()), Subject::Token(token.into()))
-        }
-        (None, Some(user), false) => {
-            (Credentials::User(named(&user)?.into()), Subject::User(user.into()))
-        }
-        (None, None, true) => (Credentials::All, Subject::Tenant),
-        _ => return Err(bad("one of \"token\", \"user\" and \"all\": true is wanted")),
-    };
-    let now_ms = unix_ms();
-    let until_ms = until(now_ms, asked.for_ms)?;
-    let issued_before_ms = revocation::issued_before_ms(now_ms, desk.leeway_ms);
-    let tenant: Box<str> = tenant.name[..].into();
-    let decision = Decision::Revoke { tenant: tenant.clone(), what, issued_before_ms, until_ms };
-    let carried = decide(&desk, decision).await?;
-    let mut record = Record::new(now_ms, Actor::Operator, Deed::Revoke);
-    record.tenant = Some(tenant);
-    record.subject = Some(subject);
-    record.until_ms = Some(until_ms);
-    record.reason = asked.reason.map(|reason| cut(&reason).to_owned().into());
-    desk.trail.add(record);
-    kept(&carried)?;
-    Ok(Json(json!({ "closed": carried.closed, "until": until_ms })).into_response())
 }
 
 /// `GET /v1/tenants`
@@ -268,7 +251,7 @@ pub(super) fn kept(outcome: &Outcome) -> Result<(), Problem> {
 pub(super) fn until(now_ms: u64, for_ms: Option<u64>) -> Result<u64, Problem> {
     let for_ms = for_ms.unwrap_or(HOLDS_FOR_MS);
     if !(1..=HOLDS_FOR_MAX_MS).contains(&for_ms) {
-        return Err(bad("\"for_ms\" must be from 1 to 31536000000"));
+        return Err(bad("\"for_ms\" must be from 1 to 3153600000000"));
     }
     Ok(now_ms.saturating_add(for_ms))
 }

@@ -94,6 +94,47 @@ fn a_revocation_is_done_on_every_core_when_it_is_answered() {
 }
 
 #[test]
+fn an_api_key_that_is_taken_back_does_not_come_back_by_itself() {
+    let secret = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ";
+    let hash = ring::digest::digest(&ring::digest::SHA256, secret.as_bytes());
+    let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = |prefix: &str, user: &str| {
+        format!(
+            "[[auth.api_keys]]\nprefix = \"{prefix}\"\nhash = \"sha256:{hash}\"\nuser = \"{user}\"\n"
+        )
+    };
+    let keys = [key("billingbilli", "billing"), key("reportsrepor", "reports")].concat();
+    let server = server(1, &format!("{keys}[dev]\nfaults = true\n"));
+    let come = |prefix: &str| {
+        let header = format!("X-API-Key: rr_{prefix}_{secret}\r\n");
+        match Talk::try_open(server.address(), "/ws", &header) {
+            Ok(mut talk) => talk.hear()["type"].as_str().unwrap().to_owned(),
+            Err(refused) => refused.text(),
+        }
+    };
+    let revoke = |what: Value| operate(&server, "POST", "/v1/revocations", &what).1;
+    let day_ms = 24 * 60 * 60 * 1_000;
+    assert_eq!(come("billingbilli"), "welcome");
+    assert_eq!(revoke(json!({ "token": "billingbilli" }))["until"], Value::Null);
+    let brief = revoke(json!({ "token": "reportsrepor", "for_ms": day_ms }));
+    assert!(brief["until"].as_u64().unwrap() <= (now() + 1) * 1_000 + day_ms, "{brief}: as asked");
+    let token = revoke(json!({ "token": "billingbilla" }));
+    assert!(
+        token["until"].as_u64().unwrap() <= (now() + 1) * 1_000 + 30 * day_ms,
+        "{token}: no key"
+    );
+    for prefix in ["billingbilli", "reportsrepor"] {
+        assert!(come(prefix).contains("\"reason\":\"revoked\""), "{prefix}");
+    }
+    assert_eq!(server.fault(&format!("clock?by_ms={}", 1_000 * day_ms)), Some(202));
+    eventually("the other's time is over", || come("reportsrepor") == "welcome");
+    assert!(come("billingbilli").contains("\"reason\":\"revoked\""));
+    revoke(json!({ "user": "billing" }));
+    let said = "API keys are taken back, and good again";
+    eventually("it is told that this ends", || server.log().matches(said).count() == 2);
+}
+
+#[test]
 fn a_suspended_tenant_is_closed_and_kept_out_and_others_are_not() {
     let tenants = "[tenants.acme]\n[tenants.other]\n";
     let server = server(2, tenants);
@@ -180,7 +221,7 @@ fn what_is_moderated_stands_in_the_audit_trail() {
     assert_eq!(ann.ask(mute)["type"], "ok");
     assert_eq!(bob.ask(json!({ "type": "publish", "room": "r", "data": 1 }))["code"], "muted");
     let mut record = Value::Null;
-    crate::server::eventually("the record comes", || {
+    eventually("the record comes", || {
         let (_, page) = operate(&server, "GET", "/v1/audit?tenant=default", &Value::Null);
         record = page["records"][0].clone();
         !record.is_null()
