@@ -24,12 +24,22 @@ pub(super) fn merge(old: &Config, new: &Config) -> (Config, Vec<String>) {
     (merged, kept)
 }
 
-/// Keys, pages and rights change while a process runs; whether credentials are wanted does not.
+/// Keys, pages, rights and who is asked change while a process runs; whether credentials are wanted does not,
+/// nor by which clock and within which limits they are judged: that goes for a whole core, its engine too.
 fn credentials(merged: &mut Config, new: &Config) {
     if merged.auth.mode != new.auth.mode {
         return;
     }
-    merged.auth = new.auth.clone();
+    merged.auth = config::Auth {
+        // What the engines of the cores and their gates began with.
+        timeout_ms: merged.auth.timeout_ms,
+        expiring_ms: merged.auth.expiring_ms,
+        leeway_ms: merged.auth.leeway_ms,
+        cache_entries: merged.auth.cache_entries,
+        revocations: merged.auth.revocations,
+        questions: merged.auth.questions,
+        ..new.auth.clone()
+    };
     merged.auth_jwt = new.auth_jwt.clone();
     merged.auth_cookie = new.auth_cookie.clone();
     merged.auth_introspection = new.auth_introspection.clone();
@@ -86,5 +96,41 @@ mod tests {
         let (merged, kept) = merge(&on_port(40_001), &new);
         assert_eq!(kept, ["handshake.require_tls"]);
         assert_eq!(merged, on_port(40_001));
+    }
+
+    #[test]
+    fn of_the_settings_of_credentials_each_is_taken_or_named() {
+        let mut old = on_port(40_001);
+        old.auth.hook_url = Some("http://127.0.0.1/a".to_owned());
+        let mut new = old.clone();
+        new.auth = config::Auth {
+            timeout_ms: 1_000,
+            expiring_ms: 1,
+            leeway_ms: 60_000,
+            cache_entries: 1,
+            revocations: 1,
+            questions: 1,
+            anonymous: true,
+            permissions: vec!["join".to_owned()],
+            hook_url: Some("http://127.0.0.1/b".to_owned()),
+            hook_timeout_ms: 10,
+            believe_ms: 1,
+            ..old.auth.clone()
+        };
+        new.auth_jwt.audiences = vec!["rooms".to_owned()];
+        let (merged, kept) = merge(&old, &new);
+        let rows =
+            ["timeout_ms", "expiring_ms", "leeway_ms", "cache_entries", "revocations", "questions"];
+        assert_eq!(kept, rows.map(|row| format!("auth.{row}")));
+        let taken = config::Auth {
+            timeout_ms: old.auth.timeout_ms,
+            expiring_ms: old.auth.expiring_ms,
+            leeway_ms: old.auth.leeway_ms,
+            cache_entries: old.auth.cache_entries,
+            revocations: old.auth.revocations,
+            questions: old.auth.questions,
+            ..new.auth
+        };
+        assert_eq!((merged.auth, merged.auth_jwt), (taken, new.auth_jwt));
     }
 }

@@ -1,9 +1,13 @@
 //! A configuration that is read again: what can change does, what cannot is named, and a bad one
 //! changes nothing.
 
+use serde_json::json;
+
 use crate::client::{Client, head};
 use crate::http::exchange;
-use crate::server::{Plan, Server, eventually};
+use crate::identity::SECRET;
+use crate::server::{Plan, Server, eventually, folder};
+use crate::talk::{now, token};
 
 const OLD: &str = "https://old.example";
 const NEW: &str = "https://new.example";
@@ -46,4 +50,29 @@ fn what_can_change_does_and_what_cannot_is_named() {
 
     server.reload(&config(OLD, "[limits]\ndepth = 10\n"));
     eventually("a good one is taken again", || from_page(&server, OLD) == 101);
+}
+
+#[test]
+fn how_long_a_credential_is_good_for_waits_for_a_restart_and_is_named() {
+    let secret = folder().join("secret");
+    std::fs::write(&secret, SECRET).unwrap();
+    let config = |leeway_ms: u32, audience: &str| {
+        let jwt = format!("[auth.jwt]\nsecret_file = {secret:?}\naudiences = [\"{audience}\"]\n");
+        config(OLD, &format!("[auth]\nleeway_ms = {leeway_ms}\n{jwt}"))
+    };
+    let server = Plan::new().listeners(&config(0, "old")).start();
+    let come = |audience: &str, exp: u64| {
+        let token = token(SECRET, json!({ "sub": "ann", "aud": audience, "exp": exp }));
+        let head = head("/ws", &format!("Authorization: Bearer {token}\r\n"));
+        exchange(server.address(), head.as_bytes()).expect("a response").status
+    };
+    assert_eq!((come("old", now() + 60), come("old", now() - 5)), (101, 401));
+    server.reload(&config(60_000, "new"));
+    eventually("the new audience is known", || come("new", now() + 60) == 101);
+    assert_eq!(come("new", now() - 5), 401, "its time is over, as before");
+    eventually("it is named", || {
+        let log = server.log();
+        let named: Vec<&str> = log.lines().filter(|line| line.contains("starts again")).collect();
+        matches!(named[..], [line] if line.contains("auth.leeway_ms"))
+    });
 }
