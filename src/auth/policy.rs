@@ -343,10 +343,10 @@ impl<'a> TenantView<'a> {
             .map(|trusted| &*trusted.key)
     }
 
-    /// The cookie key of this id.
-    pub(super) fn cookie_key(self, id: &str) -> Option<&'a CookieKey> {
-        let mut all = self.setup.trust.cookie_keys.iter().chain(&self.operator.cookie_keys);
-        all.find(|key| key.id() == id).map(|key| &**key)
+    /// The cookie keys of this id: the tenant's own and the operator's, if each has one.
+    pub(super) fn cookie_keys(self, id: &str) -> impl Iterator<Item = &'a CookieKey> {
+        let all = self.setup.trust.cookie_keys.iter().chain(&self.operator.cookie_keys);
+        all.filter(move |key| key.id() == id).map(|key| &**key)
     }
 
     /// Whether a token of this issuer may be believed at all.

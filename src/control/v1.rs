@@ -32,7 +32,7 @@ use crate::auth::{ID_BYTES, Policy};
 use crate::decision::Decision;
 use crate::decision::shared::Noted;
 use crate::record::{Actor, Deed, Record, Subject, cut};
-use crate::tenant::{DEFAULT, Tenant, Tenants, Usage};
+use crate::tenant::{Tenant, Tenants, Usage};
 
 /// The longest body of a request.
 const BODY_BYTES: usize = 65_536;

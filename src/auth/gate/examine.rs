@@ -215,9 +215,10 @@ fn examine_cookie(
     let session = Session::parse(value)?;
     let object = Object::parse(&session.payload).ok_or(Refusal::Malformed)?;
     let tenant = named_tenant(policy, &object)?;
-    let key = tenant.cookie_key(session.key_id).ok_or(Refusal::UnknownKey)?;
+    let mut keys = tenant.cookie_keys(session.key_id).peekable();
+    keys.peek().ok_or(Refusal::UnknownKey)?;
     let name = policy.cookie_name().unwrap_or_default();
-    if !key.verifies(name, &tenant.setup.name, &session) {
+    if !keys.any(|key| key.verifies(name, &tenant.setup.name, &session)) {
         return Err(Refusal::Signature);
     }
     let claims = Claims::read(&object, &policy.setup.naming)?;

@@ -218,6 +218,29 @@ fn the_same_names_of_keys_in_two_tenants_never_meet() {
 }
 
 #[test]
+fn a_tenant_s_cookie_key_hides_none_of_the_operator_s_of_the_same_name() {
+    let [third, fourth]: [&[u8]; 2] = [&[3; 32], &[4; 32]];
+    let cookie_key = |secret| CookieKey::new("c1", secret).expect("a key");
+    let mut setup = two_tenants();
+    setup.operator.cookie_keys = vec![Arc::new(cookie_key(third))];
+    let mut gate = gate(setup);
+    for (secret, tenant, good) in [
+        (SECRET, "default", true),
+        (OTHER_SECRET, "acme", true),
+        (SECRET, "acme", false),
+        (third, "default", true),
+        (third, "acme", true),
+        (fourth, "acme", false),
+    ] {
+        let claims = format!(r#"{{"sub":"ann","tenant":"{tenant}","exp":{}}}"#, NOW + 600);
+        let cookie = cookie_key(secret).sign("s", tenant, &claims);
+        let proof = Proof { kind: CredentialKind::Cookie, ..proof(&cookie) };
+        let verdict = gate.judge(at(NOW_MS), &proof);
+        assert_eq!(matches!(verdict, Verdict::Accepted(_)), good, "{tenant}: {verdict:?}");
+    }
+}
+
+#[test]
 fn a_session_is_good_under_its_name_for_its_tenant() {
     let mut gate = gate(two_tenants());
     let claims =
