@@ -3,7 +3,8 @@
 //!
 //! Invariants: a key is found by tenant, issuer and id, so that two tenants whose keys have the same
 //! names never meet; keys of the operator (of `[auth.jwt]`) speak for every tenant, a tenant's own
-//! for that one only; a key that names no issuer speaks for no issuer that somebody else is known by.
+//! for that one only; a key that names no issuer speaks for no issuer that somebody else is known by; each
+//! URL of keys has a number of its own.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -23,6 +24,9 @@ use crate::id::TenantId;
 
 /// The tenant of credentials that name none, where there is one of that name.
 pub const DEFAULT_TENANT: &str = "default";
+
+/// URLs of key sets, of all tenants together.
+pub(super) const SOURCES_MAX: usize = u16::MAX as usize;
 
 /// A key and whose tokens it signs.
 #[derive(Clone, Debug)]
@@ -153,9 +157,11 @@ impl Policy {
             trust.sources.iter().map(move |source| (owner, source.clone())).collect::<Vec<_>>()
         };
         let own = setup.tenants.iter().enumerate();
+        // Those of settings are counted before: what has no number of its own would have another's keys.
         let sources = of(None, &setup.operator)
             .into_iter()
             .chain(own.flat_map(|(index, tenant)| of(Some(index), &tenant.trust)))
+            .take(SOURCES_MAX)
             .collect();
         let mut policy = Self { tenants, api_keys, sources, anonymous: None, setup };
         policy.anonymous = policy.make_anonymous();
@@ -375,5 +381,5 @@ impl<'a> TenantView<'a> {
 }
 
 fn source_id(index: usize) -> SourceId {
-    SourceId(u16::try_from(index).unwrap_or(u16::MAX))
+    SourceId(u16::try_from(index).expect("no more are kept than there are numbers"))
 }

@@ -10,7 +10,7 @@ use super::{Reading, SettingsCause};
 use crate::auth::cookie::CookieKey;
 use crate::auth::gate::TRIES_MAX;
 use crate::auth::key::{KeyError, VerifyingKey, jwk_set, public_key_pem};
-use crate::auth::policy::{KeySource, Setup, Trust, TrustedKey};
+use crate::auth::policy::{KeySource, SOURCES_MAX, Setup, Trust, TrustedKey};
 use crate::config::{self, Secret, TokenKey, TokenKeySource};
 
 impl Reading<'_> {
@@ -77,6 +77,17 @@ impl Reading<'_> {
     /// What would come to nothing: keys that are never tried, since what has no id is tried on every
     /// token and so only a few of them are, and issuers whose tokens nobody could check.
     pub(super) fn coverage(&mut self, setup: &Setup) {
+        let mut sources = setup.operator.sources.len();
+        if sources > SOURCES_MAX {
+            return self.problem("auth.jwt.keys", SettingsCause::TooManySources);
+        }
+        for tenant in &setup.tenants {
+            sources += tenant.trust.sources.len();
+            if sources > SOURCES_MAX {
+                let path = format!("tenants.{}.jwt_keys", tenant.name);
+                return self.problem(path, SettingsCause::TooManySources);
+            }
+        }
         let operator = setup.operator.clone().bound();
         if has_untried(&[&operator]) {
             return self.problem("auth.jwt.keys", SettingsCause::NamelessKeys);

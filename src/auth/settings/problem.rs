@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::auth::gate::TRIES_MAX;
 use crate::auth::key::KeyError;
+use crate::auth::policy::SOURCES_MAX;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub enum SettingsCause {
     IssuerMissing,
     /// More keys of one algorithm and issuer without a name than are tried on a token.
     NamelessKeys,
+    /// More URLs of keys than are told apart.
+    TooManySources,
     /// An issuer whose tokens no key can check.
     IssuerWithoutKey(Box<str>),
     /// More grants than one credential may hold.
@@ -102,6 +105,10 @@ impl fmt::Display for SettingsCause {
                 f,
                 "more than {TRIES_MAX} keys of one algorithm and issuer without an id, the operator's \
                  counted: the others would never be tried"
+            ),
+            Self::TooManySources => write!(
+                f,
+                "more than {SOURCES_MAX} URLs of keys (jwks_url), of the operator and all tenants together"
             ),
             Self::IssuerWithoutKey(issuer) => write!(
                 f,

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -304,6 +305,31 @@ fn a_key_that_would_never_be_tried_is_told() {
     };
     assert_eq!(with_secret(7), Ok(()));
     assert_eq!(with_secret(8), Err(of("auth.jwt.keys")), "the secret is one of them");
+}
+
+#[test]
+fn urls_of_keys_that_have_no_number_of_their_own_are_told() {
+    let keys = |count: usize| vec![r#"{ jwks_url = "https://h/" }"#; count].join(", ");
+    let text = |operator: usize, tenant: usize| {
+        format!(
+            "{ORIGINS}[auth.jwt]\njwks_hosts = [\"h\"]\nkeys = [{}]\n\
+             [tenants.a]\njwt_keys = [{}]\n[tenants.b]\njwt_keys = [{}]\n",
+            keys(operator),
+            keys(1),
+            keys(tenant)
+        )
+    };
+    let of = |path: &str| Err(vec![(path.to_owned(), SettingsCause::TooManySources)]);
+    let count = |operator, tenant| {
+        policy(&text(operator, tenant)).map(|policy| {
+            let numbers: BTreeSet<_> = policy.sources().map(|(id, _)| id).collect();
+            assert_eq!(numbers.len(), policy.sources().count(), "each has its own");
+            numbers.len()
+        })
+    };
+    assert_eq!(count(65_533, 1), Ok(65_535));
+    assert_eq!(count(65_533, 2), of("tenants.b.jwt_keys"));
+    assert_eq!(count(65_536, 0), of("auth.jwt.keys"));
 }
 
 #[test]
