@@ -14,7 +14,7 @@ use ring::{hmac, signature};
 use super::algorithm::Family;
 use crate::config::Algorithm;
 
-pub use jwk::{KEYS_MAX, jwk, jwk_set};
+pub use jwk::{KEYS_MAX, KeySet, jwk, jwk_set};
 pub use pem::public_key_pem;
 
 /// A key that signatures are checked with.

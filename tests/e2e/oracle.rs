@@ -11,7 +11,7 @@ use ringroom::auth::{Algorithm, SigningKey};
 use serde_json::json;
 
 use crate::identity::server;
-use crate::server::Server;
+use crate::server::{Server, eventually};
 use crate::talk::{Talk, now};
 
 /// Answers each request by what `answer` makes of it, and passes on what it was asked.
@@ -73,6 +73,12 @@ pub(crate) fn entered(
     }
 }
 
+/// The settings for a set of keys at this port.
+fn keys_at(port: u16) -> String {
+    let url = format!("http://127.0.0.1:{port}/k");
+    format!("jwks_hosts = [\"127.0.0.1\"]\nkeys = [{{ jwks_url = \"{url}\" }}]\n")
+}
+
 #[test]
 fn keys_at_a_url_are_fetched_by_the_control_plane_for_every_core() {
     let (port, questions) = oracle(keys);
@@ -89,6 +95,22 @@ fn keys_at_a_url_are_fetched_by_the_control_plane_for_every_core() {
     assert_eq!(unknown, Err((401, "unknown_key".into())));
     assert!(questions.recv().unwrap().starts_with("GET /k HTTP/1.1\r\n"));
     assert!(questions.try_recv().is_err(), "once, for all of them");
+}
+
+#[test]
+fn an_odd_key_of_a_set_is_left_out_and_told_without_a_word_of_it() {
+    let odd = r#""keys":[{"kty":"RSA","n":"canary","e":5},{"kty":"oct","k":"canary"},"#;
+    let (port, _questions) = oracle(move |question| {
+        let reply = keys(question);
+        let (_, set) = reply.split_once("\r\n\r\n").unwrap();
+        ok(&set.replace("\"keys\":[", odd))
+    });
+    let server = server(1, &keys_at(port));
+    assert_eq!(entered(server.address(), &signed("2025")), Ok("ann".into()));
+    eventually("it is told", || server.log().matches("cannot be used").count() == 2);
+    let log = server.log();
+    assert!(log.contains("entry=1") && log.contains("entry=2"), "{log}");
+    assert!(!log.contains("canary"), "{log}");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::auth::key::{VerifyingKey, jwk_set};
+use crate::auth::key::{KeySet, VerifyingKey, jwk_set};
 use crate::auth::policy::{KeySource, Policy};
 use crate::auth::question::SourceId;
 use crate::auth::refusal::Refusal;
@@ -89,7 +89,8 @@ impl Sources {
             source.failed_at = None;
             return false;
         }
-        let Ok(keys) = jwk_set(text, about.algorithm, true) else {
+        // Without any key, too: those that were there are withdrawn.
+        let Ok(KeySet { keys, .. }) = jwk_set(text, about.algorithm, true) else {
             source.failed_at = Some(now);
             return false;
         };

@@ -71,7 +71,7 @@ fn keys_of_a_url_are_asked_for_learned_and_replaced() {
 fn a_url_that_gives_no_keys_costs_its_own_tokens_alone() {
     let mut gate = with_source();
     assert_eq!(word(&mut gate, NOW_MS, &token("a")), Ok("asked"));
-    for nothing in [Err(Refusal::Unavailable), Ok("<html>".into()), Ok(r#"{"keys":[]}"#.into())] {
+    for nothing in [Err(Refusal::Unavailable), Ok("<html>".into()), Ok("{}".into())] {
         learn(&mut gate, NOW_MS, nothing);
         assert_eq!(word(&mut gate, NOW_MS, &token("a")), Err(Refusal::Unavailable));
     }
@@ -87,6 +87,18 @@ fn a_url_that_gives_no_keys_costs_its_own_tokens_alone() {
     let day_ms = 24 * 60 * 60 * 1_000;
     let long = gate.sources.keys(SourceId(0), at(NOW_MS + 2_000 + day_ms).moment);
     assert!(long.is_empty(), "but no longer than a day");
+}
+
+#[test]
+fn a_set_that_is_empty_withdraws_all_its_keys_and_an_odd_key_none() {
+    let mut gate = with_source();
+    let odd = set("a").replace("\"keys\":[", "\"keys\":[{\"kty\":\"RSA\",\"n\":5},");
+    assert!(learn(&mut gate, NOW_MS, Ok(odd.into())));
+    assert_eq!(word(&mut gate, NOW_MS, &token("a")), Ok("accepted"));
+    assert!(!learn(&mut gate, NOW_MS + 20_000, Ok("<html>".into())), "no set");
+    assert_eq!(word(&mut gate, NOW_MS + 20_000, &token("a")), Ok("accepted"));
+    assert!(learn(&mut gate, NOW_MS + 30_000, Ok(r#"{"keys":[]}"#.into())));
+    assert!(word(&mut gate, NOW_MS + 30_000, &token("a")).is_err(), "good no more");
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Keys as JSON (RFC 7517, RFC 7518 §6, RFC 8037).
 //!
-//! Invariant: a key that cannot be used for signatures, or not by us, is left out of a set and
-//! does not spoil it; one that is malformed does.
+//! Invariant: a key that cannot be used, whether it is not for signatures, not for us or not well made, is
+//! left out of a set and does not spoil it (RFC 7517 §5); what is wrong with it is told by its place.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::{KeyError, VerifyingKey};
 use crate::auth::algorithm::Family;
@@ -15,9 +16,20 @@ pub const KEYS_MAX: usize = 64;
 /// The longest `kid`.
 pub(in crate::auth) const ID_BYTES: usize = 256;
 
+/// What a set comes to.
+#[derive(Debug, Default)]
+pub struct KeySet {
+    /// The keys that can be used.
+    pub keys: Vec<VerifyingKey>,
+    /// Where in the set, from 0, there is what is no sound key or must not be there, and why. Not those
+    /// that are sound and not for us.
+    pub odd: Vec<(usize, KeyError)>,
+}
+
 #[derive(Deserialize)]
-struct Set {
-    keys: Vec<Jwk>,
+struct Set<'a> {
+    #[serde(borrow)]
+    keys: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -45,31 +57,37 @@ pub fn jwk(text: &str, algorithm: Option<Algorithm>) -> Result<VerifyingKey, Key
     jwk.key(algorithm)
 }
 
-/// Reads a set of keys. `public`: shared secrets in it are an error.
+/// Reads a set of keys, of which none, too, may be one that can be used. `public`: shared secrets in it are
+/// odd.
 ///
 /// # Errors
-/// If it is no set, or one of its keys is malformed, or none can be used.
-pub fn jwk_set(
+/// If it is no set, or has too many keys.
+pub fn jwk_set(text: &str, algorithm: Option<Algorithm>, public: bool) -> Result<KeySet, KeyError> {
+    let entries: Set<'_> = serde_json::from_str(text).map_err(|_| KeyError::Jwk)?;
+    if entries.keys.len() > KEYS_MAX {
+        return Err(KeyError::Set);
+    }
+    let mut set = KeySet::default();
+    for (index, entry) in entries.keys.iter().enumerate() {
+        match key_of_a_set(entry.get(), algorithm, public) {
+            Ok(key) => set.keys.push(key),
+            Err(KeyError::Unsupported | KeyError::OtherAlgorithm) => {}
+            Err(error) => set.odd.push((index, error)),
+        }
+    }
+    Ok(set)
+}
+
+fn key_of_a_set(
     text: &str,
     algorithm: Option<Algorithm>,
     public: bool,
-) -> Result<Vec<VerifyingKey>, KeyError> {
-    let set: Set = serde_json::from_str(text).map_err(|_| KeyError::Jwk)?;
-    if set.keys.len() > KEYS_MAX {
-        return Err(KeyError::Set);
+) -> Result<VerifyingKey, KeyError> {
+    let jwk: Jwk = serde_json::from_str(text).map_err(|_| KeyError::Jwk)?;
+    if public && jwk.kty == "oct" {
+        return Err(KeyError::SecretInPublic);
     }
-    let mut keys = Vec::with_capacity(set.keys.len());
-    for jwk in &set.keys {
-        if public && jwk.kty == "oct" {
-            return Err(KeyError::SecretInPublic);
-        }
-        match jwk.key(algorithm) {
-            Ok(key) => keys.push(key),
-            Err(KeyError::Unsupported | KeyError::OtherAlgorithm) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    if keys.is_empty() { Err(KeyError::Set) } else { Ok(keys) }
+    jwk.key(algorithm)
 }
 
 impl Jwk {

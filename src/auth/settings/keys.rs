@@ -128,7 +128,13 @@ impl Reading<'_> {
             }
             TokenKeySource::JwksFile(file) => {
                 let text = self.file(file)?;
-                jwk_set(&text, algorithm, false)?.into_iter().for_each(add);
+                let set = jwk_set(&text, algorithm, false)?;
+                // Whoever has written it is here, and can mend it.
+                let odd = set.odd.first().map(|(_, error)| *error);
+                if let Some(error) = odd.or(set.keys.is_empty().then_some(KeyError::Set)) {
+                    return Err(error.into());
+                }
+                set.keys.into_iter().for_each(add);
             }
             TokenKeySource::JwksUrl(url) => {
                 self.check_url(url)?;

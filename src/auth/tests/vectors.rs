@@ -62,20 +62,42 @@ fn a_set_leaves_out_what_is_not_for_us() {
     let encryption = A2_KEY.replace("\"kty\"", "\"use\":\"enc\",\"kty\"");
     let wraps = A2_KEY.replace("\"kty\"", "\"key_ops\":[\"wrapKey\"],\"kty\"");
     let set = format!(r#"{{"keys":[{A4_KEY},{encryption},{wraps},{A3_KEY},{ED_KEY}]}}"#);
-    assert_eq!(jwk_set(&set, None, true).expect("two keys").len(), 2);
+    let found = jwk_set(&set, None, true).expect("a set");
+    assert_eq!((found.keys.len(), found.odd.len()), (2, 0));
     for (set, error) in [
-        (r#"{"keys":[]}"#.to_owned(), KeyError::Set),
-        (format!(r#"{{"keys":[{A4_KEY}]}}"#), KeyError::Set),
-        (format!(r#"{{"keys":[{A1_KEY}]}}"#), KeyError::SecretInPublic),
-        (r#"{"keys":[{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}]}"#.into(), KeyError::Jwk),
-        (r#"{"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB"}]}"#.into(), KeyError::RsaSize),
-        (r#"{"keys":[{"kty":"EC","crv":"P-256","alg":"RS256"}]}"#.into(), KeyError::Set),
         (format!(r#"{{"keys":[{}]}}"#, vec![ED_KEY; 65].join(",")), KeyError::Set),
         (r#"{"keys":{}}"#.into(), KeyError::Jwk),
+        ("{}".into(), KeyError::Jwk),
         ("<html>".into(), KeyError::Jwk),
     ] {
         assert_eq!(jwk_set(&set, None, true).err(), Some(error), "{set}");
     }
+}
+
+#[test]
+fn an_odd_key_spoils_no_other_of_its_set_and_is_told() {
+    for (key, odd) in [
+        (A4_KEY, None),
+        (r#"{"kty":"EC","crv":"P-256","alg":"RS256"}"#, None),
+        (A1_KEY, Some(KeyError::SecretInPublic)),
+        (r#"{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}"#, Some(KeyError::Jwk)),
+        (r#"{"kty":"EC","crv":"P-256","x":"AA"}"#, Some(KeyError::Jwk)),
+        (r#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#, Some(KeyError::RsaSize)),
+        (r#"{"kty":"RSA","n":5}"#, Some(KeyError::Jwk)),
+        (r#"{"kty":"RSA","kty":"EC"}"#, Some(KeyError::Jwk)),
+        (r#"{"n":"AQAB"}"#, Some(KeyError::Jwk)),
+        ("{}", Some(KeyError::Jwk)),
+        ("null", Some(KeyError::Jwk)),
+        ("[[]]", Some(KeyError::Jwk)),
+    ] {
+        let set = format!(r#"{{"keys":[{ED_KEY},{key},{A3_KEY}]}}"#);
+        let found = jwk_set(&set, None, true).expect("a set");
+        assert_eq!((found.keys.len(), found.odd), (2, odd.map(|it| (1, it)).into_iter().collect()));
+        let alone = jwk_set(&format!(r#"{{"keys":[{key}]}}"#), None, true).expect("a set");
+        assert!(alone.keys.is_empty(), "{key}");
+    }
+    let empty = jwk_set(r#"{"keys":[]}"#, None, true).expect("a set");
+    assert!(empty.keys.is_empty() && empty.odd.is_empty());
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The keys of one URL: fetched at start, then in an interval, and sooner when a core wants them.
+//! The keys of one URL: fetched at start, then in an interval, and sooner when a core wants them. What is
+//! odd about a set is logged when it is new: by its place, and nothing of what stands there.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use super::client::{Client, Endpoint};
-use crate::auth::Refusal;
+use crate::auth::key::jwk_set;
+use crate::auth::{Algorithm, KeySource, Refusal};
 use crate::config::Config;
 
 /// Between two requests to the same URL, whoever wants them.
@@ -34,17 +36,19 @@ impl KeySet {
 pub(super) struct Fetching {
     wanted: Rc<Notify>,
     endpoint: Option<Endpoint>,
+    algorithm: Option<Algorithm>,
     refresh: Duration,
 }
 
 /// How to ask for the keys of a URL, and what fetches them.
-pub(super) fn fetching(config: &Config, client: &Client, url: &str) -> (KeySet, Fetching) {
+pub(super) fn fetching(config: &Config, client: &Client, source: &KeySource) -> (KeySet, Fetching) {
     let jwt = &config.auth_jwt;
     let bytes_max = usize::try_from(jwt.jwks_bytes).unwrap_or(usize::MAX);
     let wanted = Rc::new(Notify::new());
     let task = Fetching {
         wanted: Rc::clone(&wanted),
-        endpoint: Endpoint::new(client, url, jwt.jwks_timeout_ms, bytes_max),
+        endpoint: Endpoint::new(client, &source.url, jwt.jwks_timeout_ms, bytes_max),
+        algorithm: source.algorithm,
         refresh: Duration::from_millis(jwt.jwks_refresh_ms),
     };
     (KeySet(wanted), task)
@@ -53,12 +57,39 @@ pub(super) fn fetching(config: &Config, client: &Client, url: &str) -> (KeySet, 
 impl Fetching {
     /// Fetches for as long as nobody ends it; `tell` hears of every attempt.
     pub(super) async fn run(self, tell: impl Fn(Result<Arc<str>, Refusal>)) {
+        let mut last = None;
         loop {
-            tell(self.fetch().await);
+            let fetched = self.fetch().await;
+            if let Ok(text) = &fetched
+                && last.as_ref() != Some(text)
+            {
+                self.look_at(text);
+                last = Some(Arc::clone(text));
+            }
+            tell(fetched);
             sleep(PAUSE_MIN).await;
             let rest = self.refresh.saturating_sub(PAUSE_MIN);
             // Either way it is time again.
             let _ = timeout(rest, self.wanted.notified()).await;
+        }
+    }
+
+    /// Says what is odd about a set.
+    fn look_at(&self, text: &str) {
+        let host = self.endpoint.as_ref().map(Endpoint::host);
+        match jwk_set(text, self.algorithm, true) {
+            Err(error) => {
+                tracing::warn!(host, %error, "keys cannot be read: those known before stay for a day");
+            }
+            Ok(set) => {
+                for (index, error) in set.odd {
+                    let entry = index + 1;
+                    tracing::warn!(host, entry, %error, "a key of a set cannot be used, and is left out");
+                }
+                if set.keys.is_empty() {
+                    tracing::warn!(host, "no key of a set can be used: all of it are withdrawn");
+                }
+            }
         }
     }
 

@@ -75,7 +75,7 @@ impl Inquiry {
             }
         };
         for (id, source) in policy.sources() {
-            let (set, task) = keys::fetching(config, &client, &source.url);
+            let (set, task) = keys::fetching(config, &client, source);
             let (sender, policy) = (self.sender.clone(), self.policy);
             self.tasks.push(spawn_local(task.run(move |keys| {
                 let answer = Answer::Keys { policy, source: id, keys };
