@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::accepted::Accepted;
 use super::custom::Proof;
 use super::policy::Policy;
-use super::question::{Answer, Fingerprint, Question};
+use super::question::{Answer, Fingerprint, Question, SourceId};
 use super::refusal::Refusal;
 use super::revocation::{Revocation, Revocations, TooManyRevocations};
 use super::room_token::RoomGrant;
@@ -73,6 +73,8 @@ enum Stop {
     /// For what was said of it, which is remembered with the answer.
     Said(Refusal),
     Ask(Question),
+    /// The keys of a URL have to be had, because of this name.
+    Seek(SourceId, Option<Key>),
 }
 
 impl From<Refusal> for Stop {
@@ -126,7 +128,7 @@ impl Gate {
             said: Cache::new(seed, limits.cached),
             handed: Cache::new(seed, limits.questions),
             asked: Asked::new(seed, limits.questions),
-            sources: Sources::new(&policy),
+            sources: Sources::new(&policy, seed),
             header: None,
             policy,
         }
@@ -144,7 +146,7 @@ impl Gate {
         self.said.clear();
         self.handed.clear();
         self.asked.clear();
-        self.sources = Sources::new(&policy);
+        self.sources = Sources::new(&policy, self.seed);
         self.policy = policy;
     }
 
@@ -167,6 +169,7 @@ impl Gate {
                     Ok(accepted)
                 }
                 Err(Stop::Ask(question)) => return Verdict::Ask(question),
+                Err(Stop::Seek(source, name)) => return Verdict::Ask(self.seek(source, name)),
                 Err(Stop::Said(refusal)) => Err(refusal),
                 Err(Stop::Refused(refusal)) => {
                     if is_lasting(refusal) {
@@ -207,7 +210,13 @@ impl Gate {
             Ok(grant) => RoomVerdict::Granted(grant),
             Err(Stop::Refused(refusal) | Stop::Said(refusal)) => RoomVerdict::Refused(refusal),
             Err(Stop::Ask(question)) => RoomVerdict::Ask(question),
+            Err(Stop::Seek(source, name)) => RoomVerdict::Ask(self.seek(source, name)),
         }
+    }
+
+    fn seek(&mut self, source: SourceId, name: Option<Key>) -> Question {
+        self.sources.seek(source, name);
+        Question::Keys { policy: self.policy.number(), source }
     }
 
     /// Learns what the control plane found out; false if it was no answer for this gate.

@@ -91,8 +91,9 @@ fn keys_at_a_url_are_fetched_by_the_control_plane_for_every_core() {
     for _ in 0..8 {
         assert_eq!(entered(server.address(), &signed("2025")), Ok("ann".into()));
     }
-    let unknown = entered(server.address(), &signed("2024"));
-    assert_eq!(unknown, Err((401, "unknown_key".into())));
+    let newer = entered(server.address(), &signed("2026"));
+    assert_eq!(newer, Err((503, "unavailable".into())), "it may be newer than the set");
+    assert!(server.metric("ringroom_credentials_refused_total", "") < 1.0, "nobody is to blame");
     assert!(questions.recv().unwrap().starts_with("GET /k HTTP/1.1\r\n"));
     assert!(questions.try_recv().is_err(), "once, for all of them");
 }

@@ -148,7 +148,7 @@ impl Gate {
         for source in sources {
             match self.sources.worth(source, wanted, now.moment) {
                 Worth::Asking => {
-                    return Err(Stop::Ask(Question::Keys { policy: policy.number(), source }));
+                    return Err(Stop::Seek(source, wanted.map(|it| self.sources.name(it))));
                 }
                 Worth::Waiting => refusal = Refusal::Unavailable,
                 Worth::Nothing => {}
