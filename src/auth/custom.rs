@@ -27,6 +27,8 @@ impl fmt::Debug for Proof<'_> {
 
 /// Checks credentials in a way of the embedding program's own, before any other way is tried.
 ///
+/// Cookies are read for it where `auth.cookie.name` is set, and from pages that are named alone.
+///
 /// It is called on the core that holds the connection: what it does in a microsecond is well done,
 /// and it never waits. For an answer that must be waited for, configure the hook.
 pub trait Custom: fmt::Debug + Send + Sync {

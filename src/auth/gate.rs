@@ -70,6 +70,8 @@ pub enum RoomVerdict {
 enum Stop {
     /// For what the credential itself is.
     Refused(Refusal),
+    /// Nothing shows that it is one of ours, so somebody else may know it.
+    Unknown(Refusal),
     /// For what was said of it, which is remembered with the answer.
     Said(Refusal),
     Ask(Question),
@@ -171,7 +173,7 @@ impl Gate {
                 Err(Stop::Ask(question)) => return Verdict::Ask(question),
                 Err(Stop::Seek(source, name)) => return Verdict::Ask(self.seek(source, name)),
                 Err(Stop::Said(refusal)) => Err(refusal),
-                Err(Stop::Refused(refusal)) => {
+                Err(Stop::Refused(refusal) | Stop::Unknown(refusal)) => {
                     if is_lasting(refusal) {
                         let until_ms = now.unix_ms + REFUSED_MS;
                         self.cache.put(key, Err(refusal), now, until_ms);
@@ -208,7 +210,9 @@ impl Gate {
     ) -> RoomVerdict {
         match self.examine_room(now, token, tenant, room, user) {
             Ok(grant) => RoomVerdict::Granted(grant),
-            Err(Stop::Refused(refusal) | Stop::Said(refusal)) => RoomVerdict::Refused(refusal),
+            Err(Stop::Refused(refusal) | Stop::Unknown(refusal) | Stop::Said(refusal)) => {
+                RoomVerdict::Refused(refusal)
+            }
             Err(Stop::Ask(question)) => RoomVerdict::Ask(question),
             Err(Stop::Seek(source, name)) => RoomVerdict::Ask(self.seek(source, name)),
         }

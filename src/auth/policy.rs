@@ -94,7 +94,7 @@ pub struct Setup {
     pub operator: Trust,
     /// All tenants.
     pub tenants: Vec<TenantSetup>,
-    /// What the cookie is called.
+    /// What the cookie with a credential is called, where one is read.
     pub cookie_name: Option<Box<str>>,
     /// API keys of all tenants.
     pub api_keys: Vec<ApiKey>,
@@ -210,8 +210,8 @@ impl Policy {
         self.anonymous.as_ref()
     }
 
-    /// What the cookie with a session is called, where cookies are believed. Then a page must be of
-    /// an origin that is named.
+    /// What the cookie with a credential is called, where one is read. Then a page must be of an origin
+    /// that is named.
     #[must_use]
     pub fn cookie_name(&self) -> Option<&str> {
         self.setup.cookie_name.as_deref()
@@ -243,6 +243,13 @@ impl Policy {
     /// The API key with this prefix, if the secret is its.
     pub(super) fn api_key(&self, prefix: &str, secret: &str) -> Option<&ApiKey> {
         self.setup.api_keys.get(self.api_keys.find(prefix, &SecretHash::of(secret))?)
+    }
+
+    /// Whether any key of session cookies is known.
+    pub(super) fn believes_cookies(&self) -> bool {
+        let believes = |trust: &Trust| !trust.cookie_keys.is_empty();
+        believes(&self.setup.operator)
+            || self.setup.tenants.iter().any(|tenant| believes(&tenant.trust))
     }
 
     /// Whether any key of tokens is known or can be fetched.

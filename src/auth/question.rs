@@ -12,15 +12,16 @@ use super::refusal::Refusal;
 use super::zeroed::Zeroed;
 use crate::ws::handshake::CredentialKind;
 
-/// The name of a credential: one that says nothing about it.
+/// The name of a question about a credential: one that says nothing about it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
-    /// Of a credential, with the tenant that was asked for beside it.
+    /// Of a credential that somebody is asked about, with the tenant that was asked for beside it.
     #[must_use]
-    pub fn of(kind: CredentialKind, secret: &str, wanted_tenant: Option<&str>) -> Self {
+    pub fn of(whom: Whom, kind: CredentialKind, secret: &str, wanted_tenant: Option<&str>) -> Self {
         let mut context = digest::Context::new(&digest::SHA256);
+        context.update(&[u8::from(whom == Whom::Hook)]);
         // Cookies are checked by their own keys; where else a credential stood makes no difference.
         context.update(&[u8::from(kind == CredentialKind::Cookie)]);
         context.update(&[u8::from(wanted_tenant.is_some())]);

@@ -102,7 +102,7 @@ impl Reading<'_> {
             anonymous: (auth.anonymous && !is_open).then_some(anonymous),
             operator,
             tenants,
-            cookie_name: config.knows_cookies().then(|| config.auth_cookie.name.as_str().into()),
+            cookie_name: self.reads_cookies().then(|| config.cookie_name().into()),
             api_keys: Vec::new(),
             introspection: config.auth_introspection.url.is_some(),
             hook: auth.hook_url.is_some(),
@@ -118,12 +118,25 @@ impl Reading<'_> {
         setup
     }
 
-    /// Keys of cookies that no page may show would come to nothing.
+    /// Whether cookies of others than our own keys are read: where they are named, and somebody may know
+    /// them.
+    fn reads_others_cookies(&self) -> bool {
+        let config = self.sources.config;
+        let is_asked = config.auth.hook_url.is_some() || self.sources.custom.is_some();
+        config.auth_cookie.name.is_some() && is_asked
+    }
+
+    fn reads_cookies(&self) -> bool {
+        self.sources.config.knows_cookies() || self.reads_others_cookies()
+    }
+
+    /// Cookies that no page may show would come to nothing.
     fn pages(&mut self) {
         let (config, tenants) = (self.sources.config, self.sources.tenants);
         let is_nobody_s = !tenants.iter().any(|(_, name)| config.names_pages_of(name));
         let cookie = &config.auth_cookie;
-        if is_nobody_s && (cookie.secret.is_some() || !cookie.keys.is_empty()) {
+        let has_key = cookie.secret.is_some() || !cookie.keys.is_empty();
+        if is_nobody_s && (has_key || self.reads_others_cookies()) {
             return self.problem("handshake.origins", SettingsCause::CookiesWithoutOrigins);
         }
         for (name, tenant) in &config.tenants {

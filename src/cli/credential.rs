@@ -432,7 +432,7 @@ impl CookieSign {
         if !claims.contains_key(&jwt.user_claim) {
             return Err(usage("wanted --user, or its claim in --claims"));
         }
-        Ok(key.sign(&config.auth_cookie.name, tenant, &Value::from(claims).to_string()))
+        Ok(key.sign(config.cookie_name(), tenant, &Value::from(claims).to_string()))
     }
 
     fn key(&self, config: &Config, tenant: &str) -> Result<CookieKey, Failed> {

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::client::head;
 use crate::http::exchange;
 use crate::identity::{OTHER_SECRET, SECRET, server};
+use crate::oracle::{ok, oracle};
 use crate::server::Server;
 use crate::talk::{now, token};
 
@@ -93,4 +94,21 @@ fn the_host_s_own_page_is_believed_no_cookie_where_nobody_is_named() {
     assert_eq!(from(&server, SHOP, &session("shop")), 101);
     // By a name that may be a stranger's.
     assert_eq!(from(&server, "http://ringroom.test", &bearer("default")), 403);
+}
+
+#[test]
+fn the_backend_says_whose_a_session_of_its_own_is_if_its_page_is_named() {
+    let (port, questions) = oracle(|question| match question.contains("\"4711\"") {
+        true => ok(&json!({ "user": "ann" }).to_string()),
+        false => "401 Unauthorized\r\nContent-Length: 0\r\n\r\n".to_owned(),
+    });
+    let hook = format!("[auth]\nhook_url = \"http://127.0.0.1:{port}/who\"\n");
+    let pages = format!("[handshake]\norigins = [\"*\", \"{SHOP}\"]\n");
+    let server = server(1, &format!("{hook}{pages}[auth.cookie]\nname = \"sid\"\n"));
+    assert_eq!(from(&server, OTHER, "Cookie: sid=4711\r\n"), 403);
+    assert!(questions.try_recv().is_err(), "nobody is asked for a stranger's page");
+    assert_eq!(from(&server, SHOP, "Cookie: a=b; sid=4711\r\n"), 101);
+    let asked = questions.recv().unwrap();
+    assert!(asked.contains("\"kind\":\"cookie\"") && asked.contains("\"4711\""), "{asked}");
+    assert_eq!(from(&server, SHOP, "Cookie: sid=4712\r\n"), 401);
 }

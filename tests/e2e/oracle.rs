@@ -33,7 +33,7 @@ pub(crate) fn oracle(answer: impl Fn(&str) -> String + Send + 'static) -> (u16, 
     (port, questions)
 }
 
-fn ok(body: &str) -> String {
+pub(crate) fn ok(body: &str) -> String {
     format!("200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
@@ -254,6 +254,33 @@ fn the_backend_says_who_it_is() {
     assert_eq!(entered(server.address(), "broken").unwrap_err().0, 503);
     let asked = questions.try_iter().count();
     assert_eq!(asked, 4, "the second time it was remembered");
+}
+
+#[test]
+fn the_backend_is_asked_what_the_authorization_server_does_not_know() {
+    let (server_port, _tokens) = oracle(|question| {
+        let active = question.contains("token=live-one&");
+        ok(&json!({ "active": active, "sub": "ann" }).to_string())
+    });
+    let (hook_port, _tickets) = oracle(|question| match question.contains("ticket") {
+        true => ok(&json!({ "user": "bob" }).to_string()),
+        false => "401 Unauthorized\r\nContent-Length: 0\r\n\r\n".to_owned(),
+    });
+    let server = server(
+        1,
+        &format!(
+            "[auth]\nhook_url = \"http://127.0.0.1:{hook_port}/who\"\n\
+             [auth.introspection]\nurl = \"http://127.0.0.1:{server_port}/look\"\n"
+        ),
+    );
+    for (credential, expected) in [
+        ("live-one", Ok("ann".into())),
+        ("ticket", Ok("bob".into())),
+        ("rr_ticket", Ok("bob".into())),
+        ("dead-one", Err((401, "denied".into()))),
+    ] {
+        assert_eq!(entered(server.address(), credential), expected, "{credential}");
+    }
 }
 
 #[test]

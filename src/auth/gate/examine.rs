@@ -1,4 +1,8 @@
 //! The examination of a credential that is not remembered: which kind it is, and whether it is good.
+//!
+//! Invariant: what a key here is named for, or has signed, is judged here and nowhere else. Of all else the
+//! authorization server is asked first, but not of cookies, and then the backend, of what that server does
+//! not know.
 
 use std::sync::Arc;
 
@@ -33,28 +37,62 @@ impl Gate {
     /// Who the holder is, and until when that may be remembered.
     pub(super) fn examine(&mut self, now: Now, proof: &Proof<'_>) -> Examined {
         let policy = Arc::clone(&self.policy);
-        let setup = &policy.setup;
-        let secret = proof.secret;
-        if proof.kind == CredentialKind::Cookie && setup.cookie_name.is_some() {
-            return Ok(examine_cookie(&policy, now.unix_ms, secret)?);
+        match self.examine_here(&policy, now, proof) {
+            Err(Stop::Unknown(refusal)) => self.ask_others(&policy, now, proof, refusal),
+            examined => examined,
         }
-        if secret.starts_with(api_key::BEGINNING) && !setup.api_keys.is_empty() {
-            return Ok(examine_api_key(&policy, now.unix_ms, secret)?);
+    }
+
+    /// By what is known here.
+    fn examine_here(&mut self, policy: &Policy, now: Now, proof: &Proof<'_>) -> Examined {
+        let secret = proof.secret;
+        if proof.kind == CredentialKind::Cookie {
+            return match policy.believes_cookies() {
+                true => examine_cookie(policy, now.unix_ms, secret),
+                false => Err(Stop::Unknown(Refusal::Unsupported)),
+            };
+        }
+        if secret.starts_with(api_key::BEGINNING) && !policy.setup.api_keys.is_empty() {
+            return examine_api_key(policy, now.unix_ms, secret);
         }
         if token::has_shape(secret) && policy.believes_tokens() {
-            return self.examine_token(&policy, now, secret);
+            return self.examine_token(policy, now, secret);
         }
-        match (setup.introspection, setup.hook) {
-            (true, _) => self.ask_whom(now, proof, Whom::Introspection),
-            (false, true) => self.ask_whom(now, proof, Whom::Hook),
-            (false, false) => Err(Refusal::Unsupported.into()),
+        Err(Stop::Unknown(Refusal::Unsupported))
+    }
+
+    /// By those who are asked about what is not known here, for that reason.
+    fn ask_others(
+        &mut self,
+        policy: &Policy,
+        now: Now,
+        proof: &Proof<'_>,
+        refusal: Refusal,
+    ) -> Examined {
+        let introspects = policy.setup.introspection && proof.kind != CredentialKind::Cookie;
+        if policy.setup.hook
+            && let Some(said) = self.said_by(Whom::Hook, now, proof)
+        {
+            return said;
+        }
+        if introspects {
+            match self.said_by(Whom::Introspection, now, proof) {
+                None => return self.ask_whom(now, proof, Whom::Introspection),
+                Some(Err(Stop::Said(Refusal::Denied))) if policy.setup.hook => {}
+                Some(said) => return said,
+            }
+        }
+        match policy.setup.hook {
+            true => self.ask_whom(now, proof, Whom::Hook),
+            false => Err(refusal.into()),
         }
     }
 
     fn examine_token(&mut self, policy: &Policy, now: Now, text: &str) -> Examined {
         let mut decoded = Vec::new();
-        let token = Token::parse(text, Use::Identity, self.header.as_ref(), &mut decoded)?;
-        let object = token.payload()?;
+        let token = Token::parse(text, Use::Identity, self.header.as_ref(), &mut decoded);
+        let token = token.map_err(if_malformed)?;
+        let object = token.payload().map_err(if_malformed)?;
         let (tenant, issuer) = self.prove(policy, now, &token, &object)?;
         check_audience(tenant, &object)?;
         let claims = Claims::read(&object, &policy.setup.naming)?;
@@ -111,8 +149,8 @@ impl Gate {
         object: &Object<'_>,
     ) -> Result<(TenantView<'p>, Option<Arc<str>>), Stop> {
         let issuer = claims::issuer(object)?;
-        let tenant = named_tenant(policy, object)?;
-        tenant.check_issuer(issuer.as_deref())?;
+        let tenant = named_tenant(policy, object).map_err(if_nobody_s)?;
+        tenant.check_issuer(issuer.as_deref()).map_err(Stop::Unknown)?;
         let maker = tenant.maker(issuer.as_deref());
         let sources: Vec<_> = policy.sources_for(tenant, maker).collect();
         let known = || {
@@ -145,28 +183,37 @@ impl Gate {
             refusal = Refusal::Signature;
             tries += 1;
         }
-        for source in sources {
-            match self.sources.worth(source, wanted, now.moment) {
+        let mut is_awaited = false;
+        for source in &sources {
+            match self.sources.worth(*source, wanted, now.moment) {
                 Worth::Asking => {
-                    return Err(Stop::Seek(source, wanted.map(|it| self.sources.name(it))));
+                    return Err(Stop::Seek(*source, wanted.map(|it| self.sources.name(it))));
                 }
-                Worth::Waiting => refusal = Refusal::Unavailable,
+                Worth::Waiting => is_awaited = true,
                 Worth::Nothing => {}
             }
         }
-        Err(refusal.into())
+        if is_awaited {
+            return Err(Refusal::Unavailable.into());
+        }
+        let is_named = wanted.is_some() && known().any(|key| key.id() == wanted);
+        Err(if is_named { Stop::Refused(refusal) } else { Stop::Unknown(refusal) })
     }
 
-    /// What was said of a credential, or the question.
-    fn ask_whom(&mut self, now: Now, proof: &Proof<'_>, whom: Whom) -> Examined {
-        let fingerprint = Fingerprint::of(proof.kind, proof.secret, proof.wanted_tenant);
+    /// What somebody has said of a credential.
+    fn said_by(&mut self, whom: Whom, now: Now, proof: &Proof<'_>) -> Option<Examined> {
+        let fingerprint = Fingerprint::of(whom, proof.kind, proof.secret, proof.wanted_tenant);
         let said = self.said.get(&fingerprint, now);
-        match said.or_else(|| self.handed.take(&fingerprint, now)) {
+        Some(match said.or_else(|| self.handed.take(&fingerprint, now))? {
             // Remembered there, and not twice.
-            Some(Ok(accepted)) => return Ok((accepted, 0)),
-            Some(Err(refusal)) => return Err(Stop::Said(refusal)),
-            None => {}
-        }
+            Ok(accepted) => Ok((accepted, 0)),
+            Err(refusal) => Err(Stop::Said(refusal)),
+        })
+    }
+
+    /// Asks somebody about a credential.
+    fn ask_whom(&mut self, now: Now, proof: &Proof<'_>, whom: Whom) -> Examined {
+        let fingerprint = Fingerprint::of(whom, proof.kind, proof.secret, proof.wanted_tenant);
         if !self.asked.note(fingerprint, now.moment) {
             return Err(Stop::Said(Refusal::Busy));
         }
@@ -207,19 +254,15 @@ impl Gate {
     }
 }
 
-fn examine_cookie(
-    policy: &Policy,
-    now_unix_ms: u64,
-    value: &str,
-) -> Result<(Arc<Accepted>, u64), Refusal> {
-    let session = Session::parse(value)?;
-    let object = Object::parse(&session.payload).ok_or(Refusal::Malformed)?;
-    let tenant = named_tenant(policy, &object)?;
+fn examine_cookie(policy: &Policy, now_unix_ms: u64, value: &str) -> Examined {
+    let session = Session::parse(value).map_err(if_malformed)?;
+    let object = Object::parse(&session.payload).ok_or(Stop::Unknown(Refusal::Malformed))?;
+    let tenant = named_tenant(policy, &object).map_err(if_nobody_s)?;
     let mut keys = tenant.cookie_keys(session.key_id).peekable();
-    keys.peek().ok_or(Refusal::UnknownKey)?;
+    keys.peek().ok_or(Stop::Unknown(Refusal::UnknownKey))?;
     let name = policy.cookie_name().unwrap_or_default();
     if !keys.any(|key| key.verifies(name, &tenant.setup.name, &session)) {
-        return Err(Refusal::Signature);
+        return Err(Refusal::Signature.into());
     }
     let claims = Claims::read(&object, &policy.setup.naming)?;
     let ends_at_ms = claims.times.expires_at_ms.ok_or(Refusal::Claims)?;
@@ -229,13 +272,9 @@ fn examine_cookie(
     Ok((Arc::new(accepted), ends_at_ms.saturating_add(policy.setup.leeway_ms)))
 }
 
-fn examine_api_key(
-    policy: &Policy,
-    now_unix_ms: u64,
-    text: &str,
-) -> Result<(Arc<Accepted>, u64), Refusal> {
-    let (prefix, secret) = api_key::parse(text)?;
-    let key = policy.api_key(prefix, secret).ok_or(Refusal::UnknownKey)?;
+fn examine_api_key(policy: &Policy, now_unix_ms: u64, text: &str) -> Examined {
+    let (prefix, secret) = api_key::parse(text).map_err(if_malformed)?;
+    let key = policy.api_key(prefix, secret).ok_or(Stop::Unknown(Refusal::UnknownKey))?;
     let times = Times { expires_at_ms: key.expires_at_ms, ..Times::default() };
     times.check(now_unix_ms, policy.setup.leeway_ms)?;
     let accepted = Accepted {
@@ -250,6 +289,16 @@ fn examine_api_key(
     let endless_ms = now_unix_ms.saturating_add(ENDLESS_MS);
     let end_ms = key.expires_at_ms.map(|end_ms| end_ms.saturating_add(policy.setup.leeway_ms));
     Ok((Arc::new(accepted), end_ms.unwrap_or(endless_ms).min(endless_ms)))
+}
+
+/// What is not written as ours are may be somebody else's.
+fn if_malformed(refusal: Refusal) -> Stop {
+    if refusal == Refusal::Malformed { Stop::Unknown(refusal) } else { Stop::Refused(refusal) }
+}
+
+/// What names a tenant that is none, or none where one is wanted, may be somebody else's.
+fn if_nobody_s(refusal: Refusal) -> Stop {
+    if refusal == Refusal::UnknownTenant { Stop::Unknown(refusal) } else { Stop::Refused(refusal) }
 }
 
 /// Who an authorization server or the backend says it is, and whether the backend says it of this

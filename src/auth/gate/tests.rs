@@ -1,3 +1,5 @@
+mod others;
+
 use std::sync::Arc;
 
 use super::{Gate, Limits, Verdict};

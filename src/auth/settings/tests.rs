@@ -210,6 +210,38 @@ fn keys_of_cookies_that_no_page_may_show_are_told() {
 }
 
 #[test]
+fn a_cookie_that_is_named_is_read_for_the_backend_and_from_named_pages() {
+    let policy = |text: &str| {
+        let sources = config::Sources {
+            file: Some(config::File { name: "f", text }),
+            environment: &[],
+            flags: &[],
+            cpus_allowed: &[],
+            read_secret: &|_| Ok("s".repeat(32)),
+        };
+        let config = config::load(&sources).unwrap_or_else(|problems| panic!("{problems}"));
+        let tenants = [(TenantId::DEFAULT, "default".into())];
+        let sources =
+            Sources { config: &config, tenants: &tenants, read: &read, custom: None, number: 1 };
+        let name = |policy: Policy| policy.cookie_name().map(ToOwned::to_owned);
+        Policy::read(&sources).map(name).map_err(|problems| problems.0[0].key.clone())
+    };
+    let hook = "[auth]\nhook_url = \"http://backend/\"\n";
+    let (secret, named) = ("[auth.jwt]\nsecret_file = \"f\"\n", "[auth.cookie]\nname = \"sid\"\n");
+    let key = "[auth.cookie]\nsecret_file = \"f\"\n";
+    for (text, expected) in [
+        (format!("{ORIGINS}{hook}"), Ok(None)),
+        (format!("{ORIGINS}{hook}{named}"), Ok(Some("sid".to_owned()))),
+        (format!("{hook}{named}"), Err("handshake.origins".to_owned())),
+        (format!("{secret}{named}"), Ok(None)),
+        (format!("{ORIGINS}{key}"), Ok(Some("__Host-ringroom".to_owned()))),
+        (format!("{ORIGINS}{key}{hook}"), Ok(Some("__Host-ringroom".to_owned()))),
+    ] {
+        assert_eq!(policy(&text), expected, "{text}");
+    }
+}
+
+#[test]
 fn a_key_names_its_issuer_where_it_could_speak_for_another() {
     let several = r#"issuers = ["a", "b"]"#;
     let key =

@@ -103,8 +103,8 @@ section! {
 section! {
     /// Sessions in signed cookies. They want `handshake.origins`, or a tenant's own, to name the pages that send them: a browser sends cookies for anyone.
     pub Config.auth_cookie as "auth.cookie": AuthCookie {
-        /// What the cookie is called.
-        name: String = "__Host-ringroom".to_owned();
+        /// What the cookie is called: without keys it is the backend's to know, by its hook, or the embedding program's; none: `__Host-ringroom`, and read only where there are keys.
+        name: Option<String> = None;
         /// The secret that sessions are signed with, at least 32 bytes; its key is called `1`.
         secret: Option<Secret> = None;
         /// Keys, each a table `{ id, secret_file }`; one that is replaced stays until its sessions have ended.
@@ -149,7 +149,13 @@ impl Config {
         list.iter().any(|origin| names_a_page(origin))
     }
 
-    /// Whether sessions in cookies can be checked.
+    /// What the cookie with a credential is called.
+    #[must_use]
+    pub fn cookie_name(&self) -> &str {
+        self.auth_cookie.name.as_deref().unwrap_or("__Host-ringroom")
+    }
+
+    /// Whether sessions in cookies can be checked here.
     #[must_use]
     pub fn knows_cookies(&self) -> bool {
         self.auth_cookie.secret.is_some()

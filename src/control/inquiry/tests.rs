@@ -204,7 +204,7 @@ fn secret(text: &str) -> Option<Secret> {
 fn question(whom: Whom, credential: &str) -> Question {
     Question::Identity {
         policy: 7,
-        fingerprint: Fingerprint::of(CredentialKind::Bearer, credential, None),
+        fingerprint: Fingerprint::of(whom, CredentialKind::Bearer, credential, None),
         whom,
         kind: CredentialKind::Bearer,
         secret: Zeroed::copy_of(credential.as_bytes()),
