@@ -1,4 +1,5 @@
 mod others;
+mod tenants;
 
 use std::sync::Arc;
 
