@@ -12,6 +12,7 @@ use crate::scenario::Workload;
 
 /// Phases of one plan at most.
 const PHASES_MAX: usize = 64;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -66,7 +67,22 @@ fn parse(text: &str) -> Result<Vec<Workload>, PlanError> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may")]
+    use clap::{Command, Subcommand};
+
     use super::*;
+
+    const SCENARIOS: [&str; 8] =
+        ["storm", "hold", "echo", "fanout", "chat", "churn", "resume", "slow"];
+
+    #[test]
+    fn these_are_all_scenarios() {
+        let command = Workload::augment_subcommands(Command::new("every"));
+        let mut names: Vec<_> = command.get_subcommands().map(Command::get_name).collect();
+        let mut expected = SCENARIOS;
+        names.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(names, expected);
+    }
 
     #[test]
     fn every_scenario_has_defaults_and_takes_options() {
@@ -96,8 +112,7 @@ mod tests {
         "#;
         let phases = parse(text).unwrap();
         let names: Vec<_> = phases.iter().map(|phase| phase.plan().name()).collect();
-        let expected = ["storm", "hold", "echo", "fanout", "chat", "churn", "resume", "slow"];
-        assert_eq!(names, expected);
+        assert_eq!(names, SCENARIOS);
         assert_eq!(phases[0].plan().peers(), 7);
         assert!(phases[2].plan().is_closed_loop());
         assert_eq!(phases[4].plan().peers(), 27);
@@ -109,10 +124,15 @@ mod tests {
             "",
             "phase = []",
             "[[phase]]\nscenario = \"dance\"",
-            "[[phase]]\nscenario = \"echo\"\nconections = 5",
             "[[phase]]\nscenario = \"hold\"\nseconds = 1e9",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
+        }
+        for name in SCENARIOS {
+            let phase = format!("[[phase]]\nscenario = \"{name}\"\nseconds = 1.0\n");
+            assert!(parse(&phase).is_ok(), "{name}");
+            let refused = parse(&format!("{phase}conections = 5\n")).expect_err(name);
+            assert!(refused.to_string().contains("conections"), "{name}: {refused}");
         }
     }
 }
