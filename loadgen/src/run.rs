@@ -188,8 +188,9 @@ impl Phase<'_> {
         let connected_us = if all_ready { self.control.ready_us() } else { clock::now_us() };
         let connect_seconds = seconds_between(began_us, connected_us);
         self.watch.look();
+        let connected = self.watch.counters().opened;
         // Without a connection there is nothing to wait for.
-        let load_seconds = match self.watch.counters().opened {
+        let load_seconds = match connected {
             0 => 0.0,
             _ => self.workload.plan().seconds(),
         };
@@ -213,6 +214,7 @@ impl Phase<'_> {
             server_resident,
             all_ready,
             connect_seconds,
+            connected,
             handshake,
             before,
             after,
@@ -231,6 +233,7 @@ impl Phase<'_> {
             closed_loop: self.workload.plan().is_closed_loop(),
             threads: self.threads,
             connect_seconds: led.connect_seconds,
+            connected: led.connected,
             seconds,
             totals: self.watch.counters(),
             measured: after.counters.since(&before.counters),
@@ -297,6 +300,7 @@ struct Led {
     server_resident: Option<u64>,
     all_ready: bool,
     connect_seconds: f64,
+    connected: u64,
     handshake: Histogram<u64>,
     before: Snapshot,
     after: Snapshot,

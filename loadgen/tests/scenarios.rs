@@ -4,7 +4,7 @@ mod stub;
 
 use ringroom_loadgen::dialect::DialectName;
 use ringroom_loadgen::plan::Settings;
-use ringroom_loadgen::report::PhaseReport;
+use ringroom_loadgen::report::{PhaseReport, Report, text};
 use ringroom_loadgen::run;
 use ringroom_loadgen::scenario::Workload;
 use ringroom_loadgen::scenario::chat::Chat;
@@ -30,6 +30,21 @@ fn run(workload: &Workload) -> PhaseReport {
     let report = run::phase(&settings.shared(), workload).expect("it runs").0;
     assert_eq!(report.invalid, [""; 0]);
     report
+}
+
+/// What is said of it.
+fn text(phase: PhaseReport) -> String {
+    text::render(&Report {
+        version: "0",
+        command: Vec::new(),
+        url: String::new(),
+        dialect: String::new(),
+        unix_seconds: 0,
+        kernel: String::new(),
+        machine_cpus: 2,
+        backend: String::new(),
+        phases: vec![phase],
+    })
 }
 
 /// Rooms of three at several servers, of which one is dead: nobody opens who is to use that.
@@ -88,6 +103,12 @@ fn churn_ends_connections_and_makes_them_anew() {
     assert!(report.totals.closed > 20, "{:?}", report.totals);
     assert!(report.totals.opened > 40, "{:?}", report.totals);
     assert_eq!(report.totals.dropped, 0);
+    // What came anew is no part of how fast the first of them came.
+    assert_eq!((report.connected, report.totals.refused), (20, 0));
+    let anew = report.totals.opened - 20;
+    let told = text(report);
+    assert!(told.contains("  connections   20 opened in "), "{told}");
+    assert!(told.contains(&format!(" ({anew} in all)\n")), "{told}");
 }
 
 #[test]

@@ -57,6 +57,8 @@ pub struct PhaseReport {
     pub threads: usize,
     /// Seconds from the first connection to the last.
     pub connect_seconds: f64,
+    /// Connections that were made in them, before the load.
+    pub connected: u64,
     /// Seconds measured.
     pub seconds: f64,
     /// Counts of the whole phase.

@@ -33,13 +33,21 @@ fn render_phase(out: &mut String, phase: &PhaseReport) {
     let _ = writeln!(
         out,
         "  connections   {} opened in {:.2} s ({:.0}/s), {} held at the end, {} failed, {} dropped",
-        phase.totals.opened,
+        phase.connected,
         phase.connect_seconds,
-        per_second(phase.totals.opened, phase.connect_seconds),
+        per_second(phase.connected, phase.connect_seconds),
         phase.held,
         phase.totals.refused,
         phase.totals.dropped
     );
+    if phase.totals.opened > phase.connected {
+        let _ = writeln!(
+            out,
+            "  made anew     {:.0}/s ({} in all)",
+            per_second(phase.measured.opened, phase.seconds),
+            phase.totals.opened - phase.connected
+        );
+    }
     let _ = writeln!(out, "  handshake     {}", quantiles(&phase.handshake));
     if phase.latency.count > 0 {
         let _ = writeln!(

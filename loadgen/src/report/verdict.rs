@@ -132,6 +132,7 @@ mod tests {
             closed_loop: false,
             threads: 2,
             connect_seconds: 0.1,
+            connected: 200,
             seconds: 10.0,
             totals: counters,
             measured: counters,
