@@ -93,6 +93,7 @@ pub fn phase(
         watch: Watch::new(settings, Arc::clone(&shared)),
         threads,
     };
+    let before = phase.snapshot()?;
     let handles = places
         .into_iter()
         .map(|place| {
@@ -103,7 +104,7 @@ pub fn phase(
                 .spawn(move || serve(place, &settings, &workload, &control, shared, run))
         })
         .collect::<io::Result<Vec<_>>>()?;
-    phase.lead(handles)
+    phase.lead(before, handles)
 }
 
 /// Whether a phase may be run at all.
@@ -161,8 +162,12 @@ struct Phase<'a> {
 
 impl Phase<'_> {
     /// Connect, run, drain, stop; then the report.
-    fn lead(&mut self, handles: Vec<Worker>) -> Result<(PhaseReport, Backend), RunError> {
-        let led = self.lead_through_stages(&handles)?;
+    fn lead(
+        &mut self,
+        before: Snapshot,
+        handles: Vec<Worker>,
+    ) -> Result<(PhaseReport, Backend), RunError> {
+        let led = self.lead_through_stages(before, &handles)?;
         self.control.advance(Stage::Stop);
         let finished = join(handles)?;
         self.watch.end();
@@ -179,16 +184,11 @@ impl Phase<'_> {
         Ok((report, backend.unwrap_or(Backend::Deferred)))
     }
 
-    fn lead_through_stages(&mut self, handles: &[Worker]) -> io::Result<Led> {
+    fn lead_through_stages(&mut self, before: Snapshot, handles: &[Worker]) -> io::Result<Led> {
         let kernel = KernelCounters::read();
         let server_resident = self.watch.server_resident();
-        let began_us = clock::now_us();
-        let all_ready = |control: &Control, threads: usize| control.ready() >= threads;
-        let all_ready = self.wait(self.settings.connect_seconds, all_ready, handles);
-        let connected_us = if all_ready { self.control.ready_us() } else { clock::now_us() };
-        let connect_seconds = seconds_between(began_us, connected_us);
-        self.watch.look();
-        let connected = self.watch.counters().opened;
+        let (all_ready, connect_seconds, connecting) = self.connect(before, handles)?;
+        let connected = connecting.after.counters.opened;
         // Without a connection there is nothing to wait for.
         let load_seconds = match connected {
             0 => 0.0,
@@ -205,26 +205,45 @@ impl Phase<'_> {
         let before = self.snapshot()?;
         self.wait(load_seconds, |_, _| false, handles);
         let after = self.snapshot()?;
-        let lateness = self.watch.take_lateness();
+        let held = held(&after.counters);
+        let load = Measured { before, after, lateness: self.watch.take_lateness() };
         self.control.advance(Stage::Drain);
         let all_settled = |control: &Control, threads: usize| control.settled() >= threads;
         self.wait(self.settings.drain_seconds, all_settled, handles);
+        let measured = if self.workload.plan().measures_connecting() { connecting } else { load };
         Ok(Led {
             kernel,
             server_resident,
             all_ready,
             connect_seconds,
             connected,
+            held,
             handshake,
-            before,
-            after,
-            lateness,
+            measured,
         })
     }
 
+    /// Waits for the connections: whether all were there in time, after how long, and what it took.
+    fn connect(
+        &mut self,
+        before: Snapshot,
+        handles: &[Worker],
+    ) -> io::Result<(bool, f64, Measured)> {
+        let began_us = clock::now_us();
+        let all_ready = |control: &Control, threads: usize| control.ready() >= threads;
+        let all_ready = self.wait(self.settings.connect_seconds, all_ready, handles);
+        let mut after = self.snapshot()?;
+        if all_ready {
+            // This thread looks later; since then they were idle.
+            after.at_us = self.control.ready_us();
+        }
+        let seconds = seconds_between(began_us, after.at_us);
+        Ok((all_ready, seconds, Measured { before, after, lateness: self.watch.take_lateness() }))
+    }
+
     fn report(&mut self, led: Led, finished: &[Finished]) -> PhaseReport {
-        let Led { before, after, .. } = led;
-        let seconds = after.seconds - before.seconds;
+        let Measured { before, after, lateness } = led.measured;
+        let seconds = seconds_between(before.at_us, after.at_us);
         let mut histograms = self.watch.histograms();
         let bounds = "all histograms here have the same bounds";
         histograms.handshake.add(&led.handshake).expect(bounds);
@@ -237,10 +256,10 @@ impl Phase<'_> {
             seconds,
             totals: self.watch.counters(),
             measured: after.counters.since(&before.counters),
-            held: held(&after.counters),
+            held: led.held,
             latency: Quantiles::of(&histograms.latency),
             handshake: Quantiles::of(&histograms.handshake),
-            lateness: Quantiles::of(&led.lateness),
+            lateness: Quantiles::of(&lateness),
             generator: after.generator.since(&before.generator, seconds),
             server: after
                 .server
@@ -284,7 +303,7 @@ impl Phase<'_> {
         // A server that is gone has no usage; its connections tell the rest.
         let server = self.settings.server_pid.and_then(|pid| Usage::read(Some(pid)).ok());
         Ok(Snapshot {
-            seconds: seconds_since(0),
+            at_us: clock::now_us(),
             counters: self.watch.counters(),
             generator: Usage::read(None)?,
             server,
@@ -301,15 +320,22 @@ struct Led {
     all_ready: bool,
     connect_seconds: f64,
     connected: u64,
+    held: u64,
     handshake: Histogram<u64>,
+    measured: Measured,
+}
+
+/// The measured time.
+struct Measured {
     before: Snapshot,
     after: Snapshot,
+    /// This tool's own in it.
     lateness: Histogram<u64>,
 }
 
 /// One end of the measured time.
 struct Snapshot {
-    seconds: f64,
+    at_us: u64,
     counters: Counters,
     generator: Usage,
     server: Option<Usage>,

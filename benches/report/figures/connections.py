@@ -26,7 +26,8 @@ def storm(scale):
 
     def connect(name, server, path):
         before = cpu_ns(server.pid)
-        phase = load("storm", "-n", scale.storm, "--dialect", "raw", "--url", server.url(path), "--cpus", 1, *SOURCES)
+        phase = load("storm", "-n", scale.storm, "--dialect", "raw", "--url", server.url(path), "--cpus", 1, "--server-pid",
+                     server.pid, *SOURCES)
         kept.setdefault(name, []).append(phase)
         return (cpu_ns(server.pid) - before) / scale.storm
 

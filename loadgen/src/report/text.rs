@@ -92,9 +92,13 @@ fn render_kernel(out: &mut String, phase: &PhaseReport) {
 
 fn usage(share: &Share, phase: &PhaseReport) -> String {
     let mut text = format!("{:.2} CPUs (busiest thread {:.2})", share.cpus, share.busiest_thread);
-    let messages = phase.measured.received;
-    if let Some(each_ns) = share.cpu_ns.checked_div(messages) {
-        let _ = write!(text, ", {each_ns} ns per message received");
+    let (count, what) = if phase.workload.plan().measures_connecting() {
+        (phase.measured.opened, "connection made")
+    } else {
+        (phase.measured.received, "message received")
+    };
+    if let Some(each_ns) = share.cpu_ns.checked_div(count) {
+        let _ = write!(text, ", {each_ns} ns per {what}");
     }
     text
 }

@@ -70,6 +70,12 @@ pub fn judge(phase: &mut PhaseReport, doubts: &Doubts) {
         invalid.push("no message arrived".to_owned());
     }
     invalid.extend(saturation(phase, doubts));
+    let storm = phase.workload.plan().measures_connecting() && counters.opened > 0;
+    if storm && phase.seconds < SECONDS_MIN {
+        phase.notes.push(format!(
+            "all were open within {SECONDS_MIN} s: too soon to tell whose CPU was the limit"
+        ));
+    }
     if phase.closed_loop {
         phase.notes.push(
             "closed loop: the rate is the server's own, latencies leave out the waiting that a \
@@ -82,7 +88,7 @@ pub fn judge(phase: &mut PhaseReport, doubts: &Doubts) {
 
 /// The generator must not be what was measured, if anything was.
 fn saturation(phase: &PhaseReport, doubts: &Doubts) -> Option<String> {
-    if phase.seconds < SECONDS_MIN {
+    if phase.seconds < SECONDS_MIN || phase.totals.opened == 0 {
         return None;
     }
     // A closed loop has no timetable to be late for, and where nothing is sent nothing is late.
@@ -112,6 +118,7 @@ mod tests {
     use crate::report::{Quantiles, Report};
     use crate::scenario::Workload;
     use crate::scenario::echo::Echo;
+    use crate::scenario::storm::Storm;
     use crate::stats::Counters;
 
     /// Nothing that `sound` does not have.
@@ -151,6 +158,14 @@ mod tests {
         }
     }
 
+    /// Makes it a storm that took so long.
+    fn storm(phase: &mut PhaseReport, doubts: &mut Doubts, seconds: f64) {
+        phase.workload = Workload::Storm(Storm::default());
+        phase.seconds = seconds;
+        phase.measured.received = 0;
+        doubts.expects_messages = false;
+    }
+
     fn busy(busiest_thread: f64) -> Share {
         Share { cpus: busiest_thread, busiest_thread, ..Share::default() }
     }
@@ -167,7 +182,7 @@ mod tests {
 
     #[test]
     fn every_fault_makes_a_phase_invalid_and_is_named() {
-        let table: [(Change, &str); 17] = [
+        let table: [(Change, &str); 18] = [
             (|phase, _| phase.totals.lost = 1, "1 messages lost"),
             (|phase, _| phase.totals.repeated = 2, "2 messages repeated"),
             (|phase, _| phase.totals.reordered = 3, "3 messages out of order"),
@@ -195,6 +210,14 @@ mod tests {
                 |phase, _| (phase.generator, phase.server) = (busy(0.99), Some(busy(0.89))),
                 "a thread of the generator was 99 % busy",
             ),
+            // A storm is one as long as it connects, and the server had time to spare.
+            (
+                |phase, doubts| {
+                    storm(phase, doubts, 0.5);
+                    (phase.generator, phase.server) = (busy(0.97), Some(busy(0.5)));
+                },
+                "a thread of the generator was 97 % busy",
+            ),
             (
                 |phase, _| {
                     phase.lateness.p99 = 90_000;
@@ -213,7 +236,7 @@ mod tests {
 
     #[test]
     fn what_is_no_fault_leaves_it_valid_and_is_noted() {
-        let table: [(Change, Option<&str>); 12] = [
+        let table: [(Change, Option<&str>); 15] = [
             (|_, _| (), None),
             (|phase, _| phase.totals.announced_gaps = 5, Some("the server announced gaps of 5")),
             (|phase, _| phase.totals.slow_ended = 1, Some("1 slow consumers ended")),
@@ -240,6 +263,29 @@ mod tests {
             ),
             // Both at their limit, and the server is known to be.
             (|phase, _| (phase.generator, phase.server) = (busy(1.0), Some(busy(0.90))), None),
+            (
+                |phase, doubts| {
+                    storm(phase, doubts, 0.5);
+                    (phase.generator, phase.server) = (busy(0.99), Some(busy(0.95)));
+                },
+                None,
+            ),
+            (
+                |phase, doubts| {
+                    storm(phase, doubts, 0.05);
+                    phase.generator = busy(1.0);
+                },
+                Some("all were open within 0.1 s"),
+            ),
+            // However busy it was with being refused, that was no storm.
+            (
+                |phase, doubts| {
+                    storm(phase, doubts, 0.5);
+                    (phase.totals.opened, doubts.wanted) = (0, 0);
+                    phase.generator = busy(1.0);
+                },
+                None,
+            ),
             // Nothing was measured, so the figures of that nothing say nothing.
             (
                 |phase, _| {

@@ -103,6 +103,11 @@ pub trait Plan {
         true
     }
 
+    /// Whether what is measured is how the connections are made; what comes then is to show that they last.
+    fn measures_connecting(&self) -> bool {
+        false
+    }
+
     /// One thread's part, for so many peers from `first_peer` on.
     fn scenario(&self, wire: &Wire) -> Box<dyn Scenario>;
 }

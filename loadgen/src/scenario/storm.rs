@@ -42,6 +42,10 @@ impl Plan for Storm {
         false
     }
 
+    fn measures_connecting(&self) -> bool {
+        true
+    }
+
     /// The storm is how they get there: what follows is holding them.
     fn scenario(&self, wire: &Wire) -> Box<dyn Scenario> {
         Hold { connections: self.connections, seconds: self.seconds, members: 0 }.scenario(wire)
