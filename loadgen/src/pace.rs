@@ -35,6 +35,23 @@ impl Pace {
         self.start_us.saturating_add(offset_us)
     }
 
+    /// Moments that have come and were not taken.
+    #[must_use]
+    pub fn due(&self, now_us: u64) -> u64 {
+        if self.next_us() > now_us {
+            return 0;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "exact below 2^53 microseconds")]
+        let come = (now_us - self.start_us) as f64 * self.per_second / 1e6;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "positive, and a float beyond u64 saturates"
+        )]
+        let come = come as u64;
+        (come + 1).saturating_sub(self.next)
+    }
+
     /// Takes the next moment if it has come.
     pub fn take(&mut self, now_us: u64) -> Option<u64> {
         let intended_us = self.next_us();
@@ -55,6 +72,7 @@ mod tests {
         let mut pace = Pace::new(500, 1_000.0);
         let taken: Vec<u64> = std::iter::from_fn(|| pace.take(3_700)).collect();
         assert_eq!(taken, [500, 1_500, 2_500, 3_500]);
+        assert_eq!([3_700, 4_499, 4_500, 6_600].map(|now_us| pace.due(now_us)), [0, 0, 1, 3]);
         assert_eq!(pace.next_us(), 4_500);
     }
 
@@ -63,6 +81,7 @@ mod tests {
         let mut pace = Pace::new(0, 3.0);
         let last = std::iter::from_fn(|| pace.take(10_000_000)).last();
         assert_eq!(last, Some(10_000_000));
-        assert_eq!(Pace::new(0, 0.0).next_us(), u64::MAX);
+        let never = Pace::new(0, 0.0);
+        assert_eq!((never.next_us(), never.due(10_000_000)), (u64::MAX, 0));
     }
 }

@@ -174,6 +174,7 @@ impl Phase<'_> {
         let doubts = Doubts {
             lateness_max_us: self.settings.lateness_max_us,
             expects_messages: self.workload.plan().expects_messages(),
+            keeps_timetable: self.workload.plan().keeps_timetable(),
             wanted: self.workload.plan().peers() as u64,
             connect_timed_out: !led.all_ready,
             interrupted: INTERRUPTED.load(Ordering::Relaxed),

@@ -83,6 +83,10 @@ counters! {
     bytes_out,
     /// Commands answered (joins, presence, history …).
     answered,
+    /// Connections ended, commands given or cuts made, of those that a rate asks for.
+    turns,
+    /// Those that were due and not done: nobody was free to.
+    missed,
     /// Connections that took up where an earlier one ended.
     resumed,
     /// Resumptions the server could not do.

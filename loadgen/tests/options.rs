@@ -65,7 +65,11 @@ fn work(time: Duration) {
     while !time.is_zero() && used_ns() < until_ns {}
 }
 
-fn run(address: SocketAddr, workload: &Workload, change: impl FnOnce(&mut Settings)) -> PhaseReport {
+fn run(
+    address: SocketAddr,
+    workload: &Workload,
+    change: impl FnOnce(&mut Settings),
+) -> PhaseReport {
     let target = Target::resolve(&format!("ws://{address}/")).expect("an address");
     let mut settings = Settings {
         threads: Some(2),
@@ -84,7 +88,8 @@ fn storm(connections: usize) -> Workload {
 #[test]
 fn what_is_measured_of_a_storm_is_the_storm() {
     let (address, _) = start(Quiet { handshake: Duration::from_millis(20), deaf: false });
-    let report = run(address, &storm(30), |settings| settings.server_pid = Some(std::process::id()));
+    let report =
+        run(address, &storm(30), |settings| settings.server_pid = Some(std::process::id()));
     assert_eq!((report.measured.opened, report.connected, report.held), (30, 30, 30));
     // The server is this process, and works for 0.6 s while they connect; the 0.05 s afterwards are not in it.
     let server = report.server.expect("a process that lives");
@@ -190,7 +195,8 @@ fn held(quiet: Quiet) -> Child {
         .spawn()
         .expect("it can be run");
     let mut lines = BufReader::new(child.stderr.as_mut().expect("piped")).lines();
-    let open = |line: &std::io::Result<String>| line.as_ref().is_ok_and(|it| it.contains(" 3 open"));
+    let open =
+        |line: &std::io::Result<String>| line.as_ref().is_ok_and(|it| it.contains(" 3 open"));
     lines.by_ref().filter(open).nth(1).expect("a line a second").expect("text");
     child
 }
@@ -207,7 +213,10 @@ fn the_first_interrupt_ends_the_run_with_a_report() {
     let output = child.wait_with_output().expect("it ends");
     let text = said(&output);
     assert!(output.status.success(), "{:?} {text}", output.status);
-    assert!(text.contains("3 held at the end") && text.contains("note          interrupted"), "{text}");
+    assert!(
+        text.contains("3 held at the end") && text.contains("note          interrupted"),
+        "{text}"
+    );
 }
 
 #[test]

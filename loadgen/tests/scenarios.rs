@@ -2,6 +2,8 @@
 
 mod stub;
 
+use std::time::Duration;
+
 use ringroom_loadgen::dialect::DialectName;
 use ringroom_loadgen::plan::Settings;
 use ringroom_loadgen::report::{PhaseReport, Report, text};
@@ -18,7 +20,13 @@ use ringroom_loadgen::target::Target;
 use stub::Manner;
 
 fn run(workload: &Workload) -> PhaseReport {
-    let address = stub::start(Manner::default());
+    let report = phase(&Manner::default(), workload);
+    assert_eq!(report.invalid, [""; 0]);
+    report
+}
+
+fn phase(manner: &Manner, workload: &Workload) -> PhaseReport {
+    let address = stub::start(*manner);
     let target = Target::resolve(&format!("ws://{address}/ws")).expect("an address");
     let settings = Settings {
         threads: Some(2),
@@ -27,9 +35,7 @@ fn run(workload: &Workload) -> PhaseReport {
         lateness_max_us: 60_000_000,
         ..Settings::new(target, DialectName::Ringroom)
     };
-    let report = run::phase(&settings.shared(), workload).expect("it runs").0;
-    assert_eq!(report.invalid, [""; 0]);
-    report
+    run::phase(&settings.shared(), workload).expect("it runs").0
 }
 
 /// What is said of it.
@@ -45,6 +51,32 @@ fn text(phase: PhaseReport) -> String {
         backend: String::new(),
         phases: vec![phase],
     })
+}
+
+#[test]
+fn a_rate_that_is_not_reached_is_told() {
+    // Each of a handful can do two or so in a second, and hundreds are asked for.
+    let rooms = Fanout { members: 6, rate: 20.0, seconds: 1.5, ..Fanout::default() };
+    let churn = Churn { connections: 5, rate: 200.0, seconds: 1.5, ..Churn::default() };
+    for (workload, word) in [
+        (Workload::Churn(churn), "renewals"),
+        (Workload::Chat(Chat { fanout: rooms.clone(), commands: 200.0 }), "commands"),
+        (Workload::Resume(Resume { fanout: rooms, cuts: 200.0, ..Resume::default() }), "cuts"),
+    ] {
+        let late = Manner { answers_late: Duration::from_millis(400), ..Manner::default() };
+        let report = phase(&late, &workload);
+        let missed = report.totals.missed;
+        let due = missed + report.totals.turns;
+        assert!(
+            (250..=302).contains(&due) && report.totals.turns > 3,
+            "{word}: {:?}",
+            report.totals
+        );
+        let reason = format!("{missed} {word} were due and not made");
+        assert!(report.invalid.iter().any(|it| it.starts_with(&reason)), "{:?}", report.invalid);
+        let told = text(report);
+        assert!(told.contains("/s of 200/s asked for ("), "{told}");
+    }
 }
 
 /// Rooms of three at several servers, of which one is dead: nobody opens who is to use that.
@@ -113,9 +145,10 @@ fn churn_ends_connections_and_makes_them_anew() {
 
 #[test]
 fn chat_comes_and_goes_without_a_fault() {
-    let report = run(&Workload::Chat(Chat { fanout: rooms(), commands: 100.0 }));
+    let report = run(&Workload::Chat(Chat { fanout: rooms(), commands: 60.0 }));
     // Joins at the start are answers, too; the rest are comings, goings and questions.
     assert!(report.totals.answered > 60, "{:?}", report.totals);
+    assert!(report.totals.turns > 50, "{:?}", report.totals);
     assert!(report.totals.received > 500, "{:?}", report.totals);
 }
 

@@ -59,6 +59,11 @@ fn render_phase(out: &mut String, phase: &PhaseReport) {
         );
         let _ = writeln!(out, "  latency       {}", quantiles(&phase.latency));
     }
+    if let Some((word, asked)) = phase.workload.plan().turns() {
+        let made = per_second(phase.measured.turns, phase.seconds);
+        let all = phase.totals.turns;
+        let _ = writeln!(out, "  {word:<13} {made:.1}/s of {asked}/s asked for ({all} in all)");
+    }
     let _ = writeln!(out, "  own lateness  {}", quantiles(&phase.lateness));
     let _ = writeln!(out, "  generator     {}", usage(&phase.generator, phase));
     let own = mebibytes(phase.generator.resident_bytes);

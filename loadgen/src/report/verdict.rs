@@ -8,6 +8,9 @@ const SATURATED: f64 = 0.95;
 /// CPU share from which the server's busiest thread counts as the one that limits.
 const SERVER_LIMITS: f64 = 0.90;
 
+/// One turn missed in so many, or in more, leaves a rate reached.
+const MISSED_ONE_IN: u64 = 100;
+
 /// Beliefs that the figures alone do not show.
 #[derive(Clone, Copy, Debug)]
 pub struct Doubts {
@@ -15,6 +18,8 @@ pub struct Doubts {
     pub lateness_max_us: u64,
     /// Whether no message would be no measurement.
     pub expects_messages: bool,
+    /// Whether there is a timetable to be late for.
+    pub keeps_timetable: bool,
     /// Connections asked for.
     pub wanted: u64,
     /// Whether the load began before all were open, because they took too long.
@@ -69,6 +74,9 @@ pub fn judge(phase: &mut PhaseReport, doubts: &Doubts) {
     if doubts.expects_messages && phase.measured.received == 0 {
         invalid.push("no message arrived".to_owned());
     }
+    if let Some((told, reached)) = turns(phase) {
+        if reached { phase.notes.push(told) } else { invalid.push(told) }
+    }
     invalid.extend(saturation(phase, doubts));
     let storm = phase.workload.plan().measures_connecting() && counters.opened > 0;
     if storm && phase.seconds < SECONDS_MIN {
@@ -86,14 +94,20 @@ pub fn judge(phase: &mut PhaseReport, doubts: &Doubts) {
     phase.invalid = invalid;
 }
 
+/// What a rate asked for was not done, and whether the rate was reached all the same.
+fn turns(phase: &PhaseReport) -> Option<(String, bool)> {
+    let (done, missed) = (phase.totals.turns, phase.totals.missed);
+    let (word, _) = phase.workload.plan().turns()?;
+    let told = format!("{missed} {word} were due and not made: nobody was free in time");
+    (missed > 0).then(|| (told, missed.saturating_mul(MISSED_ONE_IN) <= done))
+}
+
 /// The generator must not be what was measured, if anything was.
 fn saturation(phase: &PhaseReport, doubts: &Doubts) -> Option<String> {
     if phase.seconds < SECONDS_MIN || phase.totals.opened == 0 {
         return None;
     }
-    // A closed loop has no timetable to be late for, and where nothing is sent nothing is late.
-    let timetable = doubts.expects_messages && !phase.closed_loop;
-    let late = timetable && phase.lateness.p99 > doubts.lateness_max_us;
+    let late = doubts.keeps_timetable && phase.lateness.p99 > doubts.lateness_max_us;
     let busy = phase.generator.busiest_thread >= SATURATED;
     let server_limits = phase.server.is_some_and(|server| server.busiest_thread >= SERVER_LIMITS);
     match (late, busy) {
@@ -117,6 +131,7 @@ mod tests {
     use crate::observe::process::Share;
     use crate::report::{Quantiles, Report};
     use crate::scenario::Workload;
+    use crate::scenario::churn::Churn;
     use crate::scenario::echo::Echo;
     use crate::scenario::storm::Storm;
     use crate::stats::Counters;
@@ -125,6 +140,7 @@ mod tests {
     const TRUST: Doubts = Doubts {
         lateness_max_us: 20_000,
         expects_messages: true,
+        keeps_timetable: true,
         wanted: 200,
         connect_timed_out: false,
         interrupted: false,
@@ -163,6 +179,14 @@ mod tests {
         phase.workload = Workload::Storm(Storm::default());
         phase.seconds = seconds;
         phase.measured.received = 0;
+        (doubts.expects_messages, doubts.keeps_timetable) = (false, false);
+    }
+
+    /// Makes it churn that renewed so many connections, and missed so many.
+    fn churn(phase: &mut PhaseReport, doubts: &mut Doubts, turns: u64, missed: u64) {
+        phase.workload = Workload::Churn(Churn::default());
+        (phase.totals.turns, phase.totals.missed) = (turns, missed);
+        phase.measured.received = 0;
         doubts.expects_messages = false;
     }
 
@@ -182,7 +206,7 @@ mod tests {
 
     #[test]
     fn every_fault_makes_a_phase_invalid_and_is_named() {
-        let table: [(Change, &str); 18] = [
+        let table: [(Change, &str); 20] = [
             (|phase, _| phase.totals.lost = 1, "1 messages lost"),
             (|phase, _| phase.totals.repeated = 2, "2 messages repeated"),
             (|phase, _| phase.totals.reordered = 3, "3 messages out of order"),
@@ -202,6 +226,7 @@ mod tests {
             (
                 |phase, _| {
                     phase.closed_loop = true;
+                    phase.lateness.p99 = 0;
                     phase.generator = busy(1.0);
                 },
                 "a thread of the generator was 100 % busy",
@@ -209,6 +234,14 @@ mod tests {
             (
                 |phase, _| (phase.generator, phase.server) = (busy(0.99), Some(busy(0.89))),
                 "a thread of the generator was 99 % busy",
+            ),
+            (|phase, doubts| churn(phase, doubts, 199, 2), "2 renewals were due and not made"),
+            (
+                |phase, doubts| {
+                    churn(phase, doubts, 1_000, 0);
+                    phase.lateness.p99 = 20_001;
+                },
+                "the generator itself was 20001 us late",
             ),
             // A storm is one as long as it connects, and the server had time to spare.
             (
@@ -236,7 +269,7 @@ mod tests {
 
     #[test]
     fn what_is_no_fault_leaves_it_valid_and_is_noted() {
-        let table: [(Change, Option<&str>); 15] = [
+        let table: [(Change, Option<&str>); 17] = [
             (|_, _| (), None),
             (|phase, _| phase.totals.announced_gaps = 5, Some("the server announced gaps of 5")),
             (|phase, _| phase.totals.slow_ended = 1, Some("1 slow consumers ended")),
@@ -247,15 +280,15 @@ mod tests {
             (|phase, _| phase.closed_loop = true, Some("closed loop")),
             // A closed loop has no timetable, and where no messages are expected none is late.
             (
-                |phase, _| {
-                    phase.closed_loop = true;
+                |phase, doubts| {
+                    (phase.closed_loop, doubts.keeps_timetable) = (true, false);
                     phase.lateness.p99 = 1_000_000;
                 },
                 Some("closed loop"),
             ),
             (
                 |phase, doubts| {
-                    doubts.expects_messages = false;
+                    (doubts.expects_messages, doubts.keeps_timetable) = (false, false);
                     phase.measured.received = 0;
                     phase.lateness.p99 = 1_000_000;
                 },
@@ -263,6 +296,8 @@ mod tests {
             ),
             // Both at their limit, and the server is known to be.
             (|phase, _| (phase.generator, phase.server) = (busy(1.0), Some(busy(0.90))), None),
+            (|phase, doubts| churn(phase, doubts, 1_000, 0), None),
+            (|phase, doubts| churn(phase, doubts, 200, 2), Some("2 renewals were due")),
             (
                 |phase, doubts| {
                     storm(phase, doubts, 0.5);

@@ -5,8 +5,9 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::fanout::{FanningOut, Fanout};
-use super::members::{OverRooms, Turns};
-use super::{Plan as _, Scenario, room_name};
+use super::members::{self, OverRooms};
+use super::turns::Turns;
+use super::{BURST_MAX, Scenario, room_name};
 use crate::dialect::{Command, Event, Notice};
 use crate::net::wire::{Phase, Wire};
 
@@ -34,19 +35,21 @@ impl Default for Chat {
 
 impl OverRooms for Chat {
     const NAME: &'static str = "chat";
+    const RATE: &'static str = "--commands";
 
     fn rooms(&self) -> &Fanout {
         &self.fanout
     }
 
-    fn added_rate(&self) -> Option<(&'static str, f64)> {
-        Some(("--commands", self.commands))
+    fn added(&self) -> Option<(&'static str, f64)> {
+        Some(("commands", self.commands))
     }
 
     fn part(&self, wire: &Wire) -> Box<dyn Scenario> {
+        let inner = self.fanout.part(wire);
         Box::new(Chatting {
-            inner: self.fanout.part(wire),
-            turns: Turns::new(self.commands, self.fanout.peers(), wire),
+            turns: members::turns(self.commands, &self.fanout, &inner, wire),
+            inner,
             members: vec![Member::Joined; wire.peers()],
             next_command: 0,
         })
@@ -73,10 +76,8 @@ struct Chatting {
 }
 
 impl Chatting {
-    /// Has the next member that is free do the next thing. Publishers stay.
-    fn command_one(&mut self, wire: &mut Wire) {
-        let is_free = |peer: usize| self.members[peer] == Member::Joined;
-        let Some(peer) = self.turns.take(wire, &self.inner, is_free) else { return };
+    /// Has a member do the next thing; whether it could be asked for.
+    fn command(&mut self, wire: &mut Wire, peer: usize) -> bool {
         let room = room_name(wire.payload.run(), self.inner.layout.room(peer));
         self.next_command = (self.next_command + 1) % 3;
         let (command, state) = match self.next_command {
@@ -84,9 +85,11 @@ impl Chatting {
             1 => (Command::Presence { room: &room }, Member::Asking),
             _ => (Command::History { room: &room, limit: HISTORY_LIMIT }, Member::Asking),
         };
-        if wire.command(peer, command) {
+        let asked = wire.command(peer, command);
+        if asked {
             self.members[peer] = state;
         }
+        asked
     }
 
     fn answered(&mut self, wire: &mut Wire, peer: usize) {
@@ -140,11 +143,18 @@ impl Scenario for Chatting {
     }
 
     fn run(&mut self, wire: &mut Wire) -> u64 {
-        let (due, next_us) = self.turns.is_due(wire);
-        if due {
-            self.command_one(wire);
+        for _ in 0..BURST_MAX {
+            let is_free = |wire: &Wire, peer: usize| {
+                self.members[peer] == Member::Joined && members::may_leave(wire, &self.inner, peer)
+            };
+            let Some(peer) = self.turns.take(wire, is_free) else { break };
+            if self.command(wire, peer) {
+                wire.recorder.counters.turns += 1;
+            } else {
+                wire.recorder.counters.missed += 1;
+            }
         }
-        self.inner.run(wire).min(next_us)
+        self.inner.run(wire).min(self.turns.next_us())
     }
 
     fn is_settled(&self, wire: &Wire) -> bool {
@@ -153,6 +163,7 @@ impl Scenario for Chatting {
     }
 
     fn finish(&mut self, wire: &mut Wire) {
+        self.turns.finish(wire);
         self.inner.finish(wire);
     }
 }

@@ -3,11 +3,10 @@
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use super::turns::Turns;
 use super::{BURST_MAX, IDLE_US, Plan, Scenario};
-use crate::clock;
 use crate::dialect::{Event, Notice};
 use crate::net::wire::{Opening, Phase, Wire};
-use crate::pace::Pace;
 
 /// Options of `churn`.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
@@ -50,49 +49,34 @@ impl Plan for Churn {
         vec![("--rate", self.rate)]
     }
 
+    fn turns(&self) -> Option<(&'static str, f64)> {
+        Some(("renewals", self.rate))
+    }
+
     fn expects_messages(&self) -> bool {
         false
     }
 
     fn scenario(&self, wire: &Wire) -> Box<dyn Scenario> {
-        #[expect(clippy::cast_precision_loss, reason = "exact below 2^53 connections")]
-        let share = wire.peers() as f64 / self.connections.max(1) as f64;
-        Box::new(Churning {
-            rate: self.rate * share,
-            cut_every: self.cut_every,
-            pace: None,
-            next_peer: 0,
-            ended: 0,
-            settled: 0,
-        })
+        let turns = Turns::new(self.rate, wire.peers(), self.connections);
+        Box::new(Churning { turns, cut_every: self.cut_every, ended: 0, settled: 0 })
     }
 }
 
 struct Churning {
-    rate: f64,
+    turns: Turns,
     cut_every: u32,
-    pace: Option<Pace>,
-    next_peer: usize,
     ended: u32,
     settled: usize,
 }
 
 impl Churning {
-    /// Ends the next connection that is open.
-    fn end_one(&mut self, wire: &mut Wire) {
-        for _ in 0..wire.peers() {
-            let peer = self.next_peer;
-            self.next_peer = (peer + 1) % wire.peers();
-            if wire.phase(peer) != Phase::Open {
-                continue;
-            }
-            self.ended = self.ended.wrapping_add(1);
-            if self.cut_every > 0 && self.ended.is_multiple_of(self.cut_every) {
-                wire.cut(peer);
-            } else {
-                wire.close(peer);
-            }
-            return;
+    fn end(&mut self, wire: &mut Wire, peer: usize) {
+        self.ended = self.ended.wrapping_add(1);
+        if self.cut_every > 0 && self.ended.is_multiple_of(self.cut_every) {
+            wire.cut(peer);
+        } else {
+            wire.close(peer);
         }
     }
 }
@@ -123,21 +107,22 @@ impl Scenario for Churning {
     }
 
     fn run(&mut self, wire: &mut Wire) -> u64 {
-        let start_us = wire.control.start_us();
-        let mut pace = self.pace.unwrap_or_else(|| Pace::new(start_us, self.rate));
         for _ in 0..BURST_MAX {
-            let Some(intended_us) = pace.take(clock::now_us()) else { break };
-            let late_us = clock::now_us().saturating_sub(intended_us);
-            wire.recorder.lateness.saturating_record(late_us);
-            self.end_one(wire);
+            let is_open = |wire: &Wire, peer| wire.phase(peer) == Phase::Open;
+            let Some(peer) = self.turns.take(wire, is_open) else { break };
+            self.end(wire, peer);
+            wire.recorder.counters.turns += 1;
         }
-        self.pace = Some(pace);
-        pace.next_us().min(wire.now_us + IDLE_US)
+        self.turns.next_us().min(wire.now_us + IDLE_US)
     }
 
     fn is_settled(&self, wire: &Wire) -> bool {
         (0..wire.peers()).all(|peer| {
             !matches!(wire.phase(peer), Phase::Connecting | Phase::Greeting | Phase::Closing)
         })
+    }
+
+    fn finish(&mut self, wire: &mut Wire) {
+        self.turns.finish(wire);
     }
 }

@@ -2,19 +2,20 @@
 //! and then a member that does not publish has its turn.
 
 use super::fanout::{FanningOut, Fanout};
+use super::turns::Turns;
 use super::{Plan, Scenario};
-use crate::clock;
 use crate::net::wire::{Phase, Wire};
-use crate::pace::Pace;
 
 /// A plan for rooms as `fanout` has them, and something more.
 pub(super) trait OverRooms {
     const NAME: &'static str;
+    /// The option of the rate of what it adds.
+    const RATE: &'static str = "";
 
     fn rooms(&self) -> &Fanout;
 
-    /// The rate of what it adds, by the name of its option.
-    fn added_rate(&self) -> Option<(&'static str, f64)> {
+    /// What it has members do, in a word, and how often.
+    fn added(&self) -> Option<(&'static str, f64)> {
         None
     }
 
@@ -48,7 +49,15 @@ impl<T: OverRooms> Plan for T {
     }
 
     fn rates(&self) -> Vec<(&'static str, f64)> {
-        self.rooms().rates().into_iter().chain(self.added_rate()).collect()
+        self.rooms()
+            .rates()
+            .into_iter()
+            .chain(self.added().map(|(_, rate)| (Self::RATE, rate)))
+            .collect()
+    }
+
+    fn turns(&self) -> Option<(&'static str, f64)> {
+        self.added()
     }
 
     fn in_flight(&self) -> Option<u32> {
@@ -60,45 +69,20 @@ impl<T: OverRooms> Plan for T {
     }
 }
 
-/// Turns of members at a rate, one after the other.
-pub(super) struct Turns {
-    per_second: f64,
-    pace: Option<Pace>,
-    next_peer: usize,
+/// This thread's share of so many turns a second over all members but publishers.
+pub(super) fn turns(per_second: f64, plan: &Fanout, rooms: &FanningOut, wire: &Wire) -> Turns {
+    let part = (0..wire.peers()).filter(|&peer| rooms.layout.publisher(peer).is_none()).count();
+    let all = plan.peers() - plan.publishers();
+    if all == 0 {
+        // Nobody may: all that is asked for will be missed.
+        return Turns::new(per_second, wire.peers(), plan.peers());
+    }
+    Turns::new(per_second, part, all)
 }
 
-impl Turns {
-    /// This thread's share of so many turns a second over all `peers`.
-    pub(super) fn new(per_second: f64, peers: usize, wire: &Wire) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "exact below 2^53 connections")]
-        let share = wire.peers() as f64 / peers.max(1) as f64;
-        Self { per_second: per_second * share, pace: None, next_peer: 0 }
-    }
-
-    /// Whether a turn is due, and when the next one will be.
-    pub(super) fn is_due(&mut self, wire: &Wire) -> (bool, u64) {
-        let start_us = wire.control.start_us();
-        let pace = self.pace.get_or_insert_with(|| Pace::new(start_us, self.per_second));
-        let due = pace.take(clock::now_us()).is_some();
-        (due, pace.next_us())
-    }
-
-    /// The next member that is connected, `is_free`, and no publisher: those stay. So does one that was
-    /// let in and has not heard anything since: if it left, it would be forgiven what it is owed.
-    pub(super) fn take(
-        &mut self,
-        wire: &Wire,
-        rooms: &FanningOut,
-        is_free: impl Fn(usize) -> bool,
-    ) -> Option<usize> {
-        for _ in 0..wire.peers() {
-            let peer = self.next_peer;
-            self.next_peer = (peer + 1) % wire.peers();
-            let stays = rooms.layout.publisher(peer).is_some() || rooms.awaits_first(wire, peer);
-            if !stays && wire.phase(peer) == Phase::Open && is_free(peer) {
-                return Some(peer);
-            }
-        }
-        None
-    }
+/// Whether a member may take a turn: it is connected and no publisher, for those stay. So does one that was
+/// let in and has not heard anything since: if it left, it would be forgiven what it is owed.
+pub(super) fn may_leave(wire: &Wire, rooms: &FanningOut, peer: usize) -> bool {
+    let stays = rooms.layout.publisher(peer).is_some() || rooms.awaits_first(wire, peer);
+    !stays && wire.phase(peer) == Phase::Open
 }

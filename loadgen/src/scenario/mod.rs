@@ -11,6 +11,7 @@ mod members;
 pub mod resume;
 pub mod slow;
 pub mod storm;
+mod turns;
 
 use clap::{Args, Command, Subcommand};
 use serde::{Deserialize, Serialize};
@@ -86,6 +87,17 @@ pub trait Plan {
     /// Its rates, by the names of their options.
     fn rates(&self) -> Vec<(&'static str, f64)> {
         Vec::new()
+    }
+
+    /// What it has connections do beside sending messages, in a word, and how often in a second.
+    fn turns(&self) -> Option<(&'static str, f64)> {
+        None
+    }
+
+    /// Whether there is a timetable to be late for. A closed loop has none, and nor has who only waits.
+    fn keeps_timetable(&self) -> bool {
+        let sends = self.expects_messages() && !self.is_closed_loop();
+        sends || self.turns().is_some_and(|(_, per_second)| per_second > 0.0)
     }
 
     /// Closed loop: messages in flight.

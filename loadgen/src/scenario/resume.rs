@@ -6,8 +6,9 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use super::fanout::{FanningOut, Fanout};
-use super::members::{OverRooms, Turns};
-use super::{Plan as _, Scenario, room_name};
+use super::members::{self, OverRooms};
+use super::turns::Turns;
+use super::{BURST_MAX, Scenario, room_name};
 use crate::dialect::{Arrived, Command, Event, Notice};
 use crate::net::wire::{Opening, Phase, Wire};
 
@@ -46,20 +47,22 @@ impl Default for Resume {
 
 impl OverRooms for Resume {
     const NAME: &'static str = "resume";
+    const RATE: &'static str = "--cuts";
 
     fn rooms(&self) -> &Fanout {
         &self.fanout
     }
 
-    fn added_rate(&self) -> Option<(&'static str, f64)> {
-        Some(("--cuts", self.cuts))
+    fn added(&self) -> Option<(&'static str, f64)> {
+        Some(("cuts", self.cuts))
     }
 
     fn part(&self, wire: &Wire) -> Box<dyn Scenario> {
+        let inner = self.fanout.part(wire);
         Box::new(Resuming {
-            inner: self.fanout.part(wire),
+            turns: members::turns(self.cuts, &self.fanout, &inner, wire),
+            inner,
             by: self.by,
-            turns: Turns::new(self.cuts, self.fanout.peers(), wire),
             places: vec![Place::default(); wire.peers()],
         })
     }
@@ -124,14 +127,6 @@ struct Resuming {
 }
 
 impl Resuming {
-    /// Cuts the next member that is connected and no publisher.
-    fn cut_one(&mut self, wire: &mut Wire) {
-        let is_free = |peer: usize| !self.places[peer].resuming;
-        let Some(peer) = self.turns.take(wire, &self.inner, is_free) else { return };
-        self.places[peer].resuming = true;
-        wire.cut(peer);
-    }
-
     /// The server says that nothing is missed: the books go on.
     fn recovered(&mut self, wire: &mut Wire, peer: usize) {
         let place = &mut self.places[peer];
@@ -228,11 +223,16 @@ impl Scenario for Resuming {
     }
 
     fn run(&mut self, wire: &mut Wire) -> u64 {
-        let (due, next_us) = self.turns.is_due(wire);
-        if due {
-            self.cut_one(wire);
+        for _ in 0..BURST_MAX {
+            let is_free = |wire: &Wire, peer: usize| {
+                !self.places[peer].resuming && members::may_leave(wire, &self.inner, peer)
+            };
+            let Some(peer) = self.turns.take(wire, is_free) else { break };
+            self.places[peer].resuming = true;
+            wire.cut(peer);
+            wire.recorder.counters.turns += 1;
         }
-        self.inner.run(wire).min(next_us)
+        self.inner.run(wire).min(self.turns.next_us())
     }
 
     fn is_settled(&self, wire: &Wire) -> bool {
@@ -240,6 +240,7 @@ impl Scenario for Resuming {
     }
 
     fn finish(&mut self, wire: &mut Wire) {
+        self.turns.finish(wire);
         for (peer, place) in self.places.iter().enumerate() {
             // It never came back, and is owed all the same.
             if place.resuming && wire.phase(peer) != Phase::Open {

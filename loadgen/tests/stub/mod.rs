@@ -63,6 +63,8 @@ pub(crate) struct Manner {
     pub(crate) stall: Duration,
     /// Recovers nothing, and says so.
     pub(crate) recovers_nothing: bool,
+    /// How late it greets, and answers commands other than a join.
+    pub(crate) answers_late: Duration,
 }
 
 struct Member {
@@ -149,6 +151,7 @@ impl Server {
             pinged: None,
         }));
         self.members.lock().expect("no panics").push(Arc::clone(&member));
+        thread::sleep(self.manner.answers_late);
         self.greet(&member, form, session).ok()?;
         while let Ok(message) = reader.read() {
             let _moving = self.standing_still.read().expect("no panics");
@@ -287,18 +290,20 @@ impl Server {
             }
             Some("join") => return self.join(member, &room, command),
             Some("leave") => {
+                thread::sleep(self.manner.answers_late);
                 let mut member = member.lock().expect("no panics");
                 member.joined = None;
                 member.has_left = true;
             }
             Some("history") => {
+                thread::sleep(self.manner.answers_late);
                 let rooms = self.rooms.lock().expect("no panics");
                 let said = rooms.get(&room).cloned().unwrap_or_default();
                 let pages: Vec<Value> =
                     said.iter().rev().take(5).map(|data| json!({ "data": data })).collect();
                 answer["messages"] = Value::Array(pages);
             }
-            _ => {}
+            _ => thread::sleep(self.manner.answers_late),
         }
         member.lock().expect("no panics").say(&answer)
     }
