@@ -91,7 +91,7 @@ counters! {
     resumed,
     /// Resumptions the server could not do.
     not_recovered,
-    /// Messages that came again with a session, as they may.
+    /// Messages that came again as they may, marked so in guaranteed rooms or with a session.
     redelivered,
 }
 

@@ -129,6 +129,30 @@ fn every_lie_is_found_out_in(dialect: DialectName) {
     }
 }
 
+#[test]
+fn what_is_marked_as_sent_again_may_be_so_in_guaranteed_rooms_alone() {
+    let rooms = Fanout { members: 10, rate: 250.0, seconds: 0.5, ..Fanout::default() };
+    for dialect in [DialectName::Ringroom, DialectName::RingroomMsgpack] {
+        for guaranteed in [false, true] {
+            let manner = Manner { lie: Lie::Redeliver, one_in: 300, ..Manner::default() };
+            let workload = Workload::Fanout(Fanout { guaranteed, ..rooms.clone() });
+            let report = run_honest(stub::start(manner), dialect, &workload);
+            let totals = report.totals;
+            assert_eq!(totals.received, totals.sent * 10, "{dialect}");
+            let (fault, note) = (totals.repeated > 0, totals.redelivered > 0);
+            assert_eq!((fault, note), (!guaranteed, guaranteed), "{dialect}: {totals:?}");
+            assert_eq!(report.invalid.is_empty(), guaranteed, "{:?}", report.invalid);
+            let told = report.notes.iter().any(|told| told.contains("came again"));
+            assert_eq!(told, guaranteed, "{:?}", report.notes);
+        }
+    }
+    // One that is not marked is a fault there as well.
+    let manner = Manner { lie: Lie::Repeat, one_in: 300, ..Manner::default() };
+    let workload = Workload::Fanout(Fanout { guaranteed: true, ..rooms });
+    let report = run_honest(stub::start(manner), DialectName::Ringroom, &workload);
+    assert!(report.totals.repeated > 0 && report.totals.redelivered == 0, "{:?}", report.totals);
+}
+
 /// Members that come back by their session.
 fn sessions(cuts: f64, seconds: f64) -> Workload {
     let rooms = Fanout { members: 6, rate: 100.0, seconds, ..Fanout::default() };

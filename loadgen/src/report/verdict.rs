@@ -62,7 +62,7 @@ pub fn judge(phase: &mut PhaseReport, doubts: &Doubts) {
         (counters.slow_ended, "slow consumers ended by the server"),
         (counters.resumed, "connections resumed without loss"),
         (counters.not_recovered, "resumptions that the server said it could not do"),
-        (counters.redelivered, "messages that came again with a session, none that may not"),
+        (counters.redelivered, "messages that came again, as they may: marked so in guaranteed rooms, or with a session"),
     ] {
         if count > 0 {
             phase.notes.push(format!("{count} {what}"));

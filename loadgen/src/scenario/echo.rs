@@ -72,7 +72,7 @@ impl Plan for Echo {
         let share = wire.peers() as f64 / self.connections.max(1) as f64;
         Box::new(Echoing {
             template: wire.template(&message),
-            ledger: Ledger::new(wire.peers(), 1),
+            ledger: Ledger::new(wire.peers(), 1, false),
             sequences: vec![0; wire.peers()],
             rate: if self.in_flight.is_some() { 0.0 } else { self.rate * share },
             in_flight: self.in_flight.unwrap_or(0),

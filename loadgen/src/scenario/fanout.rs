@@ -33,6 +33,9 @@ pub struct Fanout {
     /// Bytes of a payload.
     #[arg(long, default_value_t = 64)]
     pub size: usize,
+    /// The rooms are guaranteed ones: what the server marks as sent again may come again, and is no fault.
+    #[arg(long)]
+    pub guaranteed: bool,
     /// How long to publish.
     #[arg(long, default_value_t = 10.0)]
     pub seconds: f64,
@@ -103,7 +106,7 @@ impl Fanout {
         let rate = self.rate * publishers.len() as f64;
         FanningOut {
             layout,
-            ledger: Ledger::new(wire.peers(), layout.publishers),
+            ledger: Ledger::new(wire.peers(), layout.publishers, self.guaranteed),
             publishers,
             rate: if self.in_flight.is_some() { 0.0 } else { rate },
             in_flight: self.in_flight.unwrap_or(0),

@@ -11,16 +11,19 @@ pub struct Ledger {
     /// By receiver: the highest number in its room, where the dialect numbers.
     offsets: Vec<u64>,
     per_receiver: usize,
+    /// Whether the rooms are such that what is marked as sent again may come again.
+    redelivers: bool,
 }
 
 impl Ledger {
-    /// For so many receivers with so many publishers each.
+    /// For so many receivers with so many publishers each, in rooms that are `guaranteed` or not.
     #[must_use]
-    pub fn new(receivers: usize, per_receiver: usize) -> Self {
+    pub fn new(receivers: usize, per_receiver: usize, guaranteed: bool) -> Self {
         Self {
             tracks: vec![Track::default(); receivers * per_receiver],
             offsets: vec![0; receivers],
             per_receiver,
+            redelivers: guaranteed,
         }
     }
 
@@ -38,7 +41,9 @@ impl Ledger {
         match self.tracks[receiver * self.per_receiver + index].arrive(stamp.sequence) {
             // In its publisher's order, and yet perhaps not in the room's.
             Arrival::InOrder if self.is_out_of_order(receiver, arrived.offset) => {
-                if !wire.dialect.is_redelivery(arrived.whole) {
+                if self.may_come_again(wire, arrived) {
+                    wire.recorder.counters.redelivered += 1;
+                } else {
                     wire.recorder.counters.reordered += 1;
                 }
             }
@@ -49,7 +54,10 @@ impl Ledger {
                 *lost = lost.saturating_sub(1);
                 wire.recorder.counters.reordered += 1;
             }
-            Arrival::Repeated if wire.dialect.is_redelivery(arrived.whole) => return None,
+            Arrival::Repeated if self.may_come_again(wire, arrived) => {
+                wire.recorder.counters.redelivered += 1;
+                return None;
+            }
             Arrival::Repeated => {
                 wire.recorder.counters.repeated += 1;
                 return None;
@@ -123,6 +131,11 @@ impl Ledger {
         self.offsets[receiver] = 0;
     }
 
+    /// Whether a server may send this again: it says so, of a room in which it has to.
+    fn may_come_again(&self, wire: &Wire, arrived: Arrived<'_>) -> bool {
+        self.redelivers && wire.dialect.is_redelivery(arrived.whole)
+    }
+
     fn is_out_of_order(&mut self, receiver: usize, offset: Option<u64>) -> bool {
         let Some(offset) = offset else { return false };
         let highest = &mut self.offsets[receiver];
@@ -172,7 +185,7 @@ mod tests {
         let payload = Payload::new(7, 40);
         let thread = Place { thread: 0, threads: 1, first_peer: 0, peers: 1 };
         let mut wire = Wire::new(thread, settings.shared(), control, recorder, payload);
-        let mut ledger = Ledger::new(1, 1);
+        let mut ledger = Ledger::new(1, 1, false);
         let mut bytes = wire.payload.blank();
         let mut say = |wire: &mut Wire, publisher, sequence, flip: Option<usize>| {
             bytes[..STAMP_LEN].copy_from_slice(&wire.payload.stamp(publisher, sequence, 1));

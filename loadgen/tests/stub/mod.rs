@@ -25,6 +25,8 @@ pub(crate) enum Lie {
     None,
     Lose,
     Repeat,
+    /// Sends it again, and says so: a lie but in guaranteed rooms.
+    Redeliver,
     Reorder,
     Corrupt,
     /// Closes the connection without a word.
@@ -357,6 +359,11 @@ impl Server {
                 Lie::None | Lie::Forget | Lie::Rewind | Lie::Stutter => {}
                 Lie::Lose => return Ok(()),
                 Lie::Repeat => member.send(message.clone())?,
+                Lie::Redeliver => {
+                    let again = redelivered(member.form, &message);
+                    member.send(message)?;
+                    return member.send(again);
+                }
                 Lie::Reorder => {
                     member.held = Some(message);
                     return Ok(());
@@ -420,6 +427,13 @@ fn decode(form: Form, bytes: &[u8]) -> Value {
 
 fn message(room: &str, offset: usize, data: &Value) -> Value {
     json!({ "type": "message", "room": room, "epoch": "e", "offset": offset, "data": data, "at": 1 })
+}
+
+/// The same once more, marked as such.
+fn redelivered(form: Form, message: &Message) -> Message {
+    let mut value = decode(form, &message.clone().into_data());
+    value["redelivered"] = true.into();
+    encode(form, &value)
 }
 
 /// One letter of the payload's filling becomes another.
