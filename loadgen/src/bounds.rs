@@ -157,6 +157,36 @@ mod tests {
     }
 
     #[test]
+    fn the_commands_of_the_page_can_be_run_on_a_host_as_it_comes() {
+        // Ports of one address, by the kernel's default.
+        const PORTS: usize = 28_232;
+        let mut seen = 0;
+        for line in include_str!("../README.md").lines() {
+            let Some((command, _)) = line.strip_prefix("| `").and_then(|rest| rest.split_once('`'))
+            else {
+                continue;
+            };
+            // A scenario alone is the name of a section.
+            if !command.contains(' ') {
+                continue;
+            }
+            let words = command.split(' ').filter(|word| *word != "…");
+            let words = std::iter::once("ringroom-loadgen").chain(words);
+            let Ok(Cli { action: Some(Action::One(workload)), common }) =
+                Cli::try_parse_from(words)
+            else {
+                continue;
+            };
+            let settings = common.settings().unwrap();
+            assert_eq!(check(&settings, workload.plan()), Ok(()), "{command}");
+            let addresses = settings.sources.0.len().max(1);
+            assert!(workload.plan().peers() <= addresses * PORTS, "{command}");
+            seen += 1;
+        }
+        assert_eq!(seen, 8, "one for each scenario");
+    }
+
+    #[test]
     fn defaults_and_edges_are_allowed() {
         for line in [
             "hold",

@@ -69,6 +69,8 @@ impl From<io::Error> for RunError {
 /// What a thread says at its end.
 struct Finished {
     backend: Backend,
+    /// Whether it had to do with the descriptor table of the process.
+    shares_table: bool,
     complaints: Vec<String>,
 }
 
@@ -121,7 +123,7 @@ fn serve(
     shared: Arc<Shared>,
     run: u32,
 ) -> io::Result<Finished> {
-    isolation::separate_descriptors();
+    let shares_table = !isolation::separate_descriptors();
     if !settings.cpus.is_empty()
         && !isolation::pin(settings.cpus[place.thread % settings.cpus.len()])
     {
@@ -137,7 +139,7 @@ fn serve(
     let backend = runtime.backend;
     let blocking = backend != Backend::Epoll;
     let complaints = runtime.block_on(Driver::run(wire, scenario, tls, blocking))?;
-    Ok(Finished { backend, complaints })
+    Ok(Finished { backend, shares_table, complaints })
 }
 
 /// Whether a thread may have its own descriptor table, tried on a thread that ends at once.
@@ -177,6 +179,7 @@ impl Phase<'_> {
             keeps_timetable: self.workload.plan().keeps_timetable(),
             wanted: self.workload.plan().peers() as u64,
             connect_timed_out: !led.all_ready,
+            table_is_shared: finished.iter().any(|thread| thread.shares_table),
             interrupted: INTERRUPTED.load(Ordering::Relaxed),
         };
         let backend = finished.iter().map(|thread| thread.backend).max();

@@ -4,13 +4,10 @@
 //! that a new table begins with are closed at once: a socket is closed only when its last copy is.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::socket::check;
 
 const FIRST_AFTER_STANDARD: libc::c_uint = 3;
-
-static SHARED: AtomicBool = AtomicBool::new(false);
 
 /// Gives the calling thread its own descriptor table, empty but for the standard streams.
 /// `false`: refused, and the table stays shared.
@@ -21,16 +18,8 @@ pub fn separate_descriptors() -> bool {
         // SAFETY: the table is this thread's alone now, and nothing in it past the standard
         // streams is used by it.
         unsafe { libc::close_range(FIRST_AFTER_STANDARD, libc::c_uint::MAX, 0) };
-    } else {
-        SHARED.store(true, Ordering::Relaxed);
     }
     separated
-}
-
-/// Whether some thread had to share its table.
-#[must_use]
-pub fn any_table_shared() -> bool {
-    SHARED.load(Ordering::Relaxed)
 }
 
 /// Raises the limit of descriptors to what is allowed; says what it is then.
