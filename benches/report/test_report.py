@@ -107,11 +107,20 @@ class Pages(unittest.TestCase):
         claims = {pages.claim_name(words): 1.0 for words in claim_words()}
         figures = {name: 1.0 for name in ("connection_kb", "connection_us", "session_kb", "session_us", "joined_kb", "echo_us", "delivery_1_us",
                                           "delivery_16_us", "handshake_us", "base_mb",
-                                          "node_to_node_p50_ms", "node_to_node_p99_ms")}
+                                          "node_to_node_p50_ms", "node_to_node_p99_ms",
+                                          "received_1_times_bare", "received_16_times_bare")}
         for page in load_command()["PAGES"]:
             wanted = pages.names(page.read_text(encoding="utf-8"))
             self.assertTrue(wanted)
             self.assertEqual(wanted - set(pages.reckon({**claims, **figures})), set())
+
+    def test_what_the_generator_costs_is_said_by_figures_and_by_no_word_that_they_may_contradict(self):
+        page = " ".join((machine.ROOT / "loadgen" / "README.md").read_text(encoding="utf-8").split())
+        self.assertLessEqual({"received_1_times_bare", "received_16_times_bare"}, pages.names(page))
+        source = (HERE / "figures" / "costs.py").read_text(encoding="utf-8")
+        for words in "aim is missed", "not by this program", "least that any receiver":
+            self.assertNotIn(words, page)
+            self.assertNotIn(words, " ".join(source.split()))
 
     def test_claims_are_known_by_their_words(self):
         known = pages.known_from(sections())
