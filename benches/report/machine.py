@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import hashlib
 import os
 import re
 import subprocess
@@ -15,6 +16,8 @@ SETTINGS = (
     "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem", "kernel.io_uring_disabled", "kernel.sched_rt_runtime_us",
     "fs.nr_open",
 )
+# What is measured. Pages are not: the report writes some itself.
+MEASURED = ("src", "loadgen", "Cargo.toml", "Cargo.lock", "benches/floor", ":(exclude)*.md")
 
 
 def _read(path, otherwise=""):
@@ -23,18 +26,20 @@ def _read(path, otherwise=""):
     return otherwise
 
 
-def _run(*command):
+def _run(*command, root=ROOT):
     with contextlib.suppress(OSError):
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT).stdout.strip()
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, cwd=root)
+        return done.stdout.strip()
     return ""
 
 
-def commit():
-    """The commit of the source, and whether more than it was there."""
-    name = _run("git", "rev-parse", "--short=12", "HEAD") or "unknown"
-    # What the report itself writes is no change of what it measures.
-    changed = _run("git", "status", "--porcelain", "--", "src", "loadgen", "Cargo.toml", "Cargo.lock", "benches/floor")
-    return f"{name} with local changes" if changed else name
+def commit(root=ROOT):
+    """The commit of the source, and which changes there were beside it: the same name is the same source."""
+    name = _run("git", "rev-parse", "--short=12", "HEAD", root=root) or "unknown"
+    changes = _run("git", "diff", "--binary", "HEAD", "--", *MEASURED, root=root)
+    for path in _run("git", "ls-files", "--others", "--exclude-standard", "--", *MEASURED, root=root).splitlines():
+        changes += f"\n{path}\n{_read(root / path)}"
+    return f"{name} with local changes {hashlib.sha256(changes.encode()).hexdigest()[:8]}" if changes else name
 
 
 def taken(load):

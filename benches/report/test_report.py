@@ -9,6 +9,7 @@ import itertools
 import json
 import re
 import runpy
+import subprocess
 import tempfile
 import unittest
 import xml.etree.ElementTree as xml
@@ -244,6 +245,36 @@ def claim_words():
         for words in re.findall(r'section\.claim\(f?"([^"]+)"', file.read_text(encoding="utf-8")):
             for in_flight, name, count in itertools.product(("1", "16"), ("same core", "across cores"), "12"):
                 yield words.replace("{in_flight}", in_flight).replace("{name}", name).replace("{count}", count)
+
+
+class Commit(unittest.TestCase):
+    def test_sources_that_differ_have_different_names_and_pages_are_no_source(self):
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            git = ["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@b"]
+
+            def say(name, text):
+                (root / name).parent.mkdir(exist_ok=True)
+                (root / name).write_text(text, encoding="utf-8")
+                return machine.commit(root)
+
+            subprocess.run([*git, "init", "-q"], check=True)
+            say("src/main.rs", "one\n")
+            say("loadgen/README.md", "1.00\n")
+            subprocess.run([*git, "add", "-A"], check=True)
+            subprocess.run([*git, "commit", "-qm", "first"], check=True)
+            clean = machine.commit(root)
+            self.assertRegex(clean, "^[0-9a-f]{12}$")
+            self.assertEqual(say("loadgen/README.md", "1.01\n"), clean)
+            self.assertEqual(say("notes.txt", "what is not measured"), clean)
+            names = [say("src/main.rs", "two\n"), say("src/main.rs", "three\n"), say("src/new.rs", "four\n"),
+                     say("src/new.rs", "five\n")]
+            for name in names:
+                self.assertRegex(name, f"^{clean} with local changes [0-9a-f]{{8}}$")
+            self.assertEqual(len(set(names)), 4)
+            self.assertEqual(machine.commit(root), names[-1])
+            (root / "src/new.rs").unlink()
+            self.assertEqual(say("src/main.rs", "one\n"), clean)
 
 
 class Writing(unittest.TestCase):
