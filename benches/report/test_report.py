@@ -123,6 +123,13 @@ class Pages(unittest.TestCase):
             self.assertNotIn(words, page)
             self.assertNotIn(words, " ".join(source.split()))
 
+    def test_what_is_offered_by_a_share_of_a_capacity_names_which(self):
+        rows = [row for row in (machine.ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+                if re.match(r"\| `(latency|overload)`", row)]
+        self.assertEqual(len(rows), 2)
+        for row in rows:
+            self.assertIn("with one message in flight", row)
+
     def test_claims_are_known_by_their_words(self):
         known = pages.known_from(sections())
         self.assertEqual(known["echo_cpu_a_message_times_bare_epoll"], 1.03)

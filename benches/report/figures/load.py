@@ -44,8 +44,9 @@ def _offer(server, deliveries, *more, **options):
 
 def latency(scale):
     section = Section("latency", "Latency by load", "From the moment a message was meant to be sent to its arrival, in "
-                      "rooms of 100, at shares of the capacity that was found just before (one message always in "
-                      "flight); on one core, and over two that share its CPU.")
+                      "rooms of 100, at shares of the capacity that was found just before: what is delivered with "
+                      "one message always in flight. More in flight are written together, and bring more. On one "
+                      "core, and over two that share its CPU.")
     for name, options in ("same core", {}), ("across cores", {"cores": 2, "cpus": "0"}):
         rows, curves = [], {"p50": [], "p99": [], "p99.9": []}
         with ringroom(settings=[UNLIMITED], first=ORDINARY, **options) as server:
@@ -59,7 +60,7 @@ def latency(scale):
                 rows.append((f"{share:.0%}", f"{capacity * share:,.0f}", at["p50"], at["p99"], at["p999"]))
                 for curve, key in zip(curves.values(), ("p50", "p99", "p999"), strict=True):
                     curve.append((share * 100, at[key]))
-        section.note(f"{name}: capacity {capacity:,.0f} deliveries a second")
+        section.note(f"{name}: capacity with one message in flight {capacity:,.0f} deliveries a second")
         section.table((f"{name}: load", "deliveries a second", "p50, µs", "p99, µs", "p99.9, µs"), rows)
         section.chart(f"latency-{name.replace(' ', '-')}", f"Latency by load, {name}", "% of capacity", "µs",
                       list(curves.items()), y_logarithmic=True)
@@ -84,8 +85,10 @@ def timers(scale):
 
 
 def overload(scale):
-    section = Section("overload", "Overload", "Timers and inboxes while rooms ask for half as much again as can be done: "
-                      "one core, and for a minute two that share its CPU.")
+    section = Section("overload", "Overload", "Timers and inboxes while rooms ask for half as much again as was delivered "
+                      "just before with one message always in flight in each: one core, and for a minute two that share its "
+                      "CPU. Whether that is more than can be done is told by how busy the CPUs were: what waits is written "
+                      "together, and costs less.")
     histograms = [f"ringroom_{name}_seconds" for name in ("timer_lateness", "inbox_delay", "loop_time")]
     for count in 1, 2:
         with ringroom(cores=count, settings=[UNLIMITED], first=ORDINARY) as server:
