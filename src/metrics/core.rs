@@ -118,6 +118,8 @@ pub struct Core {
     pub deflate: Deflate,
     /// Bytes queued for connections now.
     pub outbox_bytes: Figure,
+    /// This core's part of the bytes that may be, by configuration.
+    pub outbox_limit_bytes: Figure,
     /// Publications that did not reach a connection.
     pub gaps: ByReason<Gap>,
     /// Times a room had missed something of other nodes.

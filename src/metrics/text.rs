@@ -58,6 +58,9 @@ const GAUGES: &[Row<Figure>] = &[
     ("rooms", "Rooms, on their home cores", |core| &core.rooms),
     ("sessions", "Sessions, on their home cores", |core| &core.sessions),
     ("outbox_bytes", "Bytes queued for connections", |core| &core.outbox_bytes),
+    ("outbox_limit_bytes", "Bytes that may be queued for connections", |core| {
+        &core.outbox_limit_bytes
+    }),
     ("mesh_backlog_bytes", "Bytes on their way to other threads", |core| &core.mesh_backlog_bytes),
     ("listening", "1 once clients come in", |core| &core.listening),
     ("draining", "1 while connections are sent away", |core| &core.draining),

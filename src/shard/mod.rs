@@ -193,13 +193,15 @@ impl Shard {
             senders,
             stopwatch,
         } = setup;
+        let outbound = Outbound::new(core, cores, Arc::clone(&config));
+        metrics.outbox_limit_bytes.set(outbound.pool.budget_bytes);
         Self {
             core,
             cores,
             seed,
             entropy,
             senders,
-            outbound: Outbound::new(core, cores, Arc::clone(&config)),
+            outbound,
             hub: Hub::new(seed),
             fanout: Fanout::default(),
             homes: Homes::new(seed, cores, &config, &tenants),

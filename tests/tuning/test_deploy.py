@@ -385,6 +385,8 @@ class Monitoring(unittest.TestCase):
                     raise AssertionError("the server does not find Redis")
                 time.sleep(0.05)
         cls.names = set(re.findall(r"^(ringroom_\w+)", text, re.M))
+        limits = re.findall(r'^ringroom_outbox_limit_bytes\{core="\d+"\} (\d+)$', text, re.M)
+        cls.outbox_limit_bytes = sum(map(int, limits))
         cls.values = {}
         for label in cls.LABELS:
             for name, value in re.findall(rf'^(ringroom_\w+)\{{.*{label}="(\w+)"', text, re.M):
@@ -432,9 +434,12 @@ class Monitoring(unittest.TestCase):
             self.assertIn(rule["labels"]["severity"], ("page", "ticket"))
             self.assertTrue(rule["annotations"]["summary"])
 
-    def test_bounds_in_alerts_are_the_servers_defaults(self):
+    def test_bounds_in_alerts_are_the_servers_own_or_its_defaults_which_no_shipped_configuration_changes(self):
         (rule,) = [rule for rule in self.alerts() if rule["alert"] == "RingroomOutboxesFull"]
-        self.assertIn(f"* {defaults()['limits.outbox_total_bytes']}", rule["expr"])
+        self.assertRegex(rule["expr"], r"ringroom_outbox_bytes / ringroom_outbox_limit_bytes\) > 0\.\d+$")
+        self.assertEqual(self.outbox_limit_bytes, int(defaults()["limits.outbox_total_bytes"]))
+        shipped = [(DEPLOY / "ringroom.toml").read_text(), Kubernetes.DOCUMENTS["ConfigMap"]["data"]["ringroom.toml"]]
+        self.assertFalse([text for text in shipped if re.search(r"^queue_", text, re.M)])
         (rule,) = [rule for rule in self.alerts() if rule["alert"] == "RingroomRedisQueueFills"]
         for what in "bytes", "messages":
             self.assertIn(f"ringroom_bridge_queue_{what} / {defaults()[f'redis.queue_{what}']} >", rule["expr"])

@@ -204,6 +204,9 @@ fn all_slow_connections_together_stay_within_their_budget() {
     }
     let held = cluster.shards[1].outbound.pool.budget.held_bytes();
     assert!(held < 21_000, "{held}");
+    let metrics = &cluster.shards[1].metrics;
+    assert_eq!(metrics.outbox_limit_bytes.get(), 20_000, "of two cores each has half");
+    assert_eq!(metrics.outbox_bytes.get(), held);
 }
 
 /// What is written to a room is asked after, but not of all of its members in one moment: a thousand pongs
