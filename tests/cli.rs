@@ -225,3 +225,22 @@ fn the_probe_ends_with_code_3_where_something_essential_is_short() {
     assert_eq!(limit["verdict"], "short");
     assert_eq!(limit["found"], "64");
 }
+
+#[test]
+fn the_page_starts_the_binary_where_its_first_command_has_built_it() {
+    let page = fs::read_to_string("README.md").unwrap();
+    let start = page.split("\n## ").find(|part| part.starts_with("Start\n")).unwrap();
+    let commands = start.split("```sh\n").skip(1).flat_map(|block| {
+        block.split("```").next().unwrap().lines().map(|line| line.trim_start_matches("token=$("))
+    });
+    let mut binaries = 0;
+    for command in commands {
+        let program = command.split(' ').next().unwrap();
+        match program {
+            "cargo" | "openssl" | "export" => {}
+            "target/release/ringroom" => binaries += 1,
+            path => assert!(PathBuf::from(path).is_file(), "{command}: no such command yet"),
+        }
+    }
+    assert!(binaries > 1);
+}
