@@ -10,6 +10,7 @@
 #   --ports LIST      what the server listens on (8000,8001)
 #   --cpus LIST       CPUs of the core threads, as cores.cpus has them (all)
 #   --steer onto|away|keep   interrupts and packets onto the cores, away from them, or as they are
+#                     (of 1m: onto; of 50k: keep)
 #   --interface NAME  a network card (all that have a device); can be repeated
 #   --user NAME       whose limits are meant (ringroom)
 #   --with notrack, --with busy-polling   settings that are left alone unless asked for

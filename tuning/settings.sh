@@ -2,7 +2,8 @@
 # The settings, each once: check.sh, apply.sh and revert.sh read this table and hold none themselves.
 #
 #   setting NAME KIND RULE    begins a setting; KIND is a function in lib/places.sh that finds its places
-#   profile NAME VALUE        what the profile wants; a setting without it is left alone there
+#   profile NAME VALUE        what the profile wants; a setting without it is left alone there. STEER is
+#                             what --steer says, STEER_ASKED the same and nothing if it says nothing
 #   need [WORD] EXPRESSION    what `ringroom probe` asks of it (of its WORDth word), for $CONNECTIONS
 #                             on $CORES; from below, it is judged as `lacking` says
 #   lacking short|advice      short: so many connections cannot be held; advice: it works, but worse
@@ -211,6 +212,7 @@ effect "$NOT_MEASURED; needs a host with two nodes"
 undo "$WRITE_BACK"
 
 setting net.rps receive_steering mask
+profile 50k STEER_ASKED
 profile 1m STEER
 why "a card with fewer queues than CPUs raises all its interrupts on few of them; RPS spreads the" \
   "packets over the others. With a queue for each CPU it is turned off: it would only add a hop"
@@ -218,6 +220,7 @@ effect "$NOT_MEASURED; needs a network card"
 undo "$WRITE_BACK"
 
 setting net.xps transmit_steering mask
+profile 50k STEER_ASKED
 profile 1m STEER
 why 'each CPU sends by a queue of its own, so that cores do not wait for one another in the driver;' \
   'where there is more than one'
@@ -225,6 +228,7 @@ effect "$NOT_MEASURED; needs a network card"
 undo "$WRITE_BACK"
 
 setting irq.affinity interrupt_steering exact
+profile 50k STEER_ASKED
 profile 1m STEER
 why "onto the cores: a packet is worked on where its connection may live, and no CPU is lost; away" \
   "from them (--steer away): the cores are not interrupted, for hosts with CPUs to spare. irqbalance" \

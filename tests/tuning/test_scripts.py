@@ -180,6 +180,22 @@ class Scripts(unittest.TestCase):
         self.assertIn("leaves no other", self.host.run(
             "apply.sh", "--dry-run", "--steer", "away", "--cpus", "0-3", expect=2))
 
+    def test_steering_that_is_asked_for_is_done_in_either_profile_or_refused(self):
+        steered = ("net.rps", "net.xps", "irq.affinity")
+        self.assertFalse([setting for setting, _ in self.host.changes("--profile", "50k") if setting in steered])
+        for profile in ("50k", "1m"):
+            changes = self.host.changes("--profile", profile, "--steer", "away", "--cpus", "0-2")
+            self.assertEqual(changes["irq.affinity", "/proc/irq/41/smp_affinity_list"], "3", profile)
+            changes = self.host.changes("--profile", profile, "--steer", "onto")
+            self.assertEqual(changes["net.rps", "/sys/class/net/card0/queues/rx-0/rps_cpus"], "f", profile)
+            self.assertIn(("net.xps", "/sys/class/net/card0/queues/tx-0/xps_cpus"), changes)
+        self.host.run("apply.sh", "--steer", "away", "--cpus", "0-2")
+        self.assertEqual(self.host.read("proc/irq/42/smp_affinity_list"), "3")
+        (self.host.root / "sys/class/net/card0/device").unlink()
+        told = self.host.run("apply.sh", "--dry-run", "--steer", "away", "--cpus", "0-2", expect=2)
+        self.assertIn("--steer away: there is no network card here", told)
+        self.host.run("apply.sh", "--dry-run", "--steer", "keep")
+
     def test_the_node_of_the_card_is_named_where_there_are_two(self):
         self.assertNotIn("NUMA node", self.host.run("check.sh", expect=3))
         for name, text in {

@@ -16,6 +16,7 @@ CORES=0
 PORTS=8000,8001
 CPUS=''
 STEER=onto
+STEER_ASKED=''
 INTERFACES=()
 SERVER_USER=ringroom
 WITH=()
@@ -53,7 +54,7 @@ take_value() {
     --cores) CORES=$(between "$value" 0 256) || wrong '--cores: 0 to 256' ;;
     --ports) PORTS=$(set_of "$value" 65535) || wrong '--ports: such as 8000,8001' ;;
     --cpus) CPUS=$(set_of "$value" 1023) || wrong '--cpus: such as 0,2-5' ;;
-    --steer) STEER=$(one_of "$value" onto away keep) || wrong '--steer: onto, away or keep' ;;
+    --steer) STEER=$(one_of "$value" onto away keep) || wrong '--steer: onto, away or keep'; STEER_ASKED=yes ;;
     --interface) INTERFACES+=("$(name_of "$value")") || wrong '--interface: a name' ;;
     --user) SERVER_USER=$(name_of "$value") || wrong '--user: a name' ;;
     --with) WITH+=("$(one_of "$value" "${ONLY_WITH[@]}")") || wrong "--with: ${ONLY_WITH[*]}" ;;
@@ -71,6 +72,7 @@ choose_profile() {
   [ -n "$PROFILE" ] || if [ -n "$CONNECTIONS" ]; then PROFILE=${PROFILES[-1]}; else PROFILE=${PROFILES[0]}; fi
   [ -n "$CONNECTIONS" ] || CONNECTIONS=$(profile_connections "$PROFILE")
   [ "$STEER" = keep ] || [ -n "$(steered_cpus)" ] || wrong '--steer away: --cpus leaves no other CPU'
+  [ "$STEER" = keep ] || [ -z "$STEER_ASKED" ] || [ -n "$(interfaces)" ] || wrong "--steer $STEER: there is no network card here to steer (--interface)"
 }
 
 one_of() {

@@ -13,6 +13,7 @@ NOTRACK_TABLE=ringroom_notrack
 # PLACE|CURRENT|WANTED of every place of a setting in a profile; the two are equal where it suffices.
 plan() {
   local name=$1 value=${VALUE[$1/$2]:-} rule=${RULE[$1]} place target current
+  [ "$value" != STEER_ASKED ] || value=${STEER_ASKED:+STEER}
   [ -n "$value" ] || return 0
   is_asked_for "$name" || return 0
   "find_${KIND[$name]}" "$name" "$value" | while IFS='|' read -r place target; do

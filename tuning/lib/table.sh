@@ -53,6 +53,7 @@ shown_value() {
     '') echo 'left alone' ;;
     PORTS) echo '`--ports`' ;;
     STEER) echo '`--steer`' ;;
+    STEER_ASKED) echo '`--steer` if given' ;;
     *) printf '`%s`' "$value" ;;
   esac
 }
