@@ -44,6 +44,7 @@ set_place() {
   if ! write_place "$rule" "$place" "$wanted"; then
     forget_unless_changed "$name" "$place" "$current"
     echo "    cannot be set: the kernel, or this container, refuses it" >&2
+    REFUSED[$name]=yes
     FAILURES=$((FAILURES + 1))
     return
   fi
@@ -75,6 +76,13 @@ persist() {
   } >"$file"
 }
 
+tell_of_limit() {
+  local wanted=${VALUE[limits.nofile/$PROFILE]} most
+  most=$(nr_open_at_login)
+  { is_chosen limits.nofile && [ "$most" -lt "$wanted" ]; } || return 0
+  echo "limits.nofile: $most and not $wanted, for fs.nr_open may be no more when $SERVER_USER logs in (after a restart: --persist)"
+}
+
 main() {
   take_options "$@"
   has_flag --dry-run || mkdir -p "$STATE" || wrong "cannot keep old values in $STATE: run as root, or with --dry-run"
@@ -87,6 +95,7 @@ main() {
     done 3< <(plan "$name" "$PROFILE")
   done
   ! has_flag --persist || persist
+  tell_of_limit
   printf '%s set, %s refused. Undo with revert.sh.\n' $SET $FAILURES
   [ $FAILURES = 0 ]
 }

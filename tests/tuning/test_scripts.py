@@ -128,8 +128,7 @@ class Scripts(unittest.TestCase):
         }
         for name, text in expected.items():
             self.assertEqual(self.host.read(name), text, name)
-        limits = self.host.read("etc/security/limits.d/90-ringroom.conf")
-        self.assertIn("ringroom hard nofile 1200000", limits)
+        self.assertEqual(self.limit(), 1_048_576)
         self.host.run("revert.sh")
         # A kernel would show all choices, tabs between numbers and leading zeros again.
         choice = "sys/kernel/mm/transparent_hugepage/enabled"
@@ -242,6 +241,33 @@ class Scripts(unittest.TestCase):
         self.host.write(name, "# somebody's own")
         self.host.run("revert.sh")
         self.assertEqual(self.host.read(name), "# somebody's own")
+
+    def limit(self):
+        lines = self.host.read("etc/security/limits.d/90-ringroom.conf").splitlines()
+        hard, soft = (int(line.split()[-1]) for line in lines[1:])
+        self.assertEqual((lines[1:], soft), ([f"ringroom hard nofile {hard}", f"ringroom soft nofile {hard}"], hard))
+        return hard
+
+    def test_no_limit_of_files_is_above_what_the_host_allows_after_a_restart(self):
+        kernels_own = 1_048_576
+        self.host.run("apply.sh", "--profile", "50k")
+        self.assertEqual(self.limit(), 131_072)
+        self.assertIn("1048576 and not 1200000", self.host.run("apply.sh", "--profile", "1m"))
+        self.assertEqual(self.limit(), kernels_own)
+        self.assertNotIn("and not", self.host.run("apply.sh", "--profile", "1m", "--persist"))
+        self.assertEqual(self.limit(), 1_200_000)
+        self.assertIn("fs.nr_open = 2097152", self.host.read("etc/sysctl.d/90-ringroom.conf"))
+        # It is kept, and what is kept holds.
+        self.host.run("apply.sh", "--profile", "1m")
+        self.assertEqual(self.limit(), 1_200_000)
+        # The file is written anew without it.
+        self.host.run("apply.sh", "--profile", "1m", "--persist", "--only", "limits.*")
+        self.assertEqual(self.limit(), kernels_own)
+
+    def test_no_limit_of_files_is_above_what_the_kernel_allows_now(self):
+        self.host.write("proc/sys/fs/nr_open", "100000")
+        self.host.run("apply.sh", "--profile", "50k", "--only", "limits.*")
+        self.assertEqual(self.limit(), 100_000)
 
     def test_a_file_of_somebody_else_is_not_overwritten(self):
         name = "etc/security/limits.d/90-ringroom.conf"

@@ -9,6 +9,10 @@
 ROOT=${RINGROOM_TUNING_ROOT:-}
 MARK='# Written by apply.sh of Ringroom; removed by its revert.sh.'
 NOTRACK_TABLE=ringroom_notrack
+# What fs.nr_open is when the kernel starts.
+readonly KERNEL_NR_OPEN=1048576
+# By name, what could not be set.
+declare -gA REFUSED=()
 
 # PLACE|CURRENT|WANTED of every place of a setting in a profile; the two are equal where it suffices.
 plan() {
@@ -48,7 +52,27 @@ find_transparent_huge_pages() {
   [ ! -e "$path" ] || echo "$path|$2"
 }
 
-find_limits_file() { echo "$ROOT/etc/security/limits.d/90-ringroom.conf|$2"; }
+find_limits_file() {
+  local most
+  most=$(nr_open_at_login)
+  echo "$ROOT/etc/security/limits.d/90-ringroom.conf|$(($2 < most ? $2 : most))"
+}
+
+# The least that fs.nr_open is whenever the user logs in: a limit above it is refused, and the login with
+# it. After a restart it is the kernel's own again, unless a file of ours has it.
+nr_open_at_login() {
+  local now start=$KERNEL_NR_OPEN kept
+  now=$(words "$ROOT/proc/sys/fs/nr_open") || now=$KERNEL_NR_OPEN
+  if is_chosen fs.nr_open && [ -z "${REFUSED[fs.nr_open]:-}" ]; then
+    now=$(wanted_at least "$now" "${VALUE[fs.nr_open/$PROFILE]}")
+    ! has_flag --persist || start=$now
+  fi
+  if ! has_flag --persist; then
+    kept=$(sed -n 's/^fs.nr_open = //p' "$ROOT/etc/sysctl.d/90-ringroom.conf" 2>/dev/null) || kept=''
+    start=${kept:-$start}
+  fi
+  echo $((now < start ? now : start))
+}
 
 find_notrack() { echo "inet $NOTRACK_TABLE|$PORTS"; }
 
