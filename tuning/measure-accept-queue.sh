@@ -3,13 +3,18 @@
 # of its own, COUNT connections opened in one go by one client, for each queue length in turn.
 # Changes nothing outside the namespace; needs root.
 #
-#   tuning/measure-accept-queue.sh RINGROOM [COUNT]
+#   tuning/measure-accept-queue.sh RINGROOM [COUNT [ROUNDS]]
 set -euo pipefail
 
-if [ "${3:-}" != inside ]; then
-  exec unshare --net --mount "$0" "${1:?the binary}" "${2:-4000}" inside
+if [ "${4:-}" != inside ]; then
+  exec unshare --net --mount "$0" "${1:?the binary}" "${2:-4000}" "${3:-3}" inside
 fi
+# The client has a descriptor for each.
+ulimit -Sn "$(ulimit -Hn)"
 ip link set lo up
+server=''
+stop() { [ -z "$server" ] || { kill "$server"; kill "$server" || true; wait "$server" || true; server=''; } 2>/dev/null; }
+trap stop EXIT
 
 client() {
   python3 - "$1" <<'PYTHON'
@@ -42,7 +47,7 @@ PYTHON
 
 overflows() { awk '/^TcpExt:/ && !names { split($0, name); names = 1; next } /^TcpExt:/ { for (i = 1; i <= NF; i++) if (name[i] == "ListenOverflows") print $i }' /proc/net/netstat; }
 
-for round in 1 2 3; do
+for round in $(seq "$3"); do
   for length in 128 4096; do
     sysctl -qw net.core.somaxconn=$length
     "$1" --listen 127.0.0.1:8000 --control 127.0.0.1:8001 >/dev/null 2>&1 &
@@ -50,9 +55,8 @@ for round in 1 2 3; do
     sleep 0.5
     before=$(overflows)
     result=$(client "$2")
-    printf 'round %s, somaxconn %4s: %s, %s overflows of the queue\n' $round $length "$result" $(($(overflows) - before))
-    kill $server; kill $server 2>/dev/null || true
-    wait $server || true
+    printf 'round %s, somaxconn %4s: %s, %s overflows of the queue\n' "$round" $length "$result" $(($(overflows) - before))
+    stop
     sleep 0.2
   done
 done

@@ -20,7 +20,7 @@ nft 'add table inet firewall
 taskset -c 0 "$1" --listen 127.0.0.1:8000 --control 127.0.0.1:8001 --cores 1 --set dev.echo=true \
   --set admission.connections_per_ip=0 >/dev/null 2>&1 &
 server=$!
-trap 'kill $server; kill $server 2>/dev/null || true; rm -r "$work"' EXIT
+trap '{ kill $server; kill $server || true; wait $server || true; rm -r "$work"; } 2>/dev/null' EXIT
 sleep 1
 
 cpu_ns() { cat /proc/$server/task/*/schedstat | awk '{ sum += $1 } END { printf "%.0f", sum }'; }

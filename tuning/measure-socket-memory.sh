@@ -11,10 +11,13 @@ set -euo pipefail
 if [ "${3:-}" != inside ]; then
   exec unshare --net --mount "$0" "${1:?the binary}" "${2:-8000}" inside
 fi
+# The client has a descriptor for each.
+ulimit -Sn "$(ulimit -Hn)"
 ip link set lo up
 sysctl -qw net.core.somaxconn=4096 net.ipv4.ip_local_port_range='1024 65535'
 "$1" --listen 127.0.0.1:8000 --control 127.0.0.1:8001 >/dev/null 2>&1 &
 server=$!
+trap '{ kill $server; kill $server || true; wait $server || true; } 2>/dev/null' EXIT
 sleep 0.5
 
 python3 - "$2" "$server" <<'PYTHON'
@@ -55,5 +58,3 @@ print(f"process, resident        {(resident_after - resident_before) / count:.0f
 with open("/proc/net/sockstat") as sockstat:
     print(next(line.strip() for line in sockstat if line.startswith("TCP")))
 PYTHON
-kill $server; kill $server 2>/dev/null || true
-wait $server || true

@@ -373,5 +373,29 @@ class Namespace(unittest.TestCase):
             self.assertEqual((Path(directory) / "after").read_text(), "")
 
 
+@unittest.skipUnless(os.getuid() == 0, "a network namespace wants root")
+class Measurements(unittest.TestCase):
+    def measured(self, script, server, *arguments):
+        command = ["bash", "-c", 'ulimit -Sn 1024; exec "$@"', "-", TUNING / script, server, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+    def test_more_connections_are_measured_than_the_soft_limit_has_descriptors(self):
+        for script, arguments, words in (("measure-accept-queue.sh", ("1500", "1"), "1500 of 1500 answered"),
+                                         ("measure-socket-memory.sh", ("1500",), "bytes a connection")):
+            done = self.measured(script, os.environ["SERVER_BINARY"], *arguments)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertIn(words, done.stdout)
+
+    def test_a_measurement_that_fails_leaves_no_server_behind(self):
+        for script in "measure-accept-queue.sh", "measure-socket-memory.sh":
+            with tempfile.TemporaryDirectory() as directory:
+                # It runs, and listens nowhere.
+                server, told = Path(directory) / "server", Path(directory) / "pid"
+                server.write_text(f"#!/bin/sh\necho $$ > {told}\nexec sleep 600\n")
+                server.chmod(0o755)
+                self.assertNotEqual(self.measured(script, server, "5").returncode, 0)
+                self.assertFalse(Path(f"/proc/{told.read_text().strip()}").exists(), script)
+
+
 if __name__ == "__main__":
     unittest.main()
