@@ -5,6 +5,8 @@ each joined by underscores. The rest is reckoned from those here, so that a page
 nobody can make again.
 """
 
+import contextlib
+import math
 import re
 
 # A number, or a dash until it was measured, and its name.
@@ -12,6 +14,12 @@ MARK = re.compile(r"(?P<value>[\d.,]+|—)<!-- (?P<name>\w+) -->")
 
 KERNEL_BYTES = 4_085  # an established connection's objects, by the table in tuning/README.md
 MILLION = 1_000_000
+# GB and cores of the boxes whose connections tuning/README.md reckons.
+BOXES = ((4, 2), (8, 2), (16, 4), (32, 8))
+SYSTEM_GB = 2
+# The bounds that are there whatever the connections are, at their defaults: limits.outbox_total_bytes,
+# rooms.history_bytes, and mesh.backlog_bytes of each core and of what is beside them.
+OUTBOX_BYTES, HISTORY_BYTES, BACKLOG_BYTES = 1 << 30, 256 << 20, 64 << 20
 
 
 def known_from(sections):
@@ -31,10 +39,6 @@ def reckon(figures):
     """What follows from the measured figures; nothing where one of them is missing."""
     known = dict(figures)
     rules = {
-        "box_4_gb": lambda f: _connections(f, 0.5),
-        "box_8_gb": lambda f: _connections(f, 4.5),
-        "box_16_gb": lambda f: _connections(f, 12.5),
-        "box_64_gb": lambda f: _connections(f, 60.5),
         "million_process_gb": lambda f: MILLION * _planned_kb(f) * 1024 / 1e9,
         "million_heartbeat_cpus": lambda f: MILLION * f["session_us"] / 1e6,
         "million_echo_cpus": lambda f: MILLION / 60 * f["echo_us"] / 1e6,
@@ -43,20 +47,32 @@ def reckon(figures):
         "million_storm_seconds": lambda f: MILLION * f["handshake_us"] / 1e6 / 16,
     }
     for name, rule in rules.items():
-        try:
+        with contextlib.suppress(KeyError):
             known[name] = rule(figures)
-        except KeyError:
-            continue
+    for memory_gb, cores in BOXES:
+        with contextlib.suppress(KeyError):
+            known.update(_box(figures, memory_gb, cores))
     return known
+
+
+def _box(figures, memory_gb, cores):
+    """What a box holds: what is left of its memory, the connections that fit into that, their CPU at rest, the cores
+    that have twice as much, and the descriptors that each of its cores must have."""
+    bounds = OUTBOX_BYTES + HISTORY_BYTES + (cores + 1) * BACKLOG_BYTES
+    left = (memory_gb - SYSTEM_GB) * 1e9 - bounds - figures["base_mb"] * (1 << 20)
+    # No more than fits, to two digits that matter.
+    fits = int(left / (_planned_kb(figures) * 1024 + KERNEL_BYTES))
+    digits = 10 ** max(0, len(str(fits)) - 2)
+    connections = fits // digits * digits
+    cpus = connections * figures["session_us"] / 1e6
+    name = f"box_{memory_gb}_gb"
+    return {name: connections, f"{name}_left": left / 1e9, f"{name}_cpus": cpus, f"{name}_cores": math.ceil(2 * cpus),
+            f"{name}_descriptors": math.ceil(connections / cores * 1.05) + 256}
 
 
 def _planned_kb(figures):
     """Process memory of a connection to plan with, in units of 1,024 bytes: in a room, or the most that one had."""
     return max(figures["joined_kb"], figures["session_kb"])
-
-
-def _connections(figures, left_gb):
-    return left_gb * 1e9 / (_planned_kb(figures) * 1024 + KERNEL_BYTES)
 
 
 def fill(text, known):
@@ -75,6 +91,8 @@ def names(text):
 
 
 def _number(value):
+    if isinstance(value, int):
+        return f"{value:,}"
     if value >= 10_000:
         # Reckoned from two digits that matter, so no more are shown.
         digits = len(str(int(value))) - 2

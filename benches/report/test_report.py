@@ -7,6 +7,7 @@ import contextlib
 import io
 import itertools
 import json
+import math
 import re
 import runpy
 import subprocess
@@ -139,12 +140,58 @@ class Pages(unittest.TestCase):
     def test_capacity_counts_process_and_kernel_memory_in_bytes(self):
         known = pages.reckon({"joined_kb": 1.5, "session_kb": 1.2})
         self.assertEqual(pages.KERNEL_BYTES, 4_085)
-        self.assertAlmostEqual(known["box_8_gb"], 4.5e9 / (1_536 + 4_085))
         self.assertAlmostEqual(known["million_process_gb"], 1.536)
         self.assertAlmostEqual(pages.reckon({"joined_kb": 1.5, "session_kb": 2.0})["million_process_gb"], 2.048)
         table = (machine.ROOT / "tuning" / "README.md").read_text(encoding="utf-8")
         parts = [int(cell.replace(",", "")) for cell in re.findall(r"^\| `.*\| [\d,]+ \| ([\d,]+) \|$", table, re.MULTILINE)]
         self.assertEqual(sum(parts), pages.KERNEL_BYTES)
+
+    FIGURES = {"joined_kb": 1.5, "session_kb": 1.2, "session_us": 0.5, "base_mb": 10.0}
+
+    def test_a_box_holds_what_its_memory_does_less_all_that_is_there_without_connections(self):
+        known = pages.reckon(self.FIGURES)
+        # 6 GB less 1 GiB, 256 MiB, three times 64 MiB and 10 MiB, by 5,621 bytes each.
+        self.assertAlmostEqual(known["box_8_gb_left"], 6 - (1024 + 256 + 3 * 64 + 10) * (1 << 20) / 1e9)
+        self.assertEqual((known["box_4_gb"], known["box_8_gb"]), (79_000, 790_000))
+        self.assertAlmostEqual(known["box_32_gb_cpus"], known["box_32_gb"] * 0.5e-6)
+        self.assertEqual(known["box_32_gb_cores"], 5)
+        self.assertEqual(known["box_8_gb_descriptors"], 414_750 + 256)
+        self.assertEqual(pages.fill("0<!-- box_32_gb_cores -->", known), "5<!-- box_32_gb_cores -->")
+        # Each core more has a part of the mesh's bound, and leaves less.
+        self.assertLess(pages._box(self.FIGURES, 4, 4)["box_4_gb"], known["box_4_gb"])
+
+    def test_bounds_are_the_servers_defaults(self):
+        source = (machine.ROOT / "src" / "config" / "section" / "engine.rs").read_text(encoding="utf-8")
+        for name, value in (("outbox_total_bytes", pages.OUTBOX_BYTES), ("history_bytes", pages.HISTORY_BYTES),
+                            ("backlog_bytes", pages.BACKLOG_BYTES)):
+            words = re.search(rf"^ +{name}: u64 = (.*?),", source, re.MULTILINE)[1]
+            units = {"GIB": 1 << 30, "MIB": 1 << 20}
+            default = math.prod(units.get(word) or int(word) for word in words.split(" * "))
+            self.assertEqual(default, value, name)
+
+    def test_each_box_has_the_cores_it_takes_and_names_what_is_to_be_raised(self):
+        settings = (machine.ROOT / "tuning" / "settings.sh").read_text(encoding="utf-8")
+        edge = (machine.ROOT / "src" / "config" / "section" / "edge.rs").read_text(encoding="utf-8")
+
+        def allowed(name):
+            profiles = rf"^setting {re.escape(name)} .*\n(?:profile 50k .*\n)?profile 1m (.*)"
+            return [int(word) for word in re.search(profiles, settings, re.MULTILINE)[1].strip("'").split()]
+
+        number = lambda cell: float(re.match("[\\d.,]+", cell)[0].replace(",", ""))
+        page = (machine.ROOT / "tuning" / "README.md").read_text(encoding="utf-8")
+        rows = [[cell.strip() for cell in row.strip("|").split("|")]
+                for row in re.findall(r"^\| \d+ GB, .*$", page, re.MULTILINE)]
+        self.assertEqual([row[0] for row in rows], [f"{memory_gb} GB, {cores}" for memory_gb, cores in pages.BOXES])
+        for (_, cores), row in zip(pages.BOXES, rows, strict=True):
+            connections, least, descriptors = number(row[2]), number(row[4]), number(row[5])
+            self.assertLessEqual(least, cores, row)
+            self.assertLessEqual(descriptors, allowed("limits.nofile")[0], row)
+            wanted = {"admission.connections": connections > int(re.search(r"connections: u32 = ([\d_]+)", edge)[1]),
+                      "fs.file-max": connections + cores * 256 > allowed("fs.file-max")[0],
+                      "net.ipv4.tcp_mem": connections * 2 > allowed("net.ipv4.tcp_mem")[1],
+                      "net.netfilter.nf_conntrack_max": connections > allowed("net.netfilter.nf_conntrack_max")[0]}
+            named = set(re.findall(r"`([\w.-]+)`", row[6]))
+            self.assertEqual(named, {name for name, raised in wanted.items() if raised}, row)
 
     def test_nothing_is_reckoned_from_what_was_not_measured(self):
         self.assertEqual(pages.reckon({}), {})
