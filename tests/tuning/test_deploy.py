@@ -437,7 +437,9 @@ class Monitoring(unittest.TestCase):
     def test_bounds_in_alerts_are_the_servers_own_or_its_defaults_which_no_shipped_configuration_changes(self):
         (rule,) = [rule for rule in self.alerts() if rule["alert"] == "RingroomOutboxesFull"]
         self.assertRegex(rule["expr"], r"ringroom_outbox_bytes / ringroom_outbox_limit_bytes\) > 0\.\d+$")
-        self.assertEqual(self.outbox_limit_bytes, int(defaults()["limits.outbox_total_bytes"]))
+        # Each core has an equal part, in whole bytes.
+        left_over = int(defaults()["limits.outbox_total_bytes"]) - self.outbox_limit_bytes
+        self.assertTrue(0 <= left_over < 256, left_over)
         shipped = [(DEPLOY / "ringroom.toml").read_text(), Kubernetes.DOCUMENTS["ConfigMap"]["data"]["ringroom.toml"]]
         self.assertFalse([text for text in shipped if re.search(r"^queue_", text, re.M)])
         (rule,) = [rule for rule in self.alerts() if rule["alert"] == "RingroomRedisQueueFills"]
