@@ -133,7 +133,8 @@ fn the_process_that_is_watched_is_the_one_that_was_named() {
     idle.kill().expect("ours");
     idle.wait().expect("ours");
     let server = report.server.expect("it lives");
-    assert_eq!(server.cpu_ns, 0);
+    // It may still have been starting for a tick or two.
+    assert!(server.cpu_ns <= 20_000_000, "{server:?}");
     assert!((1..report.generator.resident_bytes).contains(&server.resident_bytes), "{server:?}");
     assert_eq!(report.server_resident_before, Some(server.resident_bytes));
     let gone = run(address, &storm(5), |settings| settings.server_pid = Some(u32::MAX >> 1));
