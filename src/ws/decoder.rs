@@ -10,7 +10,8 @@ mod unfinished;
 
 pub use self::chunk::Chunk;
 pub use self::limits::Limits;
-use self::unfinished::{Frame, Message, Unfinished};
+pub use self::unfinished::Unfinished;
+use self::unfinished::{Frame, Message};
 use crate::clock::Stopwatch;
 
 use super::MessageKind;
@@ -91,10 +92,18 @@ impl Decoder {
     /// Bytes of memory held for what has begun and not ended: 0 for a connection between messages.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.unfinished.as_ref().map_or(0, |unfinished| {
-            let message = unfinished.message.as_ref().map_or(0, |message| message.bytes.capacity());
-            size_of::<Unfinished>() + message + unfinished.control.capacity()
-        })
+        self.unfinished.as_ref().map_or(0, |unfinished| unfinished.held_bytes())
+    }
+
+    /// Takes out what has begun and not ended, for whoever bounds that to keep until more comes. Nothing
+    /// more may be decoded before it is [given back](Self::resume).
+    pub fn suspend(&mut self) -> Option<Box<Unfinished>> {
+        self.unfinished.take()
+    }
+
+    /// Goes on with what was taken out.
+    pub fn resume(&mut self, unfinished: Box<Unfinished>) {
+        self.unfinished = Some(unfinished);
     }
 
     /// Whether the peer has closed or broken the protocol, so that nothing more is decoded.
@@ -154,7 +163,7 @@ impl Decoder {
                     payload = scratch.inflater.inflate(payload, limits.message_bytes)?;
                 }
                 return message_event(kind, payload, 1).map(Some);
-            } else if let Some(message) = self.keep_data(frame, &input.bytes[piece])? {
+            } else if let Some(message) = self.keep_data(frame, &input.bytes[piece], limits)? {
                 return message.into_event(limits, scratch).map(Some);
             }
         }
@@ -228,10 +237,20 @@ impl Decoder {
     }
 
     /// Keeps a piece of a data frame; the message, if it was the last.
-    fn keep_data(&mut self, frame: Frame, piece: &[u8]) -> Result<Option<Message>, Fault> {
+    fn keep_data(
+        &mut self,
+        frame: Frame,
+        piece: &[u8],
+        limits: &Limits,
+    ) -> Result<Option<Message>, Fault> {
         let unfinished = self.unfinished.get_or_insert_default();
         let message = unfinished.message.get_or_insert_with(|| Message::new(&frame.header));
-        message.push(piece)?;
+        let most_bytes = if frame.header.fin {
+            (message.bytes.len() + piece.len()) as u64 + frame.missing()
+        } else {
+            limits.message_bytes_on_wire(message.compressed)
+        };
+        message.push(piece, usize::try_from(most_bytes).unwrap_or(usize::MAX))?;
         if !frame.is_received() {
             unfinished.frame = Some(frame);
             return Ok(None);

@@ -1,6 +1,7 @@
 //! What a connection keeps of things that have begun and not ended.
 //!
-//! Invariant: bytes are kept once and unmasked, in memory that is at most about twice as large.
+//! Invariant: bytes are kept once and unmasked, in memory that is at most about twice as large as what has
+//! come, and no larger than what may come.
 
 use std::ops::Range;
 
@@ -11,12 +12,23 @@ use crate::ws::{MessageKind, mask, utf8};
 
 /// At most a header or a frame, and at most a message around it.
 #[derive(Debug, Default)]
-pub(super) struct Unfinished {
+pub struct Unfinished {
+    /// Since when it is kept, in the count of whoever bounds that; 0: it was not kept yet.
+    pub since: u64,
     pub(super) header: PartialHeader,
     pub(super) frame: Option<Frame>,
     /// The payload of the control frame that `frame` is, as far as it came.
     pub(super) control: Vec<u8>,
     pub(super) message: Option<Message>,
+}
+
+impl Unfinished {
+    /// Bytes of memory that it takes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let message = self.message.as_ref().map_or(0, |message| message.bytes.capacity());
+        size_of::<Self>() + message + self.control.capacity()
+    }
 }
 
 /// The first bytes of a header.
@@ -68,7 +80,7 @@ impl Frame {
         piece
     }
 
-    fn missing(&self) -> u64 {
+    pub(super) fn missing(&self) -> u64 {
         self.header.payload_len - self.received
     }
 
@@ -99,8 +111,14 @@ impl Message {
         }
     }
 
-    /// Adds a piece of it.
-    pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), Fault> {
+    /// Adds a piece of it; in all it will have `most_bytes` at most.
+    pub(super) fn push(&mut self, piece: &[u8], most_bytes: usize) -> Result<(), Fault> {
+        let needed = self.bytes.len() + piece.len();
+        if needed > self.bytes.capacity() {
+            // Doubled, so that nothing is moved often; but what can never be filled is not asked for.
+            let wanted = needed.max((2 * self.bytes.capacity()).min(most_bytes));
+            self.bytes.reserve_exact(wanted - self.bytes.len());
+        }
         self.bytes.extend_from_slice(piece);
         if self.kind == MessageKind::Text && !self.compressed {
             let fresh = &self.bytes[self.validated..];

@@ -64,6 +64,28 @@ fn memory_follows_the_bytes_that_came_and_not_the_length_that_was_claimed() {
 }
 
 #[test]
+fn nothing_is_held_for_what_can_never_come() {
+    // With what surrounds it.
+    let most = 60_000 + 256;
+    let limits = Limits { message_bytes: 60_000, ..LIMITS };
+    let whole = frame(FIN | BINARY, &[1; 60_000]);
+    let in_two = [frame(BINARY, &[1; 35_000]), frame(FIN | CONTINUATION, &[1; 25_000])].concat();
+    let tiny: Vec<_> = (0..1_000).map(|_| frame(CONTINUATION, &[1; 59])).collect();
+    let in_many =
+        [frame(BINARY, &[1; 900]), tiny.concat(), frame(FIN | CONTINUATION, b"")].concat();
+    for bytes in [whole, in_two, in_many] {
+        for piece in [1, 700, 33_000, 40_000] {
+            let mut connection = Connection::new(false, limits);
+            for bytes in bytes.chunks(piece) {
+                connection.read(bytes);
+                assert!(connection.decoder.held_bytes() <= most, "in pieces of {piece}");
+            }
+            assert_eq!(connection.seen.len(), 1, "{:?}", connection.fault);
+        }
+    }
+}
+
+#[test]
 fn a_large_message_in_single_bytes_is_not_moved_for_each() {
     let megabyte = 1 << 20;
     let limits = Limits { message_bytes: megabyte, frame_bytes: megabyte, fragments: 1 };
