@@ -18,8 +18,8 @@ MILLION = 1_000_000
 BOXES = ((4, 2), (8, 2), (16, 4), (32, 8))
 SYSTEM_GB = 2
 # The bounds that are there whatever the connections are, at their defaults: limits.outbox_total_bytes,
-# rooms.history_bytes, and mesh.backlog_bytes of each core and of what is beside them.
-OUTBOX_BYTES, HISTORY_BYTES, BACKLOG_BYTES = 1 << 30, 256 << 20, 64 << 20
+# limits.inbox_total_bytes, rooms.history_bytes, and mesh.backlog_bytes of each core and of what is beside them.
+OUTBOX_BYTES, INBOX_BYTES, HISTORY_BYTES, BACKLOG_BYTES = 1 << 30, 256 << 20, 256 << 20, 64 << 20
 
 
 def known_from(sections):
@@ -58,7 +58,7 @@ def reckon(figures):
 def _box(figures, memory_gb, cores):
     """What a box holds: what is left of its memory, the connections that fit into that, their CPU at rest, the cores
     that have twice as much, and the descriptors that each of its cores must have."""
-    bounds = OUTBOX_BYTES + HISTORY_BYTES + (cores + 1) * BACKLOG_BYTES
+    bounds = OUTBOX_BYTES + INBOX_BYTES + HISTORY_BYTES + (cores + 1) * BACKLOG_BYTES
     left = (memory_gb - SYSTEM_GB) * 1e9 - bounds - figures["base_mb"] * (1 << 20)
     # No more than fits, to two digits that matter.
     fits = int(left / (_planned_kb(figures) * 1024 + KERNEL_BYTES))

@@ -151,7 +151,7 @@ class Pages(unittest.TestCase):
     def test_a_box_holds_what_its_memory_does_less_all_that_is_there_without_connections(self):
         known = pages.reckon(self.FIGURES)
         # 6 GB less 1 GiB, 256 MiB, three times 64 MiB and 10 MiB, by 5,621 bytes each.
-        self.assertAlmostEqual(known["box_8_gb_left"], 6 - (1024 + 256 + 3 * 64 + 10) * (1 << 20) / 1e9)
+        self.assertAlmostEqual(known["box_8_gb_left"], 6 - (1024 + 256 + 256 + 3 * 64 + 10) * (1 << 20) / 1e9)
         self.assertEqual((known["box_4_gb"], known["box_8_gb"]), (79_000, 790_000))
         self.assertAlmostEqual(known["box_32_gb_cpus"], known["box_32_gb"] * 0.5e-6)
         self.assertEqual(known["box_32_gb_cores"], 5)
@@ -162,8 +162,8 @@ class Pages(unittest.TestCase):
 
     def test_bounds_are_the_servers_defaults(self):
         source = (machine.ROOT / "src" / "config" / "section" / "engine.rs").read_text(encoding="utf-8")
-        for name, value in (("outbox_total_bytes", pages.OUTBOX_BYTES), ("history_bytes", pages.HISTORY_BYTES),
-                            ("backlog_bytes", pages.BACKLOG_BYTES)):
+        for name, value in (("outbox_total_bytes", pages.OUTBOX_BYTES), ("inbox_total_bytes", pages.INBOX_BYTES),
+                            ("history_bytes", pages.HISTORY_BYTES), ("backlog_bytes", pages.BACKLOG_BYTES)):
             words = re.search(rf"^ +{name}: u64 = (.*?),", source, re.MULTILINE)[1]
             units = {"GIB": 1 << 30, "MIB": 1 << 20}
             default = math.prod(units.get(word) or int(word) for word in words.split(" * "))

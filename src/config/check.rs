@@ -44,6 +44,7 @@ pub(super) fn check(loading: &mut Loading<'_>, cpus_allowed: &[usize]) {
     for (less, more, because) in AT_MOST_UNLESS_OFF {
         at_most(loading, less, more, because, true);
     }
+    inboxes(loading, cpus_allowed);
     rates(loading);
     texts(loading);
     cpus_exist(loading, cpus_allowed);
@@ -132,6 +133,35 @@ fn at_most(
         (None, Some(_)) => (more, Cause::AtLeast { found: high, other: less, least: low, because }),
         _ => (less, Cause::AtMost { found: low, other: more, most: high, because }),
     };
+    loading.problem(loading.origin(path).cloned(), path, cause);
+}
+
+/// What a core may hold of what it receives must be enough for a message.
+fn inboxes(loading: &mut Loading<'_>, cpus_allowed: &[usize]) {
+    let (message, inbox) = ("limits.message_bytes", "limits.inbox_total_bytes");
+    if ![message, inbox, "cores.count", "cores.cpus"].iter().all(|row| loading.sound(row)) {
+        return;
+    }
+    let super::Config { limits, cores, .. } = &loading.config;
+    let cpus = if cores.cpus.is_empty() { cpus_allowed.len() } else { cores.cpus.len() };
+    let count = if cores.count == 0 { cpus.max(1) as u64 } else { u64::from(cores.count) };
+    let (message_bytes, total_bytes) = (u64::from(limits.message_bytes), limits.inbox_total_bytes);
+    let least = message_bytes * count;
+    if total_bytes >= least {
+        return;
+    }
+    let (path, found, wanted) = match (loading.origin(message), loading.origin(inbox)) {
+        (Some(_), None) => {
+            let share = total_bytes / count;
+            let wanted = format!("at most {share}: what each core ({count}) has of {inbox}");
+            (message, message_bytes, wanted)
+        }
+        _ => {
+            let each = format!("{message} = {message_bytes} for each core ({count})");
+            (inbox, total_bytes, format!("at least {least}: {each}"))
+        }
+    };
+    let cause = Cause::Invalid { found: found.to_string(), wanted };
     loading.problem(loading.origin(path).cloned(), path, cause);
 }
 

@@ -176,6 +176,33 @@ fn the_table_says_what_the_protocol_says() {
 }
 
 #[test]
+fn each_core_has_room_for_a_message_that_comes_in_parts() {
+    for (text, told) in [
+        (
+            "cores.cpus = \"0-3\"\n[limits]\ninbox_total_bytes = 262143",
+            "f:3: limits.inbox_total_bytes: found 262143, wanted at least 262144: \
+             limits.message_bytes = 65536 for each core (4)",
+        ),
+        (
+            "cores.count = 1\n[limits]\ninbox_total_bytes = 4096",
+            "f:3: limits.inbox_total_bytes: found 4096, wanted at least 65536: \
+             limits.message_bytes = 65536 for each core (1)",
+        ),
+        (
+            "cores.count = 32\nmesh.backlog_bytes = 67108864\n[limits]\nmessage_bytes = 67108864\n\
+             outbox_bytes = 67108864\nrecovery_bytes = 67108864",
+            "f:4: limits.message_bytes: found 67108864, wanted at most 8388608: what each core (32) \
+             has of limits.inbox_total_bytes",
+        ),
+    ] {
+        let problems = loaded(&format!("{text}\n"), &[]).unwrap_err();
+        assert_eq!(problems.0.iter().map(ToString::to_string).collect::<Vec<_>>(), [told]);
+    }
+    let enough = "cores.cpus = \"0-3\"\nlimits.inbox_total_bytes = 262144";
+    assert!(loaded(enough, &[]).is_ok());
+}
+
+#[test]
 fn comparisons_name_numbers() {
     for (less, more, because) in AT_MOST.iter().chain(AT_MOST_UNLESS_OFF) {
         for path in [less, more] {

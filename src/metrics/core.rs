@@ -120,6 +120,10 @@ pub struct Core {
     pub outbox_bytes: Figure,
     /// This core's part of the bytes that may be, by configuration.
     pub outbox_limit_bytes: Figure,
+    /// Bytes held of what connections have sent in part now.
+    pub inbox_bytes: Figure,
+    /// This core's part of the bytes that may be, by configuration.
+    pub inbox_limit_bytes: Figure,
     /// Publications that did not reach a connection.
     pub gaps: ByReason<Gap>,
     /// Times a room had missed something of other nodes.

@@ -61,6 +61,10 @@ const GAUGES: &[Row<Figure>] = &[
     ("outbox_limit_bytes", "Bytes that may be queued for connections", |core| {
         &core.outbox_limit_bytes
     }),
+    ("inbox_bytes", "Bytes held of what connections have sent in part", |core| &core.inbox_bytes),
+    ("inbox_limit_bytes", "Bytes that may be held of what connections have sent in part", |core| {
+        &core.inbox_limit_bytes
+    }),
     ("mesh_backlog_bytes", "Bytes on their way to other threads", |core| &core.mesh_backlog_bytes),
     ("listening", "1 once clients come in", |core| &core.listening),
     ("draining", "1 while connections are sent away", |core| &core.draining),

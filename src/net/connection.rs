@@ -12,6 +12,7 @@ use crate::wheel::Timer;
 
 use super::admission::Admitted;
 use super::doors::Waiting;
+use super::inbound::Seat;
 use super::relay::Relay;
 use super::stream::Stream;
 use super::tls::Tls;
@@ -56,8 +57,8 @@ pub(super) enum Course {
 pub(super) enum Stage {
     /// Until the end of the request head, and longer if its credential has to be judged elsewhere.
     Handshake(Box<Greeting>),
-    /// The engine knows it.
-    Open,
+    /// The engine knows it; where that is kept of which only a part has come.
+    Open(Option<Seat>),
     /// Plain HTTP: the control plane answers.
     Relay(Box<Relay>),
     /// Our last bytes are written, or given up; only the peer's end is awaited.

@@ -9,7 +9,7 @@ use crate::letter::Letter;
 use crate::shard::message::ToConnection;
 use crate::shard::{CoreMessage, Input};
 
-use super::connection::Stage;
+use super::connection::{Connection, Stage};
 use super::core::State;
 
 impl State {
@@ -41,8 +41,8 @@ impl State {
 
     fn fail(&mut self, now: Now, key: ConnectionKey) {
         self.metrics.panics.add(1);
-        let is_open =
-            self.connection(key).is_some_and(|connection| matches!(connection.stage, Stage::Open));
+        let open = |connection: &mut Connection| matches!(connection.stage, Stage::Open(_));
+        let is_open = self.connection(key).is_some_and(open);
         if is_open {
             self.shard.handle(now, Input::Failed { connection: key }, &mut self.effects);
         }

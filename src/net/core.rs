@@ -28,6 +28,7 @@ use super::admission::Admission;
 use super::connection::Connection;
 use super::doors::Failures;
 use super::entrance::Entrance;
+use super::inbound::{Inbound, Tally};
 use super::listener::{Door, Listener, Pace};
 use super::notify::Notify;
 use super::park::Account;
@@ -61,6 +62,8 @@ pub(super) struct Core {
     pub(super) doors: RefCell<Vec<Rc<Door>>>,
     /// Memory in which quiet connections read, each for the time of a system call.
     pub(super) shared_buffer: Cell<Vec<u8>>,
+    /// What is held of what is received.
+    pub(super) tally: Rc<Tally>,
     pub(super) timer: Timer,
     pub(super) doorbell: Counter,
     pub(super) glance: Glance,
@@ -89,6 +92,7 @@ pub(super) struct State {
     pub(super) metrics: Arc<metrics::Core>,
     pub(super) frame_limits: decoder::Limits,
     pub(super) scratch: Scratch,
+    pub(super) inbound: Inbound,
     pub(super) decrypted: Vec<u8>,
     /// How often a reader has brought something.
     pub(super) reads: u64,
@@ -271,6 +275,7 @@ impl State {
         self.judge_again(now);
         self.shard.settle(now, &mut self.effects);
         self.metrics.inflate.add(self.scratch.take_tally());
+        self.metrics.inbox_bytes.set(self.inbound.held_bytes());
         self.post_letters();
         self.post_to_control_plane(now);
         let delivery = self.port.deliver(now.moment);

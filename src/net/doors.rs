@@ -111,7 +111,7 @@ impl State {
         let began = connection.greeting().map_or(now.moment, |greeting| greeting.accepted);
         self.metrics.handshakes.add(1);
         self.metrics.handshake_latency.record(now.moment.since_us(began));
-        self.advance(key, Stage::Open);
+        self.advance(key, Stage::Open(None));
         let opened = Opened {
             connection: key,
             route,
@@ -174,7 +174,7 @@ impl State {
         behind.bytes.extend_from_slice(bytes);
         let Some(connection) = self.connection(key) else { return Flow::End };
         match &connection.stage {
-            Stage::Open => {
+            Stage::Open(_) => {
                 let mut bytes = std::mem::take(&mut behind.bytes);
                 *intake = Intake::Open(Decoder::new(behind.deflate));
                 self.take_plain(now, key, intake, &mut bytes)

@@ -96,7 +96,7 @@ impl State {
         let Some(connection) = self.connection(key) else {
             return;
         };
-        if matches!(connection.stage, Stage::Open)
+        if matches!(connection.stage, Stage::Open(_))
             && wants_reading
             && connection.course != Course::WaitsForCrowd
         {
@@ -132,7 +132,7 @@ impl State {
             return None;
         }
         let outbox = match connection.stage {
-            Stage::Open => self.shard.outbox(key),
+            Stage::Open(_) => self.shard.outbox(key),
             Stage::Handshake(_) | Stage::Relay(_) | Stage::Ending => None,
         };
         let is_open = outbox.is_some();
@@ -203,6 +203,7 @@ impl State {
         if matches!(connection.stage, Stage::Relay(_)) || course == Course::HasEnded {
             self.retire(now, key);
         }
+        self.forget_unfinished(key);
         self.resume(key);
     }
 

@@ -217,7 +217,11 @@ impl State {
     ) -> Flow {
         match intake {
             Intake::Open(decoder) => {
-                let (flow, deaf) = self.take_frames(now, key, decoder, bytes);
+                self.resume_unfinished(key, decoder);
+                let (flow, mut deaf) = self.decode(now, key, decoder, bytes);
+                if let Some(unfinished) = decoder.suspend() {
+                    deaf |= self.keep_unfinished(now, key, unfinished);
+                }
                 if deaf {
                     *intake = Intake::Deaf;
                 }
@@ -349,7 +353,7 @@ impl State {
     }
 
     /// Decodes frames; the second value: nothing more is to be read of this peer.
-    fn take_frames(
+    fn decode(
         &mut self,
         now: Now,
         key: ConnectionKey,

@@ -50,7 +50,10 @@ impl State {
         let before = std::mem::replace(&mut connection.stage, Stage::Ending);
         self.leave(&before);
         match before {
-            Stage::Open => self.lose(now, key),
+            Stage::Open(seat) => {
+                self.vacate(seat);
+                self.lose(now, key);
+            }
             Stage::Relay(relay) => self.post_to_control(relay.reset()),
             Stage::Handshake(_) | Stage::Ending => {}
         }
@@ -73,7 +76,7 @@ impl State {
     fn figure(&self, stage: &Stage) -> Option<&metrics::Figure> {
         match stage {
             Stage::Handshake(_) => Some(&self.metrics.handshakes_pending),
-            Stage::Open => Some(&self.metrics.connections),
+            Stage::Open(_) => Some(&self.metrics.connections),
             Stage::Relay(_) => Some(&self.metrics.relayed),
             Stage::Ending => None,
         }
@@ -95,6 +98,7 @@ impl State {
             self.wheel.cancel(before);
         }
         self.effects.dirty.push(key);
+        self.forget_unfinished(key);
     }
 
     /// Whether a WebSocket client that has ended its side is still owed something, as one that said

@@ -14,6 +14,7 @@ mod descriptors;
 mod doors;
 mod entrance;
 mod flush;
+mod inbound;
 mod intake;
 mod life;
 mod listener;

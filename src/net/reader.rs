@@ -16,6 +16,7 @@ use crate::metrics::HandshakeFailure;
 
 use super::connection::Stage;
 use super::core::Core;
+use super::inbound::Lease;
 use super::intake::{Flow, Intake};
 use super::stream::Stream;
 
@@ -92,12 +93,13 @@ impl Reader {
     fn read_often(mut self) -> impl Future<Output = ()> {
         async move {
             let mut buffer = Vec::with_capacity(BUFFER_MIN_BYTES);
+            let mut lease = Lease::new(&self.core.tally);
             loop {
                 let (read, filled) = self.stream.read(buffer).await;
                 buffer = filled;
                 let flow = match read {
                     Ok(0) | Err(_) => Flow::End,
-                    Ok(count) => self.take_buffer(&mut buffer, count),
+                    Ok(count) => self.take_buffer(&mut buffer, &mut lease, count),
                 };
                 match self.next(flow, true).await {
                     Next::Again => {}
@@ -133,17 +135,22 @@ impl Reader {
         if wants_busy == is_busy { Next::Again } else { Next::ChangePace }
     }
 
-    fn take_buffer(&mut self, buffer: &mut Vec<u8>, count: usize) -> Flow {
+    fn take_buffer(&mut self, buffer: &mut Vec<u8>, lease: &mut Lease, count: usize) -> Flow {
         let flow = self.take(&mut buffer[..count]);
         let is_full = count == buffer.capacity();
         buffer.clear();
+        if lease.is_wanted_back() {
+            lease.give_back();
+            *buffer = Vec::with_capacity(BUFFER_MIN_BYTES);
+        }
         if !is_full {
             return flow;
         }
         // Also for who is to wait now: all that came meanwhile is to be read at once, and so be written
         // at once. Else a room's publishers are read in morsels, and each costs a write per member.
-        if buffer.capacity() < BUFFER_MAX_BYTES {
-            *buffer = Vec::with_capacity((count * 4).min(BUFFER_MAX_BYTES));
+        let wanted = (count * 4).min(BUFFER_MAX_BYTES);
+        if buffer.capacity() < wanted && lease.extend(wanted - BUFFER_MIN_BYTES) {
+            *buffer = Vec::with_capacity(wanted);
         }
         if flow != Flow::On {
             return flow;
@@ -239,7 +246,7 @@ impl Core {
                 state.pass_on(key);
                 state.connection(key).is_some_and(|connection| !connection.is_over())
             }
-            Some(Stage::Open) => state.stays_for_answers(now, key),
+            Some(Stage::Open(_)) => state.stays_for_answers(now, key),
             _ => false,
         };
         self.bell.ring();

@@ -29,6 +29,7 @@ use super::admission::Admission;
 use super::core::{Core, Deadline, State};
 use super::descriptors;
 use super::entrance::{self, Bound, Entrance};
+use super::inbound::{Inbound, Tally};
 use super::listener::{Listener, Pace};
 use super::notify::Notify;
 use super::park::Account;
@@ -154,10 +155,9 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
     shard.answer_with(plan.handlers);
     shard.believe_pages(Arc::clone(&plan.pages));
     begin_with(&mut shard, &clock, &plan.standing);
-    let (mut wheel, patience_ms) = (Wheel::new(), entrance::patience_ms(&config));
-    if let Some(patience_ms) = patience_ms {
-        wheel.insert(clock.moment().plus_ms(patience_ms), Deadline::Link);
-    }
+    let (wheel, waits_for_link) = wheel(&clock, &config);
+    let tally = Tally::of_core(config.limits.inbox_total_bytes, cores);
+    metrics.inbox_limit_bytes.set(tally.budget_bytes);
     let state = State {
         shard,
         effects: Effects::default(),
@@ -177,6 +177,7 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
         metrics,
         frame_limits: decoder::Limits::from(&config.limits),
         scratch: Scratch::timed(monotonic_us),
+        inbound: Inbound::new(Rc::clone(&tally)),
         decrypted: Vec::new(),
         reads: 0,
         events: 0,
@@ -184,7 +185,7 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
         events_before: 0,
         account: Account { at: clock.moment(), cpu_us: thread_cpu_us(), ..Account::default() },
         was_spinning: false,
-        waits_for_link: patience_ms.is_some(),
+        waits_for_link,
         is_draining: false,
         looks_over: 0,
         jumped_us: 0,
@@ -199,10 +200,20 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
         entrance: RefCell::new(Some(Entrance { doors, listening: plan.listening })),
         doors: RefCell::default(),
         shared_buffer: Cell::new(vec![0; SHARED_BUFFER_BYTES]),
+        tally,
         timer: Timer::new()?,
         doorbell: Counter::new(doorbell)?,
         glance: Glance::new(kind)?,
     }))
+}
+
+/// The core's own timers, and whether the link to Redis is waited for.
+fn wheel(clock: &Clock, config: &Config) -> (Wheel<Deadline>, bool) {
+    let (mut wheel, patience_ms) = (Wheel::new(), entrance::patience_ms(config));
+    if let Some(patience_ms) = patience_ms {
+        wheel.insert(clock.moment().plus_ms(patience_ms), Deadline::Link);
+    }
+    (wheel, patience_ms.is_some())
 }
 
 /// Takes over what was decided before this process began.

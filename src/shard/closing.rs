@@ -49,6 +49,17 @@ impl Shard {
             _ => CloseReason::ProtocolError,
         };
         self.close_with(key, reason, fault.reason(), None);
+        self.ignore(key);
+    }
+
+    /// What a peer has sent of a message is not kept.
+    pub(super) fn overload(&mut self, key: ConnectionKey) {
+        self.close(key, CloseReason::Overloaded);
+        self.ignore(key);
+    }
+
+    /// A peer that is sent away is not listened to.
+    fn ignore(&mut self, key: ConnectionKey) {
         // Nothing more is read from it, so its answer would never be seen.
         if let Some(connection) = self.outbound.get_mut(key).filter(|c| c.phase == Phase::Closing) {
             connection.phase = Phase::Ended;

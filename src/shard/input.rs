@@ -64,6 +64,11 @@ pub enum Input<'a> {
         /// How.
         fault: Fault,
     },
+    /// What the peer has sent of a message cannot be kept; nothing more will be read from it.
+    Overload {
+        /// Whose.
+        connection: ConnectionKey,
+    },
     /// Something on the connection's way panicked: it is to be closed by 1011, and nothing more will
     /// be read from it.
     Failed {

@@ -242,6 +242,7 @@ impl Shard {
             Input::Pong { connection, payload } => self.on_pong(connection, payload),
             Input::CloseFrame { connection, code } => self.on_close_frame(connection, code),
             Input::Fault { connection, fault } => self.fault(connection, fault),
+            Input::Overload { connection } => self.overload(connection),
             Input::Failed { connection } => self.close(connection, CloseReason::Internal),
             Input::Lost { connection } => self.on_lost(connection),
             Input::Written { connection } => self.on_written(connection),

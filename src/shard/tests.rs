@@ -231,6 +231,17 @@ fn a_fault_closes_with_its_code() {
 }
 
 #[test]
+fn what_cannot_be_kept_of_a_message_sends_its_sender_away() {
+    let mut bench = Bench::new(Config::default());
+    bench.open(0, Route::Echo, 0);
+    for _ in 0..2 {
+        bench.input(Input::Overload { connection: key(0) });
+    }
+    assert_eq!(bench.written(0), b"\x88\x0C\x03\xF5overloaded");
+    assert_eq!(bench.effects.hangups, [key(0)]);
+}
+
+#[test]
 fn an_echo_that_is_not_read_is_not_fed_for_ever() {
     let mut bench = Bench::new(Config::default());
     bench.open(0, Route::Echo, 0);

@@ -25,6 +25,7 @@ mod figures;
 mod frames;
 mod handshake;
 mod identity;
+mod inbox;
 mod keys;
 mod operator;
 mod oracle;

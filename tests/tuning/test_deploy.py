@@ -349,7 +349,8 @@ class Kubernetes(unittest.TestCase):
         limit = int(self.CONTAINER["resources"]["limits"]["memory"].removesuffix("Gi")) << 30
         connection_bytes = 8 << 10  # more than the README reckons, kernel memory included
         parties = config["cores"]["count"] + 1
-        needed = (int(of("limits.outbox_total_bytes")) + int(of("rooms.history_bytes"))
+        needed = (int(of("limits.outbox_total_bytes")) + int(of("limits.inbox_total_bytes"))
+                  + int(of("rooms.history_bytes"))
                   + int(of("mesh.backlog_bytes")) * parties + int(of("redis.queue_bytes"))
                   + int(of("admission.connections")) * connection_bytes)
         self.assertLess(needed, limit)
@@ -385,8 +386,9 @@ class Monitoring(unittest.TestCase):
                     raise AssertionError("the server does not find Redis")
                 time.sleep(0.05)
         cls.names = set(re.findall(r"^(ringroom_\w+)", text, re.M))
-        limits = re.findall(r'^ringroom_outbox_limit_bytes\{core="\d+"\} (\d+)$', text, re.M)
-        cls.outbox_limit_bytes = sum(map(int, limits))
+        limits = {box: re.findall(rf'^ringroom_{box}_limit_bytes\{{core="\d+"\}} (\d+)$', text, re.M)
+                  for box in ("outbox", "inbox")}
+        cls.limit_bytes = {box: sum(map(int, limits)) for box, limits in limits.items()}
         cls.values = {}
         for label in cls.LABELS:
             for name, value in re.findall(rf'^(ringroom_\w+)\{{.*{label}="(\w+)"', text, re.M):
@@ -435,11 +437,12 @@ class Monitoring(unittest.TestCase):
             self.assertTrue(rule["annotations"]["summary"])
 
     def test_bounds_in_alerts_are_the_servers_own_or_its_defaults_which_no_shipped_configuration_changes(self):
-        (rule,) = [rule for rule in self.alerts() if rule["alert"] == "RingroomOutboxesFull"]
-        self.assertRegex(rule["expr"], r"ringroom_outbox_bytes / ringroom_outbox_limit_bytes\) > 0\.\d+$")
-        # Each core has an equal part, in whole bytes.
-        left_over = int(defaults()["limits.outbox_total_bytes"]) - self.outbox_limit_bytes
-        self.assertTrue(0 <= left_over < 256, left_over)
+        for box in "outbox", "inbox":
+            (rule,) = [rule for rule in self.alerts() if rule["alert"].lower() == f"ringroom{box}esfull"]
+            self.assertRegex(rule["expr"], rf"ringroom_{box}_bytes / ringroom_{box}_limit_bytes\) > 0\.\d+$")
+            # Each core has an equal part, in whole bytes.
+            left_over = int(defaults()[f"limits.{box}_total_bytes"]) - self.limit_bytes[box]
+            self.assertTrue(0 <= left_over < 256, left_over)
         shipped = [(DEPLOY / "ringroom.toml").read_text(), Kubernetes.DOCUMENTS["ConfigMap"]["data"]["ringroom.toml"]]
         self.assertFalse([text for text in shipped if re.search(r"^queue_", text, re.M)])
         (rule,) = [rule for rule in self.alerts() if rule["alert"] == "RingroomRedisQueueFills"]

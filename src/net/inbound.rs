@@ -1,0 +1,235 @@
+//! What a core holds of what it receives and nobody can use yet: of each message the part that has
+//! come, and the larger buffers of those that send often.
+//!
+//! Who ends when that is more than it may be: not who comes last, or else those who fill it and stay
+//! would keep everybody out for ever. All that is kept is in classes by its size, each twice as large as
+//! the one below; of the class that takes most together, whoever has been at it for longest is sent
+//! away. So who sits on part of a message makes room for who moves; small messages do not pay
+//! for large ones; and against those who send a part again and again a message has as long as it takes
+//! them to fill all anew, which is a matter of how much the line carries. Whoever is alone is
+//! never sent away: what one may hold is bounded by the limits of a message.
+//!
+//! Invariants: what counts is what is held, also after a panic: what is kept lies here and counts by lying
+//! here, a lease by living; after each read there is no more than the core's share, or than one message;
+//! a message that comes whole in one read has nothing to do with it; readers' buffers never take more
+//! than a quarter, so that none who goes silent in possession of one keeps messages out.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use slab::Slab;
+
+use crate::clock::Now;
+use crate::id::ConnectionKey;
+use crate::shard::Input;
+use crate::ws::decoder::{Decoder, Unfinished};
+
+use super::connection::Stage;
+use super::core::State;
+
+/// One for each power of two.
+const CLASSES: usize = u64::BITS as usize;
+
+/// What a core may hold, and what it holds.
+#[derive(Debug)]
+pub(super) struct Tally {
+    pub(super) budget_bytes: u64,
+    unfinished_bytes: Cell<u64>,
+    /// What buffers have beyond what each has in any case.
+    buffer_bytes: Cell<u64>,
+}
+
+impl Tally {
+    /// The share of one of so many cores.
+    pub(super) fn of_core(total_bytes: u64, cores: u16) -> Rc<Self> {
+        Rc::new(Self {
+            budget_bytes: total_bytes / u64::from(cores.max(1)),
+            unfinished_bytes: Cell::default(),
+            buffer_bytes: Cell::default(),
+        })
+    }
+
+    /// What is held, in all.
+    fn held_bytes(&self) -> u64 {
+        self.unfinished_bytes.get() + self.buffer_bytes.get()
+    }
+
+    /// Whether less than an eighth is left, `more` taken: messages need that more than buffers do.
+    fn is_tight(&self, more: u64) -> bool {
+        self.held_bytes() + more > self.budget_bytes - self.budget_bytes / 8
+    }
+}
+
+/// What the buffer of a reader that reads often has beyond its least size.
+#[derive(Debug)]
+pub(super) struct Lease {
+    tally: Rc<Tally>,
+    bytes: u64,
+}
+
+impl Lease {
+    /// Nothing yet.
+    pub(super) fn new(tally: &Rc<Tally>) -> Self {
+        Self { tally: Rc::clone(tally), bytes: 0 }
+    }
+
+    /// Takes more, so that it is `bytes`; `false`: there is not so much.
+    pub(super) fn extend(&mut self, bytes: usize) -> bool {
+        let more = (bytes as u64).saturating_sub(self.bytes);
+        let buffers = self.tally.buffer_bytes.get() + more;
+        if buffers > self.tally.budget_bytes / 4 || self.tally.is_tight(more) {
+            return false;
+        }
+        self.tally.buffer_bytes.set(buffers);
+        self.bytes += more;
+        true
+    }
+
+    /// Whether others need what this has.
+    pub(super) fn is_wanted_back(&self) -> bool {
+        self.bytes > 0 && self.tally.is_tight(0)
+    }
+
+    pub(super) fn give_back(&mut self) {
+        self.tally.buffer_bytes.set(self.tally.buffer_bytes.get() - self.bytes);
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+/// Where is kept what a connection has begun.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Seat(u32);
+
+/// A class, since when, and the seat.
+type Place = (u32, u64, u32);
+
+/// What connections of a core have begun and not finished.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    tally: Rc<Tally>,
+    kept: Slab<(ConnectionKey, Box<Unfinished>)>,
+    /// Each class from its oldest on.
+    line: BTreeSet<Place>,
+    class_bytes: [u64; CLASSES],
+    /// How many were ever begun.
+    begun: u64,
+}
+
+impl Inbound {
+    /// Nothing yet.
+    pub(super) fn new(tally: Rc<Tally>) -> Self {
+        let (kept, line) = (Slab::new(), BTreeSet::new());
+        Self { tally, kept, line, class_bytes: [0; CLASSES], begun: 0 }
+    }
+
+    /// What is held of what is received, in all.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.tally.held_bytes()
+    }
+
+    /// Keeps what a connection has begun. It may be more than fits: [`evict`](Self::evict) comes next.
+    fn keep(&mut self, key: ConnectionKey, mut unfinished: Box<Unfinished>) -> Seat {
+        if unfinished.since == 0 {
+            self.begun += 1;
+            unfinished.since = self.begun;
+        }
+        let (bytes, since) = (unfinished.held_bytes() as u64, unfinished.since);
+        // There are no more of them than of connections, which are counted alike.
+        let seat = u32::try_from(self.kept.insert((key, unfinished))).unwrap_or(u32::MAX);
+        self.line.insert((bytes.ilog2(), since, seat));
+        self.class_bytes[bytes.ilog2() as usize] += bytes;
+        self.tally.unfinished_bytes.set(self.tally.unfinished_bytes.get() + bytes);
+        Seat(seat)
+    }
+
+    /// Gives it back.
+    fn take(&mut self, Seat(seat): Seat) -> Option<(ConnectionKey, Box<Unfinished>)> {
+        let (key, unfinished) = self.kept.try_remove(seat as usize)?;
+        let bytes = unfinished.held_bytes() as u64;
+        self.line.remove(&(bytes.ilog2(), unfinished.since, seat));
+        self.class_bytes[bytes.ilog2() as usize] -= bytes;
+        self.tally.unfinished_bytes.set(self.tally.unfinished_bytes.get() - bytes);
+        Some((key, unfinished))
+    }
+
+    /// Whoever has to go, if more is held than may be: what they had begun is gone.
+    fn evict(&mut self) -> Option<ConnectionKey> {
+        if self.tally.held_bytes() <= self.tally.budget_bytes || self.kept.len() < 2 {
+            return None;
+        }
+        let (class, _) = self.class_bytes.iter().enumerate().max_by_key(|(_, bytes)| **bytes)?;
+        let class = u32::try_from(class).ok()?;
+        let &(_, _, seat) = self.line.range((class, 0, 0)..).next()?;
+        self.take(Seat(seat)).map(|(key, _)| key)
+    }
+}
+
+impl State {
+    /// Goes on with what a connection has begun.
+    pub(super) fn resume_unfinished(&mut self, key: ConnectionKey, decoder: &mut Decoder) {
+        if let Some(connection) = self.connections.get_mut(key.index as usize)
+            && let Stage::Open(seat) = &mut connection.stage
+            && let Some(seat) = seat.take()
+            && let Some((_, unfinished)) = self.inbound.take(seat)
+        {
+            decoder.resume(unfinished);
+        }
+    }
+
+    /// Keeps what a connection has begun, and sends away whoever has to go for it; whether that is the
+    /// connection itself.
+    pub(super) fn keep_unfinished(
+        &mut self,
+        now: Now,
+        key: ConnectionKey,
+        unfinished: Box<Unfinished>,
+    ) -> bool {
+        let Some(connection) = self.connections.get_mut(key.index as usize) else {
+            return true;
+        };
+        let Stage::Open(seat) = &mut connection.stage else {
+            return true;
+        };
+        *seat = Some(self.inbound.keep(key, unfinished));
+        let mut is_gone = false;
+        while let Some(loser) = self.inbound.evict() {
+            is_gone |= loser == key;
+            self.send_away(now, loser);
+        }
+        is_gone
+    }
+
+    /// What a connection had begun is gone: what follows makes no sense without it.
+    fn send_away(&mut self, now: Now, key: ConnectionKey) {
+        if let Some(Stage::Open(seat)) = self.connection(key).map(|it| &mut it.stage) {
+            *seat = None;
+        }
+        self.part(now, key);
+        self.shard.handle(now, Input::Overload { connection: key }, &mut self.effects);
+    }
+
+    /// Nothing more is read of a connection: what it had begun is of no use.
+    pub(super) fn forget_unfinished(&mut self, key: ConnectionKey) {
+        if let Some(Stage::Open(seat)) = self.connection(key).map(|it| &mut it.stage) {
+            let seat = seat.take();
+            self.vacate(seat);
+        }
+    }
+
+    /// Lets go of what was kept there.
+    pub(super) fn vacate(&mut self, seat: Option<Seat>) {
+        if let Some(seat) = seat {
+            drop(self.inbound.take(seat));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
