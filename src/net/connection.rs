@@ -137,7 +137,11 @@ impl Connection {
                         return Written::All;
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Written::Blocked,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // What it did not take may expire or be dropped before it is asked again.
+                    advance(&mut self.raw, outbox, 0);
+                    return Written::Blocked;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return Written::Gone,
             }
@@ -158,9 +162,12 @@ impl Connection {
                 Ok(false) => return Written::Blocked,
                 Err(_) => return Written::Gone,
             }
+            if !tls.may_encrypt() {
+                return Written::All;
+            }
             let mut slices = [IoSlice::new(&[]); SLICES];
             let pieces = gather(&self.raw, outbox.as_deref_mut(), &mut slices);
-            if pieces == 0 || !tls.may_encrypt() {
+            if pieces == 0 {
                 return Written::All;
             }
             let taken = tls.encrypt(&slices[..pieces]);
@@ -191,9 +198,8 @@ fn advance(raw: &mut Vec<u8>, outbox: Option<&mut Outbox>, sent: usize) {
             raw.drain(..of_raw);
         }
     }
-    if let Some(outbox) = outbox
-        && sent > of_raw
-    {
+    // Also if none of it was written: it is in nobody's hand any more.
+    if let Some(outbox) = outbox {
         outbox.advance(sent - of_raw);
     }
 }

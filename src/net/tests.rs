@@ -8,6 +8,7 @@ mod ending;
 mod entrance;
 mod glance;
 mod proxied;
+mod writing;
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};

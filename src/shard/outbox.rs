@@ -188,7 +188,9 @@ impl Outbox {
 
     /// The front `bytes` were written; what [`gather`](Self::gather) gave out is free again.
     pub fn advance(&mut self, bytes: usize) {
-        self.lent = 0;
+        if !self.held {
+            self.lent = 0;
+        }
         let bytes = bytes.min(self.pending_bytes as usize);
         self.pending_bytes -= len32(bytes);
         self.unmarked_bytes = self.unmarked_bytes.saturating_add(len32(bytes));
