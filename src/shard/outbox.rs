@@ -53,8 +53,8 @@ pub struct Outbox {
     held: bool,
     /// Something that waits may expire.
     expiring: bool,
-    /// Something that waits may be transient.
-    transient: bool,
+    /// Something that waits may be dropped before anything else.
+    fleeting: bool,
     /// The tick in which it was last empty.
     filled_tick: u32,
 }
@@ -237,7 +237,7 @@ impl Outbox {
         }
         self.pending_bytes += len32(run.bytes().len());
         self.expiring |= run.label.expires.is_some();
-        self.transient |= run.label.is_transient();
+        self.fleeting |= run.label.is_fleeting();
         if self.queue.is_none() && self.single.is_none() && !self.expiring {
             self.single = Some(run);
             return;

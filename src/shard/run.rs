@@ -81,6 +81,11 @@ impl Label {
         self.last == 0
     }
 
+    /// Whether it is the first to be dropped, without a word.
+    pub(crate) fn is_fleeting(&self) -> bool {
+        self.is_transient() && self.priority != Priority::Critical
+    }
+
     pub(crate) fn same_room(&self, room: &RoomTag) -> bool {
         self.room.is(room)
     }

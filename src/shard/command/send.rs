@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId, TenantId};
 use crate::protocol::command::{Post, Recipient, Send};
 use crate::protocol::event::Reply;
-use crate::protocol::{ErrorCode, RequestId, SlowConsumer};
+use crate::protocol::{CloseReason, ErrorCode, RequestId, SlowConsumer};
 use crate::room::hub::RoomTag;
 use crate::room::name::{RoomKey, RoomName};
 use crate::room::publication::{Author, Draft, Form, FormSet, Publication};
@@ -244,7 +244,13 @@ impl Shard {
         let label = Label::of(&publication, &tag, 0);
         let budget = &self.outbound.pool.budget;
         let run = single_run(&mut self.press, &publication, form, label, budget);
-        self.outbound.offer_run(key, &run) == Offer::Taken
+        match self.outbound.offer_run(key, &run) {
+            Offer::Taken => return true,
+            Offer::Withheld => {}
+            Offer::Overflow => self.close(key, CloseReason::SlowConsumer),
+            Offer::Overload => self.close(key, CloseReason::Overloaded),
+        }
+        false
     }
 
     /// What became of a message for a connection.

@@ -61,12 +61,12 @@ impl Outbox {
             self.push_run(Rc::clone(run), pool);
             return Offer::Taken;
         }
-        self.drop_transient(pool);
+        self.drop_fleeting(pool);
         if self.fits(run, terms, pool) {
             self.push_run(Rc::clone(run), pool);
             return Offer::Taken;
         }
-        if run.label.is_transient() {
+        if run.label.is_fleeting() {
             pool.drops.transient += 1;
             return Offer::Withheld;
         }
@@ -151,17 +151,17 @@ impl Outbox {
         self.recount();
     }
 
-    /// Withholds all waiting transient messages.
-    fn drop_transient(&mut self, pool: &mut Pool) {
-        if !std::mem::take(&mut self.transient) {
+    /// Withholds all waiting transient messages but critical ones.
+    fn drop_fleeting(&mut self, pool: &mut Pool) {
+        if !std::mem::take(&mut self.fleeting) {
             return;
         }
         let pinned = self.pinned();
         let Some(queue) = &mut self.queue else { return };
         let codec = Codec::default();
         queue.withhold_where(pinned, GapReason::SlowConsumer, codec, |label, _| {
-            pool.drops.transient += u64::from(label.is_transient());
-            label.is_transient()
+            pool.drops.transient += u64::from(label.is_fleeting());
+            label.is_fleeting()
         });
         self.recount();
     }

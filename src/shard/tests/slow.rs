@@ -156,6 +156,50 @@ fn transient_messages_go_first_and_silently() {
     assert_eq!(cluster.offsets(b).iter().filter(|offset| **offset > 0).count(), 2);
 }
 
+/// What is never dropped is not dropped because nothing is kept of it either.
+#[test]
+fn what_is_critical_is_not_dropped_though_it_is_transient() {
+    const CRITICAL: &str = r#","transient":true,"priority":"critical""#;
+    let publications = |messages: &[serde_json::Value]| {
+        messages.iter().filter(|it| it["type"] == "message").count()
+    };
+    for policy in ["disconnect", "drop_oldest", "drop_newest", "latest"] {
+        let mut cluster = Cluster::new(2, config(2_000));
+        let (a, b) = room(&mut cluster, policy);
+        for _ in 0..6 {
+            publish(&mut cluster, a, CRITICAL);
+        }
+        let seen = cluster.read(b);
+        assert_eq!(seen.last().expect("a reason")["reason"], "slow_consumer", "{policy}");
+        assert_eq!(publications(&seen), 0, "{policy}: what waited goes with the connection");
+
+        // One that waits stays where others have to go.
+        let mut cluster = Cluster::new(2, config(2_000));
+        let (a, b) = room(&mut cluster, policy);
+        publish(&mut cluster, a, CRITICAL);
+        for _ in 0..6 {
+            publish(&mut cluster, a, r#","transient":true"#);
+        }
+        let seen = cluster.read(b);
+        let critical = seen.iter().filter(|it| it["priority"] == "critical");
+        assert_eq!(critical.count(), 1, "{policy}: {seen:?}");
+    }
+}
+
+#[test]
+fn what_is_critical_and_for_one_connection_is_not_dropped_either() {
+    let mut cluster = Cluster::new(2, config(2_000));
+    let (a, b) = (cluster.open(0), cluster.open_with(1, |_| {}));
+    let name = cluster.read(b)[0]["connection"].clone();
+    let text = format!(
+        r#"{{"type":"send","id":1,"to":{{"connection":{name}}},"data":"{}","priority":"critical"}}"#,
+        "x".repeat(300)
+    );
+    let taken: Vec<_> = (0..8).map(|_| cluster.ask(a, &text)["delivered"] == 1).collect();
+    assert!(taken[0] && !taken[7], "{taken:?}");
+    assert_eq!(cluster.read(b).last().expect("a reason")["reason"], "slow_consumer");
+}
+
 #[test]
 fn the_urgent_leaves_first_but_a_room_stays_in_order() {
     let mut cluster = Cluster::new(2, config(100_000));
