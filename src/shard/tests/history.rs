@@ -75,6 +75,40 @@ fn a_page_has_as_many_as_asked_for_of_what_its_reader_may_see() {
     }
 }
 
+/// Pages that end early, because of their bytes, or begin behind what is not for their reader.
+#[test]
+fn pages_until_an_empty_one_bring_everything() {
+    for cores in [1, 3] {
+        let mut config = Config::default();
+        config.limits.recovery_bytes = 1_024;
+        let mut cluster = Cluster::new(cores, config);
+        let owner = room(&mut cluster, 40);
+        let reader = cluster.user(cores - 1, "b");
+        let join = ask(&mut cluster, reader, &json!({"type": "join", "id": 1, "room": "r"}));
+        let data = "x".repeat(400);
+        for number in 1..=40 {
+            let filter = if number % 3 == 0 { json!({"users": ["x"]}) } else { json!({}) };
+            publish(&mut cluster, owner, &json!({"data": data, "filter": filter}));
+        }
+        let epoch = &join["epoch"];
+        let all: Vec<u64> = (1..=40).filter(|number| number % 3 != 0).collect();
+        for backwards in [false, true] {
+            let mut asked = json!({"limit": 10, "reverse": backwards});
+            let mut seen = Vec::new();
+            loop {
+                let (offsets, _) = page(&mut cluster, reader, &asked);
+                let Some(last) = offsets.last() else { break };
+                assert!(offsets.len() < 10, "it ended at its bytes");
+                let bound = if backwards { "before" } else { "since" };
+                asked[bound] = json!({"epoch": epoch, "offset": last});
+                seen.extend(offsets);
+            }
+            seen.sort_unstable();
+            assert_eq!(seen, all, "backwards: {backwards}");
+        }
+    }
+}
+
 #[test]
 fn what_is_past_its_time_is_on_no_page() {
     let mut cluster = Cluster::new(2, Config::default());
