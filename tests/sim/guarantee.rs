@@ -431,7 +431,9 @@ impl World {
                     "witness {at} at {seen} waits for word of what is gone up to {dropped}"
                 ));
             }
-            let page = (first..=last).take(self.profile.recovery_messages as usize);
+            // What had expired by then takes no place of what comes at once.
+            let page = (first..=last).filter(|it| !model.is_expired(*it, began_ms));
+            let page = page.take(self.profile.recovery_messages as usize);
             let owed: Vec<_> = page.filter(|it| !model.is_expired(*it, began_ms + ms)).collect();
             // A small outbox takes some of it at a time; the first is always among them.
             let least = if self.config.limits.outbox_bytes < 65_536 { 1 } else { owed.len() };

@@ -69,7 +69,7 @@ fn connection(socket: UnixStream) -> Connection {
     Connection {
         stream: Rc::new(Stream::new(socket.into()).unwrap()),
         generation: KEY.generation,
-        stage: Stage::Open,
+        stage: Stage::Open(None),
         listener: 0,
         raw: Vec::new(),
         tls: None,

@@ -12,6 +12,7 @@ use crate::clock::Moment;
 use crate::id::ConnectionAddress;
 use crate::protocol::{Mode, Role};
 use crate::room::bookmark::End;
+use crate::room::history::{Bound, History};
 use crate::room::publication::Publication;
 
 use super::bookmark::Unsaid;
@@ -336,7 +337,7 @@ impl HomeRoom {
         }
         self.history.trim(now);
         let (last, dropped) = (self.history.last(), self.history.dropped());
-        let mut overdue = Vec::new();
+        let mut all = Vec::new();
         let mut behind = false;
         for (address, attachment) in &mut self.attached {
             let Some(cursor) = attachment.reader.as_ref().and_then(|it| cursors.by_reader.get(it))
@@ -347,17 +348,42 @@ impl HomeRoom {
             let lost = (dropped > seen).then_some((seen + 1, dropped));
             attachment.told = attachment.told.max(lost.map_or(0, |(_, to)| to));
             behind |= seen.max(dropped) < last;
-            let bound = crate::room::history::Bound::Since(seen);
-            let old =
-                |publication: &&Arc<Publication>| publication.published.plus_ms(timeout_ms) <= now;
-            let page = self.history.page(bound, most, now);
-            let missed: Vec<_> = page.entries.take_while(old).cloned().collect();
+            let missed = overdue(&mut self.history, seen, now, timeout_ms, most);
             if lost.is_some() || !missed.is_empty() {
-                overdue.push(Overdue { address: *address, lost, missed });
+                all.push(Overdue { address: *address, lost, missed });
             }
         }
         cursors.next_check = behind.then(|| now.plus_ms(timeout_ms));
-        overdue.sort_unstable_by_key(|it| it.address);
-        overdue
+        all.sort_unstable_by_key(|it| it.address);
+        all
     }
+
+    /// The same of one connection, behind `offset`: before that it was looked at.
+    pub fn overdue_behind(
+        &mut self,
+        address: ConnectionAddress,
+        offset: u64,
+        now: Moment,
+        timeout_ms: u64,
+        most: usize,
+    ) -> Vec<Arc<Publication>> {
+        let reader = self.attached.get(&address).and_then(|attachment| attachment.reader.as_ref());
+        let cursors = self.cursors.as_ref();
+        let cursor = reader.and_then(|reader| cursors?.by_reader.get(reader));
+        let Some(cursor) = cursor else { return Vec::new() };
+        overdue(&mut self.history, cursor.acknowledged.max(offset), now, timeout_ms, most)
+    }
+}
+
+/// What was published behind `offset` and `timeout_ms` ago, at most so many.
+fn overdue(
+    history: &mut History<Arc<Publication>>,
+    offset: u64,
+    now: Moment,
+    timeout_ms: u64,
+    most: usize,
+) -> Vec<Arc<Publication>> {
+    let old = |publication: &&Arc<Publication>| publication.published.plus_ms(timeout_ms) <= now;
+    let page = history.page(Bound::Since(offset), most, now);
+    page.entries.take_while(old).cloned().collect()
 }

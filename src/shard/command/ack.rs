@@ -123,6 +123,29 @@ impl Shard {
         }
     }
 
+    /// At home: some of what a connection was to be sent again is not for it, so what stands behind that
+    /// is looked at, too. It cannot acknowledge what it does not get.
+    pub(in crate::shard) fn on_withheld(
+        &mut self,
+        from: CoreId,
+        room: &RoomKey,
+        epoch: &str,
+        connection: ConnectionKey,
+        offset: u64,
+    ) {
+        let address = ConnectionAddress { core: from, key: connection };
+        let now = self.outbound.now.moment;
+        let timeout_ms = self.config.rooms.ack_timeout_ms;
+        let most = self.config.limits.recovery_messages as usize;
+        let home = self.homes.get_mut(room).filter(|home| *home.epoch == *epoch);
+        let publications = home.map(|it| it.overdue_behind(address, offset, now, timeout_ms, most));
+        if let Some(publications) = publications.filter(|it| !it.is_empty()) {
+            let (room, lost) = (room.clone(), None);
+            let message = ToConnection::Redeliver { room, connection, lost, publications };
+            self.outbound.send(from, message);
+        }
+    }
+
     /// Messages that a connection has not acknowledged, once more; and those that it will not get
     /// once more.
     pub(in crate::shard) fn on_redeliver(
@@ -135,6 +158,7 @@ impl Shard {
         let Some(index) = self.hub.find(room) else { return };
         self.settle_room(index);
         let Some(hub_room) = self.hub.get(index) else { return };
+        let home = hub_room.home;
         let Some(connection) = self.outbound.get(key) else { return };
         let membership = connection.rooms.iter().find(|it| it.room == index);
         let member = membership.and_then(|it| hub_room.members.get(it.place as usize));
@@ -147,6 +171,7 @@ impl Shard {
         // Whoever is far behind may not have read the first copy yet, and is not sent a second. What
         // does not fit now is still owed, and comes the next time.
         let most = self.config.limits.outbox_bytes as usize / 4;
+        let mut is_withheld = false;
         for publication in publications {
             let slot = self.outbound.slot_mut(key);
             if slot.is_none_or(|slot| slot.outbox.pending_bytes() > most) {
@@ -156,6 +181,7 @@ impl Shard {
             let expired = publication.expires.is_some_and(|expires| expires <= now);
             let reader = Reader { connection, interest: interest.as_deref(), now };
             if expired || !reader.takes_again(publication) {
+                is_withheld = true;
                 continue;
             }
             let codec = connection.form.codec;
@@ -163,6 +189,11 @@ impl Shard {
             let label = Label { expires: publication.expires, ..Label::nameless(&tag) };
             let run = Run::joined(frame, label, &self.outbound.pool.budget);
             self.outbound.offer_run(key, &run);
+        }
+        if let Some(last) = publications.last().filter(|_| is_withheld) {
+            let (room, epoch, offset) = (room.clone(), Arc::clone(&last.epoch), last.offset);
+            let message = ToHome::Withheld { room, epoch, connection: key, offset };
+            self.outbound.send(home, message);
         }
     }
 }

@@ -31,6 +31,17 @@ pub enum ToHome {
         /// Up to where.
         offset: u64,
     },
+    /// Some of what a connection was to be sent again is not for it, and what follows may be.
+    Withheld {
+        /// Which room.
+        room: RoomKey,
+        /// Which life of it.
+        epoch: Arc<str>,
+        /// Which connection.
+        connection: ConnectionKey,
+        /// The last that was looked at.
+        offset: u64,
+    },
     /// A connection is gone.
     Gone {
         /// Which room.
@@ -146,6 +157,7 @@ impl ToHome {
         match self {
             Self::Ask(ask) => Some(&ask.room),
             Self::Ack { room, .. }
+            | Self::Withheld { room, .. }
             | Self::Gone { room, .. }
             | Self::Withdraw { room, .. }
             | Self::Forget { room, .. }
@@ -176,6 +188,9 @@ impl Shard {
             ToHome::Ask(ask) => self.on_ask(*ask),
             ToHome::Ack { room, epoch, connection, offset } => {
                 self.on_ack(from, &room, &epoch, connection, offset);
+            }
+            ToHome::Withheld { room, epoch, connection, offset } => {
+                self.on_withheld(from, &room, &epoch, connection, offset);
             }
             ToHome::Gone { room, connection, kept } => {
                 self.on_gone(from, &room, connection, kept.as_deref());

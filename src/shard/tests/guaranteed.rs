@@ -86,6 +86,69 @@ fn what_is_too_much_at_once_is_told_and_comes_piece_by_piece() {
     }
 }
 
+/// However much stands before it that they do not get, and so cannot acknowledge.
+#[test]
+fn what_stands_behind_more_than_a_piece_of_what_is_for_others_comes_again() {
+    const OWN: &str = r#","exclude_self":true"#;
+    for (wishes, by_b, others, theirs) in [
+        ("", false, r#","filter":{"users":["x"]}"#, ""),
+        (r#","events":["x"]"#, false, r#","event":"y""#, r#","event":"x""#),
+        (r#","min_priority":"high""#, false, "", r#","priority":"high""#),
+        ("", true, OWN, ""),
+        ("", false, r#","ttl_ms":20"#, ""),
+    ] {
+        for mut cluster in clusters() {
+            let (a, b) = begin(&mut cluster, 0);
+            join(&mut cluster, b, wishes);
+            let publish = |cluster: &mut Cluster, at, more: &str| {
+                cluster.send(at, &format!(r#"{{"type":"publish","room":"g","data":0{more}}}"#));
+                cluster.offsets(at)
+            };
+            for _ in 0..10 {
+                publish(&mut cluster, if by_b { b } else { a }, others);
+            }
+            cluster.wait(100);
+            cluster.offsets(b);
+            for _ in 0..2 {
+                publish(&mut cluster, a, theirs);
+            }
+            assert_eq!(cluster.offsets(b), [11, 12], "{others}");
+            for wait_ms in [60_000, 30_000] {
+                cluster.wait(wait_ms);
+                assert_eq!(cluster.offsets(b), [11, 12], "{others}: it is not acknowledged");
+            }
+            // Another device of theirs may want what this one does not.
+            if wishes.contains("events") {
+                let other = cluster.user(0, "b");
+                assert_eq!(join(&mut cluster, other, ""), [(-12, false)]);
+                cluster.wait(30_000);
+                assert_eq!(cluster.offsets(other), [1, 2, 3]);
+            }
+            cluster.ask(b, r#"{"type":"ack","id":2,"room":"g","offset":12}"#);
+            cluster.offsets(b);
+            cluster.wait(60_000);
+            assert_eq!(cluster.offsets(b), [0_i64; 0], "{others}");
+        }
+    }
+}
+
+#[test]
+fn what_was_for_others_while_they_were_away_keeps_nothing_from_them() {
+    for mut cluster in clusters() {
+        let (a, b) = begin(&mut cluster, 0);
+        cluster.lose(b);
+        for _ in 0..10 {
+            let text = r#"{"type":"publish","room":"g","data":0,"filter":{"exclude_users":["b"]}}"#;
+            cluster.send(a, text);
+        }
+        publish(&mut cluster, a, 1);
+        let b = cluster.user(0, "b");
+        assert_eq!(join(&mut cluster, b, ""), [(-11, false)], "it is too much at once");
+        cluster.wait(60_000);
+        assert_eq!(cluster.offsets(b).first(), Some(&11));
+    }
+}
+
 #[test]
 fn a_newcomer_that_names_an_old_place_is_owed_all_from_there() {
     for mut cluster in clusters() {
