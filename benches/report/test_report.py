@@ -152,10 +152,10 @@ class Pages(unittest.TestCase):
         known = pages.reckon(self.FIGURES)
         # 6 GB less 1 GiB, 256 MiB, three times 64 MiB and 10 MiB, by 5,621 bytes each.
         self.assertAlmostEqual(known["box_8_gb_left"], 6 - (1024 + 256 + 256 + 3 * 64 + 10) * (1 << 20) / 1e9)
-        self.assertEqual((known["box_4_gb"], known["box_8_gb"]), (79_000, 790_000))
+        self.assertEqual((known["box_4_gb"], known["box_8_gb"]), (31_000, 740_000))
         self.assertAlmostEqual(known["box_32_gb_cpus"], known["box_32_gb"] * 0.5e-6)
         self.assertEqual(known["box_32_gb_cores"], 5)
-        self.assertEqual(known["box_8_gb_descriptors"], 414_750 + 256)
+        self.assertEqual(known["box_8_gb_descriptors"], 388_500 + 256)
         self.assertEqual(pages.fill("0<!-- box_32_gb_cores -->", known), "5<!-- box_32_gb_cores -->")
         # Each core more has a part of the mesh's bound, and leaves less.
         self.assertLess(pages._box(self.FIGURES, 4, 4)["box_4_gb"], known["box_4_gb"])
