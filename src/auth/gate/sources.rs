@@ -85,7 +85,8 @@ impl Sources {
     pub(super) fn worth(&self, id: SourceId, key_id: Option<&str>, now: Moment) -> Worth {
         let Some(source) = self.all.get(usize::from(id.0)) else { return Worth::Nothing };
         let has_failed = source.failed_at.is_some_and(|at| now < at.plus_ms(FAILED_AGAIN_MS));
-        if source.text.is_none() {
+        let is_believed = now < source.fetched_at.plus_ms(BELIEVED_MS);
+        if source.text.is_none() || !is_believed {
             return if has_failed { Worth::Waiting } else { Worth::Asking };
         }
         let Some(key_id) = key_id else { return Worth::Nothing };

@@ -39,8 +39,12 @@ fn with_source() -> Gate {
 }
 
 fn token(kid: &str) -> String {
+    signed_until(kid, NOW + 100_000)
+}
+
+fn signed_until(kid: &str, exp: u64) -> String {
     let header = format!(r#"{{"alg":"EdDSA","kid":"{kid}"}}"#);
-    signed(EdDsa, &header, &format!(r#"{{"sub":"ann","exp":{}}}"#, NOW + 100_000))
+    signed(EdDsa, &header, &format!(r#"{{"sub":"ann","exp":{exp}}}"#))
 }
 
 /// In a word.
@@ -120,6 +124,11 @@ fn a_url_that_gives_no_keys_costs_its_own_tokens_alone() {
     let day_ms = 24 * 60 * 60 * 1_000;
     let long = gate.sources.keys(SourceId(0), at(NOW_MS + 2_000 + day_ms).moment);
     assert!(long.is_empty(), "but no longer than a day");
+    let at_ms = NOW_MS + 2_000 + day_ms;
+    let fresh = |kid| signed_until(kid, NOW + 200_000);
+    assert_eq!(word(&mut gate, at_ms, &fresh("a")), Ok("asked"), "then as if none was known");
+    learn(&mut gate, at_ms, Err(Refusal::Unavailable));
+    assert_eq!(word(&mut gate, at_ms, &fresh("a")), Err(Refusal::Unavailable));
 }
 
 #[test]
