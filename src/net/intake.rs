@@ -42,6 +42,8 @@ pub(super) enum Intake {
     Waiting(Box<Behind>),
     /// Frames.
     Open(Decoder),
+    /// Frames, of which the engine wants no more for now.
+    Held(Box<Held>),
     /// Bytes for the control plane.
     Relay,
     /// Nothing: whatever comes is thrown away until the peer ends.
@@ -53,6 +55,23 @@ pub(super) enum Intake {
 pub(super) struct Unread {
     bytes: Vec<u8>,
     scan: head::Scan,
+}
+
+/// What was read behind the last frame that the engine took.
+pub(super) struct Held {
+    decoder: Decoder,
+    /// Not more than was read at once.
+    bytes: Vec<u8>,
+}
+
+/// How far frames were taken.
+enum Taken {
+    /// To the last byte.
+    All,
+    /// As far as the engine wants; the rest.
+    Some(Vec<u8>),
+    /// Nothing more is to be read of this peer.
+    Last,
 }
 
 /// What a reader does next.
@@ -82,8 +101,12 @@ impl State {
         intake: &mut Intake,
         bytes: &mut [u8],
     ) -> Flow {
-        if matches!(intake, Intake::Waiting(_)) && bytes.is_empty() {
-            return self.take_behind(now, key, intake, bytes);
+        match intake {
+            Intake::Waiting(_) if bytes.is_empty() => {
+                return self.take_behind(now, key, intake, bytes);
+            }
+            Intake::Held(_) if bytes.is_empty() => return self.take_held(now, key, intake),
+            _ => {}
         }
         if let Intake::Proxy(unread) = intake {
             if self.connection(key).and_then(Connection::greeting).is_none() {
@@ -218,14 +241,29 @@ impl State {
         match intake {
             Intake::Open(decoder) => {
                 self.resume_unfinished(key, decoder);
-                let (flow, mut deaf) = self.decode(now, key, decoder, bytes);
-                if let Some(unfinished) = decoder.suspend() {
-                    deaf |= self.keep_unfinished(now, key, unfinished);
+                let mut taken = self.take_frames(now, key, decoder, bytes);
+                if let Some(unfinished) = decoder.suspend()
+                    && self.keep_unfinished(now, key, unfinished)
+                {
+                    taken = Taken::Last;
                 }
-                if deaf {
-                    *intake = Intake::Deaf;
+                match taken {
+                    Taken::All if self.shard.wants_reading(key) => Flow::On,
+                    Taken::All => Flow::Pause,
+                    Taken::Some(bytes) => {
+                        let decoder = std::mem::replace(decoder, Decoder::new(false));
+                        *intake = Intake::Held(Box::new(Held { decoder, bytes }));
+                        Flow::Pause
+                    }
+                    Taken::Last => {
+                        *intake = Intake::Deaf;
+                        Flow::On
+                    }
                 }
-                flow
+            }
+            Intake::Held(held) => {
+                held.bytes.extend_from_slice(bytes);
+                Flow::Pause
             }
             Intake::Head(unread) => {
                 let mut unread = std::mem::take(&mut **unread);
@@ -352,14 +390,35 @@ impl State {
         self.part(now, key);
     }
 
-    /// Decodes frames; the second value: nothing more is to be read of this peer.
-    fn decode(
+    /// Goes on with what was read already, if the engine wants it now.
+    fn take_held(&mut self, now: Now, key: ConnectionKey, intake: &mut Intake) -> Flow {
+        let wants_more = self.shard.wants_reading(key);
+        let Some(connection) = self.connection(key) else { return Flow::End };
+        if connection.is_over() || connection.hangs_up() {
+            *intake = Intake::Deaf;
+            return Flow::On;
+        }
+        match std::mem::replace(intake, Intake::Deaf) {
+            Intake::Held(held) if wants_more => {
+                let Held { decoder, mut bytes } = *held;
+                *intake = Intake::Open(decoder);
+                self.take_plain(now, key, intake, &mut bytes)
+            }
+            still => {
+                *intake = still;
+                Flow::Pause
+            }
+        }
+    }
+
+    /// Decodes frames, as many as the engine wants.
+    fn take_frames(
         &mut self,
         now: Now,
         key: ConnectionKey,
         decoder: &mut Decoder,
         bytes: &mut [u8],
-    ) -> (Flow, bool) {
+    ) -> Taken {
         let mut chunk = Chunk::new(bytes);
         let mut made_something = false;
         loop {
@@ -369,7 +428,7 @@ impl State {
                 Err(fault) => {
                     let input = Input::Fault { connection: key, fault };
                     self.shard.handle(now, input, &mut self.effects);
-                    return (Flow::On, true);
+                    return Taken::Last;
                 }
             };
             made_something = true;
@@ -385,15 +444,17 @@ impl State {
             };
             self.shard.handle(now, input, &mut self.effects);
             if is_last {
-                return (Flow::On, true);
+                return Taken::Last;
+            }
+            if !chunk.rest().is_empty() && !self.shard.wants_reading(key) {
+                return Taken::Some(chunk.rest().to_vec());
             }
         }
         if !made_something {
             // A large message on a slow line leaves no room for a pong.
             self.shard.handle(now, Input::Alive { connection: key }, &mut self.effects);
         }
-        let flow = if self.shard.wants_reading(key) { Flow::On } else { Flow::Pause };
-        (flow, false)
+        Taken::All
     }
 
     /// Hands a plain HTTP connection to the control plane.

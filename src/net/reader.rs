@@ -116,15 +116,22 @@ impl Reader {
             Flow::On => {}
             Flow::Pause => loop {
                 self.core.pause(self.key).await;
-                // What came behind a request whose credential was judged is not read again.
-                let is_waiting = matches!(self.intake, Intake::Waiting(_));
+                // What came behind a request whose credential was judged, or behind what the engine
+                // took, is not read again.
+                let is_waiting = matches!(self.intake, Intake::Waiting(_) | Intake::Held(_));
                 if !is_waiting || self.take(&mut []) != Flow::Pause {
                     break;
                 }
             },
             Flow::End => {
-                // Who has ended its side may still be owed something.
-                while self.core.end_of_input(self.key) {
+                // Who has ended its side may still be owed something, also for what it said before.
+                loop {
+                    if matches!(self.intake, Intake::Held(_)) {
+                        self.take(&mut []);
+                    }
+                    if !self.core.end_of_input(self.key) {
+                        break;
+                    }
                     self.core.pause(self.key).await;
                 }
                 self.core.end(self.key);

@@ -88,6 +88,29 @@ pub fn parse<'a>(kind: MessageKind, payload: &'a [u8], limits: &ParseLimits) -> 
 }
 
 impl<'a> Messages<'a> {
+    /// Whether this is a message that stands alone: a command, or a `batch`.
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        matches!(self.source, Source::One { .. })
+    }
+
+    /// Whether there are more.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        match &self.source {
+            Source::One { .. } | Source::Refused(_) => true,
+            Source::Batch(items) => items.clone().next().is_some(),
+            Source::Done => false,
+        }
+    }
+
+    /// Leaves out the next messages of a batch, which are not read for it.
+    pub fn pass_over(&mut self, count: usize) {
+        if let Source::Batch(items) = &mut self.source {
+            items.take(count).for_each(drop);
+        }
+    }
+
     /// The messages of a `batch`.
     pub(super) fn of_batch(messages: Data<'a>, limits: ParseLimits) -> Result<Self, Fault> {
         let items = messages.items().ok_or(Fault::WrongKind(Name::Messages))?;

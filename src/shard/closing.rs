@@ -10,6 +10,7 @@ use crate::protocol::{CloseReason, Event};
 use crate::ws::close::{self, Fault};
 
 use super::connection::{Phase, Purpose};
+use super::outbound::{Outbound, Slot};
 use super::{Alarm, Shard};
 
 /// How long a peer may take to answer our close frame.
@@ -39,6 +40,28 @@ impl Shard {
             _ => None,
         };
         self.close_with(key, reason, reason.as_str(), retry_after_ms);
+    }
+
+    /// Queues frames that a connection did not ask for, if it reads what it is sent; else it is sent away,
+    /// as by a message.
+    pub(super) fn tell(&mut self, key: ConnectionKey, frames: &[u8]) {
+        let limit_bytes = self.config.limits.outbox_bytes as usize;
+        let Some(slot) = self.outbound.slot_mut(key) else { return };
+        let waiting = slot.outbox.pending_bytes();
+        if waiting > 0 && waiting + frames.len() > limit_bytes {
+            self.close(key, CloseReason::SlowConsumer);
+        }
+        self.spare(key);
+        self.outbound.push_bytes(key, frames);
+    }
+
+    /// Sends a connection away that lags while all of them together have more waiting than may.
+    pub(super) fn spare(&mut self, key: ConnectionKey) {
+        let Outbound { slots, pool, .. } = &self.outbound;
+        let lags = |slot: &Slot| slot.generation == key.generation && slot.outbox.lags(pool);
+        if pool.is_over_budget() && slots.get(key.index as usize).is_some_and(lags) {
+            self.close(key, CloseReason::Overloaded);
+        }
     }
 
     /// A peer broke the protocol.
@@ -133,6 +156,9 @@ impl Shard {
         self.outbound.push(key, |out| close::write_frame(out, code, text));
         if let Some(slot) = self.outbound.slot_mut(key) {
             slot.outbox.seal();
+            if let Some(connection) = slot.connection.as_deref_mut() {
+                connection.forget_rests();
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! One connection as the engine knows it, apart from its outbox.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::room::publication::Form;
 use crate::wheel::Timer;
 
 use super::application::Asked;
-use super::command::{Batch, LateJoin, Pending, Sending, Threshold};
+use super::command::{Batch, LateJoin, Pending, Rest, Sending, Threshold};
 use super::heartbeat::Pulse;
 use super::identity::Identity;
 use super::input::Opened;
@@ -129,8 +130,10 @@ pub(super) struct Connection {
     pub(super) identity: Arc<Identity>,
     pub(super) session: Option<SessionId>,
     pub(super) rooms: Vec<Membership>,
-    /// Commands that another core has not answered yet.
+    /// Commands that a room's home has not answered yet.
     pub(super) unanswered: u32,
+    /// The answer to one of them may be long.
+    pub(super) awaits_long: bool,
     /// What most connections never have.
     pub(super) rare: Option<Box<Rare>>,
 }
@@ -161,6 +164,8 @@ pub(super) struct Rare {
     pub(super) batches: Vec<Batch>,
     /// The number of the last batch.
     pub(super) last_batch: u32,
+    /// What was read of it and waits until it takes more answers.
+    pub(super) rests: VecDeque<Rest>,
     /// Messages for users that wait for their last answer.
     pub(super) sendings: Vec<Sending>,
     /// The number of the last of them.
@@ -213,6 +218,7 @@ impl Connection {
             session: None,
             rooms: Vec::new(),
             unanswered: 0,
+            awaits_long: false,
             rare: None,
         }
     }
@@ -301,6 +307,7 @@ impl Rare {
             && self.joins.is_empty()
             && self.arrival.is_none()
             && self.batches.is_empty()
+            && self.rests.is_empty()
             && self.sendings.is_empty()
             && self.asked.is_empty()
             // Numbers of questions are not used twice.

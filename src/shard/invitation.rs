@@ -132,9 +132,11 @@ impl Shard {
     pub(super) fn on_invited(&mut self, user: &RoomKey, invited: &Invited) {
         let Some(index) = self.hub.find(user) else { return };
         let Some(room) = self.hub.get(index) else { return };
-        for member in &room.members {
-            if let Some(key) = self.outbound.key_at(member.connection) {
-                self.outbound.push_bytes(key, &invited.write(member.form.codec));
+        let members: Vec<_> =
+            room.members.iter().map(|it| (it.connection, it.form.codec)).collect();
+        for (connection, codec) in members {
+            if let Some(key) = self.outbound.key_at(connection) {
+                self.tell(key, &invited.write(codec));
             }
         }
     }

@@ -64,6 +64,8 @@ pub struct Ticket {
     pub batch: u32,
     /// The `send` it is a part of; 0: none.
     pub send: u32,
+    /// Its answer may be long: nothing else is carried out for its connection before that is there.
+    pub is_long: bool,
 }
 
 impl CoreMessage {

@@ -169,6 +169,8 @@ pub struct Shard {
     everyone: RoomName,
     wheel: Wheel<Alarm>,
     drain: Option<Drain>,
+    /// Connections that may take more answers now, and of which something was read already.
+    resumed: Vec<ConnectionKey>,
     metrics: Arc<metrics::Core>,
     /// Whether a call goes on, or ended in a panic.
     is_called: bool,
@@ -221,6 +223,7 @@ impl Shard {
             everyone: RoomName::everyone(),
             wheel: Wheel::new(),
             drain: None,
+            resumed: Vec::new(),
             metrics,
             deliveries_caused: 0,
             blame: None,
@@ -332,24 +335,13 @@ impl Shard {
         Some(&mut slot.outbox)
     }
 
-    /// Whether more should be read from a connection now: false while it leaves too many answers
-    /// unread.
-    #[must_use]
-    pub fn wants_reading(&self, connection: ConnectionKey) -> bool {
-        let Some(slot) = self.outbound.slots.get(connection.index as usize) else { return false };
-        let Some(peer) = &slot.connection else { return false };
-        let limits = &self.config.limits;
-        slot.generation == connection.generation
-            && slot.outbox.own_bytes() <= limits.outbox_bytes as usize / 2
-            && peer.unanswered < u32::from(limits.unanswered_commands)
-    }
-
     /// Whether a connection has answers to come, or bytes that wait to be written.
     #[must_use]
     pub fn owes(&self, connection: ConnectionKey) -> bool {
         let Some(slot) = self.outbound.slots.get(connection.index as usize) else { return false };
         let Some(peer) = &slot.connection else { return false };
-        slot.generation == connection.generation && (peer.unanswered > 0 || !slot.outbox.is_empty())
+        slot.generation == connection.generation
+            && (peer.unanswered > 0 || peer.has_rest() || !slot.outbox.is_empty())
     }
 
     /// How many connections there are.
@@ -397,6 +389,10 @@ impl Shard {
 
     fn leave(&mut self, effects: &mut Effects) {
         self.hear_oneself();
+        while let Some(key) = self.resumed.pop() {
+            self.read_rest(key);
+            self.hear_oneself();
+        }
         self.is_called = false;
         self.blame = None;
         std::mem::swap(&mut self.outbound.effects, effects);

@@ -60,15 +60,16 @@ pub struct Outbox {
 }
 
 /// More than one run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Queue {
     segments: VecDeque<Segment>,
     /// An empty buffer for the next own segment.
     spare: Vec<u8>,
     /// Bytes in all segments, written ones of the front included.
     bytes: usize,
-    /// Of those, bytes in own segments.
+    /// Of those, bytes in own segments: what it has added to the budget.
     own_bytes: usize,
+    budget: Budget,
 }
 
 #[derive(Debug)]
@@ -287,8 +288,7 @@ impl Outbox {
                 grown
             }
         };
-        queue.own_bytes += grown;
-        queue.bytes += grown;
+        queue.note_own(grown);
         self.pending_bytes += len32(grown);
     }
 
@@ -332,8 +332,7 @@ impl Outbox {
             return;
         }
         let queue = self.spill(pool);
-        queue.own_bytes += first.len();
-        queue.bytes += first.len();
+        queue.note_own(first.len());
         let at = usize::from(before).min(queue.segments.len());
         queue.segments.insert(at, Segment::Own(first));
         self.recount();
@@ -384,6 +383,18 @@ impl Outbox {
 }
 
 impl Queue {
+    /// An empty one, whose own segments count in `budget`.
+    fn new(budget: Budget) -> Self {
+        Self { segments: VecDeque::new(), spare: Vec::new(), bytes: 0, own_bytes: 0, budget }
+    }
+
+    /// Own segments have grown.
+    fn note_own(&mut self, bytes: usize) {
+        self.own_bytes += bytes;
+        self.bytes += bytes;
+        self.budget.add(bytes);
+    }
+
     /// Removes segments of which all is within the first `bytes`; returns how much of the new front
     /// is left of them.
     fn discard(&mut self, mut bytes: usize) -> usize {
@@ -414,10 +425,17 @@ impl Queue {
 
     fn recycle(&mut self, mut buffer: Vec<u8>) {
         self.own_bytes -= buffer.len();
+        self.budget.sub(buffer.len());
         buffer.clear();
         if buffer.capacity() <= SPARE_BYTES && buffer.capacity() > self.spare.capacity() {
             self.spare = buffer;
         }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.budget.sub(self.own_bytes);
     }
 }
 
@@ -438,7 +456,7 @@ impl Pool {
     }
 
     fn take(&mut self) -> Box<Queue> {
-        self.queues.pop().unwrap_or_default()
+        self.queues.pop().unwrap_or_else(|| Box::new(Queue::new(self.budget.clone())))
     }
 
     fn put(&mut self, queue: Box<Queue>) {

@@ -13,7 +13,7 @@ use crate::room::publication::{Form, Publication};
 const NO_EVENT: u64 = u64::MAX;
 
 /// Bytes that are in memory because of all outboxes of a core. What connections share counts once; a
-/// publication, for each form in which it waits.
+/// publication, for each form in which it waits; answers, for the one connection they are for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Budget(Rc<Cell<u64>>);
 
@@ -22,11 +22,11 @@ impl Budget {
         self.0.get()
     }
 
-    fn add(&self, bytes: usize) {
+    pub(super) fn add(&self, bytes: usize) {
         self.0.set(self.0.get() + bytes as u64);
     }
 
-    fn sub(&self, bytes: usize) {
+    pub(super) fn sub(&self, bytes: usize) {
         self.0.set(self.0.get() - bytes as u64);
     }
 }

@@ -4,6 +4,7 @@
 
 mod acks;
 mod addresses;
+mod answers;
 mod application;
 mod attendance;
 mod cluster;

@@ -3,11 +3,14 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
 
 use crate::client::{BINARY, Client, FIN, PING, PONG, TEXT, frame, head, raw};
 use crate::http;
 use crate::server::{Plan, Server, eventually};
+use crate::talk::Talk;
 
 #[test]
 fn a_silent_peer_is_pinged_and_given_up() {
@@ -116,6 +119,85 @@ fn welcomed(server: &Server) -> Client {
     assert_eq!(client.response().map(|response| response.status), Some(101));
     assert_eq!(client.receive().map(|welcome| welcome.first), Some(FIN | TEXT));
     client
+}
+
+/// Where nobody is told to be slower.
+fn unlimited() -> Plan {
+    let all = ["rate", "users", "addresses"];
+    all.iter().fold(Plan::new(), |plan, of| plan.set(&format!("{of}.messages_per_second=0")))
+}
+
+/// Each answer may be a page of history, and a frame or a write may ask for a hundred.
+#[test]
+fn who_asks_and_never_reads_is_owed_no_more_than_its_bound() {
+    const ASKED: u64 = 60;
+    for cores in [1, 2] {
+        let plan = unlimited().cores(cores).set("tcp.send_buffer_bytes=65536");
+        let server = plan.start();
+        let mut good = Talk::try_open(server.address(), "/ws", "").unwrap();
+        let mut greedy = Talk::try_open(server.address(), "/ws", "").unwrap();
+        let create = json!({"type": "room.create", "room": "r", "config": {"history_size": 64}});
+        assert_eq!(good.ask(create)["type"], "ok");
+        for talk in [&mut good, &mut greedy] {
+            assert_eq!(talk.ask(json!({"type": "join", "room": "r"}))["type"], "ok");
+        }
+        let said = json!({"type": "publish", "room": "r", "data": "x".repeat(7_000)});
+        for _ in 0..64 {
+            assert_eq!(good.ask(said.clone())["type"], "ok");
+            greedy.hear_of("message");
+        }
+        let before = server.resident_bytes();
+        let history = |id: u64| json!({"type": "history", "id": 1_000 + id, "room": "r"});
+        let batch = Value::from((0..ASKED).map(history).collect::<Vec<_>>()).to_string();
+        let single =
+            (ASKED..2 * ASKED).map(|id| frame(FIN | TEXT, history(id).to_string().as_bytes()));
+        let end = frame(FIN | PING, b"the end");
+        let all = [frame(FIN | TEXT, batch.as_bytes()), single.flatten().collect(), end].concat();
+        greedy.say_all(&all);
+        let queued = || server.metric("ringroom_outbox_bytes", "");
+        eventually("it is owed something", || queued() > 100_000.0);
+        for _ in 0..20 {
+            let began = Instant::now();
+            assert_eq!(good.ask(json!({"type": "ping"}))["type"], "pong");
+            assert!(began.elapsed() < Duration::from_secs(2), "others wait for it");
+            assert!(queued() < 2_000_000.0, "{} bytes are queued", queued());
+        }
+        let grown = server.resident_bytes().saturating_sub(before);
+        assert!(grown < 12 << 20, "its answers hold {grown} bytes");
+        for id in 0..2 * ASKED {
+            let answer = greedy.hear();
+            assert_eq!((&answer["id"], &answer["type"]), (&json!(1_000 + id), &json!("ok")));
+            assert_eq!(answer["messages"].as_array().map(Vec::len), Some(64));
+        }
+        assert_eq!(greedy.hear_pong(), b"the end", "it is read to the last byte");
+        assert_eq!(greedy.ask(json!({"type": "ping"}))["type"], "pong");
+        eventually("nothing is owed", || queued() < 1.0);
+    }
+}
+
+/// Who has ended its side is answered all that it has asked.
+#[test]
+fn who_asks_much_and_ends_its_side_is_answered_to_the_last() {
+    const ASKED: u64 = 200;
+    let server = unlimited().set("tcp.send_buffer_bytes=16384").start();
+    let mut stream = raw(server.address());
+    let mut client = Client::over(stream.try_clone().unwrap());
+    client.send(head("/ws", "").as_bytes());
+    assert_eq!(client.response().map(|response| response.status), Some(101));
+    assert_eq!(client.receive().map(|welcome| welcome.first), Some(FIN | TEXT));
+    let state = json!({"type": "state.set", "data": "s".repeat(4_000)}).to_string();
+    let mut all = frame(FIN | TEXT, state.as_bytes());
+    for id in 0..ASKED {
+        let ask = json!({"type": "state.get", "id": id}).to_string();
+        all.extend(frame(FIN | TEXT, ask.as_bytes()));
+    }
+    stream.write_all(&all).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    // It is pinged meanwhile, and has nothing more to say.
+    let frames = std::iter::from_fn(|| client.receive()).filter(|it| it.first == FIN | TEXT);
+    let answers = frames.map(|it| serde_json::from_slice::<Value>(&it.payload).unwrap());
+    let ids: Vec<_> = answers.map(|it| it["id"].as_u64().unwrap()).collect();
+    assert_eq!(ids, (0..ASKED).collect::<Vec<_>>());
 }
 
 /// Where bytes are measured, a frame counts 64 however little is in it.

@@ -99,6 +99,13 @@ impl Talk {
         }
     }
 
+    /// The payload of the next frame, which is a pong.
+    pub(crate) fn hear_pong(&mut self) -> Vec<u8> {
+        let frame = self.receive();
+        assert_eq!(frame.first, FIN | PONG);
+        frame.payload
+    }
+
     /// The next message.
     pub(crate) fn hear(&mut self) -> Value {
         let frame = self.receive();

@@ -94,11 +94,14 @@ impl Profile {
         config
     }
 
-    /// The most that may wait for a connection: what the limit says, a run that began below it, a
-    /// recovery, and the answers that may be under way.
+    /// The most that may wait for a connection: of messages what the limit says, or a run that found
+    /// nothing waiting; half the limit of answers; and behind them those that were under way, of which
+    /// one may be a page.
     pub(crate) fn outbox_bound(&self, config: &Config) -> usize {
         let limits = &config.limits;
-        let answers = usize::from(limits.unanswered_commands) * 4_096;
-        limits.outbox_bytes as usize + 65_536 + 4 * limits.recovery_bytes as usize + answers
+        let limit = limits.outbox_bytes as usize;
+        let page = limits.recovery_bytes as usize + 16_384;
+        let answers = limit / 2 + page + usize::from(limits.unanswered_commands) * 1_024;
+        limit.max(65_536 + 4_096) + answers
     }
 }

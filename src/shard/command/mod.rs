@@ -13,6 +13,7 @@ mod leave;
 mod moderate;
 mod presence;
 mod publish;
+mod reading;
 mod room;
 mod send;
 mod small;
@@ -21,6 +22,7 @@ mod token;
 
 pub(super) use auth::{Pending, Threshold};
 pub(super) use publish::Audiences;
+pub(super) use reading::Rest;
 pub(super) use send::{ConnectionName, Sending};
 pub(super) use token::LateJoin;
 
@@ -29,19 +31,15 @@ use std::hash::Hash;
 use crate::hash;
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
 use crate::protocol::event::{Error, Reply};
-use crate::protocol::{
-    Bad, CloseReason, Command, Envelope, ErrorCode, Event, ParseLimits, RequestId, parse,
-};
+use crate::protocol::{Bad, CloseReason, Command, Envelope, ErrorCode, Event, RequestId};
 use crate::room::name::{RoomKey, RoomName};
 use crate::room::refusal::Refusal;
-use crate::ws::MessageKind;
 
+use super::Shard;
 use super::ask::What;
-use super::connection::Connection;
 use super::identity::{Identity, Right};
 use super::message::{Answer, AnswerEffect, Ask, Asker, Ticket, ToConnection, ToHome};
 use super::outbound::write_event;
-use super::{Shard, pace};
 
 /// A batch that is answered after its last message.
 #[derive(Debug)]
@@ -58,35 +56,9 @@ const RETRY_MS: u64 = 1_000;
 const BAD_WINDOW_MS: u64 = 60_000;
 
 impl Shard {
-    /// A message of a client.
-    pub(super) fn read(
-        &mut self,
-        key: ConnectionKey,
-        kind: MessageKind,
-        payload: &[u8],
-        frames: u32,
-    ) {
-        let limits = ParseLimits::from(&self.config.limits);
-        // What its frames weigh counts once, with the first of its messages that passes.
-        let mut bytes = pace::weight(payload.len(), frames);
-        for message in parse(kind, payload, &limits) {
-            if !self.outbound.get(key).is_some_and(Connection::is_open) {
-                return;
-            }
-            match message {
-                Ok(envelope) if self.pace(key, &envelope, bytes) => {
-                    bytes = 0;
-                    self.command(key, envelope, 0);
-                }
-                Ok(_) => {}
-                Err(bad) => self.bad(key, &bad, 0),
-            }
-        }
-    }
-
     /// Carries out a command.
     fn command(&mut self, key: ConnectionKey, envelope: Envelope<'_>, batch: u32) {
-        let ticket = Ticket { id: envelope.id, batch, send: 0 };
+        let ticket = Ticket { id: envelope.id, batch, ..Ticket::default() };
         let welcomed = self.outbound.get(key).is_some_and(|connection| connection.welcomed);
         if !welcomed && !matches!(envelope.command, Command::Auth(_) | Command::Ping(_)) {
             let refusal = Refusal::new(ErrorCode::Unauthorized, "wait for welcome");
@@ -115,48 +87,14 @@ impl Shard {
             Command::Moderate(moderate) => self.moderate(key, moderate, ticket),
             Command::Subscribe(subscribe) => self.subscribe(key, subscribe, &ticket),
             Command::Unsubscribe(unsubscribe) => self.unsubscribe(key, &unsubscribe, &ticket),
-            Command::Batch(messages) => self.batch(key, messages, &ticket),
+            Command::Batch(_) => {
+                let refusal = Refusal::new(ErrorCode::BadRequest, "a batch in a batch");
+                self.refuse(key, &ticket, refusal);
+            }
             Command::Ping(ping) => self.ping(key, &ping, &ticket),
             Command::Response(response) => self.on_response(key, &response),
             Command::Application(message) => self.application(key, &message, &ticket),
         }
-    }
-
-    /// The messages of a batch, and its answer behind theirs.
-    fn batch(
-        &mut self,
-        key: ConnectionKey,
-        messages: crate::protocol::Messages<'_>,
-        ticket: &Ticket,
-    ) {
-        if ticket.batch != 0 {
-            let refusal = Refusal::new(ErrorCode::BadRequest, "a batch in a batch");
-            self.refuse(key, ticket, refusal);
-            return;
-        }
-        let number = ticket.id.clone().map_or(0, |id| self.begin_batch(key, id));
-        for message in messages {
-            if !self.outbound.get(key).is_some_and(Connection::is_open) {
-                return;
-            }
-            self.grow_batch(key, number);
-            match message {
-                Ok(Envelope { id, command: Command::Batch(_) }) => {
-                    let refusal = Refusal::new(ErrorCode::BadRequest, "a batch in a batch");
-                    self.refuse(key, &Ticket { id, batch: number, send: 0 }, refusal);
-                }
-                Ok(envelope) if !self.pace(key, &envelope, 0) => self.done(key, number),
-                Ok(envelope) => {
-                    let unanswered = matches!(envelope.command, Command::Response(_));
-                    self.command(key, envelope, number);
-                    if unanswered {
-                        self.done(key, number);
-                    }
-                }
-                Err(bad) => self.bad(key, &bad, number),
-            }
-        }
-        self.done(key, number);
     }
 
     fn begin_batch(&mut self, key: ConnectionKey, id: RequestId) -> u32 {
@@ -273,10 +211,18 @@ impl Shard {
     }
 
     /// Hands a command to the room's home.
-    pub(super) fn ask(&mut self, key: ConnectionKey, room: RoomKey, what: What, ticket: Ticket) {
+    pub(super) fn ask(
+        &mut self,
+        key: ConnectionKey,
+        room: RoomKey,
+        what: What,
+        mut ticket: Ticket,
+    ) {
         let home = self.home_core(&room);
         let Some(connection) = self.outbound.get_mut(key) else { return };
         connection.unanswered += 1;
+        ticket.is_long = what.has_long_answer();
+        connection.awaits_long |= ticket.is_long;
         if let Some(join) = connection.late_join(&room) {
             join.behind.push((what, ticket));
             return;
@@ -393,22 +339,11 @@ impl Shard {
         self.outbound.send(asker.address.core, ToConnection::Answer(Box::new(answer)));
     }
 
-    /// A command is answered. If reading had stopped because of too many that were not, the driver
-    /// is to look at the connection again, whether anything is written or not.
-    pub(super) fn note_answered(&mut self, key: ConnectionKey) {
-        let most = u32::from(self.config.limits.unanswered_commands);
-        let Some(connection) = self.outbound.get_mut(key) else { return };
-        let stopped = connection.unanswered >= most;
-        connection.unanswered = connection.unanswered.saturating_sub(1);
-        if stopped && connection.unanswered < most {
-            self.outbound.effects.dirty.push(key);
-        }
-    }
-
     /// A home answers.
     pub(super) fn on_answer(&mut self, answer: Answer) {
         let Answer { room, connection: key, ticket, frame, effect } = answer;
-        self.note_answered(key);
+        self.note_answer(key, ticket.is_long);
+        self.spare(key);
         match effect {
             AnswerEffect::None => self.outbound.push_bytes(key, &frame),
             AnswerEffect::Joined(joined) => self.on_joined(key, &room, *joined, frame),

@@ -181,17 +181,17 @@ impl Shard {
         let change = RoomChange::Updated { config: &configured.config };
         let event = Event::Room { room: configured.room.name.as_str(), change };
         let mut frames = [Codec::Json, Codec::MessagePack].map(|codec| (codec, Vec::new()));
-        for member in &room.members {
-            let Some((codec, frame)) =
-                frames.iter_mut().find(|(codec, _)| *codec == member.form.codec)
-            else {
+        let members: Vec<_> =
+            room.members.iter().map(|it| (it.connection, it.form.codec)).collect();
+        for (connection, of) in members {
+            let Some((codec, frame)) = frames.iter_mut().find(|(codec, _)| *codec == of) else {
                 continue;
             };
             if frame.is_empty() {
                 write_event(&event, *codec, frame);
             }
-            if let Some(key) = self.outbound.key_at(member.connection) {
-                self.outbound.push_bytes(key, frame);
+            if let Some(key) = self.outbound.key_at(connection) {
+                self.tell(key, frame);
             }
         }
     }

@@ -139,7 +139,7 @@ impl Shard {
         let number = rare.last_send;
         let Ticket { id, batch, .. } = ticket;
         rare.sendings.push(Sending { number, id, batch, left, delivered: None, refusal: None });
-        Ticket { id: None, batch: 0, send: number }
+        Ticket { send: number, ..Ticket::default() }
     }
 
     /// A part of a `send` is answered. It is refused only if all of it is: whoever sends it again
@@ -165,7 +165,7 @@ impl Shard {
             return;
         }
         let Sending { id, batch, delivered, refusal, .. } = sendings.remove(at);
-        let ticket = Ticket { id, batch, send: 0 };
+        let ticket = Ticket { id, batch, ..Ticket::default() };
         match refusal.filter(|_| delivered.is_none()) {
             Some(refusal) => self.refuse(key, &ticket, refusal),
             None => {

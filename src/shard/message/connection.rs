@@ -143,9 +143,7 @@ impl Shard {
                 self.on_redeliver(&room, connection, lost, &publications);
             }
             ToConnection::Expel(expel) => self.on_expel(&expel),
-            ToConnection::Notify { connection, frame } => {
-                self.outbound.push_bytes(connection, &frame);
-            }
+            ToConnection::Notify { connection, frame } => self.tell(connection, &frame),
             ToConnection::Direct(direct) => self.on_direct(*direct),
             ToConnection::Directed { connection, ticket, delivered } => {
                 self.on_directed(connection, &ticket, delivered);

@@ -17,7 +17,8 @@ impl<'a> Chunk<'a> {
     }
 
     /// What is not decoded yet.
-    pub(super) fn rest(&self) -> &[u8] {
+    #[must_use]
+    pub fn rest(&self) -> &[u8] {
         &self.bytes[self.position..]
     }
 
