@@ -156,8 +156,7 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
     shard.believe_pages(Arc::clone(&plan.pages));
     begin_with(&mut shard, &clock, &plan.standing);
     let (wheel, waits_for_link) = wheel(&clock, &config);
-    let tally = Tally::of_core(config.limits.inbox_total_bytes, cores);
-    metrics.inbox_limit_bytes.set(tally.budget_bytes);
+    let tally = tally(&config, cores, &metrics);
     let state = State {
         shard,
         effects: Effects::default(),
@@ -205,6 +204,13 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
         doorbell: Counter::new(doorbell)?,
         glance: Glance::new(kind)?,
     }))
+}
+
+/// What the core may hold of what it receives.
+fn tally(config: &Config, cores: u16, metrics: &metrics::Core) -> Rc<Tally> {
+    let tally = Tally::of_core(config.limits.inbox_total_bytes, cores);
+    metrics.inbox_limit_bytes.set(tally.budget_bytes);
+    tally
 }
 
 /// The core's own timers, and whether the link to Redis is waited for.
