@@ -6,9 +6,10 @@
 //! while slots move. Calls that wait for replicas go by ways of their own, and do so here.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::queue::Waiting;
+use super::time;
 use super::way::Pace;
 
 /// By slot, and by which way they go.
@@ -70,7 +71,7 @@ impl Astray {
 
     /// Those that have waited too long.
     pub(super) fn expire(&mut self, patience: Duration) -> Vec<Waiting> {
-        let (mut expired, now) = (Vec::new(), Instant::now());
+        let (mut expired, now) = (Vec::new(), time::now());
         self.0.retain(|_, stray| {
             let is_old = |_: &u64, waiting: &mut Waiting| waiting.is_older(patience, now);
             expired.extend(stray.calls.extract_if(.., is_old).map(|(_, waiting)| waiting));

@@ -1,6 +1,7 @@
 //! What every part of the bridge works with: names, scripts, what is listened to, and the way to the
 //! cores.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::decision::shared::News;
+use crate::hash::Seed;
 use crate::id::CoreId;
 use crate::letter::Letter;
 use crate::mesh::Port;
@@ -16,7 +18,7 @@ use crate::node::Known;
 use crate::room::broker::{FromBroker, Kept};
 use crate::room::entrance::Place;
 use crate::room::name::RoomKey;
-use crate::shard::CoreMessage;
+use crate::shard::{CoreMessage, Entropy};
 
 use super::call::session::Wanted;
 use super::call::{Awaited, Call, Forms};
@@ -27,6 +29,7 @@ use super::nodes::{Nodes, node_name};
 use super::owed::Owed;
 use super::script::Scripts;
 use super::station;
+use super::time;
 use super::watch::Watch;
 
 /// Rooms that may have ended and are asked about again.
@@ -61,7 +64,7 @@ pub(super) struct Desk {
     owed: Owed,
     /// Rooms that nobody follows but a node that may be no more, and since when that was not known.
     doubtful: VecDeque<(Instant, RoomKey)>,
-    random: ring::rand::SystemRandom,
+    entropy: RefCell<Box<dyn Entropy>>,
 }
 
 impl Desk {
@@ -72,15 +75,15 @@ impl Desk {
         cores: u16,
         metrics: Arc<metrics::Bridge>,
         keys: Keys,
-        node: u64,
+        (node, mut entropy): (u64, Box<dyn Entropy>),
     ) -> Self {
-        let random = ring::rand::SystemRandom::new();
+        let seed = Seed(draw(&mut *entropy), draw(&mut *entropy));
         let nodes = Nodes::new(node, config.redis.lease_ms);
         let node = node_name(node);
         let rows = station::all(&keys, &node);
         Self {
             stations: vec![None; rows.len()],
-            watch: Watch::new(rows),
+            watch: Watch::new(rows, seed),
             echo: Awaited::default(),
             wanted: Wanted::default(),
             entrances: Entrances::default(),
@@ -93,7 +96,7 @@ impl Desk {
             scripts: Arc::new(Scripts::new()),
             owed: Owed::new(cores),
             doubtful: VecDeque::new(),
-            random,
+            entropy: RefCell::new(entropy),
             config,
             started,
             port,
@@ -103,7 +106,7 @@ impl Desk {
     }
 
     pub(super) fn now(&self) -> Moment {
-        Moment { us: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX) }
+        Moment { us: u64::try_from(time::elapsed(self.started).as_micros()).unwrap_or(u64::MAX) }
     }
 
     /// Tells a core something.
@@ -202,14 +205,15 @@ impl Desk {
     /// It is not known yet whether a room has ended. Those that are too many run out.
     pub(super) fn doubt_end(&mut self, room: RoomKey) {
         if self.doubtful.len() < DOUBTFUL_MOST {
-            self.doubtful.push_back((Instant::now(), room));
+            self.doubtful.push_back((time::now(), room));
         }
     }
 
     /// Rooms of which it should be known by now, and that nobody here needs again.
     pub(super) fn doubted(&mut self) -> Vec<RoomKey> {
         let lease = Duration::from_millis(self.config.redis.lease_ms);
-        let due = self.doubtful.iter().take_while(|(since, _)| since.elapsed() >= lease).count();
+        let due =
+            self.doubtful.iter().take_while(|(since, _)| time::elapsed(*since) >= lease).count();
         let rooms = self.doubtful.drain(..due).map(|(_, room)| room);
         rooms.filter(|room| self.watch.get(room).is_none()).collect()
     }
@@ -247,11 +251,14 @@ impl Desk {
     }
 
     pub(super) fn chance(&self) -> u64 {
-        let mut bytes = [0; 8];
-        // Without randomness the pauses of nodes are the same, and no more is wrong.
-        let _ = ring::rand::SecureRandom::fill(&self.random, &mut bytes);
-        u64::from_be_bytes(bytes)
+        draw(&mut **self.entropy.borrow_mut())
     }
+}
+
+fn draw(entropy: &mut dyn Entropy) -> u64 {
+    let mut bytes = [0; 8];
+    entropy.fill(&mut bytes);
+    u64::from_be_bytes(bytes)
 }
 
 #[cfg(test)]
@@ -268,6 +275,17 @@ pub(super) mod tests {
         let mut ports = mesh::build(plan).expect("the kernel gives descriptors");
         let port = ports.pop().expect("there are some");
         let keys = Keys::new("p", &Tenants::new(&config));
-        Desk::new(config, Instant::now(), port, cores, Arc::default(), keys, 1)
+        let node = (1, Box::new(Same) as Box<dyn Entropy>);
+        Desk::new(config, Instant::now(), port, cores, Arc::default(), keys, node)
+    }
+
+    /// Nothing here is left to chance.
+    #[derive(Debug)]
+    struct Same;
+
+    impl Entropy for Same {
+        fn fill(&mut self, bytes: &mut [u8]) {
+            bytes.fill(1);
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! lost track and ends.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use crate::metrics::LinkState;
 
 use super::dial::{self, Login, Stream};
 use super::failure::Said;
+use super::time;
 
 /// News that may wait for the bridge to look.
 const HEARD_MOST: usize = 131_072;
@@ -146,9 +147,9 @@ pub(super) struct Ear {
 #[derive(Debug, Default)]
 struct State {
     /// Sharded channels that the server has confirmed.
-    confirmed: RefCell<HashSet<Vec<u8>>>,
+    confirmed: RefCell<BTreeSet<Vec<u8>>>,
     /// Those of which it was asked to end that, and how often; each is answered, in order.
-    dismissed: RefCell<HashMap<Vec<u8>, u32>>,
+    dismissed: RefCell<BTreeMap<Vec<u8>, u32>>,
     /// Since when an answer is awaited.
     awaited: Cell<Option<Instant>>,
 }
@@ -197,7 +198,7 @@ impl Ear {
 
     /// Asks whether the server still answers, and has as many subscriptions as this side knows of.
     pub(super) fn verify(&self) {
-        self.state.awaited.set(self.state.awaited.get().or_else(|| Some(Instant::now())));
+        self.state.awaited.set(self.state.awaited.get().or_else(|| Some(time::now())));
         let confirmed = self.state.confirmed.borrow();
         let dismissed = self.state.dismissed.borrow();
         match confirmed.iter().find(|channel| !dismissed.contains_key(*channel)) {
@@ -209,7 +210,7 @@ impl Ear {
 
     /// Whether the server should have answered by now.
     pub(super) fn is_overdue(&self, patience: Duration) -> bool {
-        self.state.awaited.get().is_some_and(|since| since.elapsed() > patience)
+        self.state.awaited.get().is_some_and(|since| time::elapsed(since) > patience)
     }
 
     fn give(&self, command: &Cmd) {

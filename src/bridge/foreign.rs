@@ -22,6 +22,7 @@ use super::desk::Desk;
 use super::ear::{Ear, Event, Heard, Inbox};
 use super::failure;
 use super::run::Bridge;
+use super::time;
 
 /// Bytes of what was heard that may wait for the bridge to look.
 const WAITING_MOST_BYTES: usize = 16 << 20;
@@ -132,8 +133,8 @@ impl Refused {
     fn note(&mut self, why: Interop, count: u64, desk: &Desk) {
         desk.metrics.interop.figure(why).add(count);
         self.untold += count;
-        if self.told.is_none_or(|told| told.elapsed() >= SAY_EVERY) {
-            self.told = Some(Instant::now());
+        if self.told.is_none_or(|told| time::elapsed(told) >= SAY_EVERY) {
+            self.told = Some(time::now());
             let count = std::mem::take(&mut self.untold);
             tracing::warn!(last = why.word(), count, "messages of backends were not handed on");
         }

@@ -33,6 +33,7 @@ mod refusal;
 mod run;
 mod script;
 mod station;
+mod time;
 mod uplink;
 mod watch;
 mod way;

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use crate::node::{Facts, Known, State};
 
+use super::time;
+
 /// Other nodes that are looked after.
 const NODES_MOST: usize = 4_096;
 
@@ -69,7 +71,7 @@ impl Nodes {
             lease_ms,
             facts: None,
             beats: 0,
-            steady_since: Instant::now(),
+            steady_since: time::now(),
             answered: None,
             has_paused: false,
             links: 0,
@@ -93,7 +95,7 @@ impl Nodes {
     /// There is a link to another server that has what nodes say of themselves. It may have lost some
     /// of it.
     pub(super) fn are_elsewhere(&mut self) {
-        self.steady_since = Instant::now();
+        self.steady_since = time::now();
         self.answered = None;
     }
 
@@ -167,7 +169,7 @@ impl Nodes {
 
     pub(super) fn next_beat(&mut self) -> Sent {
         self.beats += 1;
-        Sent { number: self.beats, at: Instant::now() }
+        Sent { number: self.beats, at: time::now() }
     }
 
     /// These nodes have said something that may still be about.

@@ -4,8 +4,6 @@
 //! left with a line that ended is answered as lost and never sent again; a call that is made again was
 //! refused by a server that did nothing.
 
-use std::time::Instant;
-
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
 use tokio::task::JoinError;
@@ -21,6 +19,7 @@ use super::failure;
 use super::queue::Waiting;
 use super::run::Bridge;
 use super::script::Name;
+use super::time;
 use super::watch::Listening;
 use super::way::Pace;
 
@@ -265,7 +264,7 @@ impl Bridge {
     fn heed_refusal(&mut self, line: u64, error: &RedisError, command: impl FnOnce(&Desk) -> Cmd) {
         if let Some(line) = self.lines.get_mut(line) {
             let state = failure::state(error);
-            line.refusal.refused(state, Instant::now(), || command(&self.desk));
+            line.refusal.refused(state, time::now(), || command(&self.desk));
             self.note_state();
         }
     }
@@ -353,7 +352,7 @@ impl Bridge {
 
     /// A server does not have the slot of a call: it is made again when it is known who has.
     fn stray(&mut self, waiting: Waiting, error: &RedisError) {
-        if waiting.is_older(self.patience(), Instant::now()) {
+        if waiting.is_older(self.patience(), time::now()) {
             return waiting.call.fail(Fault::Unsent, &mut self.desk);
         }
         self.desk.metrics.strayed.add(1);

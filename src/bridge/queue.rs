@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::call::{Call, Lane};
+use super::time;
 
 /// Calls of one pipeline.
 const BATCH_CALLS: usize = 256;
@@ -104,7 +105,7 @@ impl Places {
         let place = Place { lane, bytes, taken: Rc::clone(&self.taken) };
         let number = self.last_number.get() + 1;
         self.last_number.set(number);
-        Ok(Waiting { call, number, since: Instant::now(), place })
+        Ok(Waiting { call, number, since: time::now(), place })
     }
 
     /// Publishes that wait or are on their way.
@@ -150,7 +151,7 @@ impl Queue {
 
     /// Those that have waited too long.
     pub(super) fn expire(&mut self, patience: Duration) -> Vec<Waiting> {
-        let now = Instant::now();
+        let now = time::now();
         let is_old = |waiting: &Waiting| waiting.is_older(patience, now);
         let (old, rest): (Vec<_>, Vec<_>) = self.0.drain(..).partition(is_old);
         self.0.extend(rest);

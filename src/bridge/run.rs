@@ -5,7 +5,7 @@
 //! something; a publish that the link took with it is answered as lost, and never sent again; what
 //! an earlier link said of a room is not believed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::metrics::{self, LinkState};
 use crate::room::broker::{Kept, ToBroker};
 use crate::room::entrance::EntranceAsk;
 use crate::room::name::RoomKey;
-use crate::shard::CoreMessage;
+use crate::shard::{CoreMessage, Entropy};
 use crate::tenant::Tenants;
 
 use super::astray::Astray;
@@ -59,6 +59,8 @@ pub struct Plan {
     pub cores: u16,
     /// What tells this process from others.
     pub node: u64,
+    /// Randomness.
+    pub entropy: Box<dyn Entropy>,
     /// Where it counts.
     pub metrics: Arc<metrics::Bridge>,
     /// Says when it is to end.
@@ -90,38 +92,7 @@ pub fn stop() -> (Stop, oneshot::Receiver<()>) {
 /// The operating system refuses a runtime or a descriptor.
 pub fn run(plan: Plan) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, async {
-        let Plan { config, started, port, cores, node, metrics, stopped } = plan;
-        metrics.set_link(LinkState::Connecting);
-        let redis = &config.redis;
-        let tenants = Tenants::new(&config);
-        let backends = Backends::new(&config.redis_interop, &tenants);
-        let keys = Keys::new(&redis.prefix, &tenants);
-        let bridge = Bridge {
-            backends,
-            places: Places::new(redis.queue_messages, redis.queue_bytes),
-            desk: Desk::new(config, started, port, cores, metrics, keys, node),
-            inbox: Rc::default(),
-            lines: Lines::default(),
-            last_line: 0,
-            trouble: LinkState::Connecting,
-            attempts: 0,
-            looks: 0,
-            is_new: false,
-            is_barred: false,
-            finding: JoinSet::new(),
-            is_find_wanted: false,
-            dialing: Vec::new(),
-            connecting: JoinSet::new(),
-            surveys: JoinSet::new(),
-            pipelines: JoinSet::new(),
-            sent: 0,
-            on_way: BTreeMap::new(),
-            astray: Astray::default(),
-            parked: HashMap::new(),
-        };
-        bridge.run(stopped).await
-    })
+    LocalSet::new().block_on(&runtime, async { Bridge::new(plan).run().await })
 }
 
 /// The bridge: what it works with, what waits, and the links.
@@ -156,11 +127,47 @@ pub(super) struct Bridge {
     pub(super) on_way: BTreeMap<u64, Pace>,
     pub(super) astray: Astray,
     /// Calls of rooms that are not listened to yet.
-    pub(super) parked: HashMap<RoomKey, Vec<Waiting>>,
+    pub(super) parked: BTreeMap<RoomKey, Vec<Waiting>>,
+    stopped: oneshot::Receiver<()>,
 }
 
 impl Bridge {
-    async fn run(mut self, mut stopped: oneshot::Receiver<()>) -> io::Result<()> {
+    /// One that has not begun.
+    pub(super) fn new(plan: Plan) -> Self {
+        let Plan { config, started, port, cores, node, entropy, metrics, stopped } = plan;
+        metrics.set_link(LinkState::Connecting);
+        let redis = &config.redis;
+        let tenants = Tenants::new(&config);
+        let backends = Backends::new(&config.redis_interop, &tenants);
+        let keys = Keys::new(&redis.prefix, &tenants);
+        Self {
+            backends,
+            places: Places::new(redis.queue_messages, redis.queue_bytes),
+            desk: Desk::new(config, started, port, cores, metrics, keys, (node, entropy)),
+            inbox: Rc::default(),
+            lines: Lines::default(),
+            last_line: 0,
+            trouble: LinkState::Connecting,
+            attempts: 0,
+            looks: 0,
+            is_new: false,
+            is_barred: false,
+            finding: JoinSet::new(),
+            is_find_wanted: false,
+            dialing: Vec::new(),
+            connecting: JoinSet::new(),
+            surveys: JoinSet::new(),
+            pipelines: JoinSet::new(),
+            sent: 0,
+            on_way: BTreeMap::new(),
+            astray: Astray::default(),
+            parked: BTreeMap::new(),
+            stopped,
+        }
+    }
+
+    /// Works until it is told to stop.
+    pub(super) async fn run(&mut self) -> io::Result<()> {
         let doorbell = watched(self.desk.port.doorbell_fd().try_clone_to_owned()?)?;
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -189,22 +196,25 @@ impl Bridge {
             }
             let look_for_sessions = self.desk.wanted.next_look;
             let (inbox, said) = (Rc::clone(&self.inbox), Rc::clone(&self.backends.inbox));
+            // What is rare comes first. What comes all the time is taken in each round as well, so none
+            // of it waits for the others, and the order is the same in every run.
             tokio::select! {
+                biased;
+                _ = &mut self.stopped => break,
+                _ = beat.tick() => self.beat(),
+                _ = look.tick() => self.look(),
+                () = moment(look_for_sessions) => call::session::look(&mut self.desk),
+                Some(Ok((line, kept))) = self.surveys.join_next() => self.surveyed(line, kept),
+                Some(opened) = self.backends.opening.join_next() => self.backends_opened(opened),
+                Some(made) = self.connecting.join_next() => self.linked(made),
+                Some(found) = self.finding.join_next() => self.found(found),
+                Some(outcome) = self.pipelines.join_next() => self.finish(outcome),
+                () = inbox.rung() => {}
+                () = said.rung() => {}
                 rung = doorbell.readable() => {
                     rung?.clear_ready();
                     self.desk.port.clear_doorbell();
                 }
-                () = inbox.rung() => {}
-                () = said.rung() => {}
-                Some(outcome) = self.pipelines.join_next() => self.finish(outcome),
-                Some(found) = self.finding.join_next() => self.found(found),
-                Some(made) = self.connecting.join_next() => self.linked(made),
-                Some(opened) = self.backends.opening.join_next() => self.backends_opened(opened),
-                Some(Ok((line, kept))) = self.surveys.join_next() => self.surveyed(line, kept),
-                _ = look.tick() => self.look(),
-                () = moment(look_for_sessions) => call::session::look(&mut self.desk),
-                _ = beat.tick() => self.beat(),
-                _ = &mut stopped => break,
             }
             self.finish_ready();
             self.desk.port.wake();
@@ -280,6 +290,8 @@ async fn moment(at: Option<Instant>) {
 
 /// A descriptor that the runtime waits for.
 #[allow(deprecated, reason = "its successor is unsafe for descriptors that are not owned; this is")]
-fn watched(descriptor: std::os::fd::OwnedFd) -> io::Result<AsyncFd<std::os::fd::OwnedFd>> {
+fn watched(
+    descriptor: std::os::fd::OwnedFd,
+) -> io::Result<AsyncFd<std::os::fd::OwnedFd>> {
     AsyncFd::new(descriptor)
 }

@@ -3,7 +3,7 @@
 //! Invariant: every core is told when the first link begins and the last one ends, every room when the
 //! one to its slot ends; every call that waits for one that ends is failed.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::JoinError;
 
@@ -17,6 +17,7 @@ use super::lines::Line;
 use super::link::{Link, Maker, kept};
 use super::map::{self, Map};
 use super::run::Bridge;
+use super::time;
 use super::way::Pace;
 
 /// The first pause between two attempts to connect is at most so long.
@@ -230,7 +231,7 @@ impl Bridge {
 
     /// Says how the links are.
     pub(super) fn note_state(&self) {
-        self.desk.note(self.lines.state(self.trouble, Instant::now()));
+        self.desk.note(self.lines.state(self.trouble, time::now()));
     }
 
     /// A link has ended.
@@ -285,7 +286,7 @@ impl Bridge {
         }
         self.desk.entrances.look();
         self.expire();
-        let (patience, now) = (self.patience(), Instant::now());
+        let (patience, now) = (self.patience(), time::now());
         for number in self.lines.numbers() {
             let Some(line) = self.lines.get_mut(number) else { continue };
             if line.link.ear.is_overdue(patience) {
@@ -346,7 +347,7 @@ impl Bridge {
     }
 
     fn expire(&mut self) {
-        let (patience, now) = (self.patience(), Instant::now());
+        let (patience, now) = (self.patience(), time::now());
         let mut expired = self.astray.expire(patience);
         for calls in self.parked.values_mut() {
             expired.extend(calls.extract_if(.., |waiting| waiting.is_older(patience, now)));

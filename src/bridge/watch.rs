@@ -5,12 +5,14 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use crate::hash;
 use crate::id::CoreId;
 use crate::room::name::RoomKey;
 
 use super::keys::RoomKeys;
 use super::map;
 use super::station::{Row, Station};
+use super::time;
 
 /// A room that is listened to, or will be.
 #[derive(Debug)]
@@ -64,9 +66,9 @@ pub(super) enum Subject {
 }
 
 /// All of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Watch {
-    rooms: HashMap<RoomKey, Watched>,
+    rooms: hash::Map<RoomKey, Watched>,
     stations: Vec<Row>,
     channels: HashMap<Vec<u8>, Subject>,
     /// Rooms that lines were asked to listen to, and that they have not confirmed.
@@ -77,10 +79,11 @@ pub(super) struct Watch {
 
 impl Watch {
     /// With these stations, and no room.
-    pub(super) fn new(stations: Vec<Row>) -> Self {
+    pub(super) fn new(stations: Vec<Row>, seed: hash::Seed) -> Self {
         let subject = |row: &Row| (row.channel.clone().into_bytes(), Subject::Station(row.station));
         let channels = stations.iter().map(subject).collect();
-        Self { stations, channels, ..Self::default() }
+        let rooms = hash::Map::with_hasher(seed);
+        Self { rooms, stations, channels, asked: HashMap::new(), leaving: HashMap::new() }
     }
 
     /// The channels that are listened to without a room, and how.
@@ -109,7 +112,7 @@ impl Watch {
     /// A core no longer needs a room.
     pub(super) fn close(&mut self, room: &RoomKey) {
         if let Some(watched) = self.rooms.get_mut(room) {
-            watched.closed.get_or_insert_with(Instant::now);
+            watched.closed.get_or_insert_with(time::now);
         }
     }
 
@@ -185,7 +188,7 @@ impl Watch {
         let mut silent = Vec::new();
         let Self { rooms, channels, asked, leaving, .. } = self;
         rooms.retain(|room, watched| {
-            let stays = watched.closed.is_none_or(|closed| closed.elapsed() < grace);
+            let stays = watched.closed.is_none_or(|closed| time::elapsed(closed) < grace);
             if !stays {
                 let channel = watched.keys.channel();
                 channels.remove(channel.as_bytes());
@@ -262,6 +265,8 @@ mod tests {
     use crate::room::name::RoomName;
     use crate::tenant::Tenants;
 
+    const SEED: hash::Seed = hash::Seed(1, 2);
+
     fn keys(room: &RoomKey) -> RoomKeys {
         Keys::new("p", &Tenants::new(&Config::default())).room(room)
     }
@@ -271,7 +276,7 @@ mod tests {
         let room = RoomKey::new(TenantId::DEFAULT, RoomName::parse("a").expect("a good name"));
         let made = keys(&room);
         let channel = made.channel();
-        let mut watch = Watch::default();
+        let mut watch = Watch::new(Vec::new(), SEED);
         watch.open(&room, CoreId(2), || made.clone());
         assert_eq!(watch.ask(&room, 7), Some((channel.clone(), None)));
         assert_eq!(watch.listening(channel.as_bytes(), 6, 1), None, "that was not asked");
@@ -293,7 +298,7 @@ mod tests {
         let room = RoomKey::new(TenantId::DEFAULT, RoomName::parse("a").expect("a good name"));
         let made = keys(&room);
         let channel = made.channel();
-        let mut watch = Watch::default();
+        let mut watch = Watch::new(Vec::new(), SEED);
         let leave = |watch: &mut Watch| {
             watch.open(&room, CoreId(2), || made.clone());
             watch.ask(&room, 7);
@@ -315,7 +320,7 @@ mod tests {
     fn what_a_line_refuses_is_what_it_was_asked_and_has_not_confirmed() {
         let room = |name| RoomKey::new(TenantId::DEFAULT, RoomName::parse(name).expect("a name"));
         let rooms = ["a", "b", "c"].map(room);
-        let mut watch = Watch::default();
+        let mut watch = Watch::new(Vec::new(), SEED);
         for room in &rooms {
             watch.open(room, CoreId(0), || keys(room));
             watch.ask(room, 7);
@@ -345,7 +350,7 @@ mod tests {
     #[test]
     fn stations_stay() {
         let row = Row { station: Station::Node, command: "SSUBSCRIBE", channel: "a".to_owned() };
-        let mut watch = Watch::new(vec![row]);
+        let mut watch = Watch::new(vec![row], SEED);
         assert_eq!(watch.sweep(Duration::ZERO), []);
         assert_eq!(watch.heard(b"a"), Some(Subject::Station(Station::Node)));
         assert_eq!((watch.heard(b"b"), watch.stations().len()), (None, 1));
@@ -356,7 +361,7 @@ mod tests {
         let room = RoomKey::new(TenantId::DEFAULT, RoomName::parse("a").expect("a good name"));
         let made = keys(&room);
         let channel = made.channel();
-        let mut watch = Watch::default();
+        let mut watch = Watch::new(Vec::new(), SEED);
         let on = |watch: &mut Watch, line, server| {
             watch.open(&room, CoreId(0), || made.clone());
             watch.ask(&room, line);

@@ -8,10 +8,11 @@
 //! it refused there, in the order in which it came. Between ways there is no order.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::call::Call;
 use super::queue::{Queue, Waiting};
+use super::time;
 
 /// Pipelines of plain calls on their way to one server at once.
 const PIPELINES_MOST: usize = 16;
@@ -121,7 +122,7 @@ impl Way {
         let mut calls = Vec::new();
         while may_leave && calls.is_empty() && !self.queue.is_empty() {
             calls = self.queue.next();
-            let now = Instant::now();
+            let now = time::now();
             expired.extend(calls.extract_if(.., |waiting| waiting.is_older(patience, now)));
         }
         calls
@@ -144,7 +145,7 @@ impl Way {
 
     /// Those that have waited too long.
     pub(super) fn expire(&mut self, patience: Duration) -> Vec<Waiting> {
-        let now = Instant::now();
+        let now = time::now();
         let is_old = |waiting: &mut Waiting| waiting.is_older(patience, now);
         let mut old: Vec<_> = self.forgotten.extract_if(.., is_old).collect();
         old.extend(self.queue.expire(patience));

@@ -121,11 +121,12 @@ fn spawn_bridge(
     let metrics = Arc::clone(registry.bridge());
     let cores = u16::try_from(registry.cores().count()).unwrap_or(u16::MAX);
     let config = Arc::clone(config);
-    let plan = bridge::Plan { config, started, port, cores, node, metrics, stopped };
     let thread = thread::Builder::new().name("bridge".to_owned()).spawn(move || {
         if let Some(id) = cpu {
             core_affinity::set_for_current(core_affinity::CoreId { id });
         }
+        let entropy = Box::new(System::new());
+        let plan = bridge::Plan { config, started, port, cores, node, entropy, metrics, stopped };
         bridge::run(plan)
     });
     Ok((stop, thread.map_err(Error::Thread)?))

@@ -1,13 +1,12 @@
 //! This node says that it lives, and hears of all others.
 
-use std::time::Instant;
-
 use redis::{Cmd, Value};
 
 use crate::bridge::answer::{bytes, number};
 use crate::bridge::desk::Desk;
 use crate::bridge::nodes::{Heard, Sent, node_number};
 use crate::bridge::script::Name;
+use crate::bridge::time;
 use crate::room::broker::Fault;
 
 use super::Call;
@@ -46,7 +45,7 @@ impl Call for Beat {
         let Some(sent) = self.sent else { return };
         let Value::Array(items) = answer else { return };
         let heard = items.iter().filter_map(read).collect();
-        let lapsed = desk.nodes.take(sent, Instant::now(), heard);
+        let lapsed = desk.nodes.take(sent, time::now(), heard);
         for node in lapsed {
             tracing::warn!(node = format!("{node:016x}"), "a node is no more");
             desk.tell_cores(|| crate::room::broker::FromBroker::Lapsed { node });

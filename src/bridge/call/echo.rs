@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use redis::{Cmd, Value};
 
 use crate::bridge::desk::Desk;
+use crate::bridge::time;
 use crate::room::broker::Fault;
 
 use super::Call;
@@ -27,7 +28,7 @@ impl Awaited {
         if self.since.is_some() {
             return None;
         }
-        self.since = Some(Instant::now());
+        self.since = Some(time::now());
         self.count += 1;
         Some(Echo(self.count))
     }
@@ -41,7 +42,7 @@ impl Awaited {
 
     /// Whether what was said should have been heard by now.
     pub(in crate::bridge) fn is_overdue(&self, patience: Duration) -> bool {
-        self.since.is_some_and(|since| since.elapsed() > patience)
+        self.since.is_some_and(|since| time::elapsed(since) > patience)
     }
 
     /// What was said over a link that has ended is not awaited.

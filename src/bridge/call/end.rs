@@ -1,13 +1,12 @@
 //! Nobody here follows a room any more: if it is temporary and nobody does elsewhere, it is gone.
 
-use std::time::Instant;
-
 use redis::{Cmd, Value};
 
 use crate::bridge::answer::number;
 use crate::bridge::desk::Desk;
 use crate::bridge::nodes::node_name;
 use crate::bridge::script::Name;
+use crate::bridge::time;
 use crate::room::broker::Fault;
 use crate::room::name::RoomKey;
 
@@ -31,7 +30,7 @@ impl Call for End {
             names.bookmarks(),
         ];
         let mut command = desk.scripts.call(Name::End, &keys);
-        command.arg(&desk.node).arg(u8::from(desk.nodes.is_sure(Instant::now())));
+        command.arg(&desk.node).arg(u8::from(desk.nodes.is_sure(time::now())));
         for node in desk.nodes.living() {
             command.arg(node_name(node));
         }

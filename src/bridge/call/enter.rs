@@ -1,7 +1,5 @@
 //! A connection of a user comes or goes, where their number is limited over all nodes.
 
-use std::time::Instant;
-
 use redis::{Cmd, Value};
 
 use crate::bridge::answer::bytes;
@@ -9,6 +7,7 @@ use crate::bridge::desk::Desk;
 use crate::bridge::entrances::Word;
 use crate::bridge::nodes::{node_name, node_number};
 use crate::bridge::script::Name;
+use crate::bridge::time;
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
 use crate::room::broker::{Fault, FromBroker};
 use crate::room::entrance::{EntranceAsk, Place};
@@ -115,7 +114,7 @@ fn count(
     command.arg(most).arg(u8::from(replaces));
     command.arg(instead.map(written).unwrap_or_default());
     command.arg(redis.lease_ms).arg(redis.room_ttl_ms);
-    command.arg(u8::from(desk.nodes.is_sure(Instant::now()))).arg(desk.nodes.links());
+    command.arg(u8::from(desk.nodes.is_sure(time::now()))).arg(desk.nodes.links());
     command
 }
 

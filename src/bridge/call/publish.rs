@@ -7,6 +7,7 @@ use redis::{Cmd, Value};
 use crate::bridge::answer::{number, text};
 use crate::bridge::desk::Desk;
 use crate::bridge::script::{self, Name};
+use crate::bridge::time;
 use crate::id::CoreId;
 use crate::room::broker::{self, Fault, FromBroker, Placed, Stamp};
 
@@ -22,7 +23,7 @@ pub(in crate::bridge) struct Publish {
 
 impl Publish {
     pub(in crate::bridge) fn new(from: CoreId, publish: broker::Publish) -> Self {
-        Self { from, publish, since: Instant::now() }
+        Self { from, publish, since: time::now() }
     }
 }
 
@@ -61,7 +62,7 @@ impl Call for Publish {
     }
 
     fn succeed(self: Box<Self>, answer: Value, desk: &mut Desk) {
-        let us = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let us = u64::try_from(time::elapsed(self.since).as_micros()).unwrap_or(u64::MAX);
         desk.metrics.latency.record(us);
         desk.metrics.published.add(1);
         let outcome = placed(&answer).ok_or(Fault::Other);

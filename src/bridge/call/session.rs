@@ -3,7 +3,7 @@
 //! The two talk by their own channels: `L` and the session, then who asks: let go of it; `F` and the
 //! session: it is free. A node that nobody hears is gone, and one that does not answer is passed over.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use redis::{Cmd, Value};
@@ -11,6 +11,7 @@ use redis::{Cmd, Value};
 use crate::bridge::answer::{bytes, number, text};
 use crate::bridge::desk::Desk;
 use crate::bridge::script::Name;
+use crate::bridge::time;
 use crate::id::CoreId;
 use crate::room::broker::{Fault, Found, FromBroker, FromSessions, ToSessions};
 
@@ -29,7 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Sessions that other nodes were asked to let go of.
 #[derive(Debug, Default)]
 pub(in crate::bridge) struct Wanted {
-    of: HashMap<SessionBytes, Asked>,
+    of: BTreeMap<SessionBytes, Asked>,
     /// When to look for those that did not; none: nobody is waited for.
     pub(in crate::bridge) next_look: Option<Instant>,
 }
@@ -89,8 +90,8 @@ pub(in crate::bridge) fn hear(payload: &[u8], desk: &mut Desk) -> bool {
 
 /// Passes over nodes that did not let go in time.
 pub(in crate::bridge) fn look(desk: &mut Desk) {
-    let (now, patience) = (Instant::now(), patience(desk));
-    let late = desk.wanted.of.extract_if(|_, asked| asked.since + patience <= now);
+    let (now, patience) = (time::now(), patience(desk));
+    let late = desk.wanted.of.extract_if(.., |_, asked| asked.since + patience <= now);
     for (_, asked) in late {
         desk.next.push(asked.pass_over());
     }
@@ -209,7 +210,7 @@ impl Call for LetGo {
     fn succeed(self: Box<Self>, answer: Value, desk: &mut Desk) {
         let Self { node, fetch } = *self;
         let session = fetch.session;
-        let asked = Asked { node, fetch, since: Instant::now() };
+        let asked = Asked { node, fetch, since: time::now() };
         if number(&answer).unwrap_or(0) == 0 {
             desk.next.push(asked.pass_over());
             return;
