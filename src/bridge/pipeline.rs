@@ -72,7 +72,7 @@ impl Bridge {
         if let Some((room, core)) = waiting.call.room_to_hear() {
             let room = room.clone();
             let keys = &self.desk.keys;
-            let watched = self.desk.watch.open(&room, core, || keys.room(&room));
+            let watched = self.desk.watch.keep(&room, core, || keys.room(&room));
             let ear = watched.ear();
             if ear != Listening::Yes(number) {
                 if ear != Listening::Asked(number) {

@@ -92,21 +92,26 @@ impl Watch {
     }
 
     /// A core needs a room.
-    pub(super) fn open(
+    pub(super) fn open(&mut self, room: &RoomKey, core: CoreId, keys: impl FnOnce() -> RoomKeys) {
+        self.keep(room, core, keys).closed = None;
+    }
+
+    /// Something is to be asked of a room. It is kept for that, but no longer than one that was closed, if
+    /// its core has closed it while that waited.
+    pub(super) fn keep(
         &mut self,
         room: &RoomKey,
         core: CoreId,
         keys: impl FnOnce() -> RoomKeys,
     ) -> &mut Watched {
         let Self { rooms, channels, .. } = self;
-        let watched = rooms.entry(room.clone()).or_insert_with(|| {
+        rooms.entry(room.clone()).or_insert_with(|| {
             let keys = keys();
             channels.insert(keys.channel().into_bytes(), Subject::Room(room.clone()));
             let slot = map::slot(keys.channel().as_bytes());
-            Watched { core, keys, slot, ear: Listening::No, server: 0, opened: 0, closed: None }
-        });
-        watched.closed = None;
-        watched
+            let (ear, closed) = (Listening::No, Some(time::now()));
+            Watched { core, keys, slot, ear, server: 0, opened: 0, closed }
+        })
     }
 
     /// A core no longer needs a room.
@@ -287,6 +292,7 @@ mod tests {
         watch.open(&room, CoreId(2), || made.clone());
         assert_eq!(watch.sweep(Duration::ZERO), [], "it was opened again");
         watch.close(&room);
+        watch.keep(&room, CoreId(2), || made.clone());
         assert_eq!(watch.sweep(Duration::ZERO), [(7, made.channel())]);
         assert_eq!((watch.heard(channel.as_bytes()), watch.len()), (None, 0));
         assert_eq!(watch.left(channel.as_bytes(), 7), Some(room.clone()));
