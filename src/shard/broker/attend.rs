@@ -256,8 +256,8 @@ impl Shard {
             None => std::mem::take(&mut self.broker.owed),
         };
         for room in owed {
-            // Whoever follows it again says what holds.
-            if !self.broker.rooms.contains_key(&room) {
+            // A home that has begun again says what holds. One may be followed and have none.
+            if !self.homes.rooms.contains_key(&room) {
                 self.take_back(&room);
             }
         }
