@@ -232,6 +232,12 @@ impl Desk {
         }
     }
 
+    /// Whether no room is owed word of what it missed.
+    #[cfg(test)]
+    pub(super) fn has_told(&self) -> bool {
+        self.owed.is_empty()
+    }
+
     /// The forms that this node knows, and what Redis has told of them.
     pub(super) fn forms(&self) -> Forms {
         Forms::new(&self.config, self.metrics.form.get())

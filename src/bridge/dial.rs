@@ -122,6 +122,10 @@ pub(super) async fn dial(redis: &Redis, url: &RedisUrl) -> Result<Box<dyn Stream
 }
 
 async fn reach(redis: &Redis, url: &RedisUrl) -> io::Result<Box<dyn Stream>> {
+    #[cfg(test)]
+    if let Some(stream) = super::tests::network::reach(url).await {
+        return stream;
+    }
     match &url.transport {
         RedisTransport::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
         RedisTransport::Plain(host) => Ok(Box::new(tcp(host).await?)),

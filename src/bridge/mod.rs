@@ -33,6 +33,8 @@ mod refusal;
 mod run;
 mod script;
 mod station;
+#[cfg(test)]
+mod tests;
 mod time;
 mod uplink;
 mod watch;

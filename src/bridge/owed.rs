@@ -32,6 +32,11 @@ impl Owed {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.iter().all(|rooms| rooms.turns.is_empty() && rooms.all.is_empty())
+    }
+
     /// The next room of a core.
     pub(super) fn next(&mut self, core: CoreId) -> Option<RoomKey> {
         let rooms = self.0.get_mut(usize::from(core.0))?;

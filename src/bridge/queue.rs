@@ -108,6 +108,13 @@ impl Places {
         Ok(Waiting { call, number, since: time::now(), place })
     }
 
+    /// Whether nothing waits and nothing is on its way.
+    #[cfg(test)]
+    pub(super) fn are_free(&self) -> bool {
+        let taken = self.taken.borrow();
+        (taken.publishes, taken.upkeep, taken.bytes) == (0, 0, 0)
+    }
+
     /// Publishes that wait or are on their way.
     pub(super) fn publishes(&self) -> u64 {
         self.taken.borrow().publishes

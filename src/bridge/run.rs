@@ -290,7 +290,7 @@ async fn moment(at: Option<Instant>) {
 
 /// A descriptor that the runtime waits for.
 #[allow(deprecated, reason = "its successor is unsafe for descriptors that are not owned; this is")]
-fn watched(
+pub(super) fn watched(
     descriptor: std::os::fd::OwnedFd,
 ) -> io::Result<AsyncFd<std::os::fd::OwnedFd>> {
     AsyncFd::new(descriptor)

@@ -42,7 +42,7 @@ mod run;
 pub mod session;
 mod setup;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod users;
 mod watch;
 

@@ -7,14 +7,14 @@ mod addresses;
 mod answers;
 mod application;
 mod attendance;
-mod cluster;
+pub(crate) mod cluster;
 mod counted;
 mod credentials;
 mod doors;
 mod durability;
 mod entrance;
 mod expiry;
-mod fleet;
+pub(crate) mod fleet;
 mod foreign;
 mod governing;
 mod guaranteed;
@@ -33,8 +33,9 @@ mod rooms;
 mod sessions;
 mod slow;
 mod spaces;
-mod store;
+pub(crate) mod store;
 mod vocabulary;
+pub(crate) mod witness;
 
 use std::io::IoSlice;
 
@@ -44,7 +45,7 @@ use crate::ws::close::Fault;
 
 /// Bytes that are the same in every run (SplitMix64).
 #[derive(Debug)]
-struct Counting(u64);
+pub(crate) struct Counting(pub(crate) u64);
 
 impl Entropy for Counting {
     fn fill(&mut self, bytes: &mut [u8]) {
@@ -58,7 +59,7 @@ impl Entropy for Counting {
 
 impl Counting {
     /// A number below `most`.
-    fn below(&mut self, most: usize) -> usize {
+    pub(crate) fn below(&mut self, most: usize) -> usize {
         let mut bytes = [0; 4];
         self.fill(&mut bytes);
         u32::from_le_bytes(bytes) as usize % most

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Counting;
 use crate::auth::Policy;
-use crate::clock::Now;
+use crate::clock::{Moment, Now};
 use crate::config::Config;
 use crate::hash::Seed;
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId, TenantId};
@@ -35,39 +35,39 @@ impl Permit for Granted {
 }
 
 /// A room of the tenant that there is without any.
-pub(super) fn room(name: &str) -> RoomKey {
+pub(crate) fn room(name: &str) -> RoomKey {
     RoomKey::new(TenantId::DEFAULT, RoomName::parse(name).unwrap())
 }
 
 /// Engines and what is on its way between them.
-pub(super) struct Cluster {
-    pub(super) shards: Vec<Shard>,
-    pub(super) now: Now,
-    pub(super) effects: Vec<Effects>,
+pub(crate) struct Cluster {
+    pub(crate) shards: Vec<Shard>,
+    pub(crate) now: Now,
+    pub(crate) effects: Vec<Effects>,
     letters: VecDeque<(CoreId, CoreId, CoreMessage)>,
     /// What its homes have to say to the broker.
-    pub(super) to_broker: Vec<(CoreId, ToBroker)>,
+    pub(crate) to_broker: Vec<(CoreId, ToBroker)>,
     /// Letters stay where they are until they are let go.
-    pub(super) holds: bool,
+    pub(crate) holds: bool,
     opened: u32,
     /// What tells it from other nodes.
     id: u64,
 }
 
-pub(super) type Address = ConnectionAddress;
+pub(crate) type Address = ConnectionAddress;
 
 impl Cluster {
-    pub(super) fn new(cores: u16, config: Config) -> Self {
+    pub(crate) fn new(cores: u16, config: Config) -> Self {
         Self::of_node(cores, config, 3)
     }
 
     /// One of many nodes.
-    pub(super) fn of_node(cores: u16, config: Config, node: u64) -> Self {
+    pub(crate) fn of_node(cores: u16, config: Config, node: u64) -> Self {
         Self::make(cores, config, node, None)
     }
 
     /// One that checks credentials.
-    pub(super) fn with_policy(cores: u16, config: Config, policy: &Arc<Policy>) -> Self {
+    pub(crate) fn with_policy(cores: u16, config: Config, policy: &Arc<Policy>) -> Self {
         Self::make(cores, config, 3, Some(policy))
     }
 
@@ -101,11 +101,11 @@ impl Cluster {
         }
     }
 
-    pub(super) fn id(&self) -> u64 {
+    pub(crate) fn id(&self) -> u64 {
         self.id
     }
 
-    pub(super) fn open_with(&mut self, core: u16, make: impl FnOnce(&mut Opened)) -> Address {
+    pub(crate) fn open_with(&mut self, core: u16, make: impl FnOnce(&mut Opened)) -> Address {
         self.opened += 1;
         let key = ConnectionKey { index: self.opened, generation: self.opened };
         let mut opened = Opened {
@@ -125,7 +125,7 @@ impl Cluster {
 
     /// A connection of a user who may do everything but govern rooms without a role there, on its
     /// way to its welcome.
-    pub(super) fn open_as(
+    pub(crate) fn open_as(
         &mut self,
         core: u16,
         user: &str,
@@ -135,7 +135,7 @@ impl Cluster {
     }
 
     /// The same, of one who may do what `permit` says.
-    pub(super) fn open_granted(
+    pub(crate) fn open_granted(
         &mut self,
         core: u16,
         user: &str,
@@ -150,26 +150,26 @@ impl Cluster {
     }
 
     /// A user's connection that has been welcomed.
-    pub(super) fn user(&mut self, core: u16, user: &str) -> Address {
+    pub(crate) fn user(&mut self, core: u16, user: &str) -> Address {
         let at = self.open_as(core, user, |_| {});
         assert_eq!(self.read(at)[0]["type"], "welcome");
         at
     }
 
     /// A connection that has been welcomed.
-    pub(super) fn open(&mut self, core: u16) -> Address {
+    pub(crate) fn open(&mut self, core: u16) -> Address {
         let at = self.open_with(core, |_| {});
         assert_eq!(self.read(at)[0]["type"], "welcome");
         at
     }
 
-    pub(super) fn input(&mut self, at: Address, input: Input<'_>) {
+    pub(crate) fn input(&mut self, at: Address, input: Input<'_>) {
         let core = at.core.index();
         self.shards[core].handle(self.now, input, &mut self.effects[core]);
         self.carry();
     }
 
-    pub(super) fn send(&mut self, at: Address, text: &str) {
+    pub(crate) fn send(&mut self, at: Address, text: &str) {
         let mut payload = text.as_bytes().to_vec();
         let input = Input::Message {
             connection: at.key,
@@ -181,17 +181,26 @@ impl Cluster {
     }
 
     /// Sends a command and reads everything up to its answer, which is last.
-    pub(super) fn ask(&mut self, at: Address, text: &str) -> Value {
+    pub(crate) fn ask(&mut self, at: Address, text: &str) -> Value {
         self.send(at, text);
         self.read(at).pop().unwrap_or_else(|| panic!("no answer to {text}"))
     }
 
-    pub(super) fn lose(&mut self, at: Address) {
+    pub(crate) fn lose(&mut self, at: Address) {
         self.input(at, Input::Lost { connection: at.key });
     }
 
+    /// A core is told something by the party behind the control plane.
+    pub(crate) fn hear(&mut self, core: CoreId, message: CoreMessage) {
+        let behind = u16::try_from(self.shards.len() + 1).unwrap();
+        let (at, from) = (core.index(), CoreId(behind));
+        let input = Input::Core { from, message };
+        self.shards[at].handle(self.now, input, &mut self.effects[at]);
+        self.carry();
+    }
+
     /// Moves letters until there are none.
-    pub(super) fn carry(&mut self) {
+    pub(crate) fn carry(&mut self) {
         loop {
             for (core, effects) in self.effects.iter_mut().enumerate() {
                 for (to, message) in effects.letters.drain(..) {
@@ -216,7 +225,7 @@ impl Cluster {
     }
 
     /// Moves the letters that one core has written, and leaves those of others where they are.
-    pub(super) fn carry_of(&mut self, core: u16) {
+    pub(crate) fn carry_of(&mut self, core: u16) {
         let others = self.letters.iter().filter(|(from, ..)| from.0 != core).count();
         for _ in 0..self.letters.len() {
             let Some((from, to, message)) = self.letters.pop_front() else { break };
@@ -232,7 +241,7 @@ impl Cluster {
     }
 
     /// Rooms that cores were told of as called, while letters are held.
-    pub(super) fn called(&self) -> Vec<String> {
+    pub(crate) fn called(&self) -> Vec<String> {
         let rooms = self.letters.iter().filter_map(|(.., message)| match message {
             CoreMessage::Home(ToHome::Called { room, .. }) => Some(room.name.as_str().to_owned()),
             _ => None,
@@ -241,7 +250,7 @@ impl Cluster {
     }
 
     /// Ends a tick everywhere.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for _ in 0..3 {
             for (shard, effects) in self.shards.iter_mut().zip(&mut self.effects) {
                 shard.settle(self.now, effects);
@@ -253,8 +262,11 @@ impl Cluster {
         }
     }
 
-    pub(super) fn wait(&mut self, ms: u64) {
-        let until = self.now.moment.plus_ms(ms);
+    pub(crate) fn wait(&mut self, ms: u64) {
+        self.wait_until(self.now.moment.plus_ms(ms));
+    }
+
+    pub(crate) fn wait_until(&mut self, until: Moment) {
         loop {
             let next = self.shards.iter().filter_map(Shard::next_timeout).min();
             let Some(next) = next.filter(|next| *next <= until) else { break };
@@ -271,7 +283,7 @@ impl Cluster {
     }
 
     /// The frames a connection is written: opcode and payload.
-    pub(super) fn frames(&mut self, at: Address) -> Vec<(u8, Vec<u8>)> {
+    pub(crate) fn frames(&mut self, at: Address) -> Vec<(u8, Vec<u8>)> {
         self.settle();
         let mut bytes = Vec::new();
         while let Some(outbox) = self.shards[at.core.index()].outbox(at.key) {
@@ -289,14 +301,14 @@ impl Cluster {
     }
 
     /// The messages a connection is written.
-    pub(super) fn read(&mut self, at: Address) -> Vec<Value> {
+    pub(crate) fn read(&mut self, at: Address) -> Vec<Value> {
         let frames = self.frames(at);
         let texts = frames.iter().filter(|(opcode, _)| *opcode == 1);
         texts.map(|(_, payload)| serde_json::from_slice(payload).unwrap()).collect()
     }
 
     /// The offsets of the messages a connection is written, gaps as negative ranges' ends.
-    pub(super) fn offsets(&mut self, at: Address) -> Vec<i64> {
+    pub(crate) fn offsets(&mut self, at: Address) -> Vec<i64> {
         let messages = self.read(at);
         messages
             .iter()
@@ -311,7 +323,7 @@ impl Cluster {
     }
 
     /// Whether nothing is left of anything.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.shards.iter().all(|shard| {
             shard.hub.is_empty()
                 && shard.homes.rooms.is_empty()

@@ -89,7 +89,7 @@ impl Fleet {
 }
 
 /// Runs of one kind, one for each seed; one that fails says which it is.
-pub(super) fn each_seed(kind: &str, seeds: Range<u64>, mut run: impl FnMut(u64)) {
+pub(crate) fn each_seed(kind: &str, seeds: Range<u64>, mut run: impl FnMut(u64)) {
     for seed in seeds {
         let result = catch_unwind(AssertUnwindSafe(|| run(seed)));
         assert!(result.is_ok(), "seed {seed} {kind}");

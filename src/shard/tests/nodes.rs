@@ -4,13 +4,12 @@
 //!
 //! The long form: `cargo test --lib shard::tests::nodes -- --ignored`
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
-use super::cluster::{Address, Cluster};
+use super::cluster::Cluster;
 use super::fleet::{Fleet, each_seed};
 use super::store::hand_over;
+use super::witness::{Client, Rules, Witness};
 use crate::config::{Config, RoomDefaults, RoomMode};
 use crate::id::CoreId;
 use crate::room::broker::{FromBroker, ToBroker};
@@ -18,23 +17,9 @@ use crate::room::broker::{FromBroker, ToBroker};
 const NODES: usize = 3;
 const ROOMS: [&str; 2] = ["sure:a", "b"];
 
-/// A client, and where it stands in each room.
-struct Client {
-    node: usize,
-    at: Address,
-    places: BTreeMap<&'static str, (String, u64)>,
-    /// Publishes that were not answered.
-    asked: BTreeMap<u64, (&'static str, String)>,
-}
-
 struct World {
     fleet: Fleet,
-    clients: Vec<Client>,
-    /// What everyone was told at a place, where Redis was not set back.
-    said: BTreeMap<(String, String, u64), String>,
-    acknowledged: BTreeMap<(String, String, u64), String>,
-    may_fork: bool,
-    published: u64,
+    witness: Witness,
 }
 
 pub(super) fn config() -> Config {
@@ -48,22 +33,19 @@ pub(super) fn config() -> Config {
     config
 }
 
+fn rules(may_fork: bool) -> Rules {
+    Rules { rooms: &ROOMS, may_fork, is_once: false, refusals: &["not_joined"] }
+}
+
 impl World {
     fn new(seed: u64, may_fork: bool) -> Self {
         let nodes = (0..NODES).map(|node| Cluster::of_node(2, config(), 3 + node as u64));
-        let mut world = Self {
-            fleet: Fleet::new(nodes, seed),
-            clients: Vec::new(),
-            said: BTreeMap::new(),
-            acknowledged: BTreeMap::new(),
-            may_fork,
-            published: 0,
-        };
+        let (fleet, witness) = (Fleet::new(nodes, seed), Witness::new(rules(may_fork)));
+        let mut world = Self { fleet, witness };
         for node in 0..NODES {
             for core in 0..2 {
                 let at = world.fleet.nodes[node].open(core);
-                let (places, asked) = (BTreeMap::new(), BTreeMap::new());
-                world.clients.push(Client { node, at, places, asked });
+                world.witness.come(node, at, true);
             }
         }
         world
@@ -73,7 +55,7 @@ impl World {
     fn step(&mut self) {
         let node = self.fleet.below(NODES);
         match self.fleet.below(40) {
-            0 => self.fleet.cut(node, self.published.is_multiple_of(2)),
+            0 => self.fleet.cut(node, self.witness.published.is_multiple_of(2)),
             1..=3 => self.fleet.restore(node),
             4 => self.fail_over(),
             5 => {
@@ -95,7 +77,7 @@ impl World {
         match self.fleet.below(6) {
             0 => self.fleet.store.empty(),
             1 | 2 => self.fleet.store.snapshot(),
-            3 if self.may_fork => {
+            3 if self.witness.rules.may_fork => {
                 self.fleet.store.set_back();
                 for node in 0..NODES {
                     self.fleet.cut(node, false);
@@ -106,95 +88,33 @@ impl World {
     }
 
     fn come_or_go(&mut self) {
-        let (who, room) = (self.fleet.below(self.clients.len()), ROOMS[self.fleet.below(2)]);
-        let client = &mut self.clients[who];
-        let text = match client.places.contains_key(room) {
-            true if self.published.is_multiple_of(3) => {
-                json!({"type": "leave", "room": room, "id": format!("leave {room}")})
-            }
-            true => return,
-            false => json!({"type": "join", "room": room, "id": format!("join {room}")}),
-        };
-        self.fleet.nodes[client.node].send(client.at, &text.to_string());
+        let (who, room) = self.somebody();
+        if let Some(command) = self.witness.come_or_go(who, room) {
+            self.say(who, &command);
+        }
     }
 
     fn publish(&mut self) {
-        let (who, room) = (self.fleet.below(self.clients.len()), ROOMS[self.fleet.below(2)]);
-        self.published += 1;
-        let (id, data) = (self.published, format!("{} by {who}", self.published));
-        let client = &mut self.clients[who];
-        client.asked.insert(id, (room, data.clone()));
-        let text = json!({"type": "publish", "room": room, "data": data, "id": id});
-        self.fleet.nodes[client.node].send(client.at, &text.to_string());
+        let (who, room) = self.somebody();
+        let command = self.witness.publish(who, room);
+        self.say(who, &command);
+    }
+
+    fn somebody(&mut self) -> (usize, &'static str) {
+        (self.fleet.below(self.witness.clients.len()), ROOMS[self.fleet.below(2)])
+    }
+
+    fn say(&mut self, who: usize, command: &Value) {
+        let client = &self.witness.clients[who];
+        self.fleet.nodes[client.node].send(client.at, &command.to_string());
     }
 
     fn read_all(&mut self) {
-        for who in 0..self.clients.len() {
-            let Client { node, at, .. } = self.clients[who];
+        for who in 0..self.witness.clients.len() {
+            let Client { node, at, .. } = self.witness.clients[who];
             for event in self.fleet.nodes[node].read(at) {
-                self.take(who, &event);
+                self.witness.take(who, &event);
             }
-        }
-    }
-
-    /// A client is told something.
-    fn take(&mut self, who: usize, event: &Value) {
-        let room = ROOMS.into_iter().find(|room| event["room"] == *room);
-        let client = &mut self.clients[who];
-        let epoch = event["epoch"].as_str().unwrap_or("").to_owned();
-        let number = |field: &str| event[field].as_u64().unwrap_or(0);
-        match (event["type"].as_str().unwrap(), event["id"].as_str()) {
-            ("ok", Some(id)) if id.starts_with("join") => {
-                let place = (epoch, number("offset"));
-                client.places.insert(room.unwrap(), place);
-            }
-            ("ok", Some(id)) if id.starts_with("leave") => {
-                client.places.remove(room.unwrap());
-            }
-            ("ok", None) => {
-                let (room, data) = client.asked.remove(&number("id")).expect("one answer each");
-                if !epoch.is_empty() {
-                    let place = (room.to_owned(), epoch, number("offset"));
-                    self.acknowledged.insert(place, data);
-                }
-            }
-            ("error", None) => {
-                client.asked.remove(&number("id")).expect("one answer each");
-                let expected = ["timeout", "unavailable", "not_joined"].map(Value::from);
-                assert!(expected.contains(&event["code"]), "{event}");
-            }
-            ("error", Some(_)) => assert_eq!(event["code"], "not_joined", "{event}"),
-            ("message" | "gap", _) => self.take_news(who, event),
-            (other, _) => assert_eq!(other, "pong", "{event}"),
-        }
-    }
-
-    fn take_news(&mut self, who: usize, event: &Value) {
-        let room = ROOMS.into_iter().find(|room| event["room"] == *room).unwrap();
-        let client = &mut self.clients[who];
-        let Some(epoch) = event["epoch"].as_str() else { return };
-        let place = client.places.get_mut(room).expect("it is in the room");
-        let number = |field: &str| event[field].as_u64().unwrap();
-        let is_gap = event["type"] == "gap";
-        let (from, to) = if is_gap {
-            (number("from"), number("to"))
-        } else {
-            (number("offset"), number("offset"))
-        };
-        if place.0 != epoch {
-            let local = place.0.starts_with("0.");
-            assert!(local || event["reason"] == "epoch_changed", "{who} at {place:?}: {event}");
-            // What a life that only this node knew had, is not part of the room's.
-            *place = (epoch.to_owned(), if local { from - 1 } else { 0 });
-        }
-        assert_eq!(from, place.1 + 1, "{who} at {place:?}: {event}");
-        assert!(to >= from, "{event}");
-        place.1 = to;
-        if !is_gap {
-            let at = (room.to_owned(), epoch.to_owned(), from);
-            let data = event["data"].as_str().unwrap().to_owned();
-            let said = self.said.entry(at).or_insert_with(|| data.clone());
-            assert!(self.may_fork || *said == data, "{who}: {event}, and another was told {said}");
         }
     }
 
@@ -205,31 +125,17 @@ impl World {
             self.fleet.carry();
             self.read_all();
             if round < 3 {
-                for who in 0..self.clients.len() {
-                    let rooms: Vec<_> = self.clients[who].places.keys().copied().collect();
+                for who in 0..self.witness.clients.len() {
+                    let rooms: Vec<_> = self.witness.clients[who].places.keys().copied().collect();
                     for room in rooms {
-                        self.published += 1;
-                        let (id, data) = (self.published, format!("last {}", self.published));
-                        let client = &mut self.clients[who];
-                        client.asked.insert(id, (room, data.clone()));
-                        let text = json!({"type": "publish", "room": room, "data": data, "id": id});
-                        self.fleet.nodes[client.node].send(client.at, &text.to_string());
+                        let command = self.witness.publish(who, room);
+                        self.say(who, &command);
                     }
                 }
             }
             self.fleet.wait(2_500);
         }
-        for room in ROOMS {
-            let places: Vec<_> =
-                self.clients.iter().filter_map(|client| client.places.get(room)).collect();
-            assert!(places.iter().all(|place| *place == places[0]), "{room}: {places:?}");
-        }
-        assert!(self.clients.iter().all(|client| client.asked.is_empty()), "all are answered");
-        if !self.may_fork {
-            for (at, data) in &self.acknowledged {
-                assert!(self.said.get(at).is_none_or(|said| said == data), "{at:?}: {data}");
-            }
-        }
+        self.witness.check_rest();
     }
 }
 
@@ -262,7 +168,7 @@ fn what_a_node_missed_is_counted_as_had_or_lost() {
     let mut world = World::new(1, false);
     for node in 0..2 {
         world.fleet.restore(node);
-        let at = world.clients[node * 2].at;
+        let at = world.witness.clients[node * 2].at;
         world.fleet.nodes[node].send(at, r#"{"type": "join", "room": "sure:a"}"#);
     }
     world.fleet.carry();
@@ -274,7 +180,7 @@ fn what_a_node_missed_is_counted_as_had_or_lost() {
         (gaps, sum(|core| core.broker_filled.get()), sum(|core| core.broker_lost.get()))
     };
     let publish = |world: &mut World, count: usize| {
-        let at = world.clients[0].at;
+        let at = world.witness.clients[0].at;
         for _ in 0..count {
             world.fleet.nodes[0].send(at, r#"{"type": "publish", "room": "sure:a", "data": 1}"#);
             world.fleet.carry();
@@ -290,7 +196,7 @@ fn what_a_node_missed_is_counted_as_had_or_lost() {
         world.fleet.carry();
         assert_eq!(counted(&world), expected, "{missed}");
     }
-    let at = world.clients[2].at;
+    let at = world.witness.clients[2].at;
     let told = world.fleet.nodes[1].read(at);
     let messages = told.iter().filter(|event| event["type"] == "message").count();
     let gaps: Vec<_> = told.iter().filter(|event| event["type"] == "gap").collect();
@@ -302,7 +208,7 @@ fn what_a_node_missed_is_counted_as_had_or_lost() {
 fn what_was_published_here_comes_here_though_its_news_are_lost() {
     let mut world = World::new(1, false);
     world.fleet.restore(0);
-    let at = world.clients[0].at;
+    let at = world.witness.clients[0].at;
     world.fleet.nodes[0].send(at, r#"{"type": "join", "id": 1, "room": "sure:a"}"#);
     world.fleet.carry();
     assert_eq!(world.fleet.nodes[0].read(at).pop().expect("an answer")["type"], "ok");
@@ -334,12 +240,12 @@ fn two_in_a_room_without_history() -> World {
     let mut world = World::new(1, false);
     for node in 0..2 {
         world.fleet.restore(node);
-        let at = world.clients[node * 2].at;
+        let at = world.witness.clients[node * 2].at;
         world.fleet.nodes[node].send(at, r#"{"type": "join", "room": "b"}"#);
     }
     world.fleet.carry();
     for node in 0..2 {
-        let at = world.clients[node * 2].at;
+        let at = world.witness.clients[node * 2].at;
         world.fleet.nodes[node].read(at);
     }
     world
@@ -348,7 +254,7 @@ fn two_in_a_room_without_history() -> World {
 impl World {
     /// Somebody publishes at a node and is told the place; the news are on their way.
     fn publish_at(&mut self, node: usize) {
-        let at = self.clients[node * 2].at;
+        let at = self.witness.clients[node * 2].at;
         self.fleet.nodes[node].send(at, r#"{"type": "publish", "room": "b", "data": 1}"#);
         self.answer(node);
     }
@@ -363,7 +269,7 @@ impl World {
     }
 
     fn told_at(&mut self, node: usize) -> Vec<i64> {
-        let at = self.clients[node * 2].at;
+        let at = self.witness.clients[node * 2].at;
         self.fleet.nodes[node].offsets(at)
     }
 }
@@ -423,7 +329,7 @@ fn what_is_on_its_way_when_a_room_is_opened_again_is_not_lost() {
 #[test]
 fn a_send_that_redis_does_not_answer_is_refused() {
     let mut world = World::new(1, false);
-    let ann = world.clients[0].at;
+    let ann = world.witness.clients[0].at;
     let there = ["x", "y"].map(|user| world.fleet.nodes[0].user(1, user));
     let send = r#"{"type": "send", "id": "s", "to": {"users": ["x", "y"]}, "data": 1}"#;
     let batch = format!(r#"{{"type": "batch", "id": "b", "messages": [{send}]}}"#);

@@ -24,10 +24,10 @@ use crate::room::charter::wire as charter;
 use crate::room::charter::{Amendment, Charter, Manner, Motion, Vote};
 use crate::room::name::RoomKey;
 use crate::room::wire;
-use crate::shard::{CoreMessage, Input};
+use crate::shard::CoreMessage;
 
 /// What nodes have in common that are on it, and that nothing is in the way of what tests do.
-pub(super) fn config() -> Config {
+pub(crate) fn config() -> Config {
     let mut config = Config::default();
     config.redis.url = Some("redis://fake".to_owned());
     config.redis.timeout_ms = 1_000;
@@ -570,9 +570,5 @@ impl Link {
 }
 
 pub(super) fn hand_over(node: &mut Cluster, core: CoreId, message: FromBroker) {
-    let at = core.index();
-    let message = CoreMessage::FromBroker(Box::new(message));
-    let input = Input::Core { from: CoreId(3), message };
-    node.shards[at].handle(node.now, input, &mut node.effects[at]);
-    node.carry();
+    node.hear(core, CoreMessage::FromBroker(Box::new(message)));
 }

@@ -1,0 +1,51 @@
+//! What a server has, as tests look at it.
+
+use super::Redis;
+use super::data::Data;
+use crate::bridge::tests::transcript::Transcript;
+
+impl Redis {
+    pub(in crate::bridge::tests) fn transcript(&self) -> Transcript {
+        self.0.borrow().transcript
+    }
+
+    /// Keys of rooms that end so, but of the reserved ones: what is said there waits for their users.
+    pub(in crate::bridge::tests) fn keys_of(&self, ends: &[&str]) -> Vec<String> {
+        let server = self.0.borrow();
+        let names = server.data.names().map(|name| name.escape_ascii().to_string());
+        let names = names.filter(|name| !name.contains(".Q"));
+        names.filter(|name| ends.iter().any(|end| name.ends_with(&format!("}}:{end}")))).collect()
+    }
+
+    /// How far a room is on the replica: its epoch, and the last offset.
+    pub(in crate::bridge::tests) fn place_on_replica(&self, state: &str) -> Option<(String, u64)> {
+        let server = self.0.borrow();
+        let fact = |name| field(&server.replica, state, name);
+        Some((fact("epoch")?, fact("offset")?.parse().ok()?))
+    }
+
+    /// How many connections are counted under a key, over the links that nodes have told.
+    pub(in crate::bridge::tests) fn places(&self, key: &str, [until, facts]: [&str; 2]) -> usize {
+        let server = self.0.borrow();
+        let (now_ms, nodes) = (server.now_us() / 1_000, server.data.sorted(until.as_bytes()));
+        let lives = |node: &str| {
+            let until = nodes.as_ref().ok()?.and_then(|all| all.get(node.as_bytes()))?;
+            (*until > now_ms as f64).then_some(())
+        };
+        let found = server.data.hash(key.as_bytes()).ok().flatten();
+        let holds = |name: &&Vec<u8>| {
+            let name = String::from_utf8_lossy(name);
+            let (node, rest) = name.split_once('.')?;
+            let link: u64 = rest.split(' ').next()?.parse().ok()?;
+            lives(node)?;
+            let held: u64 = field(&server.data, facts, node)?.split(' ').next()?.parse().ok()?;
+            (link >= held).then_some(())
+        };
+        found.map_or(0, |hash| hash.keys().filter(|name| holds(name).is_some()).count())
+    }
+}
+
+fn field(data: &Data, key: &str, name: &str) -> Option<String> {
+    let value = data.hash(key.as_bytes()).ok().flatten()?.get(name.as_bytes())?;
+    String::from_utf8(value.clone()).ok()
+}

@@ -1,0 +1,119 @@
+//! The commands of streams.
+
+use std::ops::Bound;
+
+use super::command::{Outcome, Work, Wrong, number, unknown};
+use super::data::{Id, Stream};
+use super::reply::Reply;
+
+/// A stream that is trimmed `~` keeps up to so many times what it was asked for.
+const NEARLY: usize = 2;
+
+pub(super) fn execute(work: &mut Work<'_>, name: &[u8], key: &[u8], rest: &[Vec<u8>]) -> Outcome {
+    let now_ms = work.now_ms();
+    match (name, rest) {
+        (b"XADD", [max, about, most, id, fields @ ..])
+            if max == b"MAXLEN" && about == b"~" && !fields.is_empty() =>
+        {
+            let stream = work.data.edit_stream(key)?;
+            let id = match id.as_slice() {
+                b"*" => stream.last.max((now_ms, 0)),
+                id => read(id)?,
+            };
+            let id = if id == stream.last && rest[3] == b"*" { (id.0, id.1 + 1) } else { id };
+            if id <= stream.last {
+                let why = "ERR The ID specified in XADD is equal or smaller than the target stream top item";
+                return Err(Wrong(why.to_owned()));
+            }
+            stream.last = id;
+            stream.entries.insert(id, fields.to_vec());
+            trim(stream, number(most)?);
+            Ok(Reply::text(written(id)))
+        }
+        (b"XTRIM", [min, about, first]) if min == b"MINID" && about == b"~" => {
+            if work.data.stream(key)?.is_none() {
+                return Ok(Reply::Number(0));
+            }
+            let stream = work.data.edit_stream(key)?;
+            let kept = stream.entries.split_off(&read(first)?);
+            let gone = std::mem::replace(&mut stream.entries, kept);
+            Ok(Reply::count(gone.len()))
+        }
+        (b"XLEN", []) => Ok(Reply::count(work.data.stream(key)?.map_or(0, |it| it.entries.len()))),
+        (b"XRANGE", [first, last, options @ ..]) => {
+            let found = range(work.data.stream(key)?, first, last)?;
+            Ok(limited(found.into_iter(), options)?)
+        }
+        (b"XREVRANGE", [last, first, options @ ..]) => {
+            let found = range(work.data.stream(key)?, first, last)?;
+            Ok(limited(found.into_iter().rev(), options)?)
+        }
+        _ => unknown(name),
+    }
+}
+
+fn trim(stream: &mut Stream, most: usize) {
+    if stream.entries.len() > most * NEARLY {
+        while stream.entries.len() > most {
+            stream.entries.pop_first();
+        }
+    }
+}
+
+fn read(id: &[u8]) -> Result<Id, Wrong> {
+    match id.iter().position(|byte| *byte == b'-') {
+        Some(at) => Ok((number(&id[..at])?, number(&id[at + 1..])?)),
+        None => Ok((number(id)?, 0)),
+    }
+}
+
+fn written((ms, sequence): Id) -> String {
+    format!("{ms}-{sequence}")
+}
+
+/// An end of a range.
+fn bound(word: &[u8]) -> Result<Bound<Id>, Wrong> {
+    match word.split_first() {
+        Some((b'-' | b'+', [])) => Ok(Bound::Unbounded),
+        Some((b'(', id)) => Ok(Bound::Excluded(read(id)?)),
+        _ => Ok(Bound::Included(read(word)?)),
+    }
+}
+
+type Entry<'a> = (&'a Id, &'a Vec<Vec<u8>>);
+
+fn range<'a>(
+    stream: Option<&'a Stream>,
+    first: &[u8],
+    last: &[u8],
+) -> Result<Vec<Entry<'a>>, Wrong> {
+    let (first, last) = (bound(first)?, bound(last)?);
+    let is_in = |id: &Id| {
+        let above = match first {
+            Bound::Included(first) => *id >= first,
+            Bound::Excluded(first) => *id > first,
+            Bound::Unbounded => true,
+        };
+        above
+            && match last {
+                Bound::Included(last) => *id <= last,
+                Bound::Excluded(last) => *id < last,
+                Bound::Unbounded => true,
+            }
+    };
+    let entries = stream.into_iter().flat_map(|stream| &stream.entries);
+    Ok(entries.filter(|(id, _)| is_in(id)).collect())
+}
+
+fn limited<'a>(found: impl Iterator<Item = Entry<'a>>, options: &[Vec<u8>]) -> Outcome {
+    let most = match options {
+        [] => usize::MAX,
+        [count, most] if count == b"COUNT" => number(most)?,
+        _ => return unknown(b"XRANGE"),
+    };
+    let entry = |(id, fields): Entry<'_>| {
+        let fields = fields.iter().map(Reply::text).collect();
+        Reply::List(vec![Reply::text(written(*id)), Reply::List(fields)])
+    };
+    Ok(Reply::List(found.take(most).map(entry).collect()))
+}

@@ -1,0 +1,102 @@
+//! Runs.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use tokio::task::LocalSet;
+use tokio::time::Instant;
+
+use super::transcript::{self, Transcript};
+use super::trouble::Loss;
+use super::world::World;
+use crate::bridge::run::watched;
+use crate::clock::Moment;
+use crate::id::CoreId;
+use crate::mesh;
+
+/// After so many runs that fail there are no more.
+const FAILURES_MOST: usize = 4;
+
+fn on_still_clock<R>(run: impl Future<Output = R>) -> R {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().start_paused(true).build();
+    LocalSet::new().block_on(&runtime.expect("the kernel gives descriptors"), run)
+}
+
+/// A run; what it was like.
+async fn run(seed: u64) -> [Transcript; 2] {
+    let loss = Loss::ALL[usize::try_from(seed % 4).expect("it is small")];
+    transcript::begin(usize::try_from(given("RINGROOM_SIM_STEPS").unwrap_or(0)).unwrap_or(0));
+    let mut world = World::new(seed, loss);
+    world.wait(1_000).await;
+    world.read_all();
+    for _ in 0..400 {
+        world.step().await;
+    }
+    world.rest().await;
+    world.end().await;
+    [world.told, world.redis.transcript()]
+}
+
+/// Runs, one for each seed; those that fail are told.
+fn run_all(seeds: std::ops::Range<u64>) {
+    let mut failed = Vec::new();
+    for seed in seeds {
+        if catch_unwind(AssertUnwindSafe(|| on_still_clock(run(seed)))).is_err() {
+            let steps = transcript::last().join("\n");
+            failed.push(format!("seed {seed}\n{steps}"));
+            if failed.len() == FAILURES_MOST {
+                break;
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{} runs fail:\n{}", failed.len(), failed.join("\n"));
+}
+
+/// A number that the environment gives.
+fn given(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn bridges_keep_nodes_in_step_whatever_redis_does() {
+    run_all(0..50);
+}
+
+#[test]
+#[ignore = "the long form"]
+fn bridges_keep_nodes_in_step_whatever_redis_does_at_length() {
+    let first = given("RINGROOM_SIM_SEED").unwrap_or(1_000);
+    run_all(first..first + given("RINGROOM_SIM_SEEDS").unwrap_or(10_000));
+}
+
+#[test]
+fn a_run_is_a_function_of_its_seed() {
+    for seed in 0..4 {
+        let first = on_still_clock(run(seed));
+        assert!(first.iter().all(|transcript| transcript.lines > 100), "{first:?}");
+        assert_eq!(first, on_still_clock(run(seed)), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_bell_that_was_rung_is_heard_before_time_passes() {
+    on_still_clock(async {
+        let plan = mesh::Plan { parties: 2, inbox_batches: 1, backlog_bytes: 1 };
+        let mut ports = mesh::build(plan).expect("the kernel gives descriptors");
+        let bell = ports[1].doorbell_fd().try_clone_to_owned().and_then(watched);
+        let bell = bell.expect("the runtime watches descriptors");
+        assert!(ports[1].fall_asleep());
+        let heard = tokio::task::spawn_local(async move {
+            bell.readable().await.expect("it is watched").clear_ready();
+            Instant::now()
+        });
+        tokio::task::yield_now().await;
+        let rung = Instant::now();
+        ports[0].post(CoreId(1), "a letter", 1).expect("it is there");
+        assert_eq!(ports[0].deliver(Moment::default()).rings, 1);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(heard.await.expect("it does not panic"), rung);
+    });
+}

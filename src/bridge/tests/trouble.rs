@@ -1,0 +1,170 @@
+//! What happens in a run: some of what can go wrong, now and then, while clients do what they do.
+
+use std::time::Duration;
+
+use super::redis::{Mood, Restart};
+use super::transcript::tell;
+use super::world::{NODES, ROOMS, World};
+use crate::shard::tests::{Counting, cluster};
+
+/// What Redis may lose in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loss {
+    Nothing,
+    /// Everything at once.
+    Everything,
+    /// What had not come to its replica.
+    Failover,
+    /// What came after a copy of it was made.
+    Copies,
+}
+
+impl Loss {
+    pub(super) const ALL: [Self; 4] =
+        [Self::Nothing, Self::Everything, Self::Failover, Self::Copies];
+}
+
+/// Which troubles there are in a run; the fewer there are, the more of the others happens.
+#[derive(Debug)]
+pub(super) struct Temper {
+    loss: Loss,
+    troubles: Vec<Trouble>,
+}
+
+type Trouble = (&'static str, fn(&mut World));
+
+/// Those of which nobody notices anything.
+const HARMLESS: [&str; 1] = ["scripts"];
+
+const TROUBLES: [Trouble; 14] = [
+    ("cut", |world| {
+        let (node, arrives) = (world.below(NODES), world.coin());
+        world.redis.cut(node, arrives);
+    }),
+    ("fuse", light_fuse),
+    ("fuse", light_fuse),
+    ("part", |world| {
+        let (node, time, hangs) = (world.below(NODES), world.up_to_ms(2_500), world.coin());
+        world.redis.part(node, time, hangs);
+    }),
+    ("hang", |world| {
+        let time = world.up_to_ms(1_500);
+        world.redis.hang(time);
+    }),
+    ("mood", |world| {
+        let mood = [Mood::Loading, Mood::ReadOnly, Mood::Full][world.below(3)];
+        let time = world.up_to_ms(1_500);
+        world.redis.set_mood(mood, time);
+    }),
+    ("scripts", |world| world.redis.forget_scripts()),
+    ("slow", |world| {
+        let is_slow = world.coin();
+        world.redis.set_slow(is_slow);
+    }),
+    ("lag", |world| {
+        let time = world.up_to_ms(2_000);
+        world.redis.lag(time);
+    }),
+    ("node hangs", |world| {
+        let (node, time) = (world.below(NODES), world.up_to_ms(1_500));
+        world.nodes[node].hang(time);
+    }),
+    ("node killed", |world| {
+        if world.below(4) == 0 {
+            world.replace_node();
+        }
+    }),
+    ("client moves", World::move_client),
+    ("lose", lose),
+    ("lose", lose),
+];
+
+fn light_fuse(world: &mut World) {
+    let (node, arrives) = (world.below(NODES), world.coin());
+    world.redis.light_fuse(node, arrives);
+}
+
+fn lose(world: &mut World) {
+    let is_restart = world.coin();
+    world.witness.may_begin_anew = true;
+    world.was_emptied = world.temper.loss == Loss::Everything && !is_restart;
+    match world.temper.loss {
+        Loss::Nothing => world.redis.restart(Restart::Whole),
+        Loss::Everything if is_restart => world.redis.restart(Restart::Empty),
+        Loss::Everything => world.redis.empty(),
+        Loss::Failover => {
+            world.check_replica();
+            world.redis.restart(Restart::Replica);
+        }
+        Loss::Copies if is_restart => world.redis.restart(Restart::Copy),
+        Loss::Copies => world.redis.make_copy(),
+    }
+}
+
+impl World {
+    /// What was acknowledged in rooms that ask for a replica is there.
+    fn check_replica(&self) {
+        for (room, epoch, offset) in self.witness.acknowledged.keys() {
+            let state = self.keys.room(&cluster::room(room)).state();
+            if let Some((now, up_to)) = self.redis.place_on_replica(&state)
+                && room.starts_with("twice:")
+            {
+                let is_there =
+                    if now == *epoch { up_to >= *offset } else { number(&now) > number(epoch) };
+                assert!(is_there, "{room} {epoch} {offset} is not on the replica: {now} {up_to}");
+            }
+        }
+    }
+}
+
+/// The number of an epoch.
+fn number(epoch: &str) -> Option<u64> {
+    epoch.split('.').next()?.parse().ok()
+}
+
+impl Temper {
+    pub(super) fn draw(loss: Loss, random: &mut Counting) -> Self {
+        let mut troubles: Vec<_> = TROUBLES.into_iter().filter(|_| random.below(3) > 0).collect();
+        if random.below(4) == 0 {
+            troubles = TROUBLES.into_iter().filter(|_| random.below(8) == 0).collect();
+        }
+        if random.below(8) == 0 {
+            troubles.retain(|(name, _)| HARMLESS.contains(name));
+        }
+        Self { loss, troubles }
+    }
+
+    /// Whether nobody notices anything.
+    pub(super) fn is_harmless(&self) -> bool {
+        self.troubles.iter().all(|(name, _)| HARMLESS.contains(name))
+    }
+}
+
+impl World {
+    /// Something happens.
+    pub(super) async fn step(&mut self) {
+        match self.below(40) {
+            0 | 1 => {
+                let at = self.below(self.temper.troubles.len().max(1));
+                if let Some((name, trouble)) = self.temper.troubles.get(at) {
+                    tell(|| format!("---- {name}"));
+                    trouble(self);
+                }
+            }
+            2 => {
+                let ms = 50 + self.below(1_500) as u64;
+                self.wait(ms).await;
+            }
+            3..=6 => self.come_or_go(),
+            7 | 8 => self.redis.replicate_now(),
+            9 => {
+                let room = ROOMS[self.below(ROOMS.len())];
+                self.say_from_outside(room);
+            }
+            10..=25 => self.publish(),
+            _ => self.read_all(),
+        }
+        let pause_us = [0, 200, 2_000, 20_000][self.below(4)];
+        tokio::time::sleep(Duration::from_micros(pause_us)).await;
+    }
+}

@@ -1,0 +1,247 @@
+//! Nodes on one Redis, their clients, and what happens to them.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::network::Network;
+use super::node::Node;
+use super::redis::Redis;
+use super::transcript::{Transcript, tell};
+use super::trouble::{Loss, Temper};
+use crate::bridge::Keys;
+use crate::config::{Config, RoomDefaults, RoomDurability, RoomMode};
+use crate::shard::tests::Counting;
+use crate::shard::tests::witness::{Client, Rules, Witness};
+use crate::tenant::Tenants;
+
+pub(super) const NODES: usize = 3;
+const CLIENTS: usize = 6;
+const USERS: usize = 4;
+pub(super) const ROOMS: [&str; 4] = ["sure:a", "b", "twice:c", "firm:d"];
+
+pub(super) struct World {
+    pub(super) redis: Redis,
+    pub(super) nodes: Vec<Node>,
+    pub(super) witness: Witness,
+    pub(super) temper: Temper,
+    pub(super) keys: Keys,
+    random: Counting,
+    seed: u64,
+    began: Instant,
+    /// Redis was emptied under its links: what was told over them is not told again.
+    pub(super) was_emptied: bool,
+    /// Nodes that there have been.
+    names: u64,
+    /// What backends have said.
+    pub(super) said: u64,
+    /// Sums up what clients were told.
+    pub(super) told: Transcript,
+    _network: Network,
+}
+
+fn config() -> Config {
+    let mut config = crate::shard::tests::store::config();
+    config.redis.reconnect_max_ms = 500;
+    config.redis.lease_ms = 3_000;
+    config.redis.grace_ms = 700;
+    config.redis_interop.enabled = true;
+    config.limits.connections_per_user = 50;
+    config.session.ttl_ms = 4_000;
+    config.presence.grace_ms = 300;
+    config.rooms.ack_timeout_ms = 2_000;
+    for (name, mode, durability) in [
+        ("sure", RoomMode::Reliable, None),
+        ("twice", RoomMode::Reliable, Some(RoomDurability::Replicas(1))),
+        ("firm", RoomMode::Guaranteed, None),
+    ] {
+        let (mode, history_size) = (Some(mode), Some(8));
+        let rooms = RoomDefaults { mode, history_size, durability, ..RoomDefaults::default() };
+        config.namespace_rooms.insert(name.to_owned(), rooms);
+    }
+    config
+}
+
+impl World {
+    pub(super) fn new(seed: u64, loss: Loss) -> Self {
+        let redis = Redis::new(seed ^ 0x5EED);
+        let mut random = Counting(seed);
+        let rules = Rules {
+            rooms: &ROOMS,
+            may_fork: matches!(loss, Loss::Failover | Loss::Copies),
+            is_once: loss == Loss::Nothing,
+            refusals: &["not_joined", "unavailable", "timeout"],
+        };
+        let mut world = Self {
+            nodes: Vec::new(),
+            keys: Keys::new("ringroom", &Tenants::new(&config())),
+            witness: Witness::new(rules),
+            temper: Temper::draw(loss, &mut random),
+            random,
+            seed,
+            began: Instant::now(),
+            was_emptied: false,
+            names: 3,
+            said: 0,
+            told: Transcript::default(),
+            _network: Network::of(&redis),
+            redis,
+        };
+        for place in 0..NODES {
+            let node = world.begin(place);
+            world.nodes.push(node);
+        }
+        for who in 0..CLIENTS {
+            let node = who % NODES;
+            let at = world.open(who, node);
+            world.witness.come(node, at, false);
+        }
+        world
+    }
+
+    fn begin(&mut self, place: usize) -> Node {
+        self.names += 1;
+        Node::begin(place, self.names, config(), (self.seed, self.began))
+    }
+
+    pub(super) fn below(&mut self, most: usize) -> usize {
+        self.random.below(most)
+    }
+
+    /// Some time of at most so many ms.
+    pub(super) fn up_to_ms(&mut self, most: usize) -> Duration {
+        Duration::from_millis(self.below(most) as u64)
+    }
+
+    pub(super) fn coin(&mut self) -> bool {
+        self.below(2) == 0
+    }
+
+    /// Where what one has acknowledged is not sent to others, each is another user.
+    pub(super) fn may_join(who: usize, room: &str) -> bool {
+        who < USERS || !room.starts_with("firm:")
+    }
+
+    pub(super) fn user(who: usize) -> String {
+        format!("user{}", who % USERS)
+    }
+
+    /// A client's new connection, on its way to its welcome.
+    fn open(&mut self, who: usize, node: usize) -> crate::shard::tests::cluster::Address {
+        let (user, core) = (Self::user(who), u16::from(self.coin()));
+        let session = self.witness.clients.get(who).map(|it| it.session.clone());
+        let session = session.filter(|it| !it.is_empty());
+        self.nodes[node].with(|cluster| {
+            cluster.open_as(core, &user, |opened| opened.session = session.map(Into::into))
+        })
+    }
+
+    /// A client's connection is lost, and it comes to another node, or the same.
+    pub(super) fn move_client(&mut self) {
+        let (who, to) = (self.below(CLIENTS), self.below(NODES));
+        if self.witness.clients[who].is_here {
+            let Client { node, at, .. } = self.witness.clients[who];
+            self.nodes[node].with(|cluster| cluster.lose(at));
+            self.reopen(who, to);
+        }
+    }
+
+    fn reopen(&mut self, who: usize, node: usize) {
+        let at = self.open(who, node);
+        self.witness.come_back(who, node, at);
+    }
+
+    /// A node ends without a farewell, and another one comes in its place.
+    pub(super) fn replace_node(&mut self) {
+        let place = self.below(NODES);
+        let node = self.begin(place);
+        std::mem::replace(&mut self.nodes[place], node).kill();
+        self.redis.cut(place, self.witness.published.is_multiple_of(2));
+        for who in 0..CLIENTS {
+            if self.witness.clients[who].node == place {
+                let node = self.below(NODES);
+                self.reopen(who, node);
+            }
+        }
+    }
+
+    pub(super) fn somebody(&mut self) -> (usize, &'static str) {
+        (self.below(CLIENTS), ROOMS[self.below(ROOMS.len())])
+    }
+
+    pub(super) fn say(&mut self, who: usize, command: &Value) {
+        tell(|| format!("client {who} says {command}"));
+        let client = &self.witness.clients[who];
+        if client.is_here {
+            self.nodes[client.node].with(|cluster| cluster.send(client.at, &command.to_string()));
+        }
+    }
+
+    pub(super) fn come_or_go(&mut self) {
+        let (who, room) = self.somebody();
+        if !Self::may_join(who, room) {
+            return;
+        }
+        if let Some(command) = self.witness.come_or_go(who, room) {
+            self.say(who, &command);
+        }
+    }
+
+    pub(super) fn publish(&mut self) {
+        let (who, room) = self.somebody();
+        self.publish_in(who, room);
+    }
+
+    pub(super) fn publish_in(&mut self, who: usize, room: &'static str) {
+        if self.witness.clients[who].is_here {
+            let command = self.witness.publish(who, room);
+            self.say(who, &command);
+        }
+    }
+
+    /// A backend says something to a room.
+    pub(super) fn say_from_outside(&mut self, room: &str) -> String {
+        self.said += 1;
+        let said = format!("foreign {}", self.said);
+        self.redis.publish(&format!("ws:room:{room}"), &format!("{said:?}"));
+        said
+    }
+
+    pub(super) fn read_all(&mut self) {
+        for who in 0..CLIENTS {
+            let Client { node, at, .. } = self.witness.clients[who];
+            let events = self.nodes[node].with(|cluster| cluster.read(at));
+            for event in &events {
+                tell(|| format!("client {who} hears {event}"));
+                self.told.note(&(self.began.elapsed(), who, event.to_string()));
+                self.witness.take(who, event);
+            }
+            if self.witness.clients[who].is_lost {
+                self.nodes[node].with(|cluster| cluster.lose(at));
+                self.reopen(who, node);
+                continue;
+            }
+            let last = |event: &&Value| event["room"] == "firm:d" && event["offset"].is_u64();
+            if let Some(event) = events.iter().rev().find(last)
+                && self.witness.clients[who].places.contains_key("firm:d")
+            {
+                let offset = &event["offset"];
+                self.say(
+                    who,
+                    &json!({"type": "ack", "id": "ack", "room": "firm:d", "offset": offset}),
+                );
+            }
+        }
+    }
+
+    /// Waits for at most so long.
+    pub(super) async fn wait_us(&mut self, most: usize) {
+        let us = self.below(most) as u64;
+        tokio::time::sleep(Duration::from_micros(us)).await;
+    }
+
+    pub(super) async fn wait(&self, ms: u64) {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+}
