@@ -13,13 +13,17 @@ for i = 9, #ARGV do
   local node, link = string.match(ARGV[i], '^(%x+)%.(%d+)$')
   links[node] = tonumber(link)
 end
-local own, own_place = string.match(ARGV[1], '^(%x+)%.%d+ (.+)$')
+local own, own_link, own_place = string.match(ARGV[1], '^(%x+)%.(%d+) (.+)$')
 local count, oldest, since = 0, '', math.huge
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
   local node, link, place = string.match(all[i], '^(%x+)%.(%d+) (.+)$')
   local told, at = string.match(all[i + 1], '^(%d+) (%d+)$')
   told, at = tonumber(told), tonumber(at)
+  -- What was said over an earlier link may come after what was said over a later one.
+  if ARGV[2] ~= '' and node == own and place == own_place and tonumber(link) > tonumber(own_link) then
+    return ''
+  end
   local known = node and links[node]
   local is_void = not node or not told or (known and known > tonumber(link))
     -- The same one, over whichever link it was told, or the one before it.

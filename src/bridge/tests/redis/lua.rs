@@ -141,3 +141,27 @@ fn reply(value: Value) -> mlua::Result<Reply> {
         other => return Err(mlua::Error::runtime(format!("no reply: {other:?}"))),
     })
 }
+
+#[test]
+fn what_comes_late_by_an_earlier_link_does_not_count_a_connection_out() {
+    use super::data::Data;
+
+    let mut scripts = Scripts::default();
+    let hash = scripts.load(include_bytes!("../../script/enter.lua"));
+    let script = scripts.get(hash.as_bytes()).expect("it was loaded");
+    let (mut data, mut told) = (Data::default(), Vec::new());
+    let mut tell = |link: u64, age_ms: &str| {
+        let now_us = 1_000_000_000;
+        let mut work = Work { data: &mut data, now_us, run: 1, listeners: &|_| 0, told: &mut told };
+        let (name, own) = (format!("aa.{link} 0.1.1"), format!("aa.{link}"));
+        let words = [&name, age_ms, "0", "0", "", "3000", "60000", "1", &own];
+        let words = words.map(|word| word.as_bytes().to_vec());
+        scripts.run(script, (&[b"places".to_vec()], &words), &mut work);
+        let found = data.hash(b"places").expect("it is a hash");
+        found.into_iter().flatten().map(|it| it.0.escape_ascii().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(tell(3, "5"), ["aa.3 0.1.1"]);
+    assert_eq!(tell(4, "5"), ["aa.4 0.1.1"]);
+    assert_eq!(tell(3, "5"), ["aa.4 0.1.1"], "it is late");
+    assert_eq!(tell(3, ""), [""; 0], "it has gone, over whichever link");
+}
