@@ -110,7 +110,11 @@ impl State {
         let write = AssertUnwindSafe(|| self.write(now, key, &mut is_torn));
         match panic::catch_unwind(write) {
             Ok(None | Some(Written::All)) => self.let_go(now, key),
-            Ok(Some(Written::Blocked)) => self.wait_for_room(key, core),
+            Ok(Some(Written::Blocked)) => {
+                self.wait_for_room(key, core);
+                // Who reads slowly may be owed less than before all the same, or have had an answer.
+                self.go_on(key);
+            }
             Ok(Some(Written::Gone)) => self.give_up(now, key),
             Err(_) if !is_torn && self.connection(key).is_some_and(|it| !it.hangs_up()) => {
                 self.contain_panic(now, key);
@@ -159,7 +163,8 @@ impl State {
             return;
         };
         if connection.is_blocked {
-            return;
+            // An answer that was awaited may have come, though it cannot be written yet.
+            return self.go_on(key);
         }
         if connection.hangs_up() && !matches!(connection.stage, Stage::Ending) {
             self.say_goodbye(now, key);

@@ -92,6 +92,16 @@ impl Intake {
     }
 }
 
+impl Intake {
+    /// Takes no more frames for now; what was read behind the last one.
+    fn hold(&mut self, bytes: Vec<u8>) {
+        if let Self::Open(decoder) = self {
+            let decoder = std::mem::replace(decoder, Decoder::new(false));
+            *self = Self::Held(Box::new(Held { decoder, bytes }));
+        }
+    }
+}
+
 impl State {
     /// Takes bytes that were read from a socket.
     pub(super) fn take(
@@ -198,6 +208,10 @@ impl State {
                     break;
                 }
                 flow = self.take_plain(now, key, intake, &mut plain[..count]);
+                if flow == Flow::Pause {
+                    // A read is decrypted piece by piece: those that follow wait, too.
+                    intake.hold(Vec::new());
+                }
             }
             match fed {
                 Ok(Fed::Fine) => {}
@@ -251,8 +265,7 @@ impl State {
                     Taken::All if self.shard.wants_reading(key) => Flow::On,
                     Taken::All => Flow::Pause,
                     Taken::Some(bytes) => {
-                        let decoder = std::mem::replace(decoder, Decoder::new(false));
-                        *intake = Intake::Held(Box::new(Held { decoder, bytes }));
+                        intake.hold(bytes);
                         Flow::Pause
                     }
                     Taken::Last => {

@@ -47,7 +47,8 @@ impl Shard {
     pub(super) fn tell(&mut self, key: ConnectionKey, frames: &[u8]) {
         let limit_bytes = self.config.limits.outbox_bytes as usize;
         let Some(slot) = self.outbound.slot_mut(key) else { return };
-        let waiting = slot.outbox.pending_bytes();
+        // What waits of rooms is bounded by their own policies, and is no fault of theirs who read on.
+        let waiting = slot.outbox.own_bytes();
         if waiting > 0 && waiting + frames.len() > limit_bytes {
             self.close(key, CloseReason::SlowConsumer);
         }

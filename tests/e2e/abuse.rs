@@ -175,6 +175,35 @@ fn who_asks_and_never_reads_is_owed_no_more_than_its_bound() {
     }
 }
 
+/// What a room has for somebody who reads slowly keeps them from nothing that they say.
+#[test]
+fn who_reads_slowly_and_asks_is_heard_though_its_socket_is_full() {
+    let overflow = json!({"slow_consumer": "drop_newest"});
+    let plan = unlimited().cores(2).set("tcp.send_buffer_bytes=16384");
+    let server = plan.set("limits.outbox_bytes=65536").start();
+    let mut good = Talk::try_open(server.address(), "/ws", "").unwrap();
+    // One of them is at home on another core than the room that it asks about.
+    for name in ["a", "b", "c", "d"] {
+        let mut slow = Talk::try_open(server.address(), "/ws", "").unwrap();
+        let create = json!({"type": "room.create", "room": name, "config": overflow.clone()});
+        assert_eq!(good.ask(create)["type"], "ok");
+        for talk in [&mut good, &mut slow] {
+            assert_eq!(talk.ask(json!({"type": "join", "room": name}))["type"], "ok");
+        }
+        let loud = json!({"type": "publish", "room": name, "exclude_self": true,
+                          "data": "x".repeat(30_000)});
+        // Its socket is full, and stays so.
+        for _ in 0..400 {
+            assert_eq!(good.ask(loud.clone())["type"], "ok");
+        }
+        for command in ["room.info", "history", "leave"] {
+            slow.say(&json!({"type": command, "id": 9, "room": name}));
+        }
+        let info = json!({"type": "room.info", "room": name});
+        eventually("it has left", || good.ask(info.clone())["user_count"] == 1);
+    }
+}
+
 /// Who has ended its side is answered all that it has asked.
 #[test]
 fn who_asks_much_and_ends_its_side_is_answered_to_the_last() {
