@@ -60,6 +60,8 @@ RECOVERY_S = 5.0
 # For what must happen on whatever machine.
 PATIENCE_S = 30.0
 OUTBOX_BYTES, OUTBOX_TOTAL_BYTES = 256 << 10, 512 * MIB
+# What all may have begun and not ended, and what one may: a message, and what was read behind it.
+INBOX_TOTAL_BYTES, INBOX_BYTES = 128 * MIB, 128 << 10
 
 
 @functools.cache
@@ -313,7 +315,8 @@ async def talk_beside(name, form, clients, config, settings):
 async def measure(name, form, config):
     limit = PER_ADDRESS if name == "crowd" else 0
     settings = ("handshake.deadline_ms=1000", "tcp.send_buffer_bytes=65536", f"limits.outbox_bytes={OUTBOX_BYTES}",
-                f"limits.outbox_total_bytes={OUTBOX_TOTAL_BYTES}", f"admission.connections_per_ip={limit}")
+                f"limits.outbox_total_bytes={OUTBOX_TOTAL_BYTES}", f"limits.inbox_total_bytes={INBOX_TOTAL_BYTES}",
+                f"admission.connections_per_ip={limit}")
     bad = form.bad(name)
     with Server(*settings, config=config) as server:
         sources = [f"127.0.1.{1 + index * 2 // PER_ADDRESS}" for index in range(form.good)]
@@ -338,8 +341,10 @@ async def measure(name, form, config):
         panics = server.metric("ringroom_panics_total")
         for client in clients:
             client.end()
-    # What the peers may be owed by their bounds, and some for the allocator.
-    bound = min(bad * 2 * OUTBOX_BYTES, OUTBOX_TOTAL_BYTES * 1.1) + 16 * MIB
+    # What the peers may be owed and may have begun by their bounds, and some for the allocator.
+    owed = min(bad * 2 * OUTBOX_BYTES, OUTBOX_TOTAL_BYTES * 1.1)
+    begun = min(bad * INBOX_BYTES, INBOX_TOTAL_BYTES * 1.1)
+    bound = owed + begun + 16 * MIB
     ratios = [(statistics.median(during) / statistics.median(it), p99(during) / p99(it)) for it in (before, beside)]
     (calm_ratio, calm_worst), (ratio, worst) = ratios
     print(
