@@ -90,9 +90,7 @@ impl Intake {
     pub(super) fn new(begins_with_proxy_header: bool) -> Self {
         if begins_with_proxy_header { Self::Proxy(Vec::new()) } else { Self::Head(Box::default()) }
     }
-}
 
-impl Intake {
     /// Takes no more frames for now; what was read behind the last one.
     fn hold(&mut self, bytes: Vec<u8>) {
         if let Self::Open(decoder) = self {

@@ -116,11 +116,15 @@ impl Shard {
         let timeout_ms = self.config.rooms.ack_timeout_ms;
         let most = self.config.limits.recovery_messages as usize;
         let Some(home) = self.homes.get_mut(room) else { return };
-        for Overdue { address, lost, missed } in home.take_overdue(now, timeout_ms, most) {
-            let (room, connection) = (room.clone(), address.key);
-            let message = ToConnection::Redeliver { room, connection, lost, publications: missed };
-            self.outbound.send(address.core, message);
+        for overdue in home.take_overdue(now, timeout_ms, most) {
+            self.send_again(room, overdue);
         }
+    }
+
+    fn send_again(&mut self, room: &RoomKey, Overdue { address, lost, missed }: Overdue) {
+        let (room, connection) = (room.clone(), address.key);
+        let message = ToConnection::Redeliver { room, connection, lost, publications: missed };
+        self.outbound.send(address.core, message);
     }
 
     /// At home: some of what a connection was to be sent again is not for it, so what stands behind that
@@ -138,11 +142,9 @@ impl Shard {
         let timeout_ms = self.config.rooms.ack_timeout_ms;
         let most = self.config.limits.recovery_messages as usize;
         let home = self.homes.get_mut(room).filter(|home| *home.epoch == *epoch);
-        let publications = home.map(|it| it.overdue_behind(address, offset, now, timeout_ms, most));
-        if let Some(publications) = publications.filter(|it| !it.is_empty()) {
-            let (room, lost) = (room.clone(), None);
-            let message = ToConnection::Redeliver { room, connection, lost, publications };
-            self.outbound.send(from, message);
+        let missed = home.map(|it| it.overdue_behind(address, offset, now, timeout_ms, most));
+        if let Some(missed) = missed.filter(|it| !it.is_empty()) {
+            self.send_again(room, Overdue { address, lost: None, missed });
         }
     }
 
