@@ -78,6 +78,25 @@ fn the_newest_is_dropped_and_told() {
 }
 
 #[test]
+fn a_notice_of_a_room_closes_nobody_who_is_behind_in_it() {
+    for policy in ["drop_oldest", "drop_newest", "latest"] {
+        let mut cluster = Cluster::new(2, config(2_000));
+        let (a, b) = room(&mut cluster, policy);
+        for event in 0..20 {
+            publish(&mut cluster, a, &format!(r#","event":"{event}""#));
+        }
+        let metadata = format!(r#"{{"of":"{}"}}"#, "m".repeat(1_000));
+        let update = format!(
+            r#"{{"type":"room.update","id":2,"room":"r","config":{{"metadata":{metadata}}}}}"#
+        );
+        assert_eq!(cluster.ask(a, &update)["type"], "ok");
+        let seen = cluster.read(b);
+        assert!(seen.iter().any(|it| it["change"] == "updated"), "{policy}: {seen:?}");
+        assert!(!seen.iter().any(|it| it["type"] == "disconnect"), "{policy}: {seen:?}");
+    }
+}
+
+#[test]
 fn only_the_newest_of_each_event_is_kept_where_that_is_the_policy() {
     let mut cluster = Cluster::new(2, config(20_000));
     let (a, b) = room(&mut cluster, "latest");
