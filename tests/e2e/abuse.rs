@@ -182,7 +182,7 @@ fn who_reads_slowly_and_asks_is_heard_though_its_socket_is_full() {
     let plan = unlimited().cores(2).set("tcp.send_buffer_bytes=16384");
     let server = plan.set("limits.outbox_bytes=65536").start();
     let mut good = Talk::try_open(server.address(), "/ws", "").unwrap();
-    // One of them is at home on another core than the room that it asks about.
+    // By their names, rooms are at home on this core and that.
     for name in ["a", "b", "c", "d"] {
         let mut slow = Talk::try_open(server.address(), "/ws", "").unwrap();
         let create = json!({"type": "room.create", "room": name, "config": overflow.clone()});

@@ -16,7 +16,7 @@ use crate::stats::Counters;
 pub use verdict::{Doubts, judge};
 
 /// A whole run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     /// Version of this tool.
     pub version: &'static str,

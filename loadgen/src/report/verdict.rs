@@ -396,16 +396,6 @@ mod tests {
     }
 
     fn report(phases: Vec<PhaseReport>) -> Report {
-        Report {
-            version: "0",
-            command: Vec::new(),
-            url: String::new(),
-            dialect: String::new(),
-            unix_seconds: 0,
-            kernel: String::new(),
-            machine_cpus: 2,
-            backend: String::new(),
-            phases,
-        }
+        Report { phases, ..Report::default() }
     }
 }

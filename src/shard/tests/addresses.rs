@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::cluster::{Address, Cluster};
 use super::fleet::Fleet;
+use super::moderation::Keeper;
 use super::store;
 use crate::config::Config;
-use crate::shard::identity::{Permit, Right};
 
 const HOME: [u8; 4] = [10, 0, 0, 1];
 
@@ -105,16 +105,6 @@ fn a_ban_of_an_address_counts_as_where_it_was_made() {
 
 #[test]
 fn a_ban_of_an_address_by_a_credential_is_for_everyone() {
-    #[derive(Debug)]
-    struct Keeper;
-    impl Permit for Keeper {
-        fn allows(&self, right: Right, _on: &str) -> bool {
-            matches!(right, Right::Join | Right::Moderate)
-        }
-        fn allows_from_outside(&self, _right: Right, _on: &str) -> bool {
-            false
-        }
-    }
     let mut cluster = Cluster::new(2, Config::default());
     let owner = from_home(&mut cluster, 0, "owner");
     let keeper = cluster.open_granted(1, "k", Arc::new(Keeper), |_| {});

@@ -10,6 +10,19 @@ use crate::shard::identity::{Identity, Permit, Right};
 use crate::shard::message::ToHub;
 use crate::shard::{CoreMessage, Input};
 
+/// May keep order everywhere, and has no role.
+#[derive(Debug)]
+pub(super) struct Keeper;
+
+impl Permit for Keeper {
+    fn allows(&self, right: Right, _on: &str) -> bool {
+        matches!(right, Right::Join | Right::Moderate)
+    }
+    fn allows_from_outside(&self, _right: Right, _on: &str) -> bool {
+        false
+    }
+}
+
 #[test]
 fn an_address_is_banned_whoever_comes_from_it() {
     for cores in [1, 3] {
@@ -135,16 +148,6 @@ fn an_invitation_gives_no_more_than_its_host_has_and_takes_nothing_away() {
 
 #[test]
 fn a_credential_that_grants_moderation_makes_nobody_the_owner_and_ends_with_a_ban() {
-    #[derive(Debug)]
-    struct Keeper;
-    impl Permit for Keeper {
-        fn allows(&self, right: Right, _on: &str) -> bool {
-            matches!(right, Right::Join | Right::Moderate)
-        }
-        fn allows_from_outside(&self, _right: Right, _on: &str) -> bool {
-            false
-        }
-    }
     for cores in [1, 3] {
         let mut cluster = Cluster::new(cores, Config::default());
         let owner = cluster.user(0, "o");
