@@ -36,8 +36,14 @@ impl Writer for JsonWriter<'_> {
         0
     }
 
+    // Inlined, its key is a constant, and to write it a few stores.
+    #[inline]
     fn key(&mut self, before: usize, key: &'static str) {
-        self.0.extend_from_slice(if before > 0 { b",\"" } else { b"\"" });
+        self.0.reserve(key.len() + 4);
+        if before > 0 {
+            self.0.push(b',');
+        }
+        self.0.push(b'"');
         self.0.extend_from_slice(key.as_bytes());
         self.0.extend_from_slice(b"\":");
     }
