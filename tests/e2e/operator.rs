@@ -103,7 +103,9 @@ fn an_api_key_that_is_taken_back_does_not_come_back_by_itself() {
             "[[auth.api_keys]]\nprefix = \"{prefix}\"\nhash = \"sha256:{hash}\"\nuser = \"{user}\"\n"
         )
     };
-    let keys = [key("billingbilli", "billing"), key("reportsrepor", "reports")].concat();
+    let ends_at = now() + 100 * 24 * 60 * 60;
+    let brief = format!("{}expires_at = {ends_at}\n", key("seasonseason", "season"));
+    let keys = [key("billingbilli", "billing"), key("reportsrepor", "reports"), brief].concat();
     let server = server(1, &format!("{keys}[dev]\nfaults = true\n"));
     let come = |prefix: &str| {
         let header = format!("X-API-Key: rr_{prefix}_{secret}\r\n");
@@ -118,6 +120,9 @@ fn an_api_key_that_is_taken_back_does_not_come_back_by_itself() {
     assert_eq!(revoke(json!({ "token": "billingbilli" }))["until"], Value::Null);
     let brief = revoke(json!({ "token": "reportsrepor", "for_ms": day_ms }));
     assert!(brief["until"].as_u64().unwrap() <= (now() + 1) * 1_000 + day_ms, "{brief}: as asked");
+    let season = revoke(json!({ "token": "seasonseason" }))["until"].as_u64().unwrap();
+    assert!(season >= ends_at * 1_000, "{season}: not before it ends");
+    assert!(season <= (ends_at + 3_600) * 1_000, "{season}: nor kept after that");
     let token = revoke(json!({ "token": "billingbilla" }));
     assert!(
         token["until"].as_u64().unwrap() <= (now() + 1) * 1_000 + 30 * day_ms,

@@ -1,8 +1,8 @@
 //! `/v1/revocations`: credentials that the operator takes back.
 //!
-//! Invariant: what has no end of its own does not come back by itself. An API key that is taken back by its
-//! prefix stays so unless it is said for how long; of keys that are taken back with a user or a tenant, and
-//! are good again when that ends, the log warns.
+//! Invariant: an API key that is taken back by its prefix does not come back by itself, unless it is said
+//! for how long: it stays so until it ends, or for good. Of keys that are good again when what takes them back
+//! ends, the log warns.
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Json};
@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Answer, Desk, bad, decide, find, kept, named, read, unix_ms, until};
+use crate::auth::api_key::ApiKey;
 use crate::auth::revocation;
 use crate::decision::{Credentials, Decision, FOR_GOOD_MS};
 use crate::record::{Actor, Deed, Record, Subject, cut};
@@ -42,12 +43,13 @@ pub(super) async fn add(desk: State<Desk>, request: Request) -> Answer {
         _ => return Err(bad("one of \"token\", \"user\" and \"all\": true is wanted")),
     };
     let now_ms = unix_ms();
-    let keys = keys_of(&desk, tenant, &what);
-    let until_ms = match (&what, asked.for_ms) {
-        (Credentials::Token(_), None) if keys > 0 => FOR_GOOD_MS,
-        (_, for_ms) => until(now_ms, for_ms)?,
+    let ends = ends_of_keys(&desk, tenant, &what);
+    let until_ms = match (&what, asked.for_ms, ends.iter().max()) {
+        (Credentials::Token(_), None, Some(end)) => until(now_ms, None)?.max(*end),
+        (_, for_ms, _) => until(now_ms, for_ms)?,
     };
-    if keys > 0 && until_ms < FOR_GOOD_MS {
+    let keys = ends.iter().filter(|end| until_ms < **end).count();
+    if keys > 0 {
         let tenant = &*tenant.name;
         tracing::warn!(
             tenant,
@@ -71,14 +73,18 @@ pub(super) async fn add(desk: State<Desk>, request: Request) -> Answer {
     Ok(Json(json!({ "closed": carried.closed, "until": until_ms })).into_response())
 }
 
-/// How many API keys that never end by themselves are taken back with it.
-fn keys_of(desk: &Desk, tenant: &Tenant, what: &Credentials) -> usize {
-    let Some(policy) = desk.policy.get() else { return 0 };
+/// When the API keys end by themselves that are taken back with it.
+fn ends_of_keys(desk: &Desk, tenant: &Tenant, what: &Credentials) -> Vec<u64> {
+    let Some(policy) = desk.policy.get() else { return Vec::new() };
     let keys = policy.api_keys().filter(|key| *key.tenant_name == *tenant.name);
-    keys.filter(|key| match what {
+    let meant = keys.filter(|key| match what {
         Credentials::Token(id) => key.prefix == *id,
         Credentials::User(user) => key.user.as_deref() == Some(&**user),
         Credentials::All => true,
-    })
-    .count()
+    });
+    let end = |key: &ApiKey| match key.expires_at_ms {
+        Some(end_ms) => end_ms.saturating_add(desk.leeway_ms),
+        None => FOR_GOOD_MS,
+    };
+    meant.map(end).collect()
 }
