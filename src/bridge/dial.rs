@@ -20,7 +20,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
-use crate::config::{Redis, RedisHost, RedisTransport, RedisUrl, Secret};
+use crate::config::{Redis, RedisHost, RedisUrl, Secret};
 use crate::metrics::LinkState;
 
 use super::failure;
@@ -75,7 +75,6 @@ impl Mouth {
     ) -> Result<Self, LinkState> {
         let stream = dial(redis, url).await?;
         let mut info = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3);
-        info = info.set_db(i64::from(url.database));
         if let Some(username) = login.username {
             info = info.set_username(username);
         }
@@ -126,10 +125,10 @@ async fn reach(redis: &Redis, url: &RedisUrl) -> io::Result<Box<dyn Stream>> {
     if let Some(stream) = super::tests::network::reach(url).await {
         return stream;
     }
-    match &url.transport {
-        RedisTransport::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
-        RedisTransport::Plain(host) => Ok(Box::new(tcp(host).await?)),
-        RedisTransport::Tls(host) => {
+    match url {
+        RedisUrl::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+        RedisUrl::Plain(host) => Ok(Box::new(tcp(host).await?)),
+        RedisUrl::Tls(host) => {
             let tls = tls(redis)?;
             let name = ServerName::try_from(host.name.clone()).map_err(io::Error::other)?;
             Ok(Box::new(tls.connect(name, tcp(host).await?).await?))

@@ -3,7 +3,7 @@
 use redis::aio::MultiplexedConnection;
 use redis::{Arg, Cmd, RedisError, RedisResult, Value};
 
-use crate::config::{Redis, RedisHost, RedisTransport, RedisUrl};
+use crate::config::{Redis, RedisHost, RedisUrl};
 use crate::metrics::LinkState;
 
 use super::answer::{bytes, number, text};
@@ -146,10 +146,10 @@ fn read_slots(told: &Value, asked: &RedisUrl) -> Option<Map> {
         let port = u16::try_from(number(primary.get(1)?)?).ok()?;
         // A server that does not know how it is called means the way by which it was asked.
         let name = text(primary.first()?).filter(|name| !name.is_empty() && *name != "?");
-        let name = match (name, &asked.transport) {
+        let name = match (name, asked) {
             (Some(name), _) => name,
-            (None, RedisTransport::Plain(host) | RedisTransport::Tls(host)) => &host.name,
-            (None, RedisTransport::Unix(_)) => return None,
+            (None, RedisUrl::Plain(host) | RedisUrl::Tls(host)) => &host.name,
+            (None, RedisUrl::Unix(_)) => return None,
         };
         let url = asked.with_host(RedisHost { name: name.to_owned(), port });
         let place = map.primaries.iter().position(|other| *other == url).unwrap_or_else(|| {
@@ -255,7 +255,7 @@ mod tests {
         ]);
         let map = read_slots(&told, &asked).expect("a map");
         let shown: Vec<_> = map.primaries().iter().map(ToString::to_string).collect();
-        assert_eq!(shown, ["rediss://10.0.0.1:1/0", "rediss://first:2/0"]);
+        assert_eq!(shown, ["rediss://10.0.0.1:1", "rediss://first:2"]);
         assert_eq!((map.owner(99), map.owner(100), map.owner(16_383)), (Some(0), Some(1), Some(1)));
         assert!(map.is_whole() && !map.is_one());
         let some = Value::Array(vec![Value::Array(vec![
@@ -286,7 +286,7 @@ mod tests {
         let words = ["name", "main", "ip", "10.0.0.9", "port", "6380", "config-epoch", "7"];
         let told = Value::Array(words.iter().map(|word| text(word)).collect());
         let (epoch, url) = read_master(&told, &asked).expect("a primary");
-        assert_eq!((epoch, url.to_string()), (7, "redis://10.0.0.9:6380/0".to_owned()));
+        assert_eq!((epoch, url.to_string()), (7, "redis://10.0.0.9:6380".to_owned()));
         assert_eq!(read_master(&Value::Nil, &asked), None);
     }
 }

@@ -58,10 +58,8 @@ pub(super) fn check(loading: &mut Loading<'_>, cpus_allowed: &[usize]) {
 /// What the bridge can speak to, and what keys may begin with.
 fn redis(loading: &mut Loading<'_>) {
     let redis = loading.config.redis.clone();
-    let rows = ["redis.url", "redis.cluster", "redis.sentinels", "redis.master"];
-    if rows.iter().all(|row| loading.sound(row))
-        && let Some((row, found, wanted)) = redis.conflict()
-    {
+    let conflicts = if loading.sound_below("redis.") { redis.conflicts() } else { Vec::new() };
+    for (row, found, wanted) in conflicts {
         let path = format!("redis.{row}");
         let origin = loading.origin(&path).cloned();
         loading.problem(origin, path, Cause::Invalid { found, wanted });

@@ -98,6 +98,11 @@ impl Loading<'_> {
         !self.failed.contains(path)
     }
 
+    /// The same of everything that begins with `start`.
+    pub(super) fn sound_below(&self, start: &str) -> bool {
+        !self.failed.iter().any(|path| path.starts_with(start))
+    }
+
     /// Tells a problem.
     pub(super) fn problem(&mut self, origin: Option<Origin>, key: impl Into<String>, cause: Cause) {
         self.problems.push(Problem { origin, key: key.into(), cause });

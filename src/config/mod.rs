@@ -32,7 +32,7 @@ pub use listener::{
 pub use load::{File, Flag, Sources, load};
 pub use print::print;
 pub use problem::{Cause, Origin, Problem, Problems};
-pub use redis_url::{RedisHost, RedisTransport, RedisUrl};
+pub use redis_url::{RedisHost, RedisUrl};
 pub use secret::Secret;
 pub use section::{
     AddressHeader, Admission, Algorithm, ApiKey, Audit, Auth, AuthCookie, AuthIntrospection,

@@ -5,18 +5,10 @@ use std::path::PathBuf;
 
 use super::setting::quoted;
 
-/// A server and a database of it.
+/// How a server is reached. Of its databases it is the first: all hear each other's channels, so that others
+/// are of no use. What keeps deployments on one Redis apart is the prefix of their keys and channels.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct RedisUrl {
-    /// How it is reached.
-    pub transport: RedisTransport,
-    /// Which database.
-    pub database: u16,
-}
-
-/// How a Redis is reached.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum RedisTransport {
+pub enum RedisUrl {
     /// TCP.
     Plain(RedisHost),
     /// TLS over TCP.
@@ -35,8 +27,8 @@ pub struct RedisHost {
 }
 
 /// What a URL may be.
-pub(super) const WANTED: &str = "\"redis://HOST:PORT/DB\", \"rediss://HOST:PORT/DB\" for TLS, or \
-                                 \"unix:///PATH\", without user or password";
+pub(super) const WANTED: &str = "\"redis://HOST:PORT\", \"rediss://HOST:PORT\" for TLS, or \
+                                 \"unix:///PATH\", without user, password or database";
 
 impl RedisUrl {
     /// Reads one.
@@ -45,13 +37,10 @@ impl RedisUrl {
     /// What it is instead, without what may be secret in it.
     pub fn parse(url: &str) -> Result<Self, String> {
         let (scheme, rest) = url.split_once("://").ok_or_else(|| "no URL".to_owned())?;
-        let make: fn(RedisHost) -> RedisTransport = match scheme {
-            "redis" => RedisTransport::Plain,
-            "rediss" => RedisTransport::Tls,
-            "unix" | "redis+unix" if rest.starts_with('/') => {
-                let transport = RedisTransport::Unix(rest.into());
-                return Ok(Self { transport, database: 0 });
-            }
+        let make: fn(RedisHost) -> Self = match scheme {
+            "redis" => Self::Plain,
+            "rediss" => Self::Tls,
+            "unix" | "redis+unix" if rest.starts_with('/') => return Ok(Self::Unix(rest.into())),
             "unix" | "redis+unix" => return Err("a URL that names no socket".to_owned()),
             scheme => return Err(format!("the scheme {}", quoted(scheme))),
         };
@@ -62,22 +51,26 @@ impl RedisUrl {
             return Err("a URL with parameters".to_owned());
         }
         let (host, database) = rest.split_once('/').unwrap_or((rest, ""));
-        let database = match database {
-            "" => 0,
-            digits => digits.parse().map_err(|_| format!("the database {}", quoted(digits)))?,
-        };
+        if !matches!(database, "" | "0") {
+            return Err(format!("the database {}", quoted(database)));
+        }
         let host = RedisHost::parse(host).ok_or_else(|| "a URL that names no server".to_owned())?;
-        Ok(Self { transport: make(host), database })
+        Ok(make(host))
     }
 
     /// The same, of another host: how one server tells of others.
     #[must_use]
     pub fn with_host(&self, host: RedisHost) -> Self {
-        let transport = match &self.transport {
-            RedisTransport::Tls(_) => RedisTransport::Tls(host),
-            RedisTransport::Plain(_) | RedisTransport::Unix(_) => RedisTransport::Plain(host),
-        };
-        Self { transport, database: self.database }
+        match self {
+            Self::Tls(_) => Self::Tls(host),
+            Self::Plain(_) | Self::Unix(_) => Self::Plain(host),
+        }
+    }
+
+    /// Whether it is reached by TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
     }
 }
 
@@ -107,10 +100,10 @@ impl RedisHost {
 
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.transport {
-            RedisTransport::Plain(host) => write!(f, "redis://{host}/{}", self.database),
-            RedisTransport::Tls(host) => write!(f, "rediss://{host}/{}", self.database),
-            RedisTransport::Unix(path) => write!(f, "unix://{}", path.display()),
+        match self {
+            Self::Plain(host) => write!(f, "redis://{host}"),
+            Self::Tls(host) => write!(f, "rediss://{host}"),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
         }
     }
 }
@@ -131,12 +124,12 @@ mod tests {
     #[test]
     fn a_url_says_where_and_how() {
         for (text, shown) in [
-            ("redis://a", "redis://a:6379/0"),
-            ("redis://a:1/3", "redis://a:1/3"),
-            ("redis://a:1/", "redis://a:1/0"),
-            ("rediss://redis.example.org:6380", "rediss://redis.example.org:6380/0"),
-            ("redis://[::1]:7000", "redis://[::1]:7000/0"),
-            ("redis://[fe80::1]", "redis://[fe80::1]:6379/0"),
+            ("redis://a", "redis://a:6379"),
+            ("redis://a:1/0", "redis://a:1"),
+            ("redis://a:1/", "redis://a:1"),
+            ("rediss://redis.example.org:6380", "rediss://redis.example.org:6380"),
+            ("redis://[::1]:7000", "redis://[::1]:7000"),
+            ("redis://[fe80::1]", "redis://[fe80::1]:6379"),
             ("unix:///run/redis.sock", "unix:///run/redis.sock"),
             ("redis+unix:///run/redis.sock", "unix:///run/redis.sock"),
         ] {
@@ -158,7 +151,8 @@ mod tests {
             "redis://a:65536",
             "redis://a:b",
             "redis://a/b",
-            "redis://a/1/2",
+            "redis://a/1",
+            "redis://a/0/0",
             "redis://a b",
             "redis://::1",
             "redis://[::1",

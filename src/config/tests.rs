@@ -23,7 +23,10 @@ fn loaded(text: &str, flags: &[String]) -> Result<Config, Problems> {
         environment: &[],
         flags: &flags,
         cpus_allowed: &[],
-        read_secret: &|_| Err(io::ErrorKind::NotFound.into()),
+        read_secret: &|path| match path.to_str() {
+            Some("secret") => Ok("sixteen letters and more".to_owned()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        },
     })
 }
 
@@ -256,7 +259,10 @@ fn every_setting_can_be_given_as_it_is_printed_by_file_and_by_variable() {
             environment: &[(key.variable(), bare)],
             flags: &[],
             cpus_allowed: &[],
-            read_secret: &|_| Err(io::ErrorKind::NotFound.into()),
+            read_secret: &|path| match path.to_str() {
+                Some("secret") => Ok("sixteen letters and more".to_owned()),
+                _ => Err(io::ErrorKind::NotFound.into()),
+            },
         });
         assert_eq!(variable.unwrap(), config, "{}", key.variable());
     }
@@ -351,6 +357,54 @@ fn what_is_wrong_in_a_tenant_is_told_with_its_line() {
     for text in ["[tenants.\"\"]\n", "[tenants.\"a\\nb\"]\n", "tenants = 3\n"] {
         assert_eq!(loaded(text, &[]).unwrap_err().0[0].key, "tenants", "{text}");
     }
+}
+
+#[test]
+fn what_does_not_go_together_of_redis_is_refused_by_name() {
+    let url = "url = \"redis://a\"";
+    let tls = "url = \"rediss://a\"";
+    let sentinels = "sentinels = [\"redis://a\"]\nmaster = \"main\"";
+    let several = "cluster = true\nurl = \"redis://a,redis://b\"";
+    let password = "password_file = \"secret\"";
+    for good in [
+        url,
+        tls,
+        sentinels,
+        several,
+        "url = \"unix:///run/redis.sock\"",
+        &format!("{url}\nusername = \"ringroom\"\n{password}"),
+        &format!("{tls}\nca_file = \"ca.pem\"\ncertificate_file = \"c\"\nkey_file = \"k\""),
+        &format!("{sentinels}\nsentinel_username = \"s\"\nsentinel_{password}"),
+    ] {
+        let told = loaded(&format!("[redis]\n{good}\n"), &[]).err();
+        assert!(told.is_none(), "{good}: {told:?}");
+    }
+    for (row, others, key) in [
+        ("url = \"redis://a/1\"", "", "url"),
+        ("url = \"redis://a,redis://b\"", "", "url"),
+        ("url = \"redis://a,rediss://b\"", "cluster = true", "url"),
+        ("url = \"redis://a,unix:///b\"", "cluster = true", "url"),
+        (url, sentinels, "url"),
+        ("sentinels = [\"redis://a\", \"rediss://b\"]", "master = \"main\"", "sentinels"),
+        ("sentinels = [\"redis://a\", \"b\"]", "master = \"main\"", "sentinels"),
+        ("cluster = true", "", "cluster"),
+        ("master = \"main\"", url, "master"),
+        ("sentinel_username = \"s\"", &format!("{url}\nsentinel_{password}"), "sentinel_username"),
+        ("sentinel_username = \"s\"", sentinels, "sentinel_username"),
+        ("username = \"ringroom\"", url, "username"),
+        ("ca_file = \"ca.pem\"", url, "ca_file"),
+        ("ca_file = \"ca.pem\"", "url = \"unix:///run/redis.sock\"", "ca_file"),
+        ("certificate_file = \"c\"", "key_file = \"k\"\nurl = \"redis://a\"", "certificate_file"),
+        ("certificate_file = \"c\"", tls, "certificate_file"),
+        ("key_file = \"k\"", tls, "key_file"),
+    ] {
+        let problems = loaded(&format!("[redis]\n{row}\n{others}\n"), &[]).unwrap_err();
+        let told = problems.0.iter().find(|told| *told.key == format!("redis.{key}"));
+        let told = told.unwrap_or_else(|| panic!("{row}, {others}: {problems}"));
+        assert_eq!(told.origin, Some(Origin::File { name: "f".to_owned(), line: 2 }), "{row}");
+    }
+    let text = "[redis]\nurl = \"redis://a\"\nusername = \"u\"\nca_file = \"c\"\nmaster = \"m\"\n";
+    assert_eq!(loaded(text, &[]).unwrap_err().0.len(), 3, "all are told together");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::io;
 
 use super::redis::Redis;
 use crate::bridge::dial::Stream;
-use crate::config::{RedisTransport, RedisUrl};
+use crate::config::RedisUrl;
 
 thread_local! {
     static SERVER: RefCell<Option<Redis>> = const { RefCell::new(None) };
@@ -35,7 +35,7 @@ pub(super) fn url_of(node: usize) -> String {
 /// A connection to the server of this thread; none if there is no such server.
 pub(in crate::bridge) async fn reach(url: &RedisUrl) -> Option<io::Result<Box<dyn Stream>>> {
     let server = SERVER.with_borrow(Clone::clone)?;
-    let RedisTransport::Plain(host) = &url.transport else { return None };
+    let RedisUrl::Plain(host) = url else { return None };
     let node = host.name.split('.').next()?.parse().ok()?;
     let stream = server.connect(node).await;
     Some(match stream {

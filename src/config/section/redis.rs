@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::Config;
-use crate::config::redis_url::{RedisTransport, RedisUrl, WANTED};
+use crate::config::redis_url::{RedisUrl, WANTED};
 use crate::config::secret::Secret;
 use crate::config::section::DEFAULT_TENANT;
 use crate::config::table::{DAY_MS, GIB, MIB, MINUTE_MS, range, section};
@@ -11,7 +11,7 @@ use crate::config::table::{DAY_MS, GIB, MIB, MINUTE_MS, range, section};
 section! {
     /// Redis, through which many nodes are one server.
     pub Config.redis: Redis {
-        /// Where Redis is: `redis://HOST:PORT/DB`, `rediss://…` for TLS, or `unix:///PATH`; of a cluster one or more of its nodes, divided by commas; none: this node is by itself, unless Sentinels are given.
+        /// Where Redis is: `redis://HOST:PORT`, `rediss://…` for TLS, or `unix:///PATH`; of a cluster one or more of its nodes, divided by commas; none: this node is by itself, unless Sentinels are given.
         url: Option<String> = None;
         /// Whether it is a Redis Cluster.
         cluster: bool = false;
@@ -119,56 +119,54 @@ impl Redis {
     /// no address is left out: the configuration was checked when it was read.
     #[must_use]
     pub fn seeds(&self) -> Vec<RedisUrl> {
-        let urls = self.url.iter().flat_map(|url| url.split(','));
-        let all = urls.chain(self.sentinels.iter().map(String::as_str));
-        all.filter_map(|url| RedisUrl::parse(url.trim()).ok()).collect()
+        self.addresses().filter_map(|(_, url)| RedisUrl::parse(url).ok()).collect()
     }
 
-    /// The first setting that does not go with the others, what was found, and what may be there.
-    pub(in crate::config) fn conflict(&self) -> Option<(&'static str, String, String)> {
-        let wrong =
-            |row, found: &str, wanted: &str| Some((row, found.to_owned(), wanted.to_owned()));
-        let urls = self.url.as_deref().unwrap_or_default();
-        for (row, url) in urls
-            .split(',')
-            .filter(|_| self.url.is_some())
-            .map(|url| ("url", url))
-            .chain(self.sentinels.iter().map(|url| ("sentinels", url.as_str())))
-        {
-            let url = match RedisUrl::parse(url.trim()) {
-                Ok(url) => url,
-                Err(found) => return wrong(row, &found, WANTED),
-            };
-            let is_unix = matches!(url.transport, RedisTransport::Unix(_));
-            if (self.cluster || row == "sentinels") && (url.database != 0 || is_unix) {
-                let wanted = "hosts without a database, because they tell of others";
-                return wrong(row, &url.to_string(), wanted);
-            }
+    /// What may be the address of a server, each with its setting.
+    fn addresses(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let urls = self.url.iter().flat_map(|url| url.split(',')).map(|url| ("url", url.trim()));
+        urls.chain(self.sentinels.iter().map(|url| ("sentinels", url.trim())))
+    }
+
+    /// The settings that do not go with the others, what was found, and what may be there.
+    pub(in crate::config) fn conflicts(&self) -> Vec<(&'static str, String, String)> {
+        let bad = self.addresses().filter_map(|(row, url)| {
+            let found = RedisUrl::parse(url).err()?;
+            Some((row, found, WANTED.to_owned()))
+        });
+        let bad: Vec<_> = bad.collect();
+        if !bad.is_empty() {
+            return bad;
         }
-        let is_divided = urls.contains(',');
-        if is_divided && !self.cluster {
-            return wrong("url", "several URLs", "one URL, or redis.cluster = true");
-        }
-        if self.url.is_some() && !self.sentinels.is_empty() {
-            return wrong("url", "a URL", "none, because redis.sentinels say where the primary is");
-        }
-        if self.cluster && self.url.is_none() {
-            return wrong("cluster", "true", "false, because redis.url is not set");
-        }
-        if self.master.as_ref().is_none_or(String::is_empty) && !self.sentinels.is_empty() {
-            return wrong(
-                "master",
-                "nothing",
-                "the name of the primary, because redis.sentinels is set",
-            );
-        }
-        if self.certificate_file.is_some() != self.key_file.is_some() {
-            return wrong(
-                "certificate_file",
-                "one file",
-                "both, a certificate and its key, or neither",
-            );
-        }
-        None
+        let (seeds, by_sentinels) = (self.seeds(), !self.sentinels.is_empty());
+        let (is_given, is_several) = (self.url.is_some(), seeds.len() > 1 && !by_sentinels);
+        let of_tls = seeds.iter().filter(|url| url.is_tls()).count();
+        let has_socket = seeds.iter().any(|url| matches!(url, RedisUrl::Unix(_)));
+        let tells_of_others = if by_sentinels { "sentinels" } else { "url" };
+        let has_master = self.master.as_ref().is_some_and(|name| !name.is_empty());
+        let has_pair = self.certificate_file.is_some() && self.key_file.is_some();
+        let only_tls = "nothing, because no TLS is spoken: \"rediss://HOST:PORT\"";
+        let only_sentinels = "nothing, because redis.sentinels is not set";
+        let needs_password = "nothing, or a password as well";
+        #[rustfmt::skip]
+        let rules = [
+            (is_several && !self.cluster, "url", "several URLs", "one URL, or redis.cluster = true"),
+            (is_given && by_sentinels, "url", "a URL", "none, because redis.sentinels say where the primary is"),
+            (has_socket && (self.cluster || by_sentinels), tells_of_others, "a UNIX socket", "hosts, because they tell of others"),
+            (!matches!(of_tls, 0) && of_tls < seeds.len(), tells_of_others, "some with TLS and some without", "all \"redis://\", or all \"rediss://\""),
+            (self.cluster && !is_given, "cluster", "true", "false, because redis.url is not set"),
+            (by_sentinels && !has_master, "master", "nothing", "the name of the primary, because redis.sentinels is set"),
+            (!by_sentinels && has_master, "master", "a name", only_sentinels),
+            (!by_sentinels && self.sentinel_username.is_some(), "sentinel_username", "a name", only_sentinels),
+            (!by_sentinels && self.sentinel_password.is_some(), "sentinel_password", "a password", only_sentinels),
+            (self.sentinel_username.is_some() && self.sentinel_password.is_none(), "sentinel_username", "a name", needs_password),
+            (self.username.is_some() && self.password.is_none(), "username", "a name", needs_password),
+            (self.certificate_file.is_some() && !has_pair, "certificate_file", "a certificate", "its key in redis.key_file as well"),
+            (self.key_file.is_some() && !has_pair, "key_file", "a key", "its certificate in redis.certificate_file as well"),
+            (self.ca_file.is_some() && of_tls == 0, "ca_file", "a file", only_tls),
+            (has_pair && of_tls == 0, "certificate_file", "a file", only_tls),
+        ];
+        let broken = rules.into_iter().filter(|(is_broken, ..)| *is_broken);
+        broken.map(|(_, row, found, wanted)| (row, found.to_owned(), wanted.to_owned())).collect()
     }
 }
