@@ -101,8 +101,15 @@ impl Mouth {
 
 /// The name of what is wrong.
 pub(super) fn named(error: &RedisError) -> LinkState {
-    tracing::debug!(error = %failure::Said(error), "Redis");
-    failure::state(error)
+    let state = failure::state(error);
+    match state {
+        // Whoever looks for the cause has nothing but this: no name says what it is.
+        LinkState::Lost if error.code().is_some() => {
+            tracing::warn!(error = %failure::Said(error), "Redis");
+        }
+        _ => tracing::debug!(error = %failure::Said(error), "Redis"),
+    }
+    state
 }
 
 /// Connects to a server.

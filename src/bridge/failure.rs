@@ -27,10 +27,12 @@ impl fmt::Display for Said<'_> {
 pub(super) fn state(error: &RedisError) -> LinkState {
     match error.code() {
         Some("WRONGPASS" | "NOAUTH") => LinkState::WrongPassword,
-        Some("NOPERM") => LinkState::Denied,
+        // The latter: it is in protected mode.
+        Some("NOPERM" | "DENIED") => LinkState::Denied,
         Some("LOADING" | "BUSY" | "MASTERDOWN") => LinkState::Loading,
         Some("READONLY" | "MISCONF") => LinkState::ReadOnly,
         Some("OOM") => LinkState::OutOfMemory,
+        Some("NOREPLICAS") => LinkState::TooFewReplicas,
         Some("CLUSTERDOWN") => LinkState::ClusterDown,
         _ if error.kind() == ErrorKind::AuthenticationFailed => LinkState::WrongPassword,
         _ if is_of_tls(error) => LinkState::Tls,
@@ -43,6 +45,7 @@ pub(super) fn fault(error: &RedisError) -> Fault {
     match state(error) {
         LinkState::ReadOnly => Fault::ReadOnly,
         LinkState::OutOfMemory => Fault::OutOfMemory,
+        LinkState::TooFewReplicas => Fault::Unsafe,
         LinkState::Denied | LinkState::WrongPassword => Fault::Denied,
         _ if is_of_server(error) => Fault::Other,
         _ => Fault::Lost,

@@ -1,5 +1,5 @@
-//! What a server refuses though the line to it is of use: there is no memory left, or something is not
-//! allowed.
+//! What a server refuses though the line to it is of use: it has no memory or too few replicas for any write,
+//! or something is not allowed.
 //!
 //! Invariant: that is over only when something succeeds that would have been refused for it: what Redis
 //! does all the same shows nothing. What is denied may never be asked again, so that is also over when it
@@ -17,7 +17,8 @@ const DENIED_FOR: Duration = Duration::from_secs(60);
 /// What is refused now.
 #[derive(Debug, Default)]
 pub(super) struct Refusal {
-    has_no_memory: bool,
+    /// Why it takes no writes.
+    writes: Option<LinkState>,
     /// What was denied last, and when.
     denied: Option<(Kind, Instant)>,
 }
@@ -34,7 +35,7 @@ impl Refusal {
         command: impl FnOnce() -> Cmd,
     ) {
         match state {
-            LinkState::OutOfMemory => self.has_no_memory = true,
+            LinkState::OutOfMemory | LinkState::TooFewReplicas => self.writes = Some(state),
             LinkState::Denied => self.denied = Some((kind(&command()), now)),
             _ => {}
         }
@@ -49,17 +50,16 @@ impl Refusal {
         is_over
     }
 
-    /// A script was carried out that is refused where there is no memory.
+    /// A script was carried out that is refused where writes are.
     pub(super) fn probed(&mut self) {
-        self.has_no_memory = false;
+        self.writes = None;
     }
 
     pub(super) fn state(&self, now: Instant) -> Option<LinkState> {
         let is_recent = |at: Instant| now.saturating_duration_since(at) < DENIED_FOR;
         match &self.denied {
-            _ if self.has_no_memory => Some(LinkState::OutOfMemory),
-            Some((_, at)) if is_recent(*at) => Some(LinkState::Denied),
-            _ => None,
+            Some((_, at)) if self.writes.is_none() && is_recent(*at) => Some(LinkState::Denied),
+            _ => self.writes,
         }
     }
 }
@@ -105,6 +105,8 @@ mod tests {
         assert_eq!(refusal.state(now), None);
         refusal.refused(LinkState::Lost, now, || command(&publish));
         assert_eq!(refusal.state(now), None);
+        refusal.refused(LinkState::TooFewReplicas, now, || command(&publish));
+        assert_eq!(refusal.state(now), Some(LinkState::TooFewReplicas));
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub enum LinkState {
     ReadOnly,
     /// Its memory is full.
     OutOfMemory,
+    /// It has fewer replicas than it wants to take writes.
+    TooFewReplicas,
     /// It is older than 7.0.
     TooOld,
     /// It is a node of a cluster, and `redis.cluster` is not set.
@@ -43,7 +45,7 @@ pub enum LinkState {
 }
 
 impl LinkState {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Off,
         Self::Connecting,
         Self::Up,
@@ -53,6 +55,7 @@ impl LinkState {
         Self::Loading,
         Self::ReadOnly,
         Self::OutOfMemory,
+        Self::TooFewReplicas,
         Self::TooOld,
         Self::Cluster,
         Self::NoCluster,
@@ -76,6 +79,7 @@ impl LinkState {
             Self::Loading => "loading",
             Self::ReadOnly => "read_only",
             Self::OutOfMemory => "out_of_memory",
+            Self::TooFewReplicas => "too_few_replicas",
             Self::TooOld => "too_old",
             Self::Cluster => "cluster",
             Self::NoCluster => "no_cluster",

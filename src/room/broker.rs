@@ -201,6 +201,8 @@ pub enum Fault {
     ReadOnly,
     /// Its memory is full.
     OutOfMemory,
+    /// It has fewer replicas than it wants to take writes.
+    Unsafe,
     /// It does not allow it.
     Denied,
     /// Fewer replicas have it than were asked for: whether it stays is not known.
@@ -210,6 +212,20 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Whether the broker takes no such thing now, so that whoever can do without it may go on.
+    #[must_use]
+    pub fn is_refusal(self) -> bool {
+        match self {
+            Self::Unsent
+            | Self::ReadOnly
+            | Self::OutOfMemory
+            | Self::Unsafe
+            | Self::Denied
+            | Self::Other => true,
+            Self::Lost | Self::Overload | Self::TooFewReplicas => false,
+        }
+    }
+
     /// What a client is told: `timeout` if it may have been done, `unavailable` if it was not.
     #[must_use]
     pub fn code(self) -> ErrorCode {

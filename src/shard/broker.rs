@@ -399,6 +399,7 @@ fn not_done(fault: Fault) -> Refusal {
         Fault::Overload => "too much waits for Redis",
         Fault::ReadOnly => "Redis takes no writes",
         Fault::OutOfMemory => "Redis has no memory left",
+        Fault::Unsafe => "Redis has fewer replicas than it wants to take writes",
         Fault::Denied => "Redis does not allow it",
         Fault::TooFewReplicas => {
             "too few replicas of Redis have it: whether the message stays is not known"

@@ -344,6 +344,56 @@ fn a_full_memory_is_told_until_there_is_some_again() {
 }
 
 #[test]
+fn rooms_that_promise_nothing_go_on_where_redis_takes_no_writes() {
+    if is_missing() {
+        return;
+    }
+    for (setting, good, bad, state) in [
+        ("maxmemory", "0", "1", "out_of_memory"),
+        ("min-replicas-to-write", "0", "1", "too_few_replicas"),
+    ] {
+        let store = Store::start(&["maxmemory-policy noeviction"]);
+        let node = node(&store);
+        let set = |value| assert_eq!(store.say(&["CONFIG", "SET", setting, value]), "+OK");
+        let mut ada = Talk::joined(&node, "lobby");
+        ada.ok(json!({"type": "join", "room": "sure:a"}));
+        for room in ["lobby", "sure:a"] {
+            eventually("it has a place", || {
+                publish_at_last(&mut ada, room, &json!(1))["offset"].is_u64()
+            });
+        }
+        let mut eve = Talk::joined(&node, "lobby");
+        set(bad);
+        is(&node, state);
+        let plain = json!({"type": "publish", "data": 2, "exclude_self": true});
+        for (more, counted) in [(json!({}), None), (json!({"receipt": "delivered"}), Some((1, 1)))]
+        {
+            let publish = |room: &str| {
+                let mut publish = plain.clone();
+                publish["room"] = room.into();
+                publish.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+                publish
+            };
+            let went = ada.ok(publish("lobby"));
+            assert_eq!(went["offset"], Value::Null, "{went}");
+            let told = went["delivered"].as_u64().zip(went["total"].as_u64());
+            assert_eq!(told, counted, "{went}");
+            assert_eq!(eve.event("message")["data"], 2);
+            let refused = ada.ask(publish("sure:a"));
+            assert!(is_refused_by_redis(&refused), "{state}: {refused}");
+        }
+        stays(&node, state);
+        set(good);
+        is(&node, "up");
+        publish_at_last(&mut ada, "sure:a", &json!(3));
+        publish_at_last(&mut ada, "lobby", &json!(3));
+        // Who comes while it is so finds it named, too.
+        set(bad);
+        is(&unlinked(&store, &[]), state);
+    }
+}
+
+#[test]
 fn scripts_that_may_not_be_loaded_are_named() {
     if is_missing() {
         return;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::protocol::event::{self, Place, Published, Reply};
 use crate::protocol::{Durability, Filter, Mode};
 use crate::room::broker::{Fault, Keep, Placed, Publish, Stamp, ToBroker};
+use crate::room::filter::Audience;
 use crate::room::name::RoomKey;
 use crate::room::publication::Draft;
 use crate::room::refusal::Refusal;
@@ -32,6 +33,8 @@ pub(super) struct Pending {
     receipt: Option<u64>,
     /// What the broker's answer is to that of the home, once it was delivered here.
     word: Word,
+    /// Of a room that promises nothing: what is delivered here without a place if the broker refuses it.
+    spare: Option<Box<Draft>>,
 }
 
 /// A publish on its way to the broker.
@@ -92,9 +95,13 @@ impl Shard {
         let Outgoing { asker, ticket, draft, filter, ttl_ms, key, counts, is_send } = outgoing;
         let number = self.next_stamp().ticket;
         let wire = self.write(&draft, number, ttl_ms, filter.as_deref());
-        let room = draft.room;
+        let room = draft.room.clone();
         let Some(home) = self.homes.get_mut(&room) else { return };
         let (keep, word) = (Keep::of(&home.config), word(home.config.durability));
+        let spare = (home.config.mode == Mode::BestEffort).then(|| {
+            let audience = filter.map(|filter| Box::new(Audience::new(*filter)));
+            Box::new(Draft { audience, ..draft })
+        });
         let window_ms = self.config.rooms.idempotency_window_ms;
         let at = self.outbound.now.moment.plus_ms(self.config.redis.timeout_ms);
         let timer = self.wheel.insert(at, Alarm::Ticket(number));
@@ -108,6 +115,7 @@ impl Shard {
             placed: None,
             receipt: None,
             word,
+            spare,
         };
         self.broker.pending.insert(number, pending);
         let publish = Publish {
@@ -156,7 +164,7 @@ impl Shard {
     pub(super) fn on_published(&mut self, number: u64, outcome: Result<Placed, Fault>) {
         let placed = match outcome {
             Ok(placed) => placed,
-            Err(fault) => return self.refuse_pending(number, not_done(fault)),
+            Err(fault) => return self.on_not_published(number, fault),
         };
         if let Some(Pending { room, .. }) = self.broker.pending.get(&number) {
             let room = room.clone();
@@ -171,6 +179,23 @@ impl Shard {
         let Some(pending) = self.take_pending(number) else { return };
         match pending.receipt {
             Some(receipt) => self.on_receipt_placed(receipt, placed.nodes > 1),
+            None => self.answer_placed(pending, &placed, None),
+        }
+    }
+
+    /// A room that promises nothing goes on here, if nothing was done.
+    fn on_not_published(&mut self, number: u64, fault: Fault) {
+        let pending = self.broker.pending.get_mut(&number).filter(|_| fault.is_refusal());
+        let Some(draft) = pending.and_then(|it| it.spare.take()) else {
+            return self.refuse_pending(number, not_done(fault));
+        };
+        let placed =
+            Placed { epoch: Arc::clone(&draft.epoch), offset: 0, is_duplicate: false, nodes: 1 };
+        let own = Stamp { node: self.broker.node, core: self.core.0, ticket: number };
+        self.send_out_followed(*draft, Some(own));
+        let Some(pending) = self.take_pending(number) else { return };
+        match pending.receipt {
+            Some(receipt) => self.on_receipt_placed(receipt, false),
             None => self.answer_placed(pending, &placed, None),
         }
     }
@@ -190,7 +215,8 @@ impl Shard {
         }
         let reply = Reply::Publish(Published {
             room: room.name.as_str(),
-            at: Some(Place { epoch: &placed.epoch, offset: placed.offset }),
+            at: (placed.offset > 0)
+                .then_some(Place { epoch: &placed.epoch, offset: placed.offset }),
             duplicate: placed.is_duplicate,
             receipt,
         });
