@@ -29,6 +29,10 @@ struct Inner {
     facts: Facts,
     /// As Redis told last; empty if there is none.
     known: Arc<[Known]>,
+    /// When that was.
+    told: Instant,
+    /// What was told longer ago may be true no more.
+    lease: Duration,
     /// What the process had used when the load was last taken.
     used: (Instant, Duration),
     looks: u32,
@@ -36,7 +40,10 @@ struct Inner {
 
 impl Nodes {
     pub(super) fn new(config: &Config, view: &View, own: u64) -> Self {
-        let addresses = config.listeners.iter().map(|it| it.address.to_string().into()).collect();
+        let addresses = match &config.redis.advertise {
+            Some(address) => vec![address[..].into()],
+            None => config.listeners.iter().map(|it| it.address.to_string().into()).collect(),
+        };
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let started = since.saturating_sub(view.started.elapsed());
         let facts = Facts {
@@ -49,8 +56,11 @@ impl Nodes {
             state: State::Up,
             started_at_ms: u64::try_from(started.as_millis()).unwrap_or(u64::MAX),
         };
-        let used = (Instant::now(), process::cpu_time());
-        Self(Arc::new(Mutex::new(Inner { own, facts, known: Arc::default(), used, looks: 0 })))
+        let (now, known) = (Instant::now(), Arc::default());
+        let (used, lease) =
+            ((now, process::cpu_time()), Duration::from_millis(config.redis.lease_ms));
+        let inner = Inner { own, facts, known, told: now, lease, used, looks: 0 };
+        Self(Arc::new(Mutex::new(inner)))
     }
 
     /// Looks at this node: what there is to say of it.
@@ -73,22 +83,32 @@ impl Nodes {
 
     /// Redis has told which there are.
     pub(super) fn learn(&self, known: Arc<[Known]>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).known = known;
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (inner.known, inner.told) = (known, Instant::now());
     }
 
     fn list(&self) -> Vec<serde_json::Value> {
         let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let others = inner.known.iter().filter(|it| it.id != inner.own);
-        let own = describe(inner.own, &inner.facts, true);
-        let others = others.map(|it| describe(it.id, &it.facts, false));
+        let mut own = describe(inner.own, &inner.facts);
+        own["self"] = true.into();
+        let is_old = inner.told.elapsed() > inner.lease;
+        let others = others.map(|it| {
+            let mut other = describe(it.id, &it.facts);
+            if is_old {
+                // Redis is out of reach, and with it the others.
+                other["state"] = "unknown".into();
+            }
+            other
+        });
         std::iter::once(own).chain(others).collect()
     }
 }
 
-fn describe(id: u64, facts: &Facts, is_self: bool) -> serde_json::Value {
+fn describe(id: u64, facts: &Facts) -> serde_json::Value {
     json!({
         "id": format!("{id:016x}"),
-        "self": is_self,
+        "self": false,
         "state": facts.state,
         "version": facts.version,
         "forms": { "min": facts.forms.0, "max": facts.forms.1 },

@@ -268,6 +268,29 @@ fn nodes_list_each_other_and_see_a_drain_and_an_end() {
     assert_eq!(listed(&one).len(), 1);
 }
 
+#[test]
+fn nothing_is_said_of_nodes_that_nobody_can_tell_of() {
+    if is_missing() {
+        return;
+    }
+    let mut store = Store::start(&[]);
+    let settings = ["redis.lease_ms=1000", "redis.advertise=ws://node-7.example:8000"];
+    let nodes = ["default", "default"].map(|tenant| node_with(&store, &[tenant], &settings));
+    let theirs = |node: &Server| listed(node).into_values().find(|it| it["self"] == false);
+    for node in &nodes {
+        eventually("the other is listed", || {
+            theirs(node).is_some_and(|it| it["addresses"] == json!(["ws://node-7.example:8000"]))
+        });
+        assert_eq!(theirs(node).unwrap()["state"], "up");
+    }
+    store.kill();
+    for node in &nodes {
+        eventually("the other may be anything", || theirs(node).unwrap()["state"] == "unknown");
+        let own = listed(node).into_values().find(|it| it["self"] == true).unwrap();
+        assert_eq!(own["state"], "up");
+    }
+}
+
 /// What a connection of a user is told first on a node with these settings.
 fn comes(node: &Server, name: &str) -> (Talk, Value) {
     let mut talk = crate::users::connect(node, name, "default");

@@ -292,9 +292,9 @@ class Kubernetes(unittest.TestCase):
         volumes = {volume["name"] for volume in pod["volumes"]}
         self.assertEqual({mount["name"] for mount in self.CONTAINER["volumeMounts"]}, volumes)
         self.assertEqual(pod["volumes"][0]["configMap"]["name"], self.DOCUMENTS["ConfigMap"]["metadata"]["name"])
-        (variable,) = self.CONTAINER["env"]
-        directory, name = variable["value"].rsplit("/", 1)
-        self.assertEqual(variable["name"], "RINGROOM_CONFIG")
+        variables = {variable["name"]: variable.get("value") for variable in self.CONTAINER["env"]}
+        directory, name = variables["RINGROOM_CONFIG"].rsplit("/", 1)
+        self.assertEqual(variables["RINGROOM_REDIS_ADVERTISE"], f"$(POD_IP):{self.ports()['websocket']}")
         self.assertIn(name, self.DOCUMENTS["ConfigMap"]["data"])
         self.assertIn(directory, {mount["mountPath"] for mount in self.CONTAINER["volumeMounts"]})
 

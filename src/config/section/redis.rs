@@ -51,6 +51,8 @@ section! {
         queue_messages: u32 = 65_536, range(16..=16_777_216), Count;
         /// Bytes of publishes that may wait for Redis; more are refused.
         queue_bytes: u64 = 64 * MIB, range(1_024..=64 * GIB), Bytes;
+        /// Where clients reach this node, as `GET /v1/nodes` tells it on all nodes; none: the addresses it listens on, which on `0.0.0.0` tell no node from another.
+        advertise: Option<String> = None;
         /// Whether the node is ready while Redis is out of reach.
         ready_without: bool = true;
     }
