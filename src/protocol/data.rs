@@ -217,6 +217,24 @@ pub(super) enum Items<'a> {
     MessagePack(msgpack::Items<'a>),
 }
 
+impl<'a> Items<'a> {
+    /// Those that were [left](Self::rest).
+    pub(super) fn of_rest(codec: Codec, bytes: &'a [u8], left: usize) -> Self {
+        match codec {
+            Codec::Json => Self::Json(json::Items::of_rest(bytes)),
+            Codec::MessagePack => Self::MessagePack(msgpack::Items::of_rest(bytes, left)),
+        }
+    }
+
+    /// The bytes behind the last one taken; and how many elements they are, where that is counted.
+    pub(super) fn rest(&self) -> (&'a [u8], usize) {
+        match self {
+            Self::Json(items) => (items.rest(), 0),
+            Self::MessagePack(items) => items.rest(),
+        }
+    }
+}
+
 impl<'a> Iterator for Items<'a> {
     type Item = Data<'a>;
 

@@ -30,7 +30,7 @@ pub use data::{Data, OwnedData};
 pub use encode::{encode, write_room_patch};
 pub use event::Event;
 pub use mask::Find;
-pub use parse::{Bad, Messages, ParseLimits, parse};
+pub use parse::{Bad, Messages, ParseLimits, Place, parse, parse_on};
 pub use read::read_room_patch;
 pub use secret::Secret;
 pub use vocabulary::{

@@ -30,6 +30,13 @@ impl From<&crate::config::Limits> for ParseLimits {
     }
 }
 
+impl ParseLimits {
+    /// No deeper than anything is read.
+    fn in_bounds(self) -> Self {
+        Self { depth: self.depth.min(Data::DEPTH_MAX), ..self }
+    }
+}
+
 /// A message that is no command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bad {
@@ -66,15 +73,19 @@ enum Source<'a> {
     Done,
 }
 
+/// Where in a WebSocket message the next message of a batch begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub(super) at: usize,
+    /// How many there are, where that is counted.
+    left: usize,
+}
+
 /// Reads what a client sent: one message, or a batch of them. Text is UTF-8: the WebSocket layer
 /// has seen to it.
 #[must_use]
 pub fn parse<'a>(kind: MessageKind, payload: &'a [u8], limits: &ParseLimits) -> Messages<'a> {
-    let limits = ParseLimits { depth: limits.depth.min(Data::DEPTH_MAX), ..*limits };
-    let codec = match kind {
-        MessageKind::Text => Codec::Json,
-        MessageKind::Binary => Codec::MessagePack,
-    };
+    let (limits, codec) = (limits.in_bounds(), codec(kind));
     let bytes = match codec {
         Codec::Json => &payload[json::skip_whitespace(payload, 0)..],
         Codec::MessagePack => payload,
@@ -85,6 +96,26 @@ pub fn parse<'a>(kind: MessageKind, payload: &'a [u8], limits: &ParseLimits) -> 
         Source::One { codec, bytes }
     };
     Messages { limits, source }
+}
+
+/// Reads on from a [place](Messages::place) in what was sent, at the cost of what is read.
+#[must_use]
+pub fn parse_on<'a>(
+    kind: MessageKind,
+    payload: &'a [u8],
+    place: Place,
+    limits: &ParseLimits,
+) -> Messages<'a> {
+    let rest = payload.get(place.at..).unwrap_or_default();
+    let source = Source::Batch(Items::of_rest(codec(kind), rest, place.left));
+    Messages { limits: limits.in_bounds(), source }
+}
+
+fn codec(kind: MessageKind) -> Codec {
+    match kind {
+        MessageKind::Text => Codec::Json,
+        MessageKind::Binary => Codec::MessagePack,
+    }
 }
 
 impl<'a> Messages<'a> {
@@ -104,11 +135,13 @@ impl<'a> Messages<'a> {
         }
     }
 
-    /// Leaves out the next messages of a batch, which are not read for it.
-    pub fn pass_over(&mut self, count: usize) {
-        if let Source::Batch(items) = &mut self.source {
-            items.take(count).for_each(drop);
-        }
+    /// Where the next message of a batch begins in `payload`, which it was read from.
+    #[must_use]
+    pub fn place(&self, payload: &[u8]) -> Option<Place> {
+        let Source::Batch(items) = &self.source else { return None };
+        let (rest, left) = items.rest();
+        let at = rest.as_ptr().addr().checked_sub(payload.as_ptr().addr())?;
+        Some(Place { at, left })
     }
 
     /// The messages of a `batch`.

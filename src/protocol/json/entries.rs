@@ -78,6 +78,16 @@ impl<'a> Items<'a> {
     pub(in crate::protocol) fn new(bytes: &'a [u8]) -> Option<Self> {
         (bytes.first() == Some(&b'[')).then_some(Self { bytes, at: 1 })
     }
+
+    /// Those in the bytes that were [left](Self::rest), and that may be followed by anything.
+    pub(in crate::protocol) fn of_rest(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    /// The bytes behind the last one taken.
+    pub(in crate::protocol) fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
 }
 
 impl<'a> Iterator for Items<'a> {

@@ -70,6 +70,16 @@ impl<'a> Items<'a> {
             _ => None,
         }
     }
+
+    /// Those in the bytes that were [left](Self::rest), and that may be followed by anything.
+    pub(in crate::protocol) fn of_rest(bytes: &'a [u8], left: usize) -> Self {
+        Self { bytes, at: 0, left }
+    }
+
+    /// The bytes behind the last one taken, and how many elements they are.
+    pub(in crate::protocol) fn rest(&self) -> (&'a [u8], usize) {
+        (self.bytes.get(self.at..).unwrap_or_default(), self.left)
+    }
 }
 
 impl<'a> Iterator for Items<'a> {

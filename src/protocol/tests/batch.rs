@@ -97,3 +97,42 @@ fn batches_do_not_nest() {
         assert_eq!(outcomes, [(None, Some("a message is an object".to_owned()))]);
     });
 }
+
+/// What was read is not looked at again: it need not even be what it was.
+#[test]
+fn a_batch_is_read_on_from_where_it_was_left() {
+    let messages = r#"[ {"type":"rooms","id":1} ,{"id":2},7 , {"type":"leave","room":"r","id":3}]"#;
+    let whole = format!(r#" {{"type":"batch","messages":{messages},"id":9}} "#);
+    for json in [messages, &whole] {
+        for (kind, payload) in
+            [(MessageKind::Text, json.as_bytes().to_vec()), (MessageKind::Binary, packed(json))]
+        {
+            let batch = |payload| {
+                let mut messages = parse(kind, payload, &LIMITS);
+                if !messages.is_one() {
+                    return messages;
+                }
+                match messages.next() {
+                    Some(Ok(Envelope { command: Command::Batch(inner), .. })) => inner,
+                    other => panic!("{other:?}"),
+                }
+            };
+            let expected = outcomes(batch(&payload));
+            assert_eq!(expected.len(), 4);
+            let mut read = batch(&payload);
+            for done in 0..=4 {
+                let place = read.place(&payload).unwrap();
+                let left = outcomes(parse_on(kind, &payload, place, &LIMITS));
+                assert_eq!(left, expected[done..]);
+                let mut scribbled = payload.clone();
+                scribbled[..place.at].fill(b'x');
+                let again = parse_on(kind, &scribbled, place, &LIMITS);
+                assert_eq!(again.has_more(), done < 4);
+                let place = again.place(&scribbled).unwrap();
+                assert_eq!(outcomes(again), left);
+                assert_eq!(outcomes(parse_on(kind, &scribbled, place, &LIMITS)), left, "twice");
+                read.next();
+            }
+        }
+    }
+}

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::id::ConnectionKey;
-use crate::protocol::{Command, Envelope, Messages, ParseLimits, RequestId, parse};
+use crate::protocol::{Command, Envelope, Messages, ParseLimits, Place, parse, parse_on};
 use crate::shard::ask::What;
 use crate::shard::connection::Connection;
 use crate::shard::{Shard, pace};
@@ -24,10 +24,9 @@ pub(in crate::shard) struct Rest {
 /// How far a message has been read.
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
-    /// The number of the batch that it is, if that was begun; 0: it has no id.
-    batch: Option<u32>,
-    /// Messages in it that are done with.
-    done: usize,
+    /// Where its next message is, and the number of the batch that it is (0: it has no id), if it was
+    /// begun.
+    left: Option<(Place, u32)>,
     /// What its frames weigh: counts once, with the first of its messages that passes.
     bytes: u32,
 }
@@ -125,27 +124,29 @@ impl Shard {
         key: ConnectionKey,
         kind: MessageKind,
         payload: &[u8],
-        mut progress: Progress,
+        progress: Progress,
     ) -> Option<Progress> {
         let limits = ParseLimits::from(&self.config.limits);
+        if let Some((place, batch)) = progress.left {
+            let messages = parse_on(kind, payload, place, &limits);
+            return self.carry_out_all(key, messages, payload, batch, progress.bytes);
+        }
         let mut messages = parse(kind, payload, &limits);
         if !messages.is_one() {
-            messages.pass_over(progress.done);
-            return self.carry_out_all(key, messages, 0, &mut progress).then_some(progress);
+            return self.carry_out_all(key, messages, payload, 0, progress.bytes);
         }
-        let is_begun = progress.batch.is_some();
         let envelope = match messages.next()? {
-            Ok(envelope) if is_begun || self.pace(key, &envelope, progress.bytes) => envelope,
+            Ok(envelope) if self.pace(key, &envelope, progress.bytes) => envelope,
             Ok(_) => return None,
             Err(bad) => {
                 self.bad(key, &bad, 0);
                 return None;
             }
         };
-        progress.bytes = 0;
         match envelope {
             Envelope { id, command: Command::Batch(inner) } if self.is_welcomed(key) => {
-                self.read_batch(key, id, inner, progress)
+                let batch = id.map_or(0, |id| self.begin_batch(key, id));
+                self.carry_out_all(key, inner, payload, batch, 0)
             }
             envelope => {
                 self.command(key, envelope, 0);
@@ -154,44 +155,24 @@ impl Shard {
         }
     }
 
-    /// The messages of a `batch`, and its answer behind theirs.
-    fn read_batch(
-        &mut self,
-        key: ConnectionKey,
-        id: Option<RequestId>,
-        mut messages: Messages<'_>,
-        mut progress: Progress,
-    ) -> Option<Progress> {
-        let number = match (progress.batch, id) {
-            (Some(number), _) => number,
-            (None, Some(id)) => self.begin_batch(key, id),
-            (None, None) => 0,
-        };
-        progress.batch = Some(number);
-        messages.pass_over(progress.done);
-        if self.carry_out_all(key, messages, number, &mut progress) {
-            return Some(progress);
-        }
-        self.done(key, number);
-        None
-    }
-
-    /// Carries out messages; true if it stops before the last.
+    /// Carries out the messages of a batch, and answers it behind them; how far it has come, if it stops
+    /// before the last. `bytes` is what counts with the first that passes.
     fn carry_out_all(
         &mut self,
         key: ConnectionKey,
         mut messages: Messages<'_>,
+        payload: &[u8],
         batch: u32,
-        progress: &mut Progress,
-    ) -> bool {
+        mut bytes: u32,
+    ) -> Option<Progress> {
         while let Some(message) = messages.next() {
             if !self.outbound.get(key).is_some_and(Connection::is_open) {
-                return false;
+                return None;
             }
             self.grow_batch(key, batch);
             match message {
-                Ok(envelope) if self.pace(key, &envelope, progress.bytes) => {
-                    progress.bytes = 0;
+                Ok(envelope) if self.pace(key, &envelope, bytes) => {
+                    bytes = 0;
                     let is_answered = !matches!(envelope.command, Command::Response(_));
                     self.command(key, envelope, batch);
                     if !is_answered {
@@ -201,12 +182,15 @@ impl Shard {
                 Ok(_) => self.done(key, batch),
                 Err(bad) => self.bad(key, &bad, batch),
             }
-            progress.done += 1;
-            if !self.takes_more(key) && messages.has_more() {
-                return true;
+            if !self.takes_more(key)
+                && messages.has_more()
+                && let Some(place) = messages.place(payload)
+            {
+                return Some(Progress { left: Some((place, batch)), bytes });
             }
         }
-        false
+        self.done(key, batch);
+        None
     }
 
     fn is_welcomed(&self, key: ConnectionKey) -> bool {
