@@ -120,7 +120,7 @@ pub struct Core {
     pub outbox_bytes: Figure,
     /// This core's part of the bytes that may be, by configuration.
     pub outbox_limit_bytes: Figure,
-    /// Bytes held of what connections have sent in part now.
+    /// Bytes held of what connections have sent that is not carried out yet.
     pub inbox_bytes: Figure,
     /// This core's part of the bytes that may be, by configuration.
     pub inbox_limit_bytes: Figure,

@@ -61,8 +61,12 @@ const GAUGES: &[Row<Figure>] = &[
     ("outbox_limit_bytes", "Bytes that may be queued for connections", |core| {
         &core.outbox_limit_bytes
     }),
-    ("inbox_bytes", "Bytes held of what connections have sent in part", |core| &core.inbox_bytes),
-    ("inbox_limit_bytes", "Bytes that may be held of what connections have sent in part", |core| {
+    (
+        "inbox_bytes",
+        "Bytes held of what connections have sent that is not carried out yet",
+        |core| &core.inbox_bytes,
+    ),
+    ("inbox_limit_bytes", "Bytes that may be held of what connections have sent", |core| {
         &core.inbox_limit_bytes
     }),
     ("mesh_backlog_bytes", "Bytes on their way to other threads", |core| &core.mesh_backlog_bytes),

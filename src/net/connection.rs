@@ -57,7 +57,7 @@ pub(super) enum Course {
 pub(super) enum Stage {
     /// Until the end of the request head, and longer if its credential has to be judged elsewhere.
     Handshake(Box<Greeting>),
-    /// The engine knows it; where that is kept of which only a part has come.
+    /// The engine knows it; where that is kept which it has sent and cannot be used yet.
     Open(Option<Seat>),
     /// Plain HTTP: the control plane answers.
     Relay(Box<Relay>),

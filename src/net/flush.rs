@@ -208,7 +208,7 @@ impl State {
         if matches!(connection.stage, Stage::Relay(_)) || course == Course::HasEnded {
             self.retire(now, key);
         }
-        self.forget_unfinished(key);
+        self.forget_kept(key);
         self.resume(key);
     }
 

@@ -22,6 +22,7 @@ use crate::ws::{forwarded, proxy};
 use super::connection::{Connection, Course, Stage};
 use super::core::State;
 use super::doors::{Behind, Upgrade};
+use super::inbound::{Held, Kept, Message};
 use super::relay::Relay;
 use super::tls::{Fed, Tls};
 
@@ -42,8 +43,8 @@ pub(super) enum Intake {
     Waiting(Box<Behind>),
     /// Frames.
     Open(Decoder),
-    /// Frames, of which the engine wants no more for now.
-    Held(Box<Held>),
+    /// Frames, of which the engine wants no more for now: what was read and waits is kept.
+    Held(Decoder),
     /// Bytes for the control plane.
     Relay,
     /// Nothing: whatever comes is thrown away until the peer ends.
@@ -57,19 +58,12 @@ pub(super) struct Unread {
     scan: head::Scan,
 }
 
-/// What was read behind the last frame that the engine took.
-pub(super) struct Held {
-    decoder: Decoder,
-    /// Not more than was read at once.
-    bytes: Vec<u8>,
-}
-
 /// How far frames were taken.
 enum Taken {
     /// To the last byte.
     All,
     /// As far as the engine wants; the rest.
-    Some(Vec<u8>),
+    Some(Held),
     /// Nothing more is to be read of this peer.
     Last,
 }
@@ -91,11 +85,16 @@ impl Intake {
         if begins_with_proxy_header { Self::Proxy(Vec::new()) } else { Self::Head(Box::default()) }
     }
 
-    /// Takes no more frames for now; what was read behind the last one.
-    fn hold(&mut self, bytes: Vec<u8>) {
+    /// Takes no more frames until it is [opened](Self::open) again.
+    fn hold(&mut self) {
         if let Self::Open(decoder) = self {
-            let decoder = std::mem::replace(decoder, Decoder::new(false));
-            *self = Self::Held(Box::new(Held { decoder, bytes }));
+            *self = Self::Held(std::mem::replace(decoder, Decoder::new(false)));
+        }
+    }
+
+    fn open(&mut self) {
+        if let Self::Held(decoder) = self {
+            *self = Self::Open(std::mem::replace(decoder, Decoder::new(false)));
         }
     }
 }
@@ -205,11 +204,8 @@ impl State {
                 if count == 0 {
                     break;
                 }
+                // A read is decrypted piece by piece: those that follow one that waits, wait, too.
                 flow = self.take_plain(now, key, intake, &mut plain[..count]);
-                if flow == Flow::Pause {
-                    // A read is decrypted piece by piece: those that follow wait, too.
-                    intake.hold(Vec::new());
-                }
             }
             match fed {
                 Ok(Fed::Fine) => {}
@@ -252,19 +248,17 @@ impl State {
     ) -> Flow {
         match intake {
             Intake::Open(decoder) => {
-                self.resume_unfinished(key, decoder);
-                let mut taken = self.take_frames(now, key, decoder, bytes);
-                if let Some(unfinished) = decoder.suspend()
-                    && self.keep_unfinished(now, key, unfinished)
-                {
-                    taken = Taken::Last;
+                if let Some(unfinished) = self.take_kept(key).unfinished {
+                    decoder.resume(unfinished);
                 }
+                let taken = self.take_frames(now, key, decoder, bytes);
+                let unfinished = decoder.suspend();
                 match taken {
-                    Taken::All if self.shard.wants_reading(key) => Flow::On,
-                    Taken::All => Flow::Pause,
-                    Taken::Some(bytes) => {
-                        intake.hold(bytes);
-                        Flow::Pause
+                    Taken::All => self.keep_on(now, key, intake, Kept { unfinished, held: None }),
+                    Taken::Some(held) => {
+                        intake.hold();
+                        let held = Some(Box::new(held));
+                        self.keep_on(now, key, intake, Kept { unfinished, held })
                     }
                     Taken::Last => {
                         *intake = Intake::Deaf;
@@ -272,9 +266,10 @@ impl State {
                     }
                 }
             }
-            Intake::Held(held) => {
-                held.bytes.extend_from_slice(bytes);
-                Flow::Pause
+            Intake::Held(_) => {
+                let mut kept = self.take_kept(key);
+                kept.held.get_or_insert_default().bytes.extend_from_slice(bytes);
+                self.keep_on(now, key, intake, kept)
             }
             Intake::Head(unread) => {
                 let mut unread = std::mem::take(&mut **unread);
@@ -401,25 +396,50 @@ impl State {
         self.part(now, key);
     }
 
+    /// Keeps what is not done with; how its reader goes on.
+    fn keep_on(&mut self, now: Now, key: ConnectionKey, intake: &mut Intake, kept: Kept) -> Flow {
+        if !kept.is_nothing() && self.keep(now, key, kept) {
+            *intake = Intake::Deaf;
+        }
+        match intake {
+            Intake::Deaf => Flow::On,
+            Intake::Open(_) if self.shard.wants_reading(key) => Flow::On,
+            _ => Flow::Pause,
+        }
+    }
+
     /// Goes on with what was read already, if the engine wants it now.
     fn take_held(&mut self, now: Now, key: ConnectionKey, intake: &mut Intake) -> Flow {
-        let wants_more = self.shard.wants_reading(key);
         let Some(connection) = self.connection(key) else { return Flow::End };
         if connection.is_over() || connection.hangs_up() {
             *intake = Intake::Deaf;
             return Flow::On;
         }
-        match std::mem::replace(intake, Intake::Deaf) {
-            Intake::Held(held) if wants_more => {
-                let Held { decoder, mut bytes } = *held;
-                *intake = Intake::Open(decoder);
-                self.take_plain(now, key, intake, &mut bytes)
-            }
-            still => {
-                *intake = still;
-                Flow::Pause
-            }
+        if !self.shard.wants_reading(key) || !self.hand_in_again(now, key) {
+            return Flow::Pause;
         }
+        let Kept { unfinished, held } = self.take_kept(key);
+        intake.open();
+        if let (Intake::Open(decoder), Some(unfinished)) = (&mut *intake, unfinished) {
+            decoder.resume(unfinished);
+        }
+        let mut bytes = held.map_or_else(Vec::new, |held| held.bytes);
+        self.take_plain(now, key, intake, &mut bytes)
+    }
+
+    /// Hands the engine the message again that it has left; whether it is done with it.
+    fn hand_in_again(&mut self, now: Now, key: ConnectionKey) -> bool {
+        let Some(Connection { stage: Stage::Open(Some(seat)), .. }) =
+            self.connections.get(key.index as usize)
+        else {
+            return true;
+        };
+        let Some(Message { kind, payload, frames }) = self.inbound.message(seat) else {
+            return true;
+        };
+        let input = Input::Message { connection: key, kind: *kind, payload, frames: *frames };
+        self.shard.handle(now, input, &mut self.effects);
+        !self.shard.is_within_message(key)
     }
 
     /// Decodes frames, as many as the engine wants.
@@ -430,9 +450,12 @@ impl State {
         decoder: &mut Decoder,
         bytes: &mut [u8],
     ) -> Taken {
+        let mut made_something = bytes.is_empty();
         let mut chunk = Chunk::new(bytes);
-        let mut made_something = false;
         loop {
+            if !chunk.rest().is_empty() && !self.shard.wants_reading(key) {
+                return Taken::Some(Held { message: None, bytes: chunk.rest().to_vec() });
+            }
             let event = match decoder.next(&mut chunk, &self.frame_limits, &mut self.scratch) {
                 Ok(None) => break,
                 Ok(Some(event)) => event,
@@ -443,23 +466,30 @@ impl State {
                 }
             };
             made_something = true;
-            let is_last = matches!(event, Event::Close { .. });
             let input = match event {
                 Event::Message { kind, payload, frames } => {
                     self.metrics.messages_in.add(1);
-                    Input::Message { connection: key, kind, payload, frames }
+                    let input =
+                        Input::Message { connection: key, kind, payload: &mut *payload, frames };
+                    self.shard.handle(now, input, &mut self.effects);
+                    if self.shard.is_within_message(key) {
+                        let message = Message { kind, payload: (&*payload).into(), frames };
+                        return Taken::Some(Held {
+                            message: Some(message),
+                            bytes: chunk.rest().to_vec(),
+                        });
+                    }
+                    continue;
                 }
                 Event::Ping(payload) => Input::Ping { connection: key, payload },
                 Event::Pong(payload) => Input::Pong { connection: key, payload },
-                Event::Close { code, .. } => Input::CloseFrame { connection: key, code },
+                Event::Close { code, .. } => {
+                    let input = Input::CloseFrame { connection: key, code };
+                    self.shard.handle(now, input, &mut self.effects);
+                    return Taken::Last;
+                }
             };
             self.shard.handle(now, input, &mut self.effects);
-            if is_last {
-                return Taken::Last;
-            }
-            if !chunk.rest().is_empty() && !self.shard.wants_reading(key) {
-                return Taken::Some(chunk.rest().to_vec());
-            }
         }
         if !made_something {
             // A large message on a slow line leaves no room for a pong.

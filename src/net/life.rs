@@ -98,7 +98,7 @@ impl State {
             self.wheel.cancel(before);
         }
         self.effects.dirty.push(key);
-        self.forget_unfinished(key);
+        self.forget_kept(key);
     }
 
     /// Whether a WebSocket client that has ended its side is still owed something, as one that said

@@ -157,9 +157,6 @@ impl Shard {
         self.outbound.push(key, |out| close::write_frame(out, code, text));
         if let Some(slot) = self.outbound.slot_mut(key) {
             slot.outbox.seal();
-            if let Some(connection) = slot.connection.as_deref_mut() {
-                connection.forget_rests();
-            }
         }
     }
 

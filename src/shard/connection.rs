@@ -1,6 +1,5 @@
 //! One connection as the engine knows it, apart from its outbox.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use crate::room::publication::Form;
 use crate::wheel::Timer;
 
 use super::application::Asked;
-use super::command::{Batch, LateJoin, Pending, Rest, Sending, Threshold};
+use super::command::{Batch, LateJoin, Pending, Progress, Sending, Threshold};
 use super::heartbeat::Pulse;
 use super::identity::Identity;
 use super::input::Opened;
@@ -164,8 +163,8 @@ pub(super) struct Rare {
     pub(super) batches: Vec<Batch>,
     /// The number of the last batch.
     pub(super) last_batch: u32,
-    /// What was read of it and waits until it takes more answers.
-    pub(super) rests: VecDeque<Rest>,
+    /// Of a message that waits until it takes more answers: how far it was carried out.
+    pub(super) progress: Option<Progress>,
     /// Messages for users that wait for their last answer.
     pub(super) sendings: Vec<Sending>,
     /// The number of the last of them.
@@ -307,7 +306,7 @@ impl Rare {
             && self.joins.is_empty()
             && self.arrival.is_none()
             && self.batches.is_empty()
-            && self.rests.is_empty()
+            && self.progress.is_none()
             && self.sendings.is_empty()
             && self.asked.is_empty()
             // Numbers of questions are not used twice.

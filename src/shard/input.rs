@@ -20,7 +20,7 @@ pub enum Input<'a> {
     /// A handshake was accepted: the connection exists from now on.
     Opened(Box<Opened>),
     /// A whole message, unmasked, reassembled, inflated; text is valid UTF-8. The engine may
-    /// scribble on it.
+    /// scribble on it. While it [is left](super::Shard::is_within_message), the next one is that again.
     Message {
         /// From whom.
         connection: ConnectionKey,
@@ -64,7 +64,7 @@ pub enum Input<'a> {
         /// How.
         fault: Fault,
     },
-    /// What the peer has sent of a message cannot be kept; nothing more will be read from it.
+    /// What the peer has sent cannot be kept; nothing more will be read from it.
     Overload {
         /// Whose.
         connection: ConnectionKey,

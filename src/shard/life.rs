@@ -60,9 +60,6 @@ impl Shard {
         }
         slot.outbox.reclaim(&mut self.outbound.pool);
         let Some(connection) = slot.connection.as_deref_mut() else { return };
-        if connection.has_rest() {
-            self.resumed.push(key);
-        }
         let is_due = slot.outbox.unmarked_bytes() > mark_bytes(&self.config.limits, key);
         if slot.outbox.own_bytes() < PONG_QUEUE_BYTES
             && let Some(payload) = connection.pong.take()

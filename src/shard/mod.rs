@@ -169,8 +169,6 @@ pub struct Shard {
     everyone: RoomName,
     wheel: Wheel<Alarm>,
     drain: Option<Drain>,
-    /// Connections that may take more answers now, and of which something was read already.
-    resumed: Vec<ConnectionKey>,
     metrics: Arc<metrics::Core>,
     /// Whether a call goes on, or ended in a panic.
     is_called: bool,
@@ -223,7 +221,6 @@ impl Shard {
             everyone: RoomName::everyone(),
             wheel: Wheel::new(),
             drain: None,
-            resumed: Vec::new(),
             metrics,
             deliveries_caused: 0,
             blame: None,
@@ -341,7 +338,7 @@ impl Shard {
         let Some(slot) = self.outbound.slots.get(connection.index as usize) else { return false };
         let Some(peer) = &slot.connection else { return false };
         slot.generation == connection.generation
-            && (peer.unanswered > 0 || peer.has_rest() || !slot.outbox.is_empty())
+            && (peer.unanswered > 0 || peer.is_within_message() || !slot.outbox.is_empty())
     }
 
     /// How many connections there are.
@@ -389,10 +386,6 @@ impl Shard {
 
     fn leave(&mut self, effects: &mut Effects) {
         self.hear_oneself();
-        while let Some(key) = self.resumed.pop() {
-            self.read_rest(key);
-            self.hear_oneself();
-        }
         self.is_called = false;
         self.blame = None;
         std::mem::swap(&mut self.outbound.effects, effects);
@@ -412,7 +405,10 @@ impl Shard {
         payload: &mut [u8],
         frames: u32,
     ) {
-        self.hear(key);
+        // What it has said before shows no life.
+        if !self.is_within_message(key) {
+            self.hear(key);
+        }
         let Some(connection) = self.outbound.get(key).filter(|c| c.is_open()) else { return };
         match connection.purpose {
             Purpose::Echo => self.echo(key, kind, payload),

@@ -1,10 +1,14 @@
-//! Messages of which only a part has come: what all of them hold together is bounded, and those who sit on
-//! theirs do not keep others from ending theirs.
+//! What is kept of those who send: messages of which only a part has come, and what waits because they do not
+//! read. What all of it takes together is bounded, and those who sit on theirs do not keep others from ending
+//! theirs.
 
+use std::io::Write as _;
 use std::thread;
 use std::time::Duration;
 
-use crate::client::{BINARY, Client, FIN, TEXT, echoes, frame};
+use serde_json::{Value, json};
+
+use crate::client::{BINARY, Client, FIN, TEXT, echoes, frame, head, raw};
 use crate::server::{Plan, Server, eventually};
 
 const BUDGET_BYTES: u32 = 1 << 20;
@@ -55,6 +59,47 @@ fn those_who_sit_on_halves_of_messages_make_room() {
         drop(bad);
         eventually("nothing is held", || held(&server) < 1.0);
         assert!(good.is_served() && last.is_served(), "{driver}");
+    }
+}
+
+/// What was read behind what they are still to be answered is kept for none of them alone.
+#[test]
+fn those_who_do_not_read_their_answers_make_room() {
+    let ping = |id: u32| json!({"type": "ping", "id": id, "data": "x".repeat(500)});
+    let batch = Value::from((0..100).map(ping).collect::<Vec<_>>()).to_string();
+    let floods = [
+        ("/echo", frame(FIN | BINARY, &[7; 1_000]).repeat(60)),
+        ("/ws", frame(FIN | TEXT, batch.as_bytes())),
+    ];
+    for (path, flood) in floods {
+        let server = Plan::new()
+            .set(&format!("limits.inbox_total_bytes={BUDGET_BYTES}"))
+            .set("limits.outbox_bytes=65536")
+            .set("tcp.send_buffer_bytes=16384")
+            .set("rate.messages_per_second=0")
+            .set("addresses.messages_per_second=0")
+            .start();
+        let mut good = Client::echo(server.address());
+        let mut bad: Vec<_> = (0..60).map(|_| raw(server.address())).collect();
+        thread::scope(|scope| {
+            for stream in &mut bad {
+                scope.spawn(|| {
+                    stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+                    stream.write_all(head(path, "").as_bytes()).unwrap();
+                    // Until the server takes no more of it, or ends it.
+                    while stream.write_all(&flood).is_ok() {}
+                });
+            }
+            for _ in 0..20 {
+                assert!(held(&server) <= f64::from(BUDGET_BYTES), "{path}");
+                thread::sleep(Duration::from_millis(50));
+            }
+        });
+        eventually("some are sent away", || overloaded(&server) > 0.0);
+        assert!(held(&server) > 0.0, "{path}: others stay");
+        assert!(good.is_served(), "{path}");
+        drop(bad);
+        eventually("nothing is held", || held(&server) < 1.0);
     }
 }
 

@@ -213,6 +213,9 @@ impl World {
                     core,
                     Input::Message { connection, kind, payload: &mut payload, frames: 1 },
                 );
+                if self.cores[core].shard.is_within_message(connection) {
+                    self.clients[me].uplink.push_front(Up::Message(codec, payload));
+                }
             }
             Up::Ping(payload) => self.input(core, Input::Ping { connection, payload: &payload }),
             Up::Pong(payload) => self.input(core, Input::Pong { connection, payload: &payload }),

@@ -83,8 +83,9 @@ section! {
         outbox_bytes: u32 = 1_048_576, range(1_024..=GIB), Bytes;
         /// Bytes queued for all connections of the process.
         outbox_total_bytes: u64 = GIB, range(1_024..=1_024 * GIB), Bytes;
-        /// Bytes held of what all connections of the process have sent in part: who sits on most of it
-        /// for longest is closed with 1013 when more comes. Each core has its share of it.
+        /// Bytes held of what all connections of the process have sent in part, or do not read the
+        /// answers to: who sits on most of it for longest is closed with 1013 when more comes. Each core
+        /// has its share of it.
         inbox_total_bytes: u64 = 256 * MIB, range(1_024..=1_024 * GIB), Bytes;
         /// The state a session keeps for its client.
         state_bytes: u32 = 4_096, range(0..=16 * MIB), Bytes;

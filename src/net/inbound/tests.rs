@@ -3,12 +3,12 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ws::decoder::{Chunk, Limits, Scratch};
+use crate::ws::decoder::{Chunk, Decoder, Limits, Scratch};
 
 const LIMITS: Limits = Limits { message_bytes: 8_192, frame_bytes: 8_192, fragments: 16 };
 
-/// What a message takes at most: itself, and what surrounds it.
-const MESSAGE_BYTES: u64 = 8_192 + 512;
+/// What one takes at most: a message, as much that waits, and what surrounds both.
+const ONE_BYTES: u64 = 2 * 8_192 + 512;
 
 fn key(index: u32) -> ConnectionKey {
     ConnectionKey { index, generation: 1 }
@@ -17,11 +17,23 @@ fn key(index: u32) -> ConnectionKey {
 /// The header of a frame of as many bytes as may be; its mask is 0.
 const HEADER: [u8; 8] = [0x82, 0x80 | 126, 0x20, 0, 0, 0, 0, 0];
 
-/// What is unfinished once so much of a message has come.
-fn part(bytes: usize) -> Box<Unfinished> {
+/// What is kept once so much of a message has come.
+fn part(bytes: usize) -> Kept {
     let mut decoder = Decoder::new(false);
     read(&mut decoder, &[&HEADER[..], &vec![1; bytes]].concat());
-    decoder.suspend().unwrap()
+    unfinished(&mut decoder)
+}
+
+fn unfinished(decoder: &mut Decoder) -> Kept {
+    Kept { unfinished: decoder.suspend(), held: None }
+}
+
+/// What is kept where the engine wants no more.
+fn held(message: usize, behind: usize) -> Kept {
+    let payload = vec![b'x'; message].into();
+    let message = Message { kind: MessageKind::Text, payload, frames: 1 };
+    let held = Held { message: Some(message), bytes: vec![b'y'; behind] };
+    Kept { unfinished: None, held: Some(Box::new(held)) }
 }
 
 fn read(decoder: &mut Decoder, bytes: &[u8]) {
@@ -55,7 +67,7 @@ fn each_core_has_its_share() {
 fn who_has_sat_on_it_for_longest_goes_first() {
     let mut inbound = inbound(100_000);
     let gone = fill(&mut inbound, 0..100, 4_000);
-    let left = inbound.kept.len();
+    let left = inbound.seats.len();
     assert!((20..25).contains(&left), "{left}");
     assert_eq!(gone, (0..100 - left as u32).collect::<Vec<_>>());
 }
@@ -65,21 +77,37 @@ fn who_moves_keeps_its_age_and_a_message_has_one_of_its_own() {
     let mut inbound = inbound(100_000);
     let mut decoder = Decoder::new(false);
     read(&mut decoder, &HEADER);
-    let mut seat = inbound.keep(key(0), decoder.suspend().unwrap());
+    let mut seat = inbound.keep(key(0), unfinished(&mut decoder));
     inbound.keep(key(1), part(100));
     for _ in 0..8 {
-        let (_, unfinished) = inbound.take(seat).unwrap();
-        assert_eq!(unfinished.since, 1);
-        decoder.resume(unfinished);
+        let begun = inbound.take(seat).unwrap().1.unfinished.unwrap();
+        assert_eq!(begun.since, 1);
+        decoder.resume(begun);
         read(&mut decoder, &[1; 1_000]);
-        seat = inbound.keep(key(0), decoder.suspend().unwrap());
+        seat = inbound.keep(key(0), unfinished(&mut decoder));
     }
-    let (_, unfinished) = inbound.take(seat).unwrap();
-    decoder.resume(unfinished);
+    decoder.resume(inbound.take(seat).unwrap().1.unfinished.unwrap());
     // The end of one, and the beginning of another.
     read(&mut decoder, &[&[1; 192][..], &HEADER].concat());
-    let seat = inbound.keep(key(0), decoder.suspend().unwrap());
-    assert_eq!(inbound.take(seat).unwrap().1.since, 3);
+    let seat = inbound.keep(key(0), unfinished(&mut decoder));
+    assert_eq!(inbound.take(seat).unwrap().1.unfinished.unwrap().since, 3);
+}
+
+#[test]
+fn what_waits_for_the_engine_counts_and_makes_room_as_parts_do() {
+    let mut inbound = inbound(100_000);
+    let seat = inbound.keep(key(0), held(8_000, 20_000));
+    assert!(inbound.held_bytes() >= 28_000);
+    assert_eq!(inbound.message(&seat).map(|message| message.payload.len()), Some(8_000));
+    assert_eq!(inbound.take(seat).unwrap().1.held.unwrap().bytes.len(), 20_000);
+    assert_eq!(inbound.held_bytes(), 0);
+
+    assert!(fill(&mut inbound, 0..5, 200).is_empty());
+    for index in 10..20 {
+        inbound.keep(key(index), held(8_000, 20_000));
+    }
+    let gone: Vec<_> = std::iter::from_fn(|| inbound.evict()).map(|key| key.index).collect();
+    assert_eq!(gone, [10, 11, 12, 13, 14, 15, 16]);
 }
 
 #[test]
@@ -98,7 +126,7 @@ fn who_is_alone_is_never_sent_away() {
     let mut inbound = inbound(1_024);
     assert!(fill(&mut inbound, 0..1, 8_000).is_empty());
     assert_eq!(fill(&mut inbound, 1..2, 8_000), [0]);
-    assert_eq!(inbound.kept.len(), 1);
+    assert_eq!(inbound.seats.len(), 1);
 }
 
 #[test]
@@ -126,6 +154,8 @@ fn buffers_take_a_quarter_and_make_room_for_messages() {
 enum Step {
     /// Bytes come.
     Read(usize),
+    /// Bytes come that the engine does not want yet.
+    Hold(usize),
     /// Bytes come, and what they bring panics.
     Panic,
     /// It ends.
@@ -137,6 +167,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (1_usize..9_000).prop_map(Step::Read),
+        2 => (1_usize..8_000).prop_map(Step::Hold),
         1 => Just(Step::Panic),
         1 => Just(Step::End),
         1 => (0_usize..4_000).prop_map(Step::Lease),
@@ -173,16 +204,16 @@ impl Peer {
 
 /// What is counted is what is there, and no more than may be.
 fn check(inbound: &Inbound, peers: &[Peer]) {
-    let held = inbound.kept.iter().map(|(_, (_, it))| it.held_bytes() as u64).sum::<u64>();
-    assert_eq!(inbound.tally.unfinished_bytes.get(), held);
+    let held = inbound.seats.iter().map(|(_, it)| it.kept.bytes()).sum::<u64>();
+    assert_eq!(inbound.tally.kept_bytes.get(), held);
     assert_eq!(inbound.class_bytes.iter().sum::<u64>(), held);
-    assert_eq!(inbound.line.len(), inbound.kept.len());
-    assert_eq!(peers.iter().filter(|peer| peer.seat.is_some()).count(), inbound.kept.len());
+    assert_eq!(inbound.line.len(), inbound.seats.len());
+    assert_eq!(peers.iter().filter(|peer| peer.seat.is_some()).count(), inbound.seats.len());
     let leased = peers.iter().map(|peer| peer.lease.bytes).sum::<u64>();
     assert_eq!(inbound.tally.buffer_bytes.get(), leased);
     let budget = inbound.tally.budget_bytes;
     assert!(leased <= budget / 4);
-    assert!(held + leased <= budget || held <= MESSAGE_BYTES, "{held} and {leased} of {budget}");
+    assert!(held + leased <= budget || held <= ONE_BYTES, "{held} and {leased} of {budget}");
 }
 
 proptest! {
@@ -207,17 +238,22 @@ proptest! {
                 continue;
             }
             if let Some(seat) = peer.seat.take() {
-                let (owner, unfinished) = inbound.take(seat).unwrap();
+                let (owner, kept) = inbound.take(seat).unwrap();
                 prop_assert_eq!(owner, key(index as u32));
-                peer.decoder.resume(unfinished);
+                if let Some(unfinished) = kept.unfinished {
+                    peer.decoder.resume(unfinished);
+                }
             }
+            let mut waits = None;
             match step {
                 Step::Read(count) => peer.read(count),
+                Step::Hold(count) => waits = held(count / 2, count / 2).held,
                 // Its reader lets go of what it had in hand.
                 _ => peers[index] = Peer::new(&tally),
             }
-            if let Some(unfinished) = peers[index].decoder.suspend() {
-                peers[index].seat = Some(inbound.keep(key(index as u32), unfinished));
+            let kept = Kept { held: waits, ..unfinished(&mut peers[index].decoder) };
+            if !kept.is_nothing() {
+                peers[index].seat = Some(inbound.keep(key(index as u32), kept));
             }
             while let Some(loser) = inbound.evict() {
                 peers[loser.index as usize] = Peer::new(&tally);

@@ -22,7 +22,7 @@ mod token;
 
 pub(super) use auth::{Pending, Threshold};
 pub(super) use publish::Audiences;
-pub(super) use reading::Rest;
+pub(super) use reading::Progress;
 pub(super) use send::{ConnectionName, Sending};
 pub(super) use token::LateJoin;
 

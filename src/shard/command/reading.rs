@@ -1,10 +1,8 @@
 //! A message of a client, command by command, as far as its answers are taken.
 //!
 //! Invariants: no further command is carried out for a connection that leaves too many answers unread,
-//! or that is still to be given one that may be long; what was read of it already waits, in order, and
-//! is taken up when that is over, without being asked for.
-
-use std::collections::VecDeque;
+//! or that is still to be given one that may be long; nothing is kept of a message that was left but how
+//! far it was carried out: the driver hands it in again when that is over.
 
 use crate::id::ConnectionKey;
 use crate::protocol::{Command, Envelope, Messages, ParseLimits, Place, parse, parse_on};
@@ -13,21 +11,14 @@ use crate::shard::connection::Connection;
 use crate::shard::{Shard, pace};
 use crate::ws::MessageKind;
 
-/// What is left of a message that was read in part.
-#[derive(Debug)]
-pub(in crate::shard) struct Rest {
-    kind: MessageKind,
-    payload: Box<[u8]>,
-    progress: Progress,
-}
-
-/// How far a message has been read.
-#[derive(Clone, Copy, Debug, Default)]
-struct Progress {
-    /// Where its next message is, and the number of the batch that it is (0: it has no id), if it was
-    /// begun.
-    left: Option<(Place, u32)>,
-    /// What its frames weigh: counts once, with the first of its messages that passes.
+/// How far a message was carried out that was left.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::shard) struct Progress {
+    /// Where its next command is.
+    place: Place,
+    /// The number of the batch that it is; 0: it has no id.
+    batch: u32,
+    /// What its frames weigh, if that has not counted yet: it does with the first command that passes.
     bytes: u32,
 }
 
@@ -58,34 +49,17 @@ impl Connection {
         self.unanswered >= u32::from(most) || self.awaits_long
     }
 
-    /// Whether something that was read of it waits.
-    pub(in crate::shard) fn has_rest(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| !rare.rests.is_empty())
-    }
-
-    /// Nothing more of it is carried out.
-    pub(in crate::shard) fn forget_rests(&mut self) {
-        if let Some(rare) = &mut self.rare {
-            rare.rests = VecDeque::new();
-        }
-    }
-
-    fn take_rest(&mut self) -> Option<Rest> {
-        self.rare.as_mut()?.rests.pop_front()
+    /// Whether a message of it was left before its last command.
+    pub(in crate::shard) fn is_within_message(&self) -> bool {
+        self.is_open() && self.rare.as_ref().is_some_and(|rare| rare.progress.is_some())
     }
 }
 
 impl Shard {
-    /// Whether more should be read from a connection now: false while it leaves too many answers
-    /// unread.
+    /// Whether more should be read from a connection, or carried out for it, now: false while it leaves
+    /// too many answers unread.
     #[must_use]
-    pub fn wants_reading(&self, connection: ConnectionKey) -> bool {
-        self.takes_more(connection)
-            && self.outbound.get(connection).is_some_and(|peer| !peer.has_rest())
-    }
-
-    /// Whether another of its commands may be carried out now.
-    fn takes_more(&self, key: ConnectionKey) -> bool {
+    pub fn wants_reading(&self, key: ConnectionKey) -> bool {
         let Some(slot) = self.outbound.slots.get(key.index as usize) else { return false };
         let Some(peer) = &slot.connection else { return false };
         let (limits, pool) = (&self.config.limits, &self.outbound.pool);
@@ -95,7 +69,14 @@ impl Shard {
             && !(pool.is_over_budget() && slot.outbox.lags(pool))
     }
 
-    /// A message of a client.
+    /// Whether the message that a connection has sent last was left before its last command, and is to be
+    /// handed in again once more [is wanted](Self::wants_reading).
+    #[must_use]
+    pub fn is_within_message(&self, key: ConnectionKey) -> bool {
+        self.outbound.get(key).is_some_and(Connection::is_within_message)
+    }
+
+    /// A message of a client, from its beginning or from where it was left.
     pub(in crate::shard) fn read(
         &mut self,
         key: ConnectionKey,
@@ -103,40 +84,36 @@ impl Shard {
         payload: &[u8],
         frames: u32,
     ) {
-        let bytes = pace::weight(payload.len(), frames);
-        let progress = Progress { bytes, ..Progress::default() };
-        match self.outbound.get_mut(key).filter(|it| it.has_rest()) {
-            Some(connection) => {
-                let rest = Rest { kind, payload: payload.into(), progress };
-                connection.rare().rests.push_back(rest);
+        let Some(connection) = self.outbound.get_mut(key) else { return };
+        let left = match connection.rare.as_mut().and_then(|rare| rare.progress.take()) {
+            Some(progress) => {
+                let limits = ParseLimits::from(&self.config.limits);
+                let messages = parse_on(kind, payload, progress.place, &limits);
+                self.carry_out_all(key, messages, payload, progress.batch, progress.bytes)
             }
-            None => {
-                if let Some(progress) = self.read_on(key, kind, payload, progress) {
-                    self.keep(key, Rest { kind, payload: payload.into(), progress });
-                }
-            }
+            None => self.begin(key, kind, payload, pace::weight(payload.len(), frames)),
+        };
+        if left.is_some()
+            && let Some(connection) = self.outbound.get_mut(key)
+        {
+            connection.rare().progress = left;
         }
     }
 
-    /// Reads a message from where it was left; how far it has come, if it is left again.
-    fn read_on(
+    /// Reads a message that was not begun; how far it has come, if it is left.
+    fn begin(
         &mut self,
         key: ConnectionKey,
         kind: MessageKind,
         payload: &[u8],
-        progress: Progress,
+        bytes: u32,
     ) -> Option<Progress> {
-        let limits = ParseLimits::from(&self.config.limits);
-        if let Some((place, batch)) = progress.left {
-            let messages = parse_on(kind, payload, place, &limits);
-            return self.carry_out_all(key, messages, payload, batch, progress.bytes);
-        }
-        let mut messages = parse(kind, payload, &limits);
+        let mut messages = parse(kind, payload, &ParseLimits::from(&self.config.limits));
         if !messages.is_one() {
-            return self.carry_out_all(key, messages, payload, 0, progress.bytes);
+            return self.carry_out_all(key, messages, payload, 0, bytes);
         }
         let envelope = match messages.next()? {
-            Ok(envelope) if self.pace(key, &envelope, progress.bytes) => envelope,
+            Ok(envelope) if self.pace(key, &envelope, bytes) => envelope,
             Ok(_) => return None,
             Err(bad) => {
                 self.bad(key, &bad, 0);
@@ -182,11 +159,16 @@ impl Shard {
                 Ok(_) => self.done(key, batch),
                 Err(bad) => self.bad(key, &bad, batch),
             }
-            if !self.takes_more(key)
+            if self.wants_reading(key) {
+                continue;
+            }
+            // What this core itself answers need not be waited for.
+            self.hear_oneself();
+            if !self.wants_reading(key)
                 && messages.has_more()
                 && let Some(place) = messages.place(payload)
             {
-                return Some(Progress { left: Some((place, batch)), bytes });
+                return Some(Progress { place, batch, bytes });
             }
         }
         self.done(key, batch);
@@ -197,47 +179,20 @@ impl Shard {
         self.outbound.get(key).is_some_and(|connection| connection.welcomed)
     }
 
-    fn keep(&mut self, key: ConnectionKey, rest: Rest) {
-        if let Some(connection) = self.outbound.get_mut(key).filter(|it| it.is_open()) {
-            connection.rare().rests.push_front(rest);
-        }
-    }
-
-    /// Reads on what was left of a connection's messages, as far as its answers are taken now.
-    pub(in crate::shard) fn read_rest(&mut self, key: ConnectionKey) {
-        self.blame(key);
-        while self.takes_more(key) {
-            let connection = self.outbound.get_mut(key);
-            let Some(rest) = connection.and_then(Connection::take_rest) else { return };
-            let Rest { kind, payload, progress } = rest;
-            if let Some(progress) = self.read_on(key, kind, &payload, progress) {
-                self.keep(key, Rest { kind, payload, progress });
-            } else if self.wants_reading(key) {
-                self.outbound.effects.dirty.push(key);
-            }
-        }
-    }
-
     /// A command is answered; see [`note_answer`](Self::note_answer).
     pub(in crate::shard) fn note_answered(&mut self, key: ConnectionKey) {
         self.note_answer(key, false);
     }
 
-    /// A command is answered. If reading had stopped because of too many that were not, it goes on:
-    /// with what was read already, else the driver is to look at the connection again, whether
-    /// anything is written or not.
+    /// A command is answered. If reading had stopped because of too many that were not, the driver is to
+    /// look at the connection again, whether anything is written or not.
     pub(super) fn note_answer(&mut self, key: ConnectionKey, is_long: bool) {
         let most = self.config.limits.unanswered_commands;
         let Some(connection) = self.outbound.get_mut(key) else { return };
         let stopped = connection.is_busy(most);
         connection.unanswered = connection.unanswered.saturating_sub(1);
         connection.awaits_long &= !is_long;
-        if !stopped || connection.is_busy(most) {
-            return;
-        }
-        if connection.has_rest() {
-            self.resumed.push(key);
-        } else {
+        if stopped && !connection.is_busy(most) {
             self.outbound.effects.dirty.push(key);
         }
     }

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::cluster::{Address, Cluster};
 use crate::config::Config;
+use crate::shard::Input;
+use crate::ws::MessageKind;
 
 const OUTBOX_BYTES: u32 = 65_536;
 /// What is around the messages of a page.
@@ -79,6 +81,30 @@ fn a_message_full_of_questions_is_answered_as_its_answers_are_read() {
     }
 }
 
+/// And not when somebody else's doing lets it: whose message it is, is who would be to blame. What was
+/// carried out of it is not looked at again.
+#[test]
+fn a_message_that_was_left_goes_on_when_it_is_handed_in_again() {
+    let mut cluster = Cluster::new(1, config());
+    let at = begin(&mut cluster, 0);
+    let mut payload = Value::from(histories(90)).to_string().into_bytes();
+    let mut answered = Vec::new();
+    while answered.len() < 90 {
+        let (connection, kind) = (at.key, MessageKind::Text);
+        cluster.input(at, Input::Message { connection, kind, payload: &mut payload, frames: 1 });
+        let answers = ids(&cluster.read(at));
+        assert!((1..10).contains(&answers.len()), "{answers:?}");
+        answered.extend(answers);
+        assert!(cluster.shards[0].wants_reading(at.key));
+        assert_eq!(cluster.shards[0].is_within_message(at.key), answered.len() < 90);
+        let next = format!("{{\"id\":{}", 100 + answered.len());
+        if let Some(place) = payload.windows(next.len()).position(|it| it == next.as_bytes()) {
+            payload[..place - 1].fill(b'x');
+        }
+    }
+    assert_eq!(answered, (100..190).collect::<Vec<_>>());
+}
+
 #[test]
 fn what_its_own_core_answers_is_bounded_too_and_never_overtaken() {
     let mut cluster = Cluster::new(1, config());
@@ -92,7 +118,7 @@ fn what_its_own_core_answers_is_bounded_too_and_never_overtaken() {
     cluster.send(at, &asked(0..50));
     let waiting = pending(&mut cluster, at);
     assert!(waiting < OUTBOX_BYTES as usize / 2 + 5_000, "{waiting}");
-    // A driver that does not ask whether to read on loses nothing by it.
+    // What comes behind it waits, too.
     cluster.send(at, &asked(50..60));
     assert_eq!(pending(&mut cluster, at), waiting);
     assert_eq!(ids(&cluster.read(at)), (0..60).collect::<Vec<_>>());
@@ -122,7 +148,7 @@ fn a_closed_connection_is_asked_no_more() {
     let mut cluster = Cluster::new(1, config());
     let at = begin(&mut cluster, 0);
     cluster.send(at, &Value::from(histories(90)).to_string());
-    cluster.input(at, crate::shard::Input::Drain { window_ms: 0 });
+    cluster.input(at, Input::Drain { window_ms: 0 });
     assert!(ids(&cluster.read(at)).len() < 4);
     assert!(cluster.shards[0].wants_reading(at.key), "its close frame is to be heard");
     cluster.lose(at);

@@ -47,6 +47,8 @@ pub(crate) struct Cluster {
     letters: VecDeque<(CoreId, CoreId, CoreMessage)>,
     /// What its homes have to say to the broker.
     pub(crate) to_broker: Vec<(CoreId, ToBroker)>,
+    /// Messages that an engine has left, or that have come behind one.
+    left: Vec<(Address, Vec<u8>)>,
     /// Letters stay where they are until they are let go.
     pub(crate) holds: bool,
     opened: u32,
@@ -95,6 +97,7 @@ impl Cluster {
             effects: (0..cores).map(|_| Effects::default()).collect(),
             letters: VecDeque::new(),
             to_broker: Vec::new(),
+            left: Vec::new(),
             holds: false,
             opened: 0,
             id: crate::node::id(Seed(node, 4)),
@@ -170,14 +173,36 @@ impl Cluster {
     }
 
     pub(crate) fn send(&mut self, at: Address, text: &str) {
-        let mut payload = text.as_bytes().to_vec();
-        let input = Input::Message {
-            connection: at.key,
-            kind: MessageKind::Text,
-            payload: &mut payload,
-            frames: 1,
-        };
-        self.input(at, input);
+        let payload = text.as_bytes().to_vec();
+        match self.left.iter().any(|(sender, _)| *sender == at) {
+            true => self.left.push((at, payload)),
+            false => self.hand_in(at, payload),
+        }
+        self.carry();
+    }
+
+    /// Hands in a message; it is kept if the engine leaves it.
+    fn hand_in(&mut self, at: Address, mut payload: Vec<u8>) {
+        let (core, connection, kind) = (at.core.index(), at.key, MessageKind::Text);
+        let input = Input::Message { connection, kind, payload: &mut payload, frames: 1 };
+        self.shards[core].handle(self.now, input, &mut self.effects[core]);
+        if self.shards[core].is_within_message(connection) {
+            self.left.insert(0, (at, payload));
+        }
+    }
+
+    /// Hands in again the first message that was left and is wanted now; false if there is none.
+    fn hand_in_again(&mut self) -> bool {
+        let mut seen = Vec::new();
+        let wanted = self.left.iter().position(|(at, _)| {
+            let is_first = !seen.contains(at);
+            seen.push(*at);
+            is_first && self.shards[at.core.index()].wants_reading(at.key)
+        });
+        let Some(wanted) = wanted else { return false };
+        let (at, payload) = self.left.remove(wanted);
+        self.hand_in(at, payload);
+        true
     }
 
     /// Sends a command and reads everything up to its answer, which is last.
@@ -209,10 +234,13 @@ impl Cluster {
                     self.letters.push_back((from, to, message));
                 }
             }
-            if self.holds {
-                return;
-            }
-            let Some((from, to, message)) = self.letters.pop_front() else { return };
+            let next = if self.holds { None } else { self.letters.pop_front() };
+            let Some((from, to, message)) = next else {
+                if !self.hand_in_again() {
+                    return;
+                }
+                continue;
+            };
             let to = to.index();
             if let CoreMessage::ToBroker(message) = message {
                 assert!(to > self.shards.len(), "the broker comes behind the control plane");

@@ -13,6 +13,7 @@ use ringroom::id::{ConnectionKey, CoreId};
 use ringroom::origin::Origins;
 use ringroom::shard::{Effects, Entropy, Entry, Input, Opened, Senders, Setup, Shard};
 use ringroom::tenant::Tenants;
+use ringroom::ws::MessageKind;
 use ringroom::ws::close::valid_code;
 use ringroom::ws::decoder::{Chunk, Decoder, Event, Limits, Scratch};
 use ringroom::ws::handshake::{self, Accepted, Policy};
@@ -67,6 +68,8 @@ struct Socket {
     stage: Stage,
     deflate: bool,
     hangs_up: bool,
+    /// A message that the engine has left.
+    left: Option<(MessageKind, Vec<u8>)>,
     written: Vec<u8>,
 }
 
@@ -135,6 +138,7 @@ impl Driver {
             stage: Stage::Closed,
             deflate: false,
             hangs_up: false,
+            left: None,
             written: Vec::new(),
         };
         Self {
@@ -244,6 +248,7 @@ impl Driver {
             frame_bytes: limits.frame_bytes as usize,
             fragments: limits.fragments,
         };
+        self.hand_in_again(index);
         let socket = &mut self.sockets[index];
         let connection = socket.key;
         let Stage::Open(decoder) = &mut socket.stage else { return };
@@ -256,7 +261,13 @@ impl Driver {
             let input = match decoder.next(&mut chunk, &limits, &mut self.scratch) {
                 Ok(None) => break,
                 Ok(Some(Event::Message { kind, payload, frames })) => {
-                    Input::Message { connection, kind, payload, frames }
+                    let input = Input::Message { connection, kind, payload: &mut *payload, frames };
+                    self.shard.handle(self.now, input, &mut self.effects);
+                    if self.shard.is_within_message(connection) {
+                        self.sockets[index].left = Some((kind, payload.to_vec()));
+                        return;
+                    }
+                    continue;
                 }
                 Ok(Some(Event::Ping(payload))) => Input::Ping { connection, payload },
                 Ok(Some(Event::Pong(payload))) => Input::Pong { connection, payload },
@@ -269,6 +280,19 @@ impl Driver {
                 self.sockets[index].stage = Stage::Deaf;
                 return;
             }
+        }
+    }
+
+    /// Goes on with a message that the engine has left, if it wants that now.
+    fn hand_in_again(&mut self, index: usize) {
+        let connection = self.sockets[index].key;
+        if !self.shard.wants_reading(connection) {
+            return;
+        }
+        let Some((kind, mut payload)) = self.sockets[index].left.take() else { return };
+        self.handle(Input::Message { connection, kind, payload: &mut payload, frames: 1 });
+        if self.shard.is_within_message(connection) {
+            self.sockets[index].left = Some((kind, payload));
         }
     }
 
@@ -291,6 +315,7 @@ impl Driver {
         outbox.advance(socket.written.len() - came);
         let (is_done, connection) = (outbox.is_empty(), socket.key);
         self.handle(Input::Written { connection });
+        self.hand_in_again(index);
         if is_done && self.sockets[index].hangs_up {
             self.lose(index);
         }
@@ -336,6 +361,7 @@ impl Driver {
         );
         let (connection, deflate) = (socket.key, socket.deflate);
         socket.hangs_up = false;
+        socket.left = None;
         if was_open {
             self.handle(Input::Lost { connection });
         }
