@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustls::HandshakeKind;
 use rustls::version::{TLS12, TLS13};
 
-use crate::client::{Client, FIN, TEXT, frame, head, raw};
+use crate::client::{BINARY, Client, FIN, TEXT, frame, head, raw};
 use crate::http::{exchange, request};
 use crate::server::{Plan, Server, eventually};
 use crate::tls::{self, Certificates, TlsStream};
@@ -170,6 +170,29 @@ fn frames_behind_the_head_are_not_lost() {
             client.send(&bytes[cut..]);
             assert_eq!(client.response().unwrap().status, 101);
             assert_eq!(client.receive().unwrap().payload, b"early", "{version:?}, cut at {cut}");
+        }
+    }
+}
+
+/// A read is decrypted record by record. Were those that follow not held back, more would be answered than
+/// may wait, which closes a connection.
+#[test]
+fn records_behind_one_that_has_to_wait_wait_as_well() {
+    let certificates = Certificates::new();
+    let sizes = ["message_bytes", "frame_bytes", "outbox_bytes"];
+    let plan = Plan::new().listeners(&certificates.listener(""));
+    let server = sizes.iter().fold(plan, |it, of| it.set(&format!("limits.{of}=16384"))).start();
+    let config = certificates.client(&[&TLS13]);
+    let mut client =
+        Client::try_echo(tls::connect(server.address(), &config).unwrap(), "").unwrap();
+    // Each fills a record.
+    let message = frame(FIN | BINARY, &[7; 16_376]);
+    assert_eq!(message.len(), 16_384);
+    for _ in 0..20 {
+        client.send(&message.repeat(4));
+        for _ in 0..4 {
+            let echo = client.receive().unwrap();
+            assert_eq!((echo.first, echo.payload.len()), (FIN | BINARY, 16_376));
         }
     }
 }
