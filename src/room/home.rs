@@ -75,6 +75,8 @@ pub struct Attachment {
     pace: Pace,
     /// Up to here it was told what it will not get again.
     told: u64,
+    /// Up to here nothing is for it that it has not acknowledged.
+    looked: u64,
 }
 
 /// What somebody has published lately.

@@ -284,12 +284,14 @@ impl HomeRoom {
         if behind.is_empty() {
             return;
         }
-        // They may have been told that they would not get what they do get now.
+        // They may have been told that they would not get what they do get now, of which nothing was
+        // looked at.
         let dropped = self.history.dropped();
         for attachment in self.attached.values_mut() {
             let user = attachment.user.as_ref();
             if let Some(acknowledged) = user.and_then(|user| behind.get(user)) {
                 attachment.told = attachment.told.min(dropped.max(*acknowledged));
+                attachment.looked = 0;
             }
         }
         self.expect_acknowledgements(now, timeout_ms);

@@ -347,8 +347,10 @@ impl HomeRoom {
             let seen = cursor.acknowledged.max(attachment.told);
             let lost = (dropped > seen).then_some((seen + 1, dropped));
             attachment.told = attachment.told.max(lost.map_or(0, |(_, to)| to));
-            behind |= seen.max(dropped) < last;
-            let missed = overdue(&mut self.history, seen, now, timeout_ms, most);
+            let mut looked = cursor.acknowledged.max(attachment.looked);
+            let missed = overdue(&mut self.history, &mut looked, now, timeout_ms, most);
+            attachment.looked = looked;
+            behind |= looked.max(seen).max(dropped) < last;
             if lost.is_some() || !missed.is_empty() {
                 all.push(Overdue { address: *address, lost, missed });
             }
@@ -358,7 +360,7 @@ impl HomeRoom {
         all
     }
 
-    /// The same of one connection, behind `offset`: before that it was looked at.
+    /// The same of one connection, which gets none of what it was to be sent up to `offset`.
     pub fn overdue_behind(
         &mut self,
         address: ConnectionAddress,
@@ -367,23 +369,36 @@ impl HomeRoom {
         timeout_ms: u64,
         most: usize,
     ) -> Vec<Arc<Publication>> {
-        let reader = self.attached.get(&address).and_then(|attachment| attachment.reader.as_ref());
-        let cursors = self.cursors.as_ref();
+        let Some(attachment) = self.attached.get_mut(&address) else { return Vec::new() };
+        let (reader, cursors) = (attachment.reader.as_ref(), self.cursors.as_ref());
         let cursor = reader.and_then(|reader| cursors?.by_reader.get(reader));
         let Some(cursor) = cursor else { return Vec::new() };
-        overdue(&mut self.history, cursor.acknowledged.max(offset), now, timeout_ms, most)
+        attachment.looked = attachment.looked.max(offset).max(cursor.acknowledged);
+        overdue(&mut self.history, &mut attachment.looked, now, timeout_ms, most)
     }
 }
 
-/// What was published behind `offset` and `timeout_ms` ago, at most so many.
+/// What was published behind `looked` and `timeout_ms` ago and has not expired, at most so many. `looked`
+/// moves over what has expired in front of it.
 fn overdue(
     history: &mut History<Arc<Publication>>,
-    offset: u64,
+    looked: &mut u64,
     now: Moment,
     timeout_ms: u64,
     most: usize,
 ) -> Vec<Arc<Publication>> {
     let old = |publication: &&Arc<Publication>| publication.published.plus_ms(timeout_ms) <= now;
-    let page = history.page(Bound::Since(offset), most, now);
-    page.entries.take_while(old).cloned().collect()
+    let mut missed = Vec::new();
+    let page = history.page(Bound::Since(*looked), usize::MAX, now);
+    for publication in page.entries.take_while(old) {
+        if publication.expires.is_none_or(|expires| expires > now) {
+            missed.push(Arc::clone(publication));
+        } else if missed.is_empty() {
+            *looked = publication.offset;
+        }
+        if missed.len() >= most {
+            break;
+        }
+    }
+    missed
 }

@@ -184,6 +184,8 @@ impl HomeRoom {
                 let had_notices = attachment.notices;
                 attachment.notices = request.notices;
                 attachment.form = request.form;
+                // It may want something else now.
+                attachment.looked = 0;
                 (false, had_notices)
             }
             None => {
@@ -195,6 +197,7 @@ impl HomeRoom {
                     notices: request.notices,
                     pace: Pace::default(),
                     told: 0,
+                    looked: 0,
                 };
                 self.attached.insert(request.address, attachment);
                 (true, false)

@@ -24,7 +24,7 @@ impl HomeRoom {
         self.keys = None;
         self.cursors = None;
         for attachment in self.attached.values_mut() {
-            attachment.told = 0;
+            (attachment.told, attachment.looked) = (0, 0);
         }
         self.skip_to(offset);
         self.adopt_mode(now);

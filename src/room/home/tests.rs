@@ -305,3 +305,44 @@ fn all_have_their_turn_to_be_told_to_the_broker_and_none_waits_twice() {
     let [a, b, c] = users;
     assert_eq!(told, [vec![Arc::clone(&a), b], vec![c, a]]);
 }
+
+#[test]
+fn what_is_not_for_somebody_is_looked_at_once() {
+    let patch = RoomPatch {
+        mode: Some(crate::protocol::Mode::Guaranteed),
+        history_size: Some(99),
+        ..RoomPatch::default()
+    };
+    let mut room = room(&patch);
+    let (ann, bob): (Arc<str>, Arc<str>) = ("ann".into(), "bob".into());
+    let (from, to) = (address(0, 0), address(0, 1));
+    for (at, user) in [(from, &ann), (to, &bob)] {
+        assert!(room.join(&request(at, Some(user), None), now(0)).is_ok());
+    }
+    let say = |room: &mut HomeRoom, count| {
+        (0..count).for_each(|_| assert!(publish(room, from, None).is_ok()));
+        room.acknowledge(from, room.offset(), now(0).moment);
+        room.expect_acknowledgements(now(0).moment, 10);
+    };
+    // What is looked at for the one who gets none of it, as long as there is more.
+    let look = |room: &mut HomeRoom, ms| {
+        let mut looked = Vec::new();
+        let all = room.take_overdue(now(ms).moment, 10, 3);
+        assert!(all.iter().all(|it| it.address == to && it.lost.is_none()));
+        let mut missed: Vec<_> = all.into_iter().flat_map(|it| it.missed).collect();
+        while let Some(last) = missed.last().map(|it| it.offset) {
+            looked.extend(missed.iter().map(|it| it.offset));
+            missed = room.overdue_behind(to, last, now(ms).moment, 10, 3);
+        }
+        looked
+    };
+    say(&mut room, 10);
+    assert_eq!(look(&mut room, 100), (1..=10).collect::<Vec<_>>());
+    say(&mut room, 2);
+    assert_eq!(look(&mut room, 200), [11, 12]);
+    assert_eq!(look(&mut room, 300), [0; 0]);
+    // They may want something else by now.
+    assert!(room.join(&request(to, Some(&bob), None), now(300)).is_ok());
+    say(&mut room, 1);
+    assert_eq!(look(&mut room, 400), (1..=13).collect::<Vec<_>>());
+}

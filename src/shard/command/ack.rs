@@ -127,8 +127,8 @@ impl Shard {
         self.outbound.send(address.core, message);
     }
 
-    /// At home: some of what a connection was to be sent again is not for it, so what stands behind that
-    /// is looked at, too. It cannot acknowledge what it does not get.
+    /// At home: nothing of what a connection was to be sent again is for it, so what stands behind that
+    /// is looked at, too, and that itself no more. It cannot acknowledge what it does not get.
     pub(in crate::shard) fn on_withheld(
         &mut self,
         from: CoreId,
@@ -166,6 +166,8 @@ impl Shard {
         let member = membership.and_then(|it| hub_room.members.get(it.place as usize));
         let (Some(member), Some(tag)) = (member, hub_room.tag.clone()) else { return };
         let interest = member.interest.clone();
+        // It may want something else as soon as a join is answered.
+        let mut is_for_others = membership.is_some_and(|it| it.joining == 0);
         if let Some(lost) = lost {
             self.outbound.push_gap(key, &tag, lost, GapReason::HistoryTruncated);
         }
@@ -173,7 +175,6 @@ impl Shard {
         // Whoever is far behind may not have read the first copy yet, and is not sent a second. What
         // does not fit now is still owed, and comes the next time.
         let most = self.config.limits.outbox_bytes as usize / 4;
-        let mut is_withheld = false;
         for publication in publications {
             let slot = self.outbound.slot_mut(key);
             if slot.is_none_or(|slot| slot.outbox.pending_bytes() > most) {
@@ -183,16 +184,16 @@ impl Shard {
             let expired = publication.expires.is_some_and(|expires| expires <= now);
             let reader = Reader { connection, interest: interest.as_deref(), now };
             if expired || !reader.takes_again(publication) {
-                is_withheld = true;
                 continue;
             }
+            is_for_others = false;
             let codec = connection.form.codec;
             let frame = self.press.message(publication, codec, true);
             let label = Label { expires: publication.expires, ..Label::nameless(&tag) };
             let run = Run::joined(frame, label, &self.outbound.pool.budget);
             self.outbound.offer_run(key, &run);
         }
-        if let Some(last) = publications.last().filter(|_| is_withheld) {
+        if let Some(last) = publications.last().filter(|_| is_for_others) {
             let (room, epoch, offset) = (room.clone(), Arc::clone(&last.epoch), last.offset);
             let message = ToHome::Withheld { room, epoch, connection: key, offset };
             self.outbound.send(home, message);

@@ -31,7 +31,7 @@ pub enum ToHome {
         /// Up to where.
         offset: u64,
     },
-    /// Some of what a connection was to be sent again is not for it, and what follows may be.
+    /// Nothing of what a connection was to be sent again is for it, and what follows may be.
     Withheld {
         /// Which room.
         room: RoomKey,
