@@ -2,12 +2,14 @@
 //! core that is lost takes the process with it.
 
 use std::collections::HashSet;
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::client::{Client, FIN, TEXT, echoes, frame, raw};
+use crate::client::{BINARY, Client, FIN, TEXT, echoes, frame, raw};
 use crate::http::request;
 use crate::identity::{self, SECRET};
 use crate::server::{Plan, Server, eventually};
@@ -53,6 +55,29 @@ fn a_panic_closes_its_own_connection_only() {
         }
         assert_eq!(server.control("/ready").status, 200);
     }
+}
+
+/// It was read long ago, and waited until what comes before it was taken.
+#[test]
+fn a_panic_in_what_has_waited_closes_whose_it_was() {
+    let plan = Plan::new().set("dev.faults=true").set("tcp.send_buffer_bytes=16384");
+    let server = plan.set("limits.outbox_bytes=65536").start();
+    let mut others = echoes(server.address(), 8);
+    let stream = raw(server.address());
+    let mut victim = Client::try_echo(stream.try_clone().unwrap(), "").unwrap();
+    let held = || server.metric("ringroom_inbox_bytes", "");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let before = frame(FIN | BINARY, &[7; 1_000]).repeat(10_000);
+            (&stream).write_all(&[before, frame(FIN | TEXT, PANIC)].concat()).unwrap();
+        });
+        eventually("something waits", || held() > 0.0);
+        assert!(others.iter_mut().all(Client::is_served));
+        assert_eq!(victim.closed(), Some(1011));
+    });
+    assert!(others.iter_mut().all(Client::is_served));
+    assert_eq!(server.metric("ringroom_panics_total", ""), 1.0);
+    eventually("nothing is held", || held() < 1.0);
 }
 
 /// In a timer of its own, in what it asks of another core, and once its answer is written.
