@@ -33,7 +33,7 @@ use super::time;
 use super::watch::Watch;
 
 /// Rooms that may have ended and are asked about again.
-const DOUBTFUL_MOST: usize = 16_384;
+const DOUBTFUL_MAX: usize = 16_384;
 
 /// The bridge, without its link and what waits for it.
 pub(super) struct Desk {
@@ -204,7 +204,7 @@ impl Desk {
 
     /// It is not known yet whether a room has ended. Those that are too many run out.
     pub(super) fn doubt_end(&mut self, room: RoomKey) {
-        if self.doubtful.len() < DOUBTFUL_MOST {
+        if self.doubtful.len() < DOUBTFUL_MAX {
             self.doubtful.push_back((time::now(), room));
         }
     }

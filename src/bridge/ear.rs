@@ -23,7 +23,7 @@ use super::failure::Said;
 use super::time;
 
 /// News that may wait for the bridge to look.
-const HEARD_MOST: usize = 131_072;
+const HEARD_MAX: usize = 131_072;
 /// What one of these counts beside its bytes.
 const HEARD_BYTES: usize = 256;
 
@@ -111,7 +111,7 @@ impl Inbox {
         let mut waiting = self.waiting.borrow_mut();
         let (before, bytes) = (self.bytes.get(), event.bytes());
         let is_full =
-            waiting.len() >= HEARD_MOST || (before > 0 && before + bytes > self.bytes_most);
+            waiting.len() >= HEARD_MAX || (before > 0 && before + bytes > self.bytes_most);
         if matches!(event, Event::Heard(_)) && is_full {
             self.missed.set(self.missed.get() + 1);
             if !matches!(waiting.back(), Some((_, Event::Missed))) {
@@ -368,14 +368,14 @@ mod tests {
     fn what_does_not_fit_is_told_as_missed_once() {
         let inbox = Inbox::default();
         let heard = || Event::Heard(Heard { by: vec![], channel: vec![], payload: vec![] });
-        for _ in 0..HEARD_MOST + 3 {
+        for _ in 0..HEARD_MAX + 3 {
             inbox.put(1, heard());
         }
         inbox.put(1, Event::Ended);
         let taken = inbox.take();
-        assert_eq!(taken.len(), HEARD_MOST + 2);
-        assert!(matches!(taken[HEARD_MOST], (1, Event::Missed)));
-        assert!(matches!(taken[HEARD_MOST + 1], (1, Event::Ended)));
+        assert_eq!(taken.len(), HEARD_MAX + 2);
+        assert!(matches!(taken[HEARD_MAX], (1, Event::Missed)));
+        assert!(matches!(taken[HEARD_MAX + 1], (1, Event::Ended)));
     }
 
     #[test]

@@ -17,10 +17,10 @@ use crate::room::entrance::Place;
 /// Words on their way at once.
 const TOLD_AT_ONCE: usize = 256;
 /// Words that may be refused between two looks.
-const REFUSED_MOST: usize = 1_024;
+const REFUSED_MAX: usize = 1_024;
 /// Connections that have gone and of which Redis was not told. Those that are too many are void once all are
 /// told over a later link.
-const GONE_MOST: usize = 65_536;
+const GONE_MAX: usize = 65_536;
 
 /// What is to be told of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,14 +75,14 @@ impl Entrances {
 
     /// Redis was not told that a connection has gone.
     pub(super) fn has_gone(&mut self, place: Place) {
-        if self.gone.waiting.len() + self.gone.refused.len() < GONE_MOST {
+        if self.gone.waiting.len() + self.gone.refused.len() < GONE_MAX {
             self.gone.refused.insert(place.at, Word { place, since: None });
         }
     }
 
     /// What is to be told now, if something is.
     pub(super) fn next(&mut self) -> Option<Word> {
-        if self.on_way.len() >= TOLD_AT_ONCE || self.refusals >= REFUSED_MOST {
+        if self.on_way.len() >= TOLD_AT_ONCE || self.refusals >= REFUSED_MAX {
             return None;
         }
         let Self { there, gone, .. } = self;
@@ -193,7 +193,7 @@ mod tests {
             }
             gone
         };
-        let most = u32::try_from(GONE_MOST).expect("a small number");
+        let most = u32::try_from(GONE_MAX).expect("a small number");
         (0..most).for_each(|n| entrances.hold(place(n), SINCE));
         (most..most + 3).for_each(|n| entrances.has_gone(place(n)));
         entrances.renew();
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn what_is_refused_again_and_again_keeps_out_nothing_else() {
         let mut entrances = Entrances::default();
-        let most = u32::try_from(REFUSED_MOST).expect("a small number");
+        let most = u32::try_from(REFUSED_MAX).expect("a small number");
         (0..most).for_each(|n| entrances.hold(place(n), SINCE));
         entrances.has_gone(place(most));
         let mut has_heard = false;
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn much_that_is_refused_waits_for_the_next_look() {
         let mut entrances = Entrances::default();
-        let count = u32::try_from(REFUSED_MOST).expect("a small number") + 1;
+        let count = u32::try_from(REFUSED_MAX).expect("a small number") + 1;
         (0..count).for_each(|n| entrances.hold(place(n), SINCE));
         let refuse_all = |entrances: &mut Entrances| {
             let mut refused = 0;
@@ -247,7 +247,7 @@ mod tests {
             }
             refused
         };
-        assert_eq!(refuse_all(&mut entrances), REFUSED_MOST);
+        assert_eq!(refuse_all(&mut entrances), REFUSED_MAX);
         entrances.look();
         assert_eq!(refuse_all(&mut entrances), 1, "its turn comes");
         entrances.renew();

@@ -25,7 +25,7 @@ use super::run::Bridge;
 use super::time;
 
 /// Bytes of what was heard that may wait for the bridge to look.
-const WAITING_MOST_BYTES: usize = 16 << 20;
+const WAITING_MAX_BYTES: usize = 16 << 20;
 /// So much is read before everything else gets its turn.
 const READ_AT_ONCE: usize = 512;
 /// How often refused messages are told of in the log.
@@ -70,7 +70,7 @@ impl Backends {
             tenant: tenants.find(&interop.tenant).filter(|_| interop.enabled),
             prefix: interop.prefix.clone().into_bytes(),
             pattern: interop.pattern(),
-            inbox: Rc::new(Inbox::bounded(WAITING_MOST_BYTES)),
+            inbox: Rc::new(Inbox::bounded(WAITING_MAX_BYTES)),
             opening: JoinSet::new(),
             ear: None,
             number: 0,

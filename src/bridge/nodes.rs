@@ -16,7 +16,7 @@ use crate::node::{Facts, Known, State};
 use super::time;
 
 /// Other nodes that are looked after.
-const NODES_MOST: usize = 4_096;
+const NODES_MAX: usize = 4_096;
 
 /// A node as it stands in Redis.
 #[derive(Debug)]
@@ -175,7 +175,7 @@ impl Nodes {
     /// These nodes have said something that may still be about.
     pub(super) fn heard_of(&mut self, nodes: impl IntoIterator<Item = u64>) {
         for node in nodes {
-            if node != self.own && self.expected.len() < NODES_MOST {
+            if node != self.own && self.expected.len() < NODES_MAX {
                 self.expected.entry(node).or_insert(self.beats + 1);
             }
         }

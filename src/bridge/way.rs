@@ -15,7 +15,7 @@ use super::queue::{Queue, Waiting};
 use super::time;
 
 /// Pipelines of plain calls on their way to one server at once.
-const PIPELINES_MOST: usize = 16;
+const PIPELINES_MAX: usize = 16;
 
 /// By which of them a call goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,7 +82,7 @@ impl Ways {
 impl Way {
     pub(super) fn new(pace: Pace) -> Self {
         let most = match pace {
-            Pace::Plain => PIPELINES_MOST,
+            Pace::Plain => PIPELINES_MAX,
             Pace::Patient(_) => 1,
         };
         Self { most, queue: Queue::default(), on_way: 0, forgotten: Vec::new(), is_refused: false }
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn what_waits_for_replicas_goes_one_pipeline_at_a_time() {
-        for (pace, most) in [(Pace::Plain, PIPELINES_MOST), (Pace::Patient(2), 1)] {
+        for (pace, most) in [(Pace::Plain, PIPELINES_MAX), (Pace::Patient(2), 1)] {
             let mut way = Way::new(pace);
             filled(10_000).into_iter().for_each(|waiting| way.push(waiting));
             for _ in 0..most {

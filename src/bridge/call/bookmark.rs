@@ -17,7 +17,7 @@ use crate::room::name::RoomKey;
 use super::Call;
 
 /// Users of whom a room's key tells.
-const USERS_MOST: u32 = 100_000;
+const USERS_MAX: u32 = 100_000;
 
 /// The question.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ impl Call for Write {
         let names = desk.keys.room(&self.room);
         let keys = [names.bookmarks(), names.state(), names.history()];
         let mut command = desk.scripts.call(Name::Mark, &keys);
-        command.arg(&*self.epoch).arg(kept_ms(desk)).arg(USERS_MOST);
+        command.arg(&*self.epoch).arg(kept_ms(desk)).arg(USERS_MAX);
         for (user, mark) in &self.marks {
             command.arg(field(user));
             match mark {

@@ -13,7 +13,7 @@ use super::Call;
 use super::bookmark::kept_ms;
 
 /// Publications that a room is opened with at most.
-const OPEN_MOST: u32 = 10_000;
+const OPEN_MAX: u32 = 10_000;
 
 /// The opening of a room.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Call for Open {
         command.arg(script::fresh(&desk.chance().to_be_bytes()));
         command.arg(stamp.as_ref().map_or(&[][..], |stamp| &stamp[..]));
         command.arg(u8::from(desk.watch.is_doubtful(&self.room)));
-        command.arg(self.keep.size.min(OPEN_MOST)).arg(desk.config.redis.room_ttl_ms);
+        command.arg(self.keep.size.min(OPEN_MAX)).arg(desk.config.redis.room_ttl_ms);
         command.arg(kept_ms(desk));
         command
     }

@@ -26,7 +26,7 @@ const CALLS_MS: u64 = 300_000;
 /// because what goes out behind it may be on its way.
 const LIVE_MS: u64 = 180_000;
 /// Calls that are kept at most.
-const CALLS_MOST: u32 = 100_000;
+const CALLS_MAX: u32 = 100_000;
 
 /// The question of a node.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Call for Read {
         let last = self.calls.last().map(|CallId { at_ms, number }| format!("{at_ms}-{number}"));
         command.arg(kind).arg(last.unwrap_or_default());
         command.arg(script::fresh(&desk.chance().to_be_bytes())).arg(REMEMBER_MS).arg(LIVE_MS);
-        command.arg(CALLS_MOST);
+        command.arg(CALLS_MAX);
         command
     }
 
@@ -95,7 +95,7 @@ impl Call for Note {
             Some(Beginning { epoch, offset }) => command.arg(&**epoch).arg(*offset),
             None => command.arg("").arg(0),
         };
-        command.arg(CALLS_MOST).arg(CALLS_MS);
+        command.arg(CALLS_MAX).arg(CALLS_MS);
         command
     }
 

@@ -16,7 +16,7 @@ use crate::id::CoreId;
 use crate::mesh;
 
 /// After so many runs that fail there are no more.
-const FAILURES_MOST: usize = 4;
+const FAILURES_MAX: usize = 4;
 
 fn on_still_clock<R>(run: impl Future<Output = R>) -> R {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -46,7 +46,7 @@ fn run_all(seeds: std::ops::Range<u64>) {
         if catch_unwind(AssertUnwindSafe(|| on_still_clock(run(seed)))).is_err() {
             let steps = transcript::last().join("\n");
             failed.push(format!("seed {seed}\n{steps}"));
-            if failed.len() == FAILURES_MOST {
+            if failed.len() == FAILURES_MAX {
                 break;
             }
         }
