@@ -155,6 +155,17 @@ impl Fetch {
         let fetched = FromSessions::Fetched { session: self.session, outcome };
         desk.post(self.from, FromBroker::Session(fetched));
     }
+
+    /// Waits for a node to let go, and asks it: what it says may come before word that it was asked.
+    fn await_node(self, node: &str, desk: &mut Desk) {
+        let session = self.session;
+        let asked = Asked { node: node.into(), fetch: self, since: time::now() };
+        desk.wanted.next_look.get_or_insert(asked.since + patience(desk));
+        if let Some(before) = desk.wanted.of.insert(session, asked) {
+            before.fetch.tell(Ok(None), desk);
+        }
+        desk.next.push(Box::new(LetGo { node: node.into(), session }));
+    }
 }
 
 impl Call for Fetch {
@@ -175,8 +186,7 @@ impl Call for Fetch {
             }
             [node] => {
                 let Some(node) = text(node) else { return self.tell(Err(Fault::Other), desk) };
-                let let_go = LetGo { node: node.into(), fetch: *self };
-                desk.next.push(Box::new(let_go));
+                self.await_node(node, desk);
             }
             [node, written] => {
                 let is_own = text(node) == Some(desk.node.as_str());
@@ -196,33 +206,37 @@ impl Call for Fetch {
 #[derive(Debug)]
 struct LetGo {
     node: Box<str>,
-    fetch: Fetch,
+    session: SessionBytes,
+}
+
+impl LetGo {
+    /// What waits for that.
+    fn take(&self, desk: &mut Desk) -> Option<Asked> {
+        let is_it = desk.wanted.of.get(&self.session).is_some_and(|asked| asked.node == self.node);
+        if is_it { desk.wanted.of.remove(&self.session) } else { None }
+    }
 }
 
 impl Call for LetGo {
     fn command(&self, desk: &Desk) -> Cmd {
-        let payload = [b"L", self.fetch.session.as_slice(), desk.node.as_bytes()].concat();
+        let payload = [b"L", self.session.as_slice(), desk.node.as_bytes()].concat();
         let mut command = redis::cmd("SPUBLISH");
         command.arg(desk.keys.node(&self.node)).arg(payload);
         command
     }
 
     fn succeed(self: Box<Self>, answer: Value, desk: &mut Desk) {
-        let Self { node, fetch } = *self;
-        let session = fetch.session;
-        let asked = Asked { node, fetch, since: time::now() };
-        if number(&answer).unwrap_or(0) == 0 {
+        if number(&answer).unwrap_or(0) == 0
+            && let Some(asked) = self.take(desk)
+        {
             desk.next.push(asked.pass_over());
-            return;
-        }
-        desk.wanted.next_look.get_or_insert(asked.since + patience(desk));
-        if let Some(before) = desk.wanted.of.insert(session, asked) {
-            before.fetch.tell(Ok(None), desk);
         }
     }
 
     fn fail(self: Box<Self>, fault: Fault, desk: &mut Desk) {
-        self.fetch.tell(Err(fault), desk);
+        if let Some(asked) = self.take(desk) {
+            asked.fetch.tell(Err(fault), desk);
+        }
     }
 }
 
