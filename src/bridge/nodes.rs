@@ -50,6 +50,8 @@ pub(super) struct Nodes {
     answered: Option<Instant>,
     /// Its beats were not answered for long, and all links stayed.
     has_paused: bool,
+    /// Redis did not know of it any more, over a link by which it had beaten.
+    is_forgotten: bool,
     /// Counts links to any server.
     links: u64,
     /// The one over which all places of this node's users were told: what was told over those before it
@@ -74,6 +76,7 @@ impl Nodes {
             steady_since: time::now(),
             answered: None,
             has_paused: false,
+            is_forgotten: false,
             links: 0,
             held: 0,
             living: BTreeMap::new(),
@@ -95,6 +98,7 @@ impl Nodes {
     /// There is a link to another server that has what nodes say of themselves. It may have lost some
     /// of it.
     pub(super) fn are_elsewhere(&mut self) {
+        self.is_forgotten = false;
         self.steady_since = time::now();
         self.answered = None;
     }
@@ -124,6 +128,16 @@ impl Nodes {
     /// may have taken it for one that is no more.
     pub(super) fn take_pause(&mut self) -> bool {
         std::mem::take(&mut self.has_paused)
+    }
+
+    /// Redis had not heard of this node before a beat.
+    pub(super) fn heed_loss(&mut self) {
+        self.is_forgotten |= self.answered.is_some();
+    }
+
+    /// Whether Redis has lost since the last call that this node is there.
+    pub(super) fn take_loss(&mut self) -> bool {
+        std::mem::take(&mut self.is_forgotten)
     }
 
     /// The same of all nodes that live.

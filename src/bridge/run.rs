@@ -180,6 +180,7 @@ impl Bridge {
             self.hear_backends();
             self.heed_form();
             self.heed_pause();
+            self.heed_loss();
             self.tell_places();
             self.ask_next();
             self.dispatch();

@@ -174,6 +174,16 @@ impl Bridge {
         }
     }
 
+    /// The server that has what nodes say of themselves was emptied: as if it were another one, all is told
+    /// and asked anew.
+    pub(super) fn heed_loss(&mut self) {
+        if self.desk.nodes.take_loss()
+            && let Some(line) = self.lines.of(map::slot(self.desk.keys.form().as_bytes()))
+        {
+            self.fall(line, LinkState::Lost);
+        }
+    }
+
     /// Tells Redis of places of users.
     pub(super) fn tell_places(&mut self) {
         if self.lines.is_empty() {

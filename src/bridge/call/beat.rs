@@ -44,6 +44,9 @@ impl Call for Beat {
     fn succeed(self: Box<Self>, answer: Value, desk: &mut Desk) {
         let Some(sent) = self.sent else { return };
         let Value::Array(items) = answer else { return };
+        if items.first().and_then(number) == Some(1) {
+            desk.nodes.heed_loss();
+        }
         let heard = items.iter().filter_map(read).collect();
         let lapsed = desk.nodes.take(sent, time::now(), heard);
         for node in lapsed {

@@ -10,13 +10,13 @@ if ARGV[3] == '' then
   redis.call('HDEL', KEYS[2], ARGV[1])
   return {}
 end
-redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
+-- Whether it was not there: then all that it has told may be lost.
+local all = {redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])}
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
 for _, node in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[4]))) do
   redis.call('ZREM', KEYS[1], node)
   redis.call('HDEL', KEYS[2], node)
 end
-local all = {}
 local nodes = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
 for i = 1, #nodes, 2 do
   local says = redis.call('HGET', KEYS[2], nodes[i]) or ''

@@ -46,9 +46,7 @@ impl World {
         if !self.witness.rules.may_fork {
             self.check_presence().await;
         }
-        if !self.was_emptied {
-            self.check_places();
-        }
+        self.check_places();
         self.check_backends().await;
     }
 

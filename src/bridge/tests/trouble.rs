@@ -87,7 +87,6 @@ fn light_fuse(world: &mut World) {
 fn lose(world: &mut World) {
     let is_restart = world.coin();
     world.witness.may_begin_anew = true;
-    world.was_emptied = world.temper.loss == Loss::Everything && !is_restart;
     match world.temper.loss {
         Loss::Nothing => world.redis.restart(Restart::Whole),
         Loss::Everything if is_restart => world.redis.restart(Restart::Empty),

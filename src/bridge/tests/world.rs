@@ -30,8 +30,6 @@ pub(super) struct World {
     random: Counting,
     seed: u64,
     began: Instant,
-    /// Redis was emptied under its links: what was told over them is not told again.
-    pub(super) was_emptied: bool,
     /// Nodes that there have been.
     names: u64,
     /// What backends have said.
@@ -81,7 +79,6 @@ impl World {
             random,
             seed,
             began: Instant::now(),
-            was_emptied: false,
             names: 3,
             said: 0,
             told: Transcript::default(),
