@@ -123,7 +123,7 @@ impl Bridge {
         if let Some(room) =
             self.desk.watch.left(channel, number).filter(|it| !it.name.is_reserved())
         {
-            self.ask(Box::new(End { room }));
+            self.ask(Box::new(End { room, again: false }));
         }
     }
 

@@ -292,7 +292,7 @@ impl Bridge {
             }
         }
         for room in self.desk.doubted() {
-            self.ask(Box::new(End { room }));
+            self.ask(Box::new(End { room, again: true }));
         }
         self.desk.entrances.look();
         self.expire();

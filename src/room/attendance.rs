@@ -54,6 +54,9 @@ pub struct Attendance {
     /// How many connections of nobody are on which node; nodes without any that have said something
     /// are among them.
     pub anonymous: Vec<(u64, u32)>,
+    /// Those of these nodes that have said nothing in the life of the mark: the broker is another since,
+    /// and may lack what they have taken back.
+    pub former: Vec<u64>,
     /// The users.
     pub users: Vec<Attendant>,
 }
@@ -74,6 +77,8 @@ pub enum AttendanceAsk {
     Forget {
         /// Which.
         node: u64,
+        /// Unless it has said so in this life.
+        life: Option<Arc<str>>,
     },
 }
 

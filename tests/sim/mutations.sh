@@ -54,7 +54,7 @@ revocation-a-moment-too-long|src/auth/revocation.rs|at < held.issued_before_ms|a
 epoch-not-compared-on-opening|src/bridge/script/open.lua|if not epoch or ahead then|if not epoch then
 key-not-looked-up|src/bridge/script/publish.lua|if first then|if first and first == '' then
 lapsed-not-told|src/bridge/call/beat.rs|for node in lapsed {|for node in lapsed.into_iter().skip(1) {
-room-never-ended|src/bridge/hearing.rs|self.ask(Box::new(End { room }));|let _ = room;
+room-never-ended|src/bridge/hearing.rs|self.ask(Box::new(End { room, again: false }));|let _ = room;
 asked-before-it-is-heard|src/bridge/watch.rs|watched.ear = Listening::Asked(line);|watched.ear = Listening::Yes(line);
 place-not-given-back|src/bridge/queue.rs|taken.bytes -= self.bytes;|
 BUGS

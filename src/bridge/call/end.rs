@@ -16,6 +16,8 @@ use super::Call;
 #[derive(Debug)]
 pub(in crate::bridge) struct End {
     pub(in crate::bridge) room: RoomKey,
+    /// That was asked a lease ago, and not known.
+    pub(in crate::bridge) again: bool,
 }
 
 impl Call for End {
@@ -30,7 +32,8 @@ impl Call for End {
             names.bookmarks(),
         ];
         let mut command = desk.scripts.call(Name::End, &keys);
-        command.arg(&desk.node).arg(u8::from(desk.nodes.is_sure(time::now())));
+        let is_sure = desk.nodes.is_sure(time::now());
+        command.arg(&desk.node).arg(u8::from(is_sure) + u8::from(is_sure && self.again));
         for node in desk.nodes.living() {
             command.arg(node_name(node));
         }

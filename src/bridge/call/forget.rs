@@ -1,6 +1,8 @@
 //! What a node has said of who is in a room is taken back: by itself, or by another because it is no
 //! more.
 
+use std::sync::Arc;
+
 use redis::{Cmd, Value};
 
 use crate::bridge::desk::Desk;
@@ -18,6 +20,8 @@ pub(in crate::bridge) struct Forget {
     pub(super) from: CoreId,
     pub(super) room: RoomKey,
     pub(super) node: u64,
+    /// Unless it has said so in this life.
+    pub(super) life: Option<Arc<str>>,
 }
 
 impl Call for Forget {
@@ -25,7 +29,7 @@ impl Call for Forget {
         let names = desk.keys.room(&self.room);
         let keys = [names.attendance(), names.channel()];
         let mut command = desk.scripts.call(Name::Forget, &keys);
-        command.arg(node_name(self.node));
+        command.arg(node_name(self.node)).arg(self.life.as_deref().unwrap_or_default());
         command
     }
 

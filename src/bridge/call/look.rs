@@ -5,7 +5,7 @@ use redis::{Cmd, Value};
 use crate::bridge::answer::{self, bytes, text};
 use crate::bridge::desk::Desk;
 use crate::bridge::nodes::node_number;
-use crate::bridge::script::Name;
+use crate::bridge::script::{self, Name};
 use crate::id::CoreId;
 use crate::room::attendance::{Attendance, Attendant, Mark, wire};
 use crate::room::broker::{Fault, FromBroker};
@@ -33,6 +33,7 @@ impl Call for Look {
     fn command(&self, desk: &Desk) -> Cmd {
         let mut command = desk.scripts.call(Name::Look, &[desk.keys.room(&self.room).attendance()]);
         command.arg(format!("{} {}", self.known.life, self.known.number));
+        command.arg(script::fresh(&desk.chance().to_be_bytes()));
         command
     }
 
@@ -66,8 +67,10 @@ fn read(parts: &[Value], depth: u8) -> Option<Attendance> {
         let (field, value) = (bytes(&pair[0])?, bytes(&pair[1])?);
         match field.split_first()? {
             (b'n', node) => {
-                let count = std::str::from_utf8(value).ok()?.parse().ok()?;
-                attendance.anonymous.push((node_number(node)?, count));
+                let (count, life) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+                let node = node_number(node)?;
+                attendance.anonymous.push((node, count.parse().ok()?));
+                attendance.former.extend((*life != *attendance.mark.life).then_some(node));
             }
             (b'u', user) => attendance.users.push(attendant(user, value, depth)?),
             // The mark.
@@ -105,10 +108,12 @@ mod tests {
             read(&[bulk(mark), Value::Array(fields.collect())], 8)
         };
         let user = format!("{one}:2 {other}:0 \nj\"hi\"");
-        let found = all("x 7", &[("m", "x 7"), (&format!("n{one}"), "3"), ("uann b", &user)]);
+        let nodes = [one, other].map(|it| format!("n{it}"));
+        let nodes = [(&*nodes[0], "3 x"), (&*nodes[1], "0 w")];
+        let found = all("x 7", &[("m", "x 7"), nodes[0], nodes[1], ("uann b", &user)]);
         let found = found.expect("it is what the script says");
         assert_eq!(found.mark, Mark { life: "x".into(), number: 7 });
-        assert_eq!(found.anonymous, [(1, 3)]);
+        assert_eq!((found.anonymous, found.former), (vec![(1, 3), (254, 0)], vec![254]));
         assert_eq!(
             (&*found.users[0].user, &found.users[0].nodes),
             ("ann b", &vec![(1, 2), (254, 0)])
@@ -121,8 +126,9 @@ mod tests {
             ("ua", "1:x \n"),
             ("ua", "zz:1 \n"),
             ("ua", "\nj{"),
-            ("nq", "1"),
-            ("n1", "x"),
+            ("nq", "1 x"),
+            ("n0000000000000001", "x"),
+            ("n0000000000000001", "x x"),
         ] {
             assert_eq!(all("x 1", &[fields]), None, "{fields:?}");
         }

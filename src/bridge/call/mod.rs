@@ -109,8 +109,8 @@ pub(super) fn of(from: CoreId, message: ToBroker) -> Option<Box<dyn Call>> {
         ToBroker::Attend { room, ask: AttendanceAsk::Say { anonymous, users } } => {
             Box::new(Say { from, room, anonymous, users })
         }
-        ToBroker::Attend { room, ask: AttendanceAsk::Forget { node } } => {
-            Box::new(Forget { from, room, node })
+        ToBroker::Attend { room, ask: AttendanceAsk::Forget { node, life } } => {
+            Box::new(Forget { from, room, node, life })
         }
         ToBroker::Bookmarks { room, ask } => bookmark::of(from, room, ask),
         ToBroker::Recall { room, known } => Box::new(Recall { from, room, known }),

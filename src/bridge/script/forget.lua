@@ -1,8 +1,10 @@
 #!lua flags=allow-oom
 -- Forgets what a node has said of who is in a room, and tells all who listen; whoever asks for it
 -- first does it, and the others find nothing.
--- KEYS: who is there, channel. ARGV: node.
-if redis.call('HDEL', KEYS[1], 'n' .. ARGV[1]) == 0 then return 0 end
+-- KEYS: who is there, channel. ARGV: node, a life in which it has said nothing ('': whichever).
+local said = redis.call('HGET', KEYS[1], 'n' .. ARGV[1])
+if not said or (ARGV[2] ~= '' and string.match(said, ' (.*)$') == ARGV[2]) then return 0 end
+redis.call('HDEL', KEYS[1], 'n' .. ARGV[1])
 local mark = redis.call('HGET', KEYS[1], 'm')
 local life, number = string.match(mark, '^(%S+) (%d+)$')
 mark = string.format('%s %.0f', life, tonumber(number) + 1)

@@ -5,9 +5,16 @@
 --       as it is told, then for each user: who, connections ('': not there any more),
 --       whether they have said something, what.
 -- A user's field says on which nodes they are, with how many connections; then what they have said.
+-- A node's says how many connections of nobody it has, and in which life it has said so.
 local mark = redis.call('HGET', KEYS[1], 'm')
-local life, number = ARGV[2], 0
-if mark then life, number = string.match(mark, '^(%S+) (%d+)$') end
+local life, number
+if mark then
+  life, number = string.match(mark, '^(%S+) (%d+)$')
+else
+  -- A life begins with what tells its server from others.
+  local server = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+  life, number = string.sub(server, -16) .. ARGV[2], 0
+end
 mark = string.format('%s %.0f', life, tonumber(number) + 1)
 local own = ARGV[1] .. ':'
 for i = 6, #ARGV, 4 do
@@ -24,7 +31,7 @@ for i = 6, #ARGV, 4 do
     redis.call('HSET', KEYS[1], field, nodes .. '\n' .. info)
   end
 end
-redis.call('HSET', KEYS[1], 'm', mark, 'n' .. ARGV[1], ARGV[4])
+redis.call('HSET', KEYS[1], 'm', mark, 'n' .. ARGV[1], ARGV[4] .. ' ' .. life)
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 redis.call('SPUBLISH', KEYS[2], 'S' .. mark .. '\n' .. ARGV[1] .. ARGV[5])
 return 1

@@ -43,9 +43,7 @@ impl World {
         for (place, node) in self.nodes.iter().enumerate() {
             assert_eq!(node.metrics.link(), LinkState::Up, "node {place}");
         }
-        if !self.witness.rules.may_fork {
-            self.check_presence().await;
-        }
+        self.check_presence().await;
         self.check_places();
         self.check_backends().await;
     }
@@ -95,8 +93,7 @@ impl World {
         }
     }
 
-    /// Whoever asks is told who is there: everybody. That is not so where Redis was set back: it gives the
-    /// numbers of steps anew, and a node that had heard of as many goes on from them (`Mark` has no stamp).
+    /// Whoever asks is told who is there: everybody.
     async fn check_presence(&mut self) {
         let mut there: BTreeMap<&str, BTreeMap<String, u64>> = BTreeMap::new();
         for who in 0..self.witness.clients.len() {
@@ -143,11 +140,7 @@ impl World {
         }
         self.wait(9_000).await;
         let left = self.redis.keys_of(&["s", "h", "p", "d", "a"]);
-        // A Redis that was set back may say of nodes what they have taken back.
-        assert!(
-            self.witness.rules.may_fork || left.is_empty(),
-            "rooms are left in Redis: {left:?}"
-        );
+        assert!(left.is_empty(), "rooms are left in Redis: {left:?}");
         for (place, node) in self.nodes.iter().enumerate() {
             node.with(|cluster| assert!(cluster.is_empty(), "node {place}"));
         }

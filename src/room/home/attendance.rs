@@ -104,7 +104,9 @@ impl HomeRoom {
         }
         for (node, count) in attendance.anonymous {
             if node == own {
-                self.anonymous_said = count.into();
+                if !attendance.former.contains(&own) {
+                    self.anonymous_said = count.into();
+                }
             } else {
                 self.anonymous_elsewhere.insert(node, count);
             }

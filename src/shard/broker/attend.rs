@@ -2,8 +2,10 @@
 //!
 //! Invariants: of each room one word is on its way at a time, and what was not confirmed is said
 //! again; a step that does not follow what is known is not taken, all is asked for instead; what this
-//! node has said of a room that it no longer follows is taken back.
+//! node has said of a room that it no longer follows is taken back; what a node has said in another life
+//! holds until it has had the time to say it again, and no longer.
 
+use crate::clock::Moment;
 use crate::room::attendance::{Attendance, AttendanceAsk, Mark, Said, Step};
 use crate::room::broker::{Fault, ToBroker};
 use crate::room::name::RoomKey;
@@ -15,6 +17,9 @@ use super::RETRY_MS;
 const SAY_MAX: usize = 256;
 /// Steps that are kept while all is asked for.
 const HELD_MAX: usize = 256;
+
+/// When it is not known yet how long the others need.
+const NEVER: Moment = Moment { us: u64::MAX };
 
 /// How far a home has come with who is in its room.
 #[derive(Debug, Default)]
@@ -32,9 +37,51 @@ pub(super) struct Attending {
     held: Vec<Step>,
     /// Some steps could not be kept.
     has_missed: bool,
-    /// The broker has lost what it knew; until all nodes have had time to say it again, what they
-    /// have said before holds.
-    is_settling: bool,
+    /// The broker may have lost what it knew; until then all nodes have time to say it again, and what
+    /// they have said before holds.
+    settles: Option<Moment>,
+}
+
+/// What follows from all that the broker knows.
+struct Taken {
+    /// It is to be asked for once more, after a while.
+    settles: bool,
+    /// Nodes that have not said again in time what they have said in another life.
+    silent: Vec<AttendanceAsk>,
+}
+
+impl Attending {
+    /// Whether something is known that the broker has not lost since.
+    fn is_settled(&self) -> bool {
+        self.settles.is_none() && self.mark.as_ref().is_some_and(|mark| !mark.life.is_empty())
+    }
+
+    /// Takes all that the broker knows.
+    fn take(&mut self, heard: Box<Attendance>, own: u64, now: Moment) -> Taken {
+        let mark = self.mark.as_ref().filter(|mark| !mark.life.is_empty());
+        let is_old = mark.is_some_and(|mark| mark.covers(&heard.mark));
+        let is_lost = mark.is_some_and(|mark| mark.life != heard.mark.life);
+        let silent: Vec<_> = heard.former.iter().copied().filter(|node| *node != own).collect();
+        let mut taken = Taken { settles: false, silent: Vec::new() };
+        match self.settles {
+            None if is_old => return taken,
+            None if !is_lost && silent.is_empty() => {}
+            Some(at) if at <= now && !is_lost => {
+                self.settles = None;
+                let life = Some(heard.mark.life.clone());
+                let forget = |node| AttendanceAsk::Forget { node, life: life.clone() };
+                taken.silent = silent.into_iter().map(forget).collect();
+            }
+            Some(at) if at < NEVER && !is_lost => {}
+            _ => {
+                self.settles = Some(now.plus_ms(RETRY_MS));
+                taken.settles = true;
+            }
+        }
+        self.mark = Some(heard.mark.clone());
+        self.heard = Some(heard);
+        taken
+    }
 }
 
 impl Shard {
@@ -47,7 +94,7 @@ impl Shard {
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         let attending = &mut followed.attending;
         (attending.is_looking, attending.has_missed) = (true, false);
-        let known = attending.mark.as_ref().filter(|_| !attending.is_settling);
+        let known = attending.mark.as_ref().filter(|_| attending.settles.is_none());
         let ask = AttendanceAsk::Look(known.cloned().unwrap_or_default());
         self.tell_broker(ToBroker::Attend { room: room.clone(), ask });
     }
@@ -66,31 +113,20 @@ impl Shard {
         room: &RoomKey,
         outcome: Result<Option<Box<Attendance>>, Fault>,
     ) {
+        let (node, now) = (self.broker.node, self.outbound.now.moment);
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         let attending = &mut followed.attending;
         attending.is_looking = false;
         match outcome {
-            Ok(None) => {
-                // It knows no more, or nothing: then also not what this node has said.
-                let mark = attending.mark.as_ref().filter(|_| !attending.is_settling);
-                if mark.is_none_or(|mark| mark.life.is_empty()) {
-                    attending.is_settling = false;
-                    attending.mark = Some(Mark::default());
-                    attending.heard = Some(Box::default());
-                }
-            }
-            Ok(Some(heard)) => {
-                let mark = attending.mark.as_ref();
-                let is_old = mark.is_some_and(|mark| mark.covers(&heard.mark));
-                let is_lost =
-                    mark.is_some_and(|it| !it.life.is_empty() && it.life != heard.mark.life);
-                if !is_old || attending.is_settling {
-                    attending.is_settling = is_lost;
-                    attending.mark = Some(heard.mark.clone());
-                    attending.heard = Some(heard);
-                }
-                if is_lost {
+            Ok(None) if attending.is_settled() => {}
+            // It knows nothing: then also not what this node has said.
+            Ok(heard) => {
+                let taken = attending.take(heard.unwrap_or_default(), node, now);
+                if taken.settles {
                     self.retry(room);
+                }
+                for ask in taken.silent {
+                    self.tell_broker(ToBroker::Attend { room: room.clone(), ask });
                 }
             }
             Err(_) => self.retry(room),
@@ -128,7 +164,7 @@ impl Shard {
         let Some(home) = self.homes.get_mut(room) else { return };
         let attending = &mut followed.attending;
         if let Some(heard) = attending.heard.take() {
-            home.take_attendance(*heard, (node, !attending.is_settling), now);
+            home.take_attendance(*heard, (node, attending.settles.is_none()), now);
         }
         for step in std::mem::take(&mut attending.held) {
             self.on_step(room, step);
@@ -222,9 +258,17 @@ impl Shard {
         for room in rooms {
             self.unsay(&room);
             if let Some(followed) = self.broker.rooms.get_mut(&room) {
-                followed.attending.is_looking = false;
+                let attending = &mut followed.attending;
+                attending.is_looking = false;
+                // The others may have no link, either.
+                attending.settles = attending.settles.map(|_| NEVER);
             }
         }
+    }
+
+    /// Whether it is to be asked once more who is there.
+    pub(super) fn is_settling(&self, room: &RoomKey) -> bool {
+        self.broker.rooms.get(room).is_some_and(|followed| followed.attending.settles.is_some())
     }
 
     /// The home is gone: nobody is here.
@@ -238,7 +282,7 @@ impl Shard {
 
     fn take_back(&mut self, room: &RoomKey) {
         if self.broker.is_up {
-            let ask = AttendanceAsk::Forget { node: self.broker.node };
+            let ask = AttendanceAsk::Forget { node: self.broker.node, life: None };
             self.tell_broker(ToBroker::Attend { room: room.clone(), ask });
         } else {
             self.owe(room);
@@ -270,7 +314,7 @@ impl Shard {
         let mut concerned: Vec<_> = concerned.map(|(room, _)| room.clone()).collect();
         concerned.sort_unstable();
         for room in concerned {
-            let ask = AttendanceAsk::Forget { node };
+            let ask = AttendanceAsk::Forget { node, life: None };
             self.tell_broker(ToBroker::Attend { room, ask });
         }
     }

@@ -157,6 +157,8 @@ impl Shard {
         self.pay(Some(room));
         if self.broker.rooms.get(room).is_some_and(|followed| !followed.is_asked) {
             self.open_again(room);
+        } else if self.is_settling(room) {
+            self.retry(room);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who is in a room over several nodes, on a Redis that is cut off and emptied, with nodes that end.
+//! Who is in a room over several nodes, on a Redis that is cut off, emptied and set back, with nodes that end.
 //! Every client checks that of each user it is told a join and a leave by turns; at rest all nodes say
 //! the same. A failing seed prints itself.
 
@@ -69,7 +69,12 @@ impl World {
                 self.fleet.cut(node, arrives);
             }
             1..=4 => self.fleet.restore(node),
-            5 if self.fleet.below(3) == 0 => self.fleet.store.empty(),
+            5 => match self.fleet.below(6) {
+                0 | 1 => self.fleet.store.empty(),
+                2 => self.fleet.store.snapshot(),
+                3 => self.set_back(),
+                _ => {}
+            },
             6 if self.fleet.below(4) == 0 => self.kill(node),
             // Rightly or not.
             7 => {
@@ -90,6 +95,12 @@ impl World {
             _ => self.fleet.deliver(node),
         }
         self.fleet.spread();
+    }
+
+    /// Another Redis begins, with what there was once.
+    fn set_back(&mut self) {
+        (0..NODES).for_each(|node| self.fleet.cut(node, true));
+        self.fleet.store.set_back();
     }
 
     fn kill(&mut self, node: usize) {

@@ -181,6 +181,13 @@ impl Store {
     fn attend(&mut self, node: u64, key: &RoomKey, ask: AttendanceAsk) -> FromBroker {
         let room = key.clone();
         let all = &mut self.rooms.entry(key.clone()).or_default().attendance;
+        let server = self.server.to_string();
+        let began_on = all.mark.life.split_once('.').map(|(server, _)| server);
+        if matches!(ask, AttendanceAsk::Look(_)) && began_on.is_some_and(|it| it != server) {
+            self.epochs += 1;
+            all.mark.life = format!("{server}.{}", self.epochs).into();
+            all.former = all.anonymous.iter().map(|(node, _)| *node).collect();
+        }
         match ask {
             AttendanceAsk::Look(mark) if mark == all.mark => {
                 return FromBroker::Looked { room, outcome: Ok(None) };
@@ -192,11 +199,15 @@ impl Store {
             AttendanceAsk::Say { anonymous, users } => {
                 all.anonymous.retain(|(other, _)| *other != node);
                 all.anonymous.push((node, anonymous));
+                all.former.retain(|other| *other != node);
                 users.iter().for_each(|said| take_in(&mut all.users, node, said));
                 self.tell_step(key, node, Some((anonymous, users)));
             }
-            AttendanceAsk::Forget { node } => {
-                if all.anonymous.iter().any(|(other, _)| *other == node) {
+            AttendanceAsk::Forget { node, life } => {
+                let holds =
+                    life.is_some_and(|it| it == all.mark.life && !all.former.contains(&node));
+                if !holds && all.anonymous.iter().any(|(other, _)| *other == node) {
+                    all.former.retain(|other| *other != node);
                     all.anonymous.retain(|(other, _)| *other != node);
                     all.users.iter_mut().for_each(|it| it.nodes.retain(|it| it.0 != node));
                     all.users.retain(|it| !it.nodes.is_empty());
@@ -320,7 +331,7 @@ impl Store {
         let all = &mut self.rooms.get_mut(key).expect("it is there").attendance;
         if all.mark.life.is_empty() {
             self.epochs += 1;
-            all.mark.life = self.epochs.to_string().into();
+            all.mark.life = format!("{}.{}", self.server, self.epochs).into();
         }
         all.mark.number += 1;
         let mark: Mark = all.mark.clone();
