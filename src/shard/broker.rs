@@ -301,6 +301,7 @@ impl Shard {
         }
         if is_up && std::mem::replace(&mut self.broker.link, number) != number {
             self.hold_places(number);
+            self.keep_all_again();
         }
     }
 

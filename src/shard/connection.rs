@@ -182,6 +182,8 @@ pub(super) struct Rare {
     pub(super) patterns: Vec<Subscription>,
     /// What earlier connections of its session were called, the latest last.
     pub(super) earlier: Vec<Arc<str>>,
+    /// Since when this node has its session, if another one had it before.
+    pub(super) since: u64,
 }
 
 impl Connection {
@@ -235,6 +237,11 @@ impl Connection {
     /// What earlier connections of its session were called, the latest last.
     pub(super) fn earlier(&self) -> &[Arc<str>] {
         self.rare.as_deref().map_or(&[], |rare| &rare.earlier)
+    }
+
+    /// Since when this node has its session, by the broker's clock; 0: it began here.
+    pub(super) fn since(&self) -> u64 {
+        self.rare.as_deref().map_or(0, |rare| rare.since)
     }
 
     /// What the connections of its session were called, this one last.
@@ -315,6 +322,7 @@ impl Rare {
             && self.limiter == Limiter::default()
             && self.patterns.is_empty()
             && self.earlier.is_empty()
+            && self.since == 0
     }
 }
 

@@ -60,7 +60,8 @@ impl Shard {
         self.outbound.forget_names(connection);
         let Some(session) = session else { return };
         let (identity, names) = (Arc::clone(&connection.identity), connection.names());
-        let snapshot = Box::new(Snapshot { identity, rooms, patterns, state, names });
+        let since = connection.since();
+        let snapshot = Box::new(Snapshot { identity, rooms, patterns, state, names, since });
         self.keep_detached(session, &snapshot);
         let home = self.home_core(&session);
         let message = ToSession::Detached { session, connection: connection.key, snapshot };

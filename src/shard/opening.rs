@@ -192,7 +192,7 @@ impl Shard {
         };
         connection.session = Some(session);
         let rare = connection.rare();
-        rare.earlier = snapshot.names;
+        (rare.earlier, rare.since) = (snapshot.names, snapshot.since);
         rare.state = snapshot.state;
         if let Some(arrival) = &mut rare.arrival {
             arrival.recovered = true;

@@ -46,13 +46,24 @@ pub(super) struct Roaming {
     changed: Vec<ConnectionKey>,
     /// Where the round is that tells of all sessions, changed or not.
     round: u32,
+    /// So much of it is to be done soon: the broker may have lost what it was told.
+    hurry: u64,
+    /// Sessions that nobody has, of which it is told once more.
+    left: Vec<SessionId>,
     is_timed: bool,
 }
 
 impl Roaming {
     pub(super) fn new(seed: Seed) -> Self {
         let fetching = Map::with_hasher(seed);
-        Self { fetching, changed: Vec::new(), round: 0, is_timed: false }
+        Self {
+            fetching,
+            changed: Vec::new(),
+            round: 0,
+            hurry: 0,
+            left: Vec::new(),
+            is_timed: false,
+        }
     }
 }
 
@@ -84,7 +95,9 @@ impl Shard {
         let ttl_ms = self.config.session.ttl_ms;
         let slots = u32::try_from(self.outbound.slots.len()).unwrap_or(u32::MAX);
         let share = u64::from(slots) * 2 * KEEP_EVERY_MS / ttl_ms.max(1);
-        for _ in 0..=share.min(u64::from(slots)) {
+        let soon = self.roaming.hurry.min(KEEP_MAX as u64);
+        self.roaming.hurry -= soon;
+        for _ in 0..=share.max(soon).min(u64::from(slots)) {
             self.roaming.round = (self.roaming.round + 1) % slots.max(1);
             if let Some(key) = self.outbound.key_at(self.roaming.round) {
                 self.session_changed(key);
@@ -95,7 +108,23 @@ impl Shard {
         for key in changed {
             self.keep_with_broker(key);
         }
-        if self.outbound.len() > 0 {
+        let count = self.roaming.left.len().saturating_sub(KEEP_MAX - count);
+        for session in self.roaming.left.split_off(count) {
+            if let Some(snapshot) = self.sessions.look(session).cloned() {
+                self.keep_detached(session, &snapshot);
+            }
+        }
+        if self.outbound.len() > 0 || !self.roaming.left.is_empty() {
+            self.time_keeping();
+        }
+    }
+
+    /// There is a link to the broker that was not there before: it may have lost what it was told of all
+    /// sessions.
+    pub(super) fn keep_all_again(&mut self) {
+        if self.config.session.ttl_ms > 0 {
+            self.roaming.hurry = self.outbound.slots.len() as u64;
+            self.roaming.left = self.sessions.left();
             self.time_keeping();
         }
     }
@@ -123,6 +152,7 @@ impl Shard {
             }),
             state: rare.and_then(|rare| rare.state.clone()),
             names: connection.names(),
+            since: connection.since(),
         }
     }
 
@@ -143,8 +173,8 @@ impl Shard {
     ) {
         if self.broker.is_up() {
             let owner = owner(&snapshot.identity);
-            let (session, written) = (session.to_bytes(), snapshot.write());
-            let keep = ToSessions::Keep { session, owner, ttl_ms, written, wanted_by };
+            let (session, since, written) = (session.to_bytes(), snapshot.since, snapshot.write());
+            let keep = ToSessions::Keep { session, owner, since, ttl_ms, written, wanted_by };
             self.tell_broker(ToBroker::Session(keep));
         }
     }
@@ -279,7 +309,10 @@ impl Shard {
         let is_here = self.sessions.identity(session).is_some();
         let found = outcome.unwrap_or(None).filter(|found| !(found.is_own && is_here));
         let depth = self.config.limits.depth;
-        let read = found.and_then(|found| Snapshot::read(&found.written, &identity, depth));
+        let read = found.and_then(|found| {
+            let snapshot = Snapshot::read(&found.written, &identity, depth)?;
+            Some(Snapshot { since: found.since, ..snapshot })
+        });
         let Some(snapshot) = read else {
             return self.resume_in_turn(session, waiting, &identity);
         };

@@ -87,6 +87,8 @@ pub struct Snapshot {
     /// What its connections were called, the latest last: what one of them published, and did not want
     /// back, none of them gets.
     pub names: Vec<Arc<str>>,
+    /// Since when this node has it, by the broker's clock; 0: it began here.
+    pub since: u64,
 }
 
 impl Snapshot {
@@ -313,6 +315,23 @@ impl Sessions {
         };
         session.holder = Holder::Leaving { from, wanted_by };
         Loss::Held(from, waiting)
+    }
+
+    /// Those that nobody has now.
+    pub(super) fn left(&self) -> Vec<SessionId> {
+        let all = self.by_id.iter();
+        let left = all.filter(|(_, it)| matches!(it.holder, Holder::Nobody { .. }));
+        let mut left: Vec<_> = left.map(|(id, _)| *id).collect();
+        left.sort_unstable_by_key(|id| id.0);
+        left
+    }
+
+    /// What was left of one, if nobody has it now.
+    pub(super) fn look(&self, id: SessionId) -> Option<&Snapshot> {
+        match &self.by_id.get(&id)?.holder {
+            Holder::Nobody { snapshot, .. } => Some(snapshot),
+            _ => None,
+        }
     }
 
     /// Whether it is here, and whose it is.

@@ -53,8 +53,8 @@ impl Asked {
 /// The call of a message.
 pub(in crate::bridge) fn of(from: CoreId, message: ToSessions) -> Box<dyn Call> {
     match message {
-        ToSessions::Keep { session, owner, ttl_ms, written, wanted_by } => {
-            Box::new(Keep { session, owner, ttl_ms, written, wanted_by })
+        ToSessions::Keep { session, owner, since, ttl_ms, written, wanted_by } => {
+            Box::new(Keep { session, owner, since, ttl_ms, written, wanted_by })
         }
         ToSessions::Free { session, wanted_by } => Box::new(Say::free(session, wanted_by)),
         ToSessions::Fetch { session, owner, ttl_ms } => {
@@ -110,6 +110,7 @@ pub(in crate::bridge) fn forget(desk: &mut Desk) {
 struct Keep {
     session: SessionBytes,
     owner: Box<[u8]>,
+    since: u64,
     ttl_ms: u64,
     written: Box<[u8]>,
     wanted_by: Option<Box<str>>,
@@ -123,6 +124,7 @@ impl Call for Keep {
     fn command(&self, desk: &Desk) -> Cmd {
         let mut command = desk.scripts.call(Name::KeepSession, &[desk.keys.session(self.session)]);
         command.arg(&desk.node).arg(&*self.owner).arg(&*self.written).arg(self.ttl_ms);
+        command.arg(self.since);
         command
     }
 
@@ -188,10 +190,11 @@ impl Call for Fetch {
                 let Some(node) = text(node) else { return self.tell(Err(Fault::Other), desk) };
                 self.await_node(node, desk);
             }
-            [node, written] => {
+            [node, written, since] => {
                 let is_own = text(node) == Some(desk.node.as_str());
                 let written = bytes(written).unwrap_or_default().into();
-                self.tell(Ok(Some(Found { is_own, written })), desk);
+                let since = number(since).unwrap_or_default();
+                self.tell(Ok(Some(Found { is_own, since, written })), desk);
             }
             _ => self.tell(Ok(None), desk),
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::world::{ROOMS, World};
+use super::world::{NODES, ROOMS, World};
 use crate::id::TenantId;
 use crate::metrics::LinkState;
 
@@ -45,6 +45,7 @@ impl World {
         }
         self.check_presence().await;
         self.check_places();
+        self.check_sessions().await;
         self.check_backends().await;
     }
 
@@ -90,6 +91,20 @@ impl World {
         for (user, count) in there {
             let key = self.keys.places(TenantId::DEFAULT, &user);
             assert_eq!(self.redis.places(&key, [&until, &facts]), count, "connections of {user}");
+        }
+    }
+
+    /// Whoever comes to another node goes on there with their session.
+    async fn check_sessions(&mut self) {
+        let sessions: Vec<_> = self.witness.clients.iter().map(|it| it.session.clone()).collect();
+        for who in 0..sessions.len() {
+            let to = (self.witness.clients[who].node + 1) % NODES;
+            self.move_to(who, to);
+        }
+        self.wait(1_500).await;
+        self.read_all();
+        for (client, session) in self.witness.clients.iter().zip(sessions) {
+            assert!(client.is_here && client.session == session, "{session} goes on");
         }
     }
 

@@ -137,6 +137,10 @@ impl World {
     /// A client's connection is lost, and it comes to another node, or the same.
     pub(super) fn move_client(&mut self) {
         let (who, to) = (self.below(CLIENTS), self.below(NODES));
+        self.move_to(who, to);
+    }
+
+    pub(super) fn move_to(&mut self, who: usize, to: usize) {
         if self.witness.clients[who].is_here {
             let Client { node, at, .. } = self.witness.clients[who];
             self.nodes[node].with(|cluster| cluster.lose(at));
@@ -213,11 +217,6 @@ impl World {
                 tell(|| format!("client {who} hears {event}"));
                 self.told.note(&(self.began.elapsed(), who, event.to_string()));
                 self.witness.take(who, event);
-            }
-            if self.witness.clients[who].is_lost {
-                self.nodes[node].with(|cluster| cluster.lose(at));
-                self.reopen(who, node);
-                continue;
             }
             let last = |event: &&Value| event["room"] == "firm:d" && event["offset"].is_u64();
             if let Some(event) = events.iter().rev().find(last)

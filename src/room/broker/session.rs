@@ -1,7 +1,7 @@
 //! What cores and the broker say of sessions, so that any node can go on with one.
 //!
 //! Invariant: a session belongs to the node that last fetched it, or began it; only that node's word
-//! is kept.
+//! is kept, also by a broker that has lost which that is.
 
 use super::Fault;
 
@@ -14,6 +14,8 @@ pub enum ToSessions {
         session: [u8; 16],
         /// Whose it is.
         owner: Box<[u8]>,
+        /// Since when it is this node's, by the broker's clock; 0: it began here.
+        since: u64,
         /// For how long, in milliseconds.
         ttl_ms: u64,
         /// What it has.
@@ -44,6 +46,8 @@ pub enum ToSessions {
 pub struct Found {
     /// This node had it: what it knows itself is newer.
     pub is_own: bool,
+    /// Since when it is this node's, later than any other's.
+    pub since: u64,
     /// What it had.
     pub written: Box<[u8]>,
 }

@@ -113,6 +113,8 @@ impl Snapshot {
             state,
             identity: Arc::clone(identity),
             names: written.names.into_iter().map(Arc::from).collect(),
+            // That stands beside it.
+            since: 0,
         })
     }
 }
@@ -206,6 +208,7 @@ mod tests {
             patterns: vec![(Pattern::parse("chat:*").expect("a good pattern"), interest.clone())],
             state: Some(state.to_owned()),
             names: vec!["one".into(), "two".into()],
+            since: 0,
         }
     }
 

@@ -13,6 +13,7 @@ use crate::room::broker::{Found, FromSessions, ToSessions};
 #[derive(Clone, Debug)]
 struct Kept {
     node: usize,
+    since: u64,
     owner: Box<[u8]>,
     written: Box<[u8]>,
 }
@@ -21,6 +22,8 @@ struct Kept {
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     kept: BTreeMap<[u8; 16], Kept>,
+    /// Counts how often nodes have taken one.
+    taken: u64,
     /// What nodes are told.
     told: Vec<(usize, FromSessions)>,
 }
@@ -35,11 +38,12 @@ impl Sessions {
     ) -> Option<FromSessions> {
         match message {
             _ if !is_up => None,
-            ToSessions::Keep { session, owner, written, wanted_by, .. } => {
-                if self.kept.get(&session).is_some_and(|kept| kept.node != node) {
+            ToSessions::Keep { session, owner, since, written, wanted_by, .. } => {
+                let other = self.kept.get(&session).filter(|kept| kept.node != node);
+                if other.is_some_and(|kept| since <= kept.since) {
                     return Some(FromSessions::Lost { session, wanted_by: None });
                 }
-                self.kept.insert(session, Kept { node, owner, written });
+                self.kept.insert(session, Kept { node, since, owner, written });
                 wanted_by.and_then(|by| self.free(session, &by));
                 None
             }
@@ -53,9 +57,7 @@ impl Sessions {
                         None
                     }
                     found => {
-                        let written = found.and_then(|_| self.kept.get(&session));
-                        let found = written.map(|it| (true, it.written.clone()));
-                        let found = found.map(|(is_own, written)| Found { is_own, written });
+                        let found = found.and_then(|_| self.take(session, node));
                         Some(FromSessions::Fetched { session, outcome: Ok(found) })
                     }
                 }
@@ -65,11 +67,18 @@ impl Sessions {
 
     fn free(&mut self, session: [u8; 16], by: &str) -> Option<FromSessions> {
         let node: usize = by.parse().expect("a node");
-        let kept = self.kept.get_mut(&session)?;
-        let is_own = std::mem::replace(&mut kept.node, node) == node;
-        let outcome = Ok(Some(Found { is_own, written: kept.written.clone() }));
+        let outcome = Ok(Some(self.take(session, node)?));
         self.told.push((node, FromSessions::Fetched { session, outcome }));
         None
+    }
+
+    /// A session is a node's from now on.
+    fn take(&mut self, session: [u8; 16], node: usize) -> Option<Found> {
+        self.taken += 1;
+        let kept = self.kept.get_mut(&session)?;
+        let is_own = std::mem::replace(&mut kept.node, node) == node;
+        kept.since = self.taken;
+        Some(Found { is_own, since: kept.since, written: kept.written.clone() })
     }
 
     /// What nodes are told, and which.

@@ -48,8 +48,6 @@ pub(crate) struct Client {
     pub(crate) unknown: Vec<(Room, String)>,
     /// It was welcomed.
     pub(crate) is_here: bool,
-    /// The server has ended its connection.
-    pub(crate) is_lost: bool,
     pub(crate) session: String,
 }
 
@@ -101,7 +99,6 @@ impl Witness {
             asked: BTreeMap::new(),
             unknown: Vec::new(),
             is_here,
-            is_lost: false,
             session: String::new(),
         });
     }
@@ -110,7 +107,7 @@ impl Witness {
     pub(crate) fn come_back(&mut self, who: usize, node: usize, at: Address) {
         let client = &mut self.clients[who];
         (client.node, client.at) = (node, at);
-        (client.is_here, client.is_lost) = (false, false);
+        client.is_here = false;
         for (room, data) in std::mem::take(&mut client.asked).into_values() {
             self.doubt(who, room, data);
         }
@@ -157,11 +154,6 @@ impl Witness {
             ("ok" | "error", None) => self.take_answer(who, event),
             ("error", Some(_)) => self.check_refusal(event),
             ("message" | "gap", _) => self.take_news(who, event),
-            // Redis was set back to when another node had the session.
-            ("disconnect", _) if self.rules.may_fork => {
-                assert_eq!(event["reason"], "replaced", "{event}");
-                self.clients[who].is_lost = true;
-            }
             (other, _) => assert_eq!(other, "pong", "{event}"),
         }
     }
