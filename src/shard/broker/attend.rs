@@ -30,6 +30,8 @@ pub(super) struct Attending {
     pub(super) is_looking: bool,
     /// What is on its way to the broker.
     saying: Option<Vec<Said>>,
+    /// The broker did not take what was said: nothing is said before it has told who is there.
+    is_refused: bool,
     /// This node has said something that holds.
     has_said: bool,
     /// What was heard, until there is a home to take it.
@@ -118,9 +120,10 @@ impl Shard {
         let attending = &mut followed.attending;
         attending.is_looking = false;
         match outcome {
-            Ok(None) if attending.is_settled() => {}
+            Ok(None) if attending.is_settled() => attending.is_refused = false,
             // It knows nothing: then also not what this node has said.
             Ok(heard) => {
+                attending.is_refused = false;
                 let taken = attending.take(heard.unwrap_or_default(), node, now);
                 if taken.settles {
                     self.retry(room);
@@ -212,7 +215,10 @@ impl Shard {
         }
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         let attending = &mut followed.attending;
-        let waits = attending.mark.is_none() || attending.is_looking || attending.saying.is_some();
+        let waits = attending.mark.is_none()
+            || attending.is_looking
+            || attending.is_refused
+            || attending.saying.is_some();
         let Some(home) = self.homes.get_mut(room).filter(|home| !waits && home.has_unsaid()) else {
             return;
         };
@@ -231,6 +237,9 @@ impl Shard {
         if self.broker.rooms.contains_key(room) {
             if outcome.is_err() {
                 self.unsay(room);
+                if let Some(followed) = self.broker.rooms.get_mut(room) {
+                    followed.attending.is_refused = true;
+                }
                 self.retry(room);
             } else if let Some(followed) = self.broker.rooms.get_mut(room) {
                 followed.attending.saying = None;
@@ -267,8 +276,9 @@ impl Shard {
     }
 
     /// Whether it is to be asked once more who is there.
-    pub(super) fn is_settling(&self, room: &RoomKey) -> bool {
-        self.broker.rooms.get(room).is_some_and(|followed| followed.attending.settles.is_some())
+    pub(super) fn has_to_look(&self, room: &RoomKey) -> bool {
+        let attending = self.broker.rooms.get(room).map(|followed| &followed.attending);
+        attending.is_some_and(|it| it.settles.is_some() || it.is_refused)
     }
 
     /// The home is gone: nobody is here.

@@ -157,7 +157,7 @@ impl Shard {
         self.pay(Some(room));
         if self.broker.rooms.get(room).is_some_and(|followed| !followed.is_asked) {
             self.open_again(room);
-        } else if self.is_settling(room) {
+        } else if self.has_to_look(room) {
             self.retry(room);
         }
     }
