@@ -1,4 +1,4 @@
-//! How a bridge that is under test connects: to the server of its thread, if there is one.
+//! How a bridge that is under test connects: to the servers of its thread, if there are some.
 
 use std::cell::RefCell;
 use std::io;
@@ -8,35 +8,36 @@ use crate::bridge::dial::Stream;
 use crate::config::RedisUrl;
 
 thread_local! {
-    static SERVER: RefCell<Option<Redis>> = const { RefCell::new(None) };
+    static SERVERS: RefCell<Vec<Redis>> = const { RefCell::new(Vec::new()) };
 }
 
-/// For as long as it is there, all connections of this thread lead to a server.
+/// For as long as it is there, all connections of this thread lead to servers.
 pub(super) struct Network;
 
 impl Network {
-    pub(super) fn of(redis: &Redis) -> Self {
-        SERVER.with_borrow_mut(|server| *server = Some(redis.clone()));
+    pub(super) fn of(servers: &[Redis]) -> Self {
+        SERVERS.with_borrow_mut(|all| *all = servers.to_vec());
         Self
     }
 }
 
 impl Drop for Network {
     fn drop(&mut self) {
-        SERVER.with_borrow_mut(|server| *server = None);
+        SERVERS.with_borrow_mut(Vec::clear);
     }
 }
 
-/// How a node calls the server, by which the server knows the node.
-pub(super) fn url_of(node: usize) -> String {
-    format!("redis://{node}.redis")
+/// How a node calls a server, by which the server knows the node.
+pub(super) fn host_of(node: usize, server: usize) -> String {
+    format!("{node}.{server}.redis")
 }
 
-/// A connection to the server of this thread; none if there is no such server.
+/// A connection to the server of that name; none if there is no such server.
 pub(in crate::bridge) async fn reach(url: &RedisUrl) -> Option<io::Result<Box<dyn Stream>>> {
-    let server = SERVER.with_borrow(Clone::clone)?;
     let RedisUrl::Plain(host) = url else { return None };
-    let node = host.name.split('.').next()?.parse().ok()?;
+    let mut parts = host.name.split('.');
+    let (node, server): (_, usize) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let server = SERVERS.with_borrow(|all| all.get(server).cloned())?;
     let stream = server.connect(node).await;
     Some(match stream {
         Some(stream) => Ok(Box::new(stream)),

@@ -62,7 +62,7 @@ impl Node {
         mut config: Config,
         (seed, began): (u64, Instant),
     ) -> Self {
-        config.redis.url = Some(network::url_of(place));
+        config.redis.url = Some(format!("redis://{}", network::host_of(place, 0)));
         let cluster = Cluster::of_node(CORES, config.clone(), name);
         let plan = mesh::Plan { parties: CORES + 2, inbox_batches: 16, backlog_bytes: 16_384 };
         let mut ports: Ports = mesh::build(plan).expect("the kernel gives descriptors");

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::redis::Redis;
 use super::world::{NODES, ROOMS, World};
 use crate::id::TenantId;
 use crate::metrics::LinkState;
@@ -12,7 +13,7 @@ impl World {
     /// Everything heals, and everything is so.
     pub(super) async fn rest(&mut self) {
         for round in 0..5 {
-            self.redis.heal();
+            self.servers.iter().for_each(Redis::heal);
             self.nodes.iter().for_each(super::node::Node::heal);
             self.wait(500).await;
             self.read_all();
@@ -90,7 +91,11 @@ impl World {
         let [until, facts] = self.keys.nodes();
         for (user, count) in there {
             let key = self.keys.places(TenantId::DEFAULT, &user);
-            assert_eq!(self.redis.places(&key, [&until, &facts]), count, "connections of {user}");
+            assert_eq!(
+                Redis::places(&self.servers, &key, [&until, &facts]),
+                count,
+                "connections of {user}"
+            );
         }
     }
 
@@ -154,7 +159,8 @@ impl World {
             self.nodes[client.node].with(|cluster| cluster.lose(client.at));
         }
         self.wait(9_000).await;
-        let left = self.redis.keys_of(&["s", "h", "p", "d", "a"]);
+        let left = self.servers.iter().flat_map(|it| it.keys_of(&["s", "h", "p", "d", "a"]));
+        let left: Vec<_> = left.collect();
         assert!(left.is_empty(), "rooms are left in Redis: {left:?}");
         for (place, node) in self.nodes.iter().enumerate() {
             node.with(|cluster| assert!(cluster.is_empty(), "node {place}"));

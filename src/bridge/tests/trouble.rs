@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::redis::{Mood, Restart};
+use super::redis::{Mood, Redis, Restart};
 use super::transcript::tell;
 use super::world::{NODES, ROOMS, World};
 use crate::shard::tests::{Counting, cluster};
@@ -39,31 +39,31 @@ const HARMLESS: [&str; 1] = ["scripts"];
 const TROUBLES: [Trouble; 14] = [
     ("cut", |world| {
         let (node, arrives) = (world.below(NODES), world.coin());
-        world.redis.cut(node, arrives);
+        world.server().cut(node, arrives);
     }),
     ("fuse", light_fuse),
     ("fuse", light_fuse),
     ("part", |world| {
         let (node, time, hangs) = (world.below(NODES), world.up_to_ms(2_500), world.coin());
-        world.redis.part(node, time, hangs);
+        world.server().part(node, time, hangs);
     }),
     ("hang", |world| {
         let time = world.up_to_ms(1_500);
-        world.redis.hang(time);
+        world.server().hang(time);
     }),
     ("mood", |world| {
         let mood = [Mood::Loading, Mood::ReadOnly, Mood::Full][world.below(3)];
         let time = world.up_to_ms(1_500);
-        world.redis.set_mood(mood, time);
+        world.server().set_mood(mood, time);
     }),
-    ("scripts", |world| world.redis.forget_scripts()),
+    ("scripts", |world| world.server().forget_scripts()),
     ("slow", |world| {
         let is_slow = world.coin();
-        world.redis.set_slow(is_slow);
+        world.server().set_slow(is_slow);
     }),
     ("lag", |world| {
         let time = world.up_to_ms(2_000);
-        world.redis.lag(time);
+        world.server().lag(time);
     }),
     ("node hangs", |world| {
         let (node, time) = (world.below(NODES), world.up_to_ms(1_500));
@@ -81,22 +81,23 @@ const TROUBLES: [Trouble; 14] = [
 
 fn light_fuse(world: &mut World) {
     let (node, arrives) = (world.below(NODES), world.coin());
-    world.redis.light_fuse(node, arrives);
+    world.server().light_fuse(node, arrives);
 }
 
 fn lose(world: &mut World) {
-    let is_restart = world.coin();
+    // In a cluster, only one that has what nodes say of themselves is found out to be emptied.
+    let is_restart = world.coin() || world.servers.len() > 1;
     world.witness.may_begin_anew = true;
     match world.temper.loss {
-        Loss::Nothing => world.redis.restart(Restart::Whole),
-        Loss::Everything if is_restart => world.redis.restart(Restart::Empty),
-        Loss::Everything => world.redis.empty(),
+        Loss::Nothing => world.server().restart(Restart::Whole),
+        Loss::Everything if is_restart => world.server().restart(Restart::Empty),
+        Loss::Everything => world.server().empty(),
         Loss::Failover => {
             world.check_replica();
-            world.redis.restart(Restart::Replica);
+            world.server().restart(Restart::Replica);
         }
-        Loss::Copies if is_restart => world.redis.restart(Restart::Copy),
-        Loss::Copies => world.redis.make_copy(),
+        Loss::Copies if is_restart => world.server().restart(Restart::Copy),
+        Loss::Copies => world.server().make_copy(),
     }
 }
 
@@ -105,7 +106,7 @@ impl World {
     fn check_replica(&self) {
         for (room, epoch, offset) in self.witness.acknowledged.keys() {
             let state = self.keys.room(&cluster::room(room)).state();
-            if let Some((now, up_to)) = self.redis.place_on_replica(&state)
+            if let Some((now, up_to)) = Redis::of(&self.servers, &state).place_on_replica(&state)
                 && room.starts_with("twice:")
             {
                 let is_there =
@@ -155,7 +156,7 @@ impl World {
                 self.wait(ms).await;
             }
             3..=6 => self.come_or_go(),
-            7 | 8 => self.redis.replicate_now(),
+            7 | 8 => self.server().replicate_now(),
             9 => {
                 let room = ROOMS[self.below(ROOMS.len())];
                 self.say_from_outside(room);

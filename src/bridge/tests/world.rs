@@ -22,7 +22,8 @@ const USERS: usize = 4;
 pub(super) const ROOMS: [&str; 4] = ["sure:a", "b", "twice:c", "firm:d"];
 
 pub(super) struct World {
-    pub(super) redis: Redis,
+    /// Several are a cluster.
+    pub(super) servers: Vec<Redis>,
     pub(super) nodes: Vec<Node>,
     pub(super) witness: Witness,
     pub(super) temper: Temper,
@@ -39,8 +40,9 @@ pub(super) struct World {
     _network: Network,
 }
 
-fn config() -> Config {
+fn config(is_cluster: bool) -> Config {
     let mut config = crate::shard::tests::store::config();
+    config.redis.cluster = is_cluster;
     config.redis.reconnect_max_ms = 500;
     config.redis.lease_ms = 3_000;
     config.redis.grace_ms = 700;
@@ -63,7 +65,7 @@ fn config() -> Config {
 
 impl World {
     pub(super) fn new(seed: u64, loss: Loss) -> Self {
-        let redis = Redis::new(seed ^ 0x5EED);
+        let servers = Redis::all(seed ^ 0x5EED, if seed % 12 < 8 { 1 } else { 2 });
         let mut random = Counting(seed);
         let rules = Rules {
             rooms: &ROOMS,
@@ -73,7 +75,7 @@ impl World {
         };
         let mut world = Self {
             nodes: Vec::new(),
-            keys: Keys::new("ringroom", &Tenants::new(&config())),
+            keys: Keys::new("ringroom", &Tenants::new(&config(false))),
             witness: Witness::new(rules),
             temper: Temper::draw(loss, &mut random),
             random,
@@ -82,8 +84,8 @@ impl World {
             names: 3,
             said: 0,
             told: Transcript::default(),
-            _network: Network::of(&redis),
-            redis,
+            _network: Network::of(&servers),
+            servers,
         };
         for place in 0..NODES {
             let node = world.begin(place);
@@ -99,7 +101,14 @@ impl World {
 
     fn begin(&mut self, place: usize) -> Node {
         self.names += 1;
-        Node::begin(place, self.names, config(), (self.seed, self.began))
+        let config = config(self.servers.len() > 1);
+        Node::begin(place, self.names, config, (self.seed, self.began))
+    }
+
+    /// One of the servers.
+    pub(super) fn server(&mut self) -> Redis {
+        let at = self.below(self.servers.len());
+        self.servers[at].clone()
     }
 
     pub(super) fn below(&mut self, most: usize) -> usize {
@@ -158,7 +167,8 @@ impl World {
         let place = self.below(NODES);
         let node = self.begin(place);
         std::mem::replace(&mut self.nodes[place], node).kill();
-        self.redis.cut(place, self.witness.published.is_multiple_of(2));
+        let arrives = self.witness.published.is_multiple_of(2);
+        self.servers.iter().for_each(|redis| redis.cut(place, arrives));
         for who in 0..CLIENTS {
             if self.witness.clients[who].node == place {
                 let node = self.below(NODES);
@@ -205,7 +215,10 @@ impl World {
     pub(super) fn say_from_outside(&mut self, room: &str) -> String {
         self.said += 1;
         let said = format!("foreign {}", self.said);
-        self.redis.publish(&format!("ws:room:{room}"), &format!("{said:?}"));
+        let payload = format!("{said:?}");
+        // A cluster tells it by all of its servers.
+        let channel = format!("ws:room:{room}");
+        self.servers.iter().for_each(|redis| redis.publish(&channel, &payload));
         said
     }
 

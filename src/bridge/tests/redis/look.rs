@@ -1,7 +1,7 @@
 //! What a server has, as tests look at it.
 
-use super::Redis;
 use super::data::Data;
+use super::{Redis, cluster};
 use crate::bridge::tests::transcript::Transcript;
 
 impl Redis {
@@ -17,6 +17,12 @@ impl Redis {
         names.filter(|name| ends.iter().any(|end| name.ends_with(&format!("}}:{end}")))).collect()
     }
 
+    /// The one of all servers that has a key.
+    pub(in crate::bridge::tests) fn of<'a>(all: &'a [Self], key: &str) -> &'a Self {
+        let found = all.iter().find(|it| cluster::has(it.0.borrow().place, key.as_bytes()));
+        found.expect("every slot has a server")
+    }
+
     /// How far a room is on the replica: its epoch, and the last offset.
     pub(in crate::bridge::tests) fn place_on_replica(&self, state: &str) -> Option<(String, u64)> {
         let server = self.0.borrow();
@@ -24,10 +30,15 @@ impl Redis {
         Some((fact("epoch")?, fact("offset")?.parse().ok()?))
     }
 
-    /// How many connections are counted under a key, over the links that nodes have told.
-    pub(in crate::bridge::tests) fn places(&self, key: &str, [until, facts]: [&str; 2]) -> usize {
-        let server = self.0.borrow();
-        let (now_ms, nodes) = (server.now_us() / 1_000, server.data.sorted(until.as_bytes()));
+    /// How many connections are counted under a key, over the links that nodes have told to one of all
+    /// servers.
+    pub(in crate::bridge::tests) fn places(
+        all: &[Self],
+        key: &str,
+        [until, facts]: [&str; 2],
+    ) -> usize {
+        let (server, book) = (Self::of(all, key).0.borrow(), Self::of(all, until).0.borrow());
+        let (now_ms, nodes) = (book.now_us() / 1_000, book.data.sorted(until.as_bytes()));
         let lives = |node: &str| {
             let until = nodes.as_ref().ok()?.and_then(|all| all.get(node.as_bytes()))?;
             (*until > now_ms as f64).then_some(())
@@ -38,7 +49,7 @@ impl Redis {
             let (node, rest) = name.split_once('.')?;
             let link: u64 = rest.split(' ').next()?.parse().ok()?;
             lives(node)?;
-            let held: u64 = field(&server.data, facts, node)?.split(' ').next()?.parse().ok()?;
+            let held: u64 = field(&book.data, facts, node)?.split(' ').next()?.parse().ok()?;
             (link >= held).then_some(())
         };
         found.map_or(0, |hash| hash.keys().filter(|name| holds(name).is_some()).count())

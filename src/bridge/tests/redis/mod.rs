@@ -1,9 +1,11 @@
 //! A Redis that is none, and speaks as one: the real scripts, carried out by Lua over a small dictionary.
 //! It delays, hangs, cuts connections in the middle of a pipeline, forgets scripts, is out of memory,
-//! is started again with all, some or nothing of what it had, and fails over to a replica that lags.
+//! is started again with all, some or nothing of what it had, and fails over to a replica that lags. It may
+//! be one primary of a cluster, whose slots stay where they are.
 //!
 //! Invariant: what it does depends on its seed and on what it is told and when, and on nothing else.
 
+mod cluster;
 mod command;
 mod connection;
 mod data;
@@ -33,8 +35,10 @@ const ON_WAY_BYTES: usize = 1 << 16;
 pub(super) struct Redis(Rc<RefCell<Server>>);
 
 impl Redis {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(Rc::new(RefCell::new(Server::new(seed))))
+    /// Servers, among which slots are shared out if they are several.
+    pub(super) fn all(seed: u64, count: usize) -> Vec<Self> {
+        let server = |at: usize| Server::new(seed.wrapping_add(at as u64), (at, count));
+        (0..count).map(|at| Self(Rc::new(RefCell::new(server(at))))).collect()
     }
 
     /// A connection of a node; none if the node cannot reach it.

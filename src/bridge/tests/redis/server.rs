@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
+use super::cluster::{self, Place};
 use super::command::{Work, Wrong, number};
 use super::data::Data;
 use super::fault::Mood;
@@ -49,6 +50,7 @@ pub(super) enum Taken {
 
 #[derive(Debug)]
 pub(super) struct Server {
+    pub(super) place: Place,
     pub(super) data: Data,
     /// What the replica has.
     pub(super) replica: Data,
@@ -73,14 +75,15 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64, place: Place) -> Self {
         let now = Instant::now();
         Self {
+            place,
             data: Data::default(),
             replica: Data::default(),
             copy: Data::default(),
             scripts: Scripts::default(),
-            run: 1,
+            run: 1 + place.0 as u64 * 1_000,
             mood: (Mood::Well, now),
             held_until: now,
             lags_until: now,
@@ -207,6 +210,7 @@ impl Server {
         let texts: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         vec![match (name, texts.as_slice()) {
             (b"HELLO", _) => Reply::Map(vec![(Reply::text("proto"), Reply::Number(3))]),
+            (b"CLUSTER", _) => cluster::slots(self.place.1, self.connections[&from].node),
             (b"CLIENT", _) => Reply::Status("OK"),
             (b"INFO", _) => Reply::text(self.facts()),
             (b"CONFIG", [b"GET", names @ ..]) => Reply::Map(
@@ -232,6 +236,8 @@ impl Server {
     }
 
     fn run(&mut self, hash: &[u8], args: &[Vec<u8>], keys: usize) -> Reply {
+        let is_here = |key: &Vec<u8>| cluster::has(self.place, key);
+        assert!(args[..keys].iter().all(is_here), "another server has that: {args:?}");
         let refused = |why: &str| Reply::Error(why.to_owned());
         let Some(script) = self.scripts.get(hash) else {
             return refused("NOSCRIPT No matching script.");
@@ -308,8 +314,9 @@ impl Server {
         let mood = self.mood();
         let loading = u8::from(mood == Mood::Loading);
         let role = if mood == Mood::ReadOnly { "slave" } else { "master" };
+        let mode = if self.place.1 > 1 { "cluster" } else { "standalone" };
         format!(
-            "redis_version:7.2.0\r\nredis_mode:standalone\r\nrun_id:{:040x}\r\nloading:{loading}\r\n\
+            "redis_version:7.2.0\r\nredis_mode:{mode}\r\nrun_id:{:040x}\r\nloading:{loading}\r\n\
              role:{role}\r\nslave0:ip=replica,port=1,state=online,offset=1,lag=0\r\n",
             self.run
         )
