@@ -161,7 +161,8 @@ impl World {
                 let room = ROOMS[self.below(ROOMS.len())];
                 self.say_from_outside(room);
             }
-            10..=25 => self.publish(),
+            10..=12 => self.publish_at_once(),
+            13..=25 => self.publish(),
             _ => self.read_all(),
         }
         let pause_us = [0, 200, 2_000, 20_000][self.below(4)];

@@ -19,6 +19,8 @@ use crate::tenant::Tenants;
 pub(super) const NODES: usize = 3;
 const CLIENTS: usize = 6;
 const USERS: usize = 4;
+/// Publications that rooms keep.
+const KEPT: u32 = 8;
 pub(super) const ROOMS: [&str; 4] = ["sure:a", "b", "twice:c", "firm:d"];
 
 pub(super) struct World {
@@ -56,7 +58,7 @@ fn config(is_cluster: bool) -> Config {
         ("twice", RoomMode::Reliable, Some(RoomDurability::Replicas(1))),
         ("firm", RoomMode::Guaranteed, None),
     ] {
-        let (mode, history_size) = (Some(mode), Some(8));
+        let (mode, history_size) = (Some(mode), Some(KEPT));
         let rooms = RoomDefaults { mode, history_size, durability, ..RoomDefaults::default() };
         config.namespace_rooms.insert(name.to_owned(), rooms);
     }
@@ -71,6 +73,7 @@ impl World {
             rooms: &ROOMS,
             may_fork: matches!(loss, Loss::Failover | Loss::Copies),
             is_once: loss == Loss::Nothing,
+            kept: KEPT.into(),
             refusals: &["not_joined", "unavailable", "timeout"],
         };
         let mut world = Self {
@@ -208,6 +211,15 @@ impl World {
         if self.witness.clients[who].is_here {
             let command = self.witness.publish(who, room);
             self.say(who, &command);
+        }
+    }
+
+    /// Several publish in a room before anything else happens.
+    pub(super) fn publish_at_once(&mut self) {
+        let (first, room) = self.somebody();
+        for _ in 0..2 + self.below(8) {
+            let who = if self.coin() { first } else { self.below(CLIENTS) };
+            self.publish_in(who, room);
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) fn config() -> Config {
 }
 
 fn rules(may_fork: bool) -> Rules {
-    Rules { rooms: &ROOMS, may_fork, is_once: false, refusals: &["not_joined"] }
+    Rules { rooms: &ROOMS, may_fork, is_once: false, kept: 0, refusals: &["not_joined"] }
 }
 
 impl World {

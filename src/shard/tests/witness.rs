@@ -22,6 +22,9 @@ pub(crate) struct Rules {
     /// order, and no room begins anew under those who are in it, unless Redis was started again. Every other one carries a key, and is made
     /// again if it was not answered.
     pub(crate) is_once: bool,
+    /// Publications that rooms of a namespace keep at least: whoever comes back has missed nothing if these
+    /// were no more.
+    pub(crate) kept: u64,
     /// Why commands may be refused.
     pub(crate) refusals: &'static [&'static str],
 }
@@ -256,6 +259,10 @@ impl Witness {
             !(self.rules.is_once && !self.may_begin_anew && is_forced),
             "{who} at {standing:?}: {event}"
         );
+        // Of what is owed, some may be older.
+        let is_kept = room.contains(':') && !is_owed && to - from < self.rules.kept;
+        let is_lost = event["reason"] == "history_truncated" && is_kept;
+        assert!(!(self.rules.is_once && is_lost), "{who} at {standing:?}: {event}");
         standing.advance(epoch, (from, to), event, is_owed);
         if !is_gap {
             let at = (room, epoch.to_owned(), from);
@@ -270,6 +277,12 @@ impl Witness {
         assert!(may_fork || *said == data, "{who} is told {data} at {at:?}, others {said}");
         let place = self.places.entry(data).or_insert_with(|| at.clone());
         assert!(!is_once || place == at, "{who} is told at {at:?} what was said at {place:?}");
+    }
+
+    /// Of some of what was said it is not known in which order it came.
+    pub(crate) fn doubt_order(&mut self, is_doubtful: impl Fn(&str) -> bool) {
+        let doubtful = self.said.values().filter(|data| is_doubtful(data));
+        self.unsure.extend(doubtful.cloned());
     }
 
     /// What one client has said in one room has the order in which it was said.

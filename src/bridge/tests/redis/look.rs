@@ -30,6 +30,12 @@ impl Redis {
         Some((fact("epoch")?, fact("offset")?.parse().ok()?))
     }
 
+    /// Whether something of which this is part was asked when the scripts were forgotten.
+    pub(in crate::bridge::tests) fn has_refused(&self, part: &str) -> bool {
+        let server = self.0.borrow();
+        server.refused.iter().any(|all| memchr::memmem::find(all, part.as_bytes()).is_some())
+    }
+
     /// How many connections are counted under a key, over the links that nodes have told to one of all
     /// servers.
     pub(in crate::bridge::tests) fn places(

@@ -57,6 +57,8 @@ pub(super) struct Server {
     /// What it had when a copy was made last.
     pub(super) copy: Data,
     pub(super) scripts: Scripts,
+    /// What was asked while it had forgotten them.
+    pub(super) refused: Vec<Vec<u8>>,
     /// Counts servers.
     pub(super) run: u64,
     pub(super) mood: (Mood, Instant),
@@ -83,6 +85,7 @@ impl Server {
             replica: Data::default(),
             copy: Data::default(),
             scripts: Scripts::default(),
+            refused: Vec::new(),
             run: 1 + place.0 as u64 * 1_000,
             mood: (Mood::Well, now),
             held_until: now,
@@ -240,6 +243,7 @@ impl Server {
         assert!(args[..keys].iter().all(is_here), "another server has that: {args:?}");
         let refused = |why: &str| Reply::Error(why.to_owned());
         let Some(script) = self.scripts.get(hash) else {
+            self.refused.extend_from_slice(args);
             return refused("NOSCRIPT No matching script.");
         };
         match self.mood() {
