@@ -21,7 +21,7 @@ mod overdue;
 mod publish;
 mod safety;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::config::Config;
@@ -43,6 +43,7 @@ use self::call::{Calling, Elsewhere};
 use self::desk::Desk;
 use self::govern::Governing;
 use self::heed::{Check, Ends};
+use self::news::Held;
 use self::overdue::{Expected, Given};
 use self::publish::Pending;
 pub(in crate::shard) use self::publish::{Outgoing, Way};
@@ -111,7 +112,7 @@ pub(super) struct Followed {
     /// Until when what is asked of the room waits for it.
     patience: Option<Timer>,
     deferred: Vec<(CoreId, ToHome)>,
-    held: Vec<News>,
+    held: VecDeque<Held>,
     /// Some news could not be kept.
     has_missed: bool,
     /// Places that are known to be given, and what is there has not come.

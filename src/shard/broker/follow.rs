@@ -31,6 +31,7 @@ impl Shard {
         }
         followed.is_asked = true;
         followed.has_missed = false;
+        followed.held.iter_mut().for_each(|held| held.is_asked_for = true);
         let seen = followed.seen.clone();
         self.tell_broker(ToBroker::Open { room: room.clone(), seen, keep });
         // Behind it: by then the room is listened to.

@@ -1,6 +1,7 @@
 //! What a home takes in of its room, by the broker's word: how it was when it was opened, and what is
 //! told from then on, in the order of offsets.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::room::broker::{Life, News, Seen, epoch_number};
@@ -13,13 +14,33 @@ use crate::shard::message::{Reborn, ToHub};
 
 use super::HELD_MAX;
 
+/// News that a room keeps until it is known what is before them.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) news: News,
+    /// The room was opened again since they came.
+    pub(super) is_asked_for: bool,
+}
+
 impl Shard {
-    /// Takes in the news that were held back, or holds them again.
+    /// Takes in the news that were held back, until something has to be asked before the next.
     pub(super) fn hear_held(&mut self, room: &RoomKey) {
-        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
-        for news in std::mem::take(&mut followed.held) {
-            self.on_news(room, news);
+        let count = self.broker.rooms.get(room).map_or(0, |followed| followed.held.len());
+        for _ in 0..count {
+            if self.has_to_hold(room) {
+                return;
+            }
+            let followed = self.broker.rooms.get_mut(room);
+            let Some(held) = followed.and_then(|it| it.held.pop_front()) else { return };
+            self.take_news(room, held);
         }
+    }
+
+    /// Whether news of a room wait for something.
+    fn has_to_hold(&self, room: &RoomKey) -> bool {
+        let followed = self.broker.rooms.get(room);
+        followed.is_some_and(|it| it.is_asked || it.patience.is_some())
+            || self.waits_for_heritage(room)
     }
 
     /// Takes in those of the news that were held back that follow what is here.
@@ -28,20 +49,21 @@ impl Shard {
             return;
         }
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
-        let mut others = Vec::new();
-        for news in std::mem::take(&mut followed.held) {
+        let mut others = VecDeque::new();
+        for held in std::mem::take(&mut followed.held) {
             let last = self.homes.rooms.get(room).map(|it| (&it.room.epoch, it.room.offset()));
-            match &news {
+            match &held.news {
                 News::Publication { epoch, offset, wire }
                     if last.is_some_and(|last| last == (epoch, *offset - 1)) =>
                 {
                     self.follow_publication(room, *offset, wire);
                 }
-                _ => others.push(news),
+                _ => others.push_back(held),
             }
         }
         if let Some(followed) = self.broker.rooms.get_mut(room) {
-            followed.held.splice(..0, others);
+            others.append(&mut followed.held);
+            followed.held = others;
         }
     }
 
@@ -165,41 +187,53 @@ impl Shard {
             self.follow_transient(room, wire);
             return;
         }
-        let waits = self.waits_for_heritage(room);
+        let has_to_hold = self.has_to_hold(room);
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
-        if followed.is_asked || followed.patience.is_some() || waits {
-            if followed.held.len() < HELD_MAX {
-                followed.held.push(news);
-            } else {
-                followed.has_missed = true;
-            }
-            return;
-        }
-        let Some(home) = self.homes.rooms.get(room) else { return };
-        let (ours, last) = (Arc::clone(&home.room.epoch), home.room.offset());
-        match news {
-            News::Publication { epoch, offset, wire } if epoch == ours => {
-                if offset == last + 1 {
-                    self.follow_publication(room, offset, &wire);
-                } else if offset > last {
-                    self.hold_and_ask(room, News::Publication { epoch, offset, wire });
-                }
-            }
-            News::Epoch { epoch, offset } if epoch_number(&epoch) > epoch_number(&ours) => {
-                self.be_reborn(room, &epoch, offset);
-                self.note_seen(room, Seen { epoch, offset, stamp: None });
-            }
-            News::Epoch { epoch, .. } if epoch == ours => {}
-            // Another life than is known here, and no word of how it began.
-            news => self.hold_and_ask(room, news),
+        let held = Held { news, is_asked_for: false };
+        if !has_to_hold {
+            self.take_news(room, held);
+        } else if followed.held.len() < HELD_MAX {
+            followed.held.push_back(held);
+        } else {
+            followed.has_missed = true;
         }
     }
 
-    fn hold_and_ask(&mut self, room: &RoomKey, news: News) {
-        if let Some(followed) = self.broker.rooms.get_mut(room) {
-            followed.held.push(news);
+    fn take_news(&mut self, room: &RoomKey, held: Held) {
+        let Some(home) = self.homes.rooms.get(room) else { return };
+        let (ours, last) = (Arc::clone(&home.room.epoch), home.room.offset());
+        match &held.news {
+            News::Publication { epoch, offset, wire } if *epoch == ours => {
+                if *offset == last + 1 {
+                    self.follow_publication(room, *offset, wire);
+                } else if *offset > last {
+                    self.ask_before(room, held);
+                }
+            }
+            News::Epoch { epoch, offset } if epoch_number(epoch) > epoch_number(&ours) => {
+                self.be_reborn(room, epoch, *offset);
+                let seen = Seen { epoch: Arc::clone(epoch), offset: *offset, stamp: None };
+                self.note_seen(room, seen);
+            }
+            News::Epoch { epoch, .. } if *epoch == ours => {}
+            // Another life than is known here, and no word of how it began.
+            _ => self.ask_before(room, held),
         }
-        self.open_again(room);
+    }
+
+    /// Asks how the room is before news are taken in that do not follow what is here, once. What does not
+    /// follow the answer either is of a life that has ended, or lost; or the answer is older, and what was
+    /// heard of the life that is known is asked for in its own time.
+    fn ask_before(&mut self, room: &RoomKey, held: Held) {
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
+        if !held.is_asked_for {
+            followed.held.push_front(held);
+            self.open_again(room);
+        } else if let News::Publication { epoch, offset, .. } | News::Epoch { epoch, offset } =
+            &held.news
+        {
+            self.expect_place(room, epoch, *offset);
+        }
     }
 
     /// A publication that follows what is here.

@@ -85,7 +85,7 @@ impl Shard {
         let last = self.homes.rooms.get(room).map_or(0, |home| home.room.offset());
         let Some(followed) = self.broker.rooms.get_mut(room) else { return life.offset };
         let overdue = followed.overdue.take().filter(|(epoch, _)| *epoch == life.epoch);
-        let held = followed.held.iter().filter_map(|news| match news {
+        let held = followed.held.iter().filter_map(|held| match &held.news {
             News::Publication { epoch, offset, .. } => {
                 (*epoch == life.epoch && *offset > last).then_some(*offset - 1)
             }

@@ -65,7 +65,7 @@ impl Fleet {
         self.carry_of(0..self.nodes.len());
     }
 
-    /// The same, of some of the nodes.
+    /// The same, of some of the nodes; they fall quiet.
     pub(super) fn carry_of(&mut self, nodes: impl IntoIterator<Item = usize>) {
         let nodes: Vec<_> = nodes.into_iter().collect();
         for _ in 0..2_000 {
@@ -77,9 +77,10 @@ impl Fleet {
             let is_done =
                 |&node: &usize| self.links[node].is_idle() && self.nodes[node].to_broker.is_empty();
             if nodes.iter().all(is_done) {
-                break;
+                return;
             }
         }
+        panic!("nodes and their Redis have always something to say to each other");
     }
 
     /// Time passes, and nothing arrives.

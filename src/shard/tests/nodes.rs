@@ -327,6 +327,28 @@ fn what_is_on_its_way_when_a_room_is_opened_again_is_not_lost() {
 }
 
 #[test]
+fn news_of_a_life_that_has_ended_are_asked_about_once() {
+    let mut world = two_in_a_room_without_history();
+    world.publish_at(0);
+    world.answer(1);
+    world.fleet.links[1].miss();
+    world.fleet.deliver(1);
+    // While the room is opened again, something comes of its life before, and that ends.
+    world.publish_at(0);
+    world.fleet.store.empty();
+    world.publish_at(0);
+    world.fleet.carry();
+    let at = world.witness.clients[2].at;
+    let told = world.fleet.nodes[1].read(at);
+    assert_eq!((told.len(), &told[0]["reason"]), (1, &json!("epoch_changed")), "{told:?}");
+    world.fleet.wait(2_500);
+    world.fleet.carry();
+    world.publish_at(0);
+    world.fleet.carry();
+    assert_eq!(world.told_at(1), [3]);
+}
+
+#[test]
 fn a_send_that_redis_does_not_answer_is_refused() {
     let mut world = World::new(1, false);
     let ann = world.witness.clients[0].at;
