@@ -19,6 +19,7 @@ mod heed;
 mod news;
 mod overdue;
 mod publish;
+mod retry;
 mod safety;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -47,6 +48,7 @@ use self::news::Held;
 use self::overdue::{Expected, Given};
 use self::publish::Pending;
 pub(in crate::shard) use self::publish::{Outgoing, Way};
+use self::retry::Retry;
 
 /// News that a room keeps while it asks for what is missing before them.
 const HELD_MAX: usize = 1_024;
@@ -109,6 +111,8 @@ pub(super) struct Followed {
     is_asked: bool,
     /// When the room is opened again, so that the broker does not forget it.
     refresh: Option<Timer>,
+    /// When what failed is tried again.
+    retry: Retry,
     /// Until when what is asked of the room waits for it.
     patience: Option<Timer>,
     deferred: Vec<(CoreId, ToHome)>,

@@ -117,8 +117,10 @@ enum Alarm {
     Patience(RoomKey),
     /// The broker has not decided about a motion in time.
     Motion(RoomKey, u64),
-    /// The broker could not open a room.
+    /// A room is to be opened again.
     Reopen(RoomKey),
+    /// The broker could not do something for a room.
+    Retry(RoomKey),
     /// What was published here should have come with a room's news.
     Overdue(RoomKey),
     /// A call of a room has not been noted.
@@ -280,6 +282,7 @@ impl Shard {
                 Alarm::Patience(room) => self.on_patience_alarm(&room),
                 Alarm::Motion(room, ticket) => self.on_motion_alarm(&room, ticket),
                 Alarm::Reopen(room) => self.on_reopen_alarm(&room),
+                Alarm::Retry(room) => self.on_retry_alarm(&room),
                 Alarm::Overdue(room) => self.on_overdue_alarm(&room),
                 Alarm::Ticket(ticket) => self.on_ticket_alarm(ticket),
                 Alarm::Call(room) => self.on_call_alarm(&room),

@@ -11,12 +11,12 @@ use crate::room::broker::{Fault, ToBroker};
 use crate::room::name::RoomKey;
 use crate::shard::{Alarm, Shard};
 
-use super::RETRY_MS;
-
 /// Users of whom one word speaks.
 const SAY_MAX: usize = 256;
 /// Steps that are kept while all is asked for.
 const HELD_MAX: usize = 256;
+/// How long nodes have to say again what the broker has lost.
+const SETTLE_MS: u64 = 1_000;
 
 /// When it is not known yet how long the others need.
 const NEVER: Moment = Moment { us: u64::MAX };
@@ -76,7 +76,7 @@ impl Attending {
             }
             Some(at) if at < NEVER && !is_lost => {}
             _ => {
-                self.settles = Some(now.plus_ms(RETRY_MS));
+                self.settles = Some(now.plus_ms(SETTLE_MS));
                 taken.settles = true;
             }
         }
@@ -126,7 +126,8 @@ impl Shard {
                 attending.is_refused = false;
                 let taken = attending.take(heard.unwrap_or_default(), node, now);
                 if taken.settles {
-                    self.retry(room);
+                    // The others say it again meanwhile.
+                    self.wheel.insert(now.plus_ms(SETTLE_MS), Alarm::Reopen(room.clone()));
                 }
                 for ask in taken.silent {
                     self.tell_broker(ToBroker::Attend { room: room.clone(), ask });
@@ -137,13 +138,6 @@ impl Shard {
         self.take_heard(room);
         self.go_on_if_answered(room);
         self.tend(room);
-    }
-
-    pub(super) fn retry(&mut self, room: &RoomKey) {
-        if self.broker.is_up {
-            let at = self.outbound.now.moment.plus_ms(RETRY_MS);
-            self.wheel.insert(at, Alarm::Reopen(room.clone()));
-        }
     }
 
     /// A home was just made.
@@ -215,10 +209,8 @@ impl Shard {
         }
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         let attending = &mut followed.attending;
-        let waits = attending.mark.is_none()
-            || attending.is_looking
-            || attending.is_refused
-            || attending.saying.is_some();
+        let is_busy = attending.is_looking || attending.is_refused || attending.saying.is_some();
+        let waits = attending.mark.is_none() || is_busy || followed.retry.is_planned();
         let Some(home) = self.homes.get_mut(room).filter(|home| !waits && home.has_unsaid()) else {
             return;
         };

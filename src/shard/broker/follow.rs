@@ -5,8 +5,8 @@ use crate::room::broker::{Fault, Keep, Life, ToBroker};
 use crate::room::name::RoomKey;
 use crate::shard::{Alarm, Shard};
 
+use super::Followed;
 use super::call::keep_called;
-use super::{Followed, RETRY_MS};
 
 impl Shard {
     /// A home is there, or about to be: follows its room.
@@ -33,6 +33,7 @@ impl Shard {
         followed.has_missed = false;
         followed.held.iter_mut().for_each(|held| held.is_asked_for = true);
         let seen = followed.seen.clone();
+        self.cancel_retry(room);
         self.tell_broker(ToBroker::Open { room: room.clone(), seen, keep });
         // Behind it: by then the room is listened to.
         self.look(room);
@@ -51,6 +52,7 @@ impl Shard {
         if !self.broker.rooms.contains_key(room) || self.broker.is_awaiting(room) {
             return;
         }
+        self.cancel_retry(room);
         let followed = self.broker.rooms.remove(room);
         if let Some(timer) = followed.and_then(|followed| followed.refresh) {
             self.wheel.cancel(timer);
@@ -79,10 +81,10 @@ impl Shard {
     pub(super) fn on_room_known(&mut self, room: &RoomKey, outcome: Result<Life, Fault>) {
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         followed.is_asked = false;
-        if outcome.is_err() && self.broker.is_up {
-            let at = self.outbound.now.moment.plus_ms(RETRY_MS);
-            self.wheel.insert(at, Alarm::Reopen(room.clone()));
+        if outcome.is_err() {
+            self.retry(room);
         }
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         // Its part of the broker may have gone before it was open, so that nobody was told of this room.
         let is_unreached = matches!(outcome, Err(Fault::Unsent | Fault::Lost));
         followed.is_severed |= is_unreached && followed.seen.is_none();
@@ -153,9 +155,8 @@ impl Shard {
         }
     }
 
-    /// The broker could not open a room some time ago.
+    /// A room was to be opened again at this time.
     pub(in crate::shard) fn on_reopen_alarm(&mut self, room: &RoomKey) {
-        self.pay(Some(room));
         if self.broker.rooms.get(room).is_some_and(|followed| !followed.is_asked) {
             self.open_again(room);
         } else if self.has_to_look(room) {

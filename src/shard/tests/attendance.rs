@@ -344,3 +344,26 @@ fn connections_of_nobody_are_counted_on_all_nodes() {
     let (_, answer) = world.join(2, "eve");
     assert_eq!(answer["user_count"], 3);
 }
+
+#[test]
+fn what_redis_refuses_is_said_again_now_and_then_until_it_is_taken() {
+    let mut world = calm();
+    let (eve, _) = world.join(1, "eve");
+    world.join(0, "ann");
+    world.notices(1, eve);
+    world.fleet.links[0].is_full = true;
+    for user in ["bob", "cat", "dan"] {
+        world.join(0, user);
+    }
+    for _ in 0..20 {
+        world.fleet.wait(1_000);
+        world.fleet.carry();
+    }
+    // At once, and after 1, 3, 7, 11, 15 and 19 s.
+    let refused = world.fleet.links[0].refused.iter();
+    assert!((5..=7).contains(&refused.filter(|it| **it == room()).count()));
+    world.fleet.links[0].is_full = false;
+    world.fleet.wait(4_000);
+    world.fleet.carry();
+    assert_eq!(world.notices(1, eve), ["join \"bob\"", "join \"cat\"", "join \"dan\""]);
+}

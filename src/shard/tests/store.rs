@@ -81,6 +81,10 @@ pub(super) struct Link {
     number: u64,
     to: VecDeque<(CoreId, ToBroker)>,
     pub(super) from: VecDeque<(CoreId, FromBroker)>,
+    /// The server has no memory left to open a room, or to note who is there.
+    pub(super) is_full: bool,
+    /// What it has refused for that.
+    pub(super) refused: Vec<RoomKey>,
     /// Rooms that are listened to, their homes, and on which server each was opened.
     rooms: BTreeMap<RoomKey, (CoreId, u64)>,
 }
@@ -506,6 +510,14 @@ impl Link {
             }
             ToBroker::Attend { room, .. } if !is_up => {
                 FromBroker::Said { room, outcome: Err(Fault::Lost) }
+            }
+            ToBroker::Attend { room, ask: AttendanceAsk::Say { .. } } if self.is_full => {
+                self.refused.push(room.clone());
+                FromBroker::Said { room, outcome: Err(Fault::OutOfMemory) }
+            }
+            ToBroker::Open { room, .. } if self.is_full => {
+                self.refused.push(room.clone());
+                FromBroker::Opened { room, outcome: Err(Fault::OutOfMemory) }
             }
             ToBroker::Attend { room, ask } => store.attend(node.id(), &room, ask),
             ToBroker::Bookmarks { room, ask } => store.note(room, ask, is_up),
