@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use crate::room::broker::{Life, News, epoch_number};
+use crate::room::home::HomeRoom;
 use crate::room::name::RoomKey;
 use crate::shard::{Alarm, Shard};
 
@@ -16,6 +17,12 @@ use super::OVERDUE_MS;
 
 /// A life of a room, and an offset there.
 pub(super) type Given = (Arc<str>, u64);
+
+/// Whether a home has not come as far as a place in the life of its room.
+pub(super) fn is_ahead(home: &HomeRoom, epoch: &Arc<str>, offset: u64) -> bool {
+    epoch_number(epoch) > epoch_number(&home.epoch)
+        || *epoch == home.epoch && offset > home.offset()
+}
 
 /// What is to come.
 #[derive(Debug)]
@@ -30,7 +37,7 @@ impl Shard {
     /// Something has its place: sees to it that it comes here, too, whatever became of the news.
     pub(super) fn expect_place(&mut self, room: &RoomKey, epoch: &Arc<str>, offset: u64) {
         let Some(home) = self.homes.rooms.get(room) else { return };
-        if home.room.epoch == *epoch && offset <= home.room.offset() {
+        if !is_ahead(&home.room, epoch, offset) {
             return;
         }
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
@@ -57,10 +64,7 @@ impl Shard {
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         let Some(Expected { due, last }) = followed.expected.take() else { return };
         let Some(home) = self.homes.rooms.get(room) else { return };
-        let (ours, offset) = (&home.room.epoch, home.room.offset());
-        let is_missing = |given: &Given| {
-            epoch_number(&given.0) > epoch_number(ours) || given.0 == *ours && given.1 > offset
-        };
+        let is_missing = |(epoch, offset): &Given| is_ahead(&home.room, epoch, *offset);
         if is_missing(&due) && followed.is_asked {
             // The answer may have been made before.
             followed.expected = Some(Expected { due, last });

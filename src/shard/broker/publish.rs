@@ -15,6 +15,7 @@ use crate::shard::receipt::{Waiting, Word};
 use crate::shard::{Alarm, Shard};
 use crate::wheel::Timer;
 
+use super::overdue::is_ahead;
 use super::{not_done, unavailable};
 
 /// A publish that waits for its place.
@@ -171,7 +172,11 @@ impl Shard {
             self.expect_place(&room, &placed.epoch, placed.offset);
         }
         let Some(pending) = self.broker.pending.get_mut(&number) else { return };
-        if pending.counts && !placed.is_duplicate && pending.receipt.is_none() {
+        let is_counted = pending.counts && !placed.is_duplicate && pending.receipt.is_none();
+        // A home that began behind it does not get it, and where there is none nobody is there.
+        let home = self.homes.rooms.get(&pending.room).map(|home| &home.room);
+        let comes = home.is_some_and(|home| is_ahead(home, &placed.epoch, placed.offset));
+        if is_counted && comes {
             // It is counted when it comes with the room's other news.
             pending.placed = Some(placed);
             return;
@@ -179,6 +184,7 @@ impl Shard {
         let Some(pending) = self.take_pending(number) else { return };
         match pending.receipt {
             Some(receipt) => self.on_receipt_placed(receipt, placed.nodes > 1),
+            None if is_counted => self.answer_uncounted(pending, &placed, placed.nodes > 1),
             None => self.answer_placed(pending, &placed, None),
         }
     }
@@ -223,9 +229,9 @@ impl Shard {
         self.answer_ok(&room, &asker, ticket, reply);
     }
 
-    /// It has its place, and did not come here to be counted.
-    fn answer_uncounted(&mut self, pending: Pending, placed: &Placed) {
-        let receipt = event::Receipt { delivered: 0, total: 0, partial: true };
+    /// It has its place, and did not come here to be counted; whether others may have been sent it.
+    fn answer_uncounted(&mut self, pending: Pending, placed: &Placed, partial: bool) {
+        let receipt = event::Receipt { delivered: 0, total: 0, partial };
         self.answer_placed(pending, placed, Some(receipt));
     }
 
@@ -280,7 +286,7 @@ impl Shard {
         match pending.placed.take() {
             Some(placed) => {
                 let Some(pending) = self.take_pending(number) else { return };
-                self.answer_uncounted(pending, &placed);
+                self.answer_uncounted(pending, &placed, true);
             }
             None => self.refuse_pending(number, not_done(Fault::Lost)),
         }
@@ -309,7 +315,7 @@ impl Shard {
         match (pending.receipt, pending.placed.take()) {
             (Some(receipt), _) if pending.word == Word::Needed => self.forget_receipt(receipt),
             (Some(receipt), _) => return self.on_receipt_placed(receipt, true),
-            (None, Some(placed)) => return self.answer_uncounted(pending, &placed),
+            (None, Some(placed)) => return self.answer_uncounted(pending, &placed, true),
             (None, None) => {}
         }
         let Pending { room, asker, ticket, .. } = pending;

@@ -378,6 +378,24 @@ fn a_send_that_redis_does_not_answer_is_refused() {
 }
 
 #[test]
+fn who_publishes_where_nobody_is_on_their_node_waits_for_redis_alone() {
+    let mut world = World::new(1, false);
+    (0..2).for_each(|node| world.fleet.restore(node));
+    let bob = world.fleet.nodes[1].user(0, "bob");
+    let ann = world.witness.clients[0].at;
+    world.fleet.carry();
+    world.fleet.nodes[1].read(bob);
+    for (to, heard) in [("bob", 1), ("nobody", 0)] {
+        let send = json!({"type": "send", "id": 1, "to": {"user": to}, "data": 1});
+        world.fleet.nodes[0].send(ann, &send.to_string());
+        world.fleet.carry();
+        let told = world.fleet.nodes[0].read(ann).pop().expect("an answer");
+        assert_eq!((&told["type"], &told["delivered"]), (&json!("ok"), &json!(0)), "{told}");
+        assert_eq!(world.fleet.nodes[1].read(bob).len(), heard);
+    }
+}
+
+#[test]
 fn what_a_node_says_of_a_room_by_itself_is_called_local() {
     let mut world = World::new(1, false);
     let ann = world.fleet.nodes[0].open_as(0, "ann", |_| {});
