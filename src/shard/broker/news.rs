@@ -113,6 +113,9 @@ impl Shard {
             home.begin_life(Arc::clone(&life.epoch), start, now);
         }
         self.begin_at(room, &life, start);
+        if self.broker.rooms.get(room).is_some_and(|followed| followed.has_missed) {
+            self.open_again(room);
+        }
     }
 
     /// A home has begun at a place in a life: what was before it is history, what is behind it is
@@ -200,7 +203,13 @@ impl Shard {
     }
 
     fn take_news(&mut self, room: &RoomKey, held: Held) {
-        let Some(home) = self.homes.rooms.get(room) else { return };
+        let Some(home) = self.homes.rooms.get(room) else {
+            // One that begins yet begins with what was known before.
+            if let Some(followed) = self.broker.rooms.get_mut(room) {
+                followed.has_missed = true;
+            }
+            return;
+        };
         let (ours, last) = (Arc::clone(&home.room.epoch), home.room.offset());
         match &held.news {
             News::Publication { epoch, offset, wire } if *epoch == ours => {
