@@ -7,7 +7,7 @@ use std::sync::Arc;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fixture::{HEARTBEAT_MS, heartbeats, key, member};
 use ringroom::bucket::{Limiter, Limits, Meter};
-use ringroom::clock::Moment;
+use ringroom::clock::{Moment, Past};
 use ringroom::config::Rate;
 use ringroom::hash::Seed;
 use ringroom::id::CoreId;
@@ -126,8 +126,8 @@ impl Entry for Stored {
         200
     }
 
-    fn published_at(&self) -> Moment {
-        self.at
+    fn published_at(&self) -> Past {
+        self.at.into()
     }
 }
 

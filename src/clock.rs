@@ -27,6 +27,34 @@ impl Moment {
     }
 }
 
+/// When something happened, maybe before the process began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Past {
+    /// Microseconds since the process began; below 0: before it did.
+    us: i64,
+}
+
+impl Past {
+    /// What was so long before `now`.
+    #[must_use]
+    pub fn before(now: Moment, age_us: u64) -> Self {
+        Self { us: Self::from(now).us.saturating_sub_unsigned(age_us) }
+    }
+
+    /// The moment `ms` milliseconds after it; 0 where that is before the process began.
+    #[must_use]
+    pub fn plus_ms(self, ms: u64) -> Moment {
+        let us = self.us.saturating_add_unsigned(ms.saturating_mul(1_000));
+        Moment { us: u64::try_from(us).unwrap_or(0) }
+    }
+}
+
+impl From<Moment> for Past {
+    fn from(moment: Moment) -> Self {
+        Self { us: i64::try_from(moment.us).unwrap_or(i64::MAX) }
+    }
+}
+
 /// Reads some clock, in microseconds. Only for figures of how long something took: nothing that a
 /// pure layer does depends on what it says, so a test may give one that stands.
 pub type Stopwatch = fn() -> u64;

@@ -15,7 +15,7 @@ use std::iter::Rev;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::clock::Moment;
+use crate::clock::{Moment, Past};
 
 /// What a history keeps.
 pub trait Entry {
@@ -24,7 +24,7 @@ pub trait Entry {
     /// The memory it holds.
     fn bytes(&self) -> usize;
     /// When it was published.
-    fn published_at(&self) -> Moment;
+    fn published_at(&self) -> Past;
 }
 
 impl<T: Entry> Entry for Arc<T> {
@@ -36,7 +36,7 @@ impl<T: Entry> Entry for Arc<T> {
         (**self).bytes()
     }
 
-    fn published_at(&self) -> Moment {
+    fn published_at(&self) -> Past {
         (**self).published_at()
     }
 }

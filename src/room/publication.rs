@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::clock::{Moment, Stopwatch};
+use crate::clock::{Moment, Past, Stopwatch};
 use crate::id::ConnectionAddress;
 use crate::protocol::event::{Message, Place, Sender};
 use crate::protocol::{self, Codec, Event, OwnedData, Priority};
@@ -121,7 +121,7 @@ pub struct Draft {
     /// Worthless from then on.
     pub expires: Option<Moment>,
     /// When it was published.
-    pub published: Moment,
+    pub published: Past,
     /// Who gets it.
     pub audience: Option<Box<Audience>>,
 }
@@ -210,7 +210,7 @@ impl history::Entry for Publication {
         self.held_bytes()
     }
 
-    fn published_at(&self) -> Moment {
+    fn published_at(&self) -> Past {
         self.draft.published
     }
 }

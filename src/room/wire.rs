@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{Moment, Now};
+use crate::clock::{Now, Past};
 use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
 use crate::protocol::{Codec, Data, Filter, Priority, Scalar};
 
@@ -147,7 +147,7 @@ pub fn read(wire: &[u8], spot: Spot<'_>, now: Now) -> Option<Draft> {
     }
     // Another node's clock may be ahead of this one's; it does not make a message younger than new.
     let age_us = now.unix_ms.saturating_sub(written.at_ms).saturating_mul(1_000);
-    let published = Moment { us: now.moment.us.saturating_sub(age_us) };
+    let published = Past::before(now.moment, age_us);
     let left_ms = |ttl_ms: u64| ttl_ms.saturating_sub(age_us / 1_000);
     Some(Draft {
         room: spot.room.clone(),

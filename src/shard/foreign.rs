@@ -122,7 +122,7 @@ impl Shard {
             exclude_self: false,
             priority: Priority::Normal,
             expires: None,
-            published: now.moment,
+            published: now.moment.into(),
             audience: None,
         }
     }

@@ -20,8 +20,8 @@ impl Entry for Stored {
         self.bytes
     }
 
-    fn published_at(&self) -> Moment {
-        self.at
+    fn published_at(&self) -> Past {
+        self.at.into()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Counting who is in, and what the one who comes back gets.
 
 use super::*;
+use crate::clock::Past;
 use crate::id::{ConnectionKey, TenantId};
 use crate::protocol::{Codec, ErrorCode, GapReason, Priority, RoomPatch};
 use crate::room::bookmark::{Bookmark, End, Note};
@@ -89,7 +90,7 @@ fn publish(
             exclude_self: false,
             priority: Priority::Normal,
             expires: None,
-            published: Moment::default(),
+            published: Past::default(),
             audience: None,
         };
         let publication =

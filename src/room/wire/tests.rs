@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::clock::Moment;
 use crate::id::TenantId;
 use crate::room::name::RoomName;
 
@@ -28,7 +29,7 @@ fn draft() -> Draft {
         exclude_self: true,
         priority: Priority::High,
         expires: Some(now().moment.plus_ms(500)),
-        published: now().moment,
+        published: now().moment.into(),
         audience: Some(Box::new(Audience::new(filter()))),
     }
 }
@@ -77,14 +78,20 @@ fn whoever_is_elsewhere_is_at_no_address_here() {
 fn age_counts_and_a_clock_that_is_ahead_does_not() {
     let later = Now { moment: Moment { us: 52_000_000 }, unix_ms: 1_000_200 };
     let read = read_at(&written(1), later).expect("what was written");
-    assert_eq!(read.published, Moment { us: 51_800_000 });
+    assert_eq!(read.published, Moment { us: 51_800_000 }.into());
     assert_eq!(read.expires, Some(later.moment.plus_ms(300)));
     let behind = Now { unix_ms: 999_000, ..now() };
     let read = read_at(&written(1), behind).expect("what was written");
-    assert_eq!((read.published, read.expires), (now().moment, Some(now().moment.plus_ms(500))));
+    assert_eq!(
+        (read.published, read.expires),
+        (now().moment.into(), Some(now().moment.plus_ms(500)))
+    );
     let long_after = Now { unix_ms: 100_000_000, ..now() };
     let read = read_at(&written(1), long_after).expect("what was written");
-    assert_eq!((read.published, read.expires), (Moment::default(), Some(now().moment)));
+    // The process did not run yet: it is as old all the same.
+    let published = Past::before(now().moment, 99_000_000_000);
+    assert_eq!((read.published, read.expires), (published, Some(now().moment)));
+    assert_eq!(published.plus_ms(99_000_000), now().moment);
 }
 
 #[test]

@@ -56,7 +56,7 @@ impl PublishAsk {
             exclude_self: self.exclude_self,
             priority: self.priority,
             expires: self.ttl_ms.map(|ttl_ms| now.moment.plus_ms(ttl_ms)),
-            published: now.moment,
+            published: now.moment.into(),
             audience: None,
         }
     }
