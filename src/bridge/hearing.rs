@@ -158,14 +158,13 @@ mod tests {
     use crate::bridge::queue::Places;
     use crate::id::{CoreId, TenantId};
     use crate::room::attendance::{AttendanceAsk, Mark};
-    use crate::room::broker::{Keep, ToBroker};
+    use crate::room::broker::ToBroker;
     use crate::room::name::RoomName;
 
     #[test]
     fn a_room_that_is_listened_to_again_is_opened_whatever_else_waits() {
         let room = RoomKey::new(TenantId::DEFAULT, RoomName::parse("a").expect("a good name"));
         let attend = |ask| ToBroker::Attend { room: room.clone(), ask };
-        let keep = Keep { size: 0, ttl_ms: 0, replicas: 0 };
         let others = [
             attend(AttendanceAsk::Say { anonymous: 1, users: Vec::new() }),
             attend(AttendanceAsk::Look(Mark::default())),
@@ -182,6 +181,6 @@ mod tests {
         for other in others {
             assert!(park(other));
         }
-        assert!(!park(ToBroker::Open { room: room.clone(), seen: None, keep }));
+        assert!(!park(ToBroker::Open { room: room.clone(), seen: None }));
     }
 }

@@ -122,8 +122,6 @@ pub enum ToBroker {
         room: RoomKey,
         /// None: nothing.
         seen: Option<Seen>,
-        /// How much of it is wanted.
-        keep: Keep,
     },
     /// Nobody here needs the room any more.
     Close {

@@ -30,7 +30,7 @@ fn ack(talk: &mut Talk, offset: u64) {
 
 /// Waits until Redis has this of a reader: where they began, how far they acknowledged, and how far
 /// they were sent something.
-fn is_kept(store: &Store, name: &str, words: &str) {
+pub(crate) fn is_kept(store: &Store, name: &str, words: &str) {
     let field = format!("u{name}");
     eventually(&format!("Redis has {words:?} of {name}"), || {
         let keys = store.list(&["KEYS", "ringroom:{*}:a"]);

@@ -33,6 +33,7 @@ mod failover;
 mod foreign;
 mod forms;
 mod governing;
+mod histories;
 mod names;
 mod order;
 mod outage;

@@ -1,4 +1,6 @@
-//! A home asks how its room is, and what it has not seen of it.
+//! A home asks how its room is, and what it has not seen of it, which is read a page at a time.
+//!
+//! Invariant: what is told is how the room was at the first page; what follows was kept before that.
 
 use redis::{Cmd, Value};
 
@@ -6,22 +8,61 @@ use crate::bridge::answer::{bytes, number, text};
 use crate::bridge::desk::Desk;
 use crate::bridge::script::{self, Name};
 use crate::id::CoreId;
-use crate::room::broker::{Fault, FromBroker, Keep, Life, Seen, Stamp};
+use crate::room::broker::{Fault, FromBroker, Life, Seen, Stamp};
 use crate::room::name::RoomKey;
 
 use super::Call;
 use super::bookmark::kept_ms;
 
 /// Publications that a room is opened with at most.
-const OPEN_MAX: u32 = 10_000;
+const OPEN_MAX: usize = 10_000;
+/// Bytes of them, but for the last page.
+const OPEN_BYTES_MAX: usize = 64 << 20;
+/// Bytes after which a page ends: Redis does nothing else while it reads one.
+const PAGE_BYTES: usize = 256 << 10;
 
 /// The opening of a room.
 #[derive(Debug)]
 pub(in crate::bridge) struct Open {
-    pub(super) from: CoreId,
-    pub(super) room: RoomKey,
-    pub(super) seen: Option<Seen>,
-    pub(super) keep: Keep,
+    from: CoreId,
+    room: RoomKey,
+    seen: Option<Seen>,
+    /// What was read, the newest first.
+    read: Option<Life>,
+}
+
+/// What one call has read.
+struct Page {
+    life: Life,
+    /// There may be more.
+    is_more: bool,
+}
+
+impl Open {
+    pub(super) fn new(from: CoreId, room: RoomKey, seen: Option<Seen>) -> Self {
+        Self { from, room, seen, read: None }
+    }
+
+    /// How much more may be read.
+    fn wanted(&self) -> (usize, usize) {
+        let entries = self.read.iter().flat_map(|life| &life.entries);
+        let (count, bytes) =
+            entries.fold((0, 0), |(count, bytes), (_, wire)| (count + 1, bytes + wire.len()));
+        (OPEN_MAX.saturating_sub(count), OPEN_BYTES_MAX.saturating_sub(bytes))
+    }
+
+    /// Takes in a page. Whether the next one is to be read.
+    fn turn(&mut self, page: Page) -> bool {
+        let Page { life, is_more } = page;
+        match &mut self.read {
+            None => self.read = Some(life),
+            Some(read) if read.epoch == life.epoch => read.entries.extend(life.entries),
+            // The room has begun anew, and there is no more of this life.
+            Some(_) => return false,
+        }
+        let (count, bytes) = self.wanted();
+        is_more && count > 0 && bytes > 0
+    }
 }
 
 impl Call for Open {
@@ -29,8 +70,9 @@ impl Call for Open {
         Some((&self.room, self.from))
     }
 
+    /// What comes after its first page is not told by a later one.
     fn opens(&self) -> bool {
-        true
+        self.read.is_none()
     }
 
     fn slot(&self, desk: &Desk) -> u16 {
@@ -47,13 +89,24 @@ impl Call for Open {
         command.arg(script::fresh(&desk.chance().to_be_bytes()));
         command.arg(stamp.as_ref().map_or(&[][..], |stamp| &stamp[..]));
         command.arg(u8::from(desk.watch.is_doubtful(&self.room)));
-        command.arg(self.keep.size.min(OPEN_MAX)).arg(desk.config.redis.room_ttl_ms);
-        command.arg(kept_ms(desk));
+        let last = self.read.as_ref().and_then(|life| life.entries.last());
+        let last = last.map_or_else(|| "+".to_owned(), |(offset, _)| (offset - 1).to_string());
+        let (count, bytes) = self.wanted();
+        command.arg(count).arg(bytes.min(PAGE_BYTES)).arg(last);
+        command.arg(desk.config.redis.room_ttl_ms).arg(kept_ms(desk));
         command
     }
 
-    fn succeed(self: Box<Self>, answer: Value, desk: &mut Desk) {
-        let outcome = life(answer).ok_or(Fault::Other);
+    fn succeed(mut self: Box<Self>, answer: Value, desk: &mut Desk) {
+        match page(answer).map(|page| self.turn(page)) {
+            Some(true) => return desk.ask_next(self),
+            Some(false) => {}
+            None => self.read = None,
+        }
+        let outcome = self.read.ok_or(Fault::Other).map(|mut life| {
+            life.entries.reverse();
+            life
+        });
         desk.watch.opened(&self.room);
         desk.post(self.from, FromBroker::Opened { room: self.room, outcome });
     }
@@ -64,18 +117,17 @@ impl Call for Open {
 }
 
 /// What `open.lua` said; none if it says no such thing.
-fn life(value: Value) -> Option<Life> {
+fn page(value: Value) -> Option<Page> {
     let Value::Array(items) = value else { return None };
-    let [epoch, offset, stamp, entries]: [Value; 4] = items.try_into().ok()?;
+    let [epoch, offset, stamp, entries, is_more]: [Value; 5] = items.try_into().ok()?;
     let Value::Array(entries) = entries else { return None };
-    let mut read = entries.into_iter().map(entry).collect::<Option<Vec<_>>>()?;
-    read.reverse();
-    Some(Life {
+    let life = Life {
         epoch: text(&epoch)?.into(),
         offset: number(&offset)?,
         stamp: Stamp::from_bytes(bytes(&stamp)?),
-        entries: read,
-    })
+        entries: entries.into_iter().map(entry).collect::<Option<_>>()?,
+    };
+    Some(Page { life, is_more: number(&is_more)? == 1 })
 }
 
 /// `[ID, [FIELD, PUBLICATION]]`

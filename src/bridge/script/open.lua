@@ -3,7 +3,9 @@
 -- KEYS: state, history, channel, how far users have come.
 -- ARGV: epoch seen, offset seen, text of a new epoch, stamp seen, how much to trust the server
 --       (0: it is as it was; 1: what was seen is looked for, and must be there),
---       how many publications are wanted, how long the room is kept in ms, how long the fourth key is.
+--       how many publications are wanted, and bytes of them; up to which offset ('+': the last), how
+--       long the room is kept in ms, how long the fourth key is.
+-- It tells the newest first, a few more than those bytes hold, and at last whether there may be more (1).
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'stamp')
 local epoch, offset, stamp = state[1], tonumber(state[2] or 0), state[3] or ''
 local number = epoch and tonumber(string.match(epoch, '^%d+')) or 0
@@ -17,7 +19,7 @@ if not ahead and seen > 0 and seen == number and from > 0 and ARGV[4] ~= '' then
   if from == offset then
     there = stamp
   else
-    local place = string.format('%.0f-0', from)
+    local place = string.format('%.0f', from)
     local entry = redis.call('XRANGE', KEYS[2], place, place)[1]
     there = entry and string.sub(entry[2][2], 2, 19)
   end
@@ -33,12 +35,19 @@ if not epoch or ahead then
   end
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', tostring(offset), 'stamp', '')
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[7])
-redis.call('PEXPIRE', KEYS[4], ARGV[8])
-local entries = {}
-if ARGV[6] ~= '0' then
-  local after = '-'
-  if ARGV[1] == epoch then after = string.format('(%.0f-0', from) end
-  entries = redis.call('XREVRANGE', KEYS[2], '+', after, 'COUNT', ARGV[6])
+redis.call('PEXPIRE', KEYS[1], ARGV[9])
+redis.call('PEXPIRE', KEYS[4], ARGV[10])
+local entries, last, first, is_more = {}, ARGV[8], '-', 1
+if ARGV[1] == epoch then first = string.format('%.0f', from + 1) end
+local count, bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
+while is_more == 1 and count > 0 and bytes > 0 do
+  local some = math.min(8, count)
+  local found = redis.call('XREVRANGE', KEYS[2], last, first, 'COUNT', some)
+  for _, entry in ipairs(found) do
+    entries[#entries + 1] = entry
+    count, bytes = count - 1, bytes - #entry[2][2]
+    last = string.format('%.0f', tonumber(string.match(entry[1], '^%d+')) - 1)
+  end
+  if #found < some then is_more = 0 end
 end
-return {epoch, offset, stamp, entries}
+return {epoch, offset, stamp, entries, is_more}

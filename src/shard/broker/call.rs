@@ -244,7 +244,7 @@ impl super::Followed {
 }
 
 /// What is kept of a room that is received by a pattern elsewhere.
-pub(super) fn keep_called(keep: Keep) -> Keep {
+fn keep_called(keep: Keep) -> Keep {
     let ttl_ms = if keep.size == 0 { KEEP_CALLED.ttl_ms } else { keep.ttl_ms };
     Keep { size: keep.size.max(KEEP_CALLED.size), ttl_ms, ..keep }
 }

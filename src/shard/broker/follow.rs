@@ -1,12 +1,11 @@
 //! Following a room: it is opened, and opened again, until it is followed no more. What was asked of it
 //! waits meanwhile, and then goes on.
 
-use crate::room::broker::{Fault, Keep, Life, ToBroker};
+use crate::room::broker::{Fault, Life, ToBroker};
 use crate::room::name::RoomKey;
 use crate::shard::{Alarm, Shard};
 
 use super::Followed;
-use super::call::keep_called;
 
 impl Shard {
     /// A home is there, or about to be: follows its room.
@@ -20,9 +19,6 @@ impl Shard {
 
     /// Asks the broker for what is missing of a room.
     pub(super) fn open_again(&mut self, room: &RoomKey) {
-        let keep = Keep::of(self.config_of(room));
-        // Where the room keeps nothing, that is where what comes with a call is to be had.
-        let keep = if self.is_received_here(room) { keep_called(keep) } else { keep };
         let is_up = self.broker.is_up;
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         if !is_up {
@@ -34,7 +30,7 @@ impl Shard {
         followed.held.iter_mut().for_each(|held| held.is_asked_for = true);
         let seen = followed.seen.clone();
         self.cancel_retry(room);
-        self.tell_broker(ToBroker::Open { room: room.clone(), seen, keep });
+        self.tell_broker(ToBroker::Open { room: room.clone(), seen });
         // Behind it: by then the room is listened to.
         self.look(room);
         self.recall(room);

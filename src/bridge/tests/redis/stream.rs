@@ -16,21 +16,15 @@ pub(super) fn execute(work: &mut Work<'_>, name: &[u8], key: &[u8], rest: &[Vec<
             if max == b"MAXLEN" && about == b"~" && !fields.is_empty() =>
         {
             let stream = work.data.edit_stream(key)?;
-            let id = match id.as_slice() {
-                b"*" => stream.last.max((now_ms, 0)),
-                id => read(id)?,
-            };
-            let id = if id == stream.last && rest[3] == b"*" { (id.0, id.1 + 1) } else { id };
-            if id <= stream.last {
-                let why = "ERR The ID specified in XADD is equal or smaller than the target stream top item";
-                return Err(Wrong(why.to_owned()));
-            }
-            stream.last = id;
-            stream.entries.insert(id, fields.to_vec());
+            let id = add(stream, id, fields, now_ms)?;
             trim(stream, number(most)?);
             Ok(Reply::text(written(id)))
         }
-        (b"XTRIM", [min, about, first]) if min == b"MINID" && about == b"~" => {
+        (b"XADD", [id, fields @ ..]) if !fields.is_empty() => {
+            let id = add(work.data.edit_stream(key)?, id, fields, now_ms)?;
+            Ok(Reply::text(written(id)))
+        }
+        (b"XTRIM", [min, .., first]) if min == b"MINID" => {
             if work.data.stream(key)?.is_none() {
                 return Ok(Reply::Number(0));
             }
@@ -52,6 +46,23 @@ pub(super) fn execute(work: &mut Work<'_>, name: &[u8], key: &[u8], rest: &[Vec<
     }
 }
 
+/// Puts an entry behind the others.
+fn add(stream: &mut Stream, id: &[u8], fields: &[Vec<u8>], now_ms: u64) -> Result<Id, Wrong> {
+    let id = match id {
+        b"*" if stream.last >= (now_ms, 0) => (stream.last.0, stream.last.1 + 1),
+        b"*" => (now_ms, 0),
+        id => read(id)?,
+    };
+    if id <= stream.last {
+        let why =
+            "ERR The ID specified in XADD is equal or smaller than the target stream top item";
+        return Err(Wrong(why.to_owned()));
+    }
+    stream.last = id;
+    stream.entries.insert(id, fields.to_vec());
+    Ok(id)
+}
+
 fn trim(stream: &mut Stream, most: usize) {
     if stream.entries.len() > most * NEARLY {
         while stream.entries.len() > most {
@@ -61,9 +72,14 @@ fn trim(stream: &mut Stream, most: usize) {
 }
 
 fn read(id: &[u8]) -> Result<Id, Wrong> {
+    read_or(id, 0)
+}
+
+/// An ID that may lack its second part.
+fn read_or(id: &[u8], second: u64) -> Result<Id, Wrong> {
     match id.iter().position(|byte| *byte == b'-') {
         Some(at) => Ok((number(&id[..at])?, number(&id[at + 1..])?)),
-        None => Ok((number(id)?, 0)),
+        None => Ok((number(id)?, second)),
     }
 }
 
@@ -71,12 +87,12 @@ fn written((ms, sequence): Id) -> String {
     format!("{ms}-{sequence}")
 }
 
-/// An end of a range.
-fn bound(word: &[u8]) -> Result<Bound<Id>, Wrong> {
+/// An end of a range; what its ID may lack is that of all it could be that is the furthest.
+fn bound(word: &[u8], furthest: u64) -> Result<Bound<Id>, Wrong> {
     match word.split_first() {
         Some((b'-' | b'+', [])) => Ok(Bound::Unbounded),
         Some((b'(', id)) => Ok(Bound::Excluded(read(id)?)),
-        _ => Ok(Bound::Included(read(word)?)),
+        _ => Ok(Bound::Included(read_or(word, furthest)?)),
     }
 }
 
@@ -87,7 +103,7 @@ fn range<'a>(
     first: &[u8],
     last: &[u8],
 ) -> Result<Vec<Entry<'a>>, Wrong> {
-    let (first, last) = (bound(first)?, bound(last)?);
+    let (first, last) = (bound(first, 0)?, bound(last, u64::MAX)?);
     let is_in = |id: &Id| {
         let above = match first {
             Bound::Included(first) => *id >= first,
