@@ -18,6 +18,7 @@ use super::bookmark::{BookmarkAsk, BookmarkNews};
 use super::charter::{Amendment, Charter, Motion, Vote};
 use super::config::RoomConfig;
 use super::entrance::{EntranceAsk, Place};
+use super::history::Bounds;
 use super::name::RoomKey;
 
 pub use self::patterns::{Beginning, Call, CallId, Calls, PatternAsk, Patterns};
@@ -78,6 +79,8 @@ pub struct Seen {
 pub struct Keep {
     /// Publications.
     pub size: u32,
+    /// Bytes of them, as they are [written](super::wire); the last one whatever it takes.
+    pub bytes: u64,
     /// For how long.
     pub ttl_ms: u64,
     /// So many replicas have a publication before it is answered.
@@ -92,7 +95,8 @@ impl Keep {
             Durability::Replicas(count) => count,
             Durability::Memory | Durability::Everysec | Durability::Always => 0,
         };
-        Self { size: config.history.size, ttl_ms: config.history.ttl_ms, replicas }
+        let Bounds { size, bytes, ttl_ms } = config.history;
+        Self { size, bytes, ttl_ms, replicas }
     }
 }
 

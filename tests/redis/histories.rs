@@ -1,9 +1,9 @@
-//! Histories over several nodes: each node has as much of a room as the room keeps.
+//! Histories over several nodes: each node has as much of a room as the room keeps, and Redis no more.
 
 use serde_json::{Value, json};
 
 use crate::acks::is_kept;
-use crate::server::Server;
+use crate::server::{Server, eventually};
 use crate::store::{Store, is_missing};
 use crate::talk::Talk;
 use crate::users::{node_with, user};
@@ -39,6 +39,13 @@ fn history_on(node: &Server) -> (Vec<u64>, Value) {
     let mut talk = user(node, "eve", "default");
     talk.ok(json!({"type": "join", "room": "a"}));
     history(&mut talk)
+}
+
+/// Publications that Redis has.
+fn kept(store: &Store) -> u64 {
+    let keys = store.list(&["KEYS", "ringroom:{*}:h"]);
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    store.say(&["XLEN", &keys[0]]).trim_start_matches(':').parse().unwrap()
 }
 
 #[test]
@@ -85,6 +92,26 @@ fn what_was_not_acknowledged_in_such_a_room_comes_on_another_node() {
 }
 
 #[test]
+fn redis_keeps_as_many_bytes_as_a_room_remembers() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let one = node(&store);
+    let mut ann = user(&one, "ann", "default");
+    make(&mut ann, &json!({"mode": "reliable", "history_size": 10_000, "history_bytes": 200_000}));
+    for _ in 0..100 {
+        ann.publish("a", "x".repeat(10_000));
+    }
+    assert!((19..=23).contains(&kept(&store)), "{}", kept(&store));
+    // The answer may come before the message does.
+    eventually("all have come", || history(&mut ann).0.last() == Some(&100));
+    let (here, elsewhere) = (history(&mut ann), history_on(&node(&store)));
+    assert_eq!(elsewhere.0.last(), Some(&100));
+    assert!(elsewhere.0.len() >= here.0.len(), "{elsewhere:?} {here:?}");
+}
+
+#[test]
 fn a_large_history_is_had_by_a_node_that_comes_new() {
     if is_missing() {
         return;
@@ -102,4 +129,25 @@ fn a_large_history_is_had_by_a_node_that_comes_new() {
     let (offsets, is_truncated) = history_on(&node(&store));
     // No page is larger than that.
     assert_eq!((offsets[0], is_truncated), (1, json!(false)), "{offsets:?}");
+}
+
+#[test]
+fn what_is_too_old_is_on_no_node() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let one = node(&store);
+    let mut ann = user(&one, "ann", "default");
+    make(&mut ann, &json!({"mode": "reliable", "history_size": 100, "history_ttl_ms": 3_000}));
+    eventually("the first are too old", || {
+        ann.publish("a", "more");
+        history(&mut ann).0[0] > 1
+    });
+    let (here, _) = history(&mut ann);
+    // Redis has more than that, and the new node is younger than what is too old.
+    assert!(kept(&store) > here.len() as u64, "{here:?}");
+    let (there, is_truncated) = history_on(&node(&store));
+    assert!(here[0] <= there[0], "{here:?} {there:?}");
+    assert!(here.last() <= there.last() && is_truncated == true, "{here:?} {there:?}");
 }

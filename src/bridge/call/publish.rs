@@ -57,7 +57,8 @@ impl Call for Publish {
         script::add_seen(&mut command, seen.as_ref());
         let stamp = wire.get(1..=Stamp::BYTES).unwrap_or_default();
         command.arg(script::fresh(stamp)).arg(stamp).arg(&**wire);
-        command.arg(keep.size).arg(keep.ttl_ms).arg(desk.config.redis.room_ttl_ms).arg(key_ms);
+        command.arg(keep.size).arg(keep.bytes).arg(keep.ttl_ms);
+        command.arg(desk.config.redis.room_ttl_ms).arg(key_ms);
         command
     }
 

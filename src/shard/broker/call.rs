@@ -24,7 +24,7 @@ pub(super) const CALL_MS: u64 = 60_000;
 /// How long what is published waits for a call to be noted.
 const CALL_PATIENCE_MS: u64 = 250;
 /// What is kept of a room, so that those can fetch it who come because of a call.
-const KEEP_CALLED: Keep = Keep { size: 64, ttl_ms: 10_000, replicas: 0 };
+const KEEP_CALLED: Keep = Keep { size: 64, bytes: 4 << 20, ttl_ms: 10_000, replicas: 0 };
 
 /// What connections of other nodes receive.
 #[derive(Debug)]
@@ -245,6 +245,7 @@ impl super::Followed {
 
 /// What is kept of a room that is received by a pattern elsewhere.
 fn keep_called(keep: Keep) -> Keep {
-    let ttl_ms = if keep.size == 0 { KEEP_CALLED.ttl_ms } else { keep.ttl_ms };
-    Keep { size: keep.size.max(KEEP_CALLED.size), ttl_ms, ..keep }
+    let ttl_ms = if keep.size == 0 { 0 } else { keep.ttl_ms }.max(KEEP_CALLED.ttl_ms);
+    let bytes = keep.bytes.max(KEEP_CALLED.bytes);
+    Keep { size: keep.size.max(KEEP_CALLED.size), bytes, ttl_ms, ..keep }
 }

@@ -10,6 +10,7 @@ mod command;
 mod connection;
 mod data;
 mod fault;
+mod history;
 mod look;
 mod lua;
 mod reply;
