@@ -181,6 +181,6 @@ mod tests {
         for other in others {
             assert!(park(other));
         }
-        assert!(!park(ToBroker::Open { room: room.clone(), seen: None }));
+        assert!(!park(ToBroker::Open { room: room.clone(), seen: None, all: false }));
     }
 }

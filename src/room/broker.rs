@@ -126,6 +126,8 @@ pub enum ToBroker {
         room: RoomKey,
         /// None: nothing.
         seen: Option<Seen>,
+        /// What the home has seen is wanted as well, as far as it is kept.
+        all: bool,
     },
     /// Nobody here needs the room any more.
     Close {
@@ -290,7 +292,7 @@ pub struct Life {
     pub offset: u64,
     /// What that offset was; none if it was no publication.
     pub stamp: Option<Stamp>,
-    /// What the home has not seen, as far as it was kept: offsets in order, publications written.
+    /// What the home has not seen, or all if it wants that, as far as it was kept: offsets in order, publications written.
     pub entries: Vec<(u64, Box<[u8]>)>,
 }
 

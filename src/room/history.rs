@@ -60,6 +60,8 @@ pub struct History<T> {
     bytes: u64,
     last: u64,
     dropped: u64,
+    /// Since something was dropped more is allowed than was then.
+    lacks: bool,
 }
 
 /// Where a page lies.
@@ -106,14 +108,22 @@ impl<T: Entry> History<T> {
     /// An empty history of a room that has come to offset `last`; 0: that is new.
     #[must_use]
     pub fn new(bounds: Bounds, last: u64) -> Self {
-        Self { bounds, entries: VecDeque::new(), bytes: 0, last, dropped: last }
+        Self { bounds, entries: VecDeque::new(), bytes: 0, last, dropped: last, lacks: false }
     }
 
     /// Changes the bounds, and drops what they no longer allow.
     pub fn set_bounds(&mut self, bounds: Bounds, now: Moment) {
+        let Bounds { size, bytes, ttl_ms } = self.bounds;
+        let is_more = bounds.size > size || bounds.bytes > bytes || bounds.ttl_ms > ttl_ms;
+        self.lacks |= is_more && self.dropped > 0;
         self.bounds = bounds;
         self.trim(now);
         self.entries.shrink_to(2 * self.entries.len());
+    }
+
+    /// Whether some of what was dropped would be kept now, which is told once.
+    pub fn take_lack(&mut self) -> bool {
+        std::mem::take(&mut self.lacks)
     }
 
     /// Appends a publication. False, and nothing is changed, unless its offset is above

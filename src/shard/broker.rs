@@ -109,6 +109,8 @@ pub(super) struct Followed {
     is_current: bool,
     /// An answer of the broker is awaited.
     is_asked: bool,
+    /// All that the broker keeps of the room is wanted, not only what was not seen.
+    wants_all: bool,
     /// When the room is opened again, so that the broker does not forget it.
     refresh: Option<Timer>,
     /// When what failed is tried again.

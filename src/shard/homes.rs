@@ -156,6 +156,7 @@ impl Shard {
             self.unfollow(key);
         }
         let Some(home) = self.homes.rooms.get_mut(key) else { return };
+        let lacks_history = home.room.history.take_lack();
         let changes = home.room.take_presence(now);
         if !changes.is_empty() {
             for (action, user, info) in changes {
@@ -164,6 +165,9 @@ impl Shard {
                     self.outbound.send(link.core, ToHub::Presence(Arc::clone(&notice)));
                 }
             }
+        }
+        if lacks_history {
+            self.fetch_history(key);
         }
         self.write_bookmarks(key);
         // Over many nodes, what is here of a room above is what the rooms below know of it.

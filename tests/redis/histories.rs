@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::acks::is_kept;
+use crate::node::is;
 use crate::server::{Server, eventually};
 use crate::store::{Store, is_missing};
 use crate::talk::Talk;
@@ -64,6 +65,30 @@ fn a_room_that_was_configured_while_it_ran_has_its_history_on_every_node() {
     assert_eq!(history_on(&other), all);
     drop((ann, one, other));
     assert_eq!(history_on(&node(&store)), all, "all nodes were started again");
+}
+
+#[test]
+fn a_room_that_was_joined_without_redis_has_its_history_once_there_is_one() {
+    if is_missing() {
+        return;
+    }
+    let mut store = Store::durable();
+    let (one, other) = (node(&store), node(&store));
+    let mut ann = user(&one, "ann", "default");
+    make(&mut ann, &json!({"mode": "reliable", "persistent": true, "history_size": 100}));
+    for n in 1..=5 {
+        assert_eq!(ann.publish("a", n), n);
+    }
+    drop((ann, one));
+    store.kill();
+    is(&other, "lost");
+    // What has been decided about the room is not known then.
+    let mut eve = user(&other, "eve", "default");
+    let joined = eve.ok(json!({"type": "join", "room": "a"}));
+    assert_eq!(joined["local"], true);
+    assert_eq!(history(&mut eve), (Vec::new(), json!(false)));
+    store.run();
+    eventually("all of it is there", || history(&mut eve) == (vec![1, 2, 3, 4, 5], json!(false)));
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub(in crate::bridge) struct Open {
     from: CoreId,
     room: RoomKey,
     seen: Option<Seen>,
+    /// What it has seen, too.
+    all: bool,
     /// What was read, the newest first.
     read: Option<Life>,
 }
@@ -39,8 +41,8 @@ struct Page {
 }
 
 impl Open {
-    pub(super) fn new(from: CoreId, room: RoomKey, seen: Option<Seen>) -> Self {
-        Self { from, room, seen, read: None }
+    pub(super) fn new(from: CoreId, room: RoomKey, seen: Option<Seen>, all: bool) -> Self {
+        Self { from, room, seen, all, read: None }
     }
 
     /// How much more may be read.
@@ -92,7 +94,7 @@ impl Call for Open {
         let last = self.read.as_ref().and_then(|life| life.entries.last());
         let last = last.map_or_else(|| "+".to_owned(), |(offset, _)| (offset - 1).to_string());
         let (count, bytes) = self.wanted();
-        command.arg(count).arg(bytes.min(PAGE_BYTES)).arg(last);
+        command.arg(u8::from(self.all)).arg(count).arg(bytes.min(PAGE_BYTES)).arg(last);
         command.arg(desk.config.redis.room_ttl_ms).arg(kept_ms(desk));
         command
     }

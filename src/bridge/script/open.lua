@@ -3,8 +3,8 @@
 -- KEYS: state, history, channel, how far users have come.
 -- ARGV: epoch seen, offset seen, text of a new epoch, stamp seen, how much to trust the server
 --       (0: it is as it was; 1: what was seen is looked for, and must be there),
---       how many publications are wanted, and bytes of them; up to which offset ('+': the last), how
---       long the room is kept in ms, how long the fourth key is.
+--       whether what was seen is wanted, too (1), how many publications are, and bytes of them; up to
+--       which offset ('+': the last), how long the room is kept in ms, how long the fourth key is.
 -- It tells the newest first, a few more than those bytes hold, and at last whether there may be more (1).
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'stamp')
 local epoch, offset, stamp = state[1], tonumber(state[2] or 0), state[3] or ''
@@ -35,11 +35,11 @@ if not epoch or ahead then
   end
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', tostring(offset), 'stamp', '')
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[9])
-redis.call('PEXPIRE', KEYS[4], ARGV[10])
-local entries, last, first, is_more = {}, ARGV[8], '-', 1
-if ARGV[1] == epoch then first = string.format('%.0f', from + 1) end
-local count, bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
+redis.call('PEXPIRE', KEYS[1], ARGV[10])
+redis.call('PEXPIRE', KEYS[4], ARGV[11])
+local entries, last, first, is_more = {}, ARGV[9], '-', 1
+if ARGV[1] == epoch and ARGV[6] ~= '1' then first = string.format('%.0f', from + 1) end
+local count, bytes = tonumber(ARGV[7]), tonumber(ARGV[8])
 while is_more == 1 and count > 0 and bytes > 0 do
   local some = math.min(8, count)
   local found = redis.call('XREVRANGE', KEYS[2], last, first, 'COUNT', some)

@@ -278,3 +278,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_dropped_and_would_be_kept_now_is_told_once() {
+    let narrow = Bounds { size: 3, ..WIDE };
+    let mut history = filled(narrow, 1..=3);
+    history.set_bounds(WIDE, ms(3));
+    assert!(!history.take_lack(), "nothing was dropped");
+    let mut history = filled(narrow, 1..=10);
+    history.set_bounds(Bounds { size: 2, ..WIDE }, ms(10));
+    assert!(!history.take_lack(), "less is kept now");
+    for bounds in [Bounds { bytes: WIDE.bytes + 1, ..narrow }, Bounds { ttl_ms: 2_000, ..narrow }] {
+        let mut history = filled(narrow, 1..=10);
+        history.set_bounds(bounds, ms(10));
+        assert_eq!((history.take_lack(), history.take_lack()), (true, false));
+    }
+}

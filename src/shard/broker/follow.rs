@@ -28,12 +28,22 @@ impl Shard {
         followed.is_asked = true;
         followed.has_missed = false;
         followed.held.iter_mut().for_each(|held| held.is_asked_for = true);
-        let seen = followed.seen.clone();
+        let (seen, all) = (followed.seen.clone(), followed.wants_all);
         self.cancel_retry(room);
-        self.tell_broker(ToBroker::Open { room: room.clone(), seen });
+        self.tell_broker(ToBroker::Open { room: room.clone(), seen, all });
         // Behind it: by then the room is listened to.
         self.look(room);
         self.recall(room);
+    }
+
+    /// A room keeps more than when its history was filled here, because it was only then known what was
+    /// decided about it: asks for all of it.
+    pub(in crate::shard) fn fetch_history(&mut self, room: &RoomKey) {
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
+        if followed.seen.is_some() {
+            followed.wants_all = true;
+            self.open_again(room);
+        }
     }
 
     /// A room has ended, or was never made: follows it no more.
@@ -86,6 +96,7 @@ impl Shard {
         followed.is_severed |= is_unreached && followed.seen.is_none();
         if let Ok(life) = outcome {
             (followed.is_severed, followed.is_current) = (false, true);
+            followed.wants_all = false;
             self.plan_refresh(room);
             self.take_life(room, life);
             let Some(followed) = self.broker.rooms.get_mut(room) else { return };

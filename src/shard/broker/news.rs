@@ -82,6 +82,7 @@ impl Shard {
             self.hear_in_turn(room);
             let missed = self.missed_up_to(room, &life);
             self.catch_up(room, &life, missed);
+            self.fill_up(room, &life);
             self.expect_place(room, &life.epoch, life.offset);
         } else if epoch_number(&life.epoch) <= epoch_number(&home.epoch) {
             // It answers a question that was asked before what is known now.
@@ -153,6 +154,16 @@ impl Shard {
                 }
                 None => home.skip_to(*offset),
             }
+        }
+    }
+
+    /// Fills the history anew, if the broker has told of it from before where it begins here.
+    fn fill_up(&mut self, room: &RoomKey, life: &Life) {
+        let Some(home) = self.homes.rooms.get(room).map(|home| &home.room) else { return };
+        let (last, dropped) = (home.offset(), home.history.dropped());
+        let reaches_back = last_run(life).first().is_some_and(|(first, _)| *first <= dropped);
+        if reaches_back && last == life.offset {
+            self.fill(room, life, last);
         }
     }
 

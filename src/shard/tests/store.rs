@@ -160,7 +160,7 @@ impl Store {
         Placed { epoch: place.0.as_str().into(), offset, is_duplicate: false, nodes: 1 }
     }
 
-    fn open(&mut self, key: &RoomKey, seen: Option<&Seen>, is_doubtful: bool) -> Life {
+    fn open(&mut self, key: &RoomKey, seen: Option<&Seen>, all: bool, is_doubtful: bool) -> Life {
         let room = self.rooms.entry(key.clone()).or_default();
         let is_forked = seen.is_some_and(|seen| {
             let there = if seen.offset == room.offset {
@@ -174,7 +174,8 @@ impl Store {
         });
         self.judge(key, seen, is_forked);
         let room = &self.rooms[key];
-        let after = seen.filter(|seen| *seen.epoch == room.epoch).map_or(0, |seen| seen.offset);
+        let after = seen.filter(|seen| !all && *seen.epoch == room.epoch);
+        let after = after.map_or(0, |seen| seen.offset);
         let entries = room.entries.iter().filter(|(offset, _)| *offset > after).cloned().collect();
         let (epoch, offset, stamp) = (room.epoch.as_str().into(), room.offset, room.stamp);
         Life { epoch, offset, stamp, entries }
@@ -548,10 +549,10 @@ impl Link {
             ToBroker::Publish(Publish { ticket, .. }) if !is_up => {
                 FromBroker::Published { ticket, outcome: Err(Fault::Lost) }
             }
-            ToBroker::Open { room, seen, .. } => {
+            ToBroker::Open { room, seen, all } => {
                 let opened = self.rooms.get(&room).map(|(_, server)| *server);
                 let is_doubtful = opened.is_some_and(|server| server != store.server);
-                let life = store.open(&room, seen.as_ref(), is_doubtful);
+                let life = store.open(&room, seen.as_ref(), all, is_doubtful);
                 self.rooms.insert(room.clone(), (core, store.server));
                 FromBroker::Opened { room, outcome: Ok(life) }
             }

@@ -59,10 +59,16 @@ impl Room {
     }
 
     /// One page: its offsets, and whether there may be more.
-    fn page(&mut self, seen: &str, (count, bytes): (usize, usize), last: &str) -> (Vec<u64>, bool) {
+    fn page(
+        &mut self,
+        (seen, all): (&str, &str),
+        (count, bytes): (usize, usize),
+        last: &str,
+    ) -> (Vec<u64>, bool) {
         let (count, bytes) = (count.to_string(), bytes.to_string());
         let epoch = if seen == "0" { "" } else { "1.fresh" };
-        let words = [epoch, seen, "other", "", "0", &count, &bytes, last, "60000000", "60000000"];
+        let words =
+            [epoch, seen, "other", "", "0", all, &count, &bytes, last, "60000000", "60000000"];
         let keys = ["state", "history", "channel", "marks"];
         let answer = self.run(OPEN, &keys, &words);
         let Reply::List(entries) = &answer[3] else { panic!("{answer:?}") };
@@ -131,12 +137,13 @@ fn a_room_is_read_in_pages_from_its_end() {
         room.publish(100, (100, 100_000, 1_000));
     }
     let down = |from: u64, to: u64| (to..=from).rev().collect::<Vec<_>>();
-    assert_eq!(room.page("0", (100, 100_000), "+"), (down(40, 1), false));
-    assert_eq!(room.page("0", (100, 1_500), "+"), (down(40, 25), true));
-    assert_eq!(room.page("0", (100, 1_500), "24"), (down(24, 9), true));
-    assert_eq!(room.page("0", (100, 1_500), "8"), (down(8, 1), false));
-    assert_eq!(room.page("0", (100, 1_500), "0"), (Vec::new(), false));
-    assert_eq!(room.page("0", (11, 100_000), "+"), (down(40, 30), true));
-    assert_eq!(room.page("33", (100, 100_000), "+"), (down(40, 34), false));
-    assert_eq!(room.page("40", (100, 100_000), "+"), (Vec::new(), false));
+    assert_eq!(room.page(("0", "0"), (100, 100_000), "+"), (down(40, 1), false));
+    assert_eq!(room.page(("0", "0"), (100, 1_500), "+"), (down(40, 25), true));
+    assert_eq!(room.page(("0", "0"), (100, 1_500), "24"), (down(24, 9), true));
+    assert_eq!(room.page(("0", "0"), (100, 1_500), "8"), (down(8, 1), false));
+    assert_eq!(room.page(("0", "0"), (100, 1_500), "0"), (Vec::new(), false));
+    assert_eq!(room.page(("0", "0"), (11, 100_000), "+"), (down(40, 30), true));
+    assert_eq!(room.page(("33", "0"), (100, 100_000), "+"), (down(40, 34), false));
+    assert_eq!(room.page(("33", "1"), (100, 100_000), "+"), (down(40, 1), false));
+    assert_eq!(room.page(("40", "0"), (100, 100_000), "+"), (Vec::new(), false));
 }
