@@ -140,6 +140,11 @@ impl RoomKeys {
     pub(super) fn publication(&self, key: &str) -> String {
         format!("{}k:{}", self.base, URL_SAFE_NO_PAD.encode(key))
     }
+
+    /// That a user has published, in slow mode.
+    pub(super) fn pace(&self, user: &str) -> String {
+        format!("{}w:{}", self.base, URL_SAFE_NO_PAD.encode(user))
+    }
 }
 
 #[cfg(test)]
@@ -164,7 +169,7 @@ mod tests {
         Some(RoomKey::new(TenantId(tenant), RoomName::parse(name).ok()?))
     }
 
-    fn all_of(room: &RoomKey, key: &str) -> [String; 7] {
+    fn all_of(room: &RoomKey, key: &str) -> [String; 8] {
         let keys = keys().room(room);
         [
             keys.state(),
@@ -174,6 +179,7 @@ mod tests {
             keys.charter(),
             keys.bookmarks(),
             keys.publication(key),
+            keys.pace(key),
         ]
     }
 

@@ -113,6 +113,8 @@ pub struct Publish {
     pub keep: Keep,
     /// A second publication with this key is the first one again, for so many milliseconds.
     pub key: Option<(Box<str>, u64)>,
+    /// Its publisher may publish again after so many milliseconds, on whichever node.
+    pub pace: Option<(Arc<str>, u64)>,
     /// The publication, [written](super::wire).
     pub wire: Box<[u8]>,
 }
@@ -209,6 +211,8 @@ pub enum Fault {
     Unsafe,
     /// It does not allow it.
     Denied,
+    /// Its publisher has published a moment ago, and may again in so many milliseconds.
+    TooSoon(u64),
     /// Fewer replicas have it than were asked for: whether it stays is not known.
     TooFewReplicas,
     /// It said something else.
@@ -226,15 +230,16 @@ impl Fault {
             | Self::Unsafe
             | Self::Denied
             | Self::Other => true,
-            Self::Lost | Self::Overload | Self::TooFewReplicas => false,
+            Self::Lost | Self::Overload | Self::TooSoon(_) | Self::TooFewReplicas => false,
         }
     }
 
-    /// What a client is told: `timeout` if it may have been done, `unavailable` if it was not.
+    /// What a client is told: `timeout` if it may have been done, else why it was not.
     #[must_use]
     pub fn code(self) -> ErrorCode {
         match self {
             Self::Lost | Self::TooFewReplicas => ErrorCode::Timeout,
+            Self::TooSoon(_) => ErrorCode::RateLimited,
             _ => ErrorCode::Unavailable,
         }
     }

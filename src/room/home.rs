@@ -44,7 +44,7 @@ pub use join::{JoinRequest, Joining, Recovery};
 
 use cursor::Cursors;
 use publish::Publisher;
-pub use publish::{Accepted, KEYS_ARE_FULL, PublishRequest};
+pub use publish::{Accepted, KEYS_ARE_FULL, PublishRequest, too_often};
 
 /// Users who were sent out, and whose sessions are remembered for it.
 const SENT_OUT_MAX: usize = 1_000;

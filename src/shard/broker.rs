@@ -30,6 +30,7 @@ use crate::hash::{Map, Seed};
 use crate::id::CoreId;
 use crate::protocol::ErrorCode;
 use crate::room::broker::{Beginning, Fault, FromBroker, Kept, Life, News, Seen, ToBroker};
+use crate::room::home::too_often;
 use crate::room::name::RoomKey;
 use crate::room::refusal::Refusal;
 use crate::wheel::Timer;
@@ -409,6 +410,7 @@ fn not_done(fault: Fault) -> Refusal {
         Fault::OutOfMemory => "Redis has no memory left",
         Fault::Unsafe => "Redis has fewer replicas than it wants to take writes",
         Fault::Denied => "Redis does not allow it",
+        Fault::TooSoon(left_ms) => return too_often(left_ms),
         Fault::TooFewReplicas => {
             "too few replicas of Redis have it: whether the message stays is not known"
         }

@@ -77,6 +77,26 @@ fn roles_mutes_and_configuration_are_told_and_hold_on_other_nodes() {
 }
 
 #[test]
+fn slow_mode_holds_on_all_nodes() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let (nodes, mut ann, mut bob) = scene(&store);
+    let slow = json!({"slow_mode_ms": 3_600_000});
+    ann.ok(json!({"type": "room.update", "room": "a", "config": slow}));
+    assert_eq!(bob.event("room")["change"], "updated");
+    bob.publish("a", 1);
+    let mut elsewhere = user(&nodes[0], "bob", "default");
+    elsewhere.ok(json!({"type": "join", "room": "a"}));
+    let refused = elsewhere.ask(json!({"type": "publish", "room": "a", "data": 2}));
+    assert_eq!(refused["code"], "rate_limited");
+    assert!(refused["retry_after_ms"].as_u64().unwrap() > 3_000_000, "{refused}");
+    // Each user has a pace of their own.
+    ann.publish("a", 3);
+}
+
+#[test]
 fn a_room_exists_once_and_ends_everywhere() {
     if is_missing() {
         return;

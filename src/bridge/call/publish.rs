@@ -45,28 +45,35 @@ impl Call for Publish {
     }
 
     fn command(&self, desk: &Desk) -> Cmd {
-        let broker::Publish { room, seen, keep, key, wire, .. } = &self.publish;
+        let broker::Publish { room, seen, keep, key, pace, wire, .. } = &self.publish;
         let names = desk.keys.room(room);
         let mut keys = vec![names.state(), names.history(), names.channel()];
-        let mut key_ms = 0;
+        let (mut key_ms, mut pace_ms) = (0, 0);
         if let Some((key, window_ms)) = key {
             keys.push(names.publication(key));
             key_ms = *window_ms;
+        }
+        if let Some((user, slow_mode_ms)) = pace {
+            keys.push(names.pace(user));
+            pace_ms = *slow_mode_ms;
         }
         let mut command = desk.scripts.call(Name::Publish, &keys);
         script::add_seen(&mut command, seen.as_ref());
         let stamp = wire.get(1..=Stamp::BYTES).unwrap_or_default();
         command.arg(script::fresh(stamp)).arg(stamp).arg(&**wire);
         command.arg(keep.size).arg(keep.bytes).arg(keep.ttl_ms);
-        command.arg(desk.config.redis.room_ttl_ms).arg(key_ms);
+        command.arg(desk.config.redis.room_ttl_ms).arg(key_ms).arg(pace_ms);
         command
     }
 
     fn succeed(self: Box<Self>, answer: Value, desk: &mut Desk) {
         let us = u64::try_from(time::elapsed(self.since).as_micros()).unwrap_or(u64::MAX);
         desk.metrics.latency.record(us);
-        desk.metrics.published.add(1);
-        let outcome = placed(&answer).ok_or(Fault::Other);
+        let outcome = placed(&answer).unwrap_or(Err(Fault::Other));
+        match &outcome {
+            Ok(_) => desk.metrics.published.add(1),
+            Err(_) => desk.metrics.failed.add(1),
+        }
         desk.post(self.from, FromBroker::Published { ticket: self.publish.ticket, outcome });
     }
 
@@ -78,13 +85,16 @@ impl Call for Publish {
 }
 
 /// What `publish.lua` said; none if it says no such thing.
-fn placed(value: &Value) -> Option<Placed> {
+fn placed(value: &Value) -> Option<Result<Placed, Fault>> {
+    if let Value::Int(left_ms) = value {
+        return Some(Err(Fault::TooSoon(u64::try_from(*left_ms).ok()?)));
+    }
     let Value::Array(items) = value else { return None };
     let [epoch, offset, is_duplicate, nodes] = items.as_slice() else { return None };
-    Some(Placed {
+    Some(Ok(Placed {
         epoch: text(epoch)?.into(),
         offset: number(offset)?,
         is_duplicate: number(is_duplicate)? == 1,
         nodes: u32::try_from(number(nodes)?).ok()?,
-    })
+    }))
 }

@@ -1,20 +1,28 @@
 #!lua
--- Gives a publication its place in a room, keeps it and tells all who listen.
--- KEYS: state, history, channel, and the publication's own key if it has one.
+-- Gives a publication its place in a room, keeps it and tells all who listen. A number: its publisher
+-- may publish in so many ms.
+-- KEYS: state, history, channel, the publication's own key if it has one, and its publisher's, if they
+--       may not publish again for a while.
 -- ARGV: epoch seen, offset seen, text of a new epoch, stamp, publication, size of the history in
---       publications and in bytes, how long it is kept, how long the room is, how long the key is (all
---       in ms).
+--       publications and in bytes, how long it is kept, how long the room is, how long the key is, how
+--       long the publisher's is (all in ms; 0: there is no such key).
 -- What is in the stream stands in the state: its bytes, and since when its first entry is there.
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'bytes', 'since')
 local epoch, offset = state[1], tonumber(state[2] or 0)
-if KEYS[4] then
-  local first = redis.call('GET', KEYS[4])
+local key = ARGV[10] ~= '0' and KEYS[4]
+local pace = ARGV[11] ~= '0' and KEYS[#KEYS]
+if key then
+  local first = redis.call('GET', key)
   if first then
     -- Something is written, so that replicas that are waited for have what was written before it.
     redis.call('PEXPIRE', KEYS[1], ARGV[9])
     local place = string.find(first, ' ', 1, true)
     return {string.sub(first, 1, place - 1), tonumber(string.sub(first, place + 1)), 1, 0}
   end
+end
+if pace then
+  local left = redis.call('PTTL', pace)
+  if left > 0 then return left end
 end
 local number = epoch and tonumber(string.match(epoch, '^%d+')) or 0
 local seen = tonumber(string.match(ARGV[1], '^%d+') or 0)
@@ -63,8 +71,7 @@ if ARGV[6] ~= '0' then
   redis.call('HSET', KEYS[1], 'bytes', string.format('%.0f', bytes),
     'since', string.format('%.0f', since))
 end
-if KEYS[4] then
-  redis.call('SET', KEYS[4], epoch .. ' ' .. place, 'PX', ARGV[10])
-end
+if key then redis.call('SET', key, epoch .. ' ' .. place, 'PX', ARGV[10]) end
+if pace then redis.call('SET', pace, '', 'PX', ARGV[11]) end
 local nodes = redis.call('SPUBLISH', KEYS[3], 'P' .. epoch .. ' ' .. place .. '\n' .. ARGV[5])
 return {epoch, offset, 0, nodes}

@@ -22,6 +22,13 @@ pub const KEYS_ARE_FULL: Refusal =
 /// is looked which need not be remembered any more.
 const CROWDED_MS: u64 = 1_000;
 
+/// Somebody publishes more often than the room allows.
+#[must_use]
+pub fn too_often(retry_after_ms: u64) -> Refusal {
+    let retry_after_ms = Some(retry_after_ms);
+    Refusal { code: ErrorCode::RateLimited, message: "too often for this room", retry_after_ms }
+}
+
 /// What somebody wants to publish, as far as it decides whether they may.
 #[derive(Clone, Copy, Debug)]
 pub struct PublishRequest<'a> {
@@ -130,6 +137,14 @@ impl HomeRoom {
         }
     }
 
+    /// In slow mode a user may publish again then, because they have on another node.
+    pub fn set_pace(&mut self, user: &Arc<str>, next_publish: Moment) {
+        let publisher = Publisher::Reader(ReaderId::User(Arc::clone(user)));
+        if let Some(pace) = self.paces.get_mut(&publisher) {
+            pace.next_publish = next_publish;
+        }
+    }
+
     /// The room's own limits on how often one publishes: a user with all connections together. Where
     /// more publish than are remembered, each connection that is here counts by itself.
     fn pace(&mut self, request: &PublishRequest<'_>, now: Moment) -> Result<(), Refusal> {
@@ -139,11 +154,6 @@ impl HomeRoom {
             self.paces.clear();
             return Ok(());
         }
-        let limited = |retry_after_ms| Refusal {
-            code: ErrorCode::RateLimited,
-            message: "too often for this room",
-            retry_after_ms: Some(retry_after_ms),
-        };
         let publisher = request.publisher();
         let is_known = self.paces.contains_key(&publisher);
         if !is_known && self.paces.len() >= PACES && self.paces_fade <= now {
@@ -155,12 +165,12 @@ impl HomeRoom {
         } else if let Some(attachment) = self.attached.get_mut(&request.address) {
             &mut attachment.pace
         } else {
-            return Err(limited(CROWDED_MS));
+            return Err(too_often(CROWDED_MS));
         };
         if pace.next_publish > now {
-            return Err(limited(pace.next_publish.since_us(now).div_ceil(1_000)));
+            return Err(too_often(pace.next_publish.since_us(now).div_ceil(1_000)));
         }
-        pace.bucket.take(rate, now, 1).map_err(limited)?;
+        pace.bucket.take(rate, now, 1).map_err(too_often)?;
         if slow_mode_ms > 0 {
             pace.next_publish = now.plus_ms(slow_mode_ms);
         }

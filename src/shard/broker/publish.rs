@@ -103,6 +103,8 @@ impl Shard {
             let audience = filter.map(|filter| Box::new(Audience::new(*filter)));
             Box::new(Draft { audience, ..draft })
         });
+        let slow_mode_ms = home.config.slow_mode_ms;
+        let user = asker.identity.user.clone().filter(|_| slow_mode_ms > 0);
         let window_ms = self.config.rooms.idempotency_window_ms;
         let at = self.outbound.now.moment.plus_ms(self.config.redis.timeout_ms);
         let timer = self.wheel.insert(at, Alarm::Ticket(number));
@@ -125,6 +127,7 @@ impl Shard {
             seen: self.seen_by_broker(&room),
             keep,
             key: key.filter(|_| window_ms > 0).map(|key| (key, window_ms)),
+            pace: user.map(|user| (user, slow_mode_ms)),
             wire,
         };
         self.heed_own(&room);
@@ -191,6 +194,9 @@ impl Shard {
 
     /// A room that promises nothing goes on here, if nothing was done.
     fn on_not_published(&mut self, number: u64, fault: Fault) {
+        if let Fault::TooSoon(left_ms) = fault {
+            self.set_pace(number, left_ms);
+        }
         let pending = self.broker.pending.get_mut(&number).filter(|_| fault.is_refusal());
         let Some(draft) = pending.and_then(|it| it.spare.take()) else {
             return self.refuse_pending(number, not_done(fault));
@@ -203,6 +209,15 @@ impl Shard {
         match pending.receipt {
             Some(receipt) => self.on_receipt_placed(receipt, false),
             None => self.answer_placed(pending, &placed, None),
+        }
+    }
+
+    /// Whoever published has done so on another node: they wait here for as long as there.
+    fn set_pace(&mut self, number: u64, left_ms: u64) {
+        let Some(Pending { room, asker, .. }) = self.broker.pending.get(&number) else { return };
+        let now = self.outbound.now.moment;
+        if let (Some(user), Some(home)) = (&asker.identity.user, self.homes.get_mut(room)) {
+            home.set_pace(user, now.plus_ms(left_ms));
         }
     }
 

@@ -39,7 +39,7 @@ impl Room {
         let [count_max, bytes_max] = [count_max, bytes_max].map(|most| most.to_string());
         let (wire, age_max_ms) = ("x".repeat(bytes), age_max_ms.to_string());
         let words = ["", "0", "fresh", "", &wire, &count_max, &bytes_max, &age_max_ms];
-        let words = [&words[..], &["60000000", "0"]].concat();
+        let words = [&words[..], &["60000000", "0", "0"]].concat();
         self.run(PUBLISH, &["state", "history", "channel"], &words);
     }
 
