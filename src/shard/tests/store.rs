@@ -2,10 +2,12 @@
 //! on the way.
 
 mod places;
+mod refusal;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use self::refusal::refusal;
 use super::cluster::Cluster;
 use super::lists::Lists;
 use super::roaming::Sessions;
@@ -484,11 +486,31 @@ impl Link {
         self.from.extend(late);
     }
 
+    /// What is said to a command that the server does not carry out.
+    fn refuse(&mut self, message: &ToBroker) -> Option<FromBroker> {
+        if !self.is_up {
+            return refusal(message, Fault::Lost);
+        }
+        let (ToBroker::Open { room, .. }
+        | ToBroker::Attend { room, ask: AttendanceAsk::Say { .. } }) = message
+        else {
+            return None;
+        };
+        if !self.is_full {
+            return None;
+        }
+        self.refused.push(room.clone());
+        refusal(message, Fault::OutOfMemory)
+    }
+
     /// The server takes the next command of a node.
     pub(super) fn execute(&mut self, node: &mut Cluster, store: &mut Store) {
         self.to.extend(node.to_broker.drain(..));
         let Some((core, message)) = self.to.pop_front() else { return };
         let is_up = self.is_up;
+        if let Some(refusal) = self.refuse(&message) {
+            return self.from.push_back((core, refusal));
+        }
         let answer = match message {
             ToBroker::Close { room } => {
                 self.rooms.remove(&room);
@@ -506,28 +528,8 @@ impl Link {
                 let since = |since: &Moment| is_up.then_some(*since);
                 return places.iter().for_each(|(it, at)| store.place(node.id(), it, since(at)));
             }
-            ToBroker::Attend { room, ask: AttendanceAsk::Look(_) } if !is_up => {
-                FromBroker::Looked { room, outcome: Err(Fault::Lost) }
-            }
-            ToBroker::Attend { room, .. } if !is_up => {
-                FromBroker::Said { room, outcome: Err(Fault::Lost) }
-            }
-            ToBroker::Attend { room, ask: AttendanceAsk::Say { .. } } if self.is_full => {
-                self.refused.push(room.clone());
-                FromBroker::Said { room, outcome: Err(Fault::OutOfMemory) }
-            }
-            ToBroker::Open { room, .. } if self.is_full => {
-                self.refused.push(room.clone());
-                FromBroker::Opened { room, outcome: Err(Fault::OutOfMemory) }
-            }
             ToBroker::Attend { room, ask } => store.attend(node.id(), &room, ask),
             ToBroker::Bookmarks { room, ask } => store.note(room, ask, is_up),
-            ToBroker::Recall { room, .. } if !is_up => {
-                FromBroker::Recalled { room, outcome: Err(Fault::Lost) }
-            }
-            ToBroker::Move { room, motion } if !is_up => {
-                FromBroker::Voted { room, ticket: motion.ticket, outcome: Err(Fault::Lost) }
-            }
             ToBroker::Recall { room, known } => {
                 let outcome = Ok(store.recall(&room, &known));
                 FromBroker::Recalled { room, outcome }
@@ -543,12 +545,6 @@ impl Link {
                 return;
             }
             ToBroker::Patterns(ask) => store.list(node, ask, is_up),
-            ToBroker::Open { room, .. } if !is_up => {
-                FromBroker::Opened { room, outcome: Err(Fault::Lost) }
-            }
-            ToBroker::Publish(Publish { ticket, .. }) if !is_up => {
-                FromBroker::Published { ticket, outcome: Err(Fault::Lost) }
-            }
             ToBroker::Open { room, seen, all } => {
                 let opened = self.rooms.get(&room).map(|(_, server)| *server);
                 let is_doubtful = opened.is_some_and(|server| server != store.server);

@@ -1,0 +1,29 @@
+//! How a server refuses a command.
+
+use crate::room::attendance::AttendanceAsk;
+use crate::room::broker::{Fault, FromBroker, Publish, ToBroker};
+
+/// What is said to a command that fails so; none: nothing is said to it.
+pub(super) fn refusal(message: &ToBroker, fault: Fault) -> Option<FromBroker> {
+    Some(match message {
+        ToBroker::Open { room, .. } => {
+            FromBroker::Opened { room: room.clone(), outcome: Err(fault) }
+        }
+        ToBroker::Recall { room, .. } => {
+            FromBroker::Recalled { room: room.clone(), outcome: Err(fault) }
+        }
+        ToBroker::Publish(Publish { ticket, .. }) => {
+            FromBroker::Published { ticket: *ticket, outcome: Err(fault) }
+        }
+        ToBroker::Attend { room, ask: AttendanceAsk::Look(_) } => {
+            FromBroker::Looked { room: room.clone(), outcome: Err(fault) }
+        }
+        ToBroker::Attend { room, .. } => {
+            FromBroker::Said { room: room.clone(), outcome: Err(fault) }
+        }
+        ToBroker::Move { room, motion } => {
+            FromBroker::Voted { room: room.clone(), ticket: motion.ticket, outcome: Err(fault) }
+        }
+        _ => return None,
+    })
+}
