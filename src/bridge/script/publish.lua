@@ -6,8 +6,37 @@
 -- ARGV: epoch seen, offset seen, text of a new epoch, stamp, publication, size of the history in
 --       publications and in bytes, how long it is kept, how long the room is, how long the key is, how
 --       long the publisher's is (all in ms; 0: there is no such key).
--- What is in the stream stands in the state: its bytes, and since when its first entry is there.
-local state = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'bytes', 'since')
+-- The second part of an entry's ID is how many bytes there have been of all up to it; the state says how
+-- many there have been at all. So nothing has to be counted when entries go, for whatever reason.
+
+-- Publications are too old by the clock of Redis, and made by that of a node.
+local CLOCKS_DIFFER_MS = 60000
+
+-- When a publication was made, from where `room::wire` writes it; none: that is not known.
+local function at_ms(wire)
+  if string.byte(wire, 21) ~= 207 then return nil end
+  local at = 0
+  for _, byte in ipairs({string.byte(wire, 22, 29)}) do at = at * 256 + byte end
+  return at
+end
+
+-- Drops what is too much or too old, but not the last one; a few at a time, so that nothing else waits.
+local function trim(last, bytes, bytes_max)
+  local time = redis.call('TIME')
+  local oldest = time[1] * 1000 - ARGV[8] - CLOCKS_DIFFER_MS
+  local first = '-'
+  for _ = 1, 32 do
+    local entry = redis.call('XRANGE', KEYS[2], first, '+', 'COUNT', 1)[1]
+    local place, up_to = string.match(entry[1], '^(%d+)-(%d+)$')
+    local wire = entry[2][2]
+    local is_over = bytes - up_to + #wire > bytes_max or (at_ms(wire) or oldest) < oldest
+    if place == last or not is_over then break end
+    first = string.format('%.0f', place + 1)
+  end
+  if first ~= '-' then redis.call('XTRIM', KEYS[2], 'MINID', first) end
+end
+
+local state = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'bytes')
 local epoch, offset = state[1], tonumber(state[2] or 0)
 local key = ARGV[10] ~= '0' and KEYS[4]
 local pace = ARGV[11] ~= '0' and KEYS[#KEYS]
@@ -40,37 +69,22 @@ if not epoch or ahead then
 end
 offset = offset + 1
 local place = string.format('%.0f', offset)
-redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', place, 'stamp', ARGV[4])
-redis.call('PEXPIRE', KEYS[1], ARGV[9])
-if ARGV[6] ~= '0' then
-  local time = redis.call('TIME')
-  local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-  redis.call('XADD', KEYS[2], string.format('%s-%.0f', place, now), 'p', ARGV[5])
+if ARGV[6] == '0' then
+  redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', place, 'stamp', ARGV[4])
+else
+  local before, bytes_max = tonumber(state[3] or 0), tonumber(ARGV[7])
+  local bytes = before + #ARGV[5]
+  local up_to = string.format('%.0f', bytes)
+  redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', place, 'stamp', ARGV[4], 'bytes', up_to)
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[6], place .. '-' .. up_to, 'p', ARGV[5])
   redis.call('PEXPIRE', KEYS[2], ARGV[8])
-  local count = redis.call('XLEN', KEYS[2])
-  local bytes, since = tonumber(state[3] or 0) + #ARGV[5], tonumber(state[4] or now)
-  -- The one before may have run out.
-  if count == 1 then bytes, since = #ARGV[5], now end
-  local count_max, bytes_max, age_max = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-  local function is_over(part)
-    return count > count_max + count_max * part or bytes > bytes_max + bytes_max * part
-      or now - since > age_max + age_max * part
+  -- Not each time, so that it costs next to nothing.
+  local part = bytes_max / 8
+  if offset % 16 == 0 or math.floor(bytes / part) > math.floor(before / part) then
+    trim(place, bytes, bytes_max)
   end
-  -- The oldest go once there is an eighth too much, so that it is not asked for them each time; a
-  -- few at a time, so that nothing else waits.
-  if count > 1 and is_over(1 / 8) then
-    local gone = nil
-    for _, entry in ipairs(redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 32)) do
-      local offset, at = string.match(entry[1], '^(%d+)-(%d+)$')
-      since = tonumber(at)
-      if count == 1 or not is_over(0) then break end
-      gone, count, bytes = tonumber(offset), count - 1, bytes - #entry[2][2]
-    end
-    if gone then redis.call('XTRIM', KEYS[2], 'MINID', string.format('%.0f', gone + 1)) end
-  end
-  redis.call('HSET', KEYS[1], 'bytes', string.format('%.0f', bytes),
-    'since', string.format('%.0f', since))
 end
+redis.call('PEXPIRE', KEYS[1], ARGV[9])
 if key then redis.call('SET', key, epoch .. ' ' .. place, 'PX', ARGV[10]) end
 if pace then redis.call('SET', pace, '', 'PX', ARGV[11]) end
 local nodes = redis.call('SPUBLISH', KEYS[3], 'P' .. epoch .. ' ' .. place .. '\n' .. ARGV[5])

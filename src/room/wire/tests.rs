@@ -69,6 +69,15 @@ fn a_publication_reads_back_whole_and_byte_for_byte() {
 }
 
 #[test]
+fn its_time_is_where_a_script_finds_it() {
+    // `publish.lua` looks there.
+    let at_ms = 1_796_000_000_000;
+    let made = Made { stamp: Stamp::default(), ttl_ms: None, filter: None };
+    let wire = write(&Draft { at_ms, ..draft() }, made);
+    assert_eq!((wire[20], &wire[21..29]), (0xCF, &at_ms.to_be_bytes()[..]));
+}
+
+#[test]
 fn whoever_is_elsewhere_is_at_no_address_here() {
     let read = read_at(&written(2), now()).expect("what was written");
     assert_eq!(read.author.expect("it has one").address, ELSEWHERE);
