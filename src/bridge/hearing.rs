@@ -118,11 +118,9 @@ impl Bridge {
     }
 
     /// A room that nobody here needs is listened to no longer: if it is temporary, and nobody elsewhere
-    /// does, it has ended. What is said to a user who is not there waits for them.
+    /// does, it has ended.
     fn left(&mut self, number: u64, channel: &[u8]) {
-        if let Some(room) =
-            self.desk.watch.left(channel, number).filter(|it| !it.name.is_reserved())
-        {
+        if let Some(room) = self.desk.watch.left(channel, number) {
             self.ask(Box::new(End { room, again: false }));
         }
     }
@@ -181,6 +179,6 @@ mod tests {
         for other in others {
             assert!(park(other));
         }
-        assert!(!park(ToBroker::Open { room: room.clone(), seen: None, all: false }));
+        assert!(!park(ToBroker::Open { room: room.clone(), seen: None, all: false, lasts: false }));
     }
 }

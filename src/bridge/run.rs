@@ -245,8 +245,8 @@ impl Bridge {
     fn take(&mut self, from: CoreId, message: ToBroker) {
         let Desk { watch, keys, entrances, .. } = &mut self.desk;
         match &message {
-            ToBroker::Open { room, .. } => {
-                watch.open(room, from, || keys.room(room));
+            ToBroker::Open { room, lasts, .. } => {
+                watch.open(room, from, || keys.room(room)).is_lasting = *lasts;
             }
             ToBroker::Close { room } => watch.close(room),
             ToBroker::Entrance { place, ask: EntranceAsk::Exit } => entrances.goes(place.at),

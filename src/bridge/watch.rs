@@ -29,6 +29,8 @@ pub(super) struct Watched {
     /// The server on which it was last opened; 0: none.
     opened: u64,
     closed: Option<Instant>,
+    /// What is said there is kept for who is not there, so it does not end when nobody listens.
+    pub(super) is_lasting: bool,
 }
 
 impl Watched {
@@ -73,7 +75,8 @@ pub(super) struct Watch {
     channels: HashMap<Vec<u8>, Subject>,
     /// Rooms that lines were asked to listen to, and that they have not confirmed.
     asked: HashMap<u64, HashSet<RoomKey>>,
-    /// Rooms that were forgotten, by their channels, and the lines that are told to listen no longer.
+    /// Rooms that were forgotten and may have ended, by their channels, and the lines that are told to
+    /// listen no longer.
     leaving: HashMap<Vec<u8>, (u64, RoomKey)>,
 }
 
@@ -92,8 +95,15 @@ impl Watch {
     }
 
     /// A core needs a room.
-    pub(super) fn open(&mut self, room: &RoomKey, core: CoreId, keys: impl FnOnce() -> RoomKeys) {
-        self.keep(room, core, keys).closed = None;
+    pub(super) fn open(
+        &mut self,
+        room: &RoomKey,
+        core: CoreId,
+        keys: impl FnOnce() -> RoomKeys,
+    ) -> &mut Watched {
+        let watched = self.keep(room, core, keys);
+        watched.closed = None;
+        watched
     }
 
     /// Something is to be asked of a room. It is kept for that, but no longer than one that was closed, if
@@ -110,7 +120,7 @@ impl Watch {
             channels.insert(keys.channel().into_bytes(), Subject::Room(room.clone()));
             let slot = map::slot(keys.channel().as_bytes());
             let (ear, closed) = (Listening::No, Some(time::now()));
-            Watched { core, keys, slot, ear, server: 0, opened: 0, closed }
+            Watched { core, keys, slot, ear, server: 0, opened: 0, closed, is_lasting: false }
         })
     }
 
@@ -201,7 +211,9 @@ impl Watch {
                     if let Some(rooms) = asked.get_mut(&line) {
                         rooms.remove(room);
                     }
-                    leaving.insert(channel.clone().into_bytes(), (line, room.clone()));
+                    if !watched.is_lasting {
+                        leaving.insert(channel.clone().into_bytes(), (line, room.clone()));
+                    }
                     silent.push((line, channel));
                 }
             }
@@ -210,7 +222,8 @@ impl Watch {
         silent
     }
 
-    /// A line listens to a channel no longer, as it was told. The room, if nobody needs it again.
+    /// A line listens to a channel no longer, as it was told. The room, if nobody needs it again and it may
+    /// have ended.
     pub(super) fn left(&mut self, channel: &[u8], line: u64) -> Option<RoomKey> {
         self.leaving.get(channel).filter(|(by, _)| *by == line)?;
         let (_, room) = self.leaving.remove(channel)?;
@@ -320,6 +333,21 @@ mod tests {
         leave(&mut watch);
         assert_eq!(watch.left(channel.as_bytes(), 8), None, "that line was not asked");
         assert_eq!(watch.left(channel.as_bytes(), 7), Some(room.clone()));
+    }
+
+    #[test]
+    fn what_waits_for_who_is_not_there_does_not_end_when_it_is_left() {
+        let room = RoomKey::new(TenantId::DEFAULT, RoomName::user("ann").expect("a good name"));
+        let made = keys(&room);
+        let channel = made.channel();
+        let mut watch = Watch::new(Vec::new(), SEED);
+        for (is_lasting, left) in [(true, None), (false, Some(room.clone()))] {
+            watch.open(&room, CoreId(2), || made.clone()).is_lasting = is_lasting;
+            watch.ask(&room, 7);
+            watch.close(&room);
+            assert_eq!(watch.sweep(Duration::ZERO), [(7, made.channel())]);
+            assert_eq!(watch.left(channel.as_bytes(), 7), left);
+        }
     }
 
     #[test]

@@ -130,6 +130,8 @@ pub enum ToBroker {
         seen: Option<Seen>,
         /// What the home has seen is wanted as well, as far as it is kept.
         all: bool,
+        /// It is a user's, or everyone's, and what is said there waits for who is not there.
+        lasts: bool,
     },
     /// Nobody here needs the room any more.
     Close {

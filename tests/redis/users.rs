@@ -97,6 +97,25 @@ fn a_message_to_a_user_reaches_all_devices_on_all_nodes_and_everyone_hears_a_bro
 }
 
 #[test]
+fn a_message_to_somebody_who_is_nowhere_leaves_nothing_in_redis() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let node = node_with(&store, &["default"], &["redis.grace_ms=0"]);
+    let mut ann = user(&node, "ann", "default");
+    let states = |store: &Store| {
+        let keys = store.list(&["KEYS", "*:s"]);
+        keys.len()
+    };
+    crate::server::eventually("her own rooms are there", || states(&store) == 2);
+    let nobody: Vec<_> = (0..50).map(|n| format!("nobody {n}")).collect();
+    let sent = ann.ok(json!({"type": "send", "to": {"users": nobody}, "data": "psst"}));
+    assert_eq!(sent["delivered"], 0);
+    crate::server::eventually("nothing is left", || states(&store) == 2);
+}
+
+#[test]
 fn tenants_never_meet_though_nodes_count_them_differently() {
     if is_missing() {
         return;

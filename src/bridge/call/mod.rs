@@ -101,7 +101,7 @@ pub(super) enum Lane {
 pub(super) fn of(from: CoreId, message: ToBroker) -> Option<Box<dyn Call>> {
     Some(match message {
         ToBroker::Close { .. } | ToBroker::Hold { .. } => return None,
-        ToBroker::Open { room, seen, all } => Box::new(Open::new(from, room, seen, all)),
+        ToBroker::Open { room, seen, all, .. } => Box::new(Open::new(from, room, seen, all)),
         ToBroker::Publish(publish) => Box::new(Publish::new(from, publish)),
         ToBroker::Attend { room, ask: AttendanceAsk::Look(known) } => {
             Box::new(Look { from, room, known })

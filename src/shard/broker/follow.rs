@@ -20,6 +20,7 @@ impl Shard {
     /// Asks the broker for what is missing of a room.
     pub(super) fn open_again(&mut self, room: &RoomKey) {
         let is_up = self.broker.is_up;
+        let lasts = room.name.is_reserved() && self.config_of(room).history.size > 0;
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         if !is_up {
             followed.is_asked = false;
@@ -30,7 +31,7 @@ impl Shard {
         followed.held.iter_mut().for_each(|held| held.is_asked_for = true);
         let (seen, all) = (followed.seen.clone(), followed.wants_all);
         self.cancel_retry(room);
-        self.tell_broker(ToBroker::Open { room: room.clone(), seen, all });
+        self.tell_broker(ToBroker::Open { room: room.clone(), seen, all, lasts });
         // Behind it: by then the room is listened to.
         self.look(room);
         self.recall(room);

@@ -545,7 +545,7 @@ impl Link {
                 return;
             }
             ToBroker::Patterns(ask) => store.list(node, ask, is_up),
-            ToBroker::Open { room, seen, all } => {
+            ToBroker::Open { room, seen, all, .. } => {
                 let opened = self.rooms.get(&room).map(|(_, server)| *server);
                 let is_doubtful = opened.is_some_and(|server| server != store.server);
                 let life = store.open(&room, seen.as_ref(), all, is_doubtful);
