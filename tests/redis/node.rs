@@ -10,6 +10,7 @@ listen = ["127.0.0.1:0"]
 [namespaces.sure]
 mode = "reliable"
 history_size = 10000
+history_bytes = 8388608
 
 [namespaces.twice]
 mode = "reliable"
