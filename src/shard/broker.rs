@@ -271,6 +271,7 @@ impl Shard {
                 if let Some(followed) = self.broker.rooms.get_mut(&room) {
                     (followed.is_severed, followed.is_current) = (true, false);
                 }
+                self.stop_attending(&room);
             }
             FromBroker::Session(news) => self.on_session_news(news),
             FromBroker::Patterns(outcome) => self.on_patterns(outcome),
@@ -302,7 +303,9 @@ impl Shard {
             self.fail_pending();
             self.stop_calling();
             self.stop_reading_patterns();
-            self.stop_attending();
+            for room in self.broker.followed() {
+                self.stop_attending(&room);
+            }
             self.stop_bookmarks();
             self.stop_governing();
             self.decide_places();

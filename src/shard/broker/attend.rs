@@ -253,17 +253,14 @@ impl Shard {
         }
     }
 
-    /// The link has ended: nothing is on its way any more.
-    pub(super) fn stop_attending(&mut self) {
-        let rooms: Vec<_> = self.broker.rooms.keys().cloned().collect();
-        for room in rooms {
-            self.unsay(&room);
-            if let Some(followed) = self.broker.rooms.get_mut(&room) {
-                let attending = &mut followed.attending;
-                attending.is_looking = false;
-                // The others may have no link, either.
-                attending.settles = attending.settles.map(|_| NEVER);
-            }
+    /// The link of a room has ended: nothing is on its way any more.
+    pub(super) fn stop_attending(&mut self, room: &RoomKey) {
+        self.unsay(room);
+        if let Some(followed) = self.broker.rooms.get_mut(room) {
+            let attending = &mut followed.attending;
+            attending.is_looking = false;
+            // The others may have no link, either.
+            attending.settles = attending.settles.map(|_| NEVER);
         }
     }
 

@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 
 use super::cluster::{Address, Cluster};
 use super::fleet::{Fleet, each_seed};
-use super::store::Link;
+use super::store::{Link, hand_over};
 use crate::config::Config;
+use crate::id::CoreId;
+use crate::room::broker::FromBroker;
 use crate::room::name::RoomKey;
 
 const NODES: usize = 3;
@@ -343,6 +345,25 @@ fn connections_of_nobody_are_counted_on_all_nodes() {
     }
     let (_, answer) = world.join(2, "eve");
     assert_eq!(answer["user_count"], 3);
+}
+
+#[test]
+fn what_goes_with_a_part_of_redis_is_said_again_when_it_is_back() {
+    let mut world = calm();
+    let (eve, _) = world.join(1, "eve");
+    world.join(0, "ann");
+    world.notices(1, eve);
+    let bob = world.fleet.nodes[0].user(0, "bob");
+    world.fleet.nodes[0].send(bob, r#"{"type": "join", "room": "a", "id": 1}"#);
+    // Nobody answers what was said of him.
+    world.fleet.nodes[0].to_broker.clear();
+    for core in (0..2).map(CoreId) {
+        for message in [FromBroker::Severed { room: room() }, FromBroker::Missed { room: room() }] {
+            hand_over(&mut world.fleet.nodes[0], core, message);
+        }
+    }
+    world.fleet.carry();
+    assert_eq!(world.notices(1, eve), ["join \"bob\""]);
 }
 
 #[test]
