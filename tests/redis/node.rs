@@ -10,12 +10,13 @@ listen = ["127.0.0.1:0"]
 [namespaces.sure]
 mode = "reliable"
 history_size = 10000
-history_bytes = 8388608
+history_bytes = 67108864
 
 [namespaces.twice]
 mode = "reliable"
 durability = "replicas:1"
 history_size = 10000
+history_bytes = 67108864
 
 [namespaces.thrice]
 mode = "reliable"
@@ -25,6 +26,7 @@ durability = "replicas:2"
 mode = "guaranteed"
 durability = "always"
 history_size = 10000
+history_bytes = 67108864
 "#;
 
 /// Starts a node that is linked to a Redis.
