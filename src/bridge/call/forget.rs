@@ -24,19 +24,30 @@ pub(in crate::bridge) struct Forget {
     pub(super) life: Option<Arc<str>>,
 }
 
+impl Forget {
+    /// Whether this node takes back what it has said itself.
+    fn is_own(&self, desk: &Desk) -> bool {
+        node_name(self.node) == desk.node
+    }
+}
+
 impl Call for Forget {
     fn command(&self, desk: &Desk) -> Cmd {
         let names = desk.keys.room(&self.room);
         let keys = [names.attendance(), names.channel()];
         let mut command = desk.scripts.call(Name::Forget, &keys);
         command.arg(node_name(self.node)).arg(self.life.as_deref().unwrap_or_default());
+        match self.is_own(desk) {
+            true => command.arg(desk.nodes.link()),
+            false => command.arg(""),
+        };
         command
     }
 
     fn succeed(self: Box<Self>, _answer: Value, _desk: &mut Desk) {}
 
     fn fail(self: Box<Self>, fault: Fault, desk: &mut Desk) {
-        if node_name(self.node) == desk.node {
+        if self.is_own(desk) {
             desk.post(self.from, FromBroker::Said { room: self.room, outcome: Err(fault) });
         } else {
             // It is found again to be no more.

@@ -42,7 +42,7 @@ impl Call for Look {
         let outcome = match answer {
             Value::Int(_) => Ok(None),
             Value::Array(parts) => {
-                read(&parts, depth).map(|it| Some(Box::new(it))).ok_or(Fault::Other)
+                read(&parts, depth, &desk.node).map(|it| Some(Box::new(it))).ok_or(Fault::Other)
             }
             _ => Err(Fault::Other),
         };
@@ -58,18 +58,22 @@ impl Call for Look {
     }
 }
 
-/// What `look.lua` said; none if it says no such thing.
-fn read(parts: &[Value], depth: u8) -> Option<Attendance> {
+/// What `look.lua` said to the node `own`; none if it says no such thing.
+fn read(parts: &[Value], depth: u8, own: &str) -> Option<Attendance> {
     let [mark, Value::Array(fields)] = parts else { return None };
     let mark = answer::mark(text(mark)?)?;
     let mut attendance = Attendance { mark, ..Attendance::default() };
     for pair in fields.chunks_exact(2) {
         let (field, value) = (bytes(&pair[0])?, bytes(&pair[1])?);
         match field.split_first()? {
+            // It has taken back what it has said, and says all of it if somebody is there.
+            (b'n', node) if node == own.as_bytes() && value.starts_with(b"-") => {}
             (b'n', node) => {
-                let (count, life) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+                let mut words = std::str::from_utf8(value).ok()?.splitn(3, ' ');
+                let (count, _link, life) = (words.next()?, words.next()?, words.next()?);
                 let node = node_number(node)?;
-                attendance.anonymous.push((node, count.parse().ok()?));
+                let count = if count == "-" { 0 } else { count.parse().ok()? };
+                attendance.anonymous.push((node, count));
                 attendance.former.extend((*life != *attendance.mark.life).then_some(node));
             }
             (b'u', user) => attendance.users.push(attendant(user, value, depth)?),
@@ -105,12 +109,14 @@ mod tests {
         let (one, other) = (node_name(1), node_name(0xfe));
         let all = |mark: &str, fields: &[(&str, &str)]| {
             let fields = fields.iter().flat_map(|(field, value)| [bulk(field), bulk(value)]);
-            read(&[bulk(mark), Value::Array(fields.collect())], 8)
+            read(&[bulk(mark), Value::Array(fields.collect())], 8, &node_name(2))
         };
         let user = format!("{one}:2 {other}:0 \nj\"hi\"");
         let nodes = [one, other].map(|it| format!("n{it}"));
-        let nodes = [(&*nodes[0], "3 x"), (&*nodes[1], "0 w")];
-        let found = all("x 7", &[("m", "x 7"), nodes[0], nodes[1], ("uann b", &user)]);
+        let nodes = [(&*nodes[0], "3 1 x"), (&*nodes[1], "- 2 w")];
+        let own = format!("n{}", node_name(2));
+        let fields = [("m", "x 7"), nodes[0], nodes[1], (&own, "- 3 x"), ("uann b", &user)];
+        let found = all("x 7", &fields);
         let found = found.expect("it is what the script says");
         assert_eq!(found.mark, Mark { life: "x".into(), number: 7 });
         assert_eq!((found.anonymous, found.former), (vec![(1, 3), (254, 0)], vec![254]));
@@ -126,9 +132,9 @@ mod tests {
             ("ua", "1:x \n"),
             ("ua", "zz:1 \n"),
             ("ua", "\nj{"),
-            ("nq", "1 x"),
-            ("n0000000000000001", "x"),
-            ("n0000000000000001", "x x"),
+            ("nq", "1 1 x"),
+            ("n0000000000000001", "1 x"),
+            ("n0000000000000001", "x 1 x"),
         ] {
             assert_eq!(all("x 1", &[fields]), None, "{fields:?}");
         }

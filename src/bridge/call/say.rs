@@ -34,7 +34,8 @@ impl Call for Say {
         let names = desk.keys.room(&self.room);
         let keys = [names.attendance(), names.channel()];
         let mut command = desk.scripts.call(Name::Say, &keys);
-        command.arg(&desk.node).arg(script::fresh(&desk.chance().to_be_bytes()));
+        command.arg(&desk.node).arg(desk.nodes.link());
+        command.arg(script::fresh(&desk.chance().to_be_bytes()));
         command.arg(desk.config.redis.room_ttl_ms).arg(self.anonymous);
         command.arg(wire::write(self.anonymous, &self.users));
         for said in &self.users {

@@ -16,6 +16,7 @@ for i = 3, #ARGV do lives['n' .. ARGV[i]] = true end
 local all = redis.call('HGETALL', KEYS[4])
 for i = 1, #all, 2 do
   local is_node = string.sub(all[i], 1, 1) == 'n' and all[i] ~= 'n' .. ARGV[1]
+    and string.sub(all[i + 1], 1, 1) ~= '-'
   local holds = lives[all[i]] and (ARGV[2] ~= '2' or string.find(all[i + 1], life, 1, true))
   if is_node and (holds or ARGV[2] == '0') then return 2 end
 end

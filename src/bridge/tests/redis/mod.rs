@@ -5,6 +5,7 @@
 //!
 //! Invariant: what it does depends on its seed and on what it is told and when, and on nothing else.
 
+mod attendance;
 mod cluster;
 mod command;
 mod connection;
