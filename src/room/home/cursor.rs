@@ -20,6 +20,8 @@ use super::{HomeRoom, JoinRequest};
 
 /// Cursors of one room.
 const CURSORS_MAX: usize = 100_000;
+/// Of a room's history, so many times what one is sent again at most is looked at for it in one go.
+const WALKS: usize = 4;
 
 /// As whom a connection acknowledges.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -379,7 +381,8 @@ impl HomeRoom {
 }
 
 /// What was published behind `looked` and `timeout_ms` ago and has not expired, at most so many. `looked`
-/// moves over what has expired in front of it.
+/// moves over what has expired in front of it. No more is walked over than [`WALKS`] allows: what stands
+/// behind that is for the next time.
 fn overdue(
     history: &mut History<Arc<Publication>>,
     looked: &mut u64,
@@ -389,7 +392,8 @@ fn overdue(
 ) -> Vec<Arc<Publication>> {
     let old = |publication: &&Arc<Publication>| publication.published.plus_ms(timeout_ms) <= now;
     let mut missed = Vec::new();
-    let page = history.page(Bound::Since(*looked), usize::MAX, now);
+    let walked = most.max(1).saturating_mul(WALKS);
+    let page = history.page(Bound::Since(*looked), walked, now);
     for publication in page.entries.take_while(old) {
         if publication.expires.is_none_or(|expires| expires > now) {
             missed.push(Arc::clone(publication));

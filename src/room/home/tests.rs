@@ -65,6 +65,15 @@ fn publish(
     from: ConnectionAddress,
     key: Option<&str>,
 ) -> Result<Accepted, Refusal> {
+    publish_until(room, from, key, None)
+}
+
+fn publish_until(
+    room: &mut HomeRoom,
+    from: ConnectionAddress,
+    key: Option<&str>,
+    expires: Option<Moment>,
+) -> Result<Accepted, Refusal> {
     let request = PublishRequest {
         address: from,
         ip: None,
@@ -89,7 +98,7 @@ fn publish(
             author: None,
             exclude_self: false,
             priority: Priority::Normal,
-            expires: None,
+            expires,
             published: Past::default(),
             audience: None,
         };
@@ -346,4 +355,36 @@ fn what_is_not_for_somebody_is_looked_at_once() {
     assert!(room.join(&request(to, Some(&bob), None), now(300)).is_ok());
     say(&mut room, 1);
     assert_eq!(look(&mut room, 400), (1..=13).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_has_expired_is_walked_over_a_little_at_a_time() {
+    let patch = RoomPatch {
+        mode: Some(crate::protocol::Mode::Guaranteed),
+        history_size: Some(99),
+        ..RoomPatch::default()
+    };
+    let mut room = room(&patch);
+    let (ann, bob): (Arc<str>, Arc<str>) = ("ann".into(), "bob".into());
+    let (from, to) = (address(0, 0), address(0, 1));
+    for (at, user) in [(from, &ann), (to, &bob)] {
+        assert!(room.join(&request(at, Some(user), None), now(0)).is_ok());
+    }
+    for at in 1..=20 {
+        let expires = [2, 20].contains(&at).then_some(now(9_999).moment);
+        let expires = expires.or(Some(now(1).moment));
+        assert!(publish_until(&mut room, from, None, expires).is_ok());
+    }
+    room.acknowledge(from, 20, now(0).moment);
+    room.check_acknowledgements_at(now(10).moment);
+    let mut look = |ms, acknowledged| {
+        room.acknowledge(to, acknowledged, now(ms).moment);
+        let all = room.take_overdue(now(ms).moment, 10, 2);
+        all.into_iter().flat_map(|it| it.missed).map(|it| it.offset).collect::<Vec<_>>()
+    };
+    assert_eq!(look(10, 0), [2], "and eight at most are looked at");
+    assert_eq!(look(20, 0), [2]);
+    assert_eq!((look(30, 2), look(40, 2)), (vec![], vec![]), "up to 10, and up to 18");
+    assert_eq!(look(50, 2), [20], "the check goes on");
+    assert_eq!(look(60, 20), [0; 0]);
 }
