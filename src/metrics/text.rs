@@ -153,7 +153,11 @@ const BRIDGE_GAUGES: &[BridgeRow] = &[
 
 const BRIDGE_COUNTERS: &[BridgeRow] = &[
     ("bridge_published", "Publishes that Redis has placed", |bridge| &bridge.published),
-    ("bridge_failed", "Publishes that Redis has not placed", |bridge| &bridge.failed),
+    (
+        "bridge_failed",
+        "Publishes that Redis has not placed, but for those in slow mode that came too soon",
+        |bridge| &bridge.failed,
+    ),
     ("bridge_heard", "News of rooms heard from Redis", |bridge| &bridge.heard),
     ("bridge_unreadable", "News that could not be read", |bridge| &bridge.unreadable),
     ("bridge_missed", "News that did not fit on the way to a core", |bridge| &bridge.missed),

@@ -94,6 +94,17 @@ fn slow_mode_holds_on_all_nodes() {
     assert!(refused["retry_after_ms"].as_u64().unwrap() > 3_000_000, "{refused}");
     // Each user has a pace of their own.
     ann.publish("a", 3);
+    // It is nobody's fault but theirs.
+    for node in &nodes {
+        assert_eq!(node.metric("ringroom_bridge_failed_total", ""), 0.0);
+    }
+    // Who publishes again in time is not refused where the first message took a little longer to Redis.
+    let paces = store.list(&["KEYS", "*:w:*"]);
+    assert_eq!(paces.len(), 2);
+    for pace in paces {
+        let left_ms: u64 = store.say(&["PTTL", &pace])[1..].parse().unwrap();
+        assert!(left_ms <= 3_600_000 - 250, "{left_ms}");
+    }
 }
 
 #[test]
