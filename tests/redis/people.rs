@@ -117,6 +117,30 @@ fn all_nodes_tell_the_first_in_and_the_last_out_once_and_list_the_same() {
 }
 
 #[test]
+fn what_is_written_otherwise_keeps_nobody_from_being_there() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let nodes = [node(&store), node(&store)];
+    let mut eve = watcher(&nodes[0], "eve");
+    let mut rooms = Vec::new();
+    eventually("Redis knows who is there", || {
+        rooms = store.list(&["KEYS", "*:p"]);
+        rooms.len() == 1
+    });
+    let fields = ["n0000000000000001", "3", "nobody", "?", "uzed", "?", "ubob", "?:1 \n"];
+    let words = [&["HSET", &*rooms[0]], &fields[..]].concat();
+    assert_eq!(store.say(&words), ":4");
+    let mut zed = member(&nodes[1], "zed");
+    // A node that says nothing in this life of the room is forgotten.
+    sees(&mut zed, 2);
+    sees(&mut eve, 2);
+    drop(zed);
+    sees(&mut eve, 1);
+}
+
+#[test]
 fn who_comes_back_to_another_node_was_never_away() {
     if is_missing() {
         return;

@@ -58,30 +58,40 @@ impl Call for Look {
     }
 }
 
-/// What `look.lua` said to the node `own`; none if it says no such thing.
+/// What `look.lua` said to the node `own`; none if it says no such thing. A field that nobody wrote who
+/// writes as this node does is passed over: it must not keep the others from being read.
 fn read(parts: &[Value], depth: u8, own: &str) -> Option<Attendance> {
     let [mark, Value::Array(fields)] = parts else { return None };
     let mark = answer::mark(text(mark)?)?;
     let mut attendance = Attendance { mark, ..Attendance::default() };
     for pair in fields.chunks_exact(2) {
         let (field, value) = (bytes(&pair[0])?, bytes(&pair[1])?);
-        match field.split_first()? {
+        match field.split_first() {
             // It has taken back what it has said, and says all of it if somebody is there.
-            (b'n', node) if node == own.as_bytes() && value.starts_with(b"-") => {}
-            (b'n', node) => {
-                let mut words = std::str::from_utf8(value).ok()?.splitn(3, ' ');
-                let (count, _link, life) = (words.next()?, words.next()?, words.next()?);
-                let node = node_number(node)?;
-                let count = if count == "-" { 0 } else { count.parse().ok()? };
+            Some((b'n', node)) if node == own.as_bytes() && value.starts_with(b"-") => {}
+            Some((b'n', node)) => {
+                let Some((node, count, life)) = said(node, value) else { continue };
                 attendance.anonymous.push((node, count));
-                attendance.former.extend((*life != *attendance.mark.life).then_some(node));
+                let is_former = life != Some(&*attendance.mark.life);
+                attendance.former.extend(is_former.then_some(node));
             }
-            (b'u', user) => attendance.users.push(attendant(user, value, depth)?),
+            Some((b'u', user)) => attendance.users.extend(attendant(user, value, depth)),
             // The mark.
             _ => {}
         }
     }
     Some(attendance)
+}
+
+/// `COUNT LINK LIFE`, or `- LINK LIFE`, of which a node: how many connections of nobody it has, and in which
+/// life it has said so. Without a life it was another one.
+fn said<'a>(node: &[u8], value: &'a [u8]) -> Option<(u64, u32, Option<&'a str>)> {
+    let mut words = std::str::from_utf8(value).ok()?.splitn(3, ' ');
+    let count = match words.next()? {
+        "-" => 0,
+        count => count.parse().ok()?,
+    };
+    Some((node_number(node)?, count, words.nth(1)))
 }
 
 /// `NODE:COUNT NODE:COUNT `, a line end, what they have said.
@@ -126,17 +136,24 @@ mod tests {
         );
         assert!(found.users[0].info.is_some());
         assert_eq!(all(" 0", &[]), Some(Attendance::default()));
-        for fields in [
+        for field in [
+            ("", ""),
             ("u", "\n"),
             ("ua", "no line"),
             ("ua", "1:x \n"),
             ("ua", "zz:1 \n"),
             ("ua", "\nj{"),
             ("nq", "1 1 x"),
-            ("n0000000000000001", "1 x"),
+            ("n0000000000000001", ""),
             ("n0000000000000001", "x 1 x"),
         ] {
-            assert_eq!(all("x 1", &[fields]), None, "{fields:?}");
+            let found = all("x 7", &[field, nodes[0]]).expect("the other field is there");
+            assert_eq!((found.anonymous, found.users), (vec![(1, 3)], vec![]), "{field:?}");
+        }
+        assert_eq!(all("x", &[nodes[0]]), None, "no mark");
+        for value in ["3", "3 x", "3 1 w"] {
+            let found = all("x 7", &[(nodes[0].0, value)]).expect("it is of another life");
+            assert_eq!((found.anonymous, found.former), (vec![(1, 3)], vec![1]), "{value}");
         }
     }
 }

@@ -25,6 +25,8 @@ for i = 7, #ARGV, 4 do
   local field = 'u' .. ARGV[i]
   local was = redis.call('HGET', KEYS[1], field) or '\n'
   local line = string.find(was, '\n', 1, true)
+  -- What nobody who speaks here has written is written over.
+  if not line then was, line = '\n', 1 end
   local nodes = string.gsub(string.sub(was, 1, line - 1), own .. '%d+ ', '')
   local info = string.sub(was, line + 1)
   if ARGV[i + 1] ~= '' then nodes = nodes .. own .. ARGV[i + 1] .. ' ' end
