@@ -388,6 +388,11 @@ pub enum FromBroker {
         /// Whether.
         outcome: Result<(), Fault>,
     },
+    /// What this node has said of who is in a room could not be taken back, as far as is known.
+    NotForgotten {
+        /// Which.
+        room: RoomKey,
+    },
     /// What has been decided about a room; none: what was known already.
     Recalled {
         /// Which.

@@ -79,7 +79,7 @@ pub(super) struct Broker {
     /// The number of the link over which it was told last which connections users have.
     link: u64,
     rooms: Map<RoomKey, Followed>,
-    /// Rooms that are no longer followed, of which the broker still has what was said here.
+    /// Rooms of which the broker still has what was said here by a home that has ended.
     owed: BTreeSet<RoomKey>,
     pending: Map<u64, Pending>,
     pending_most: usize,
@@ -253,6 +253,7 @@ impl Shard {
             }
             FromBroker::Looked { room, outcome } => self.on_looked(&room, outcome),
             FromBroker::Said { room, outcome } => self.on_said(&room, outcome),
+            FromBroker::NotForgotten { room } => self.owe(&room),
             FromBroker::Lapsed { node } => self.on_lapsed(node),
             FromBroker::News { room, news: News::Amendment(amendment) } => {
                 self.on_amendment(&room, &amendment);

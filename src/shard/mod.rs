@@ -121,6 +121,8 @@ enum Alarm {
     Reopen(RoomKey),
     /// The broker could not do something for a room.
     Retry(RoomKey),
+    /// What was said of who is in a room is to be taken back.
+    Owed(RoomKey),
     /// What was published here should have come with a room's news.
     Overdue(RoomKey),
     /// A call of a room has not been noted.
@@ -283,6 +285,7 @@ impl Shard {
                 Alarm::Motion(room, ticket) => self.on_motion_alarm(&room, ticket),
                 Alarm::Reopen(room) => self.on_reopen_alarm(&room),
                 Alarm::Retry(room) => self.on_retry_alarm(&room),
+                Alarm::Owed(room) => self.pay(Some(&room)),
                 Alarm::Overdue(room) => self.on_overdue_alarm(&room),
                 Alarm::Ticket(ticket) => self.on_ticket_alarm(ticket),
                 Alarm::Call(room) => self.on_call_alarm(&room),

@@ -46,9 +46,9 @@ impl Call for Forget {
 
     fn succeed(self: Box<Self>, _answer: Value, _desk: &mut Desk) {}
 
-    fn fail(self: Box<Self>, fault: Fault, desk: &mut Desk) {
+    fn fail(self: Box<Self>, _fault: Fault, desk: &mut Desk) {
         if self.is_own(desk) {
-            desk.post(self.from, FromBroker::Said { room: self.room, outcome: Err(fault) });
+            desk.post(self.from, FromBroker::NotForgotten { room: self.room });
         } else {
             // It is found again to be no more.
             desk.nodes.heard_of([self.node]);

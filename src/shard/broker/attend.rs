@@ -11,6 +11,8 @@ use crate::room::broker::{Fault, ToBroker};
 use crate::room::name::RoomKey;
 use crate::shard::{Alarm, Shard};
 
+use super::RETRY_MS;
+
 /// Users of whom one word speaks.
 const SAY_MAX: usize = 256;
 /// Steps that are kept while all is asked for.
@@ -240,7 +242,6 @@ impl Shard {
         } else if outcome.is_err() {
             // The room was taken back, as far as is known.
             self.owe(room);
-            self.retry(room);
         }
     }
 
@@ -288,12 +289,17 @@ impl Shard {
         }
     }
 
-    fn owe(&mut self, room: &RoomKey) {
+    /// What was said is to be taken back yet: in a while, or over the next link.
+    pub(super) fn owe(&mut self, room: &RoomKey) {
         self.broker.owed.insert(room.clone());
+        if self.broker.is_up {
+            let at = self.outbound.now.moment.plus_ms(RETRY_MS);
+            self.wheel.insert(at, Alarm::Owed(room.clone()));
+        }
     }
 
     /// Takes back what could not be before; all of it, or of one room.
-    pub(super) fn pay(&mut self, room: Option<&RoomKey>) {
+    pub(in crate::shard) fn pay(&mut self, room: Option<&RoomKey>) {
         let owed = match room {
             Some(room) => self.broker.owed.take(room).into_iter().collect(),
             None => std::mem::take(&mut self.broker.owed),

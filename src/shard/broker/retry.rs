@@ -35,11 +35,7 @@ impl Shard {
             return;
         }
         let now = self.outbound.now.moment;
-        let Some(followed) = self.broker.rooms.get_mut(room) else {
-            // It is only to be taken back what was said here.
-            self.wheel.insert(now.plus_ms(RETRY_MS), Alarm::Retry(room.clone()));
-            return;
-        };
+        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
         let retry = &mut followed.retry;
         if retry.is_planned() {
             return;
@@ -60,7 +56,6 @@ impl Shard {
             let doublings = &mut followed.retry.doublings;
             *doublings = (*doublings + 1).min(DOUBLINGS_MAX);
         }
-        self.pay(Some(room));
         self.on_reopen_alarm(room);
     }
 

@@ -11,7 +11,8 @@ use super::fleet::{Fleet, each_seed};
 use super::store::{Link, hand_over};
 use crate::config::Config;
 use crate::id::CoreId;
-use crate::room::broker::FromBroker;
+use crate::room::attendance::AttendanceAsk;
+use crate::room::broker::{FromBroker, ToBroker};
 use crate::room::name::RoomKey;
 
 const NODES: usize = 3;
@@ -387,4 +388,34 @@ fn what_redis_refuses_is_said_again_now_and_then_until_it_is_taken() {
     world.fleet.wait(4_000);
     world.fleet.carry();
     assert_eq!(world.notices(1, eve), ["join \"bob\"", "join \"cat\"", "join \"dan\""]);
+}
+
+#[test]
+fn what_could_not_be_taken_back_is_taken_back_later_also_where_the_room_was_still_followed() {
+    let mut world = calm();
+    let (ann, _) = world.join(0, "ann");
+    // The room is followed until it is known what becomes of this.
+    let update = r#"{"type": "room.update", "room": "a", "config": {"slow_mode_ms": 1}, "id": 2}"#;
+    world.fleet.nodes[0].send(ann, update);
+    world.fleet.nodes[0].lose(ann);
+    world.fleet.wait(400);
+    let is_forget = |(_, message): &(CoreId, ToBroker)| {
+        matches!(message, ToBroker::Attend { ask: AttendanceAsk::Forget { .. }, .. })
+    };
+    let asked = std::mem::take(&mut world.fleet.nodes[0].to_broker);
+    let (forget, rest): (Vec<_>, Vec<_>) = asked.into_iter().partition(is_forget);
+    assert_eq!(forget.len(), 1);
+    let is_move = |(_, message): &(CoreId, ToBroker)| matches!(message, ToBroker::Move { .. });
+    assert!(rest.iter().any(is_move));
+    world.fleet.nodes[0].to_broker.extend(forget);
+    world.fleet.links[0].set_out_of_reach(true);
+    world.fleet.execute(0);
+    world.fleet.links[0].set_out_of_reach(false);
+    world.fleet.deliver(0);
+    world.fleet.nodes[0].to_broker.extend(rest);
+    world.fleet.carry();
+    assert_eq!(world.fleet.store.attendance(&room()).users.len(), 1);
+    world.fleet.wait(1_000);
+    world.fleet.carry();
+    assert_eq!(world.fleet.store.attendance(&room()).users, []);
 }

@@ -18,7 +18,10 @@ pub(super) fn refusal(message: &ToBroker, fault: Fault) -> Option<FromBroker> {
         ToBroker::Attend { room, ask: AttendanceAsk::Look(_) } => {
             FromBroker::Looked { room: room.clone(), outcome: Err(fault) }
         }
-        ToBroker::Attend { room, .. } => {
+        ToBroker::Attend { room, ask: AttendanceAsk::Forget { .. } } => {
+            FromBroker::NotForgotten { room: room.clone() }
+        }
+        ToBroker::Attend { room, ask: AttendanceAsk::Say { .. } } => {
             FromBroker::Said { room: room.clone(), outcome: Err(fault) }
         }
         ToBroker::Move { room, motion } => {
