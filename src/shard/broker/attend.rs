@@ -273,9 +273,9 @@ impl Shard {
 
     /// The home is gone: nobody is here.
     pub(in crate::shard) fn withdraw(&mut self, room: &RoomKey) {
-        let Some(followed) = self.broker.rooms.get_mut(room) else { return };
-        let attending = std::mem::take(&mut followed.attending);
-        if attending.has_said {
+        let followed = self.broker.rooms.get_mut(room);
+        let has_said = followed.is_some_and(|it| std::mem::take(&mut it.attending).has_said);
+        if self.broker.owed.remove(room) || has_said {
             self.take_back(room);
         }
     }
@@ -305,8 +305,10 @@ impl Shard {
             None => std::mem::take(&mut self.broker.owed),
         };
         for room in owed {
-            // A home that has begun again says what holds. One may be followed and have none.
-            if !self.homes.rooms.contains_key(&room) {
+            // A home that has begun again says what holds, or ends before it could: then it is owed yet.
+            if self.homes.rooms.contains_key(&room) {
+                self.broker.owed.insert(room);
+            } else {
                 self.take_back(&room);
             }
         }

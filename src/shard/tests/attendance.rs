@@ -419,3 +419,25 @@ fn what_could_not_be_taken_back_is_taken_back_later_also_where_the_room_was_stil
     world.fleet.carry();
     assert_eq!(world.fleet.store.attendance(&room()).users, []);
 }
+
+#[test]
+fn what_could_not_be_taken_back_is_taken_back_though_somebody_came_and_went_meanwhile() {
+    let mut world = calm();
+    let (ann, _) = world.join(0, "ann");
+    world.fleet.links[0].set_out_of_reach(true);
+    world.fleet.nodes[0].lose(ann);
+    world.fleet.wait(400);
+    world.fleet.carry();
+    let (bob, answer) = world.join(0, "bob");
+    assert_eq!(answer["type"], "ok");
+    world.fleet.wait(1_000);
+    world.fleet.carry();
+    world.fleet.nodes[0].lose(bob);
+    world.fleet.wait(400);
+    world.fleet.carry();
+    world.fleet.links[0].set_out_of_reach(false);
+    assert_eq!(world.fleet.store.attendance(&room()).users.len(), 1);
+    world.fleet.wait(5_000);
+    world.fleet.carry();
+    assert_eq!(world.fleet.store.attendance(&room()).users, []);
+}
