@@ -1,6 +1,9 @@
 //! A home asks how its room is, and what it has not seen of it, which is read a page at a time.
 //!
-//! Invariant: what is told is how the room was at the first page; what follows was kept before that.
+//! Invariants: what is told is how the room was at the first page; what follows was kept before that. Only
+//! the first page may find that what was seen is lost: what a later one does not find was trimmed meanwhile.
+
+use std::sync::Arc;
 
 use redis::{Cmd, Value};
 
@@ -26,6 +29,7 @@ const PAGE_BYTES: usize = 256 << 10;
 pub(in crate::bridge) struct Open {
     from: CoreId,
     room: RoomKey,
+    /// What the home has seen; once a page was read, how far it has seen the life that this told of.
     seen: Option<Seen>,
     /// What it has seen, too.
     all: bool,
@@ -57,7 +61,12 @@ impl Open {
     fn turn(&mut self, page: Page) -> bool {
         let Page { life, is_more } = page;
         match &mut self.read {
-            None => self.read = Some(life),
+            None => {
+                let seen = self.seen.take().filter(|seen| seen.epoch == life.epoch);
+                let (epoch, offset) = (Arc::clone(&life.epoch), seen.map_or(0, |seen| seen.offset));
+                self.seen = Some(Seen { epoch, offset, stamp: None });
+                self.read = Some(life);
+            }
             Some(read) if read.epoch == life.epoch => read.entries.extend(life.entries),
             // The room has begun anew, and there is no more of this life.
             Some(_) => return false,
@@ -100,6 +109,8 @@ impl Call for Open {
     }
 
     fn succeed(mut self: Box<Self>, answer: Value, desk: &mut Desk) {
+        // Doubt ends with the first page, whatever becomes of the others.
+        desk.watch.opened(&self.room);
         match page(answer).map(|page| self.turn(page)) {
             Some(true) => return desk.ask_next(self),
             Some(false) => {}
@@ -109,7 +120,6 @@ impl Call for Open {
             life.entries.reverse();
             life
         });
-        desk.watch.opened(&self.room);
         desk.post(self.from, FromBroker::Opened { room: self.room, outcome });
     }
 

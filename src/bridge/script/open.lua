@@ -4,16 +4,20 @@
 -- ARGV: epoch seen, offset seen, text of a new epoch, stamp seen, how much to trust the server
 --       (0: it is as it was; 1: what was seen is looked for, and must be there),
 --       whether what was seen is wanted, too (1), how many publications are, and bytes of them; up to
---       which offset ('+': the last), how long the room is kept in ms, how long the fourth key is.
+--       which offset ('+': the last, and this is the first page; later ones are of the epoch that it told,
+--       and only read), how long the room is kept in ms, how long the fourth key is.
 -- It tells the newest first, a few more than those bytes hold, and at last whether there may be more (1).
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'stamp')
 local epoch, offset, stamp = state[1], tonumber(state[2] or 0), state[3] or ''
+local is_later = ARGV[9] ~= '+'
+-- The life that the first page was of has ended.
+if is_later and epoch ~= ARGV[1] then return {epoch or '', offset, stamp, {}, 0} end
 local number = epoch and tonumber(string.match(epoch, '^%d+')) or 0
 local seen = tonumber(string.match(ARGV[1], '^%d+') or 0)
 local from = tonumber(ARGV[2])
-local ahead = seen > number
-  or (seen > 0 and seen == number and (ARGV[1] ~= epoch or from > offset))
-if not ahead and seen > 0 and seen == number and from > 0 and ARGV[4] ~= '' then
+local ahead = not is_later and (seen > number
+  or (seen > 0 and seen == number and (ARGV[1] ~= epoch or from > offset)))
+if not is_later and not ahead and seen > 0 and seen == number and from > 0 and ARGV[4] ~= '' then
   -- Two servers that were one may have gone different ways from the same place.
   local there = nil
   if from == offset then

@@ -8,6 +8,9 @@ use super::reply::Reply;
 const PUBLISH: &[u8] = include_bytes!("../../script/publish.lua");
 const OPEN: &[u8] = include_bytes!("../../script/open.lua");
 
+/// The stamp of all publications.
+const STAMP: &str = "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
 /// A room on a server of its own.
 #[derive(Default)]
 struct Room {
@@ -45,7 +48,7 @@ impl Room {
     fn publish(&mut self, bytes: usize, (count_max, bytes_max, age_max_ms): Bounds) {
         let wire = wire(bytes, self.now_ms);
         let bounds = [count_max as u64, bytes_max as u64, age_max_ms].map(|most| most.to_string());
-        let mut words = [&b""[..], b"0", b"fresh", b"", &wire].to_vec();
+        let mut words = [&b""[..], b"0", b"fresh", STAMP.as_bytes(), &wire].to_vec();
         words.extend(bounds.iter().map(String::as_bytes));
         words.extend([&b"60000000"[..], b"0", b"0"]);
         self.run(PUBLISH, &["state", "history", "channel"], &words);
@@ -57,7 +60,7 @@ impl Room {
         stream.into_iter().flat_map(|stream| stream.entries.keys().map(|id| id.0)).collect()
     }
 
-    /// One page: its offsets, and whether there may be more.
+    /// One page, where what was seen must be there: its offsets, and whether there may be more.
     fn page(
         &mut self,
         (seen, all): (&str, &str),
@@ -65,8 +68,8 @@ impl Room {
         last: &str,
     ) -> (Vec<u64>, bool) {
         let (count, bytes) = (count.to_string(), bytes.to_string());
-        let epoch = if seen == "0" { "" } else { "1.fresh" };
-        let words = [epoch, seen, "other", "", "0", all, &count, &bytes, last, "60000", "60000"];
+        let epoch = if (seen, last) == ("0", "+") { "" } else { "1.fresh" };
+        let words = [epoch, seen, "other", STAMP, "1", all, &count, &bytes, last, "60000", "60000"];
         let words = words.map(str::as_bytes);
         let keys = ["state", "history", "channel", "marks"];
         let answer = self.run(OPEN, &keys, &words);
@@ -144,4 +147,28 @@ fn a_room_is_read_in_pages_from_its_end() {
     assert_eq!(room.page(("33", "0"), (100, 100_000), "+"), (down(40, 34), false));
     assert_eq!(room.page(("33", "1"), (100, 100_000), "+"), (down(40, 1), false));
     assert_eq!(room.page(("40", "0"), (100, 100_000), "+"), (Vec::new(), false));
+}
+
+#[test]
+fn what_is_trimmed_while_pages_are_read_is_not_taken_for_lost() {
+    const WIDE: Bounds = (100, 100_000, 1_000);
+    let mut room = Room::default();
+    for _ in 0..40 {
+        room.publish(100, WIDE);
+    }
+    let down = |from: u64, to: u64| (to..=from).rev().collect::<Vec<_>>();
+    assert_eq!(room.page(("2", "1"), (100, 1_500), "+"), (down(40, 25), true));
+    for _ in 0..24 {
+        room.publish(100, (100, 5_000, 1_000));
+    }
+    let kept = room.kept();
+    assert!((3..24).contains(&kept[0]), "what was seen has gone: {kept:?}");
+    assert_eq!(room.page(("2", "1"), (100, 100_000), "24"), (down(24, kept[0]), false));
+    assert_eq!(room.kept(), kept);
+    // The room has ended, or begun anew.
+    room.data = Data::default();
+    assert_eq!(room.page(("2", "1"), (100, 100_000), "24"), (Vec::new(), false));
+    assert!(room.data.hash(b"state").is_ok_and(|state| state.is_none()), "it is only read");
+    assert_eq!(room.page(("2", "1"), (100, 100_000), "+"), (Vec::new(), false));
+    assert!(room.data.hash(b"state").is_ok_and(|state| state.is_some()));
 }
