@@ -7,10 +7,13 @@
 --       publications and in bytes, how long it is kept, how long the room is, how long the key is, how
 --       long the publisher's is (all in ms; 0: there is no such key).
 -- The second part of an entry's ID is how many bytes there have been of all up to it; the state says how
--- many there have been at all. So nothing has to be counted when entries go, for whatever reason.
+-- many there have been at all, and whether there is more to drop (over: 1). So nothing has to be counted
+-- when entries go, for whatever reason.
 
 -- Publications are too old by the clock of Redis, and made by that of a node.
 local CLOCKS_DIFFER_MS = 60000
+-- Places of which what is there is dropped at once, at most.
+local TRIM_MAX = 1024
 
 -- When a publication was made, from where `room::wire` writes it; none: that is not known.
 local function at_ms(wire)
@@ -20,23 +23,39 @@ local function at_ms(wire)
   return at
 end
 
--- Drops what is too much or too old, but not the last one; a few at a time, so that nothing else waits.
+-- Drops what is too much or too old, but not the last one; so that nothing else waits, of so many places
+-- at most. Whether there may be more (true).
 local function trim(last, bytes, bytes_max)
   local time = redis.call('TIME')
   local oldest = time[1] * 1000 - ARGV[8] - CLOCKS_DIFFER_MS
-  local first = '-'
-  for _ = 1, 32 do
-    local entry = redis.call('XRANGE', KEYS[2], first, '+', 'COUNT', 1)[1]
+  -- The first place from there on where there is something, and whether that is to go.
+  local function look(from)
+    local entry = redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', 1)[1]
     local place, up_to = string.match(entry[1], '^(%d+)-(%d+)$')
     local wire = entry[2][2]
     local is_over = bytes - up_to + #wire > bytes_max or (at_ms(wire) or oldest) < oldest
-    if place == last or not is_over then break end
-    first = string.format('%.0f', place + 1)
+    place = tonumber(place)
+    return place, place < last and is_over
   end
-  if first ~= '-' then redis.call('XTRIM', KEYS[2], 'MINID', first) end
+  local goes, is_over = look('-')
+  if not is_over then return false end
+  -- If something is to go, so is what is before it: all up to `goes` go; none goes at `stays` or behind it.
+  local stays = math.min(goes + TRIM_MAX, last)
+  local step, is_more = 16, stays < last
+  while stays - goes > 1 do
+    local from = math.min(goes + step, math.floor((goes + stays) / 2))
+    local place, is_over = look(string.format('%.0f', from))
+    if is_over and place < stays then
+      goes, step = place, step * 2
+    else
+      stays, is_more = from, is_more and is_over
+    end
+  end
+  redis.call('XTRIM', KEYS[2], 'MINID', string.format('%.0f', goes + 1))
+  return is_more
 end
 
-local state = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'bytes')
+local state = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'bytes', 'over')
 local epoch, offset = state[1], tonumber(state[2] or 0)
 local key = ARGV[10] ~= '0' and KEYS[4]
 local pace = ARGV[11] ~= '0' and KEYS[#KEYS]
@@ -78,10 +97,11 @@ else
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', place, 'stamp', ARGV[4], 'bytes', up_to)
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[6], place .. '-' .. up_to, 'p', ARGV[5])
   redis.call('PEXPIRE', KEYS[2], ARGV[8])
-  -- Not each time, so that it costs next to nothing.
-  local part = bytes_max / 8
-  if offset % 16 == 0 or math.floor(bytes / part) > math.floor(before / part) then
-    trim(place, bytes, bytes_max)
+  -- Not each time, so that it costs next to nothing, but for as long as there is more.
+  local part, was_over = bytes_max / 8, state[4] == '1'
+  if was_over or offset % 16 == 0 or math.floor(bytes / part) > math.floor(before / part) then
+    local is_over = trim(offset, bytes, bytes_max)
+    if is_over ~= was_over then redis.call('HSET', KEYS[1], 'over', is_over and '1' or '0') end
   end
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[9])

@@ -111,17 +111,17 @@ fn of_a_history_as_much_is_kept_as_its_bounds_allow_and_a_little_more() {
 
 #[test]
 fn what_is_far_too_much_goes_bit_by_bit() {
-    const SMALL: Bounds = (1_000, 1_000, 1_000_000);
+    const SMALL: Bounds = (10_000, 1_000, 1_000_000);
     let mut room = Room::default();
-    for _ in 0..200 {
-        room.publish(100, (1_000, 1_000_000, 1_000_000));
+    for _ in 0..3_000 {
+        room.publish(100, (10_000, 1_000_000, 1_000_000));
     }
     // Of two one is worth a look.
-    for count in [170, 140, 110, 80, 50, 20, 11, 11] {
+    room.publish(100, SMALL);
+    for most in [1_978, 955, 11, 11] {
         room.publish(100, SMALL);
-        room.publish(100, SMALL);
-        let count_now = room.kept().len();
-        assert!(count_now <= count, "{count_now}, not {count}");
+        let count = room.kept().len();
+        assert!((10..=most).contains(&count), "{count}, not {most}");
     }
     // When all of it has run out, what there was counts no longer.
     room.now_ms += 2_000_000;
@@ -129,6 +129,23 @@ fn what_is_far_too_much_goes_bit_by_bit() {
         room.publish(100, SMALL);
         assert_eq!(room.kept().len(), count);
     }
+}
+
+#[test]
+fn small_ones_in_front_of_large_ones_do_not_keep_these() {
+    const BOUNDS: Bounds = (100_000, 400_000, 1_000_000);
+    let mut room = Room::default();
+    for _ in 0..3_000 {
+        room.publish(110, BOUNDS);
+    }
+    let mut most = 0;
+    for _ in 0..60 {
+        room.publish(20_000, BOUNDS);
+        let stream = room.data.stream(b"history").expect("it is a stream").expect("it is there");
+        most = most.max(stream.entries.values().map(|fields| fields[1].len()).sum());
+    }
+    // An eighth, and what comes while the small ones go.
+    assert!((400_000..=400_000 + 50_000 + 3 * 20_000).contains(&most), "{most}");
 }
 
 #[test]
