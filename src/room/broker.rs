@@ -299,7 +299,9 @@ pub struct Life {
     pub offset: u64,
     /// What that offset was; none if it was no publication.
     pub stamp: Option<Stamp>,
-    /// What the home has not seen, or all if it wants that, as far as it was kept: offsets in order, publications written.
+    /// The home has asked for all, not only for what it has not seen.
+    pub is_whole: bool,
+    /// What the home has not seen, or all, as far as it was kept: offsets in order, publications written.
     pub entries: Vec<(u64, Box<[u8]>)>,
 }
 

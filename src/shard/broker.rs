@@ -25,6 +25,7 @@ mod safety;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use crate::clock::Moment;
 use crate::config::Config;
 use crate::hash::{Map, Seed};
 use crate::id::CoreId;
@@ -57,6 +58,8 @@ const HELD_MAX: usize = 1_024;
 const DEFERRED_MAX: usize = 4_096;
 /// When what has its place should have come with the room's news.
 const OVERDUE_MS: u64 = 1_000;
+/// How long all that the broker keeps of a room is not asked for again: it may be much, and news wait.
+const ALL_PAUSE_MS: u64 = 10_000;
 /// When to try again what the broker could not do.
 const RETRY_MS: u64 = 1_000;
 
@@ -112,6 +115,8 @@ pub(super) struct Followed {
     is_asked: bool,
     /// All that the broker keeps of the room is wanted, not only what was not seen.
     wants_all: bool,
+    /// Not asked for before that.
+    all_from: Moment,
     /// When the room is opened again, so that the broker does not forget it.
     refresh: Option<Timer>,
     /// When what failed is tried again.

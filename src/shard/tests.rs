@@ -14,6 +14,7 @@ mod doors;
 mod durability;
 mod entrance;
 mod expiry;
+mod filling;
 pub(crate) mod fleet;
 mod foreign;
 mod governing;

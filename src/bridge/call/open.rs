@@ -111,7 +111,7 @@ impl Call for Open {
     fn succeed(mut self: Box<Self>, answer: Value, desk: &mut Desk) {
         // Doubt ends with the first page, whatever becomes of the others.
         desk.watch.opened(&self.room);
-        match page(answer).map(|page| self.turn(page)) {
+        match page(answer, self.all).map(|page| self.turn(page)) {
             Some(true) => return desk.ask_next(self),
             Some(false) => {}
             None => self.read = None,
@@ -129,7 +129,7 @@ impl Call for Open {
 }
 
 /// What `open.lua` said; none if it says no such thing.
-fn page(value: Value) -> Option<Page> {
+fn page(value: Value, is_whole: bool) -> Option<Page> {
     let Value::Array(items) = value else { return None };
     let [epoch, offset, stamp, entries, is_more]: [Value; 5] = items.try_into().ok()?;
     let Value::Array(entries) = entries else { return None };
@@ -137,6 +137,7 @@ fn page(value: Value) -> Option<Page> {
         epoch: text(&epoch)?.into(),
         offset: number(&offset)?,
         stamp: Stamp::from_bytes(bytes(&stamp)?),
+        is_whole,
         entries: entries.into_iter().map(entry).collect::<Option<_>>()?,
     };
     Some(Page { life, is_more: number(&is_more)? == 1 })

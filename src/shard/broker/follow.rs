@@ -1,11 +1,19 @@
 //! Following a room: it is opened, and opened again, until it is followed no more. What was asked of it
 //! waits meanwhile, and then goes on.
 
+use crate::clock::Moment;
 use crate::room::broker::{Fault, Life, ToBroker};
 use crate::room::name::RoomKey;
 use crate::shard::{Alarm, Shard};
 
-use super::Followed;
+use super::{ALL_PAUSE_MS, Followed};
+
+impl Followed {
+    /// Whether all that the broker keeps is to be asked for.
+    fn wants_all_at(&self, now: Moment) -> bool {
+        self.wants_all && self.all_from <= now
+    }
+}
 
 impl Shard {
     /// A home is there, or about to be: follows its room.
@@ -26,10 +34,15 @@ impl Shard {
             followed.is_asked = false;
             return;
         }
+        let now = self.outbound.now.moment;
+        let all = followed.wants_all_at(now);
+        if all {
+            followed.all_from = now.plus_ms(ALL_PAUSE_MS);
+        }
         followed.is_asked = true;
         followed.has_missed = false;
         followed.held.iter_mut().for_each(|held| held.is_asked_for = true);
-        let (seen, all) = (followed.seen.clone(), followed.wants_all);
+        let seen = followed.seen.clone();
         self.cancel_retry(room);
         self.tell_broker(ToBroker::Open { room: room.clone(), seen, all, lasts });
         // Behind it: by then the room is listened to.
@@ -38,12 +51,21 @@ impl Shard {
     }
 
     /// A room keeps more than when its history was filled here, because it was only then known what was
-    /// decided about it: asks for all of it.
+    /// decided about it: asks for all of it, at once or in its time.
     pub(in crate::shard) fn fetch_history(&mut self, room: &RoomKey) {
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
-        if followed.seen.is_some() {
-            followed.wants_all = true;
+        if followed.seen.is_none() {
+            return;
+        }
+        followed.wants_all = true;
+        if followed.is_asked {
+            // Its answer may be all there is, or else it is asked for then.
+            return;
+        }
+        if followed.wants_all_at(self.outbound.now.moment) {
             self.open_again(room);
+        } else {
+            self.plan_refresh(room);
         }
     }
 
@@ -97,14 +119,14 @@ impl Shard {
         followed.is_severed |= is_unreached && followed.seen.is_none();
         if let Ok(life) = outcome {
             (followed.is_severed, followed.is_current) = (false, true);
-            followed.wants_all = false;
+            followed.wants_all &= !life.is_whole;
             self.plan_refresh(room);
             self.take_life(room, life);
             let Some(followed) = self.broker.rooms.get_mut(room) else { return };
-            let has_missed = followed.has_missed;
+            let lacks = followed.has_missed || followed.wants_all_at(self.outbound.now.moment);
             self.go_on_with_bookmarks(room);
             self.hear_held(room);
-            if has_missed {
+            if lacks {
                 self.open_again(room);
             }
         }
@@ -113,10 +135,12 @@ impl Shard {
         self.tend(room);
     }
 
-    /// What nobody asks for is forgotten in time: asks for it before that.
+    /// What nobody asks for is forgotten in time: asks for it before that, or when all of it may be asked
+    /// for, if that is wanted.
     fn plan_refresh(&mut self, room: &RoomKey) {
         let at = self.outbound.now.moment.plus_ms(self.config.redis.room_ttl_ms / 2);
         let Some(followed) = self.broker.rooms.get_mut(room) else { return };
+        let at = if followed.wants_all { at.min(followed.all_from) } else { at };
         let timer = self.wheel.insert(at, Alarm::Reopen(room.clone()));
         if let Some(before) = followed.refresh.replace(timer) {
             self.wheel.cancel(before);

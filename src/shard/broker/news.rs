@@ -349,6 +349,7 @@ mod tests {
             epoch: "1.x".into(),
             offset,
             stamp: None,
+            is_whole: false,
             entries: offsets.iter().map(|offset| (*offset, Box::default())).collect(),
         };
         for (offset, offsets, run) in [

@@ -180,7 +180,7 @@ impl Store {
         let after = after.map_or(0, |seen| seen.offset);
         let entries = room.entries.iter().filter(|(offset, _)| *offset > after).cloned().collect();
         let (epoch, offset, stamp) = (room.epoch.as_str().into(), room.offset, room.stamp);
-        Life { epoch, offset, stamp, entries }
+        Life { epoch, offset, stamp, is_whole: all, entries }
     }
 }
 
