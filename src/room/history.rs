@@ -144,6 +144,23 @@ impl<T: Entry> History<T> {
         true
     }
 
+    /// Takes in again what was dropped last, or never here: the offset [`dropped`](Self::dropped), where
+    /// what is before that may follow. False, and nothing is changed, if it is another, or if the bounds
+    /// do not allow it.
+    pub fn push_front(&mut self, entry: T, now: Moment) -> bool {
+        let Bounds { size, bytes, ttl_ms } = self.bounds;
+        let is_next = entry.offset() > 0 && entry.offset() == self.dropped;
+        let is_old = entry.published_at().plus_ms(ttl_ms) <= now;
+        let bytes_then = self.bytes + entry.bytes() as u64;
+        if !is_next || is_old || self.entries.len() >= size as usize || bytes_then > bytes {
+            return false;
+        }
+        self.bytes = bytes_then;
+        self.dropped -= 1;
+        self.entries.push_front(entry);
+        true
+    }
+
     /// Drops what is too much or too old.
     pub fn trim(&mut self, now: Moment) {
         while self.is_over(now) {

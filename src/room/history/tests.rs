@@ -145,6 +145,34 @@ fn a_room_that_comes_from_elsewhere_begins_where_it_was() {
     assert!(!history.page(Bound::Since(40), 9, ms(0)).truncated);
 }
 
+#[test]
+fn what_was_dropped_comes_back_in_front_as_far_as_the_bounds_allow() {
+    for (bounds, first) in [
+        (WIDE, 1),
+        (Bounds { size: 6, ..WIDE }, 5),
+        (Bounds { bytes: 79, ..WIDE }, 4),
+        (Bounds { ttl_ms: 8, ..WIDE }, 3),
+        (Bounds { size: 0, ..WIDE }, 11),
+    ] {
+        let mut history = filled(Bounds { size: 3, ..WIDE }, 1..=10);
+        history.set_bounds(bounds, ms(9));
+        let dropped = history.dropped();
+        let stored = |offset| Stored { offset, bytes: 10, at: ms(offset - 1) };
+        assert!(
+            !history.push_front(stored(dropped + 1), ms(9)),
+            "it is here, or was never dropped"
+        );
+        assert!(dropped == 0 || !history.push_front(stored(dropped - 1), ms(9)), "a hole");
+        for offset in (1..=dropped).rev() {
+            assert_eq!(history.push_front(stored(offset), ms(9)), offset >= first, "{offset}");
+        }
+        let kept: Vec<u64> = (first..=10).collect();
+        assert_eq!(offsets(history.page(Bound::Oldest, 100, ms(9))), (kept, first > 1));
+        assert_eq!((history.last(), history.dropped()), (10, first - 1));
+        assert_eq!(history.bytes(), history.len() as u64 * 10);
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Push { skip: u64, bytes: usize },

@@ -4,7 +4,7 @@
 //! confirmed; one word of a room is on its way at a time; as long as something is owed, the room is
 //! not given up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
@@ -263,7 +263,7 @@ impl HomeRoom {
             return;
         }
         let is_ours = *heard.epoch == *self.epoch;
-        let mut behind = BTreeMap::new();
+        let mut behind = BTreeSet::new();
         for (user, mark) in users.iter().zip(&heard.of) {
             let mark = mark.filter(|_| is_ours);
             let is_void = knows_members && mark.is_some_and(|mark| !mark.has_joined);
@@ -278,23 +278,12 @@ impl HomeRoom {
             let acknowledged = self.bookmark_of(user).map(|it| it.acknowledged);
             let is_behind = acknowledged.is_some_and(|it| it < self.offset());
             if is_behind && self.has_here(user) {
-                behind.extend(acknowledged.map(|it| (user, it)));
+                behind.insert(reader);
             }
         }
-        if behind.is_empty() {
-            return;
+        if !behind.is_empty() {
+            self.owe_anew(|reader| behind.contains(reader), now, timeout_ms);
         }
-        // They may have been told that they would not get what they do get now, of which nothing was
-        // looked at.
-        let dropped = self.history.dropped();
-        for attachment in self.attached.values_mut() {
-            let user = attachment.user.as_ref();
-            if let Some(acknowledged) = user.and_then(|user| behind.get(user)) {
-                attachment.told = attachment.told.min(dropped.max(*acknowledged));
-                attachment.looked = 0;
-            }
-        }
-        self.expect_acknowledgements(now, timeout_ms);
     }
 
     fn learn_bookmark(&mut self, user: &Arc<str>, mark: Option<Bookmark>, now: Moment) {

@@ -188,6 +188,26 @@ impl HomeRoom {
         }
     }
 
+    /// To some who are here more is to be sent again than was known, in time: they may have been told that
+    /// they would not get what they do get now, of which nothing was looked at.
+    pub fn owe_anew(&mut self, is_one: impl Fn(&ReaderId) -> bool, now: Moment, timeout_ms: u64) {
+        let (last, dropped) = (self.offset(), self.history.dropped());
+        let Some(cursors) = &self.cursors else { return };
+        let mut are_behind = false;
+        for attachment in self.attached.values_mut() {
+            let reader = attachment.reader.as_ref().filter(|reader| is_one(reader));
+            let cursor = reader.and_then(|reader| cursors.by_reader.get(reader));
+            if let Some(cursor) = cursor.filter(|cursor| cursor.acknowledged < last) {
+                attachment.told = attachment.told.min(dropped.max(cursor.acknowledged));
+                attachment.looked = 0;
+                are_behind = true;
+            }
+        }
+        if are_behind {
+            self.expect_acknowledgements(now, timeout_ms);
+        }
+    }
+
     /// Puts off what may have to be sent again, or does it now.
     pub fn check_acknowledgements_at(&mut self, at: Moment) {
         if let Some(cursors) = &mut self.cursors {

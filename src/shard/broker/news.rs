@@ -122,7 +122,7 @@ impl Shard {
     /// A home has begun at a place in a life: what was before it is history, what is behind it is
     /// delivered.
     fn begin_at(&mut self, room: &RoomKey, life: &Life, start: u64) {
-        self.fill(room, life, start);
+        self.fill(room, life);
         if start == life.offset {
             self.note_seen(room, seen_of(life));
             return;
@@ -134,36 +134,38 @@ impl Shard {
         }
     }
 
-    /// Fills the history with what the broker has kept of it, up to `start`.
-    fn fill(&mut self, room: &RoomKey, life: &Life, start: u64) {
+    /// Puts what the broker has kept in front of what is here of the history, as far as that goes. Whether
+    /// there was any.
+    fn fill(&mut self, room: &RoomKey, life: &Life) -> bool {
+        let now = self.outbound.now.moment;
+        let Some(home) = self.homes.get_mut(room) else { return false };
+        let dropped = home.history.dropped();
         let run = last_run(life);
-        let kept = &run[..run.partition_point(|(offset, _)| *offset <= start)];
-        let Some((first, _)) = kept.first() else { return };
-        let before = first - 1;
-        let (now, depth) = (self.outbound.now, self.config.limits.depth);
-        let Some(home) = self.homes.get_mut(room) else { return };
-        home.skip_to(before);
-        for (offset, wire) in kept {
-            let (epoch, node) = (&life.epoch, self.broker.node);
-            let spot = Spot { room, epoch, offset: *offset, node, depth };
-            match wire::read(wire, spot, now) {
-                Some(draft) => {
-                    let forms = FormSet::default();
-                    let publication = Publication::new(draft, forms, &mut self.press);
-                    home.history.push(Arc::new(publication), now.moment);
-                }
-                None => home.skip_to(*offset),
+        let older = &run[..run.partition_point(|(offset, _)| *offset <= dropped)];
+        for (count, (offset, wire)) in older.iter().rev().enumerate() {
+            let draft = self.read_wire(room, &life.epoch, *offset, wire);
+            let publication =
+                draft.map(|draft| Publication::new(draft, FormSet::default(), &mut self.press));
+            let home = self.homes.get_mut(room);
+            let is_taken = home.zip(publication).is_some_and(|(home, publication)| {
+                home.history.push_front(Arc::new(publication), now)
+            });
+            if !is_taken {
+                return count > 0;
             }
         }
+        !older.is_empty()
     }
 
-    /// Fills the history anew, if the broker has told of it from before where it begins here.
+    /// The broker has told again how a life is that is known here: it may tell of what was before the
+    /// history here.
     fn fill_up(&mut self, room: &RoomKey, life: &Life) {
-        let Some(home) = self.homes.rooms.get(room).map(|home| &home.room) else { return };
-        let (last, dropped) = (home.offset(), home.history.dropped());
-        let reaches_back = last_run(life).first().is_some_and(|(first, _)| *first <= dropped);
-        if reaches_back && last == life.offset {
-            self.fill(room, life, last);
+        if !self.fill(room, life) {
+            return;
+        }
+        let (now, timeout_ms) = (self.outbound.now.moment, self.config.rooms.ack_timeout_ms);
+        if let Some(home) = self.homes.get_mut(room) {
+            home.owe_anew(|_| true, now, timeout_ms);
         }
     }
 

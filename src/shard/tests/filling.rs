@@ -76,6 +76,11 @@ impl Pair {
         self.fleet.nodes[1].to_broker.iter().filter(is_one).count()
     }
 
+    /// Offsets and ends of gaps that bob is told.
+    fn told(&mut self) -> Vec<i64> {
+        self.fleet.nodes[1].offsets(self.bob)
+    }
+
     /// What bob finds of the history.
     fn history(&mut self) -> Vec<u64> {
         let ask = json!({"type": "history", "id": 1, "room": "r", "limit": 100});
@@ -106,4 +111,52 @@ fn all_of_a_room_is_asked_for_once_in_a_while() {
     assert_eq!(pair.history(), [1, 2, 3, 4, 5]);
     pair.fleet.wait(PAUSE_MS);
     assert_eq!(pair.asked_for_all(), 0, "there is no more");
+}
+
+#[test]
+fn a_history_is_filled_though_there_are_news_meanwhile() {
+    for is_heard in [false, true] {
+        let mut pair = Pair::new("reliable", 100);
+        pair.publish(5);
+        pair.fleet.carry();
+        assert_eq!(pair.told(), [1, 2, 3, 4, 5]);
+        pair.keep(1);
+        assert_eq!(pair.history(), [5]);
+        pair.keep(100);
+        // The answer is made before what is told of next, and may come behind it.
+        while !pair.fleet.nodes[1].to_broker.is_empty() {
+            pair.fleet.execute(1);
+        }
+        pair.publish(2);
+        if is_heard {
+            pair.fleet.links[1].deliver_part(&mut pair.fleet.nodes[1], true);
+        }
+        pair.fleet.carry();
+        assert_eq!(pair.told(), [6, 7]);
+        assert_eq!(pair.history(), [1, 2, 3, 4, 5, 6, 7], "{is_heard}");
+    }
+}
+
+#[test]
+fn who_has_not_acknowledged_is_told_what_a_filled_history_lacks_and_sent_the_rest() {
+    for is_told_before in [false, true] {
+        let mut pair = Pair::new("guaranteed", 3);
+        pair.publish(5);
+        pair.fleet.carry();
+        assert_eq!(pair.told(), [1, 2, 3, 4, 5]);
+        pair.keep(1);
+        let mut expected = vec![-1, -2, 3, 4, 5];
+        if is_told_before {
+            pair.fleet.wait(ACK_TIMEOUT_MS + 1);
+            pair.fleet.carry();
+            assert_eq!(pair.told(), [-1, -4, 5]);
+            expected = vec![3, 4, 5];
+        }
+        pair.keep(100);
+        pair.fleet.carry();
+        assert_eq!(pair.history(), [3, 4, 5]);
+        pair.fleet.wait(ACK_TIMEOUT_MS + 1);
+        pair.fleet.carry();
+        assert_eq!(pair.told(), expected, "{is_told_before}");
+    }
 }

@@ -264,7 +264,7 @@ impl World {
         for _ in 0..10 {
             self.fleet.execute(node);
             self.fleet.spread();
-            self.fleet.links[node].deliver_without_news(&mut self.fleet.nodes[node]);
+            self.fleet.links[node].deliver_part(&mut self.fleet.nodes[node], false);
         }
     }
 

@@ -476,12 +476,13 @@ impl Link {
         self.from.retain(|(_, message)| !matches!(message, FromBroker::News { .. }));
     }
 
-    /// All that is on its way arrives but the rooms' news, which come later.
-    pub(super) fn deliver_without_news(&mut self, node: &mut Cluster) {
-        let is_news = |(_, message): &(CoreId, FromBroker)| {
-            matches!(message, FromBroker::News { news: News::Publication { .. }, .. })
+    /// Of what is on its way only publications arrive, or only all else; the rest comes later.
+    pub(super) fn deliver_part(&mut self, node: &mut Cluster, is_published: bool) {
+        let is_first = |(_, message): &(CoreId, FromBroker)| {
+            let news = matches!(message, FromBroker::News { news: News::Publication { .. }, .. });
+            news == is_published
         };
-        let (late, first): (Vec<_>, Vec<_>) = self.from.drain(..).partition(is_news);
+        let (first, late): (Vec<_>, Vec<_>) = self.from.drain(..).partition(is_first);
         first.into_iter().for_each(|(core, message)| hand_over(node, core, message));
         self.from.extend(late);
     }
