@@ -123,10 +123,13 @@ impl Shard {
             self.plan_refresh(room);
             self.take_life(room, life);
             let Some(followed) = self.broker.rooms.get_mut(room) else { return };
-            let lacks = followed.has_missed || followed.wants_all_at(self.outbound.now.moment);
+            let has_missed = followed.has_missed;
             self.go_on_with_bookmarks(room);
             self.hear_held(room);
-            if lacks {
+            // If what was heard has made it ask, it was for all of it.
+            let now = self.outbound.now.moment;
+            let wants_all = |followed: &Followed| followed.wants_all_at(now);
+            if has_missed || self.broker.rooms.get(room).is_some_and(wants_all) {
                 self.open_again(room);
             }
         }
