@@ -259,8 +259,10 @@ impl Witness {
             !(self.rules.is_once && !self.may_begin_anew && is_forced),
             "{who} at {standing:?}: {event}"
         );
-        // Of what is owed, some may be older.
-        let is_kept = room.contains(':') && !is_owed && to - from < self.rules.kept;
+        // Of what is owed, some may be older; and who was not known to have been told of a life that follows
+        // another has missed its first place, where no publication is.
+        let may_be_older = is_owed || (from == 1 && !epoch.starts_with("1."));
+        let is_kept = room.contains(':') && !may_be_older && to - from < self.rules.kept;
         let is_lost = event["reason"] == "history_truncated" && is_kept;
         assert!(!(self.rules.is_once && is_lost), "{who} at {standing:?}: {event}");
         standing.advance(epoch, (from, to), event, is_owed);
