@@ -109,8 +109,10 @@ impl Call for Open {
     }
 
     fn succeed(mut self: Box<Self>, answer: Value, desk: &mut Desk) {
-        // Doubt ends with the first page, whatever becomes of the others.
-        desk.watch.opened(&self.room);
+        // Doubt ends with the first page, whatever becomes of the others: those look for nothing.
+        if self.read.is_none() {
+            desk.watch.opened(&self.room);
+        }
         match page(answer, self.all).map(|page| self.turn(page)) {
             Some(true) => return desk.ask_next(self),
             Some(false) => {}
