@@ -45,7 +45,7 @@ pub(super) fn fault(error: &RedisError) -> Fault {
     match state(error) {
         LinkState::ReadOnly => Fault::ReadOnly,
         LinkState::OutOfMemory => Fault::OutOfMemory,
-        LinkState::TooFewReplicas => Fault::Unsafe,
+        LinkState::TooFewReplicas => Fault::NoReplicas,
         LinkState::Denied | LinkState::WrongPassword => Fault::Denied,
         _ if is_of_server(error) => Fault::Other,
         _ => Fault::Lost,

@@ -210,7 +210,7 @@ pub enum Fault {
     /// Its memory is full.
     OutOfMemory,
     /// It has fewer replicas than it wants to take writes.
-    Unsafe,
+    NoReplicas,
     /// It does not allow it.
     Denied,
     /// Its publisher has published a moment ago, and may again in so many milliseconds.
@@ -229,7 +229,7 @@ impl Fault {
             Self::Unsent
             | Self::ReadOnly
             | Self::OutOfMemory
-            | Self::Unsafe
+            | Self::NoReplicas
             | Self::Denied
             | Self::Other => true,
             Self::Lost | Self::Overload | Self::TooSoon(_) | Self::TooFewReplicas => false,

@@ -417,7 +417,7 @@ fn not_done(fault: Fault) -> Refusal {
         Fault::Overload => "too much waits for Redis",
         Fault::ReadOnly => "Redis takes no writes",
         Fault::OutOfMemory => "Redis has no memory left",
-        Fault::Unsafe => "Redis has fewer replicas than it wants to take writes",
+        Fault::NoReplicas => "Redis has fewer replicas than it wants to take writes",
         Fault::Denied => "Redis does not allow it",
         Fault::TooSoon(left_ms) => return too_often(left_ms),
         Fault::TooFewReplicas => {
