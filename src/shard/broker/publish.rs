@@ -177,9 +177,12 @@ impl Shard {
         let Some(pending) = self.broker.pending.get_mut(&number) else { return };
         let is_counted = pending.counts && !placed.is_duplicate && pending.receipt.is_none();
         // A home that began behind it does not get it, and where there is none nobody is there.
-        let home = self.homes.rooms.get(&pending.room).map(|home| &home.room);
-        let comes = home.is_some_and(|home| is_ahead(home, &placed.epoch, placed.offset));
-        if is_counted && comes {
+        let rooms = &self.homes.rooms;
+        let comes = |room| {
+            let home = rooms.get(room);
+            home.is_some_and(|home| is_ahead(&home.room, &placed.epoch, placed.offset))
+        };
+        if is_counted && comes(&pending.room) {
             // It is counted when it comes with the room's other news.
             pending.placed = Some(placed);
             return;
