@@ -152,7 +152,7 @@ fn a_large_history_is_had_by_a_node_that_comes_new() {
         ann.publish("a", "x".repeat(10_000));
     }
     let (offsets, is_truncated) = history_on(&node(&store));
-    // No page is larger than that.
+    // Some twenty pages of it.
     assert_eq!((offsets[0], is_truncated), (1, json!(false)), "{offsets:?}");
 }
 

@@ -39,8 +39,10 @@ if not epoch or ahead then
   end
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'offset', tostring(offset), 'stamp', '')
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[10])
-redis.call('PEXPIRE', KEYS[4], ARGV[11])
+if not is_later then
+  redis.call('PEXPIRE', KEYS[1], ARGV[10])
+  redis.call('PEXPIRE', KEYS[4], ARGV[11])
+end
 local entries, last, first, is_more = {}, ARGV[9], '-', 1
 if ARGV[1] == epoch and ARGV[6] ~= '1' then first = string.format('%.0f', from + 1) end
 local count, bytes = tonumber(ARGV[7]), tonumber(ARGV[8])
