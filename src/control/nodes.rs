@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::State as Shared;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::api::View;
 use super::process;
@@ -87,29 +87,23 @@ impl Nodes {
         (inner.known, inner.told) = (known, Instant::now());
     }
 
-    fn list(&self) -> Vec<serde_json::Value> {
+    fn list(&self) -> Vec<Value> {
         let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let others = inner.known.iter().filter(|it| it.id != inner.own);
-        let mut own = describe(inner.own, &inner.facts);
-        own["self"] = true.into();
-        let is_old = inner.told.elapsed() > inner.lease;
-        let others = others.map(|it| {
-            let mut other = describe(it.id, &it.facts);
-            if is_old {
-                // Redis is out of reach, and with it the others.
-                other["state"] = "unknown".into();
-            }
-            other
-        });
+        let own = describe(inner.own, &inner.facts, true, true);
+        // Redis is out of reach, and with it the others.
+        let is_recent = inner.told.elapsed() <= inner.lease;
+        let others = others.map(|it| describe(it.id, &it.facts, false, is_recent));
         std::iter::once(own).chain(others).collect()
     }
 }
 
-fn describe(id: u64, facts: &Facts) -> serde_json::Value {
+fn describe(id: u64, facts: &Facts, is_self: bool, is_recent: bool) -> Value {
+    let state = if is_recent { json!(facts.state) } else { json!("unknown") };
     json!({
         "id": format!("{id:016x}"),
-        "self": false,
-        "state": facts.state,
+        "self": is_self,
+        "state": state,
         "version": facts.version,
         "forms": { "min": facts.forms.0, "max": facts.forms.1 },
         "addresses": facts.addresses,
