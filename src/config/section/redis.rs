@@ -155,7 +155,7 @@ impl Redis {
             (is_several && !self.cluster, "url", "several URLs", "one URL, or redis.cluster = true"),
             (is_given && by_sentinels, "url", "a URL", "none, because redis.sentinels say where the primary is"),
             (has_socket && (self.cluster || by_sentinels), tells_of_others, "a UNIX socket", "hosts, because they tell of others"),
-            (!matches!(of_tls, 0) && of_tls < seeds.len(), tells_of_others, "some with TLS and some without", "all \"redis://\", or all \"rediss://\""),
+            (of_tls > 0 && of_tls < seeds.len(), tells_of_others, "some with TLS and some without", "all \"redis://\", or all \"rediss://\""),
             (self.cluster && !is_given, "cluster", "true", "false, because redis.url is not set"),
             (by_sentinels && !has_master, "master", "nothing", "the name of the primary, because redis.sentinels is set"),
             (!by_sentinels && has_master, "master", "a name", only_sentinels),

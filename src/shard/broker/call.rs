@@ -245,7 +245,10 @@ impl super::Followed {
 
 /// What is kept of a room that is received by a pattern elsewhere.
 fn keep_called(keep: Keep) -> Keep {
-    let ttl_ms = if keep.size == 0 { 0 } else { keep.ttl_ms }.max(KEEP_CALLED.ttl_ms);
-    let bytes = keep.bytes.max(KEEP_CALLED.bytes);
-    Keep { size: keep.size.max(KEEP_CALLED.size), bytes, ttl_ms, ..keep }
+    let least = KEEP_CALLED;
+    let ttl_ms = match keep.size {
+        0 => least.ttl_ms,
+        _ => keep.ttl_ms.max(least.ttl_ms),
+    };
+    Keep { size: keep.size.max(least.size), bytes: keep.bytes.max(least.bytes), ttl_ms, ..keep }
 }
