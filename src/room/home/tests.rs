@@ -316,8 +316,8 @@ fn all_have_their_turn_to_be_told_to_the_broker_and_none_waits_twice() {
     assert_eq!(told, [vec![Arc::clone(&a), b], vec![c, a]]);
 }
 
-#[test]
-fn what_is_not_for_somebody_is_looked_at_once() {
+/// A guaranteed room, and who is there: Ann and Bob.
+fn guaranteed_for_two() -> (HomeRoom, ConnectionAddress, ConnectionAddress) {
     let patch = RoomPatch {
         mode: Some(crate::protocol::Mode::Guaranteed),
         history_size: Some(99),
@@ -329,6 +329,12 @@ fn what_is_not_for_somebody_is_looked_at_once() {
     for (at, user) in [(from, &ann), (to, &bob)] {
         assert!(room.join(&request(at, Some(user), None), now(0)).is_ok());
     }
+    (room, from, to)
+}
+
+#[test]
+fn what_is_not_for_somebody_is_looked_at_once() {
+    let (mut room, from, to) = guaranteed_for_two();
     let say = |room: &mut HomeRoom, count| {
         (0..count).for_each(|_| assert!(publish(room, from, None).is_ok()));
         room.acknowledge(from, room.offset(), now(0).moment);
@@ -352,24 +358,14 @@ fn what_is_not_for_somebody_is_looked_at_once() {
     assert_eq!(look(&mut room, 200), [11, 12]);
     assert_eq!(look(&mut room, 300), [0; 0]);
     // They may want something else by now.
-    assert!(room.join(&request(to, Some(&bob), None), now(300)).is_ok());
+    assert!(room.join(&request(to, Some(&"bob".into()), None), now(300)).is_ok());
     say(&mut room, 1);
     assert_eq!(look(&mut room, 400), (1..=13).collect::<Vec<_>>());
 }
 
 #[test]
 fn what_has_expired_is_walked_over_a_little_at_a_time() {
-    let patch = RoomPatch {
-        mode: Some(crate::protocol::Mode::Guaranteed),
-        history_size: Some(99),
-        ..RoomPatch::default()
-    };
-    let mut room = room(&patch);
-    let (ann, bob): (Arc<str>, Arc<str>) = ("ann".into(), "bob".into());
-    let (from, to) = (address(0, 0), address(0, 1));
-    for (at, user) in [(from, &ann), (to, &bob)] {
-        assert!(room.join(&request(at, Some(user), None), now(0)).is_ok());
-    }
+    let (mut room, from, to) = guaranteed_for_two();
     for at in 1..=20 {
         let expires = [2, 20].contains(&at).then_some(now(9_999).moment);
         let expires = expires.or(Some(now(1).moment));
