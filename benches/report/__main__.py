@@ -5,7 +5,7 @@
     python3 benches/report NAME…         some sections, printed and nothing written
     python3 benches/report --quick       all of it in some three minutes, printed: whether it works, no figures
     python3 benches/report --peers       other servers beside ours (benches/peers/install.sh first)
-    python3 benches/report --long        50,000 held for ten minutes, churn, and a soak of twenty
+    python3 benches/report --long        50,000 held for ten minutes, churn and a soak of twenty each
     python3 benches/report --missing     only what is not stored of this commit: goes on where a run ended
     python3 benches/report --render      the pages anew from what is stored
 
@@ -136,7 +136,7 @@ def arguments():
     words.add_argument("names", nargs="*", metavar="NAME", help=f"sections: {' '.join(EVERY)}")
     words.add_argument("--quick", action="store_true", help="the short form; writes nothing unless --out is given")
     words.add_argument("--peers", action="store_true", help="measure the other servers, and store that")
-    words.add_argument("--long", action="store_true", help="the ten and twenty minute runs, and store them")
+    words.add_argument("--long", action="store_true", help="the long runs, and store them")
     words.add_argument("--missing", action="store_true", help="leave out what is stored of this commit")
     words.add_argument("--write", action="store_true", help="store the named sections as well")
     words.add_argument("--render", action="store_true", help="write the pages anew, measure nothing")

@@ -43,23 +43,25 @@ def hold(scale):
 
 def churn(scale):
     count, rate = (17_000, 1_700) if scale.soak > 60 else (300, 30)
+    seconds = scale.soak * 2
     section = Section("churn", "Churn", f"{count:,} connections held while {rate:,} a second end, some without a close, "
-                      f"and come anew, for {scale.soak} s; beside them ten rooms in which a thousand messages a second are "
+                      f"and come anew, for {seconds} s; beside them ten rooms in which a thousand messages a second are "
                       "published. What is there before they come must be all that is there when they have gone: "
                       "descriptors, connections and handshakes (an entry of the slab and a task each), "
-                      "sessions, rooms, threads.")
+                      "sessions, rooms, threads. Memory is that of the last half: before it the heap comes to hold the "
+                      "most that was ever there at once.")
     ttl_s = 120 if scale.soak > 60 else 2
     with ringroom(cores=2, cpus="0,1", settings=[UNLIMITED, f"session.ttl_ms={ttl_s * 1000}"]) as server:
         # A room each, so that what the first of all takes is there already.
         load("fanout", *TALK, "--seconds", 2, "--url", server.url("/ws"))
         idle = _settled(server, ttl_s)
-        churned = beside(load, "churn", "-n", count, "--rate", rate, "--seconds", scale.soak, "--url",
+        churned = beside(load, "churn", "-n", count, "--rate", rate, "--seconds", seconds, "--url",
                          server.url("/ws"), *SOURCES, *PATIENT)
         wait_until_open(server, count * 9 // 10)
-        talked = beside(load, "fanout", *TALK, "--seconds", max(1, scale.soak - 30), "--url", server.url("/ws"))
+        talked = beside(load, "fanout", *TALK, "--seconds", max(1, seconds - 30), "--url", server.url("/ws"))
         # What the connections that end leave behind is kept for two minutes: sessions to come back to.
-        time.sleep(min(180, scale.soak / 4))
-        memory = _watch(server, scale.soak - min(210, scale.soak / 2))
+        time.sleep(seconds / 2)
+        memory = _watch(server, seconds / 2 - min(30, seconds / 4))
         phase, talk = churned(), talked()
         after = _settled(server, ttl_s)
     drift = _slope(memory) * 3600
