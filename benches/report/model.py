@@ -5,7 +5,9 @@ as it did on the day it was taken.
 """
 
 import dataclasses
+import functools
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -67,12 +69,14 @@ class Chart:
 
 @dataclass
 class Taken:
-    """When and of what a section was taken, and the load of the machine just before."""
+    """When, of what and on what a section was taken, and the load of the machine just before."""
 
     date: str
     commit: str
     kernel: str
     load: float | None = None
+    # Pairs of a word and what it was; none of what was stored without.
+    machine: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -117,6 +121,36 @@ class Section:
         self.charts.append(Chart(*arguments, **options))
 
 
+@dataclass
+class Chapter:
+    """How a section is measured, and what it is about at a scale."""
+
+    name: str
+    title: str
+    about: str | Callable
+    measure: Callable
+
+    def about_at(self, scale):
+        return self.about(scale) if callable(self.about) else self.about
+
+    def __call__(self, scale):
+        """The section, measured."""
+        section = Section(self.name, self.title, self.about_at(scale))
+        self.measure(section, scale)
+        return section
+
+
+def chapter(name, title, about):
+    """Makes a chapter of the function that measures it, which is given its section and the scale."""
+    return functools.partial(Chapter, name, title, about)
+
+
+def current(sections, chapters, scale):
+    """Those of the sections that the source describes as they were described when they were taken. What it measures
+    otherwise now is no figure of it."""
+    return [section for section in sections if section.about == chapters[section.name].about_at(scale)]
+
+
 def to_json(sections):
     return [dataclasses.asdict(section) for section in sections]
 
@@ -130,5 +164,7 @@ def _section(entry):
     entry["claims"] = [Claim(**claim) for claim in entry["claims"]]
     entry["tables"] = [Table(**table) for table in entry["tables"]]
     entry["charts"] = [Chart(**chart) for chart in entry["charts"]]
-    entry["taken"] = Taken(**entry["taken"]) if entry["taken"] else None
+    if entry["taken"]:
+        entry["taken"] = Taken(**entry["taken"])
+        entry["taken"].machine = [tuple(pair) for pair in entry["taken"].machine]
     return Section(**entry)

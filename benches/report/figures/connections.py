@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from generator import SOURCES, alternate, load
-from model import Section, Spread
+from model import Spread, chapter
 from process import (HOST, UNLIMITED, beside, cpu_ns, floor, resident_bytes, ringroom, total,
                      wait_until_open)
 
 PATIENT = ("--connect-within", 100)
 
 
-def storm(scale):
-    section = Section("storm", "Storm", f"{scale.storm:,} connections at once, 128 under way: how soon all are open, "
-                      "and what one costs the server.")
+@chapter("storm", "Storm", lambda scale: f"{scale.storm:,} connections at once, 128 under way: how soon all are open, "
+         "and what one costs the server.")
+def storm(section, scale):
     kept = {}
 
     def connect(name, server, path):
@@ -48,7 +48,6 @@ def storm(scale):
     gone = sum(phase["totals"][what] for phase in kept["ringroom"] for what in ("refused", "dropped"))
     section.figures["handshake_us"] = Spread.of(values["ringroom"]).median / 1e3
     section.claim("storm, connections refused or lost", gone, 0)
-    return section
 
 
 def _kernel_bytes():
@@ -90,12 +89,12 @@ BARE = Idle("bare", "/echo", "raw")
 WITH_SESSION = Idle("with a session", "/ws", "ringroom")
 
 
-def hold(scale):
-    section = Section("hold", "Held connections", "Memory and CPU of idle connections with heartbeats on, in one "
-                      "process of four cores that share two CPUs. A bare connection is one to `/echo`, which has no "
-                      "session; one with a session is a client's to `/ws`, which is what to plan with. Process memory is "
-                      "what the process grew by; kernel memory is what all slabs of the machine grew by, so it counts "
-                      "both ends and whatever else went on.")
+@chapter("hold", "Held connections", "Memory and CPU of idle connections with heartbeats on, in one "
+         "process of four cores that share two CPUs. A bare connection is one to `/echo`, which has no "
+         "session; one with a session is a client's to `/ws`, which is what to plan with. Process memory is "
+         "what the process grew by; kernel memory is what all slabs of the machine grew by, so it counts "
+         "both ends and whatever else went on.")
+def hold(section, scale):
     last = scale.held[-1]
     rows, memories, cpus = [], {}, {}
     for idle, count in (*((BARE, count) for count in scale.held), (WITH_SESSION, last)):
@@ -119,7 +118,6 @@ def hold(scale):
     section.figures.update(
         connection_kb=memories[BARE.name][-1][1], connection_us=cpus[BARE.name][-1][1], base_mb=begun / (1 << 20),
         session_kb=memories[WITH_SESSION.name][-1][1], session_us=cpus[WITH_SESSION.name][-1][1])
-    return section
 
 
 @contextlib.contextmanager
@@ -140,10 +138,10 @@ def tls_ringroom(**options):
             yield server
 
 
-def kinds(scale):
+@chapter("kinds", "Held connections of other kinds", "The same for connections that are in a room of a "
+         "hundred, that negotiated compression, or that came over TLS.")
+def kinds(section, scale):
     """Connections that are more than bare."""
-    section = Section("kinds", "Held connections of other kinds", "The same for connections that are in a room of a "
-                      "hundred, that negotiated compression, or that came over TLS.")
     seconds = max(2, scale.held_seconds // 6)
     options = {"cores": 4, "cpus": "0,1", "settings": [UNLIMITED]}
     rows = []
@@ -165,7 +163,6 @@ def kinds(scale):
     section.figures["joined_kb"] = memory
     section.claim("connections in rooms, process memory of each", memory, 1.5, " KB")
     section.claim("connections in rooms, lost", lost, 0)
-    return section
 
 
 def _handshake_ms(port):
@@ -177,8 +174,8 @@ def _handshake_ms(port):
     return (time.perf_counter() - began) * 1e3
 
 
-def dribble(scale):
-    section = Section("dribble", "Dribblers", "Handshakes of honest clients while others send theirs byte by byte.")
+@chapter("dribble", "Dribblers", "Handshakes of honest clients while others send theirs byte by byte.")
+def dribble(section, scale):
     head = b"GET /echo HTTP/1.1\r\nHost: x\r\nX-Padding: " + b"a" * 4_000
     with ringroom(settings=["handshake.deadline_ms=30000", UNLIMITED]) as server:
         alone = sorted(_handshake_ms(server.port) for _ in range(500))
@@ -201,7 +198,6 @@ def dribble(scale):
             client.close()
     section.note(f"p99 {alone[494]:.2f} ms alone, {among[494]:.2f} ms among {scale.dribblers:,} dribblers")
     section.claim("dribblers, handshake p99 above alone", among[494] - alone[494], 50, " ms")
-    return section
 
 
 class _Visitor:
@@ -235,9 +231,9 @@ class _Visitor:
             self.say("leave", names)
 
 
-def rooms(scale, visitors=4):
-    section = Section("rooms", "Rooms that come and go", f"Memory after {scale.rooms:,} joins and leaves of rooms in "
-                      "which nobody had been.")
+@chapter("rooms", "Rooms that come and go", lambda scale: f"Memory after {scale.rooms:,} joins and leaves of rooms in "
+         "which nobody had been.")
+def rooms(section, scale, visitors=4):
     with ringroom(cores=2, cpus="0,1") as server:
         clients = [_Visitor(server.port) for _ in range(visitors)]
 
@@ -259,4 +255,3 @@ def rooms(scale, visitors=4):
                  f"{after >> 10:,} KB after all")
     section.claim("rooms, memory afterwards, times before", after / before, 1.05)
     section.claim("rooms, still there", left, 0)
-    return section

@@ -1,7 +1,7 @@
 """What a message costs: echo, delivery, over two cores, deflated; and what the generator costs."""
 
 from generator import alternate, closed_echo, echo_cost, fanout_cost, listening_cost, load, own_cost, rate
-from model import Section, Spread
+from model import Spread, chapter
 from process import floor, ringroom, total
 
 
@@ -16,9 +16,9 @@ def _compare(section, what, values, base):
     section.table(columns, [_row(name, costs, values[base]) for name, costs in values.items()])
 
 
-def echo(scale):
-    section = Section("echo", "Echo", "CPU of the server for a message in and a message out: 200 connections, 32 B, "
-                      "one message in flight on each, by the bare client.")
+@chapter("echo", "Echo", "CPU of the server for a message in and a message out: 200 connections, 32 B, "
+         "one message in flight on each, by the bare client.")
+def echo(section, scale):
     with ringroom() as ours, floor("floor-epoll-echo") as epoll, floor("floor-uring-echo") as uring:
         values = alternate(scale.rounds, {
             "ringroom": lambda: echo_cost(ours, scale.short, "/echo")[0],
@@ -31,13 +31,12 @@ def echo(scale):
     section.note("; ".join(f"{name}: {most[name]:,.0f} echoes a second at most" for name in most))
     section.figures["echo_us"] = Spread.of(values["ringroom"]).median / 1e3
     section.claim("echo, CPU a message, times bare epoll", Spread.ratio(values["ringroom"], values["bare epoll"]), 1.05)
-    return section
 
 
-def fanout(scale):
-    section = Section("fanout", "Fan-out", f"CPU of the server for a delivery in a room of {scale.members:,}, 64 B of "
-                      "payload, with 1 and with 16 messages in flight. The bare programs send each frame as it is, "
-                      "without rooms, offsets or limits; io_uring hands over all sends of a turn at once.")
+@chapter("fanout", "Fan-out", lambda scale: f"CPU of the server for a delivery in a room of {scale.members:,}, 64 B of "
+         "payload, with 1 and with 16 messages in flight. The bare programs send each frame as it is, "
+         "without rooms, offsets or limits; io_uring hands over all sends of a turn at once.")
+def fanout(section, scale):
     generator = {}
     with ringroom() as ours, floor("floor-uring-fanout") as uring, floor("floor-send-fanout") as sends:
 
@@ -62,15 +61,14 @@ def fanout(scale):
     section.claim("fan-out, 16 in flight, times bare io_uring, 1 in flight", Spread.ratio(many, bare), 0.09)
     section.claim("generator in fan-out, 1 in flight, times the server's CPU", Spread.of(generator["1"]), 0.5)
     section.claim("generator in fan-out, 16 in flight, times the server's CPU", Spread.of(generator["16"]), 0.5)
-    return section
 
 
-def generator(scale):
-    section = Section("generator", "The generator", "CPU of a client for an echo, 200 connections, 32 B: the load "
-                      "generator, which verifies and times each message, and a bare io_uring client. And for a message "
-                      f"received in a room of {scale.members:,}, 64 B: the generator, and a bare io_uring client that "
-                      "counts frames, both of the same bare server: what a message costs that is only received, which is "
-                      "mostly the kernel's part with one in flight, and what verifying it adds with many.")
+@chapter("generator", "The generator", lambda scale: "CPU of a client for an echo, 200 connections, 32 B: the load "
+         "generator, which verifies and times each message, and a bare io_uring client. And for a message "
+         f"received in a room of {scale.members:,}, 64 B: the generator, and a bare io_uring client that "
+         "counts frames, both of the same bare server: what a message costs that is only received, which is "
+         "mostly the kernel's part with one in flight, and what verifying it adds with many.")
+def generator(section, scale):
     with floor("floor-uring-echo") as server:
 
         def ours():
@@ -94,20 +92,19 @@ def generator(scale):
             _compare(section, f"received, {in_flight} in flight", values, "bare io_uring client")
             ratio = Spread.ratio(values["ringroom-loadgen"], values["bare io_uring client"])
             section.figures[f"received_{in_flight}_times_bare"] = ratio.median
-    return section
 
 
 # Messages a second to a room of a thousand: half of what one core carries here.
 OFFERED = 100
 
 
-def cores(scale):
-    section = Section("cores", "One core against two", f"CPU for a delivery when {OFFERED} messages a second are published "
-                      f"in a room of {scale.members:,} whose members are spread over two cores, which share one CPU here "
-                      "because the generator needs the other. What two CPUs carry together cannot be measured with a "
-                      "generator beside them. Nor can a closed loop be compared: in which order the members are written "
-                      "decides whether the next message comes in time for the same write, and a delivery cost two cores "
-                      "from 0.4 to 1.9 times what it cost one.")
+@chapter("cores", "One core against two", lambda scale: f"CPU for a delivery when {OFFERED} messages a second are "
+         f"published in a room of {scale.members:,} whose members are spread over two cores, which share one CPU here "
+         "because the generator needs the other. What two CPUs carry together cannot be measured with a "
+         "generator beside them. Nor can a closed loop be compared: in which order the members are written "
+         "decides whether the next message comes in time for the same write, and a delivery cost two cores "
+         "from 0.4 to 1.9 times what it cost one.")
+def cores(section, scale):
     with ringroom() as one, ringroom(cores=2, cpus="0") as two:
 
         def cost(server):
@@ -116,17 +113,16 @@ def cores(scale):
         values = alternate(scale.rounds, {"two cores": lambda: cost(two), "one core": lambda: cost(one)})
     _compare(section, "server", values, "one core")
     section.claim("two cores, CPU a delivery, times one", Spread.ratio(*values.values()), 1.15)
-    return section
 
 
-def deflated(scale):
-    section = Section("deflated", "Compression", f"CPU for a delivery of 4 KB of JSON to {scale.members:,} members that "
-                      "negotiated permessage-deflate, against the same number of bytes sent plain, in a closed loop, as "
-                      "in the section on fan-out. The generator inflates a message once and compares what others get "
-                      "with it byte for byte, so that it is no slower in one case than in the other. The target is of "
-                      "one message in flight; with 16, writes are joined, a delivery costs little, and what compressing "
-                      "takes for each message is a larger share. And an echo of 4 KB, where each message is inflated and "
-                      "deflated for one receiver.")
+@chapter("deflated", "Compression", lambda scale: f"CPU for a delivery of 4 KB of JSON to {scale.members:,} members "
+         "that negotiated permessage-deflate, against the same number of bytes sent plain, in a closed loop, as "
+         "in the section on fan-out. The generator inflates a message once and compares what others get "
+         "with it byte for byte, so that it is no slower in one case than in the other. The target is of "
+         "one message in flight; with 16, writes are joined, a delivery costs little, and what compressing "
+         "takes for each message is a larger share. And an echo of 4 KB, where each message is inflated and "
+         "deflated for one receiver.")
+def deflated(section, scale):
     with ringroom() as server:
 
         def compressed():
@@ -155,4 +151,3 @@ def deflated(scale):
     section.note(f"echoes of 4 KB: {plain:,.0f} a second plain, {small:,.0f} deflated (the generator deflates, too)")
     ratio = Spread.ratio(*values[1].values())
     section.claim("deflated, CPU a delivery, times the compressed bytes plain", ratio, 1.10)
-    return section

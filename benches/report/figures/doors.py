@@ -13,7 +13,7 @@ from pathlib import Path
 
 from generator import fanout
 from impostors import PROGRAM
-from model import Section, Spread
+from model import Spread, chapter
 from process import BEFORE, HOST, ORDINARY, UNLIMITED, Failed, beside, ringroom, run, total
 
 SECRET = "what the server and whoever signs its tokens know"
@@ -85,10 +85,10 @@ def _flood(server, seconds):
     raise Failed(f"impostors: {done.stderr[-500:]}")
 
 
-def impostors(scale):
-    section = Section("impostors", "Bad tokens", f"Good clients beside {BAD_TOKENS:,} handshakes a second that show a "
-                      "token with a wrong signature, each another one, from addresses that are not shut out for it. "
-                      "The impostors share the generator's CPU, and the generator goes before them.")
+@chapter("impostors", "Bad tokens", f"Good clients beside {BAD_TOKENS:,} handshakes a second that show a "
+         "token with a wrong signature, each another one, from addresses that are not shut out for it. "
+         "The impostors share the generator's CPU, and the generator goes before them.")
+def impostors(section, scale):
     with _guarded() as server:
         ratio, floods = _compared(section, server, scale, lambda seconds: _flood(server, seconds))
         refused = total(server, "ringroom_credentials_refused_total")
@@ -97,12 +97,11 @@ def impostors(scale):
                  f"{sum(flood['other'] for flood in floods)} were answered otherwise")
     section.claim("bad tokens, a second", rates, BAD_TOKENS * 0.95, least=True)
     section.claim("bad tokens, good clients' p99 beside them, times alone", ratio, 1.2)
-    return section
 
 
-def quota(scale):
-    section = Section("quota", "A tenant at its quota", f"Clients of a quiet tenant beside those of another that may "
-                      f"send {QUOTA:,} messages a second and tries to send {TIMES} times as many.")
+@chapter("quota", "A tenant at its quota", f"Clients of a quiet tenant beside those of another that may "
+         f"send {QUOTA:,} messages a second and tries to send {TIMES} times as many.")
+def quota(section, scale):
 
     def harm(server, seconds):
         return fanout(server, 10, 20, "--publishers", 10, "--rate", QUOTA * TIMES / 100, "--seconds", seconds,
@@ -113,4 +112,3 @@ def quota(scale):
     passed = Spread.of([phase["measured"]["received"] / 20 / max(phase["seconds"], 1e-9) for phase in phases])
     section.note(f"{passed.median:,.0f} of its messages passed a second")
     section.claim("quota, quiet tenant's p99 beside one at it, times alone", ratio, 3.0)
-    return section

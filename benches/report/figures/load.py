@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import journal
 from generator import alternate, fanout, load, rate
-from model import Section, Spread
+from model import Spread, chapter
 from process import BEFORE, ORDINARY, UNLIMITED, beside, busy, metric, quantile, ringroom, share_of_a_cpu, total
 
 SHARES = (0.25, 0.5, 0.75, 0.9)
@@ -42,11 +42,11 @@ def _offer(server, deliveries, *more, **options):
     return fanout(server, ROOMS, MEMBERS, "--rate", deliveries / MEMBERS / ROOMS, *more, **options)
 
 
-def latency(scale):
-    section = Section("latency", "Latency by load", "From the moment a message was meant to be sent to its arrival, in "
-                      "rooms of 100, at shares of the capacity that was found just before: what is delivered with "
-                      "one message always in flight. More in flight are written together, and bring more. On one "
-                      "core, and over two that share its CPU.")
+@chapter("latency", "Latency by load", "From the moment a message was meant to be sent to its arrival, in "
+         "rooms of 100, at shares of the capacity that was found just before: what is delivered with "
+         "one message always in flight. More in flight are written together, and bring more. On one "
+         "core, and over two that share its CPU.")
+def latency(section, scale):
     for name, options in ("same core", {}), ("across cores", {"cores": 2, "cpus": "0"}):
         rows, curves = [], {"p50": [], "p99": [], "p99.9": []}
         with ringroom(settings=[UNLIMITED], first=ORDINARY, **options) as server:
@@ -66,12 +66,11 @@ def latency(scale):
                       list(curves.items()), y_logarithmic=True)
         at_half = dict(curves["p99"])[50]
         section.claim(f"latency, {name}, p99 at half load", at_half / 1e3, 2, " ms")
-    return section
 
 
-def timers(scale):
-    section = Section("timers", "Timers under load", "Lateness of timers while a core is asked for half as many echoes "
-                      "again as it can do.")
+@chapter("timers", "Timers under load", "Lateness of timers while a core is asked for half as many echoes "
+         "again as it can do.")
+def timers(section, scale):
     echoes = ("-n", 200, "--size", 32, "--dialect", "raw-binary", "--cpus", 1)
     with ringroom(first=ORDINARY) as server:
         url = server.url("/echo")
@@ -81,14 +80,13 @@ def timers(scale):
         late = quantile(metric(server, "ringroom_timer_lateness_seconds"), 0.99)
     section.note(f"offered 1.5 times {capacity:,.0f} messages a second")
     section.claim("timers, lateness p99 at 150 % load", late * 1e3, 100, " ms")
-    return section
 
 
-def overload(scale):
-    section = Section("overload", "Overload", "Timers and inboxes while rooms ask for half as much again as was delivered "
-                      "just before with one message always in flight in each: one core, and for a minute two that share its "
-                      "CPU. Whether that is more than can be done is told by how busy the CPUs were: what waits is written "
-                      "together, and costs less.")
+@chapter("overload", "Overload", "Timers and inboxes while rooms ask for half as much again as was delivered "
+         "just before with one message always in flight in each: one core, and for a minute two that share its "
+         "CPU. Whether that is more than can be done is told by how busy the CPUs were: what waits is written "
+         "together, and costs less.")
+def overload(section, scale):
     histograms = [f"ringroom_{name}_seconds" for name in ("timer_lateness", "inbox_delay", "loop_time")]
     for count in 1, 2:
         with ringroom(cores=count, settings=[UNLIMITED], first=ORDINARY) as server:
@@ -107,7 +105,6 @@ def overload(scale):
         section.claim(f"overload, cores: {count}, timer lateness p99", late, 100, " ms")
         if count > 1:
             section.claim("overload, inbox delay p99", delay, 50, " ms")
-    return section
 
 
 def _quiet(server, seconds):
@@ -124,11 +121,11 @@ def is_full(share, of=1.0):
     return True
 
 
-def fairness(scale):
-    section = Section("fairness", "Fairness", "Quiet rooms alone, and beside one of a thousand whose publishers never "
-                      "pause, in turn. The server has half of its CPU, a tenth of a millisecond at a time, so that it is "
-                      "what is full; alone as well. The generator of the noise is an ordinary task as "
-                      "well; the one that measures goes before it on its CPU.")
+@chapter("fairness", "Fairness", "Quiet rooms alone, and beside one of a thousand whose publishers never "
+         "pause, in turn. The server has half of its CPU, a tenth of a millisecond at a time, so that it is "
+         "what is full; alone as well. The generator of the noise is an ordinary task as "
+         "well; the one that measures goes before it on its CPU.")
+def fairness(section, scale):
     seconds = max(2, scale.long * 6 // 10)
     shares = []
     with ringroom(settings=[UNLIMITED], first=[]) as server, share_of_a_cpu(FAIR):
@@ -153,7 +150,6 @@ def fairness(scale):
     section.note(f"{share.median:.2f} CPUs busy beside the noise ({share.low:.2f} to {share.high:.2f}), of {FAIR:.2f}")
     ratio = Spread.ratio([phase["p99"] for phase in values["beside"]], [max(1, phase["p99"]) for phase in values["alone"]])
     section.claim("fairness, quiet p99 beside a noisy room, times alone", ratio, 3.0)
-    return section
 
 
 @dataclass
@@ -188,12 +184,12 @@ def _overloaded(server, peak, seconds):
                       over["generator"]["cpu_ns"] / 1e9 / max(over["seconds"], 1e-9), text)
 
 
-def goodput(scale):
-    section = Section("goodput", "Goodput", "What is delivered when twice as much is offered as can be, and how soon "
-                      "all is well again. The peak is the most that two rooms were delivered of what was offered, twice "
-                      "as much each time until that brought no more; that load and twice the peak are offered in turn "
-                      "then. The server has a third of a CPU and the generator a whole one, so that the server is "
-                      "what is full.")
+@chapter("goodput", "Goodput", "What is delivered when twice as much is offered as can be, and how soon "
+         "all is well again. The peak is the most that two rooms were delivered of what was offered, twice "
+         "as much each time until that brought no more; that load and twice the peak are offered in turn "
+         "then. The server has a third of a CPU and the generator a whole one, so that the server is "
+         "what is full.")
+def goodput(section, scale):
     with ringroom(settings=[UNLIMITED], first=ORDINARY) as server, share_of_a_cpu(1 / 3):
         delivered = _most(server, scale.short)
         fullest = max(delivered, key=delivered.get)
@@ -213,4 +209,3 @@ def goodput(scale):
                   Spread.ratio([run.delivered for run in runs], values["peak"]), 0.9, least=True)
     section.claim("goodput, connections ended by it", sum(run.dropped for run in runs), 0)
     section.claim("goodput, seconds until latencies are as before", Spread.of(run.recovery for run in runs), 5, " s")
-    return section

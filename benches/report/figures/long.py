@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from generator import SOURCES, load
-from model import Section
+from model import chapter
 from process import UNLIMITED, beside, cpu_ns, descriptors, resident_bytes, ringroom, total, wait_until_open
 
 from figures.connections import PATIENT, WITH_SESSION
@@ -19,10 +19,10 @@ DEFLATED = 2_048
 SETTLED_WITHIN = 60
 
 
-def hold(scale):
+@chapter("long-hold", "Held for ten minutes", lambda scale: f"{scale.held[-1]:,} idle connections with a session each, "
+         f"and heartbeats, in one process of four cores that share two CPUs, for {scale.soak} s.")
+def hold(section, scale):
     count = scale.held[-1]
-    section = Section("long-hold", "Held for ten minutes", f"{count:,} idle connections with a session each, and "
-                      f"heartbeats, in one process of four cores that share two CPUs, for {scale.soak} s.")
     with ringroom(cores=4, cpus="0,1", settings=[UNLIMITED]) as server:
         time.sleep(1)
         before = resident_bytes(server.pid)
@@ -38,18 +38,22 @@ def hold(scale):
     section.claim("held for long, unexpected closes", phase["totals"]["dropped"] + count - phase["held"], 0)
     section.claim("held for long, process memory of each", each / 1024, 1.5, " KB")
     section.claim("held for long, CPU of the machine", share * 100 / 2, 5, " %")
-    return section
 
 
-def churn(scale):
-    count, rate = (17_000, 1_700) if scale.soak > 60 else (300, 30)
+def _churned(scale):
+    """Connections that are held, and how many of them come anew in a second."""
+    return (17_000, 1_700) if scale.soak > 60 else (300, 30)
+
+
+@chapter("churn", "Churn", lambda scale: "{:,} connections held while {:,} a second end, some without a close, "
+         "and come anew, for {} s; beside them ten rooms in which a thousand messages a second are published. What is "
+         "there before they come must be all that is there when they have gone: descriptors, connections and "
+         "handshakes (an entry of the slab and a task each), sessions, rooms, threads. Memory is that of the last "
+         "half: before it the heap comes to hold the most that was ever there at once."
+         .format(*_churned(scale), scale.soak * 2))
+def churn(section, scale):
+    count, rate = _churned(scale)
     seconds = scale.soak * 2
-    section = Section("churn", "Churn", f"{count:,} connections held while {rate:,} a second end, some without a close, "
-                      f"and come anew, for {seconds} s; beside them ten rooms in which a thousand messages a second are "
-                      "published. What is there before they come must be all that is there when they have gone: "
-                      "descriptors, connections and handshakes (an entry of the slab and a task each), "
-                      "sessions, rooms, threads. Memory is that of the last half: before it the heap comes to hold the "
-                      "most that was ever there at once.")
     ttl_s = 120 if scale.soak > 60 else 2
     with ringroom(cores=2, cpus="0,1", settings=[UNLIMITED, f"session.ttl_ms={ttl_s * 1000}"]) as server:
         # A room each, so that what the first of all takes is there already.
@@ -75,13 +79,13 @@ def churn(scale):
         section.claim(f"churn, {what} left over", after[what] - idle[what], 0)
     section.claim("churn, memory an hour, extrapolated", drift * 100, 1, " %")
     section.claim("churn, handshake p99", phase["handshake"]["p99"] / 1e3, 100, " ms")
-    return section
 
 
-def soak(scale):
+@chapter("soak", "Soak", lambda scale: f"For {scale.soak * 2} s: rooms of fifty with messages, comings and goings, presence and "
+         "history, half of it deflated (2,048 B, where the other half has 64); and members that are cut and "
+         "resume.")
+def soak(section, scale):
     seconds = scale.soak * 2
-    section = Section("soak", "Soak", f"For {seconds} s: rooms of fifty with messages, comings and goings, presence and "
-                      "history, half of it deflated (2,048 B, where the other half has 64); and members that are cut and resume.")
     chat = ("chat", "--rooms", 20, "--members", 50, "--publishers", 2, "--rate", 5, "--commands", 200, "--seconds", seconds)
     # Who was cut gets what it missed from history, which rooms have not unless asked.
     with ringroom(settings=[UNLIMITED, "rooms.history_size=1000"]) as server:
@@ -104,7 +108,6 @@ def soak(scale):
     section.claim("soak, memory over the last half", grown * 100, 0.1, " %")
     section.claim("soak, p99 of the last fifth, times the first", last / max(1, first), 1.1)
     section.claim("soak, messages lost", sum(phase["totals"]["lost"] for phase in phases), 0)
-    return section
 
 
 def _watch(server, seconds):

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from generator import alternate, load, own_cost, rate
-from model import Section, Spread
+from model import Spread, chapter
 from process import FIRST, HOST, UNLIMITED, Failed, beside, free_port, ringroom, run, started
 
 # Nothing is written to disk, and nothing else is unlike a Redis as it comes.
@@ -163,16 +163,15 @@ def _where(section, runs, publishes):
                  "were none of them ever idle")
 
 
-def nodes(scale):
-    section = Section("nodes", "Nodes", "Two nodes of a core each, and a Redis that writes nothing to disk, all on the "
-                      "CPUs of this machine, the generator too. First 10,000 messages a second in 100 rooms, each "
-                      "timed from the moment it was meant to be sent on one node to its arrival on the other. Then "
-                      f"the most that goes through one bridge: {ROOMS} rooms, {IN_FLIGHT} messages of each in flight, "
-                      "the publisher alone in its room, so that Redis has to tell every publication to the node as "
-                      "well. `redis-benchmark` calls the same script with the same words, as `MONITOR` showed them, "
-                      "for as many rooms; there nobody listens to Redis.")
+@chapter("nodes", "Nodes", "Two nodes of a core each, and a Redis that writes nothing to disk, all on the "
+         "CPUs of this machine, the generator too. First 10,000 messages a second in 100 rooms, each "
+         "timed from the moment it was meant to be sent on one node to its arrival on the other. Then "
+         f"the most that goes through one bridge: {ROOMS} rooms, {IN_FLIGHT} messages of each in flight, "
+         "the publisher alone in its room, so that Redis has to tell every publication to the node as "
+         "well. `redis-benchmark` calls the same script with the same words, as `MONITOR` showed them, "
+         "for as many rooms; there nobody listens to Redis.")
+def nodes(section, scale):
     with _redis() as redis:
         _latency(section, redis, scale)
     with _redis() as redis:
         _bridge(section, redis, scale)
-    return section

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from generator import alternate, closed_echo, fanout_cost
 from machine import ROOT
-from model import Section, Spread
+from model import Spread, chapter
 from process import BIN, HOST, UNLIMITED, Failed, free_port, ringroom, started
 
 from figures.connections import held
@@ -149,13 +149,13 @@ def _memory(peer, scale):
     return memory
 
 
-def peers(scale):
+@chapter("peers", "Peers", lambda scale: "Other servers on one CPU, measured by the same generator on the other, in "
+         "turn with ours: CPU for an echo of 32 B (200 connections, one message in flight on each), CPU for a "
+         f"delivery to {scale.members:,} (64 B of payload), and process memory of each of {scale.held[0] // 2:,} idle "
+         "connections. Ours sends its envelope (room, offset, sender) with each delivery, the others the "
+         "bare message. Below 1, ours is the cheaper.")
+def peers(section, scale):
     count = scale.held[0] // 2
-    section = Section("peers", "Peers", "Other servers on one CPU, measured by the same generator on the other, in turn "
-                      "with ours: CPU for an echo of 32 B (200 connections, one message in flight on each), CPU for a "
-                      f"delivery to {scale.members:,} (64 B of payload), and process memory of each of {count:,} idle "
-                      "connections. Ours sends its envelope (room, offset, sender) with each delivery, the others the "
-                      "bare message. Below 1, ours is the cheaper.")
     rows, worse = [], []
     with ringroom(settings=[UNLIMITED]) as server:
         ours_bytes = held(server, count, max(1, scale.short // 2))[0]
@@ -184,4 +184,3 @@ def peers(scale):
             worse.append(f"memory against {peer.name}, {ours_bytes / theirs_bytes:.2f} times")
     section.table(("peer", "what", "ours", "theirs", "times theirs", "spread"), rows)
     section.note("Ours is worse in: " + ("; ".join(worse) if worse else "none of these"))
-    return section
