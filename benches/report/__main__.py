@@ -83,7 +83,7 @@ def measure(name, scale, within):
         said = journal.close()
     section.name = name
     section.seconds = time.monotonic() - began
-    section.taken = machine.taken(load_before)
+    section.taken = machine.taken(load_before, scale.form)
     section.commands, section.doubts = said
     return section
 
@@ -107,20 +107,23 @@ def measure_all(names, scale, keep):
 
 
 def stored(file):
-    """What an earlier run left: the machine, and sections by name."""
+    """What earlier runs left: sections by name."""
     with contextlib.suppress(FileNotFoundError):
         kept = json.loads(file.read_text(encoding="utf-8"))
-        return kept["machine"], {section.name: section for section in model.from_json(kept["sections"])}
-    return [], {}
+        return {section.name: section for section in model.from_json(kept["sections"])}
+    return {}
 
 
-def write(folder, described, sections, other_pages):
-    """Results, report, charts, and the figures in other pages."""
+def write(folder, sections, other_pages, scale):
+    """Results, report, charts, and the figures in other pages. What is stored of something else than is measured now
+    is in the results alone."""
     ordered = [sections[name] for name in EVERY if name in sections]
-    kept = {"machine": described, "sections": model.to_json(ordered)}
-    (folder / "results.json").write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    kept = json.dumps({"sections": model.to_json(ordered)}, indent=1, ensure_ascii=False)
+    (folder / "results.json").write_text(kept + "\n", encoding="utf-8")
+    ordered = model.current(ordered, EVERY, scale)
     (folder / "REPORT.md").write_text(markdown.render(
-        ordered, described, COMMAND, [name for name in EVERY if name not in sections]), encoding="utf-8")
+        ordered, COMMAND, [name for name in EVERY if name not in sections],
+        [name for name in sections if name not in {section.name for section in ordered}]), encoding="utf-8")
     charts = folder / "charts"
     charts.mkdir(exist_ok=True)
     for section in ordered:
@@ -166,21 +169,20 @@ def main():
     load_now = os.getloadavg()[0]
     print(f"kernel {os.uname().release}, {os.cpu_count()} CPUs, load {load_now:.2f}", flush=True)
     folder = asked.out or BENCHES
-    described, earlier = stored(folder / "results.json")
+    earlier = stored(folder / "results.json")
+    scale = QUICK if asked.quick else FULL
     if asked.missing:
         commit = machine.commit()
-        names = [name for name in names if name not in earlier or earlier[name].taken.commit != commit]
-    if names or not described:
-        described = [*machine.describe(), ("load before the run", f"{load_now:.2f}")]
-    if asked.quick:
-        described.append(("form", "short: it shows that all works, and its figures mean nothing"))
+        here = {section.name for section in model.current(earlier.values(), EVERY, scale)
+                if section.taken.commit == commit}
+        names = [name for name in names if name not in here]
 
     def keep(sections):
         if asked.out or asked.render or asked.write or not (asked.names or asked.quick):
             folder.mkdir(parents=True, exist_ok=True)
-            write(folder, described, {**earlier, **sections}, () if asked.out else PAGES)
+            write(folder, {**earlier, **sections}, () if asked.out else PAGES, scale)
 
-    sections = measure_all(names, QUICK if asked.quick else FULL, keep)
+    sections = measure_all(names, scale, keep)
     if not names:
         keep({})
     if len(sections) < len(names):

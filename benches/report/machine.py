@@ -42,8 +42,10 @@ def commit(root=ROOT):
     return f"{name} with local changes {hashlib.sha256(changes.encode()).hexdigest()[:8]}" if changes else name
 
 
-def taken(load):
-    return Taken(datetime.date.today().isoformat(), commit(), os.uname().release, load)
+def taken(load, form):
+    """Now, here and of this source; in which form of the report, if that is not the whole."""
+    described = [*describe(), *([("form", form)] if form else [])]
+    return Taken(datetime.date.today().isoformat(), commit(), os.uname().release, load, described)
 
 
 def describe():
@@ -63,7 +65,6 @@ def describe():
         ("transparent huge pages", pages[1] if pages else "unknown"),
         ("descriptors of a process", _run("sh", "-c", "ulimit -Hn")),
         ("compiler", _run("rustc", "--version")),
-        ("commit", commit()),
     ]
     for name in SETTINGS:
         value = _read("/proc/sys/" + name.replace(".", "/"))

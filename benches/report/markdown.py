@@ -1,10 +1,14 @@
 """The report as Markdown, from sections and nothing else."""
 
+from collections import Counter
+
 BY_HAND = ("peers", "long-hold", "churn", "soak")
 
 
-def render(sections, machine, command, unmeasured=()):
-    """The whole text. `machine`: pairs of a word and what it is. `unmeasured`: names of sections that are not here."""
+def render(sections, command, unmeasured=(), outdated=()):
+    """The whole text. `unmeasured`: names of sections that are not here; `outdated`: of those whose figures are of
+    something else than the source measures now."""
+    machine = _machine(sections)
     claims = [(section, claim) for section in sections for claim in section.claims]
     missed = [claim for _, claim in claims if not claim.met]
     lines = [
@@ -15,20 +19,47 @@ def render(sections, machine, command, unmeasured=()):
         "shown, it is of a single run. CPU is what the scheduler accounts to the threads of a process.", "",
         f"**{len(claims) - len(missed)} of {len(claims)} targets met.**"
         + (" Missed: " + "; ".join(claim.name for claim in missed) + "." if missed else ""), "",
-        *_unmeasured(unmeasured),
-        "## Machine", "", *_table(("", ""), machine), "",
+        *_named("Never measured", unmeasured),
+        *_named("To be measured anew, since what is measured has changed", outdated),
+        "## Machine", "", _when(sections), "", *(_table(("", ""), machine) if machine else ()), "",
         "## Targets", "", *_claims(claims), "",
     ]
     for section in sections:
-        lines += _section(section)
+        lines += _section(section, machine)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _unmeasured(names):
+def _when(sections):
+    """Of which days and of what source the sections are, and what the table of the machine says of them."""
+    taken = [section.taken for section in sections if section.taken]
+    days = sorted({each.date for each in taken})
+    sources = Counter(each.commit for each in taken)
+    named = ", ".join(f"{commit} ({count})" for commit, count in sources.most_common())
+    return (f"Taken {' to '.join(sorted({days[0], days[-1]}))}, of " if days else "Taken of ") + (
+        f"{named or 'nothing'}, by sections. What follows is of those that say nothing else.")
+
+
+def _machine(sections):
+    """What most of the sections were taken on, as pairs of a word and what it was."""
+    machines = Counter(tuple(section.taken.machine) for section in sections if section.taken and section.taken.machine)
+    return max(machines, key=machines.get, default=())
+
+
+def _otherwise(taken, machine):
+    """In what the machine of a section was another than that of most, in a sentence."""
+    if not taken.machine:
+        return " What else the machine was is not stored." if machine else ""
+    here = dict(taken.machine)
+    differs = [f"{word} {here.get(word, 'not there')}" for word in dict(machine) | here
+               if here.get(word) != dict(machine).get(word)]
+    return f" Otherwise than in the table: {'; '.join(differs)}." if differs else ""
+
+
+def _named(what, names):
     if not names:
         return []
     words = (f"`{name}`{' (run by hand)' if name in BY_HAND else ''}" for name in names)
-    return [f"**Never measured:** {', '.join(words)}.", ""]
+    return [f"**{what}:** {', '.join(words)}.", ""]
 
 
 def _claims(claims):
@@ -42,7 +73,7 @@ def _claims(claims):
     return _table(("claim", "measured", "spread", "target", ""), rows)
 
 
-def _section(section):
+def _section(section, machine):
     lines = [f"## {section.title}", "", section.about, ""]
     for table in section.tables:
         lines += [*_table(table.columns, table.rows), ""]
@@ -63,7 +94,7 @@ def _section(section):
         by_hand = "; run by hand" if section.name in BY_HAND else ""
         load = "" if taken.load is None else f", load before {taken.load:.2f}"
         lines += [f"Taken {taken.date}, commit {taken.commit}, kernel {taken.kernel}{load}, in {section.seconds:.0f} s"
-                  f"{by_hand}.", ""]
+                  f"{by_hand}.{_otherwise(taken, machine)}", ""]
     if section.commands:
         lines += ["<details><summary>commands</summary>", "", "```", *section.commands, "```", "", "</details>", ""]
     return lines

@@ -24,6 +24,7 @@ import pages
 import process
 import svg
 from figures import load, nodes
+from scale import FULL, QUICK
 
 HERE = Path(__file__).resolve().parent
 SAMPLE = json.loads((HERE / "sample.json").read_text(encoding="utf-8"))
@@ -35,7 +36,7 @@ def sections():
 
 class Rendering(unittest.TestCase):
     def setUp(self):
-        self.text = markdown.render(sections(), SAMPLE["machine"], "command")
+        self.text = markdown.render(sections(), "command")
 
     def test_each_claim_says_met_or_missed(self):
         self.assertIn("**2 of 3 targets met.** Missed: storm, connections refused or lost.", self.text)
@@ -47,17 +48,27 @@ class Rendering(unittest.TestCase):
         self.assertIn("Taken 2026-01-02, commit 0123456789ab, kernel 6.18.0, in 61 s.", self.text)
         self.assertIn("Taken 2025-12-31, commit ba9876543210, kernel 6.17.0, in 300 s; run by hand.", self.text)
 
+    def test_the_machine_is_that_of_most_sections_and_others_say_in_what_theirs_differs(self):
+        self.assertIn("Taken 2025-12-31 to 2026-01-02, of 0123456789ab (2), ba9876543210 (1), by sections.", self.text)
+        self.assertIn("| CPUs | 2 |", self.text)
+        self.assertEqual(self.text.count("Otherwise than in the table"), 1)
+        self.assertIn("in 300 s; run by hand. Otherwise than in the table: CPUs 4.", self.text)
+        measured = sections()
+        measured[0].taken.machine = []
+        self.assertIn("in 61 s. What else the machine was is not stored.", markdown.render(measured, "command"))
+        self.assertIn("of nothing", markdown.render([], "command"))
+
     def test_the_load_before_a_section_is_told_where_it_is_known(self):
         measured = sections()
         measured[0].taken.load = 1.25
         again = model.from_json(json.loads(json.dumps(model.to_json(measured))))
-        text = markdown.render(again, SAMPLE["machine"], "command")
+        text = markdown.render(again, "command")
         self.assertEqual(text.count("kernel 6.18.0, load before 1.25, in 61 s."), 1)
         self.assertEqual(text.count("load before 1.25"), 1)
 
     def test_what_was_never_measured_is_named(self):
         self.assertNotIn("Never measured", self.text)
-        text = markdown.render(sections(), SAMPLE["machine"], "command", ["fairness", "churn"])
+        text = markdown.render(sections(), "command", ["fairness", "churn"])
         self.assertIn("**Never measured:** `fairness`, `churn` (run by hand).", text)
 
     def test_doubts_commands_and_charts_are_shown(self):
@@ -255,7 +266,7 @@ class Measuring(unittest.TestCase):
         command["EVERY"].update(sections)
         command["SECTIONS"].update(sections)
         with contextlib.redirect_stdout(io.StringIO()) as said:
-            taken = command["measure_all"](names, None, lambda sections: kept.append(sorted(sections)))
+            taken = command["measure_all"](names, QUICK, lambda sections: kept.append(sorted(sections)))
         return taken, kept, said.getvalue()
 
     def test_what_fails_does_not_lose_the_others_and_is_tried_once_more(self):
@@ -283,10 +294,17 @@ class Measuring(unittest.TestCase):
         command = load_command()
         command["EVERY"]["hangs"] = hangs
         with contextlib.redirect_stdout(io.StringIO()) as said:
-            self.assertIsNone(command["measure"]("hangs", None, 1))
+            self.assertIsNone(command["measure"]("hangs", QUICK, 1))
         self.assertIn("it took too long", said.getvalue())
         self.assertIsNotNone(left[0].poll())
         self.assertEqual(process._running, set())
+
+
+def as_described(command, measured):
+    """Sections as if they had been taken of this source."""
+    for section in measured:
+        section.about = command["EVERY"][section.name].about_at(FULL)
+    return measured
 
 
 def good(_scale):
@@ -332,15 +350,33 @@ class Commit(unittest.TestCase):
 
 
 class Writing(unittest.TestCase):
+    def written(self, command, folder, measured, other_pages=()):
+        command["write"](folder, {section.name: section for section in measured}, other_pages, FULL)
+        return (folder / "REPORT.md").read_text(encoding="utf-8")
+
+    def test_what_is_measured_otherwise_now_is_stored_and_not_shown(self):
+        command = load_command()
+        with tempfile.TemporaryDirectory() as folder:
+            folder, measured = Path(folder), as_described(command, sections())
+            measured[0].about = "Another room, for a shorter time."
+            page = folder / "page.md"
+            page.write_text("—<!-- echo_us -->", encoding="utf-8")
+            report = self.written(command, folder, measured, [page])
+            self.assertIn("**To be measured anew, since what is measured has changed:** `echo`.", report)
+            self.assertNotIn("times bare epoll", report)
+            self.assertFalse((folder / "charts" / "sample.svg").exists())
+            self.assertEqual(page.read_text(encoding="utf-8"), "—<!-- echo_us -->")
+            self.assertEqual(command["stored"](folder / "results.json")["echo"].about, measured[0].about)
+
     def test_a_run_replaces_its_sections_and_keeps_the_others(self):
         command = load_command()
         with tempfile.TemporaryDirectory() as folder:
             folder = Path(folder)
             page = folder / "page.md"
             page.write_text("—<!-- echo_us -->", encoding="utf-8")
-            command["write"](folder, SAMPLE["machine"], {section.name: section for section in sections()}, [page])
-            described, kept = command["stored"](folder / "results.json")
-            self.assertEqual((described, list(kept)), (SAMPLE["machine"], ["echo", "storm", "peers"]))
+            self.written(command, folder, as_described(command, sections()), [page])
+            kept = command["stored"](folder / "results.json")
+            self.assertEqual(list(kept), ["echo", "storm", "peers"])
             self.assertTrue((folder / "charts" / "sample.svg").exists())
             self.assertEqual(page.read_text(encoding="utf-8"), "4.46<!-- echo_us -->")
             report = (folder / "REPORT.md").read_text(encoding="utf-8")
