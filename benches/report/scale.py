@@ -11,8 +11,8 @@ class Scale:
     long: int
     storm: int
     held: tuple[int, ...]
-    # Seconds that the largest number is held; the others a third of it.
-    held_seconds: int
+    # Seconds from one heartbeat of a held connection to the next: in the whole report the server's default.
+    heartbeat_seconds: int
     # Seconds of more than can be done.
     overload: int
     joined: int
@@ -25,8 +25,8 @@ class Scale:
     form: str = ""
 
 
-FULL = Scale(rounds=5, short=3, long=10, storm=10_000, held=(10_000, 25_000, 50_000), held_seconds=60, overload=60,
-             joined=30_000, members=1_000, dribblers=2_000, rooms=500_000, soak=600)
-QUICK = Scale(rounds=1, short=1, long=3, storm=500, held=(500, 1_000), held_seconds=2, overload=3,
+FULL = Scale(rounds=5, short=3, long=10, storm=10_000, held=(10_000, 25_000, 50_000), heartbeat_seconds=25,
+             overload=60, joined=30_000, members=1_000, dribblers=2_000, rooms=500_000, soak=600)
+QUICK = Scale(rounds=1, short=1, long=3, storm=500, held=(500, 1_000), heartbeat_seconds=2, overload=3,
               joined=500, members=100, dribblers=50, rooms=2_000, soak=10,
               form="short: it shows that all works, and its figures mean nothing")

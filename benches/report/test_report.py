@@ -13,6 +13,7 @@ import runpy
 import subprocess
 import tempfile
 import unittest
+import unittest.mock
 import xml.etree.ElementTree as xml
 from pathlib import Path
 
@@ -23,7 +24,7 @@ import model
 import pages
 import process
 import svg
-from figures import load, nodes
+from figures import connections, load, nodes
 from scale import FULL, QUICK
 
 HERE = Path(__file__).resolve().parent
@@ -256,6 +257,24 @@ class Judging(unittest.TestCase):
         doubts = journal.close()[1]
         self.assertEqual(len(doubts), 2)
         self.assertIn("0.67 of the 1.00 CPUs", doubts[0])
+
+    def test_idle_connections_are_looked_at_from_one_heartbeat_to_the_next(self):
+        edge = (machine.ROOT / "src" / "config" / "section" / "edge.rs").read_text(encoding="utf-8")
+        default_ms = re.search(r"\binterval_ms: u64 = ([\d_]+)", edge)[1]
+        self.assertEqual(FULL.heartbeat_seconds * 1000, int(default_ms))
+        looked = []
+
+        def held(_server, _count, seconds, heartbeats):
+            looked.append(seconds)
+            return connections.Held(0, 0, 0, 0, heartbeats)
+
+        journal.close()
+        with unittest.mock.patch.object(connections, "held", held), contextlib.redirect_stdout(io.StringIO()):
+            for heartbeats in 1.0, 0.0, 2.0:
+                connections._beating(FULL, None, 10, heartbeats=heartbeats)
+        self.assertEqual(looked, [FULL.heartbeat_seconds] * 3)
+        self.assertEqual(journal.close()[1], [f"{count} heartbeats of a connection fell into an interval of them"
+                                              for count in ("0.00", "2.00")])
 
 
 class Measuring(unittest.TestCase):

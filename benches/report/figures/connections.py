@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import journal
 from generator import SOURCES, alternate, load
 from model import Spread, chapter
 from process import (HOST, UNLIMITED, beside, cpu_ns, floor, resident_bytes, ringroom, total,
@@ -55,9 +56,20 @@ def _kernel_bytes():
     return int(re.search(r"^Slab:\s+(\d+)", Path("/proc/meminfo").read_text(), re.M)[1]) * 1024
 
 
+@dataclass(frozen=True)
+class Held:
+    """What idle connections cost: process memory and CPU a second of each, kernel memory of both its ends. How many
+    were lost, and how many heartbeats each had meanwhile, of a server of ours."""
+
+    bytes: float
+    cpu_us: float
+    kernel_bytes: float
+    lost: int
+    heartbeats: float
+
+
 def held(server, count, seconds, *arguments, path="/echo", dialect="raw", tls=False):
-    """Holds idle connections; process memory and CPU a second of each, kernel memory of both its ends, and how
-    many were lost."""
+    """Holds idle connections, and looks at them for so long when they have settled."""
     time.sleep(1)
     memory, kernel = resident_bytes(server.pid), _kernel_bytes()
     url = server.url(path).replace("ws:", "wss:") if tls else server.url(path)
@@ -66,12 +78,31 @@ def held(server, count, seconds, *arguments, path="/echo", dialect="raw", tls=Fa
                     *SOURCES, *PATIENT, *arguments)
     wait_until_open(server, count)
     time.sleep(settling)
+    pings = _pings(server)
     began, cpu = time.monotonic(), cpu_ns(server.pid)
     time.sleep(seconds)
     cpu = (cpu_ns(server.pid) - cpu) / 1e3 / (time.monotonic() - began) / count
     memory = (resident_bytes(server.pid) - memory) / count
     kernel = (_kernel_bytes() - kernel) / count
-    return memory, cpu, kernel, count - report()["held"]
+    pings = _pings(server) - pings
+    return Held(memory, cpu, kernel, count - report()["held"], pings / count)
+
+
+def _pings(server):
+    return total(server, "ringroom_pings_total{") if server.control else 0
+
+
+def _beating(scale, server, count, *arguments, **options):
+    """Idle connections of ours for a whole interval of heartbeats, so that each has one of them in it."""
+    found = held(server, count, scale.heartbeat_seconds, *arguments, **options)
+    if not 0.9 <= found.heartbeats <= 1.1:
+        journal.doubted(f"{found.heartbeats:.2f} heartbeats of a connection fell into an interval of them")
+    return found
+
+
+def _idle_ringroom(scale, serve=ringroom):
+    """A server for idle connections, with heartbeats at the pace of the scale."""
+    return serve(cores=4, cpus="0,1", settings=[UNLIMITED, f"heartbeat.interval_ms={scale.heartbeat_seconds * 1000}"])
 
 
 @dataclass(frozen=True)
@@ -89,8 +120,9 @@ BARE = Idle("bare", "/echo", "raw")
 WITH_SESSION = Idle("with a session", "/ws", "ringroom")
 
 
-@chapter("hold", "Held connections", "Memory and CPU of idle connections with heartbeats on, in one "
-         "process of four cores that share two CPUs. A bare connection is one to `/echo`, which has no "
+@chapter("hold", "Held connections", lambda scale: "Memory and CPU of idle connections, in one process of four cores "
+         f"that share two CPUs, for the {scale.heartbeat_seconds} s from one heartbeat to the next: each connection has "
+         "one in them. A bare connection is one to `/echo`, which has no "
          "session; one with a session is a client's to `/ws`, which is what to plan with. Process memory is "
          "what the process grew by; kernel memory is what all slabs of the machine grew by, so it counts "
          "both ends and whatever else went on.")
@@ -98,21 +130,21 @@ def hold(section, scale):
     last = scale.held[-1]
     rows, memories, cpus = [], {}, {}
     for idle, count in (*((BARE, count) for count in scale.held), (WITH_SESSION, last)):
-        share = 1 if idle is WITH_SESSION else 2 if count == last else 4
-        seconds = max(2, scale.held_seconds // share)
-        with ringroom(cores=4, cpus="0,1", settings=[UNLIMITED]) as server:
+        with _idle_ringroom(scale) as server:
             begun = resident_bytes(server.pid)
-            memory, cpu, kernel, lost = held(server, count, seconds, path=idle.path, dialect=idle.dialect)
-        memories.setdefault(idle.name, []).append((count, memory / 1024))
-        cpus.setdefault(idle.name, []).append((count, cpu))
-        rows.append((idle.name, f"{count:,}", seconds, f"{memory / 1024:.2f}", f"{kernel / 1024:.1f}", f"{cpu:.2f}", lost))
+            found = _beating(scale, server, count, path=idle.path, dialect=idle.dialect)
+        kb = found.bytes / 1024
+        memories.setdefault(idle.name, []).append((count, kb))
+        cpus.setdefault(idle.name, []).append((count, found.cpu_us))
+        rows.append((idle.name, f"{count:,}", f"{found.heartbeats:.2f}", f"{kb:.2f}", f"{found.kernel_bytes / 1024:.1f}",
+                     f"{found.cpu_us:.2f}", found.lost))
         if count == last:
-            section.claim(f"hold, {count:,} connections, {idle.name}, lost", lost, 0)
-            section.claim(f"hold, {count:,} connections, {idle.name}, process memory of each", memory / 1024,
+            section.claim(f"hold, {count:,} connections, {idle.name}, lost", found.lost, 0)
+            section.claim(f"hold, {count:,} connections, {idle.name}, process memory of each", kb,
                           1.0 if idle is BARE else 1.5, " KB")
-            section.claim(f"hold, {count:,} connections, {idle.name}, CPU of each", cpu, 1.0, " µs/s")
-    section.table(("connection", "connections", "seconds", "process memory, KB each", "kernel memory, both ends, KB each",
-                   "CPU, µs a second each", "lost"), rows)
+            section.claim(f"hold, {count:,} connections, {idle.name}, CPU of each", found.cpu_us, 1.0, " µs/s")
+    section.table(("connection", "connections", "heartbeats of each", "process memory, KB each",
+                   "kernel memory, both ends, KB each", "CPU, µs a second each", "lost"), rows)
     section.chart("hold-memory", "Process memory of an idle connection", "connections", "KB", list(memories.items()))
     section.chart("hold-cpu", "CPU of an idle connection", "connections", "µs a second", list(cpus.items()))
     section.figures.update(
@@ -142,27 +174,24 @@ def tls_ringroom(**options):
          "hundred, that negotiated compression, or that came over TLS.")
 def kinds(section, scale):
     """Connections that are more than bare."""
-    seconds = max(2, scale.held_seconds // 6)
-    options = {"cores": 4, "cpus": "0,1", "settings": [UNLIMITED]}
+    few = scale.joined // 3
     rows = []
 
-    def row(name, count, measured):
-        memory, cpu, _, lost = measured
-        rows.append((name, f"{count:,}", f"{memory / 1024:.2f}", f"{cpu:.2f}", lost))
-        return memory / 1024, lost
+    def row(name, count, *arguments, serve=ringroom, **options):
+        with _idle_ringroom(scale, serve) as server:
+            found = _beating(scale, server, count, *arguments, **options)
+        rows.append((name, f"{count:,}", f"{found.heartbeats:.2f}", f"{found.bytes / 1024:.2f}", f"{found.cpu_us:.2f}",
+                     found.lost))
+        return found
 
-    with ringroom(**options) as server:
-        memory, lost = row("in a room of a hundred", scale.joined, held(
-            server, scale.joined, seconds, "--members", 100, path="/ws", dialect="ringroom"))
-    few = scale.joined // 3
-    with ringroom(**options) as server:
-        row("deflate negotiated", few, held(server, few, seconds, "--deflate"))
-    with tls_ringroom(**options) as server:
-        row("TLS", few, held(server, few, seconds, "--insecure", tls=True))
-    section.table(("connection", "connections", "process memory, KB each", "CPU, µs a second each", "lost"), rows)
-    section.figures["joined_kb"] = memory
-    section.claim("connections in rooms, process memory of each", memory, 1.5, " KB")
-    section.claim("connections in rooms, lost", lost, 0)
+    joined = row("in a room of a hundred", scale.joined, "--members", 100, path="/ws", dialect="ringroom")
+    row("deflate negotiated", few, "--deflate")
+    row("TLS", few, "--insecure", serve=tls_ringroom, tls=True)
+    section.table(("connection", "connections", "heartbeats of each", "process memory, KB each", "CPU, µs a second each",
+                   "lost"), rows)
+    section.figures["joined_kb"] = joined.bytes / 1024
+    section.claim("connections in rooms, process memory of each", joined.bytes / 1024, 1.5, " KB")
+    section.claim("connections in rooms, lost", joined.lost, 0)
 
 
 def _handshake_ms(port):

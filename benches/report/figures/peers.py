@@ -142,11 +142,10 @@ def _versus(peer, scale):
 def _memory(peer, scale):
     """Process memory of an idle connection, in bytes."""
     with _running(peer) as server:
-        memory, _, _, lost = held(server, scale.held[0] // 2, max(1, scale.short // 2), path=peer.held,
-                                  dialect="raw")
-    if lost:
-        raise Failed(f"{lost} connections were lost")
-    return memory
+        found = held(server, scale.held[0] // 2, max(1, scale.short // 2), path=peer.held, dialect="raw")
+    if found.lost:
+        raise Failed(f"{found.lost} connections were lost")
+    return found.bytes
 
 
 @chapter("peers", "Peers", lambda scale: "Other servers on one CPU, measured by the same generator on the other, in "
@@ -158,7 +157,7 @@ def peers(section, scale):
     count = scale.held[0] // 2
     rows, worse = [], []
     with ringroom(settings=[UNLIMITED]) as server:
-        ours_bytes = held(server, count, max(1, scale.short // 2))[0]
+        ours_bytes = held(server, count, max(1, scale.short // 2)).bytes
     for peer in ALL:
         if not peer.needs.exists():
             section.note(f"{_title(peer)}: not installed here (benches/peers/README.md says why)")
