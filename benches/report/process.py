@@ -221,7 +221,10 @@ def beside(run, *arguments, **options):
 def metric(server, name):
     url = f"http://{HOST}:{server.control}/metrics"
     text = urllib.request.urlopen(url, timeout=10).read().decode()
-    return [line for line in text.splitlines() if line.startswith(name)]
+    lines = [line for line in text.splitlines() if line.startswith(name)]
+    if not lines:
+        raise Failed(f"the server has no metric {name}")
+    return lines
 
 
 def total(server, name):
@@ -231,11 +234,13 @@ def total(server, name):
 
 def quantile(lines, share, earlier=()):
     """The bound of the bucket in which the share of what a Prometheus histogram has counted since earlier
-    lies, all cores together."""
+    lies, all cores together; it cannot be had of nothing."""
     buckets = {}
     for line, sign in [*((line, 1) for line in lines), *((line, -1) for line in earlier)]:
         found = re.match(r'\S+_bucket\{.*le="([^"]+)".*\} (\d+)', line)
         if found:
             buckets[float(found[1])] = buckets.get(float(found[1]), 0) + sign * int(found[2])
     count = max(buckets.values(), default=0)
-    return next((bound for bound, below in sorted(buckets.items()) if count and below >= share * count), 0.0)
+    if not count:
+        raise Failed(f"nothing was counted in {lines[0].split('{')[0] if lines else 'a histogram that is not there'}")
+    return next(bound for bound, below in sorted(buckets.items()) if below >= share * count)

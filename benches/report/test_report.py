@@ -217,7 +217,16 @@ class Parsing(unittest.TestCase):
     def test_quantiles_of_a_histogram_over_all_cores(self):
         self.assertEqual(process.quantile(self.HISTOGRAM, 0.5), 0.001)
         self.assertEqual(process.quantile(self.HISTOGRAM, 0.99), 0.1)
-        self.assertEqual(process.quantile(self.HISTOGRAM, 0.99, self.HISTOGRAM), 0.0)
+        earlier = [line.replace(" 99", " 50").replace(" 100", " 50") for line in self.HISTOGRAM]
+        self.assertEqual(process.quantile(self.HISTOGRAM, 0.5, earlier), 0.1)
+
+    def test_what_was_not_counted_is_no_figure(self):
+        for lines, earlier in (self.HISTOGRAM, self.HISTOGRAM), ([], []), (["x_count 0"], []):
+            self.assertRaises(process.Failed, process.quantile, lines, 0.99, earlier)
+        page = io.BytesIO(b'# HELP a A.\na{core="0"} 1\na{core="1"} 2\n')
+        with unittest.mock.patch("urllib.request.urlopen", lambda *_, **__: io.BytesIO(page.getvalue())):
+            self.assertEqual(process.total(process.Server(1, 2, 3), "a"), 3)
+            self.assertRaises(process.Failed, process.total, process.Server(1, 2, 3), "b")
 
     def test_commands_are_noted_once_whatever_the_port(self):
         journal.close()
