@@ -267,6 +267,15 @@ class Judging(unittest.TestCase):
         self.assertEqual(len(doubts), 2)
         self.assertIn("0.67 of the 1.00 CPUs", doubts[0])
 
+    def test_less_offered_than_was_meant_is_doubted(self):
+        journal.close()
+        phase = {"measured": {"sent": 100, "unsent": 50}, "totals": {"sent": 900, "unsent": 0}, "seconds": 1.0}
+        self.assertEqual(load.offered(phase), 150)
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.assertTrue(load.is_offered(1.45, 1.5))
+            self.assertFalse(load.is_offered(1.2, 1.5))
+        self.assertEqual(journal.close()[1], ["1.20 times of what can be done was offered, and not 1.50 times"])
+
     def test_idle_connections_are_looked_at_from_one_heartbeat_to_the_next(self):
         edge = (machine.ROOT / "src" / "config" / "section" / "edge.rs").read_text(encoding="utf-8")
         default_ms = re.search(r"\binterval_ms: u64 = ([\d_]+)", edge)[1]

@@ -42,6 +42,28 @@ def _offer(server, deliveries, *more, **options):
     return fanout(server, ROOMS, MEMBERS, "--rate", deliveries / MEMBERS / ROOMS, *more, **options)
 
 
+def is_full(share, of=1.0):
+    """Whether a server was busy all the time that its CPU was its own; if not, that is noted: what is beside a server
+    with time to spare shows little."""
+    if share < 0.9 * of:
+        journal.doubted(f"the server was busy {share:.2f} of the {of:.2f} CPUs that it could have: it was not full")
+        return False
+    return True
+
+
+def offered(phase):
+    """Messages a second that were sent, or would have been had the server read them."""
+    return (phase["measured"]["sent"] + phase["measured"]["unsent"]) / max(phase["seconds"], 1e-9)
+
+
+def is_offered(times, of):
+    """Whether as many times of what can be done were offered as was meant; if not, that is noted."""
+    if times < 0.9 * of:
+        journal.doubted(f"{times:.2f} times of what can be done was offered, and not {of:.2f} times")
+        return False
+    return True
+
+
 @chapter("latency", "Latency by load", "From the moment a message was meant to be sent to its arrival, in "
          "rooms of 100, at shares of the capacity that was found just before: what is delivered with "
          "one message always in flight. More in flight are written together, and bring more. On one "
@@ -69,16 +91,26 @@ def latency(section, scale):
 
 
 @chapter("timers", "Timers under load", "Lateness of timers while a core is asked for half as many echoes "
-         "again as it can do.")
+         "again as it can do with one message in flight on each of its connections. The server has half of its CPU, a "
+         "tenth of a millisecond at a time, so that it is what is full.")
 def timers(section, scale):
-    echoes = ("-n", 200, "--size", 32, "--dialect", "raw-binary", "--cpus", 1)
-    with ringroom(first=ORDINARY) as server:
+    echoes = ("-n", 2_000, "--size", 32, "--dialect", "raw-binary", "--cpus", 1)
+    name = "ringroom_timer_lateness_seconds"
+    with ringroom(settings=[UNLIMITED], first=[]) as server, share_of_a_cpu(FAIR):
         url = server.url("/echo")
-        capacity = rate(load("echo", *echoes, "--seconds", scale.short, "--in-flight", 8, "--url", url))
+        capacity = rate(load("echo", *echoes, "--seconds", scale.short, "--in-flight", 1, "--url", url))
+        earlier = metric(server, name)
         # That more is asked for than can be done is meant, and so are the doubts that follow from it.
-        load("echo", *echoes, "--seconds", scale.long, "--rate", int(capacity * 1.5), "--url", url, quiet_doubts=True)
-        late = quantile(metric(server, "ringroom_timer_lateness_seconds"), 0.99)
-    section.note(f"offered 1.5 times {capacity:,.0f} messages a second")
+        asked = beside(load, "echo", *echoes, "--seconds", scale.long, "--rate", int(capacity * 1.5), "--url", url,
+                       quiet_doubts=True)
+        time.sleep(2)
+        share = busy(server, max(1, scale.long - 3))
+        phase = asked()
+        late = quantile(metric(server, name), 0.99, earlier)
+    is_full(share, FAIR)
+    times = offered(phase) / max(1, capacity)
+    is_offered(times, 1.5)
+    section.note(f"offered {times:.2f} times {capacity:,.0f} messages a second; {share:.2f} CPUs busy, of {FAIR:.2f}")
     section.claim("timers, lateness p99 at 150 % load", late * 1e3, 100, " ms")
 
 
@@ -96,12 +128,13 @@ def overload(section, scale):
             earlier = [metric(server, name) for name in histograms]
             # Both figures are of the second.
             seconds = scale.overload if count > 1 else scale.long
-            offered = beside(_offer, server, capacity * 1.5, "--seconds", seconds, quiet_doubts=True)
+            asked = beside(_offer, server, capacity * 1.5, "--seconds", seconds, quiet_doubts=True)
             time.sleep(2)
             share = busy(server, max(1, seconds - 3))
-            offered()
+            asked()
             late, tick, *delay = (quantile(metric(server, name), 0.99, before) * 1e3
                                  for name, before in zip(histograms, earlier, strict=True))
+        is_full(share)
         section.note(f"cores: {count}; for {seconds} s offered 1.5 times {capacity:,.0f} deliveries a second, {share:.2f} CPUs busy, "
                      f"a tick at most {tick:.0f} ms at the 99th percentile")
         section.claim(f"overload, cores: {count}, timer lateness p99", late, 100, " ms")
@@ -112,15 +145,6 @@ def overload(section, scale):
 def _quiet(server, seconds):
     """Latencies in a hundred rooms where little is said, as a generator that goes before the others sees them."""
     return fanout(server, 100, 3, "--rate", 2, "--seconds", seconds, "--warmup", 1, first=BEFORE)
-
-
-def is_full(share, of=1.0):
-    """Whether a server was busy all the time that its CPU was its own; if not, that is noted: what is beside a server
-    with time to spare shows little."""
-    if share < 0.9 * of:
-        journal.doubted(f"the server was busy {share:.2f} of the {of:.2f} CPUs that it could have: it was not full")
-        return False
-    return True
 
 
 @chapter("fairness", "Fairness", "Quiet rooms alone, and beside one of a thousand whose publishers never "
