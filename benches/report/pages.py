@@ -1,7 +1,7 @@
 """Figures in other pages, kept up to date: `0.96<!-- connection_kb -->` names what the number is.
 
 What can be measured comes from the sections: their figures by name, and their claims, by the words of
-each joined by underscores. The rest is reckoned from those here, so that a page holds no number that
+each joined by underscores, with `_low` and `_high` for their spread. The rest is reckoned from those here, so that a page holds no number that
 nobody can make again.
 """
 
@@ -26,7 +26,10 @@ def known_from(sections):
     """All that pages may refer to."""
     figures = {}
     for section in sections:
-        figures.update({claim_name(claim.name): claim.value for claim in section.claims})
+        for claim in section.claims:
+            name = claim_name(claim.name)
+            spread = {} if claim.low is None else {f"{name}_low": claim.low, f"{name}_high": claim.high}
+            figures.update({name: claim.value, **spread})
         figures.update(section.figures)
     return reckon(figures)
 

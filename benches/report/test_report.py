@@ -118,7 +118,7 @@ class Pages(unittest.TestCase):
                          "about 4.46<!-- echo_us --> µs, 7.5<!-- unknown -->, 99,000<!-- box_4_gb --> and 3 more")
 
     def test_every_number_of_the_pages_can_be_made(self):
-        claims = {pages.claim_name(words): 1.0 for words in claim_words()}
+        claims = {pages.claim_name(words) + end: 1.0 for words in claim_words() for end in ("", "_low", "_high")}
         figures = {name: 1.0 for name in ("connection_kb", "connection_us", "session_kb", "session_us", "joined_kb", "echo_us", "delivery_1_us",
                                           "delivery_16_us", "handshake_us", "base_mb",
                                           "node_to_node_p50_ms", "node_to_node_p99_ms",
@@ -147,7 +147,20 @@ class Pages(unittest.TestCase):
         known = pages.known_from(sections())
         self.assertEqual(known["echo_cpu_a_message_times_bare_epoll"], 1.03)
         self.assertEqual(known["goodput_at_200_times_the_peak"], 0.97)
+        self.assertEqual((known["echo_cpu_a_message_times_bare_epoll_low"],
+                          known["echo_cpu_a_message_times_bare_epoll_high"]), (0.99, 1.06))
+        self.assertNotIn("goodput_at_200_times_the_peak_low", known)
         self.assertEqual(known["echo_us"], 4.46)
+
+    def test_a_figure_of_the_readme_has_the_spread_that_its_claim_has(self):
+        page = (machine.ROOT / "README.md").read_text(encoding="utf-8")
+        results = json.loads((machine.ROOT / "benches" / "results.json").read_text(encoding="utf-8"))
+        spread = {pages.claim_name(claim.name) for section in model.from_json(results["sections"])
+                  for claim in section.claims if claim.low is not None}
+        named = pages.names(page)
+        self.assertIn("goodput_at_200_times_the_peak", spread & named)
+        for name in spread & named:
+            self.assertLessEqual({f"{name}_low", f"{name}_high"}, named)
 
     def test_capacity_counts_process_and_kernel_memory_in_bytes(self):
         known = pages.reckon({"joined_kb": 1.5, "session_kb": 1.2})
@@ -266,6 +279,21 @@ class Judging(unittest.TestCase):
         doubts = journal.close()[1]
         self.assertEqual(len(doubts), 2)
         self.assertIn("0.67 of the 1.00 CPUs", doubts[0])
+
+    def test_a_server_that_died_of_its_load_has_not_recovered(self):
+        calm = [{"at": float(at), "p99_us": 400, "received": 600} for at in range(1, 5)]
+        over = [{"at": float(at), "p99_us": 900_000, "received": 9} for at in range(5, 17)]
+        for nothing in 0, None:
+            silent = [{"at": float(at), "p99_us": nothing, "received": 0} for at in range(17, 27)]
+            self.assertGreater(load.recovery(calm + over + silent, 17.0), 5)
+            self.assertRaises(process.Failed, load.recovery, silent[:4] + over, 17.0)
+            again = [{"at": 19.0, "p99_us": 500, "received": 600}]
+            self.assertEqual(load.recovery(calm + over + silent[:2] + again, 17.0), 2.0)
+
+    def test_the_peak_is_looked_for_beyond_one_rate_that_brings_no_more(self):
+        for brought, tried in (({1: 10, 2: 20, 4: 19, 8: 20}, 4), ({1: 10, 2: 9, 4: 20, 8: 39, 16: 38, 32: 10}, 6)):
+            self.assertEqual(load.search(1, brought.get), brought)
+            self.assertEqual(len(brought), tried)
 
     def test_less_offered_than_was_meant_is_doubted(self):
         journal.close()
