@@ -62,6 +62,7 @@ forget_unless_changed() {
 
 persist() {
   local file=$ROOT/etc/sysctl.d/90-ringroom.conf name place current wanted
+  refuse_unless_ours "$file" || { FAILURES=$((FAILURES + 1)); return; }
   ! has_flag --dry-run || { echo "${file#"$ROOT"} would be written"; return; }
   mkdir -p "${file%/*}"
   {

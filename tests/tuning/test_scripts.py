@@ -238,9 +238,18 @@ class Scripts(unittest.TestCase):
         self.assertIn("net.ipv4.ip_local_port_range = 1024 65535", lines)
         self.host.run("revert.sh")
         self.assertFalse((self.host.root / name).exists())
-        self.host.write(name, "# somebody's own")
+
+    def test_persisted_sysctls_of_somebody_else_are_left_alone(self):
+        name, own = "etc/sysctl.d/90-ringroom.conf", "net.core.somaxconn = 65535"
+        (self.host.root / name).parent.mkdir(parents=True)
+        self.host.write(name, own)
+        for dry in (), ("--dry-run",):
+            told = self.host.run("apply.sh", "--persist", "--only", "net.*", *dry, expect=1)
+            self.assertIn("/etc/sysctl.d/90-ringroom.conf is not ours", told)
+            self.assertEqual(self.host.read(name), own)
+        self.assertEqual(self.host.read("proc/sys/net/core/somaxconn"), "4096", "the rest is set")
         self.host.run("revert.sh")
-        self.assertEqual(self.host.read(name), "# somebody's own")
+        self.assertEqual(self.host.read(name), own)
 
     def limit(self):
         lines = self.host.read("etc/security/limits.d/90-ringroom.conf").splitlines()

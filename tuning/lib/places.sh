@@ -61,14 +61,14 @@ find_limits_file() {
 # The least that fs.nr_open is whenever the user logs in: a limit above it is refused, and the login with
 # it. After a restart it is the kernel's own again, unless a file of ours has it.
 nr_open_at_login() {
-  local now start=$KERNEL_NR_OPEN kept
+  local now start=$KERNEL_NR_OPEN kept persisted=$ROOT/etc/sysctl.d/90-ringroom.conf
   now=$(words "$ROOT/proc/sys/fs/nr_open") || now=$KERNEL_NR_OPEN
   if is_chosen fs.nr_open && [ -z "${REFUSED[fs.nr_open]:-}" ]; then
     now=$(wanted_at least "$now" "${VALUE[fs.nr_open/$PROFILE]}")
-    ! has_flag --persist || start=$now
+    ! { has_flag --persist && is_ours "$persisted"; } || start=$now
   fi
-  if ! has_flag --persist; then
-    kept=$(sed -n 's/^fs.nr_open = //p' "$ROOT/etc/sysctl.d/90-ringroom.conf" 2>/dev/null) || kept=''
+  if ! has_flag --persist || ! is_ours "$persisted"; then
+    kept=$(sed -n 's/^fs.nr_open = //p' "$persisted" 2>/dev/null) || kept=''
     start=${kept:-$start}
   fi
   echo $((now < start ? now : start))
@@ -219,11 +219,18 @@ restore_place() {
   esac
 }
 
-write_limits() {
-  [ ! -e "$1" ] || head -1 "$1" | grep -qxF "$MARK" || {
-    echo "$1 is not ours" >&2
+# Whether a file may be written: it is not there, or we have written it.
+is_ours() { [ ! -e "$1" ] || head -1 "$1" | grep -qxF "$MARK"; }
+
+refuse_unless_ours() {
+  is_ours "$1" || {
+    echo "${1#"$ROOT"} is not ours" >&2
     return 1
   }
+}
+
+write_limits() {
+  refuse_unless_ours "$1" || return 1
   mkdir -p "${1%/*}"
   printf '%s\n%s hard nofile %s\n%s soft nofile %s\n' "$MARK" "$SERVER_USER" "$2" "$SERVER_USER" "$2" >"$1"
 }
