@@ -12,7 +12,8 @@
 #
 # RULE says when a value suffices: `least` (each word at least that), `most` (each at most), `exact`,
 # `range` (a span at least as wide), `covers` (a set of ports that holds them), `choice` (the word in
-# brackets), `mask` (a set of CPUs), `whole` (a file of our own), `present` (it is there).
+# brackets), `mask` (a set of CPUs), `limits` (a file of our own, with a limit for each user that it was
+# asked for), `present` (it is there).
 #
 # Invariant: `least` and `most` never take back what somebody has already set further.
 
@@ -42,7 +43,7 @@ why 'no limit of open files can be raised above it'
 effect "$NOT_MEASURED; it is a bound, and costs nothing until it is met"
 undo "$WRITE_BACK"
 
-setting limits.nofile limits_file whole
+setting limits.nofile limits_file limits
 profile 50k 131072
 profile 1m 1200000
 why "accept fails with EMFILE beyond it; a limit of the server's user (--user), at its next login." \

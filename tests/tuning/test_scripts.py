@@ -257,6 +257,28 @@ class Scripts(unittest.TestCase):
         self.assertEqual((lines[1:], soft), ([f"ringroom hard nofile {hard}", f"ringroom soft nofile {hard}"], hard))
         return hard
 
+    def test_each_user_has_a_limit_that_is_kept_and_put_back(self):
+        name = "etc/security/limits.d/90-ringroom.conf"
+        self.host.write("proc/sys/fs/nr_open", "2097152")
+        before = self.host.everything()
+        lines = lambda: [line for line in self.host.read(name).splitlines()[1:] if " hard " in line]
+        only = ("--profile", "50k", "--only", "limits.*")
+        self.host.run("apply.sh", *only, "--user", "bob")
+        self.assertEqual(lines(), ["bob hard nofile 131072"])
+        self.assertIn("0 set", self.host.run("apply.sh", *only, "--user", "bob"))
+        self.host.run("apply.sh", *only, "--user", "ann")
+        self.assertEqual(lines(), ["bob hard nofile 131072", "ann hard nofile 131072"])
+        self.host.run("apply.sh", "--profile", "1m", "--only", "limits.*", "--user", "bob")
+        self.assertEqual(lines(), ["bob hard nofile 1048576", "ann hard nofile 131072"])
+        self.host.run("revert.sh")
+        self.assertFalse((self.host.root / name).exists())
+        self.assertLessEqual(before.items(), self.host.everything().items())
+        # Those of another apply.sh, whose old values are elsewhere.
+        self.host.run("apply.sh", *only, "--user", "bob", "--state", str(self.host.root / "elsewhere"))
+        self.host.run("apply.sh", *only)
+        self.host.run("revert.sh")
+        self.assertEqual(lines(), ["bob hard nofile 131072"])
+
     def test_no_limit_of_files_is_above_what_the_host_allows_after_a_restart(self):
         kernels_own = 1_048_576
         self.host.run("apply.sh", "--profile", "50k")

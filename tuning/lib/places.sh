@@ -55,7 +55,7 @@ find_transparent_huge_pages() {
 find_limits_file() {
   local most
   most=$(nr_open_at_login)
-  echo "$ROOT/etc/security/limits.d/90-ringroom.conf|$(($2 < most ? $2 : most))"
+  echo "$ROOT/etc/security/limits.d/90-ringroom.conf|$SERVER_USER $(($2 < most ? $2 : most))"
 }
 
 # The least that fs.nr_open is whenever the user logs in: a limit above it is refused, and the login with
@@ -144,7 +144,7 @@ read_place() {
   case $1 in
     choice) words "$2" | sed 's/.*\[\(.*\)\].*/\1/' ;;
     mask) words "$2" | tr -d ' ' | sed -E 's/^([0,]*)([0-9a-f])/\2/' ;;
-    whole) if [ -e "$2" ]; then sed -n "s/^$SERVER_USER hard nofile //p" "$2"; else echo absent; fi ;;
+    limits) if [ -e "$2" ]; then limits_in "$2"; else echo absent; fi ;;
     present) notrack_ports || echo absent ;;
     *) words "$2" ;;
   esac
@@ -164,6 +164,7 @@ wanted_at() {
     least | most) each_word "$rule" "$current" "$value" ;;
     range) widened "$current" "$value" ;;
     covers) covering "$current" "$value" ;;
+    limits) with_limit "$current" "$value" ;;
     *) echo "$value" ;;
   esac
 }
@@ -201,10 +202,26 @@ covering() {
   echo "$have"
 }
 
+# The limits of users in a file, in a line: USER LIMIT USER LIMIT…
+limits_in() { sed -n 's/^\([^ #]*\) hard nofile \([0-9]*\)$/\1 \2/p' "$1" | paste -sd ' '; }
+
+# A line of limits in which one user has another, and all others theirs.
+with_limit() {
+  local index have user limit changed=() found=''
+  read -ra have <<<"${1/#absent/}"
+  read -r user limit <<<"$2"
+  for ((index = 0; index < ${#have[@]}; index += 2)); do
+    [ "${have[index]}" != "$user" ] || { have[index + 1]=$limit; found=yes; }
+    changed+=("${have[index]}" "${have[index + 1]}")
+  done
+  [ -n "$found" ] || changed+=("$user" "$limit")
+  echo "${changed[*]}"
+}
+
 write_place() {
   local rule=$1 place=$2 value=$3
   case $rule in
-    whole) write_limits "$place" "$value" ;;
+    limits) write_limits "$place" "$value" ;;
     present) write_notrack "$value" ;;
     *) printf '%s\n' "$value" 2>/dev/null >"$place" ;;
   esac
@@ -213,7 +230,7 @@ write_place() {
 restore_place() {
   local rule=$1 place=$2 old=$3
   case $rule/$old in
-    whole/absent) rm -f "$place" ;;
+    limits/absent) rm -f "$place" ;;
     present/absent) nft delete table inet "$NOTRACK_TABLE" ;;
     *) write_place "$rule" "$place" "$old" ;;
   esac
@@ -231,8 +248,15 @@ refuse_unless_ours() {
 
 write_limits() {
   refuse_unless_ours "$1" || return 1
+  local limits index
+  read -ra limits <<<"$2"
   mkdir -p "${1%/*}"
-  printf '%s\n%s hard nofile %s\n%s soft nofile %s\n' "$MARK" "$SERVER_USER" "$2" "$SERVER_USER" "$2" >"$1"
+  {
+    echo "$MARK"
+    for ((index = 0; index < ${#limits[@]}; index += 2)); do
+      printf '%s %s nofile %s\n' "${limits[index]}" hard "${limits[index + 1]}" "${limits[index]}" soft "${limits[index + 1]}"
+    done
+  } >"$1"
 }
 
 notrack_ports() {
