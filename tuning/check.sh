@@ -6,7 +6,7 @@
 #
 #   --json            for machines: the fields of `ringroom probe --json`, `changes` and `notes`
 #   --table           the table of settings as Markdown
-#   --only PATTERN    settings whose names match, such as 'net.*'
+#   --only PATTERN    settings and subjects whose names match, such as 'net.*'
 #   --ports LIST      what the server listens on (8000,8001)
 #   --cpus LIST       CPUs of the core threads, as cores.cpus has them (all)
 #   --steer onto|away|keep   interrupts and packets onto the cores, away from them, or as they are
@@ -22,6 +22,8 @@ set -euo pipefail
 . "${BASH_SOURCE%/*}/lib/options.sh"
 
 ALLOWED_FLAGS='--json'
+# shellcheck disable=SC2034 # read by take_options
+JUDGED=("${HOST_SUBJECTS[@]}")
 SHORT=3
 FINDINGS=()
 CHANGES=()

@@ -315,11 +315,21 @@ class Scripts(unittest.TestCase):
         for arguments in [
             ("--profile", "2m"), ("--ports", "http"), ("--ports", "70000"), ("--cpus", "3-1"),
             ("--connections", "0"), ("--connections", "-1"), ("--cores", "257"), ("--steer", "up"),
-            ("--with", "everything"), ("--user", "a b"), ("--interface", "../x"), ("--nonsense",), ("--profile",), ("--cpus", "$(reboot)"),
+            ("--with", "everything"), ("--user", "a b"), ("--interface", "../x"), ("--nonsense",), ("--only", "nope"), ("--profile",), ("--cpus", "$(reboot)"),
         ]:
             for script in SCRIPTS:
                 self.host.run(script, *arguments, expect=2)
         self.assertEqual(self.host.everything(), before)
+
+    def test_each_subject_can_be_asked_for_alone(self):
+        everything = json.loads(self.host.run("check.sh", "--json", expect=3))["findings"]
+        for row in everything:
+            pattern = row["subject"].replace("(", "[(]")
+            alone = json.loads(self.host.run("check.sh", "--json", "--only", pattern,
+                                             expect=3 if row["verdict"] == "short" else 0))
+            self.assertEqual(alone["findings"], [row])
+        # What apply.sh cannot set it does not take.
+        self.assertIn("no such setting", self.host.run("apply.sh", "--dry-run", "--only", "kernel", expect=2))
 
     def test_help_is_the_comment_at_the_head(self):
         for script in SCRIPTS:

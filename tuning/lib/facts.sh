@@ -6,6 +6,9 @@
 
 readonly SPARE_DESCRIPTORS=256
 readonly UNLIMITED=9223372036854775807
+# What is judged beside the settings that have a need.
+# shellcheck disable=SC2034 # read by check.sh
+readonly HOST_SUBJECTS=(kernel io_uring 'io_uring flags' 'unshare(CLONE_FILES)' RLIMIT_NOFILE RLIMIT_MEMLOCK CPUs)
 
 # Sets what the expressions of the table may name.
 read_facts() {

@@ -23,6 +23,8 @@ WITH=()
 ONLY='*'
 STATE=$ROOT/var/lib/ringroom-tuning
 FLAGS=()
+# What a script judges beside the settings.
+JUDGED=()
 
 # Takes the options; those of one script alone are named in its ALLOWED_FLAGS, and come in FLAGS.
 take_options() {
@@ -43,7 +45,15 @@ take_options() {
         ;;
     esac
   done
+  names_something || wrong "--only $ONLY: there is no such setting"
   choose_profile
+}
+
+# Whether --only leaves anything in: a setting, or a subject of check.sh.
+names_something() {
+  local name
+  for name in "${SETTINGS[@]}" "${JUDGED[@]}"; do ! is_chosen "$name" || return 0; done
+  return 1
 }
 
 take_value() {
