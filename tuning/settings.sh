@@ -8,6 +8,8 @@
 #                             on $CORES; from below, it is judged as `lacking` says
 #   lacking short|advice      short: so many connections cannot be held; advice: it works, but worse
 #   only_with NAME            left alone unless `--with NAME` asks for it
+#   cost TEXT                 what it costs where there is less than the need, in the words of the
+#                             probe; without it, that is why
 #   why, effect, undo         for people
 #
 # RULE says when a value suffices: `least` (each word at least that), `most` (each at most), `exact`,
@@ -58,6 +60,7 @@ profile 50k 4096
 profile 1m 16384
 need 4096
 lacking advice
+cost 'caps the accept queue: when many connect at once, the rest retry after a second'
 why 'caps the accept queue: when many connect at once, the rest retry after a second. Beyond 4096' \
   'raise tcp.backlog of the server with it'
 effect 'measured by measure-accept-queue.sh, three rounds of 4,000 connections at once over loopback, 2' \
@@ -88,6 +91,7 @@ profile 50k '75000 100000 150000'
 profile 1m '1500000 2000000 3000000'
 need 2 'CONNECTIONS * 2'
 lacking advice
+cost 'above this many pages the kernel shrinks windows, and at the third number it drops'
 why 'above the second number of pages the kernel shrinks windows, and at the third it drops. Two' \
   'pages are a connection with a little unread or unacknowledged data'
 effect "$NOT_MEASURED; an idle connection holds none of it"
@@ -154,6 +158,7 @@ profile 50k 262144
 profile 1m 2097152
 need 'CONNECTIONS + TRACKED'
 lacking short
+cost 'connections beyond it are dropped without a word, of every service here'
 why 'connections beyond it are dropped without a word, of every service here; only where the' \
   'module is loaded'
 effect "$NOT_MEASURED; an entry costs 256 bytes of kernel memory (nf_conntrack in /proc/slabinfo)"

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import unittest
 from pathlib import Path
 
@@ -13,13 +14,22 @@ SERVER = os.environ["SERVER_BINARY"]
 POOR = "echo 128 > core/somaxconn; echo 256 > ipv4/tcp_max_syn_backlog; echo 50000 50999 > ipv4/ip_local_port_range"
 GOOD = "echo 9999 > core/somaxconn; echo 9999 > ipv4/tcp_max_syn_backlog; echo 1024 65535 > ipv4/ip_local_port_range"
 
+# A command before which a system call is refused with EPERM.
+REFUSING = [sys.executable, "-c", """
+import os, seccomp, sys
+calls = seccomp.SyscallFilter(seccomp.ALLOW)
+calls.add_rule(seccomp.ERRNO(1), sys.argv[1])
+calls.load()
+os.execvp(sys.argv[2], sys.argv[2:])
+"""]
+
 
 def findings(command, expected=(0, 3)):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode in expected, (command, done.stdout, done.stderr)
     report = json.loads(done.stdout)
     assert report["sufficient"] == (done.returncode == 0), "the exit code says it too"
-    fields = ("verdict", "found", "wanted")
+    fields = ("verdict", "found", "wanted", "cost", "mend")
     return {row["subject"]: tuple(row[field] for field in fields) for row in report["findings"]}
 
 
@@ -50,6 +60,13 @@ class Agreement(unittest.TestCase):
         for limits in ("ulimit -n 500", "ulimit -l 64", "taskset -p 1 $$ >/dev/null"):
             shell = ["bash", "-c", f'{limits}; exec "$@"', "-"]
             self.agree(before=shell, connections=50_000)
+
+    def test_where_the_kernel_refuses(self):
+        for call, subjects in (("unshare", ("unshare(CLONE_FILES)", "RLIMIT_NOFILE")),
+                               ("io_uring_setup", ("io_uring", "io_uring flags"))):
+            told = self.agree(before=["bash", "-c", 'ulimit -n 500; exec "$@"', "-", *REFUSING, call], connections=50_000)
+            for subject in subjects:
+                self.assertNotEqual(told[subject][0], "ok", subject)
 
     @unittest.skipUnless(os.getuid() == 0, "a network namespace wants root")
     def test_in_a_network_namespace(self):

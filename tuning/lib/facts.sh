@@ -1,11 +1,12 @@
 # shellcheck shell=bash
 # What this host has, judged as `ringroom probe` judges it (src/net/probe/judge.rs), without it.
 #
-# Invariant: for the same host and question, subjects, verdicts and what was found are the same as
-# the probe's; a test holds the two together.
+# Invariant: for the same host and question, subjects, verdicts, what was found and wanted, what it
+# costs and what mends it are the same as the probe's; a test holds the two together.
 
 readonly SPARE_DESCRIPTORS=256
 readonly UNLIMITED=9223372036854775807
+readonly CORES_MAX=256
 # What is judged beside the settings that have a need.
 # shellcheck disable=SC2034 # read by check.sh
 readonly HOST_SUBJECTS=(kernel io_uring 'io_uring flags' 'unshare(CLONE_FILES)' RLIMIT_NOFILE RLIMIT_MEMLOCK CPUs)
@@ -19,14 +20,28 @@ read_facts() {
   declare -gA TRIED=()
   local subject outcome
   while read -r subject outcome; do TRIED[$subject]=$outcome; done < <(try_features)
-  local share tables=$CORES
-  [ "${TRIED[unshare]}" = works ] || tables=1
-  share=$(((CONNECTIONS + tables - 1) / tables))
-  if [ "$tables" -gt 1 ]; then
-    DESCRIPTORS=$((share + share / 20 + SPARE_DESCRIPTORS))
+  DESCRIPTORS=$(descriptors_with "$CORES")
+}
+
+# Descriptors that one table must hold with so many cores. The kernel spreads connections over cores
+# by hash, so a core gets some more than its share.
+descriptors_with() {
+  local cores=$1 share
+  if [ "${TRIED[unshare]}" = works ] && [ "$cores" -gt 1 ]; then
+    share=$(((CONNECTIONS + cores - 1) / cores))
+    echo $((share + share / 20 + SPARE_DESCRIPTORS))
   else
-    DESCRIPTORS=$((share + SPARE_DESCRIPTORS * CORES))
+    echo $((CONNECTIONS + SPARE_DESCRIPTORS * cores))
   fi
+}
+
+# How many core threads, each with its own table, make a limit enough; nothing if none do.
+cores_that_suffice() {
+  local limit=$1 cores
+  [ "${TRIED[unshare]}" = works ] || return 0
+  for ((cores = CORES; cores <= CORES_MAX; cores++)); do
+    [ "$(descriptors_with "$cores")" -gt "$limit" ] || { echo "$cores"; return; }
+  done
 }
 
 # Tries what no file tells: a ring with each flag, and a descriptor table of one's own. A process of
@@ -122,7 +137,13 @@ judge_ring_flags() {
   [ "${TRIED[plain]}" != works ] || mend='kernel 6.1 or later'
   [ ${#works[@]} -gt 0 ] || works=(none)
   finding 'io_uring flags' advice "${works[*]}" "$wanted" \
-    "more interruptions and more CPU for each message without ${lacks[*]}" "$mend"
+    "more interruptions and more CPU for each message without [$(quoted "${lacks[@]}")]" "$mend"
+}
+
+quoted() {
+  local list
+  printf -v list '"%s", ' "$@"
+  echo "${list%, }"
 }
 
 judge_own_table() {
@@ -140,14 +161,16 @@ judge_own_table() {
 
 # The hard limit counts: the server raises the soft one to it.
 judge_descriptors() {
-  local hard each='for the process' mend="ulimit -Hn $DESCRIPTORS as root (systemd: LimitNOFILE=$DESCRIPTORS)"
+  local hard cores each='for the process' mend="ulimit -Hn $DESCRIPTORS as root (systemd: LimitNOFILE=$DESCRIPTORS)"
   hard=$(ulimit -Hn)
   [ "${TRIED[unshare]}" != works ] || each='for each core'
   if [ "${hard/unlimited/$UNLIMITED}" -ge "$DESCRIPTORS" ]; then
     finding RLIMIT_NOFILE ok "$hard" "$DESCRIPTORS $each"
   else
+    cores=$(cores_that_suffice "$hard")
     finding RLIMIT_NOFILE short "$hard" "$DESCRIPTORS $each" \
-      'accept fails with EMFILE beyond it: fewer connections can be held' "$mend, or more --cores"
+      'accept fails with EMFILE beyond it: fewer connections can be held' \
+      "$mend${cores:+, or serve with --cores $cores}"
   fi
 }
 
@@ -210,6 +233,6 @@ judge_sysctl() {
   if [ "$found" -ge "$wanted" ]; then
     finding "$name" ok "$shown" "$wanted$unit"
   else
-    finding "$name" "${LACKING[$name]}" "$shown" "$wanted$unit" "${WHY[$name]}" "$mend"
+    finding "$name" "${LACKING[$name]}" "$shown" "$wanted$unit" "${COST[$name]:-${WHY[$name]}}" "$mend"
   fi
 }

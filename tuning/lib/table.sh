@@ -2,7 +2,7 @@
 # How the table in settings.sh is kept: a list of names, and for each name its fields.
 
 SETTINGS=()
-declare -gA KIND RULE VALUE NEED NEED_WORD LACKING ONLY_WITH WHY EFFECT UNDO
+declare -gA KIND RULE VALUE NEED NEED_WORD LACKING ONLY_WITH COST WHY EFFECT UNDO
 CURRENT_SETTING=''
 
 setting() {
@@ -24,6 +24,7 @@ need() {
 
 lacking() { LACKING[$CURRENT_SETTING]=$1; }
 only_with() { ONLY_WITH[$CURRENT_SETTING]=$1; }
+cost() { COST[$CURRENT_SETTING]=$1; }
 # Of more than one part, so that a long reason can stand on several lines.
 why() { WHY[$CURRENT_SETTING]=$*; }
 effect() { EFFECT[$CURRENT_SETTING]=$*; }
