@@ -248,6 +248,11 @@ class Container(unittest.TestCase):
         self.assertIn("STOPSIGNAL SIGTERM", self.TEXT)
         self.assertRegex(self.TEXT, r"\nUSER (?!0|root)")
 
+    def test_it_has_the_certificates_that_the_server_believes(self):
+        bundle = "/etc/ssl/certs/ca-certificates.crt"
+        image = self.TEXT.split("\nFROM ")[-1]
+        self.assertIn(f"\nCOPY --from=build {bundle} {bundle}\n", image)
+
     def test_it_leaves_out_what_was_made_here_and_nothing_that_is_committed(self):
         left_out = (DEPLOY / "container/Dockerfile.dockerignore").read_text().splitlines()
         left_out = [line for line in left_out if line and not line.startswith("#")]
