@@ -13,6 +13,8 @@ import re
 MARK = re.compile(r"(?P<value>[\d.,]+|—)<!-- (?P<name>\w+) -->")
 
 KERNEL_BYTES = 4_085  # an established connection's objects, by the table in tuning/README.md
+# Two pages: what a connection with a little unread or unacknowledged data takes, by net.ipv4.tcp_mem of a profile.
+MOVING_BYTES = 2 * 4_096
 MILLION = 1_000_000
 # GB and cores of the boxes whose connections tuning/README.md reckons.
 BOXES = ((4, 2), (8, 2), (16, 4), (32, 8))
@@ -52,8 +54,9 @@ def reckon(figures):
     for name, rule in rules.items():
         with contextlib.suppress(KeyError):
             known[name] = rule(figures)
-    for memory_gb, cores in BOXES:
-        with contextlib.suppress(KeyError):
+    with contextlib.suppress(KeyError):
+        known.update(_million(figures))
+        for memory_gb, cores in BOXES:
             known.update(_box(figures, memory_gb, cores))
     return known
 
@@ -61,16 +64,33 @@ def reckon(figures):
 def _box(figures, memory_gb, cores):
     """What a box holds: what is left of its memory, the connections that fit into that, their CPU at rest, the cores
     that have twice as much, and the descriptors that each of its cores must have."""
-    bounds = OUTBOX_BYTES + INBOX_BYTES + HISTORY_BYTES + (cores + 1) * BACKLOG_BYTES
-    left = (memory_gb - SYSTEM_GB) * 1e9 - bounds - figures["base_mb"] * (1 << 20)
+    left = memory_gb * 1e9 - _fixed_bytes(figures, cores)
     # No more than fits, to two digits that matter.
-    fits = int(left / (_planned_kb(figures) * 1024 + KERNEL_BYTES))
+    fits = int(left / _connection_bytes(figures))
     digits = 10 ** max(0, len(str(fits)) - 2)
     connections = fits // digits * digits
     cpus = connections * figures["session_us"] / 1e6
     name = f"box_{memory_gb}_gb"
     return {name: connections, f"{name}_left": left / 1e9, f"{name}_cpus": cpus, f"{name}_cores": math.ceil(2 * cpus),
             f"{name}_descriptors": math.ceil(connections / cores * 1.05) + 256}
+
+
+def _million(figures, cores=16):
+    """The memory of a box for a million by the same rule."""
+    bounds = _fixed_bytes(figures, cores) - SYSTEM_GB * 1e9
+    return {"million_gb": (_fixed_bytes(figures, cores) + MILLION * _connection_bytes(figures)) / 1e9,
+            "million_bounds_gb": bounds / 1e9}
+
+
+def _fixed_bytes(figures, cores):
+    """What is taken off whatever the connections are: for the system, for the bounds, for the process itself."""
+    bounds = OUTBOX_BYTES + INBOX_BYTES + HISTORY_BYTES + (cores + 1) * BACKLOG_BYTES
+    return SYSTEM_GB * 1e9 + bounds + figures["base_mb"] * (1 << 20)
+
+
+def _connection_bytes(figures):
+    """What a connection takes: in the process, in the kernel, and of what is on its way."""
+    return _planned_kb(figures) * 1024 + KERNEL_BYTES + MOVING_BYTES
 
 
 def _planned_kb(figures):

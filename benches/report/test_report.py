@@ -175,15 +175,31 @@ class Pages(unittest.TestCase):
 
     def test_a_box_holds_what_its_memory_does_less_all_that_is_there_without_connections(self):
         known = pages.reckon(self.FIGURES)
-        # 6 GB less 1 GiB, 256 MiB, three times 64 MiB and 10 MiB, by 5,621 bytes each.
+        # 6 GB less 1 GiB, twice 256 MiB, three times 64 MiB and 10 MiB, by 13,813 bytes each.
         self.assertAlmostEqual(known["box_8_gb_left"], 6 - (1024 + 256 + 256 + 3 * 64 + 10) * (1 << 20) / 1e9)
-        self.assertEqual((known["box_4_gb"], known["box_8_gb"]), (31_000, 740_000))
+        self.assertEqual((known["box_4_gb"], known["box_8_gb"]), (12_000, 300_000))
         self.assertAlmostEqual(known["box_32_gb_cpus"], known["box_32_gb"] * 0.5e-6)
-        self.assertEqual(known["box_32_gb_cores"], 5)
-        self.assertEqual(known["box_8_gb_descriptors"], 388_500 + 256)
-        self.assertEqual(pages.fill("0<!-- box_32_gb_cores -->", known), "5<!-- box_32_gb_cores -->")
+        self.assertEqual(known["box_32_gb_cores"], 2)
+        self.assertEqual(known["box_8_gb_descriptors"], 157_500 + 256)
+        self.assertEqual(pages.fill("0<!-- box_32_gb_cores -->", known), "2<!-- box_32_gb_cores -->")
         # Each core more has a part of the mesh's bound, and leaves less.
         self.assertLess(pages._box(self.FIGURES, 4, 4)["box_4_gb"], known["box_4_gb"])
+
+    def test_a_million_and_the_boxes_are_reckoned_by_one_rule(self):
+        known = pages.reckon(self.FIGURES)
+        with unittest.mock.patch.object(pages, "BOXES", ((known["million_gb"], 16),)):
+            fits = pages.reckon(self.FIGURES)[f"box_{known['million_gb']}_gb"]
+        self.assertAlmostEqual(fits, pages.MILLION, delta=10_000)
+        page = (machine.ROOT / "tuning" / "README.md").read_text(encoding="utf-8")
+        moving = re.search(r"^\| \*T\* \|.*\| ([\d,]+) bytes \|", page, re.MULTILINE)[1]
+        self.assertEqual(int(moving.replace(",", "")), pages.MOVING_BYTES)
+        together = re.search(r"So the box wants ([\d.]+)<.*?: (.*?) on their way", page)
+        parts = re.findall(r"(?<![\w.])([\d.]+)(?=<| for)", together[2])
+        self.assertEqual(len(parts), 5)
+        self.assertAlmostEqual(sum(map(float, parts)), float(together[1]), delta=0.1)
+        settings = (machine.ROOT / "tuning" / "settings.sh").read_text(encoding="utf-8")
+        self.assertEqual(re.search(r"setting net.ipv4.tcp_mem (?:.*\n)*?need 2 'CONNECTIONS \* (\d)'", settings)[1],
+                         str(pages.MOVING_BYTES // 4_096))
 
     def test_bounds_are_the_servers_defaults(self):
         source = (machine.ROOT / "src" / "config" / "section" / "engine.rs").read_text(encoding="utf-8")
