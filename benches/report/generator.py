@@ -98,5 +98,6 @@ def alternate(rounds, measures):
     values = {name: [] for name in measures}
     for _ in range(rounds):
         for name, measure in measures.items():
-            values[name].append(measure())
+            with journal.during(str(name)):
+                values[name].append(measure())
     return values

@@ -1,10 +1,12 @@
 """What was run for a section, and what was doubtful about it."""
 
+import contextlib
 import re
 from pathlib import Path
 
 _commands = []
 _doubts = []
+_runs = []
 
 
 def ran(words):
@@ -18,7 +20,28 @@ def ran(words):
         _commands.append(line)
 
 
+def wrote(file):
+    """Notes what a configuration says that a command names, each time it says something else."""
+    text = re.sub(r'"/[^"]*/([^"/]+)"', r'"\1"', file.read_text(encoding="utf-8"))
+    text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:PORT", text)
+    lines = "\n".join([f"# {file.name}:", *(f"#   {line}" for line in text.splitlines())])
+    if lines not in _commands:
+        _commands.append(lines)
+
+
+@contextlib.contextmanager
+def during(run):
+    """What is doubted until the block ends is so of that run."""
+    _runs.append(run)
+    try:
+        yield
+    finally:
+        _runs.pop()
+
+
 def doubted(text):
+    """Notes why a figure must not be believed, and which run it is of."""
+    text = ": ".join([", ".join(_runs), text]) if _runs else text
     print(f"   doubt: {text}", flush=True)
     if text not in _doubts:
         _doubts.append(text)

@@ -86,7 +86,7 @@ def _section(section, machine):
         lines.append(f"- {claim.name}: **{_number(claim.value)}{claim.unit}**, {bound} "
                      f"{_number(claim.target)}{claim.unit}: {'met' if claim.met else '**missed**'}")
     for doubt in section.doubts:
-        lines.append(f"- A run is in doubt: {doubt}")
+        lines.append(f"- In doubt: {doubt}")
     if lines[-1]:
         lines.append("")
     if section.taken:

@@ -145,7 +145,11 @@ def ringroom(cores=1, cpus="0", settings=(), listeners=None, first=None):
     port, control = free_port(), free_port()
     options = ["dev.echo=true", "drain.window_ms=1000", *settings]
     sets = [word for option in options for word in ("--set", option)]
-    listen = ["--config", listeners(port)] if listeners else ["--listen", f"{HOST}:{port}"]
+    listen = ["--listen", f"{HOST}:{port}"]
+    if listeners:
+        file = listeners(port)
+        journal.wrote(file)
+        listen = ["--config", file]
     with started(BIN / "ringroom", "serve", *listen, "--control", f"{HOST}:{control}", "--cpus", cpus,
                  "--cores", cores, *sets, port=port, control=control, first=first) as server:
         yield server

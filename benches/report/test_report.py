@@ -17,6 +17,7 @@ import unittest.mock
 import xml.etree.ElementTree as xml
 from pathlib import Path
 
+import generator
 import journal
 import machine
 import markdown
@@ -73,7 +74,7 @@ class Rendering(unittest.TestCase):
         self.assertIn("**Never measured:** `fairness`, `churn` (run by hand).", text)
 
     def test_doubts_commands_and_charts_are_shown(self):
-        self.assertIn("- A run is in doubt: 3 messages lost", self.text)
+        self.assertIn("- In doubt: node ws, echo, theirs: 3 messages lost", self.text)
         self.assertIn("ringroom-loadgen storm -n 10000", self.text)
         self.assertIn("![Memory by connections](charts/sample.svg)", self.text)
 
@@ -264,6 +265,23 @@ class Parsing(unittest.TestCase):
         journal.doubted("3 messages lost")
         self.assertEqual(journal.close(), (["ringroom --listen 127.0.0.1:PORT"], ["3 messages lost"]))
         self.assertEqual(journal.close(), ([], []))
+
+    def test_a_doubt_says_of_which_run_it_is(self):
+        journal.close()
+        with contextlib.redirect_stdout(io.StringIO()), journal.during("node ws, echo"):
+            generator.alternate(2, {"ours": lambda: 1, "theirs": lambda: journal.doubted("3 messages lost")})
+        journal_closed = journal.close()[1]
+        self.assertEqual(journal_closed, ["node ws, echo, theirs: 3 messages lost"])
+
+    def test_the_file_that_a_command_names_is_shown_without_what_is_different_each_time(self):
+        journal.close()
+        for number in 1, 2:
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / "ringroom.toml"
+                file.write_text(f'listen = ["127.0.0.1:{number}000"]\ntls = {{ key_file = "{folder}/key.pem" }}\n')
+                journal.wrote(file)
+        self.assertEqual(journal.close()[0], [
+            '# ringroom.toml:\n#   listen = ["127.0.0.1:PORT"]\n#   tls = { key_file = "key.pem" }'])
 
     def test_the_call_of_a_publish_is_known_and_made_of_any_room(self):
         room = "p:{ZGVm.bG9hZC1hMS0w-_}"

@@ -130,7 +130,7 @@ def hold(section, scale):
     last = scale.held[-1]
     rows, memories, cpus = [], {}, {}
     for idle, count in (*((BARE, count) for count in scale.held), (WITH_SESSION, last)):
-        with _idle_ringroom(scale) as server:
+        with journal.during(f"{idle.name}, {count:,}"), _idle_ringroom(scale) as server:
             begun = resident_bytes(server.pid)
             found = _beating(scale, server, count, path=idle.path, dialect=idle.dialect)
         kb = found.bytes / 1024
@@ -178,7 +178,7 @@ def kinds(section, scale):
     rows = []
 
     def row(name, count, *arguments, serve=ringroom, **options):
-        with _idle_ringroom(scale, serve) as server:
+        with journal.during(name), _idle_ringroom(scale, serve) as server:
             found = _beating(scale, server, count, *arguments, **options)
         rows.append((name, f"{count:,}", f"{found.heartbeats:.2f}", f"{found.bytes / 1024:.2f}", f"{found.cpu_us:.2f}",
                      found.lost))

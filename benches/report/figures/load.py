@@ -86,8 +86,9 @@ def latency(section, scale):
             for share in SHARES:
                 # The target is of half load.
                 seconds = scale.long if share == 0.5 else scale.long * 6 // 10
-                at = fanout(server, 1, 100, "--rate", capacity * share / 100, "--seconds", seconds, "--warmup",
-                            1)["latency"]
+                with journal.during(f"{name}, {share:.0%}"):
+                    at = fanout(server, 1, 100, "--rate", capacity * share / 100, "--seconds", seconds, "--warmup",
+                                1)["latency"]
                 rows.append((f"{share:.0%}", f"{capacity * share:,.0f}", at["p50"], at["p99"], at["p999"]))
                 for curve, key in zip(curves.values(), ("p50", "p99", "p999"), strict=True):
                     curve.append((share * 100, at[key]))

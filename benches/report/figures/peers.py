@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import journal
 from generator import alternate, closed_echo, fanout_cost
 from machine import ROOT
 from model import Spread, chapter
@@ -124,7 +125,8 @@ def _versus(peer, scale):
 
         def pair(name, mine, other):
             try:
-                figures[name] = tuple(alternate(rounds, {"ours": mine, "theirs": other}).values())
+                with journal.during(name):
+                    figures[name] = tuple(alternate(rounds, {"ours": mine, "theirs": other}).values())
             except Failed as error:
                 notes.append(f"{peer.name}, {name}: {str(error)[-200:]}")
 
@@ -156,15 +158,17 @@ def _memory(peer, scale):
 def peers(section, scale):
     count = scale.held[0] // 2
     rows, worse = [], []
-    with ringroom(settings=[UNLIMITED]) as server:
+    with journal.during("ours, memory"), ringroom(settings=[UNLIMITED]) as server:
         ours_bytes = held(server, count, max(1, scale.short // 2)).bytes
     for peer in ALL:
         if not peer.needs.exists():
             section.note(f"{_title(peer)}: not installed here (benches/peers/README.md says why)")
             continue
         try:
-            figures, notes = _versus(peer, scale)
-            theirs_bytes = _memory(peer, scale)
+            with journal.during(_title(peer)):
+                figures, notes = _versus(peer, scale)
+                with journal.during("memory"):
+                    theirs_bytes = _memory(peer, scale)
         except Failed as error:
             section.note(f"{_title(peer)}: could not be measured: {str(error)[-200:]}")
             continue
