@@ -14,6 +14,7 @@ def ran(words):
     words = [Path(word).name if word.startswith("/") else word for word in map(str, words)]
     line = " ".join(words)
     line = re.sub(r"(127\.0\.0\.1:|--port )\d+", r"\1PORT", line)
+    line = re.sub(r"Authorization: Bearer \S+", "'Authorization: Bearer TOKEN'", line)
     line = re.sub(r" --json \S+", "", line)
     line = re.sub(r"(--server-pid) \d+", r"\1 PID", line)
     if line not in _commands:

@@ -261,9 +261,10 @@ class Parsing(unittest.TestCase):
     def test_commands_are_noted_once_whatever_the_port(self):
         journal.close()
         for port in 4001, 4002:
-            journal.ran(["/a/b/ringroom", "--listen", f"127.0.0.1:{port}", "--json", f"/tmp/{port}"])
+            journal.ran(["/a/b/ringroom", "--listen", f"127.0.0.1:{port}", "--header", f"Authorization: Bearer e.{port}.A",
+                         "--json", f"/tmp/{port}"])
         journal.doubted("3 messages lost")
-        self.assertEqual(journal.close(), (["ringroom --listen 127.0.0.1:PORT"], ["3 messages lost"]))
+        self.assertEqual(journal.close(), (["ringroom --listen 127.0.0.1:PORT --header 'Authorization: Bearer TOKEN'"], ["3 messages lost"]))
         self.assertEqual(journal.close(), ([], []))
 
     def test_a_doubt_says_of_which_run_it_is(self):
