@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import tempfile
 import time
 
@@ -39,6 +40,16 @@ def fanout(server, rooms, members, *more, dialect="ringroom", path="/ws", **opti
     """Publishes to rooms."""
     return load("fanout", "--rooms", rooms, "--members", members, "--dialect", dialect, "--url", server.url(path),
                 "--cpus", CPU, *more, **options)
+
+
+@contextlib.contextmanager
+def kernels_share():
+    """Of the CPU of the commands that are run in the block, the part that was the kernel's: a list of it, afterwards."""
+    share, before = [], resource.getrusage(resource.RUSAGE_CHILDREN)
+    yield share
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    kernel, own = after.ru_stime - before.ru_stime, after.ru_utime - before.ru_utime
+    share.append(kernel / max(kernel + own, 1e-9))
 
 
 def fanout_cost(server, in_flight, seconds, *more, dialect="ringroom", path="/ws", rooms=1, members=1000, size=64):

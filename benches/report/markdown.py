@@ -23,6 +23,7 @@ def render(sections, command, unmeasured=(), outdated=()):
         *_named("To be measured anew, since what is measured has changed", outdated),
         "## Machine", "", _when(sections), "", *(_table(("", ""), machine) if machine else ()), "",
         "## Targets", "", *_claims(claims), "",
+        *_missed(claims),
     ]
     for section in sections:
         lines += _section(section, machine)
@@ -73,6 +74,22 @@ def _claims(claims):
     return _table(("claim", "measured", "spread", "target", ""), rows)
 
 
+def _missed(claims):
+    """Why targets are missed, as far as what was measured tells."""
+    lines = []
+    for section, claim in claims:
+        if not claim.met:
+            lines.append(f"- [{claim.name}](#{_anchor(section.title)}): {_held(claim)}. "
+                         + (claim.why or "What was measured beside it does not tell why."))
+    return ["## Missed", "", *lines, ""] if lines else []
+
+
+def _held(claim):
+    """What was measured, and what is wanted."""
+    bound = "at least" if claim.least else "at most"
+    return f"**{_number(claim.value)}{claim.unit}**, {bound} {_number(claim.target)}{claim.unit}"
+
+
 def _section(section, machine):
     lines = [f"## {section.title}", "", section.about, ""]
     for table in section.tables:
@@ -82,9 +99,7 @@ def _section(section, machine):
     for note in section.notes:
         lines.append(f"- {note}")
     for claim in section.claims:
-        bound = "at least" if claim.least else "at most"
-        lines.append(f"- {claim.name}: **{_number(claim.value)}{claim.unit}**, {bound} "
-                     f"{_number(claim.target)}{claim.unit}: {'met' if claim.met else '**missed**'}")
+        lines.append(f"- {claim.name}: {_held(claim)}: {'met' if claim.met else '**missed**'}")
     for doubt in section.doubts:
         lines.append(f"- In doubt: {doubt}")
     if lines[-1]:

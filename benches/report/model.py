@@ -41,6 +41,8 @@ class Claim:
     least: bool = False
     low: float | None = None
     high: float | None = None
+    # If it is missed, why: a sentence of what was measured beside it.
+    why: str = ""
 
     @property
     def met(self):
@@ -101,12 +103,12 @@ class Section:
         self.notes.append(text)
         print(f"     {text}", flush=True)
 
-    def claim(self, name, value, target, unit="", least=False):
+    def claim(self, name, value, target, unit="", least=False, why=""):
         """Holds a value, or the median of a spread, against a target."""
         low = high = None
         if isinstance(value, Spread):
             value, low, high = value.median, value.low, value.high
-        claim = Claim(name, value, target, unit, least, low, high)
+        claim = Claim(name, value, target, unit, least, low, high, why)
         self.claims.append(claim)
         bound = "at least" if least else "at most"
         word = "ok  " if claim.met else "MISS"

@@ -11,6 +11,7 @@ import math
 import re
 import runpy
 import subprocess
+import sys
 import tempfile
 import unittest
 import unittest.mock
@@ -45,6 +46,26 @@ class Rendering(unittest.TestCase):
         self.assertRegex(self.text, r"\| \[echo, CPU a message, times bare epoll\]\(#echo\) \| 1\.03 \| 0\.99 to 1\.06 \| "
                                     r"at most 1\.05 \| met \|")
         self.assertIn("at least 0.90: met", self.text)
+
+    def test_each_missed_target_says_why_as_far_as_that_was_measured(self):
+        measured = sections()
+        with contextlib.redirect_stdout(io.StringIO()):
+            measured[1].claim("storm, late", model.Spread(3.0, 2.0, 4.0), 1, " ms", why="Of them 2 ms are the kernel's.")
+            measured[1].claim("storm, early", 1, 1, why="It is not missed.")
+        missed = re.search(r"## Missed\n\n((?:- .*\n)+)", markdown.render(measured, "command"))[1].splitlines()
+        self.assertEqual(missed, [
+            "- [storm, connections refused or lost](#storm): **2**, at most 0. What was measured beside it does not tell why.",
+            "- [storm, late](#storm): **3 ms**, at most 1 ms. Of them 2 ms are the kernel's."])
+        measured[1].claims.clear()
+        self.assertNotIn("## Missed", markdown.render(measured, "command"))
+
+    def test_whose_the_time_of_a_command_was_is_told(self):
+        with generator.kernels_share() as own:
+            process.run([sys.executable, "-c", "sum(range(10 ** 7))"])
+        with generator.kernels_share() as kernel:
+            process.run(["dd", "if=/dev/zero", "of=/dev/null", "bs=1M", "count=4000"])
+        self.assertLess(own[0], 0.5)
+        self.assertGreater(kernel[0], 0.5)
 
     def test_each_section_says_when_and_of_what_it_was_taken(self):
         self.assertIn("Taken 2026-01-02, commit 0123456789ab, kernel 6.18.0, in 61 s.", self.text)

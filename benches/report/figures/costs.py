@@ -1,6 +1,7 @@
 """What a message costs: echo, delivery, over two cores, deflated; and what the generator costs."""
 
-from generator import alternate, closed_echo, echo_cost, fanout_cost, listening_cost, load, own_cost, rate
+from generator import (alternate, closed_echo, echo_cost, fanout_cost, kernels_share, listening_cost, load, own_cost,
+                       rate)
 from model import Spread, chapter
 from process import floor, ringroom, total
 
@@ -37,12 +38,14 @@ def echo(section, scale):
          "payload, with 1 and with 16 messages in flight. The bare programs send each frame as it is, "
          "without rooms, offsets or limits; io_uring hands over all sends of a turn at once.")
 def fanout(section, scale):
-    generator = {}
+    costs, shares = {}, {}
     with ringroom() as ours, floor("floor-uring-fanout") as uring, floor("floor-send-fanout") as sends:
 
         def cost(name, server, in_flight, **options):
-            server_ns, generator_ns = fanout_cost(server, in_flight, scale.short, members=scale.members, **options)
-            generator.setdefault(name, []).append(generator_ns / server_ns)
+            with kernels_share() as kernel:
+                server_ns, generator_ns = fanout_cost(server, in_flight, scale.short, members=scale.members, **options)
+            costs.setdefault(name, []).append((generator_ns, server_ns))
+            shares.setdefault(name, []).extend(kernel)
             return server_ns
 
         values = alternate(scale.rounds, {
@@ -59,8 +62,19 @@ def fanout(section, scale):
     section.figures.update(delivery_1_us=Spread.of(one).median / 1e3, delivery_16_us=Spread.of(many).median / 1e3)
     section.claim("fan-out, 1 in flight, times bare io_uring, 1 in flight", Spread.ratio(one, bare), 1.15)
     section.claim("fan-out, 16 in flight, times bare io_uring, 1 in flight", Spread.ratio(many, bare), 0.09)
-    section.claim("generator in fan-out, 1 in flight, times the server's CPU", Spread.of(generator["1"]), 0.5)
-    section.claim("generator in fan-out, 16 in flight, times the server's CPU", Spread.of(generator["16"]), 0.5)
+    for in_flight in "1", "16":
+        ours, servers = zip(*costs[in_flight], strict=True)
+        why = (f"A message received takes the {_parts('generator', ours, shares[in_flight])}; its delivery takes the server "
+               f"{Spread.of(servers).median / 1e3:.2f}.")
+        section.claim(f"generator in fan-out, {in_flight} in flight, times the server's CPU",
+                      Spread.ratio(ours, servers), 0.5, why=why)
+
+
+def _parts(who, costs_ns, shares):
+    """What a message costs somebody, and whose CPU that is."""
+    cost, share = Spread.of(costs_ns).median / 1e3, Spread.of(shares).median
+    return (f"{who} {cost:.2f} µs, of which {cost * share:.2f} ({share:.0%}) are the kernel's and "
+            f"{cost * (1 - share):.2f} its own")
 
 
 @chapter("generator", "The generator", lambda scale: "CPU of a client for an echo, 200 connections, 32 B: the load "
@@ -71,16 +85,24 @@ def fanout(section, scale):
 def generator(section, scale):
     with floor("floor-uring-echo") as server:
 
-        def ours():
-            return own_cost(closed_echo(server, scale.short, dialect="raw-binary")[0])
+        shares = {"generator": [], "bare client": []}
+
+        def shared(name, measure):
+            with kernels_share() as kernel:
+                cost = measure()
+            shares[name].extend(kernel)
+            return cost
 
         values = alternate(min(3, scale.rounds), {
-            "ringroom-loadgen": ours,
-            "bare io_uring client": lambda: echo_cost(server, scale.short)[1],
+            "ringroom-loadgen": lambda: shared("generator", lambda: own_cost(
+                closed_echo(server, scale.short, dialect="raw-binary")[0])),
+            "bare io_uring client": lambda: shared("bare client", lambda: echo_cost(server, scale.short)[1]),
         })
     _compare(section, "echo", values, "bare io_uring client")
     ratio = Spread.ratio(values["ringroom-loadgen"], values["bare io_uring client"])
-    section.claim("generator in echo, CPU a message, times a bare client", ratio, 1.15)
+    parts = [_parts(f"the {name}", costs, shares[name]) for name, costs in zip(shares, values.values(), strict=True)]
+    section.claim("generator in echo, CPU a message, times a bare client", ratio, 1.15,
+                  why=f"An echo takes {'; '.join(parts)}.")
     rounds = max(1, scale.rounds // 2)
     with floor("floor-send-fanout") as server:
         for in_flight in 1, 16:

@@ -77,7 +77,10 @@ def churn(section, scale):
     section.claim("churn, messages lost beside it", talk["totals"]["lost"], 0)
     for what in idle:
         section.claim(f"churn, {what} left over", after[what] - idle[what], 0)
-    section.claim("churn, memory an hour, extrapolated", drift * 100, 1, " %")
+    (began, first), (ended, last) = memory[0], memory[-1]
+    section.claim("churn, memory an hour, extrapolated", drift * 100, 1, " %",
+                  why=f"In the {ended - began:.0f} s that were watched the process came from {first / (1 << 20):.2f} to "
+                      f"{last / (1 << 20):.2f} MB; an hour is {3600 / (ended - began):.0f} times as long.")
     section.claim("churn, handshake p99", phase["handshake"]["p99"] / 1e3, 100, " ms")
 
 
@@ -99,14 +102,16 @@ def soak(section, scale):
     half = memory[len(memory) // 2:]
     series = [second["p99_us"] for second in phases[0]["series"] if second["received"]]
     fifth = max(1, len(series) // 5)
-    first, last = statistics.median(series[:fifth]), statistics.median(series[-fifth:])
+    fifths = [statistics.median(series[at * len(series) // 5:][:fifth]) for at in range(5)]
+    first, last = fifths[0], fifths[-1]
     section.chart("soak", "Memory of the process", "seconds", "MB", [("resident", _megabytes(memory))])
     section.note(f"p99 a second, the median: {first:.0f} µs in the first fifth, {last:.0f} µs in the last; "
                  f"{sum(phase['totals']['received'] for phase in phases):,} messages, "
                  f"{phases[2]['totals']['resumed']:,} resumptions")
     grown = _slope(half) * (half[-1][0] - half[0][0]) if len(half) > 1 else 0.0
     section.claim("soak, memory over the last half", grown * 100, 0.1, " %")
-    section.claim("soak, p99 of the last fifth, times the first", last / max(1, first), 1.1)
+    section.claim("soak, p99 of the last fifth, times the first", last / max(1, first), 1.1,
+                  why=f"The fifths, one after another: {', '.join(f'{each:.0f}' for each in fifths)} µs.")
     section.claim("soak, messages lost", sum(phase["totals"]["lost"] for phase in phases), 0)
 
 

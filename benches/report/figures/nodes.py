@@ -142,15 +142,15 @@ def _bridge(section, redis, scale):
     section.table(("the most publishes a second", "median", "spread"), [
         (name, f"{spread.median:,.0f}", f"{spread.low:,.0f} to {spread.high:,.0f}")
         for name, spread in (("clients of a node", Spread.of(ours)), ("redis-benchmark -P 64", Spread.of(theirs)))])
-    _where(section, values["bridge"], Spread.of(ours).median)
+    why = _where(section, values["bridge"], Spread.of(ours).median)
     spent = [spent["Redis"] / (calls * scale.short) for _, spent in values["benchmark"]]
     section.note(f"Redis spends {Spread.of(spent).median / 1e3:.1f} µs on a call of redis-benchmark")
     section.claim("nodes, publishes through one bridge, times redis-benchmark -P 64", Spread.ratio(ours, theirs), 0.8,
-                  least=True)
+                  least=True, why=why)
 
 
 def _where(section, runs, publishes):
-    """Where the time of a publish goes: CPU by thread, the median of the runs."""
+    """Where the time of a publish goes: CPU by thread, the median of the runs. In a sentence, what bounds them."""
     costs = {part: Spread.of(spent[part] / max(1, phase["totals"]["received"]) for phase, spent in runs).median
              for part in runs[0][1]}
     costs["generator"] = Spread.of(own_cost(phase) for phase, _ in runs).median
@@ -159,8 +159,11 @@ def _where(section, runs, publishes):
         (part, f"{cost / 1e3:.2f}", f"{cost / whole:.0%}", f"{cost * publishes / 1e9:.2f}")
         for part, cost in sorted(costs.items(), key=lambda entry: -entry[1])])
     cpus = len(os.sched_getaffinity(0))
-    section.note(f"together {whole / 1e3:.1f} µs: {cpus} CPUs carry {cpus * 1e9 / whole:,.0f} a second at the very most, "
-                 "were none of them ever idle")
+    bound = (f"together {whole / 1e3:.1f} µs: {cpus} CPUs carry {cpus * 1e9 / whole:,.0f} a second at the very most, "
+             "were none of them ever idle")
+    section.note(bound)
+    parts = ", ".join(f"{part} {cost / 1e3:.1f}" for part, cost in sorted(costs.items(), key=lambda entry: -entry[1]))
+    return f"A publish takes, in µs of CPU: {parts}; {bound}."
 
 
 @chapter("nodes", "Nodes", "Two nodes of a core each, and a Redis that writes nothing to disk, all on the "
