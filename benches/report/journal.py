@@ -1,19 +1,21 @@
 """What was run for a section, and what was doubtful about it."""
 
 import contextlib
+import contextvars
 import re
 from pathlib import Path
 
 _commands = []
 _doubts = []
-_runs = []
+# The runs that are under way where somebody doubts: each thread has its own.
+_runs = contextvars.ContextVar("runs", default=())
 
 
 def ran(words):
     """Notes a command, without what is different each time."""
     words = [Path(word).name if word.startswith("/") else word for word in map(str, words)]
     line = " ".join(words)
-    line = re.sub(r"(127\.0\.0\.1:|--port )\d+", r"\1PORT", line)
+    line = re.sub(r"(127\.0\.0\.1:|--port |-p )\d+", r"\1PORT", line)
     line = re.sub(r"Authorization: Bearer \S+", "'Authorization: Bearer TOKEN'", line)
     line = re.sub(r" --json \S+", "", line)
     line = re.sub(r"(--server-pid) \d+", r"\1 PID", line)
@@ -33,16 +35,17 @@ def wrote(file):
 @contextlib.contextmanager
 def during(run):
     """What is doubted until the block ends is so of that run."""
-    _runs.append(run)
+    before = _runs.set((*_runs.get(), run))
     try:
         yield
     finally:
-        _runs.pop()
+        _runs.reset(before)
 
 
 def doubted(text):
     """Notes why a figure must not be believed, and which run it is of."""
-    text = ": ".join([", ".join(_runs), text]) if _runs else text
+    runs = ", ".join(_runs.get())
+    text = f"{runs}: {text}" if runs else text
     print(f"   doubt: {text}", flush=True)
     if text not in _doubts:
         _doubts.append(text)

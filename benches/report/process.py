@@ -7,6 +7,7 @@ kind for 50 ms of a second in which they leave nothing to others (`kernel.sched_
 """
 
 import contextlib
+import contextvars
 import re
 import socket
 import subprocess
@@ -123,7 +124,7 @@ def _started(words, environment=None):
 def started(*command, port, control=0, environment=None, first=None):
     """Runs a server until the block ends."""
     words = [str(word) for word in (*(FIRST if first is None else first), *command)]
-    journal.ran(words)
+    journal.ran("PORT" if word == str(port) else word for word in words)
     with _started(words, environment) as process:
         _wait_for(port, process)
         yield Server(process.pid, port, control)
@@ -201,12 +202,13 @@ def busy(server, seconds):
 
 
 def beside(run, *arguments, **options):
-    """Begins it in a thread. The function that is given back waits for it, and has its result."""
-    result = {}
+    """Begins it in a thread, as a part of the run that begins it. The function that is given back waits for it, and
+    has its result."""
+    result, context = {}, contextvars.copy_context()
 
     def work():
         try:
-            result["value"] = run(*arguments, **options)
+            result["value"] = context.run(run, *arguments, **options)
         except BaseException as error:
             result["error"] = error
 

@@ -291,7 +291,8 @@ class Parsing(unittest.TestCase):
     def test_a_doubt_says_of_which_run_it_is(self):
         journal.close()
         with contextlib.redirect_stdout(io.StringIO()), journal.during("node ws, echo"):
-            generator.alternate(2, {"ours": lambda: 1, "theirs": lambda: journal.doubted("3 messages lost")})
+            generator.alternate(2, {"ours": lambda: 1,
+                                    "theirs": lambda: process.beside(journal.doubted, "3 messages lost")()})
         journal_closed = journal.close()[1]
         self.assertEqual(journal_closed, ["node ws, echo, theirs: 3 messages lost"])
 

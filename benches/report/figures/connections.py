@@ -171,24 +171,24 @@ def tls_ringroom(**options):
 
 
 @chapter("kinds", "Held connections of other kinds", "The same for connections that are in a room of a "
-         "hundred, that negotiated compression, or that came over TLS.")
+         "hundred, that negotiated compression, or that came over TLS: three servers at the same time.")
 def kinds(section, scale):
     """Connections that are more than bare."""
     few = scale.joined // 3
-    rows = []
 
-    def row(name, count, *arguments, serve=ringroom, **options):
+    def idle(name, count, *arguments, serve=ringroom, **options):
         with journal.during(name), _idle_ringroom(scale, serve) as server:
-            found = _beating(scale, server, count, *arguments, **options)
-        rows.append((name, f"{count:,}", f"{found.heartbeats:.2f}", f"{found.bytes / 1024:.2f}", f"{found.cpu_us:.2f}",
-                     found.lost))
-        return found
+            return name, count, _beating(scale, server, count, *arguments, **options)
 
-    joined = row("in a room of a hundred", scale.joined, "--members", 100, path="/ws", dialect="ringroom")
-    row("deflate negotiated", few, "--deflate")
-    row("TLS", few, "--insecure", serve=tls_ringroom, tls=True)
+    under_way = (beside(idle, "in a room of a hundred", scale.joined, "--members", 100, path="/ws", dialect="ringroom"),
+                 beside(idle, "deflate negotiated", few, "--deflate"),
+                 beside(idle, "TLS", few, "--insecure", serve=tls_ringroom, tls=True))
+    kinds_found = [wait() for wait in under_way]
     section.table(("connection", "connections", "heartbeats of each", "process memory, KB each", "CPU, µs a second each",
-                   "lost"), rows)
+                   "lost"), [
+        (name, f"{count:,}", f"{found.heartbeats:.2f}", f"{found.bytes / 1024:.2f}", f"{found.cpu_us:.2f}", found.lost)
+        for name, count, found in kinds_found])
+    joined = kinds_found[0][2]
     section.figures["joined_kb"] = joined.bytes / 1024
     section.claim("connections in rooms, process memory of each", joined.bytes / 1024, 1.5, " KB")
     section.claim("connections in rooms, lost", joined.lost, 0)
