@@ -308,13 +308,15 @@ class Parsing(unittest.TestCase):
 
     def test_the_call_of_a_publish_is_known_and_made_of_any_room(self):
         room = "p:{ZGVm.bG9hZC1hMS0w-_}"
-        arguments = r'"1.ab" "7" "cd" "\x00\"~" "\\x\xffz" "0" "1" "2" "0"'
+        arguments = r'"1.ab" "7" "cd" "\x00\"~" "\\x\xffz" "0" "1" "2" "3" "0" "0"'
         line = f'1.5 [0 127.0.0.1:4] "EVALSHA" "5ha" "3" "{room}:s" "{room}:h" "{room}:c" {arguments}\n'
         words = nodes._words(line)
         self.assertTrue(nodes._is_publish(words))
-        self.assertEqual(words[6:], ["1.ab", "7", "cd", "xx~", "xxxz", "0", "1", "2", "0"])
+        self.assertEqual(words[6:], ["1.ab", "7", "cd", "xx~", "xxxz", "0", "1", "2", "3", "0", "0"])
         self.assertFalse(nodes._is_publish(nodes._words(line.replace('"1.ab"', '""'))))
         self.assertFalse(nodes._is_publish(nodes._words('1.5 [0 lua] "SPUBLISH" "c" "x"')))
+        script = (machine.ROOT / "src" / "bridge" / "script" / "publish.lua").read_text(encoding="utf-8")
+        self.assertEqual(max(map(int, re.findall(r"ARGV\[(\d+)\]", script))), nodes.ARGUMENTS)
         other = nodes._anywhere(words)
         self.assertEqual(other[5], "p:{ZGVm.__rand_int__-_}:c")
         self.assertEqual([len(word) for word in other], [len(word) for word in words])

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import itertools
 import os
 import re
 import shutil
@@ -20,6 +21,8 @@ MESSAGES = 10_000
 # Rooms of the closed loop, with so many messages of each under way. Four threads take their turns on what may be
 # two CPUs: with a quarter of these in flight, some of them wait with nothing to do.
 ROOMS, IN_FLIGHT = 200, 64
+# Of the script of a publish, `src/bridge/script/publish.lua`.
+ARGUMENTS = 11
 # What `redis-benchmark` has if nobody says otherwise, and what it has been told.
 CLIENTS, PIPELINE = 50, 64
 
@@ -56,10 +59,13 @@ def _call(node, redis):
         watch.sendall(b"MONITOR\r\n")
         speaks = beside(_publishes, node, 1)
         with watch.makefile(encoding="utf-8", errors="replace") as lines:
-            words = next((words for words in map(_words, lines) if _is_publish(words)), None)
+            # A node calls Redis whether anybody publishes or not: there is always another line.
+            until = time.monotonic() + 10
+            heard = itertools.takewhile(lambda _: time.monotonic() < until, map(_words, lines))
+            words = next((words for words in heard if _is_publish(words)), None)
     speaks()
     if not words:
-        raise Failed("the node did not publish")
+        raise Failed("the node made no call that is known for a publish")
     return words
 
 
@@ -71,8 +77,9 @@ def _words(line):
 
 
 def _is_publish(words):
-    """Three keys, of which the third is a channel, and nine arguments of which some say what was seen."""
-    return len(words) == 15 and words[0].upper() == "EVALSHA" and words[5].endswith(":c") and words[6] != ""
+    """Three keys, of which the third is a channel, and arguments of which some say what was seen."""
+    return (len(words) == 6 + ARGUMENTS and words[0].upper() == "EVALSHA" and words[2] == "3"
+            and words[5].endswith(":c") and words[6] != "")
 
 
 def _anywhere(words):
