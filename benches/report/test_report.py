@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import math
+import os
 import re
 import runpy
 import subprocess
@@ -152,10 +153,12 @@ class Pages(unittest.TestCase):
 
     def test_what_the_generator_costs_is_said_by_figures_and_by_no_word_that_they_may_contradict(self):
         page = " ".join((machine.ROOT / "loadgen" / "README.md").read_text(encoding="utf-8").split())
+        report = " ".join((machine.ROOT / "benches" / "REPORT.md").read_text(encoding="utf-8").split())
         self.assertLessEqual({"received_1_times_bare", "received_16_times_bare"}, pages.names(page))
         source = (HERE / "figures" / "costs.py").read_text(encoding="utf-8")
         for words in "aim is missed", "not by this program", "least that any receiver":
             self.assertNotIn(words, page)
+            self.assertFalse(words in report, f"benches/REPORT.md says: {words}")
             self.assertNotIn(words, " ".join(source.split()))
 
     def test_what_is_offered_by_a_share_of_a_capacity_names_which(self):
@@ -471,6 +474,52 @@ class Commit(unittest.TestCase):
             self.assertEqual(machine.commit(root), names[-1])
             (root / "src/new.rs").unlink()
             self.assertEqual(say("src/main.rs", "one\n"), clean)
+
+
+def unknown_commits(root, report):
+    """Commits that a report cites and that HEAD does not descend from; nothing where the history is not there to tell."""
+    def git(*words):
+        return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, check=False)
+
+    if git("rev-parse", "--is-shallow-repository").stdout.strip() != "false":
+        return None
+    cited = set(re.findall(r"^Taken [\d-]+, commit (\w+)", report, re.MULTILINE))
+    return sorted(commit for commit in cited if git("merge-base", "--is-ancestor", commit, "HEAD").returncode)
+
+
+class Cited(unittest.TestCase):
+    def test_each_commit_of_the_report_is_in_the_history(self):
+        unknown = unknown_commits(machine.ROOT, (machine.ROOT / "benches" / "REPORT.md").read_text(encoding="utf-8"))
+        if unknown is None:
+            skip_loudly(self, "whether the commits of benches/REPORT.md exist: the history is not here")
+        self.assertEqual(unknown, [], "to be measured anew: nobody can have the source that this was taken of")
+
+    def test_a_commit_that_was_replaced_is_found_and_one_with_local_changes_is_not(self):
+        with tempfile.TemporaryDirectory() as folder:
+            git = ["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@b"]
+            cite = lambda commit: f"Of it.\n\nTaken 2026-01-02, commit {commit}, kernel 6.18.0, in 61 s.\n"
+            self.assertIsNone(unknown_commits(folder, cite("unknown")))
+            subprocess.run([*git, "init", "-q"], check=True)
+            subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
+            measured = machine.commit(Path(folder))
+            report = cite(f"{measured} with local changes 01234567")
+            subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "what was measured"], check=True)
+            self.assertEqual(unknown_commits(folder, report), [])
+            subprocess.run([*git, "checkout", "-q", "--orphan", "other"], check=True)
+            subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "anew"], check=True)
+            self.assertEqual(unknown_commits(folder, report), [measured])
+            self.assertEqual(unknown_commits(folder, cite("unknown")), ["unknown"])
+            clone = Path(folder) / "clone"
+            subprocess.run(["git", "clone", "-q", "--depth", "1", f"file://{folder}", clone], check=True)
+            self.assertIsNone(unknown_commits(clone, report))
+
+
+def skip_loudly(test, reason):
+    """Skips a test so that it is told where all of the tests run."""
+    if skips := os.environ.get("SKIPS_FILE"):
+        with open(skips, "a", encoding="utf-8") as lines:
+            lines.write(f"report: {reason}\n")
+    test.skipTest(reason)
 
 
 class Writing(unittest.TestCase):
