@@ -1,5 +1,7 @@
 //! WebSocket frames from the client's side: masked templates out, plain frames in.
 
+use std::fmt;
+
 use crate::payload::STAMP_LEN;
 
 /// Kinds of frames.
@@ -114,9 +116,35 @@ pub struct Header {
     pub payload_len: usize,
 }
 
-/// The server broke the protocol.
+/// How the server broke the protocol, or the bounds of this tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed;
+pub enum Malformed {
+    /// Only clients mask.
+    Masked,
+    /// A bit that nothing was agreed on for.
+    Reserved,
+    /// Of no known kind.
+    Opcode,
+    /// More than is taken at once.
+    Length,
+    /// A ping, pong or close that is long or in pieces.
+    Control,
+    /// A piece of no message, or a message within another.
+    Pieces,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Masked => "a masked frame",
+            Self::Reserved => "a frame with a reserved bit",
+            Self::Opcode => "a frame of an unknown kind",
+            Self::Length => "a message longer than this tool takes",
+            Self::Control => "a control frame that is long or in pieces",
+            Self::Pieces => "pieces of messages out of order",
+        })
+    }
+}
 
 impl Header {
     /// Reads a header from the front of `bytes`; `None` until it is complete. Frames over
@@ -124,8 +152,11 @@ impl Header {
     #[inline]
     pub fn parse(bytes: &[u8], payload_max: usize) -> Result<Option<Self>, Malformed> {
         let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
-        if second & MASKED != 0 || first & 0x30 != 0 {
-            return Err(Malformed);
+        if second & MASKED != 0 {
+            return Err(Malformed::Masked);
+        }
+        if first & 0x30 != 0 {
+            return Err(Malformed::Reserved);
         }
         let (header_len, payload_len) = match second {
             126 => match rest.first_chunk::<2>() {
@@ -134,7 +165,7 @@ impl Header {
             },
             127 => match rest.first_chunk::<8>() {
                 Some(len) => {
-                    (10, usize::try_from(u64::from_be_bytes(*len)).map_err(|_| Malformed)?)
+                    (10, usize::try_from(u64::from_be_bytes(*len)).map_err(|_| Malformed::Length)?)
                 }
                 None => return Ok(None),
             },
@@ -143,8 +174,11 @@ impl Header {
         let opcode = first & 0x0f;
         let is_final = first & FINAL != 0;
         let is_control = opcode >= opcode::CLOSE;
-        if payload_len > payload_max || is_control && (!is_final || payload_len > 125) {
-            return Err(Malformed);
+        if payload_len > payload_max {
+            return Err(Malformed::Length);
+        }
+        if is_control && (!is_final || payload_len > 125) {
+            return Err(Malformed::Control);
         }
         let compressed = first & COMPRESSED != 0;
         Ok(Some(Self { opcode, is_final, compressed, header_len, payload_len }))
@@ -208,13 +242,13 @@ mod tests {
             (&[0xc1, 5], Ok(Some(Header { compressed: true, ..plain }))),
             (&[0x81, 126, 1], Ok(None)),
             (&[0x81, 126, 1, 0], Ok(Some(Header { header_len: 4, payload_len: 256, ..plain }))),
-            (&[0x81, 0x85], Err(Malformed)),
-            (&[0xa1, 5], Err(Malformed)),
-            (&[0x09, 0], Err(Malformed)),
+            (&[0x81, 0x85], Err(Malformed::Masked)),
+            (&[0xa1, 5], Err(Malformed::Reserved)),
+            (&[0x09, 0], Err(Malformed::Control)),
         ];
         for (bytes, expected) in table {
             assert_eq!(Header::parse(bytes, 1_000), expected, "{bytes:x?}");
         }
-        assert_eq!(Header::parse(&[0x81, 126, 4, 0], 1_000), Err(Malformed));
+        assert_eq!(Header::parse(&[0x81, 126, 4, 0], 1_000), Err(Malformed::Length));
     }
 }

@@ -8,6 +8,7 @@ pub mod bounds;
 pub mod cli;
 pub mod clock;
 pub mod command;
+pub mod complaint;
 pub mod control;
 pub mod dialect;
 pub mod frame;

@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 
 use crate::bounds::{self, OutOfBounds};
 use crate::clock;
+use crate::complaint::Complaints;
 use crate::control::{Control, Stage};
 use crate::net::driver::Driver;
 use crate::net::runtime::{Backend, Runtime};
@@ -71,7 +72,7 @@ struct Finished {
     backend: Backend,
     /// Whether it had to do with the descriptor table of the process.
     shares_table: bool,
-    complaints: Vec<String>,
+    complaints: Complaints,
 }
 
 /// Runs one phase.
@@ -209,7 +210,7 @@ impl Phase<'_> {
         let before = self.snapshot()?;
         self.wait(load_seconds, |_, _| false, handles);
         let after = self.snapshot()?;
-        let held = held(&after.counters);
+        let held = after.counters.open();
         let load = Measured { before, after, lateness: self.watch.take_lateness() };
         self.control.advance(Stage::Drain);
         let all_settled = |control: &Control, threads: usize| control.settled() >= threads;
@@ -353,15 +354,11 @@ fn join(handles: Vec<Worker>) -> io::Result<Vec<Finished>> {
 }
 
 fn complaints(finished: &[Finished]) -> Vec<String> {
-    let mut all: Vec<String> =
-        finished.iter().flat_map(|thread| thread.complaints.iter().cloned()).collect();
-    all.sort();
-    all.dedup();
-    all
-}
-
-fn held(counters: &Counters) -> u64 {
-    counters.opened.saturating_sub(counters.dropped + counters.closed)
+    let mut all = Complaints::default();
+    for thread in finished {
+        all.merge(thread.complaints.clone());
+    }
+    all.lines()
 }
 
 fn seconds_since(began_us: u64) -> f64 {

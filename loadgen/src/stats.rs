@@ -51,6 +51,8 @@ counters! {
     dropped,
     /// Connections this side closed on purpose.
     closed,
+    /// Connections this side ended because the server broke the protocol.
+    violations,
     /// Measured messages handed to the kernel (or to the wait for room in a socket).
     sent,
     /// Messages that were due and not sent, because the socket had no room for too long.
@@ -93,6 +95,14 @@ counters! {
     not_recovered,
     /// Messages that came again as they may, marked so in guaranteed rooms or with a session.
     redelivered,
+}
+
+impl Counters {
+    /// Connections that are open.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.opened.saturating_sub(self.dropped + self.closed + self.violations)
+    }
 }
 
 /// One thread's measurements.

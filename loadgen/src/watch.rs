@@ -148,7 +148,7 @@ impl Watch {
         let counters = &self.counters;
         let second = Second {
             at: seconds_between(self.began_us, now_us),
-            open: counters.opened.saturating_sub(counters.dropped + counters.closed),
+            open: counters.open(),
             sent: rate(new.sent, seconds),
             received: rate(new.received, seconds),
             p50_us: self.second.value_at_quantile(0.5),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 
+use super::end::End;
 use super::handshake::{self, Request};
 use super::link::{ConnectError, Link};
 use super::socket;
@@ -18,6 +19,7 @@ use super::timer::Timer;
 use super::tls::Session;
 use super::wire::{Opening, Phase, Wire};
 use crate::clock;
+use crate::complaint::{Complaints, words};
 use crate::control::Stage;
 use crate::dialect::{Event, Notice};
 use crate::frame::{Header, Malformed, opcode};
@@ -32,8 +34,6 @@ const PUBLISH_EVERY_US: u64 = 100_000;
 const CLOSE_WITHIN_US: u64 = 2_000_000;
 /// Longest message that is taken from a server.
 const MESSAGE_MAX: usize = 16 << 20;
-/// Causes of failure that are told to the user, per thread.
-const COMPLAINTS_MAX: usize = 3;
 /// How often a paused reader looks whether it may go on.
 const PAUSE_US: u64 = 20_000;
 
@@ -58,7 +58,7 @@ struct State {
     said_ready: bool,
     said_settled: bool,
     stopping_since_us: Option<u64>,
-    complaints: Vec<String>,
+    complaints: Complaints,
 }
 
 impl Driver {
@@ -68,7 +68,7 @@ impl Driver {
         scenario: Box<dyn Scenario>,
         tls: Option<Arc<ClientConfig>>,
         blocking: bool,
-    ) -> io::Result<Vec<String>> {
+    ) -> io::Result<Complaints> {
         let driver =
             Rc::new(Self { state: RefCell::new(State::new(wire, scenario)), tls, blocking });
         let timer = Timer::new()?;
@@ -103,20 +103,25 @@ impl Driver {
     /// A connection's life.
     async fn serve(self: Rc<Self>, opening: Opening) {
         let peer = opening.peer;
-        let link = match self.connect(&opening).await {
-            Ok(mut link) => {
+        let mut link = None;
+        let end = match self.connect(&opening).await {
+            Ok(connected) => {
                 self.state.borrow_mut().upgraded(peer);
                 self.start_openings();
-                while self.serve_once(peer, &mut link).await {}
-                Some(link)
+                let link = link.insert(connected);
+                loop {
+                    if let Err(end) = self.serve_once(peer, link).await {
+                        break Some(end);
+                    }
+                }
             }
             Err(error) => {
-                self.state.borrow_mut().complain(&error);
+                self.state.borrow_mut().complaints.add(error.to_string());
                 None
             }
         };
         // The wire must forget the descriptor before it is closed.
-        self.state.borrow_mut().ended(peer);
+        self.state.borrow_mut().ended(peer, end.as_ref());
         drop(link);
         self.start_openings();
     }
@@ -150,9 +155,21 @@ impl Driver {
             connection.began_us = began_us;
             connection.session = session;
         }
-        link.connected(self.blocking).await?;
-        self.upgrade(opening, &mut link).await?;
+        let connected = link.connected(self.blocking).await.map_err(ConnectError::Io);
+        self.unless_late(peer, "not connected", connected)?;
+        let upgraded = self.upgrade(opening, &mut link).await;
+        self.unless_late(peer, "the upgrade was not answered", upgraded)?;
         Ok(link)
+    }
+
+    /// What this side's own patience has ended is told as such.
+    fn unless_late<T>(
+        &self,
+        peer: usize,
+        awaited: &'static str,
+        result: Result<T, ConnectError>,
+    ) -> Result<T, ConnectError> {
+        result.map_err(|error| self.state.borrow().wire.late(peer, awaited).unwrap_or(error))
     }
 
     async fn upgrade(&self, opening: &Opening, link: &mut Link) -> Result<(), ConnectError> {
@@ -190,34 +207,30 @@ impl Driver {
         }
     }
 
-    /// Uses what is there, then reads once. `false`: the connection is over.
-    async fn serve_once(self: &Rc<Self>, peer: usize, link: &mut Link) -> bool {
-        let consumed = self.state.borrow_mut().consume(peer, link);
-        match consumed {
-            Err(Malformed) => return false,
-            Ok(paused) => {
-                if paused && !self.wait_out_pause(peer).await {
-                    return false;
-                }
-            }
+    /// Uses what is there, then reads once, until the connection is over.
+    async fn serve_once(self: &Rc<Self>, peer: usize, link: &mut Link) -> Result<(), End> {
+        let paused = self.state.borrow_mut().consume(peer, link)?;
+        if paused {
+            self.wait_out_pause(peer).await?;
         }
-        matches!(link.read().await, Ok(1..))
+        match link.read().await? {
+            0 => Err(End::Silent),
+            _ => Ok(()),
+        }
     }
 
-    async fn wait_out_pause(&self, peer: usize) -> bool {
-        let Ok(timer) = Timer::new() else { return false };
+    async fn wait_out_pause(&self, peer: usize) -> Result<(), End> {
+        let timer = Timer::new()?;
         loop {
-            if timer.wait(PAUSE_US).await.is_err() {
-                return false;
-            }
+            timer.wait(PAUSE_US).await?;
             let state = self.state.borrow();
             let connection = &state.wire.connections[peer];
             // What became of a slow consumer shows when it reads on at the end.
             if !connection.paused || state.wire.control.stage() >= Stage::Drain {
-                return true;
+                return Ok(());
             }
             if connection.phase == Phase::Closing {
-                return false;
+                return Err(End::Silent);
             }
         }
     }
@@ -236,7 +249,7 @@ impl State {
             said_ready: false,
             said_settled: false,
             stopping_since_us: None,
-            complaints: Vec::new(),
+            complaints: Complaints::default(),
         }
     }
 
@@ -320,18 +333,13 @@ impl State {
                 break;
             }
             self.deadlines.pop_front();
-            let connection = &self.wire.connections[peer];
+            let connection = &mut self.wire.connections[peer];
             let began_in_time =
                 connection.began_us + self.wire.settings.connect_timeout_us > now_us;
             if matches!(connection.phase, Phase::Connecting | Phase::Greeting) && !began_in_time {
+                connection.timed_out = true;
                 socket::shutdown(connection.socket);
             }
-        }
-    }
-
-    fn complain(&mut self, error: &ConnectError) {
-        if self.complaints.len() < COMPLAINTS_MAX {
-            self.complaints.push(error.to_string());
         }
     }
 
@@ -360,13 +368,16 @@ impl State {
         }
     }
 
-    /// A connection is over, however far it came.
-    fn ended(&mut self, peer: usize) {
+    /// A connection is over, however far it came; `end` says why, unless that is told.
+    fn ended(&mut self, peer: usize, end: Option<&End>) {
         self.alive -= 1;
         self.wire.now_us = clock::now_us();
         let phase = self.wire.phase(peer);
-        if phase == Phase::Greeting {
-            self.complain(&ConnectError::NotGreeted);
+        let broken = matches!(end, Some(End::Broken(_)));
+        if let Some(end) = end
+            && (phase != Phase::Closing || broken)
+        {
+            self.complaints.add(self.wire.told(peer, end));
         }
         self.wire.vacate(peer);
         let counters = &mut self.wire.recorder.counters;
@@ -375,6 +386,7 @@ impl State {
                 self.connecting -= 1;
                 counters.refused += 1;
             }
+            Phase::Open | Phase::Closing if broken => counters.violations += 1,
             Phase::Open => counters.dropped += 1,
             Phase::Closing => counters.closed += 1,
         }
@@ -384,12 +396,12 @@ impl State {
     }
 
     /// Uses every whole frame in the link's buffer. `true`: nothing more is to be read for now.
-    fn consume(&mut self, peer: usize, link: &mut Link) -> Result<bool, Malformed> {
+    fn consume(&mut self, peer: usize, link: &mut Link) -> Result<bool, End> {
         self.wire.now_us = clock::now_us();
         if self.wire.connections[peer].session.is_some() {
             let mut plain = std::mem::take(&mut self.wire.connections[peer].plain);
             let read = self.wire.decrypt(peer, link, &mut plain).map(|_| ());
-            let used = read.map_err(|_| Malformed).and_then(|()| self.frames(peer, &plain));
+            let used = read.map_err(End::Io).and_then(|()| self.frames(peer, &plain));
             let (consumed, _) = used?;
             plain.drain(..consumed);
             self.wire.connections[peer].plain = plain;
@@ -404,7 +416,7 @@ impl State {
 
     /// Handles the whole frames in `bytes`; says how many bytes they took, and how many the next
     /// one needs.
-    fn frames(&mut self, peer: usize, bytes: &[u8]) -> Result<(usize, usize), Malformed> {
+    fn frames(&mut self, peer: usize, bytes: &[u8]) -> Result<(usize, usize), End> {
         let mut consumed = 0;
         while let Some(header) = Header::parse(&bytes[consumed..], MESSAGE_MAX)? {
             let payload = consumed + header.header_len;
@@ -418,7 +430,10 @@ impl State {
         Ok((consumed, 0))
     }
 
-    fn frame(&mut self, peer: usize, header: Header, payload: &[u8]) -> Result<(), Malformed> {
+    fn frame(&mut self, peer: usize, header: Header, payload: &[u8]) -> Result<(), End> {
+        if header.compressed && !self.wire.connections[peer].deflate {
+            return Err(End::Broken(Malformed::Reserved));
+        }
         match header.opcode {
             opcode::TEXT | opcode::BINARY if header.is_final => {
                 self.message(peer, header.opcode, header.compressed, payload);
@@ -437,27 +452,32 @@ impl State {
             opcode::CLOSE => {
                 // Answered and over: the server closes the socket, or this side in its stead.
                 self.wire.send_message(peer, opcode::CLOSE, payload);
-                return Err(Malformed);
+                return Err(End::closed(payload));
             }
-            _ => return Err(Malformed),
+            _ => return Err(End::Broken(Malformed::Opcode)),
         }
         Ok(())
     }
 
     fn fragment(&mut self, peer: usize, header: Header, payload: &[u8]) -> Result<(), Malformed> {
         let connection = &mut self.wire.connections[peer];
-        if header.opcode != opcode::CONTINUATION {
+        let begins = header.opcode != opcode::CONTINUATION;
+        if begins == (connection.fragment_opcode != 0) {
+            return Err(Malformed::Pieces);
+        }
+        if begins {
             connection.fragment_opcode = header.opcode;
             connection.fragment_compressed = header.compressed;
             connection.fragments.clear();
         }
         if connection.fragments.len() + payload.len() > MESSAGE_MAX {
-            return Err(Malformed);
+            return Err(Malformed::Length);
         }
         connection.fragments.extend_from_slice(payload);
         if header.is_final {
             let whole = std::mem::take(&mut connection.fragments);
-            let (opcode, compressed) = (connection.fragment_opcode, connection.fragment_compressed);
+            let opcode = std::mem::take(&mut connection.fragment_opcode);
+            let compressed = connection.fragment_compressed;
             self.message(peer, opcode, compressed, &whole);
         }
         Ok(())
@@ -485,7 +505,14 @@ impl State {
                 return self.opened(peer, Some(welcome));
             }
             Event::Malformed => self.wire.recorder.counters.corrupt += 1,
-            Event::Notice(Notice::Failed { .. }) => self.wire.recorder.counters.errors += 1,
+            Event::Notice(Notice::Failed { ref code }) => {
+                self.wire.recorder.counters.errors += 1;
+                self.complaints.add(format!("the server answered with the error {}", words(code)));
+            }
+            Event::Notice(Notice::Disconnect { ref reason }) => {
+                self.complaints
+                    .add(format!("the server said that it disconnects: {}", words(reason)));
+            }
             Event::Notice(Notice::Gap { count }) => {
                 self.wire.recorder.counters.announced_gaps += count;
             }
@@ -498,6 +525,22 @@ impl State {
 }
 
 impl Wire {
+    /// What to say of a connection that did not open, if it was this side that gave up.
+    fn late(&self, peer: usize, awaited: &'static str) -> Option<ConnectError> {
+        #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
+        let seconds = self.settings.connect_timeout_us as f64 / 1e6;
+        self.connections[peer].timed_out.then_some(ConnectError::Late { awaited, seconds })
+    }
+
+    /// What to say of the end of a connection that was upgraded.
+    fn told(&self, peer: usize, end: &End) -> String {
+        match self.late(peer, "no greeting (is the dialect the server's own?)") {
+            Some(late) => late.to_string(),
+            None if self.phase(peer) == Phase::Greeting => format!("before it greeted, {end}"),
+            None => end.to_string(),
+        }
+    }
+
     /// The bytes received and not used: the link's own, or what TLS made of them.
     fn decrypt<'a>(
         &mut self,

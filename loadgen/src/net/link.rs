@@ -22,7 +22,11 @@ pub(super) enum ConnectError {
     Io(io::Error),
     Refused(Refusal),
     Ended,
-    NotGreeted,
+    /// This side has waited for so many seconds, in vain.
+    Late {
+        awaited: &'static str,
+        seconds: f64,
+    },
 }
 
 impl From<io::Error> for ConnectError {
@@ -37,7 +41,7 @@ impl fmt::Display for ConnectError {
             Self::Io(error) => error.fmt(out),
             Self::Refused(Refusal::Status(status)) => write!(out, "the server answered {status}"),
             Self::Refused(refusal) => write!(out, "handshake: {refusal:?}"),
-            Self::NotGreeted => write!(out, "the server did not greet (is the dialect its own?)"),
+            Self::Late { awaited, seconds } => write!(out, "{awaited} within {seconds} s"),
             Self::Ended => write!(out, "the server closed during the handshake"),
         }
     }

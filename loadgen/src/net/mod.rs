@@ -8,6 +8,7 @@
 
 pub mod deflate;
 pub mod driver;
+mod end;
 pub mod handshake;
 mod link;
 pub mod runtime;

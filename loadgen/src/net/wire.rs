@@ -45,6 +45,8 @@ pub(super) struct Connection {
     pub(super) phase: Phase,
     pub(super) socket: RawFd,
     pub(super) began_us: u64,
+    /// This side has given up waiting for it to open.
+    pub(super) timed_out: bool,
     pub(super) deflate: bool,
     pub(super) session: Option<Box<Session>>,
     /// Decrypted and not used yet.

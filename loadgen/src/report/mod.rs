@@ -83,7 +83,7 @@ pub struct PhaseReport {
     pub kernel: KernelCounters,
     /// Second by second.
     pub series: Vec<Second>,
-    /// Causes of failed connections, some of them.
+    /// What the server, or the kernel, said of what went wrong, and how often.
     pub complaints: Vec<String>,
     /// Why the figures must not be believed; empty if they may.
     pub invalid: Vec<String>,

@@ -48,6 +48,7 @@ fn faults(phase: &PhaseReport, doubts: &Doubts) -> Vec<String> {
         (counters.unsent, "messages due but not sent (sockets full or gone): latencies understate"),
         (counters.refused, "connections failed"),
         (counters.dropped, "connections dropped by the server"),
+        (counters.violations, "connections ended by this tool: the server broke the protocol"),
         (counters.errors, "errors answered by the server"),
     ]);
     if counters.opened < doubts.wanted && counters.refused == 0 {
@@ -229,7 +230,7 @@ mod tests {
 
     #[test]
     fn every_fault_makes_a_phase_invalid_and_is_named() {
-        let table: [(Change, &str); 17] = [
+        let table: [(Change, &str); 18] = [
             (|phase, _| phase.totals.lost = 1, "1 messages lost"),
             (|phase, _| phase.totals.repeated = 2, "2 messages repeated"),
             (|phase, _| phase.totals.reordered = 3, "3 messages out of order"),
@@ -238,6 +239,7 @@ mod tests {
             (|phase, _| phase.totals.unsent = 1, "1 messages due but not sent"),
             (|phase, _| phase.totals.refused = 4, "4 connections failed"),
             (|phase, _| phase.totals.dropped = 1, "1 connections dropped by the server"),
+            (|phase, _| phase.totals.violations = 1, "1 connections ended by this tool"),
             (|phase, _| phase.totals.errors = 1, "1 errors answered"),
             (|phase, _| phase.totals.opened = 199, "1 connections never opened"),
             (|_, doubts| doubts.connect_timed_out = true, "not everything was connected"),
