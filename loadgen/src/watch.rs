@@ -151,8 +151,8 @@ impl Watch {
             open: counters.open(),
             sent: rate(new.sent, seconds),
             received: rate(new.received, seconds),
-            p50_us: self.second.value_at_quantile(0.5),
-            p99_us: self.second.value_at_quantile(0.99),
+            p50_us: quantile(&self.second, 0.5),
+            p99_us: quantile(&self.second, 0.99),
             generator_cpus: generator.since(&self.generator, seconds).cpus,
             generator_resident_bytes: generator.resident_bytes,
             server_cpus: server_share.cpus,
@@ -182,8 +182,8 @@ impl Watch {
             counters.dropped,
             second.sent,
             second.received,
-            duration(second.p50_us),
-            duration(second.p99_us),
+            told(second.p50_us),
+            told(second.p99_us),
             faults,
             second.generator_cpus,
             second.server_cpus,
@@ -194,6 +194,15 @@ impl Watch {
         let _ = write!(stderr, "{start}{line}{end}");
         let _ = stderr.flush();
     }
+}
+
+/// A second in which nothing came has no latency: 0 would be the best there is.
+fn quantile(second: &Histogram<u64>, quantile: f64) -> Option<u64> {
+    (!second.is_empty()).then(|| second.value_at_quantile(quantile))
+}
+
+fn told(us: Option<u64>) -> String {
+    us.map_or_else(|| "-".to_owned(), duration)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
@@ -213,4 +222,19 @@ fn seconds_between(earlier_us: u64, later_us: u64) -> f64 {
 )]
 fn rate(count: u64, seconds: f64) -> u64 {
     (count as f64 / seconds.max(1e-9)).round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_without_an_answer_has_no_latency() {
+        let mut second = histogram();
+        assert_eq!(quantile(&second, 0.99), None);
+        assert_eq!(told(None), "-");
+        second.record(7).expect("within bounds");
+        assert_eq!(quantile(&second, 0.99), Some(7));
+        assert_eq!(told(Some(7)), "7 us");
+    }
 }

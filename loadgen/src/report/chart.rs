@@ -18,8 +18,8 @@ const STYLES: [(&str, &str); 4] =
 pub(super) struct Line {
     /// What it shows.
     pub(super) name: &'static str,
-    /// Its points, by ascending x.
-    pub(super) points: Vec<(f64, f64)>,
+    /// Its points, by ascending x; where there is no value, the line has a hole.
+    pub(super) points: Vec<(f64, Option<f64>)>,
 }
 
 /// A chart: its lines share both axes.
@@ -39,14 +39,17 @@ pub(super) struct Chart {
 }
 
 impl Chart {
-    /// The chart as an `<svg>` element; nothing if it has no points.
+    /// The chart as an `<svg>` element; nothing if it has no values.
     #[must_use]
     pub(super) fn render(&self) -> String {
         let points = || self.lines.iter().flat_map(|line| &line.points);
+        if points().all(|(_, y)| y.is_none()) {
+            return String::new();
+        }
         let Some((first, _)) = points().next() else { return String::new() };
         let (low, high) =
             points().fold((*first, *first), |(low, high), (x, _)| (low.min(*x), high.max(*x)));
-        let top = points().map(|(_, y)| *y).fold(0.0, f64::max);
+        let top = points().filter_map(|(_, y)| *y).fold(0.0, f64::max);
         let scale = Scale::new((low, high), top, self.logarithmic);
         let mut out = String::new();
         let _ = write!(
@@ -109,17 +112,26 @@ impl Chart {
 fn render_line(out: &mut String, scale: &Scale, index: usize, line: &Line) {
     let (colour, dashes) = STYLES[index % STYLES.len()];
     let step = line.points.len().div_ceil(POINTS_MAX).max(1);
-    let mut path = String::new();
-    for (x, y) in line.points.iter().step_by(step) {
-        let _ = write!(path, "{:.1},{:.1} ", scale.x(*x), scale.y(*y));
+    let points: Vec<_> = line.points.iter().step_by(step).collect();
+    for piece in points.split(|(_, y)| y.is_none()).filter(|piece| !piece.is_empty()) {
+        let mut path = String::new();
+        let points = piece.iter().filter_map(|(x, y)| Some((*x, (*y)?)));
+        // Twice, so that a point between two holes shows.
+        let last = points.clone().next_back();
+        for (x, y) in points.chain(last) {
+            let _ = write!(path, "{:.1},{:.1} ", scale.x(x), scale.y(y));
+        }
+        let _ = write!(
+            out,
+            "<polyline points=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.6\" \
+             stroke-linecap=\"round\" stroke-dasharray=\"{dashes}\"/>"
+        );
     }
     #[expect(clippy::cast_precision_loss, reason = "a handful of lines")]
     let legend = WIDTH - RIGHT - 110.0 * (index + 1) as f64;
     let _ = write!(
         out,
-        "<polyline points=\"{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.6\" \
-         stroke-dasharray=\"{dashes}\"/>\
-         <line x1=\"{legend:.1}\" y1=\"10\" x2=\"{:.1}\" y2=\"10\" stroke=\"{colour}\" \
+        "<line x1=\"{legend:.1}\" y1=\"10\" x2=\"{:.1}\" y2=\"10\" stroke=\"{colour}\" \
          stroke-width=\"2\" stroke-dasharray=\"{dashes}\"/>\
          <text x=\"{:.1}\" y=\"14\" class=\"mark\">{}</text>",
         legend + 22.0,
@@ -196,7 +208,10 @@ mod tests {
 
     #[test]
     fn a_chart_holds_its_lines_within_its_frame() {
-        let line = Line { name: "p50", points: vec![(0.0, 5.0), (1.0, 2_000.0), (2.0, 10.0)] };
+        let line = Line {
+            name: "p50",
+            points: vec![(0.0, Some(5.0)), (1.0, Some(2_000.0)), (2.0, Some(10.0))],
+        };
         for logarithmic in [false, true] {
             let chart = Chart {
                 title: "t",
@@ -213,6 +228,20 @@ mod tests {
         }
         assert_eq!(nice(3.2), 5.0);
         assert_eq!(nice(0.07), 0.1);
+    }
+
+    #[test]
+    fn where_there_is_no_value_there_is_a_hole() {
+        let pieces = |values: &[Option<f64>]| {
+            let points = (0..).map(f64::from).zip(values.iter().copied()).collect();
+            let scale = Scale::new((0.0, 9.0), 10.0, true);
+            let mut out = String::new();
+            render_line(&mut out, &scale, 0, &Line { name: "p50", points });
+            out.matches("<polyline").count()
+        };
+        assert_eq!(pieces(&[Some(1.0), Some(2.0)]), 1);
+        assert_eq!(pieces(&[Some(1.0), None, None, Some(2.0), None]), 2);
+        assert_eq!(pieces(&[None]), 0);
     }
 
     #[test]

@@ -61,14 +61,20 @@ fn render_phase(out: &mut String, phase: &PhaseReport) {
             "Latency",
             "microseconds",
             true,
-            &[("p50", |second| exact(second.p50_us)), ("p99", |second| exact(second.p99_us))],
+            &[
+                ("p50", |second| second.p50_us.map(exact)),
+                ("p99", |second| second.p99_us.map(exact)),
+            ],
         ));
         out.push_str(&over_time(
             phase,
             "Messages",
             "a second",
             false,
-            &[("received", |second| exact(second.received)), ("sent", |second| exact(second.sent))],
+            &[
+                ("received", |second| Some(exact(second.received))),
+                ("sent", |second| Some(exact(second.sent))),
+            ],
         ));
     }
     out.push_str(&over_time(
@@ -76,26 +82,27 @@ fn render_phase(out: &mut String, phase: &PhaseReport) {
         "Connections open",
         "",
         false,
-        &[("open", |second| exact(second.open))],
+        &[("open", |second| Some(exact(second.open)))],
     ));
-    out.push_str(&over_time(
-        phase,
-        "CPU",
-        "CPUs busy",
-        false,
-        &[("generator", |second| second.generator_cpus), ("server", |second| second.server_cpus)],
-    ));
-    let own: (_, Value) = ("generator", |second| mebibytes(second.generator_resident_bytes));
-    let server: (_, Value) = ("server", |second| mebibytes(second.server_resident_bytes));
-    let lines = if phase.server.is_some() { vec![own, server] } else { vec![own] };
-    out.push_str(&over_time(phase, "Memory", "MiB resident", false, &lines));
+    let own: (_, Value) = ("generator", |second| Some(second.generator_cpus));
+    let server: (_, Value) = ("server", |second| Some(second.server_cpus));
+    out.push_str(&over_time(phase, "CPU", "CPUs busy", false, &of_both(phase, own, server)));
+    let own: (_, Value) = ("generator", |second| Some(mebibytes(second.generator_resident_bytes)));
+    let server: (_, Value) = ("server", |second| Some(mebibytes(second.server_resident_bytes)));
+    out.push_str(&over_time(phase, "Memory", "MiB resident", false, &of_both(phase, own, server)));
+}
+
+/// A line for this tool, and one for the server where its process is known.
+fn of_both<T>(phase: &PhaseReport, own: T, server: T) -> Vec<T> {
+    let server = phase.server.is_some().then_some(server);
+    std::iter::once(own).chain(server).collect()
 }
 
 /// Latency by quantile, the axis stretched towards 1 as such curves are read.
 fn quantile_chart(phase: &PhaseReport) -> Chart {
     let stretch = |quantile: f64| -(1.0 - quantile).max(1e-7).log10();
     let points = |curve: &[(f64, u64)]| {
-        curve.iter().map(|(quantile, us)| (stretch(*quantile), exact(*us))).collect()
+        curve.iter().map(|(quantile, us)| (stretch(*quantile), Some(exact(*us)))).collect()
     };
     let marks = [(0.0, "0"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %"), (0.9999, "99.99 %")];
     Chart {
@@ -108,7 +115,8 @@ fn quantile_chart(phase: &PhaseReport) -> Chart {
     }
 }
 
-type Value = fn(&Second) -> f64;
+/// What a chart shows of a second; none where there is none.
+type Value = fn(&Second) -> Option<f64>;
 
 fn over_time(
     phase: &PhaseReport,

@@ -102,10 +102,10 @@ pub struct Second {
     pub sent: u64,
     /// Messages received within it.
     pub received: u64,
-    /// Median latency, microseconds.
-    pub p50_us: u64,
+    /// Median latency, microseconds; none if nothing came that is timed.
+    pub p50_us: Option<u64>,
     /// 99th percentile.
-    pub p99_us: u64,
+    pub p99_us: Option<u64>,
     /// CPUs busy with this tool.
     pub generator_cpus: f64,
     /// Memory of this tool.
