@@ -133,3 +133,12 @@ fn what_was_waited_for_in_vain_is_named() {
     let told = "no greeting (is the dialect the server's own?) within 0.5 s (3 times)";
     assert_eq!(report.complaints, [told]);
 }
+
+#[test]
+fn nobody_waits_for_the_join_of_a_connection_that_is_gone() {
+    let words =
+        [frame(0x81, br#"{"type":"welcome","session":"s"}"#), frame(0x88, b"\x03\xf0room_full")];
+    let report = hold_in_rooms(Some(words.concat()), DialectName::Ringroom, 3);
+    assert!(report.connect_seconds < 30.0, "{}", report.connect_seconds);
+    assert_eq!(report.invalid, ["3 connections dropped by the server"]);
+}

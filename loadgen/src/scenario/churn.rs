@@ -4,7 +4,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::turns::Turns;
-use super::{BURST_MAX, IDLE_US, Plan, Scenario};
+use super::{BURST_MAX, IDLE_US, Plan, Scenario, Settled};
 use crate::dialect::{Event, Notice};
 use crate::net::wire::{Opening, Phase, Wire};
 
@@ -58,8 +58,9 @@ impl Plan for Churn {
     }
 
     fn scenario(&self, wire: &Wire) -> Box<dyn Scenario> {
+        let settled = Settled::new(wire.peers());
         let turns = Turns::new(self.rate, wire.peers(), self.connections);
-        Box::new(Churning { turns, cut_every: self.cut_every, ended: 0, settled: 0 })
+        Box::new(Churning { turns, cut_every: self.cut_every, ended: 0, settled })
     }
 }
 
@@ -67,7 +68,7 @@ struct Churning {
     turns: Turns,
     cut_every: u32,
     ended: u32,
-    settled: usize,
+    settled: Settled,
 }
 
 impl Churning {
@@ -88,8 +89,8 @@ impl Scenario for Churning {
         }
     }
 
-    fn opened(&mut self, _wire: &mut Wire, _peer: usize, _welcome: Option<Notice>) {
-        self.settled += 1;
+    fn opened(&mut self, _wire: &mut Wire, peer: usize, _welcome: Option<Notice>) {
+        self.settled.note(peer);
     }
 
     fn received(&mut self, _wire: &mut Wire, _peer: usize, _event: Event<'_>) {}
@@ -97,13 +98,13 @@ impl Scenario for Churning {
     fn closed(&mut self, wire: &mut Wire, peer: usize, phase: Phase) {
         if phase == Phase::Closing && wire.is_running() {
             wire.open(Opening { peer, ..Opening::default() });
-        } else if phase != Phase::Open {
-            self.settled += 1;
+        } else {
+            self.settled.note(peer);
         }
     }
 
-    fn is_ready(&self, wire: &Wire) -> bool {
-        self.settled >= wire.peers()
+    fn is_ready(&self, _wire: &Wire) -> bool {
+        self.settled.all()
     }
 
     fn run(&mut self, wire: &mut Wire) -> u64 {

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::{BURST_MAX, IDLE_US, Ledger, Plan, Scenario};
+use super::{BURST_MAX, IDLE_US, Ledger, Plan, Scenario, Settled};
 use crate::clock;
 use crate::dialect::{Event, Notice};
 use crate::frame::Template;
@@ -78,7 +78,7 @@ impl Plan for Echo {
             in_flight: self.in_flight.unwrap_or(0),
             pace: None,
             next_peer: 0,
-            settled: 0,
+            settled: Settled::new(wire.peers()),
         })
     }
 }
@@ -92,7 +92,7 @@ struct Echoing {
     in_flight: u32,
     pace: Option<Pace>,
     next_peer: usize,
-    settled: usize,
+    settled: Settled,
 }
 
 impl Echoing {
@@ -122,8 +122,8 @@ impl Scenario for Echoing {
         }
     }
 
-    fn opened(&mut self, _wire: &mut Wire, _peer: usize, _welcome: Option<Notice>) {
-        self.settled += 1;
+    fn opened(&mut self, _wire: &mut Wire, peer: usize, _welcome: Option<Notice>) {
+        self.settled.note(peer);
     }
 
     fn received(&mut self, wire: &mut Wire, peer: usize, event: Event<'_>) {
@@ -137,14 +137,12 @@ impl Scenario for Echoing {
         }
     }
 
-    fn closed(&mut self, _wire: &mut Wire, _peer: usize, phase: Phase) {
-        if phase != Phase::Open {
-            self.settled += 1;
-        }
+    fn closed(&mut self, _wire: &mut Wire, peer: usize, _phase: Phase) {
+        self.settled.note(peer);
     }
 
-    fn is_ready(&self, wire: &Wire) -> bool {
-        self.settled >= wire.peers()
+    fn is_ready(&self, _wire: &Wire) -> bool {
+        self.settled.all()
     }
 
     fn run(&mut self, wire: &mut Wire) -> u64 {

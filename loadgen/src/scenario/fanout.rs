@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::{BURST_MAX, IDLE_US, Ledger, Plan, Scenario, room_name};
+use super::{BURST_MAX, IDLE_US, Ledger, Plan, Scenario, Settled, room_name};
 use crate::clock;
 use crate::dialect::{Command, Event, Notice};
 use crate::frame::Template;
@@ -112,7 +112,7 @@ impl Fanout {
             in_flight: self.in_flight.unwrap_or(0),
             pace: None,
             next: 0,
-            settled: 0,
+            settled: Settled::new(wire.peers()),
         }
     }
 }
@@ -178,8 +178,7 @@ pub(super) struct FanningOut {
     in_flight: u32,
     pace: Option<Pace>,
     next: usize,
-    /// Peers that have joined, or never will.
-    pub(super) settled: usize,
+    settled: Settled,
 }
 
 impl FanningOut {
@@ -244,7 +243,7 @@ impl Scenario for FanningOut {
     fn opened(&mut self, wire: &mut Wire, peer: usize, _welcome: Option<Notice>) {
         let room = room_name(wire.payload.run(), self.layout.room(peer));
         if !wire.command(peer, Command::Join { room: &room, since: None }) {
-            self.settled += 1;
+            self.settled.note(peer);
         }
     }
 
@@ -267,21 +266,19 @@ impl Scenario for FanningOut {
             }
             Event::Notice(Notice::Joined { .. } | Notice::Done) => {
                 wire.recorder.counters.answered += 1;
-                self.settled += 1;
+                self.settled.note(peer);
             }
-            Event::Notice(Notice::Failed { .. }) => self.settled += 1,
+            Event::Notice(Notice::Failed { .. }) => self.settled.note(peer),
             _ => {}
         }
     }
 
-    fn closed(&mut self, _wire: &mut Wire, _peer: usize, phase: Phase) {
-        if phase != Phase::Open {
-            self.settled += 1;
-        }
+    fn closed(&mut self, _wire: &mut Wire, peer: usize, _phase: Phase) {
+        self.settled.note(peer);
     }
 
-    fn is_ready(&self, wire: &Wire) -> bool {
-        self.settled >= wire.peers()
+    fn is_ready(&self, _wire: &Wire) -> bool {
+        self.settled.all()
     }
 
     fn run(&mut self, wire: &mut Wire) -> u64 {

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::{IDLE_US, Plan, Scenario, room_name};
+use super::{IDLE_US, Plan, Scenario, Settled, room_name};
 use crate::dialect::{Command, Event, Notice};
 use crate::net::wire::{Opening, Phase, Wire};
 
@@ -45,15 +45,14 @@ impl Plan for Hold {
         false
     }
 
-    fn scenario(&self, _wire: &Wire) -> Box<dyn Scenario> {
-        Box::new(Holding { members: self.members, settled: 0 })
+    fn scenario(&self, wire: &Wire) -> Box<dyn Scenario> {
+        Box::new(Holding { members: self.members, settled: Settled::new(wire.peers()) })
     }
 }
 
 struct Holding {
     members: usize,
-    /// Peers that are where they should be, or never will be.
-    settled: usize,
+    settled: Settled,
 }
 
 impl Scenario for Holding {
@@ -70,28 +69,26 @@ impl Scenario for Holding {
                 return;
             }
         }
-        self.settled += 1;
+        self.settled.note(peer);
     }
 
-    fn received(&mut self, wire: &mut Wire, _peer: usize, event: Event<'_>) {
+    fn received(&mut self, wire: &mut Wire, peer: usize, event: Event<'_>) {
         match event {
             Event::Notice(Notice::Joined { .. } | Notice::Done) => {
                 wire.recorder.counters.answered += 1;
-                self.settled += 1;
+                self.settled.note(peer);
             }
-            Event::Notice(Notice::Failed { .. }) => self.settled += 1,
+            Event::Notice(Notice::Failed { .. }) => self.settled.note(peer),
             _ => {}
         }
     }
 
-    fn closed(&mut self, _wire: &mut Wire, _peer: usize, phase: Phase) {
-        if phase != Phase::Open {
-            self.settled += 1;
-        }
+    fn closed(&mut self, _wire: &mut Wire, peer: usize, _phase: Phase) {
+        self.settled.note(peer);
     }
 
-    fn is_ready(&self, wire: &Wire) -> bool {
-        self.settled >= wire.peers()
+    fn is_ready(&self, _wire: &Wire) -> bool {
+        self.settled.all()
     }
 
     fn run(&mut self, wire: &mut Wire) -> u64 {

@@ -169,6 +169,29 @@ fn from_defaults<T: Args>() -> T {
     T::from_arg_matches(&matches).expect("every option has a default")
 }
 
+/// Peers that are where the load wants them, or never will be.
+struct Settled {
+    peers: Vec<bool>,
+    left: usize,
+}
+
+impl Settled {
+    fn new(peers: usize) -> Self {
+        Self { peers: vec![false; peers], left: peers }
+    }
+
+    /// Notes that nothing more is to be waited for with this peer, however often that is noted.
+    fn note(&mut self, peer: usize) {
+        if !std::mem::replace(&mut self.peers[peer], true) {
+            self.left -= 1;
+        }
+    }
+
+    fn all(&self) -> bool {
+        self.left == 0
+    }
+}
+
 /// The name of a run's room: new in every run, so that no history of another one answers.
 fn room_name(run: u32, index: usize) -> String {
     format!("load-{run:x}-{index}")
