@@ -79,7 +79,7 @@ pub struct PhaseReport {
     pub server: Option<Share>,
     /// The server's memory before the first connection.
     pub server_resident_before: Option<u64>,
-    /// What the kernel counted meanwhile.
+    /// What the kernel counted meanwhile in this network namespace, whoever it was for.
     pub kernel: KernelCounters,
     /// Second by second.
     pub series: Vec<Second>,

@@ -40,12 +40,12 @@ fn render_phase(out: &mut String, phase: &PhaseReport) {
         phase.totals.refused,
         phase.totals.dropped
     );
-    if phase.totals.opened > phase.connected {
+    if phase.workload.plan().renews_connections() {
         let _ = writeln!(
             out,
             "  made anew     {:.0}/s ({} in all)",
             per_second(phase.measured.opened, phase.seconds),
-            phase.totals.opened - phase.connected
+            phase.totals.opened.saturating_sub(phase.connected)
         );
     }
     let _ = writeln!(out, "  handshake     {}", quantiles(&phase.handshake));
@@ -92,7 +92,7 @@ fn render_kernel(out: &mut String, phase: &PhaseReport) {
     .map(|(count, what)| format!("{count} {what}"))
     .collect();
     let told = if told.is_empty() { "nothing unusual".to_owned() } else { told.join(", ") };
-    let _ = writeln!(out, "  kernel        {told}");
+    let _ = writeln!(out, "  kernel        {told} (in all of this network namespace)");
 }
 
 fn usage(share: &Share, phase: &PhaseReport) -> String {

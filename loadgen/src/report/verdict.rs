@@ -69,6 +69,7 @@ fn faults(phase: &PhaseReport, doubts: &Doubts) -> Vec<String> {
 fn remarks(phase: &PhaseReport, doubts: &Doubts) -> Vec<String> {
     let counters = &phase.totals;
     let mut remarks = told(&[
+        (counters.foreign, "messages of other runs, which are in no other figure"),
         (counters.slow_ended, "slow consumers ended by the server"),
         (counters.resumed, "connections resumed without loss"),
         (counters.not_recovered, "resumptions that the server said it could not do"),
@@ -282,9 +283,10 @@ mod tests {
 
     #[test]
     fn what_is_no_fault_leaves_it_valid_and_is_noted() {
-        let table: [(Change, Option<&str>); 13] = [
+        let table: [(Change, Option<&str>); 14] = [
             (|_, _| (), None),
             (|phase, _| phase.totals.announced_gaps = 5, Some("the server announced gaps of 5")),
+            (|phase, _| phase.totals.foreign = 3, Some("3 messages of other runs")),
             (|phase, _| phase.totals.slow_ended = 1, Some("1 slow consumers ended")),
             (|phase, _| phase.totals.resumed = 1, Some("1 connections resumed without loss")),
             (|phase, _| phase.totals.not_recovered = 1, Some("1 resumptions that the server")),

@@ -49,6 +49,10 @@ impl Plan for Churn {
         vec![("--rate", self.rate)]
     }
 
+    fn renews_connections(&self) -> bool {
+        true
+    }
+
     fn turns(&self) -> Option<(&'static str, f64)> {
         Some(("renewals", self.rate))
     }

@@ -12,6 +12,9 @@ pub(super) trait OverRooms {
     /// The option of the rate of what it adds.
     const RATE: &'static str = "";
 
+    /// Whether connections end on purpose, and are made anew.
+    const RENEWS: bool = false;
+
     fn rooms(&self) -> &Fanout;
 
     /// What it has members do, in a word, and how often.
@@ -54,6 +57,10 @@ impl<T: OverRooms> Plan for T {
             .into_iter()
             .chain(self.added().map(|(_, rate)| (Self::RATE, rate)))
             .collect()
+    }
+
+    fn renews_connections(&self) -> bool {
+        Self::RENEWS
     }
 
     fn turns(&self) -> Option<(&'static str, f64)> {

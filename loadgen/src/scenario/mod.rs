@@ -94,6 +94,11 @@ pub trait Plan {
         None
     }
 
+    /// Whether connections end on purpose, and are made anew.
+    fn renews_connections(&self) -> bool {
+        false
+    }
+
     /// Whether there is a timetable to be late for. A closed loop has none, and nor has who only waits.
     fn keeps_timetable(&self) -> bool {
         let sends = self.expects_messages() && !self.is_closed_loop();

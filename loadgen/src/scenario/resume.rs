@@ -48,6 +48,7 @@ impl Default for Resume {
 impl OverRooms for Resume {
     const NAME: &'static str = "resume";
     const RATE: &'static str = "--cuts";
+    const RENEWS: bool = true;
 
     fn rooms(&self) -> &Fanout {
         &self.fanout
