@@ -12,6 +12,7 @@ use crate::bounds::{self, OutOfBounds};
 use crate::clock;
 use crate::complaint::Complaints;
 use crate::control::{Control, Stage};
+use crate::dialect::DialectName;
 use crate::net::driver::Driver;
 use crate::net::runtime::{Backend, Runtime};
 use crate::net::thread as isolation;
@@ -41,6 +42,15 @@ pub enum RunError {
     TooMany(plan::TooMany),
     /// More than is allowed, or less than is needed.
     OutOfBounds(OutOfBounds),
+    /// The scenario has to say something that the dialect has no words for.
+    Wordless {
+        /// Which scenario.
+        scenario: &'static str,
+        /// Which dialect.
+        dialect: DialectName,
+        /// What it would say.
+        lacks: &'static str,
+    },
     /// The machine.
     Io(io::Error),
 }
@@ -54,6 +64,10 @@ impl std::fmt::Display for RunError {
                  tables of their own here"
             ),
             Self::OutOfBounds(refused) => refused.fmt(out),
+            Self::Wordless { scenario, dialect, lacks } => write!(
+                out,
+                "{scenario} cannot be run in the dialect {dialect}, which has no way to {lacks}"
+            ),
             Self::Io(error) => error.fmt(out),
         }
     }
@@ -81,10 +95,7 @@ pub fn phase(
     workload: &Workload,
 ) -> Result<(PhaseReport, Backend), RunError> {
     let plan = workload.plan();
-    check(settings, workload)?;
-    let descriptors = isolation::raise_descriptor_limit()?;
-    let places = plan::spread(settings, plan.peers(), descriptors, can_separate())
-        .map_err(RunError::TooMany)?;
+    let places = check(settings, workload)?;
     let threads = places.len();
     let control = Arc::new(Control::new(plan.publishers()));
     let shared = Arc::new(Shared::default());
@@ -110,9 +121,16 @@ pub fn phase(
     phase.lead(before, handles)
 }
 
-/// Whether a phase may be run at all.
-pub fn check(settings: &Settings, workload: &Workload) -> Result<(), RunError> {
-    bounds::check(settings, workload.plan()).map_err(RunError::OutOfBounds)
+/// Whether a phase can be run at all; if so, by which threads.
+pub fn check(settings: &Settings, workload: &Workload) -> Result<Vec<Place>, RunError> {
+    let plan = workload.plan();
+    bounds::check(settings, plan).map_err(RunError::OutOfBounds)?;
+    if let Some(lacks) = plan.lacks(&*settings.dialect.make()) {
+        let (scenario, dialect) = (plan.name(), settings.dialect);
+        return Err(RunError::Wordless { scenario, dialect, lacks });
+    }
+    let descriptors = isolation::raise_descriptor_limit()?;
+    plan::spread(settings, plan.peers(), descriptors, can_separate()).map_err(RunError::TooMany)
 }
 
 /// One thread, from its first descriptor to its last.

@@ -127,12 +127,16 @@ fn what_cannot_be_run_exits_with_2_and_says_why() {
     let second = "[[phase]]\nscenario = \"storm\"\n[[phase]]\nscenario = \"echo\"\nrate = inf\n";
     fs::write(&plan, second).expect("the folder can be written");
     let plan = plan.to_str().expect("a path of ours");
-    let table: [(&[&str], &str); 8] = [
+    let table: [(&[&str], &str); 12] = [
         (&["hold", "--seconds", "nan"], "seconds: NaN, where 0 to 86400 are allowed"),
         (&["hold", "--seconds", "1e30"], "seconds: 1"),
         (&["fanout", "--rooms", "9999999999", "--members", "9999999999"], "connections: "),
         (&["plan", plan], "--rate: inf"),
         (&["plan", "no-such-plan.toml"], "No such file"),
+        (&["resume", "--dialect", "raw"], "resume cannot be run in the dialect raw"),
+        (&["chat", "--dialect", "raw-binary"], "which has no way to leave a room"),
+        (&["hold", "--members", "5", "--dialect", "raw"], "which has no way to join a room"),
+        (&["echo", "--dialect", "socket-io"], "which has no way to send to oneself"),
         (&["--url", "ws://192.0.2.1/", "storm"], "--yes-i-own-this-target"),
         (&["--url", "http://127.0.0.1/", "storm"], "ws:// or wss://"),
         (&["dance"], "dance"),

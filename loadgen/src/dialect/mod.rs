@@ -142,8 +142,8 @@ pub trait Dialect {
     /// A message to everyone in `room`.
     fn publish(&self, room: &str, payload: &[u8]) -> Message;
 
-    /// A message that comes back to its sender.
-    fn echo(&self, payload: &[u8]) -> Message;
+    /// A message that comes back to its sender; `None` where the dialect has no such thing.
+    fn echo(&self, payload: &[u8]) -> Option<Message>;
 
     /// A command's message, answered by a [`Notice::Done`] or [`Notice::Joined`]; `None` where the
     /// dialect has no such thing.

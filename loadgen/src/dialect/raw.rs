@@ -10,12 +10,12 @@ pub(super) struct Raw {
 
 impl Dialect for Raw {
     fn publish(&self, _room: &str, payload: &[u8]) -> Message {
-        self.echo(payload)
-    }
-
-    fn echo(&self, payload: &[u8]) -> Message {
         let opcode = if self.binary { opcode::BINARY } else { opcode::TEXT };
         Message { opcode, bytes: payload.to_vec(), payload_at: 0 }
+    }
+
+    fn echo(&self, payload: &[u8]) -> Option<Message> {
+        Some(self.publish("", payload))
     }
 
     fn command(&self, _command: Command<'_>) -> Option<Message> {

@@ -99,9 +99,9 @@ impl<E: Encoding> Dialect for Ringroom<E> {
         Self::message(&json!({ "type": "publish", "room": room, "data": payload }))
     }
 
-    fn echo(&self, payload: &[u8]) -> Message {
+    fn echo(&self, payload: &[u8]) -> Option<Message> {
         let payload = String::from_utf8_lossy(payload);
-        Self::message(&json!({ "type": "ping", "data": payload }))
+        Some(Self::message(&json!({ "type": "ping", "data": payload })))
     }
 
     fn command(&self, command: Command<'_>) -> Option<Message> {

@@ -28,8 +28,9 @@ impl Dialect for SocketIo {
         Message { opcode: opcode::TEXT, bytes, payload_at: EVENT.len() }
     }
 
-    fn echo(&self, payload: &[u8]) -> Message {
-        self.publish("", payload)
+    /// A connection is heard only in a namespace that it has joined.
+    fn echo(&self, _payload: &[u8]) -> Option<Message> {
+        None
     }
 
     fn command(&self, command: Command<'_>) -> Option<Message> {

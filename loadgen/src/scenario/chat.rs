@@ -8,7 +8,7 @@ use super::fanout::{FanningOut, Fanout};
 use super::members::{self, OverRooms};
 use super::turns::Turns;
 use super::{BURST_MAX, Scenario, room_name};
-use crate::dialect::{Command, Event, Notice};
+use crate::dialect::{Command, Dialect, Event, Notice};
 use crate::net::wire::{Phase, Wire};
 
 /// Messages asked for at once.
@@ -43,6 +43,16 @@ impl OverRooms for Chat {
 
     fn added(&self) -> Option<(&'static str, f64)> {
         Some(("commands", self.commands))
+    }
+
+    fn lacks(&self, dialect: &dyn Dialect) -> Option<&'static str> {
+        let needed = [
+            (Command::Leave { room: "" }, "leave a room"),
+            (Command::Presence { room: "" }, "ask who is in a room"),
+            (Command::History { room: "", limit: 1 }, "ask what was said in a room"),
+        ];
+        let lacking = needed.into_iter().find(|(command, _)| dialect.command(*command).is_none());
+        lacking.map(|(_, words)| words)
     }
 
     fn part(&self, wire: &Wire) -> Box<dyn Scenario> {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BURST_MAX, IDLE_US, Ledger, Plan, Scenario, Settled};
 use crate::clock;
-use crate::dialect::{Event, Notice};
+use crate::dialect::{Dialect, Event, Notice};
 use crate::frame::Template;
 use crate::net::wire::{Opening, Phase, Wire};
 use crate::pace::Pace;
@@ -66,8 +66,14 @@ impl Plan for Echo {
         self.in_flight
     }
 
+    fn lacks(&self, dialect: &dyn Dialect) -> Option<&'static str> {
+        let lacks = dialect.echo(&[]).is_none();
+        lacks.then_some("send to oneself (a `fanout` with `--members 1` comes near)")
+    }
+
     fn scenario(&self, wire: &Wire) -> Box<dyn Scenario> {
         let message = wire.dialect.echo(&wire.payload.blank());
+        let message = message.expect("a dialect without an echo is refused before");
         #[expect(clippy::cast_precision_loss, reason = "exact below 2^53 connections")]
         let share = wire.peers() as f64 / self.connections.max(1) as f64;
         Box::new(Echoing {

@@ -4,7 +4,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::{IDLE_US, Plan, Scenario, Settled, room_name};
-use crate::dialect::{Command, Event, Notice};
+use crate::dialect::{Command, Dialect, Event, Notice};
 use crate::net::wire::{Opening, Phase, Wire};
 
 /// Options of `hold`.
@@ -43,6 +43,11 @@ impl Plan for Hold {
 
     fn expects_messages(&self) -> bool {
         false
+    }
+
+    fn lacks(&self, dialect: &dyn Dialect) -> Option<&'static str> {
+        let joins = dialect.command(Command::Join { room: "", since: None }).is_some();
+        (self.members > 0 && !joins).then_some("join a room")
     }
 
     fn scenario(&self, wire: &Wire) -> Box<dyn Scenario> {

@@ -4,6 +4,7 @@
 use super::fanout::{FanningOut, Fanout};
 use super::turns::Turns;
 use super::{Plan, Scenario};
+use crate::dialect::Dialect;
 use crate::net::wire::{Phase, Wire};
 
 /// A plan for rooms as `fanout` has them, and something more.
@@ -19,6 +20,11 @@ pub(super) trait OverRooms {
 
     /// What it has members do, in a word, and how often.
     fn added(&self) -> Option<(&'static str, f64)> {
+        None
+    }
+
+    /// What it would have to say and the dialect has no words for.
+    fn lacks(&self, _dialect: &dyn Dialect) -> Option<&'static str> {
         None
     }
 
@@ -69,6 +75,10 @@ impl<T: OverRooms> Plan for T {
 
     fn in_flight(&self) -> Option<u32> {
         self.rooms().in_flight()
+    }
+
+    fn lacks(&self, dialect: &dyn Dialect) -> Option<&'static str> {
+        OverRooms::lacks(self, dialect)
     }
 
     fn scenario(&self, wire: &Wire) -> Box<dyn Scenario> {

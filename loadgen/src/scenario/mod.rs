@@ -16,7 +16,7 @@ mod turns;
 use clap::{Args, Command, Subcommand};
 use serde::{Deserialize, Serialize};
 
-use crate::dialect::{Event, Notice};
+use crate::dialect::{Dialect, Event, Notice};
 use crate::net::wire::{Phase, Wire};
 
 pub use ledger::Ledger;
@@ -123,6 +123,11 @@ pub trait Plan {
     /// Whether what is measured is how the connections are made; what comes then is to show that they last.
     fn measures_connecting(&self) -> bool {
         false
+    }
+
+    /// What it would have to say and the dialect has no words for.
+    fn lacks(&self, _dialect: &dyn Dialect) -> Option<&'static str> {
+        None
     }
 
     /// One thread's part, for so many peers from `first_peer` on.

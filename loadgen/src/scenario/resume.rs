@@ -9,7 +9,7 @@ use super::fanout::{FanningOut, Fanout};
 use super::members::{self, OverRooms};
 use super::turns::Turns;
 use super::{BURST_MAX, Scenario, room_name};
-use crate::dialect::{Arrived, Command, Event, Notice};
+use crate::dialect::{Arrived, Command, Dialect, Event, Notice};
 use crate::net::wire::{Opening, Phase, Wire};
 
 /// Options of `resume`.
@@ -56,6 +56,11 @@ impl OverRooms for Resume {
 
     fn added(&self) -> Option<(&'static str, f64)> {
         Some(("cuts", self.cuts))
+    }
+
+    fn lacks(&self, dialect: &dyn Dialect) -> Option<&'static str> {
+        let since = Command::Join { room: "", since: Some(("", 0)) };
+        dialect.command(since).is_none().then_some("take up where a connection ended")
     }
 
     fn part(&self, wire: &Wire) -> Box<dyn Scenario> {
