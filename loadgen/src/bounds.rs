@@ -61,6 +61,16 @@ impl fmt::Display for OutOfBounds {
 
 impl std::error::Error for OutOfBounds {}
 
+impl OutOfBounds {
+    /// What is beyond them.
+    #[must_use]
+    pub fn what(&self) -> &'static str {
+        match self {
+            Self::Count { what, .. } | Self::Measure { what, .. } => what,
+        }
+    }
+}
+
 /// Whether all that `settings` and `plan` ask for is within bounds.
 pub fn check(settings: &Settings, plan: &dyn Plan) -> Result<(), OutOfBounds> {
     for (what, value) in [

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use crate::cli::{Action, Cli};
 use crate::net::runtime::Backend;
 use crate::net::signal;
+use crate::plan::Settings;
 use crate::plan_file;
 use crate::report::{Report, html, text};
 use crate::run::{self, INTERRUPTED};
@@ -19,15 +20,7 @@ use crate::scenario::storm::Storm;
 /// Does what the command line says. `Ok(false)`: done, but not to be believed.
 pub fn execute(cli: &Cli) -> Result<bool, Box<dyn Error>> {
     let settings = cli.common.settings()?.shared();
-    let workloads = match &cli.action {
-        Some(Action::One(workload)) => vec![workload.clone()],
-        Some(Action::Plan { file }) => plan_file::read(file)?,
-        None => canonical(),
-    };
-    // All of them before the first: a plan that cannot be run to its end is not begun.
-    for workload in &workloads {
-        run::check(&settings, workload)?;
-    }
+    let workloads = workloads(cli, &settings)?;
     signal::listen();
     let mut report = Report::new(&settings);
     for workload in &workloads {
@@ -49,6 +42,26 @@ pub fn execute(cli: &Cli) -> Result<bool, Box<dyn Error>> {
     Ok(report.is_valid())
 }
 
+/// What to run. All of it is looked at before the first: what cannot be run to its end is not begun.
+fn workloads(cli: &Cli, settings: &Settings) -> Result<Vec<Workload>, Box<dyn Error>> {
+    let workloads = match &cli.action {
+        Some(Action::Plan { file }) => {
+            let plan = plan_file::read(file)?;
+            for phase in &plan {
+                let checked = run::check(settings, &phase.workload);
+                checked.map_err(|error| phase.refused(file, error))?;
+            }
+            return Ok(plan.into_iter().map(|phase| phase.workload).collect());
+        }
+        Some(Action::One(workload)) => vec![workload.clone()],
+        None => canonical(),
+    };
+    for workload in &workloads {
+        run::check(settings, workload)?;
+    }
+    Ok(workloads)
+}
+
 /// What runs when nothing is asked for: how fast connections open, how long an echo takes at a
 /// modest load, and what rooms deliver. Half a minute in all.
 fn canonical() -> Vec<Workload> {
@@ -60,7 +73,7 @@ fn canonical() -> Vec<Workload> {
 }
 
 impl Report {
-    fn new(settings: &crate::plan::Settings) -> Self {
+    fn new(settings: &Settings) -> Self {
         let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Self {
             version: env!("CARGO_PKG_VERSION"),

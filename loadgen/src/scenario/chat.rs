@@ -16,7 +16,7 @@ const HISTORY_LIMIT: u32 = 20;
 
 /// Options of `chat`.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Chat {
     /// The rooms, as of `fanout`.
     #[command(flatten)]

@@ -10,7 +10,7 @@ use crate::net::wire::{Opening, Phase, Wire};
 
 /// Options of `churn`.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Churn {
     /// Connections.
     #[arg(short = 'n', long, default_value_t = 1_000)]

@@ -12,7 +12,7 @@ use crate::pace::Pace;
 
 /// Options of `echo`.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Echo {
     /// Connections.
     #[arg(short = 'n', long, default_value_t = 200)]

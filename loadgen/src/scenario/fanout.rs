@@ -13,7 +13,7 @@ use crate::plan::Settings;
 
 /// Options of `fanout`.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Fanout {
     /// Rooms. With a raw dialect there is one, unless the URL has `{room}` in it.
     #[arg(long, default_value_t = 1)]

@@ -9,7 +9,7 @@ use crate::net::wire::{Opening, Phase, Wire};
 
 /// Options of `hold`.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Hold {
     /// Connections.
     #[arg(short = 'n', long, default_value_t = 1_000)]

@@ -13,7 +13,7 @@ pub mod slow;
 pub mod storm;
 mod turns;
 
-use clap::{Args, Command, Subcommand};
+use clap::{Args, Command, FromArgMatches, Subcommand};
 use serde::{Deserialize, Serialize};
 
 use crate::dialect::{Dialect, Event, Notice};
@@ -157,6 +157,21 @@ pub enum Workload {
 }
 
 impl Workload {
+    /// What the scenarios are called.
+    #[must_use]
+    pub fn names() -> Vec<String> {
+        let command = Self::augment_subcommands(Command::new("scenarios"));
+        command.get_subcommands().map(|scenario| scenario.get_name().to_owned()).collect()
+    }
+
+    /// The scenario of this name as the command line has it when no option is given.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let command = Self::augment_subcommands(Command::new("scenarios"));
+        let matches = command.try_get_matches_from(["scenarios", name]).ok()?;
+        Self::from_arg_matches(&matches).ok()
+    }
+
     /// The options behind the name.
     #[must_use]
     pub fn plan(&self) -> &dyn Plan {

@@ -14,7 +14,7 @@ use crate::net::wire::{Opening, Phase, Wire};
 
 /// Options of `resume`.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Resume {
     /// The rooms, as of `fanout`.
     #[command(flatten)]

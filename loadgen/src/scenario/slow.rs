@@ -12,7 +12,7 @@ use crate::net::wire::{Phase, Wire};
 
 /// Options of `slow`.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Slow {
     /// The rooms, as of `fanout`.
     #[command(flatten)]

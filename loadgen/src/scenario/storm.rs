@@ -9,7 +9,7 @@ use crate::net::wire::Wire;
 
 /// Options of `storm`.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Storm {
     /// Connections.
     #[arg(short = 'n', long, default_value_t = 5_000)]
