@@ -23,23 +23,25 @@ pub fn execute(cli: &Cli) -> Result<bool, Box<dyn Error>> {
     let workloads = workloads(cli, &settings)?;
     signal::listen();
     let mut report = Report::new(&settings);
+    let mut failed = None;
     for workload in &workloads {
-        let (phase, backend) = run::phase(&settings, workload)?;
-        report.backend = backend.to_string();
-        report.phases.push(phase);
-        if INTERRUPTED.load(Ordering::Relaxed) {
+        match run::phase(&settings, workload) {
+            Ok((phase, backend)) => {
+                report.backend = backend.to_string();
+                report.phases.push(phase);
+            }
+            Err(error) => failed = Some(error),
+        }
+        if failed.is_some() || INTERRUPTED.load(Ordering::Relaxed) {
             break;
         }
     }
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text::render(&report).as_bytes())?;
-    if let Some(path) = &cli.common.json {
-        fs::write(path, serde_json::to_vec_pretty(&report)?)?;
+    report.conclude(workloads.len(), failed.as_ref());
+    // What has run is told, whatever came after it.
+    if !report.phases.is_empty() {
+        write(cli, &report)?;
     }
-    if let Some(path) = &cli.common.html {
-        fs::write(path, html::render(&report))?;
-    }
-    Ok(report.is_valid())
+    failed.map_or_else(|| Ok(report.is_valid()), |error| Err(error.into()))
 }
 
 /// What to run. All of it is looked at before the first: what cannot be run to its end is not begun.
@@ -60,6 +62,18 @@ fn workloads(cli: &Cli, settings: &Settings) -> Result<Vec<Workload>, Box<dyn Er
         run::check(settings, workload)?;
     }
     Ok(workloads)
+}
+
+/// Writes the report wherever it is wanted.
+fn write(cli: &Cli, report: &Report) -> Result<(), Box<dyn Error>> {
+    io::stdout().lock().write_all(text::render(report).as_bytes())?;
+    if let Some(path) = &cli.common.json {
+        fs::write(path, serde_json::to_vec_pretty(report)?)?;
+    }
+    if let Some(path) = &cli.common.html {
+        fs::write(path, html::render(report))?;
+    }
+    Ok(())
 }
 
 /// What runs when nothing is asked for: how fast connections open, how long an echo takes at a
@@ -86,6 +100,7 @@ impl Report {
             machine_cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             backend: Backend::Deferred.to_string(),
             phases: Vec::new(),
+            ..Self::default()
         }
     }
 }

@@ -79,6 +79,7 @@ fn a_sound_run_of_a_plan_exits_with_0_and_writes_its_reports() {
         serde_json::from_slice(&fs::read(&json).expect("written")).expect("it is JSON");
     let phases = report["phases"].as_array().expect("phases");
     assert_eq!(phases.len(), 2);
+    assert_eq!((&report["verdict"], &report["doubts"]), (&"VALID".into(), &Value::Array(vec![])));
     assert_eq!(phases[0]["totals"]["opened"], 5);
     let echoed = &phases[1]["totals"];
     assert!(echoed["sent"].as_u64() > Some(20) && echoed["sent"] == echoed["received"]);

@@ -19,8 +19,8 @@ white-space:pre-wrap}svg,h2{break-inside:avoid}h2{break-after:avoid}}";
 #[must_use]
 pub fn render(report: &Report) -> String {
     let mut out = String::new();
-    let (class, verdict) =
-        if report.is_valid() { ("valid", "VALID") } else { ("invalid", "INVALID") };
+    let class = if report.is_valid() { "valid" } else { "invalid" };
+    let verdict = report.word();
     let _ = write!(
         out,
         "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
@@ -39,6 +39,9 @@ pub fn render(report: &Report) -> String {
         let _ = writeln!(out, "<dt>{name}</dt><dd>{}</dd>", escape(&value));
     }
     out.push_str("</dl>\n");
+    for doubt in &report.doubts {
+        let _ = writeln!(out, "<p class=\"invalid\">{}</p>", escape(doubt));
+    }
     for phase in &report.phases {
         render_phase(&mut out, phase);
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::observe::kernel::KernelCounters;
 use crate::observe::process::Share;
+use crate::run::RunError;
 use crate::scenario::Workload;
 use crate::stats::Counters;
 
@@ -36,13 +37,36 @@ pub struct Report {
     pub backend: String,
     /// Phases in the order they ran.
     pub phases: Vec<PhaseReport>,
+    /// Why the run as a whole must not be believed, whatever its phases say of themselves.
+    pub doubts: Vec<String>,
+    /// `VALID` or `INVALID`.
+    pub verdict: &'static str,
 }
 
 impl Report {
     /// Whether every figure in it may be believed.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        !self.phases.is_empty() && self.phases.iter().all(|phase| phase.invalid.is_empty())
+        let sound = self.phases.iter().all(|phase| phase.invalid.is_empty());
+        !self.phases.is_empty() && sound && self.doubts.is_empty()
+    }
+
+    /// Says what became of so many phases that were asked for, of which the last may have failed.
+    pub fn conclude(&mut self, asked: usize, failed: Option<&RunError>) {
+        let ran = self.phases.len();
+        if let Some(error) = failed {
+            self.doubts.push(format!("phase {} of {asked} could not run: {error}", ran + 1));
+        }
+        if ran < asked {
+            self.doubts.push(format!("{} of {asked} phases did not run", asked - ran));
+        }
+        self.verdict = self.word();
+    }
+
+    /// The verdict in a word.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        if self.is_valid() { "VALID" } else { "INVALID" }
     }
 }
 

@@ -13,9 +13,9 @@ pub fn render(report: &Report) -> String {
     for phase in &report.phases {
         render_phase(&mut out, phase);
     }
-    let verdict = if report.is_valid() { "VALID" } else { "INVALID" };
-    let _ = writeln!(out, "\n{verdict}");
-    for reason in report.phases.iter().flat_map(|phase| &phase.invalid) {
+    let _ = writeln!(out, "\n{}", report.word());
+    let of_phases = report.phases.iter().flat_map(|phase| &phase.invalid);
+    for reason in of_phases.chain(&report.doubts) {
         let _ = writeln!(out, "  {reason}");
     }
     out

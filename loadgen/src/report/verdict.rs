@@ -154,6 +154,7 @@ mod tests {
     use crate::observe::kernel::KernelCounters;
     use crate::observe::process::Share;
     use crate::report::{Quantiles, Report};
+    use crate::run::RunError;
     use crate::scenario::Workload;
     use crate::scenario::churn::Churn;
     use crate::scenario::echo::Echo;
@@ -397,6 +398,22 @@ mod tests {
         assert!(!report(vec![sound(), lost()]).is_valid());
         assert!(!report(vec![lost(), sound()]).is_valid());
         assert!(!report(Vec::new()).is_valid());
+    }
+
+    #[test]
+    fn a_run_whose_phases_have_not_all_run_is_not_good() {
+        let concluded = |ran: usize, failed: Option<&RunError>| {
+            let mut report = report(vec![sound(); ran]);
+            report.conclude(3, failed);
+            (report.verdict, report.doubts)
+        };
+        assert_eq!(concluded(3, None), ("VALID", Vec::new()));
+        let (verdict, doubts) = concluded(1, None);
+        assert_eq!((verdict, &*doubts), ("INVALID", &["2 of 3 phases did not run".to_owned()][..]));
+        let failed = RunError::Io(std::io::Error::other("no ring"));
+        let (verdict, doubts) = concluded(2, Some(&failed));
+        let told = ["phase 3 of 3 could not run: no ring", "1 of 3 phases did not run"];
+        assert_eq!((verdict, doubts), ("INVALID", told.map(str::to_owned).to_vec()));
     }
 
     fn report(phases: Vec<PhaseReport>) -> Report {
