@@ -25,6 +25,11 @@ pub struct Control {
     /// When the last thread had all its connections.
     ready_us: AtomicU64,
     settled: AtomicUsize,
+    /// When all threads are to tell their counts, and how many of them have.
+    mark_us: AtomicU64,
+    marked: AtomicUsize,
+    /// When the last of them did.
+    marked_us: AtomicU64,
     /// By publisher: messages sent so far.
     sent: Box<[AtomicU64]>,
 }
@@ -39,6 +44,9 @@ impl Control {
             ready: AtomicUsize::new(0),
             ready_us: AtomicU64::new(0),
             settled: AtomicUsize::new(0),
+            mark_us: AtomicU64::new(0),
+            marked: AtomicUsize::new(0),
+            marked_us: AtomicU64::new(0),
             sent: (0..publishers).map(|_| AtomicU64::new(0)).collect(),
         }
     }
@@ -98,6 +106,32 @@ impl Control {
     #[must_use]
     pub fn settled(&self) -> usize {
         self.settled.load(Ordering::Acquire)
+    }
+
+    /// Has all threads tell their counts at this moment, so that they are of one moment.
+    pub fn mark_at(&self, mark_us: u64) {
+        self.marked_us.store(0, Ordering::Release);
+        self.marked.store(0, Ordering::Release);
+        self.mark_us.store(mark_us, Ordering::Release);
+    }
+
+    /// When counts are to be told; 0 before anybody wants them.
+    #[must_use]
+    pub fn mark_us(&self) -> u64 {
+        self.mark_us.load(Ordering::Acquire)
+    }
+
+    /// One more thread has told its counts, at this moment.
+    pub fn note_marked(&self, now_us: u64) {
+        self.marked_us.fetch_max(now_us, Ordering::AcqRel);
+        self.marked.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// When the last of so many threads told its counts; `None`: some have not.
+    #[must_use]
+    pub fn marked_us(&self, threads: usize) -> Option<u64> {
+        let all = self.marked.load(Ordering::Acquire) >= threads;
+        all.then(|| self.marked_us.load(Ordering::Acquire))
     }
 
     /// Notes that a publisher's messages up to `sequence` are sent, or about to be: noted before the

@@ -32,6 +32,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// From "everything is ready" to the first message: every thread has seen it by then.
 const START_DELAY_US: u64 = 50_000;
 
+/// How often it looks whether all threads have told their counts, and how long at most: one that is
+/// kept from running tells them late.
+const MARK_LOOK_EVERY: Duration = Duration::from_millis(1);
+const MARK_WITHIN_SECONDS: f64 = 1.0;
+
 /// Set by a signal: end early, and report what there is.
 pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
@@ -230,15 +235,17 @@ impl Phase<'_> {
         };
         // Before the first message: without a warm-up none is left out, however late this thread is.
         let mut handshake = self.watch.discard_latencies();
-        self.control.start_at(clock::now_us() + START_DELAY_US);
+        let start_us = clock::now_us() + START_DELAY_US;
+        self.control.start_at(start_us);
+        let begin_us = start_us + microseconds(self.settings.warmup_seconds);
+        let before = self.snapshot_at(begin_us, handles)?;
         if self.settings.warmup_seconds > 0.0 {
-            self.wait(self.settings.warmup_seconds, |_, _| false, handles);
             let meanwhile = self.watch.discard_latencies();
             handshake.add(&meanwhile).expect("all histograms here have the same bounds");
         }
-        let before = self.snapshot()?;
-        self.wait(load_seconds, |_, _| false, handles);
-        let after = self.snapshot()?;
+        // Two marks are never the same moment.
+        let load_us = microseconds(load_seconds).max(1);
+        let after = self.snapshot_at(begin_us + load_us, handles)?;
         let held = after.counters.open();
         let load = Measured { before, after, lateness: self.watch.take_lateness() };
         self.control.advance(Stage::Drain);
@@ -332,6 +339,24 @@ impl Phase<'_> {
         }
     }
 
+    /// What all threads have at this moment, or when the run ends before it.
+    fn snapshot_at(&mut self, at_us: u64, handles: &[Worker]) -> io::Result<Snapshot> {
+        self.control.mark_at(at_us);
+        let seconds = seconds_between(clock::now_us(), at_us);
+        let is_marked = |control: &Control, threads| control.marked_us(threads).is_some();
+        if !self.wait(seconds, is_marked, handles) && clock::now_us() < at_us {
+            self.control.mark_at(clock::now_us());
+        }
+        let asked_us = clock::now_us();
+        let mut marked_us = None;
+        while marked_us.is_none() && seconds_since(asked_us) < MARK_WITHIN_SECONDS {
+            thread::sleep(MARK_LOOK_EVERY);
+            marked_us = self.control.marked_us(self.threads);
+        }
+        let snapshot = self.snapshot()?;
+        Ok(Snapshot { at_us: marked_us.unwrap_or(snapshot.at_us), ..snapshot })
+    }
+
     fn snapshot(&mut self) -> io::Result<Snapshot> {
         self.watch.look();
         // A server that is gone has no usage; its connections tell the rest.
@@ -392,6 +417,15 @@ fn complaints(finished: &[Finished]) -> Vec<String> {
 
 fn seconds_since(began_us: u64) -> f64 {
     seconds_between(began_us, clock::now_us())
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "times are checked to be positive and below a day"
+)]
+fn microseconds(seconds: f64) -> u64 {
+    (seconds * 1e6) as u64
 }
 
 #[expect(clippy::cast_precision_loss, reason = "seconds for people")]

@@ -142,6 +142,20 @@ fn the_process_that_is_watched_is_the_one_that_was_named() {
 }
 
 #[test]
+fn a_rate_is_told_as_it_was_kept() {
+    let address = stub::start(Manner::default());
+    let echo = Echo { connections: 2, rate: 1_000.0, seconds: 1.0, ..Echo::default() };
+    // One thread: where the machine is busy, two are late by different times.
+    let report = run(address, &Workload::Echo(echo), |settings| settings.threads = Some(1));
+    assert_eq!(report.invalid, [""; 0]);
+    // What is measured begins with the load, and is counted to its end.
+    #[expect(clippy::cast_precision_loss, reason = "a small number")]
+    let rate = report.measured.sent as f64 / report.seconds;
+    assert!((985.0..=1_015.0).contains(&rate), "{} in {}", report.measured.sent, report.seconds);
+    assert!(report.seconds > 0.99, "{}", report.seconds);
+}
+
+#[test]
 fn a_warm_up_is_in_no_figure() {
     let stall = Duration::from_secs(1);
     let address = stub::start(Manner { stall_at: 20, stall, ..Manner::default() });

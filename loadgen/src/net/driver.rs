@@ -54,6 +54,8 @@ struct State {
     deadlines: VecDeque<(u64, usize)>,
     alive: usize,
     published_us: u64,
+    /// The mark at which counts were told last.
+    marked_us: u64,
     planned_us: Option<u64>,
     said_ready: bool,
     said_settled: bool,
@@ -245,6 +247,7 @@ impl State {
             deadlines: VecDeque::new(),
             alive: 0,
             published_us: 0,
+            marked_us: 0,
             planned_us: None,
             said_ready: false,
             said_settled: false,
@@ -274,15 +277,27 @@ impl State {
                 }
             }
         }
-        if now_us >= self.published_us + PUBLISH_EVERY_US {
-            self.published_us = now_us;
-            self.wire.recorder.publish();
-        }
+        next_us = next_us.min(self.publish(now_us));
         if self.wire.is_blocked() || !self.wire.openings.is_empty() {
             next_us = next_us.min(now_us + RETRY_US);
         }
         self.planned_us = Some(next_us.max(now_us));
         Some(next_us)
+    }
+
+    /// Tells the counts if that is due; says when it is next that it must not be late.
+    fn publish(&mut self, now_us: u64) -> u64 {
+        let mark_us = self.wire.control.mark_us();
+        let is_marked = mark_us != self.marked_us && now_us >= mark_us;
+        if is_marked || now_us >= self.published_us + PUBLISH_EVERY_US {
+            self.published_us = now_us;
+            self.wire.recorder.publish();
+        }
+        if is_marked {
+            self.marked_us = mark_us;
+            self.wire.control.note_marked(now_us);
+        }
+        if mark_us > now_us { mark_us } else { u64::MAX }
     }
 
     fn note_ready(&mut self) {
