@@ -18,6 +18,8 @@ const SIZE_MAX: u64 = (16 << 20) - 4_096;
 const IN_FLIGHT_MAX: u64 = 100_000;
 /// Highest rate of anything, a second.
 const RATE_MAX: f64 = 1e9;
+/// Most connections begun in a second.
+const CONNECT_RATE_MAX: u64 = 1_000_000_000;
 /// Most threads.
 const THREADS_MAX: u64 = 1_024;
 
@@ -88,6 +90,7 @@ pub fn check(settings: &Settings, plan: &dyn Plan) -> Result<(), OutOfBounds> {
     count("--connect-timeout", timeout_seconds, 0, 86_400)?;
     let threads = settings.threads.map_or(1, |threads| threads as u64);
     count("--threads", threads, 1, THREADS_MAX)?;
+    count("--connect-rate", settings.connect_rate.unwrap_or(1), 1, CONNECT_RATE_MAX)?;
     count("connections", plan.peers() as u64, 1, CONNECTIONS_MAX)?;
     count("publishers", plan.publishers() as u64, 0, PUBLISHERS_MAX)?;
     count("pairs of member and publisher", plan.pairs() as u64, 0, PAIRS_MAX)?;
@@ -157,6 +160,7 @@ mod tests {
             ("hold --drain inf", "--drain: inf"),
             ("hold --connect-within 1e30", "--connect-within: 1"),
             ("hold --connect-timeout 18446744073709551615", "--connect-timeout: "),
+            ("hold --connect-rate 0", "--connect-rate: 0, where 1 to 1000000000"),
             ("hold --threads 0", "--threads: 0"),
             ("hold --threads 100000", "--threads: 100000"),
         ];

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::dialect::DialectName;
+use crate::observe::process::Usage;
 use crate::plan::Settings;
 use crate::scenario::Workload;
 use crate::target::{Sources, Target, TargetError};
@@ -63,7 +64,7 @@ pub struct Common {
     #[arg(long, global = true)]
     pub insecure: bool,
     /// Further line of the upgrade request, as 'Name: value'.
-    #[arg(long = "header", global = true)]
+    #[arg(long = "header", global = true, value_parser = header)]
     pub headers: Vec<String>,
     /// Threads (default: one per CPU, and as many as the descriptor limit demands).
     #[arg(long, global = true)]
@@ -122,12 +123,15 @@ pub enum OptionError {
     Target(TargetError),
     /// Not this machine, and not said to be one's own.
     NotLoopback,
+    /// The server's process is none.
+    NoProcess(u32),
 }
 
 impl std::fmt::Display for OptionError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Target(error) => error.fmt(out),
+            Self::NoProcess(pid) => write!(out, "--server-pid {pid}: there is no such process"),
             Self::NotLoopback => write!(
                 out,
                 "the target is not this machine: load only servers that are yours, and say so with \
@@ -146,6 +150,11 @@ impl Common {
         let mut servers = servers.map_err(OptionError::Target)?;
         if !servers.iter().all(Target::is_loopback) && !self.yes_i_own_this_target {
             return Err(OptionError::NotLoopback);
+        }
+        if let Some(pid) = self.server_pid
+            && Usage::read(Some(pid)).is_err()
+        {
+            return Err(OptionError::NoProcess(pid));
         }
         let others = servers.split_off(1);
         let target = servers.remove(0);
@@ -180,6 +189,15 @@ impl Common {
     }
 }
 
+/// A line of a request's head: a name of visible letters, a colon, and a value without control characters.
+fn header(text: &str) -> Result<String, String> {
+    let is_header = text.split_once(':').is_some_and(|(name, value)| {
+        let named = name.chars().all(|letter| letter.is_ascii_graphic());
+        !name.is_empty() && named && !value.contains(|letter: char| letter.is_ascii_control())
+    });
+    if is_header { Ok(text.to_owned()) } else { Err("it must be like 'Name: value'".to_owned()) }
+}
+
 /// CPUs there may be.
 const CPUS_MAX: usize = 4_096;
 
@@ -198,7 +216,11 @@ impl std::str::FromStr for CpuList {
         let mut cpus = Vec::new();
         for part in text.split(',') {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
-            cpus.extend(number(first)?..=number(last)?);
+            let (first, last) = (number(first)?, number(last)?);
+            if last < first {
+                return Err(format!("{part} ends before it begins"));
+            }
+            cpus.extend(first..=last);
         }
         Ok(Self(cpus))
     }
@@ -242,8 +264,18 @@ mod tests {
     fn cpu_lists() {
         assert_eq!("1".parse::<CpuList>().unwrap().0, [1]);
         assert_eq!("0-2,5".parse::<CpuList>().unwrap().0, [0, 1, 2, 5]);
-        for bad in ["x", "", "1,", "0-9999999999999", "4096"] {
+        for bad in ["x", "", "1,", "0-9999999999999", "4096", "3-1"] {
             assert!(bad.parse::<CpuList>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn headers_are_names_and_values() {
+        for good in ["A: b", "X-Token:", "Cookie: a=b; c=d: e"] {
+            assert_eq!(header(good), Ok(good.to_owned()));
+        }
+        for bad in ["bad", "", ": b", "A b: c", "A: b\r\nC: d"] {
+            assert!(header(bad).is_err(), "{bad:?}");
         }
     }
 

@@ -1,8 +1,10 @@
 //! One invocation: options to phases, phases to reports.
 
 use std::error::Error;
-use std::fs;
+use std::fmt;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use crate::cli::{Action, Cli};
@@ -21,6 +23,9 @@ use crate::scenario::storm::Storm;
 pub fn execute(cli: &Cli) -> Result<bool, Box<dyn Error>> {
     let settings = cli.common.settings()?.shared();
     let workloads = workloads(cli, &settings)?;
+    for path in outputs(cli) {
+        check_writable(path).map_err(|error| NotWritten { path: path.clone(), error })?;
+    }
     signal::listen();
     let mut report = Report::new(&settings);
     let mut failed = None;
@@ -66,15 +71,53 @@ fn workloads(cli: &Cli, settings: &Settings) -> Result<Vec<Workload>, Box<dyn Er
 
 /// Writes the report wherever it is wanted.
 fn write(cli: &Cli, report: &Report) -> Result<(), Box<dyn Error>> {
-    io::stdout().lock().write_all(text::render(report).as_bytes())?;
-    if let Some(path) = &cli.common.json {
-        fs::write(path, serde_json::to_vec_pretty(report)?)?;
+    let said = io::stdout().lock().write_all(text::render(report).as_bytes());
+    let mut written: Result<(), Box<dyn Error>> = said.map_err(Into::into);
+    let pages = [
+        (&cli.common.json, serde_json::to_vec_pretty(report)?),
+        (&cli.common.html, html::render(report).into_bytes()),
+    ];
+    // One that cannot be written does not cost the other.
+    for (path, page) in pages {
+        if let Some(path) = path
+            && let Err(error) = fs::write(path, page)
+        {
+            written = Err(NotWritten { path: path.clone(), error }.into());
+        }
     }
-    if let Some(path) = &cli.common.html {
-        fs::write(path, html::render(report))?;
-    }
-    Ok(())
+    written
 }
+
+/// Where reports go beside the terminal.
+fn outputs(cli: &Cli) -> impl Iterator<Item = &PathBuf> {
+    cli.common.json.iter().chain(&cli.common.html)
+}
+
+/// Whether a report may be written there, found out before anything is measured. Nothing is left behind.
+fn check_writable(path: &Path) -> io::Result<()> {
+    let known = fs::metadata(path);
+    // A pipe is not opened twice: its reader would take the first end for the last.
+    if known.as_ref().is_ok_and(|known| !known.is_file() && !known.is_dir()) {
+        return Ok(());
+    }
+    OpenOptions::new().append(true).create(true).open(path)?;
+    if known.is_err() { fs::remove_file(path) } else { Ok(()) }
+}
+
+/// A report that cannot be written.
+#[derive(Debug)]
+struct NotWritten {
+    path: PathBuf,
+    error: io::Error,
+}
+
+impl fmt::Display for NotWritten {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.path.display(), self.error)
+    }
+}
+
+impl Error for NotWritten {}
 
 /// What runs when nothing is asked for: how fast connections open, how long an echo takes at a
 /// modest load, and what rooms deliver. Half a minute in all.

@@ -216,6 +216,7 @@ impl Phase<'_> {
             connect_timed_out: !led.all_ready,
             table_is_shared: finished.iter().any(|thread| thread.shares_table),
             interrupted: INTERRUPTED.load(Ordering::Relaxed),
+            server_unseen: self.settings.server_pid.is_some() && !led.measured.saw_server(),
         };
         let backend = finished.iter().map(|thread| thread.backend).max();
         let mut report = self.report(led, &finished);
@@ -390,6 +391,13 @@ struct Measured {
     after: Snapshot,
     /// This tool's own in it.
     lateness: Histogram<u64>,
+}
+
+impl Measured {
+    /// Whether the server's process was there at both ends.
+    fn saw_server(&self) -> bool {
+        self.before.server.is_some() && self.after.server.is_some()
+    }
 }
 
 /// One end of the measured time.

@@ -128,7 +128,7 @@ fn what_cannot_be_run_exits_with_2_and_says_why() {
     let second = "[[phase]]\nscenario = \"storm\"\n[[phase]]\nscenario = \"echo\"\nrate = inf\n";
     fs::write(&plan, second).expect("the folder can be written");
     let plan = plan.to_str().expect("a path of ours");
-    let table: [(&[&str], &str); 12] = [
+    let table: [(&[&str], &str); 17] = [
         (&["hold", "--seconds", "nan"], "seconds: NaN, where 0 to 86400 are allowed"),
         (&["hold", "--seconds", "1e30"], "seconds: 1"),
         (&["fanout", "--rooms", "9999999999", "--members", "9999999999"], "connections: "),
@@ -140,6 +140,11 @@ fn what_cannot_be_run_exits_with_2_and_says_why() {
         (&["echo", "--dialect", "socket-io"], "which has no way to send to oneself"),
         (&["--url", "ws://192.0.2.1/", "storm"], "--yes-i-own-this-target"),
         (&["--url", "http://127.0.0.1/", "storm"], "ws:// or wss://"),
+        (&["storm", "--cpus", "3-1"], "3-1 ends before it begins"),
+        (&["storm", "--header", "bad"], "it must be like 'Name: value'"),
+        (&["storm", "--server-pid", "999999999"], "--server-pid 999999999: there is no such"),
+        (&["storm", "--connect-rate", "0"], "--connect-rate: 0, where 1 to 1000000000"),
+        (&["storm", "--json", "/nowhere/at.json"], "/nowhere/at.json: No such file"),
         (&["dance"], "dance"),
     ];
     for (arguments, words) in table {

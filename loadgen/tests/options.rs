@@ -139,6 +139,7 @@ fn the_process_that_is_watched_is_the_one_that_was_named() {
     assert_eq!(report.server_resident_before, Some(server.resident_bytes));
     let gone = run(address, &storm(5), |settings| settings.server_pid = Some(u32::MAX >> 1));
     assert_eq!(gone.server, None);
+    assert!(gone.notes.iter().any(|note| note.contains("--server-pid")), "{:?}", gone.notes);
 }
 
 #[test]

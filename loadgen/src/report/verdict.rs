@@ -28,6 +28,8 @@ pub struct Doubts {
     pub table_is_shared: bool,
     /// Whether the user ended it early.
     pub interrupted: bool,
+    /// Whether the server's process was named and was not there from beginning to end.
+    pub server_unseen: bool,
 }
 
 /// Fills in why `phase` must not be believed, and what to know about it.
@@ -87,6 +89,13 @@ fn remarks(phase: &PhaseReport, doubts: &Doubts) -> Vec<String> {
         remarks.push(
             "threads share one table of descriptors, for they may not have their own here: its \
              limit is that of all together, and they wait for one another in it"
+                .to_owned(),
+        );
+    }
+    if doubts.server_unseen {
+        remarks.push(
+            "the process of --server-pid was not there from beginning to end: what it used is not \
+             known"
                 .to_owned(),
         );
     }
@@ -170,6 +179,7 @@ mod tests {
         connect_timed_out: false,
         table_is_shared: false,
         interrupted: false,
+        server_unseen: false,
     };
 
     /// Ten seconds of echoes, none of them missing, nobody near a limit.
@@ -284,7 +294,7 @@ mod tests {
 
     #[test]
     fn what_is_no_fault_leaves_it_valid_and_is_noted() {
-        let table: [(Change, Option<&str>); 14] = [
+        let table: [(Change, Option<&str>); 15] = [
             (|_, _| (), None),
             (|phase, _| phase.totals.announced_gaps = 5, Some("the server announced gaps of 5")),
             (|phase, _| phase.totals.foreign = 3, Some("3 messages of other runs")),
@@ -294,6 +304,7 @@ mod tests {
             (|phase, _| phase.totals.redelivered = 1, Some("1 messages that came again")),
             (|_, doubts| doubts.table_is_shared = true, Some("threads share one table")),
             (|_, doubts| doubts.interrupted = true, Some("interrupted")),
+            (|_, doubts| doubts.server_unseen = true, Some("the process of --server-pid was not")),
             (|phase, _| phase.closed_loop = true, Some("closed loop")),
             // A closed loop has no timetable, and where no messages are expected none is late.
             (
