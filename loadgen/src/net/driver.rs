@@ -149,7 +149,7 @@ impl Driver {
             }
             _ => None,
         };
-        let mut link = Link::begin(target.address, source)?;
+        let mut link = Link::begin(target.address, source, opening.receive_buffer)?;
         {
             let connection = &mut self.state.borrow_mut().wire.connections[peer];
             connection.phase = Phase::Connecting;

@@ -114,8 +114,12 @@ pub(super) struct Link {
 
 impl Link {
     /// Begins a connection; [`Link::connected`] waits for it.
-    pub(super) fn begin(address: std::net::SocketAddr, source: Option<IpAddr>) -> io::Result<Self> {
-        let stream = TcpStream::from_std(socket::connect(address, source)?)?;
+    pub(super) fn begin(
+        address: std::net::SocketAddr,
+        source: Option<IpAddr>,
+        receive_buffer: Option<u32>,
+    ) -> io::Result<Self> {
+        let stream = TcpStream::from_std(socket::connect(address, source, receive_buffer)?)?;
         Ok(Self { stream, buffer: Some(Buffer::new()) })
     }
 

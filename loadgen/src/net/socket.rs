@@ -4,18 +4,27 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-/// Begins a connection without waiting for it.
-pub fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+/// Begins a connection without waiting for it. A receive buffer has to be set before: it bounds the
+/// window that the other side is offered from the start.
+pub fn connect(
+    address: SocketAddr,
+    source: Option<IpAddr>,
+    receive_buffer: Option<u32>,
+) -> io::Result<TcpStream> {
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: no pointers are passed.
     let descriptor = check(unsafe { libc::socket(family, kind, 0) })?;
     // SAFETY: the descriptor was made a line above, and nobody else has it.
     let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
-    set_option(descriptor, libc::IPPROTO_TCP, libc::TCP_NODELAY)?;
+    set_option(descriptor, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
+    if let Some(bytes) = receive_buffer {
+        let bytes = libc::c_int::try_from(bytes).map_err(io::Error::other)?;
+        set_option(descriptor, libc::SOL_SOCKET, libc::SO_RCVBUF, bytes)?;
+    }
     if let Some(source) = source {
         // The port is chosen when the peer is known, so that every source has all ports for it.
-        set_option(descriptor, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT)?;
+        set_option(descriptor, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
         with_address(SocketAddr::new(source, 0), |address, len| {
             // SAFETY: the address is valid for the length given, through the call.
             check(unsafe { libc::bind(descriptor, address, len) })
@@ -95,9 +104,13 @@ pub fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-fn set_option(socket: RawFd, level: libc::c_int, name: libc::c_int) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    let place = (&raw const on).cast();
+fn set_option(
+    socket: RawFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    let place = (&raw const value).cast();
     // SAFETY: the value lives through the call and has the length given.
     check(unsafe { libc::setsockopt(socket, level, name, place, socklen::<libc::c_int>()) })
         .map(|_| ())
@@ -132,4 +145,30 @@ fn with_address<T>(
 
 fn socklen<T>() -> libc::socklen_t {
     libc::socklen_t::try_from(size_of::<T>()).expect("socket structs are small")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may")]
+    use super::*;
+
+    #[test]
+    fn a_receive_buffer_is_as_small_as_it_is_asked_to_be() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let size = |asked| {
+            let stream = connect(listener.local_addr().unwrap(), None, asked).unwrap();
+            let (mut bytes, mut len): (libc::c_int, _) = (0, socklen::<libc::c_int>());
+            let (option, place) = (libc::SO_RCVBUF, (&raw mut bytes).cast());
+            let socket = stream.as_raw_fd();
+            // SAFETY: both places live through the call and have the length given.
+            check(unsafe {
+                libc::getsockopt(socket, libc::SOL_SOCKET, option, place, &raw mut len)
+            })
+            .unwrap();
+            bytes
+        };
+        // The kernel doubles it, for what it keeps beside the bytes.
+        assert_eq!(size(Some(4_096)), 8_192);
+        assert!(size(None) > 60_000);
+    }
 }

@@ -73,6 +73,8 @@ pub struct Opening {
     pub session: Option<String>,
     /// When the attempt was meant to begin, where it is timed from its intention.
     pub intended_us: Option<u64>,
+    /// Bytes of the kernel's receive buffer, where it is not the kernel that decides.
+    pub receive_buffer: Option<u32>,
 }
 
 /// See the module.

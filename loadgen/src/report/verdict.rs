@@ -2,6 +2,7 @@
 
 use super::PhaseReport;
 use crate::observe::process::SECONDS_MIN;
+use crate::scenario::Workload;
 
 /// CPU share from which a thread counts as saturated.
 const SATURATED: f64 = 0.95;
@@ -80,6 +81,14 @@ fn remarks(phase: &PhaseReport, doubts: &Doubts) -> Vec<String> {
             "messages that came again, as they may: marked so in guaranteed rooms, or with a session",
         ),
     ]);
+    let slowed = matches!(&phase.workload, Workload::Slow(plan) if plan.slow > 0);
+    if slowed && counters.slow_ended + counters.announced_gaps == 0 {
+        remarks.push(
+            "the server ended no slow consumer and told none of a gap: what they did not read may \
+             have fitted into buffers (--rate, --size and --seconds make it more)"
+                .to_owned(),
+        );
+    }
     if counters.announced_gaps > 0 {
         let count = counters.announced_gaps;
         remarks.push(format!("the server announced gaps of {count} messages in all"));
@@ -164,9 +173,9 @@ mod tests {
     use crate::observe::process::Share;
     use crate::report::{Quantiles, Report};
     use crate::run::RunError;
-    use crate::scenario::Workload;
     use crate::scenario::churn::Churn;
     use crate::scenario::echo::Echo;
+    use crate::scenario::slow::Slow;
     use crate::scenario::storm::Storm;
     use crate::stats::Counters;
 
@@ -294,7 +303,7 @@ mod tests {
 
     #[test]
     fn what_is_no_fault_leaves_it_valid_and_is_noted() {
-        let table: [(Change, Option<&str>); 15] = [
+        let table: [(Change, Option<&str>); 17] = [
             (|_, _| (), None),
             (|phase, _| phase.totals.announced_gaps = 5, Some("the server announced gaps of 5")),
             (|phase, _| phase.totals.foreign = 3, Some("3 messages of other runs")),
@@ -303,6 +312,17 @@ mod tests {
             (|phase, _| phase.totals.not_recovered = 1, Some("1 resumptions that the server")),
             (|phase, _| phase.totals.redelivered = 1, Some("1 messages that came again")),
             (|_, doubts| doubts.table_is_shared = true, Some("threads share one table")),
+            (
+                |phase, _| phase.workload = Workload::Slow(Slow::default()),
+                Some("the server ended no slow consumer"),
+            ),
+            (
+                |phase, _| {
+                    phase.workload = Workload::Slow(Slow::default());
+                    phase.totals.slow_ended = 1;
+                },
+                Some("1 slow consumers ended"),
+            ),
             (|_, doubts| doubts.interrupted = true, Some("interrupted")),
             (|_, doubts| doubts.server_unseen = true, Some("the process of --server-pid was not")),
             (|phase, _| phase.closed_loop = true, Some("closed loop")),

@@ -217,6 +217,13 @@ impl FanningOut {
         self.ledger.sound(wire, self.layout.first_publisher(peer), payload).is_some()
     }
 
+    /// Whether a sound payload is the latest of its publisher.
+    pub(super) fn is_latest(&self, wire: &mut Wire, peer: usize, payload: &[u8]) -> bool {
+        let first = self.layout.first_publisher(peer);
+        let sound = self.ledger.sound(wire, first, payload);
+        sound.is_some_and(|(stamp, index)| stamp.sequence == wire.control.sent(first + index))
+    }
+
     /// Counts what a peer is owed.
     pub(super) fn lose(&self, wire: &mut Wire, peer: usize) {
         let first = self.layout.first_publisher(peer);
@@ -231,12 +238,19 @@ impl FanningOut {
     }
 }
 
+impl FanningOut {
+    /// What to ask for so that a peer gets its connection.
+    pub(super) fn opening(&self, wire: &Wire, peer: usize) -> Opening {
+        let room = room_name(wire.payload.run(), self.layout.room(peer));
+        let server = self.layout.server(peer, &wire.settings);
+        Opening { peer, room, server, ..Opening::default() }
+    }
+}
+
 impl Scenario for FanningOut {
     fn begin(&mut self, wire: &mut Wire) {
         for peer in 0..wire.peers() {
-            let room = room_name(wire.payload.run(), self.layout.room(peer));
-            let server = self.layout.server(peer, &wire.settings);
-            wire.open(Opening { peer, room, server, ..Opening::default() });
+            wire.open(self.opening(wire, peer));
         }
     }
 

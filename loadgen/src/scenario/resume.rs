@@ -219,7 +219,7 @@ impl Scenario for Resuming {
             };
             let room = room_name(wire.payload.run(), self.inner.layout.room(peer));
             let server = self.inner.layout.server(peer, &wire.settings);
-            return wire.open(Opening { peer, server, room, session, intended_us: None });
+            return wire.open(Opening { peer, server, room, session, ..Opening::default() });
         }
         self.inner.closed(wire, peer, phase);
     }

@@ -1,5 +1,8 @@
 //! Publishes to rooms some of whose members stop reading. The others must not suffer; what
 //! becomes of the slow ones is told.
+//!
+//! What is sent to a slow one first fills buffers of both kernels, so that its own is small, and more is
+//! published by default than `fanout` does: until those are full the server cannot know that it is slow.
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -10,8 +13,16 @@ use super::members::OverRooms;
 use crate::dialect::{Event, Notice};
 use crate::net::wire::{Phase, Wire};
 
+/// The kernel's receive buffer of a slow consumer.
+const RECEIVE_BUFFER: u32 = 4 * 1_024;
+/// Of each publisher in ten seconds: 8 MB for each member, twice what the kernel of a server takes by default.
+const RATE: &str = "100";
+const SIZE: &str = "8192";
+
 /// Options of `slow`.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
+#[command(mut_arg("rate", |rate| rate.default_value(RATE)))]
+#[command(mut_arg("size", |size| size.default_value(SIZE)))]
 #[serde(deny_unknown_fields)]
 pub struct Slow {
     /// The rooms, as of `fanout`.
@@ -40,7 +51,14 @@ impl OverRooms for Slow {
         let members = self.fanout.members;
         // A publisher that does not read would stop publishing in a closed loop.
         let slow = self.slow.min(members - self.fanout.publishers.min(members));
-        Box::new(Slowing { inner: self.fanout.part(wire), members, slow, paused: false })
+        let up_to_date = vec![false; wire.peers()];
+        Box::new(Slowing {
+            inner: self.fanout.part(wire),
+            members,
+            slow,
+            paused: false,
+            up_to_date,
+        })
     }
 }
 
@@ -49,6 +67,8 @@ struct Slowing {
     members: usize,
     slow: usize,
     paused: bool,
+    /// By peer: whether a slow one has read on to the latest message.
+    up_to_date: Vec<bool>,
 }
 
 impl Slowing {
@@ -59,7 +79,11 @@ impl Slowing {
 
 impl Scenario for Slowing {
     fn begin(&mut self, wire: &mut Wire) {
-        self.inner.begin(wire);
+        for peer in 0..wire.peers() {
+            let mut opening = self.inner.opening(wire, peer);
+            opening.receive_buffer = self.is_slow(wire, peer).then_some(RECEIVE_BUFFER);
+            wire.open(opening);
+        }
     }
 
     fn opened(&mut self, wire: &mut Wire, peer: usize, welcome: Option<Notice>) {
@@ -68,8 +92,11 @@ impl Scenario for Slowing {
 
     fn received(&mut self, wire: &mut Wire, peer: usize, event: Event<'_>) {
         // A slow consumer may be owed messages, and may be told of gaps: no books are kept.
-        if !(self.is_slow(wire, peer) && matches!(event, Event::Message(_))) {
-            self.inner.received(wire, peer, event);
+        match event {
+            Event::Message(arrived) if self.is_slow(wire, peer) => {
+                self.up_to_date[peer] = self.inner.is_latest(wire, peer, arrived.payload);
+            }
+            _ => self.inner.received(wire, peer, event),
         }
     }
 
@@ -98,8 +125,11 @@ impl Scenario for Slowing {
     }
 
     fn is_settled(&self, wire: &Wire) -> bool {
+        // What the server made of a slow one shows when that has read to the end, or was ended.
+        let has_read = |peer| self.up_to_date[peer] || wire.phase(peer) != Phase::Open;
         let keeps_up = |peer| !self.is_slow(wire, peer);
-        self.inner.is_settled_among(wire, keeps_up)
+        let slow = (0..wire.peers()).filter(|&peer| self.is_slow(wire, peer));
+        slow.into_iter().all(has_read) && self.inner.is_settled_among(wire, keeps_up)
     }
 
     fn finish(&mut self, wire: &mut Wire) {
@@ -108,5 +138,19 @@ impl Scenario for Slowing {
                 self.inner.finish_peer(wire, peer);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_is_published_than_buffers_hold_unless_told_otherwise() {
+        let fanout = Slow::default().fanout;
+        #[expect(clippy::cast_precision_loss, reason = "a small number")]
+        let bytes = fanout.rate * fanout.seconds * fanout.size as f64;
+        assert!(bytes > 8e6, "{bytes}");
+        assert_eq!((Fanout::default().rate, Fanout::default().size), (10.0, 64));
     }
 }
