@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 pub enum Stage {
     /// Connections are made and rooms joined.
     Connect,
-    /// The load runs, from [`Control::start_us`].
+    /// The load runs, from [`Control::start_us`] to [`Control::end_us`].
     Run,
     /// Nothing new is sent; what is under way may arrive.
     Drain,
@@ -21,6 +21,7 @@ pub enum Stage {
 pub struct Control {
     stage: AtomicU8,
     start_us: AtomicU64,
+    end_us: AtomicU64,
     ready: AtomicUsize,
     /// When the last thread had all its connections.
     ready_us: AtomicU64,
@@ -41,6 +42,7 @@ impl Control {
         Self {
             stage: AtomicU8::new(0),
             start_us: AtomicU64::new(u64::MAX),
+            end_us: AtomicU64::new(u64::MAX),
             ready: AtomicUsize::new(0),
             ready_us: AtomicU64::new(0),
             settled: AtomicUsize::new(0),
@@ -67,8 +69,9 @@ impl Control {
         self.stage.store(stage as u8, Ordering::Release);
     }
 
-    /// Starts the load at this moment.
-    pub fn start_at(&self, start_us: u64) {
+    /// Has the load run from this moment to that, however late somebody says that it is over.
+    pub fn run(&self, start_us: u64, end_us: u64) {
+        self.end_us.store(end_us, Ordering::Release);
         self.start_us.store(start_us, Ordering::Release);
         self.advance(Stage::Run);
     }
@@ -77,6 +80,12 @@ impl Control {
     #[must_use]
     pub fn start_us(&self) -> u64 {
         self.start_us.load(Ordering::Acquire)
+    }
+
+    /// When the load ends.
+    #[must_use]
+    pub fn end_us(&self) -> u64 {
+        self.end_us.load(Ordering::Acquire)
     }
 
     /// One more thread has all its connections, since this moment.

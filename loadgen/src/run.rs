@@ -237,16 +237,21 @@ impl Phase<'_> {
         // Before the first message: without a warm-up none is left out, however late this thread is.
         let mut handshake = self.watch.discard_latencies();
         let start_us = clock::now_us() + START_DELAY_US;
-        self.control.start_at(start_us);
         let begin_us = start_us + microseconds(self.settings.warmup_seconds);
+        // Two marks are never the same moment.
+        let end_us = begin_us + microseconds(load_seconds).max(1);
+        // Where nobody is connected nothing is due.
+        self.control.run(if connected == 0 { u64::MAX } else { start_us }, end_us);
         let before = self.snapshot_at(begin_us, handles)?;
         if self.settings.warmup_seconds > 0.0 {
             let meanwhile = self.watch.discard_latencies();
             handshake.add(&meanwhile).expect("all histograms here have the same bounds");
         }
-        // Two marks are never the same moment.
-        let load_us = microseconds(load_seconds).max(1);
-        let after = self.snapshot_at(begin_us + load_us, handles)?;
+        let mut after = self.snapshot_at(end_us, handles)?;
+        if self.workload.plan().keeps_timetable() {
+            // Nothing was done after its end, however late a thread told so.
+            after.at_us = after.at_us.min(end_us);
+        }
         let held = after.counters.open();
         let load = Measured { before, after, lateness: self.watch.take_lateness() };
         self.control.advance(Stage::Drain);

@@ -233,5 +233,6 @@ fn nobody_there_is_no_measurement() {
     let report = run(address, DialectName::Raw, &echo());
     assert!(report.invalid.iter().any(|reason| reason.contains("connections failed")));
     assert!(report.invalid.iter().any(|reason| reason.contains("no message arrived")));
+    assert_eq!((report.totals.sent, report.totals.unsent), (0, 0));
     assert!(report.complaints.iter().any(|complaint| complaint.contains("refused")));
 }

@@ -154,6 +154,8 @@ fn a_rate_is_told_as_it_was_kept() {
     let rate = report.measured.sent as f64 / report.seconds;
     assert!((985.0..=1_015.0).contains(&rate), "{} in {}", report.measured.sent, report.seconds);
     assert!(report.seconds > 0.99, "{}", report.seconds);
+    // Both ends are moments of the timetable.
+    assert_eq!(report.totals.sent, 1_001);
 }
 
 #[test]

@@ -277,7 +277,7 @@ impl State {
                 }
             }
         }
-        next_us = next_us.min(self.publish(now_us));
+        next_us = next_us.min(self.publish(now_us, next_us));
         if self.wire.is_blocked() || !self.wire.openings.is_empty() {
             next_us = next_us.min(now_us + RETRY_US);
         }
@@ -285,10 +285,11 @@ impl State {
         Some(next_us)
     }
 
-    /// Tells the counts if that is due; says when it is next that it must not be late.
-    fn publish(&mut self, now_us: u64) -> u64 {
+    /// Tells the counts if that is due, at a mark when all before it is done; says when it is next that
+    /// it must not be late.
+    fn publish(&mut self, now_us: u64, next_us: u64) -> u64 {
         let mark_us = self.wire.control.mark_us();
-        let is_marked = mark_us != self.marked_us && now_us >= mark_us;
+        let is_marked = mark_us != self.marked_us && now_us >= mark_us && next_us > mark_us;
         if is_marked || now_us >= self.published_us + PUBLISH_EVERY_US {
             self.published_us = now_us;
             self.wire.recorder.publish();

@@ -189,7 +189,8 @@ impl FanningOut {
             }
         }
         let stagger_us = 1_000 * wire.thread as u64 / wire.threads as u64;
-        Pace::new(wire.control.start_us() + stagger_us, self.rate)
+        let control = &wire.control;
+        Pace::new(control.start_us() + stagger_us, control.end_us(), self.rate)
     }
 }
 

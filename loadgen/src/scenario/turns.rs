@@ -38,8 +38,8 @@ impl Turns {
         wire: &mut Wire,
         is_free: impl Fn(&Wire, usize) -> bool,
     ) -> Option<usize> {
-        let start_us = wire.control.start_us();
-        let pace = self.pace.get_or_insert_with(|| Pace::new(start_us, self.per_second));
+        let (start_us, end_us) = (wire.control.start_us(), wire.control.end_us());
+        let pace = self.pace.get_or_insert_with(|| Pace::new(start_us, end_us, self.per_second));
         self.looked_us = clock::now_us();
         self.next_us = pace.next_us();
         if self.next_us > self.looked_us {
