@@ -226,7 +226,7 @@ def _overloaded(server, deliveries, seconds):
 def recovery(series, ended):
     """Seconds from the end of a load until latencies are as in the calm before it. Those in which nothing came have
     none."""
-    heard = [second for second in series if second["received"]]
+    heard = [second for second in series if second["p99_us"] is not None]
     calm = [second["p99_us"] for second in heard if 1 < second["at"] < CALM]
     if not calm:
         raise Failed("nothing was heard in the calm before the load")

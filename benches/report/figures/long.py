@@ -100,7 +100,7 @@ def soak(section, scale):
         memory = _watch(server, seconds - 10)
         phases = [wait() for wait in running]
     half = memory[len(memory) // 2:]
-    series = [second["p99_us"] for second in phases[0]["series"] if second["received"]]
+    series = [second["p99_us"] for second in phases[0]["series"] if second["p99_us"] is not None]
     fifth = max(1, len(series) // 5)
     fifths = [statistics.median(series[at * len(series) // 5:][:fifth]) for at in range(5)]
     first, last = fifths[0], fifths[-1]
