@@ -483,11 +483,11 @@ fn secrets_come_from_files_and_variables_alone_and_show_nowhere() {
 
 #[test]
 fn a_reload_can_say_what_has_changed() {
-    let before = file("limits.depth = 9").unwrap();
+    let (before, token) = (file("limits.depth = 9").unwrap(), [("RINGROOM_CONTROL_TOKEN", CANARY)]);
     assert!(config::differences(&before, &before).is_empty());
-    let token = [("RINGROOM_CONTROL_TOKEN", CANARY)];
-    let after = load("[[listener]]\naddress = \"[::1]:8000\"", &token, &[]).unwrap();
-    let changed = ["listen", "control.token", "limits.depth"];
+    let plain = "[[listener]]\naddress = \"127.0.0.1:8000\"\ndeflate = false";
+    let after = load(plain, &token, &[]).unwrap();
+    let changed = ["listener 127.0.0.1:8000 deflate", "control.token", "limits.depth"];
     assert_eq!(config::differences(&before, &after), changed);
     assert_eq!(config::differences(&after, &before), changed);
 }

@@ -1,9 +1,10 @@
 //! What can change in a running process.
 
-use crate::config::{self, Config, ListenAddress};
+use crate::config::{self, Config, ListenAddress, Listener};
 
 /// The settings to go on with, and the keys that have changed and must wait for a new process.
 pub(super) fn merge(old: &Config, new: &Config) -> (Config, Vec<String>) {
+    let new = &with_found_ports(new, old);
     let mut merged = old.clone();
     merged.handshake = new.handshake.clone();
     // It was checked against listeners that stay as they are.
@@ -14,13 +15,16 @@ pub(super) fn merge(old: &Config, new: &Config) -> (Config, Vec<String>) {
     merged.log.filter.clone_from(&new.log.filter);
     merged.admission.accepts_per_second = new.admission.accepts_per_second;
     merged.admission.accept_burst = new.admission.accept_burst;
-    for (listener, new) in merged.listeners.iter_mut().zip(&new.listeners) {
-        if listener.tls.is_some() && new.tls.is_some() {
-            listener.tls.clone_from(&new.tls);
+    for listener in &mut merged.listeners {
+        let new = new.listeners.iter().find(|new| new.address == listener.address);
+        if let Some(new) = new.and_then(|new| new.tls.as_ref())
+            && let Some(tls) = &mut listener.tls
+        {
+            tls.clone_from(new);
         }
     }
     credentials(&mut merged, new);
-    let kept = config::differences(&merged, &with_found_ports(new, old));
+    let kept = config::differences(&merged, new);
     (merged, kept)
 }
 
@@ -53,19 +57,32 @@ fn credentials(merged: &mut Config, new: &Config) {
     }
 }
 
-/// The new settings, with the port that was found where they still say that any will do.
+/// The new settings, with the ports that were found where they still say that any will do. Only their order
+/// tells those of one host apart, so that where some of them have come or gone none is taken for another.
 fn with_found_ports(new: &Config, old: &Config) -> Config {
-    let mut new = new.clone();
-    for (listener, old) in new.listeners.iter_mut().zip(&old.listeners) {
-        if let (ListenAddress::Tcp(address), ListenAddress::Tcp(found)) =
-            (&mut listener.address, &old.address)
-            && address.port() == 0
-            && address.ip() == found.ip()
-        {
-            *address = *found;
+    let mut found = new.clone();
+    let any_port = |listener: &Listener| match listener.address {
+        ListenAddress::Tcp(address) if address.port() == 0 => Some(address.ip()),
+        _ => None,
+    };
+    let mut hosts: Vec<_> = new.listeners.iter().filter_map(any_port).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    for host in hosts {
+        let is_left = |it: &&ListenAddress| {
+            matches!(it, ListenAddress::Tcp(address) if address.ip() == host)
+                && new.listeners.iter().all(|new| new.address != **it)
+        };
+        let left: Vec<_> = old.listeners.iter().map(|it| &it.address).filter(is_left).collect();
+        let asking = found.listeners.iter_mut().filter(|it| any_port(it) == Some(host));
+        let asking: Vec<_> = asking.collect();
+        if asking.len() == left.len() {
+            for (listener, address) in asking.into_iter().zip(left) {
+                listener.address.clone_from(address);
+            }
         }
     }
-    new
+    found
 }
 
 #[cfg(test)]
@@ -73,6 +90,7 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
+    use crate::config::ClientCertificate;
 
     fn on_port(port: u16) -> Config {
         let mut config = Config::default();
@@ -86,7 +104,55 @@ mod tests {
         assert_eq!(kept, Vec::<String>::new());
         assert_eq!(merged, on_port(40_001), "it goes on where it listens");
         let (_, kept) = merge(&on_port(40_001), &on_port(40_002));
-        assert_eq!(kept.len(), 1, "{kept:?}");
+        let named =
+            ["listener 127.0.0.1:40001 (no longer there)", "listener 127.0.0.1:40002 (new)"];
+        assert_eq!(kept, named);
+    }
+
+    fn encrypted(port: u16, file: &str, client_certificate: ClientCertificate) -> Listener {
+        let tls = config::Tls {
+            certificate_file: file.into(),
+            key_file: file.into(),
+            client_ca_file: (client_certificate != ClientCertificate::None).then(|| file.into()),
+            client_certificate,
+        };
+        Listener { tls: Some(tls), ..on_port(port).listeners.remove(0) }
+    }
+
+    fn with(listeners: &[&Listener]) -> Config {
+        let listeners = listeners.iter().map(|it| (*it).clone()).collect();
+        Config { listeners, ..Config::default() }
+    }
+
+    #[test]
+    fn what_a_listener_encrypts_with_goes_by_its_address() {
+        let inner = encrypted(40_001, "inner", ClientCertificate::Required);
+        let outer = encrypted(40_002, "outer", ClientCertificate::None);
+        let newer = encrypted(40_002, "newer", ClientCertificate::None);
+        let old = with(&[&inner, &outer]);
+        let (merged, kept) = merge(&old, &with(&[&newer]));
+        assert_eq!(merged, with(&[&inner, &newer]), "who is not there keeps what it has");
+        assert_eq!(kept, ["listener 127.0.0.1:40001 (no longer there)"]);
+        let (merged, kept) = merge(&old, &with(&[&newer, &inner]));
+        assert_eq!((merged, kept.len()), (with(&[&inner, &newer]), 0), "in whatever order");
+        // Of any port, one of two is neither.
+        let any = encrypted(0, "newer", ClientCertificate::None);
+        assert_eq!(merge(&old, &with(&[&any])).0, old);
+        let (merged, _) = merge(&old, &with(&[&inner, &any]));
+        assert_eq!(merged, with(&[&inner, &newer]), "there is one that it can be");
+    }
+
+    #[test]
+    fn of_a_listener_what_has_changed_is_named() {
+        let plain = on_port(40_001).listeners.remove(0);
+        let named = |changed: Listener| merge(&with(&[&plain]), &with(&[&changed])).1;
+        let row = |row| [format!("listener 127.0.0.1:40001 {row}")];
+        assert_eq!(named(Listener { deflate: false, ..plain.clone() }), row("deflate"));
+        assert_eq!(
+            named(Listener { proxy_protocol: true, ..plain.clone() }),
+            row("proxy_protocol")
+        );
+        assert_eq!(named(encrypted(40_001, "new", ClientCertificate::None)), row("tls"));
     }
 
     #[test]
