@@ -52,16 +52,7 @@ pub struct Sources<'a> {
 
 /// The settings that `sources` give, or everything that is wrong with them.
 pub fn load(sources: &Sources<'_>) -> Result<Config, Problems> {
-    let mut loading = Loading {
-        config: Config::of_rows(),
-        drafts: Vec::new(),
-        named: BTreeMap::new(),
-        given: BTreeMap::new(),
-        failed: BTreeSet::new(),
-        broken: false,
-        problems: Vec::new(),
-        read_secret: sources.read_secret,
-    };
+    let mut loading = Loading::new(Config::of_rows(), sources.read_secret);
     if let Some(file) = &sources.file {
         loading.file(file);
     }
@@ -71,6 +62,17 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, Problems> {
 }
 
 /// What has been read so far.
+/// What does not go together in settings that were not read from one source, as in a reload that takes some of
+/// them. Which CPUs there are is not asked.
+#[must_use]
+pub fn conflicts(config: &Config) -> Problems {
+    let no_secret = |_: &Path| -> io::Result<String> { Err(io::ErrorKind::Unsupported.into()) };
+    let drafts = config.listeners.iter().map(|listener| (None, Draft::of(listener))).collect();
+    let mut loading = Loading { drafts, ..Loading::new(config.clone(), &no_secret) };
+    check::check(&mut loading, &[]);
+    Problems(loading.problems)
+}
+
 pub(super) struct Loading<'a> {
     pub(super) config: Config,
     /// Listeners, in the order given.
@@ -88,6 +90,21 @@ pub(super) struct Loading<'a> {
 }
 
 impl Loading<'_> {
+impl<'a> Loading<'a> {
+    fn new(config: Config, read_secret: &'a dyn Fn(&Path) -> io::Result<String>) -> Self {
+        Self {
+            config,
+            drafts: Vec::new(),
+            named: BTreeMap::new(),
+            given: BTreeMap::new(),
+            failed: BTreeSet::new(),
+            broken: false,
+            problems: Vec::new(),
+            read_secret,
+        }
+    }
+}
+
     /// Where `path` was given, if it was.
     pub(super) fn origin(&self, path: &str) -> Option<&Origin> {
         self.given.get(path)

@@ -29,7 +29,7 @@ pub use differ::differences;
 pub use listener::{
     ClientCertificate, ListenAddress, Listener, Mode, NoListenAddress, NoMode, Tls,
 };
-pub use load::{File, Flag, Sources, load};
+pub use load::{File, Flag, Sources, conflicts, load};
 pub use print::print;
 pub use problem::{Cause, Origin, Problem, Problems};
 pub use redis_url::{RedisHost, RedisUrl};

@@ -256,7 +256,11 @@ impl Watch {
             Ok(new) => new,
             Err(wrong) => return error!("the old settings are kept: {wrong}"),
         };
-        let (config, kept) = reload::merge(&self.config, &new);
+        let (config, kept, conflicts) = reload::merge(&self.config, &new);
+        for conflict in conflicts.0 {
+            let (key, cause) = (conflict.key, conflict.cause);
+            warn!(key, %cause, "what waits needs proxies as they are: those settings wait as well");
+        }
         for key in kept {
             warn!(key, "this setting has changed, and takes effect when the process starts again");
         }

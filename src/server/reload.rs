@@ -1,9 +1,10 @@
 //! What can change in a running process.
 
-use crate::config::{self, Config, ListenAddress, Listener};
+use crate::config::{self, Config, ListenAddress, Listener, Problems};
 
-/// The settings to go on with, and the keys that have changed and must wait for a new process.
-pub(super) fn merge(old: &Config, new: &Config) -> (Config, Vec<String>) {
+/// The settings to go on with, the keys that have changed and must wait for a new process, and why those wait
+/// that would be taken if they went together with what waits.
+pub(super) fn merge(old: &Config, new: &Config) -> (Config, Vec<String>, Problems) {
     let new = &with_found_ports(new, old);
     let mut merged = old.clone();
     merged.handshake = new.handshake.clone();
@@ -24,8 +25,16 @@ pub(super) fn merge(old: &Config, new: &Config) -> (Config, Vec<String>) {
         }
     }
     credentials(&mut merged, new);
+    let mut conflicts = config::conflicts(&merged);
+    let before = config::conflicts(old);
+    conflicts.0.retain(|conflict| !before.0.contains(conflict));
+    if !conflicts.0.is_empty() {
+        // What is taken goes together by itself. Of what waits, listeners and `require_tls` alone ask for
+        // something that is taken: for proxies.
+        merged.proxy = old.proxy.clone();
+    }
     let kept = config::differences(&merged, new);
-    (merged, kept)
+    (merged, kept, conflicts)
 }
 
 /// Keys, pages, rights and who is asked change while a process runs; whether credentials are wanted does not,
@@ -100,10 +109,10 @@ mod tests {
 
     #[test]
     fn a_port_that_was_found_is_no_change_of_any_port() {
-        let (merged, kept) = merge(&on_port(40_001), &on_port(0));
+        let (merged, kept, _) = merge(&on_port(40_001), &on_port(0));
         assert_eq!(kept, Vec::<String>::new());
         assert_eq!(merged, on_port(40_001), "it goes on where it listens");
-        let (_, kept) = merge(&on_port(40_001), &on_port(40_002));
+        let (_, kept, _) = merge(&on_port(40_001), &on_port(40_002));
         let named =
             ["listener 127.0.0.1:40001 (no longer there)", "listener 127.0.0.1:40002 (new)"];
         assert_eq!(kept, named);
@@ -130,15 +139,15 @@ mod tests {
         let outer = encrypted(40_002, "outer", ClientCertificate::None);
         let newer = encrypted(40_002, "newer", ClientCertificate::None);
         let old = with(&[&inner, &outer]);
-        let (merged, kept) = merge(&old, &with(&[&newer]));
+        let (merged, kept, _) = merge(&old, &with(&[&newer]));
         assert_eq!(merged, with(&[&inner, &newer]), "who is not there keeps what it has");
         assert_eq!(kept, ["listener 127.0.0.1:40001 (no longer there)"]);
-        let (merged, kept) = merge(&old, &with(&[&newer, &inner]));
+        let (merged, kept, _) = merge(&old, &with(&[&newer, &inner]));
         assert_eq!((merged, kept.len()), (with(&[&inner, &newer]), 0), "in whatever order");
         // Of any port, one of two is neither.
         let any = encrypted(0, "newer", ClientCertificate::None);
         assert_eq!(merge(&old, &with(&[&any])).0, old);
-        let (merged, _) = merge(&old, &with(&[&inner, &any]));
+        let (merged, ..) = merge(&old, &with(&[&inner, &any]));
         assert_eq!(merged, with(&[&inner, &newer]), "there is one that it can be");
     }
 
@@ -159,7 +168,7 @@ mod tests {
     fn tls_is_required_of_the_listeners_that_it_was_checked_against() {
         let mut new = on_port(40_001);
         new.handshake.require_tls = true;
-        let (merged, kept) = merge(&on_port(40_001), &new);
+        let (merged, kept, _) = merge(&on_port(40_001), &new);
         assert_eq!(kept, ["handshake.require_tls"]);
         assert_eq!(merged, on_port(40_001));
     }
@@ -184,7 +193,7 @@ mod tests {
             ..old.auth.clone()
         };
         new.auth_jwt.audiences = vec!["rooms".to_owned()];
-        let (merged, kept) = merge(&old, &new);
+        let (merged, kept, _) = merge(&old, &new);
         let rows =
             ["timeout_ms", "expiring_ms", "leeway_ms", "cache_entries", "revocations", "questions"];
         assert_eq!(kept, rows.map(|row| format!("auth.{row}")));
@@ -198,5 +207,31 @@ mod tests {
             ..new.auth
         };
         assert_eq!((merged.auth, merged.auth_jwt), (taken, new.auth_jwt));
+    }
+
+    /// What the new file says goes together, and what the old one says: half of each would let nobody in.
+    #[test]
+    fn what_is_taken_goes_together_with_what_waits() {
+        let trusts = config::Proxy {
+            trusted: vec!["127.0.0.1/32".parse().expect("a network")],
+            header: config::AddressHeader::XForwardedFor,
+        };
+        let mut speaks_first = Config { proxy: trusts.clone(), ..on_port(40_001) };
+        speaks_first.listeners[0].proxy_protocol = true;
+        let mut behind = Config { proxy: trusts.clone(), ..on_port(40_001) };
+        behind.handshake.require_tls = true;
+        let waits = ["listener 127.0.0.1:40001 proxy_protocol", "handshake.require_tls"];
+        for (old, waits) in [speaks_first, behind].into_iter().zip(waits) {
+            let mut new = on_port(40_001);
+            new.handshake.origins = vec!["https://new.example".to_owned()];
+            let (merged, kept, conflicts) = merge(&old, &new);
+            assert_eq!(merged.proxy, trusts);
+            assert_eq!(merged.handshake.origins, new.handshake.origins, "the rest is taken");
+            assert_eq!(kept, [waits, "proxy.trusted", "proxy.header"]);
+            assert_eq!(conflicts.0.len(), 1, "{conflicts}");
+            // Together with what they were for, they go.
+            let (merged, ..) = merge(&on_port(40_001), &new);
+            assert_eq!(merged.proxy, new.proxy);
+        }
     }
 }
