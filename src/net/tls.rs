@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use ring::digest::{self, Digest, SHA256};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
-use crate::config::{self, ClientCertificate, Config};
+use crate::config::{self, ClientCertificate, Config, ListenAddress};
 
 use super::stream::Stream;
 
@@ -52,10 +53,18 @@ impl std::fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// The certificates of all listeners, and when their files were last written.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Certificates {
-    configs: Vec<Option<Arc<ServerConfig>>>,
+    listeners: Vec<Option<Loaded>>,
     files: Vec<(PathBuf, Option<SystemTime>)>,
+}
+
+/// What a listener encrypts with, and what it was made of.
+#[derive(Debug)]
+struct Loaded {
+    address: ListenAddress,
+    digest: Digest,
+    config: Arc<ServerConfig>,
 }
 
 impl Certificates {
@@ -64,18 +73,43 @@ impl Certificates {
     /// # Errors
     /// Names the file that does not serve.
     pub fn load(config: &Config) -> Result<Self, Error> {
-        let tls = || config.listeners.iter().map(|listener| listener.tls.as_ref());
+        Self::default().again(config)
+    }
+
+    /// The same, later. A listener whose files say what they said goes on with what it has, and so do the
+    /// sessions that clients have with it.
+    ///
+    /// # Errors
+    /// Names the file that does not serve.
+    pub fn again(&self, config: &Config) -> Result<Self, Error> {
+        let tls = || config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
         // Before the reading: a change in between is seen as one.
-        let files = tls().flatten().flat_map(files).map(|path| (path.clone(), written(path)));
-        let files = files.collect();
-        let configs = tls().map(|tls| tls.map(load).transpose()).collect::<Result<_, _>>()?;
-        Ok(Self { configs, files })
+        let files = tls().flat_map(files).map(|path| (path.clone(), written(path))).collect();
+        let load = |listener: &config::Listener| {
+            let load = |tls| self.load_one(&listener.address, tls);
+            listener.tls.as_ref().map(load).transpose()
+        };
+        let listeners = config.listeners.iter().map(load).collect::<Result<_, _>>()?;
+        Ok(Self { listeners, files })
+    }
+
+    fn load_one(&self, address: &ListenAddress, tls: &config::Tls) -> Result<Loaded, Error> {
+        let material = Material::read(tls)?;
+        let (address, digest) = (address.clone(), material.digest());
+        let has_it =
+            |known: &&Loaded| known.address == address && known.digest.as_ref() == digest.as_ref();
+        let config = match self.listeners.iter().flatten().find(has_it) {
+            Some(known) => Arc::clone(&known.config),
+            None => Arc::new(material.config()?),
+        };
+        Ok(Loaded { address, digest, config })
     }
 
     /// One for each listener; none where it is plain.
     #[must_use]
     pub fn configs(&self) -> Vec<Option<Arc<ServerConfig>>> {
-        self.configs.clone()
+        let config = |loaded: &Loaded| Arc::clone(&loaded.config);
+        self.listeners.iter().map(|loaded| loaded.as_ref().map(config)).collect()
     }
 
     /// Whether a file was written since it was read or last asked after: a change that does not
@@ -98,52 +132,83 @@ fn written(path: impl AsRef<Path>) -> Option<SystemTime> {
     fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
 }
 
-fn load(tls: &config::Tls) -> Result<Arc<ServerConfig>, Error> {
-    let chain = certificates(&tls.certificate_file)?;
-    let key = PrivateKeyDer::from_pem_slice(&read(&tls.key_file)?)
-        .map_err(|error| Error::Pem(tls.key_file.clone(), error))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::Unusable(tls.certificate_file.clone(), error))?;
-    let builder = match client_verifier(tls, &provider)? {
-        Some(verifier) => builder.with_client_cert_verifier(verifier),
-        None => builder.with_no_client_auth(),
-    };
-    let mut config = builder
-        .with_single_cert(chain, key)
-        .map_err(|error| Error::Unusable(tls.certificate_file.clone(), error))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSIONS);
-    config.ticketer = rustls::crypto::ring::Ticketer::new()
-        .map_err(|error| Error::Unusable(tls.certificate_file.clone(), error))?;
-    Ok(Arc::new(config))
+/// What the files of a listener say.
+struct Material<'a> {
+    tls: &'a config::Tls,
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    /// Roots for client certificates, where these are asked for.
+    roots: Option<(&'a Path, Vec<u8>)>,
 }
 
-fn client_verifier(
-    tls: &config::Tls,
-    provider: &Arc<rustls::crypto::CryptoProvider>,
-) -> Result<Option<Arc<dyn rustls::server::danger::ClientCertVerifier>>, Error> {
-    let (Some(path), true) =
-        (&tls.client_ca_file, tls.client_certificate != ClientCertificate::None)
-    else {
-        return Ok(None);
-    };
-    let mut roots = RootCertStore::empty();
-    for root in certificates(path)? {
-        roots.add(root).map_err(|error| Error::Roots(path.clone(), error.to_string()))?;
+impl<'a> Material<'a> {
+    fn read(tls: &'a config::Tls) -> Result<Self, Error> {
+        let roots = match &tls.client_ca_file {
+            Some(path) if tls.client_certificate != ClientCertificate::None => {
+                Some((path.as_path(), read(path)?))
+            }
+            _ => None,
+        };
+        let certificate = read(&tls.certificate_file)?;
+        Ok(Self { tls, certificate, key: read(&tls.key_file)?, roots })
     }
-    let builder =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-    let builder = match tls.client_certificate {
-        ClientCertificate::Required => builder,
-        ClientCertificate::Optional | ClientCertificate::None => builder.allow_unauthenticated(),
-    };
-    builder.build().map(Some).map_err(|error| Error::Roots(path.clone(), error.to_string()))
+
+    /// Of everything that [`Self::config`] depends on.
+    fn digest(&self) -> Digest {
+        let roots = self.roots.as_ref().map_or(&[][..], |(_, roots)| &roots[..]);
+        let mut digest = digest::Context::new(&SHA256);
+        let asked = self.tls.client_certificate.word();
+        for part in [&self.certificate[..], &self.key[..], roots, asked.as_bytes()] {
+            digest.update(&part.len().to_le_bytes());
+            digest.update(part);
+        }
+        digest.finish()
+    }
+
+    fn config(&self) -> Result<ServerConfig, Error> {
+        let unusable = |error| Error::Unusable(self.tls.certificate_file.clone(), error);
+        let chain = certificates(&self.tls.certificate_file, &self.certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key)
+            .map_err(|error| Error::Pem(self.tls.key_file.clone(), error))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(unusable)?;
+        let builder = match self.client_verifier(&provider)? {
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_single_cert(chain, key).map_err(unusable)?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSIONS);
+        config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(unusable)?;
+        Ok(config)
+    }
+
+    fn client_verifier(
+        &self,
+        provider: &Arc<rustls::crypto::CryptoProvider>,
+    ) -> Result<Option<Arc<dyn rustls::server::danger::ClientCertVerifier>>, Error> {
+        let Some((path, roots)) = &self.roots else { return Ok(None) };
+        let unusable = |error: String| Error::Roots((*path).to_owned(), error);
+        let mut store = RootCertStore::empty();
+        for root in certificates(path, roots)? {
+            store.add(root).map_err(|error| unusable(error.to_string()))?;
+        }
+        let builder =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider));
+        let builder = match self.tls.client_certificate {
+            ClientCertificate::Required => builder,
+            ClientCertificate::Optional | ClientCertificate::None => {
+                builder.allow_unauthenticated()
+            }
+        };
+        builder.build().map(Some).map_err(|error| unusable(error.to_string()))
+    }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&read(path)?)
+fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
         .map_err(|error| Error::Pem(path.to_owned(), error))?;
     if chain.is_empty() {
@@ -257,7 +322,7 @@ mod tests {
         let name = format!("ringroom-certificate-{}.pem", std::process::id());
         let path = std::env::temp_dir().join(name);
         let mut certificates =
-            Certificates { configs: Vec::new(), files: vec![(path.clone(), written(&path))] };
+            Certificates { listeners: Vec::new(), files: vec![(path.clone(), written(&path))] };
         assert!(!certificates.have_changed());
         fs::write(&path, "new").expect("the directory for such files can be written");
         assert!(certificates.have_changed());

@@ -273,7 +273,7 @@ impl Watch {
             let pages = pages(config, &self.tenants, &origins)?;
             let (number, before) = (self.policies + 1, self.policy.as_deref());
             let policy = policy(config, &self.tenants, &self.added, number, before)?;
-            Ok((origins, pages, policy, tls::Certificates::load(config).map_err(Error::Tls)?))
+            Ok((origins, pages, policy, self.certificates.again(config).map_err(Error::Tls)?))
         });
         match read {
             Ok((origins, pages, policy, certificates)) => {

@@ -74,23 +74,32 @@ fn client_certificates_are_asked_for_as_configured() {
     }
 }
 
+/// How a session began that asks for a page.
+fn handshake(server: &Server, config: &Arc<rustls::ClientConfig>) -> HandshakeKind {
+    let mut stream = tls::connect(server.address(), config).expect("a session");
+    // The tickets of TLS 1.3 come with the first answer.
+    stream.write_all(b"GET /live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
+    stream.conn.handshake_kind().unwrap()
+}
+
 #[test]
-fn sessions_are_resumed() {
+fn sessions_are_resumed_until_the_certificate_is_another() {
     let certificates = Certificates::new();
     let server = serve(&certificates, "");
-    for version in [&TLS12, &TLS13] {
-        let config = certificates.client(&[version]);
-        let kinds = [0, 1].map(|_| {
-            let mut stream = tls::connect(server.address(), &config).expect("a session");
-            // The tickets of TLS 1.3 come with the first answer.
-            stream
-                .write_all(b"GET /live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-                .unwrap();
-            stream.read_to_end(&mut Vec::new()).unwrap();
-            stream.conn.handshake_kind()
-        });
-        assert_eq!(kinds, [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)], "{version:?}");
-    }
+    let clients = [&TLS12, &TLS13].map(|version| certificates.client(&[version]));
+    let begun = || clients.each_ref().map(|client| handshake(&server, client));
+    assert_eq!(begun(), [HandshakeKind::Full; 2]);
+    assert_eq!(begun(), [HandshakeKind::Resumed; 2]);
+    server.signal("HUP");
+    eventually("it is reloaded", || server.log().contains("certificates are reloaded"));
+    assert_eq!(begun(), [HandshakeKind::Resumed; 2], "the files say what they said");
+    let before = leaf(&server, &certificates.client(&[&TLS13]));
+    certificates.issue("server", "localhost");
+    eventually("the new certificate serves", || {
+        leaf(&server, &certificates.client(&[&TLS13])) != before
+    });
+    assert_eq!(begun(), [HandshakeKind::Full; 2]);
 }
 
 fn leaf(server: &Server, config: &Arc<rustls::ClientConfig>) -> Option<Vec<u8>> {
