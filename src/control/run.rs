@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{interval, sleep};
 
@@ -105,10 +105,11 @@ pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
     // The bridge comes behind the control plane in the mesh.
     let bridge = config.redis.is_on().then(|| CoreId(port.me().0 + 1));
     let spread = bridge.map(|_| Spread::new(ledger.clone(), most));
-    let limits = Limits::from(&config.handshake);
+    let limits = watch::Sender::new(Limits::from(&config.handshake));
     let router = |view: &View| api::router(view.clone(), desk.clone(), nodes.clone(), &token);
     for index in 1..config.control.threads {
         let (listener, router) = (listener.try_clone()?, router(&view));
+        let limits = limits.subscribe();
         thread::Builder::new().name(format!("control {index}")).spawn(move || {
             let served = local(accept(listener, router, limits));
             tracing::error!(error = ?served.err(), "a thread of the control plane ended");
@@ -116,11 +117,10 @@ pub fn run<M: Send + 'static>(plane: Plane<M>) -> io::Result<()> {
     }
     let router = router(&view);
     local(async move {
-        spawn_local(accept(listener, router, limits));
-        spawn_local(watch(view.clone()));
+        spawn_local(accept(listener, router, limits.subscribe()));
+        spawn_local(watch_cores(view.clone()));
         let (relays, edicts) = (Relays::default(), Edicts::default());
         let inquiry = Inquiry::new(&config, policy.as_ref());
-        let limits = limits.once();
         let party = Party {
             port,
             bridge,
@@ -153,14 +153,18 @@ fn watched(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 }
 
 /// Serves the control plane's own listener.
-async fn accept(listener: TcpListener, router: Router, limits: Limits) -> io::Result<()> {
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    limits: watch::Receiver<Limits>,
+) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let place = Arc::clone(&places).acquire_owned().await;
         match listener.accept().await {
             Ok((stream, _)) => {
-                let router = router.clone();
+                let (router, limits) = (router.clone(), *limits.borrow());
                 spawn_local(async move {
                     serve::connection(stream, router, limits).await;
                     drop(place);
@@ -175,7 +179,7 @@ async fn accept(listener: TcpListener, router: Router, limits: Limits) -> io::Re
 }
 
 /// Says when a core stops coming round, and when it does again.
-async fn watch(view: View) {
+async fn watch_cores(view: View) {
     let mut wedged = vec![false; view.registry.cores().count()];
     let mut interval = interval(WATCH_INTERVAL);
     loop {
@@ -239,7 +243,8 @@ struct Party<M> {
     /// Where the way to other nodes is; none: there are no others.
     bridge: Option<CoreId>,
     view: View,
-    limits: Limits,
+    /// Of connections that begin from now on, on all threads.
+    limits: watch::Sender<Limits>,
     relays: Relays,
     edicts: Edicts,
     trail: Trail,
@@ -294,7 +299,8 @@ impl<M: Send + 'static> Party<M> {
                 match letter {
                     Letter::Relay(message) => {
                         if let Some(stream) = self.relays.handle(batch.from, message) {
-                            spawn_local(serve::connection(stream, router.clone(), self.limits));
+                            let limits = self.limits.borrow().once();
+                            spawn_local(serve::connection(stream, router.clone(), limits));
                         }
                     }
                     Letter::Carried(carried) => self.edicts.carried(&carried),
@@ -341,6 +347,7 @@ impl<M: Send + 'static> Party<M> {
         }
         if let Order::Reload(reload) = order {
             self.trail.reopen();
+            self.limits.send_replace(Limits::from(&reload.config.handshake));
             self.inquiry.replace(&reload.config, reload.policy.as_ref());
             self.policy.replace(reload.policy.clone());
         }

@@ -76,3 +76,24 @@ fn how_long_a_credential_is_good_for_waits_for_a_restart_and_is_named() {
         matches!(named[..], [line] if line.contains("auth.leeway_ms"))
     });
 }
+
+/// What plain HTTP may take goes by the new settings on every way that it comes in, as the handshake does.
+#[test]
+fn what_a_request_may_take_is_the_same_for_plain_ones_and_upgrades() {
+    let server = Plan::new().listeners(&config(OLD, "")).start();
+    let many: String = (0..150).map(|number| format!("X-{number}: a\r\n")).collect();
+    let answers = || {
+        let plain = format!("GET /live HTTP/1.1\r\nHost: a\r\n{many}\r\n");
+        let plain = |address| exchange(address, plain.as_bytes()).expect("a response").status;
+        let upgrade = exchange(server.address(), head("/echo", &many).as_bytes());
+        let upgrade = upgrade.expect("a response").status;
+        [upgrade, plain(server.address()), plain(server.control_address())]
+    };
+    assert_eq!(answers(), [431; 3]);
+    server.reload(&config(OLD, "headers = 200\nhttp_idle_ms = 300\n"));
+    eventually("more headers are taken", || answers() == [101, 200, 200]);
+    let mut silent = crate::http::connect(server.control_address());
+    assert!(crate::http::is_at_its_end(&mut silent), "after a moment, not after a minute");
+    let log = server.log();
+    assert!(!log.contains("starts again"), "nothing waits: {log}");
+}
