@@ -15,6 +15,7 @@ mod idle;
 mod inquiry;
 mod ledger;
 mod nodes;
+mod places;
 mod process;
 mod public;
 mod relay;

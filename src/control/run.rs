@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{interval, sleep};
 
@@ -21,6 +21,7 @@ use super::command::Carried;
 use super::inquiry::{Found, Inquiry};
 use super::ledger::Ledger;
 use super::nodes::{self, Nodes};
+use super::places::{Place, Places};
 use super::relay::Relays;
 use super::serve::{self, Limits};
 use super::spread::{self, Spread, Told};
@@ -159,16 +160,13 @@ async fn accept(
     limits: watch::Receiver<Limits>,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut places = Places::new(CONNECTIONS_MAX);
     loop {
-        let place = Arc::clone(&places).acquire_owned().await;
         match listener.accept().await {
             Ok((stream, _)) => {
+                places.make_room().await;
                 let (router, limits) = (router.clone(), *limits.borrow());
-                spawn_local(async move {
-                    serve::connection(stream, router, limits).await;
-                    drop(place);
-                });
+                places.give(|place| serve::connection(stream, router, limits, place));
             }
             Err(error) => {
                 tracing::warn!(%error, "the control plane cannot accept");
@@ -300,7 +298,8 @@ impl<M: Send + 'static> Party<M> {
                     Letter::Relay(message) => {
                         if let Some(stream) = self.relays.handle(batch.from, message) {
                             let limits = self.limits.borrow().once();
-                            spawn_local(serve::connection(stream, router.clone(), limits));
+                            let place = Place::apart();
+                            spawn_local(serve::connection(stream, router.clone(), limits, place));
                         }
                     }
                     Letter::Carried(carried) => self.edicts.carried(&carried),

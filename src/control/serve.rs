@@ -8,13 +8,16 @@ use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_http::timeout::TimeoutLayer;
 
 use super::idle::Idle;
+use super::places::Place;
 use super::public;
 use crate::config::Handshake;
 
@@ -70,10 +73,19 @@ async fn refuse_bodies(request: Request, next: Next, takes_body: fn(&Request) ->
 }
 
 /// Serves `router` on `stream` until either side is done with it.
-pub(super) async fn connection<S>(stream: S, router: Router, limits: Limits)
+pub(super) async fn connection<S>(stream: S, router: Router, limits: Limits, place: Place)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let router = TowerToHyperService::new(router);
+    let answer = service_fn(move |request: hyper::Request<Incoming>| {
+        let (work, answer) = (place.work(), router.call(request));
+        async move {
+            let answer = answer.await;
+            drop(work);
+            answer
+        }
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle)
@@ -81,10 +93,7 @@ where
         .max_buf_size(limits.head_bytes)
         .half_close(true)
         .keep_alive(limits.keeps_alive)
-        .serve_connection(
-            TokioIo::new(Idle::new(stream, limits.idle)),
-            TowerToHyperService::new(router),
-        )
+        .serve_connection(TokioIo::new(Idle::new(stream, limits.idle)), answer)
         .await;
     if let Err(error) = served {
         // The peer's doing: a request that is none, silence, or its leave.

@@ -370,3 +370,29 @@ fn noise_is_no_request() {
     }
     assert_eq!(http::request(server.address(), "GET", "/live").status, 200);
 }
+
+/// Whoever asks a control plane whether it lives does not wait for those who say nothing, be it at first or after an
+/// answer.
+#[test]
+fn silence_at_the_control_plane_keeps_nobody_from_asking_it() {
+    let server = Server::start();
+    let address = server.control_address();
+    let asked = b"GET /live HTTP/1.1\r\nHost: a\r\n\r\n";
+    let silent: Vec<TcpStream> = (0..300)
+        .map(|index| {
+            let mut stream = http::connect(address);
+            if index % 2 == 0 {
+                stream.write_all(asked).unwrap();
+                assert!(stream.read(&mut [0; 1_024]).unwrap() > 0);
+            }
+            stream
+        })
+        .collect();
+    let mut stream = http::connect(address);
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(asked).unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).expect("an answer, long before a minute is over");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    drop(silent);
+}
