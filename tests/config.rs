@@ -222,9 +222,9 @@ fn settings_that_do_not_go_together_are_told_where_they_were_given() {
              65536: an outbox must hold a message",
         ),
         (
-            "[limits]\noutbox_bytes = 4194304\noutbox_total_bytes = 2097152",
-            "r.toml:2: limits.outbox_bytes: found 4194304, wanted at most \
-             limits.outbox_total_bytes = 2097152: all outboxes must hold one",
+            "cores.count = 1\n[limits]\noutbox_bytes = 4194304\noutbox_total_bytes = 2097152",
+            "r.toml:4: limits.outbox_total_bytes: found 2097152, wanted at least 4194304: \
+             limits.outbox_bytes = 4194304 for each core (1)",
         ),
         (
             "handshake.target_bytes = 20000",

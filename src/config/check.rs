@@ -18,7 +18,6 @@ pub(super) const AT_MOST: &[(&str, &str, &str)] = &[
     ("limits.message_bytes", "limits.outbox_bytes", "an outbox must hold a message"),
     ("limits.message_bytes", "limits.recovery_bytes", "a recovery must hold a message"),
     ("limits.message_bytes", "mesh.backlog_bytes", "a backlog must hold a message"),
-    ("limits.outbox_bytes", "limits.outbox_total_bytes", "all outboxes must hold one"),
     ("handshake.target_bytes", "handshake.head_bytes", "a target is part of a head"),
 ];
 
@@ -36,6 +35,12 @@ pub(super) const AT_MOST_UNLESS_OFF: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// A setting that each core must have room for, and what all cores have: each has its share.
+const SHARES: &[(&str, &str)] = &[
+    ("limits.message_bytes", "limits.inbox_total_bytes"),
+    ("limits.outbox_bytes", "limits.outbox_total_bytes"),
+];
+
 /// Tells `loading` everything that does not go together.
 pub(super) fn check(loading: &mut Loading<'_>, cpus_allowed: &[usize]) {
     for (less, more, because) in AT_MOST {
@@ -44,7 +49,9 @@ pub(super) fn check(loading: &mut Loading<'_>, cpus_allowed: &[usize]) {
     for (less, more, because) in AT_MOST_UNLESS_OFF {
         at_most(loading, less, more, because, true);
     }
-    inboxes(loading, cpus_allowed);
+    for (one, all) in SHARES {
+        share(loading, cpus_allowed, one, all);
+    }
     rates(loading);
     texts(loading);
     cpus_exist(loading, cpus_allowed);
@@ -134,29 +141,28 @@ fn at_most(
     loading.problem(loading.origin(path).cloned(), path, cause);
 }
 
-/// What a core may hold of what it receives must be enough for a message.
-fn inboxes(loading: &mut Loading<'_>, cpus_allowed: &[usize]) {
-    let (message, inbox) = ("limits.message_bytes", "limits.inbox_total_bytes");
-    if ![message, inbox, "cores.count", "cores.cpus"].iter().all(|row| loading.sound(row)) {
+/// What each core has of `all` must be enough for `one`.
+fn share(loading: &mut Loading<'_>, cpus_allowed: &[usize], one: &str, all: &str) {
+    if ![one, all, "cores.count", "cores.cpus"].iter().all(|row| loading.sound(row)) {
         return;
     }
-    let super::Config { limits, cores, .. } = &loading.config;
+    let value = |path| key(path).and_then(|key| (key.number)(&loading.config));
+    let (Some(one_bytes), Some(all_bytes)) = (value(one), value(all)) else { return };
+    let cores = &loading.config.cores;
     let cpus = if cores.cpus.is_empty() { cpus_allowed.len() } else { cores.cpus.len() };
     let count = if cores.count == 0 { cpus.max(1) as u64 } else { u64::from(cores.count) };
-    let (message_bytes, total_bytes) = (u64::from(limits.message_bytes), limits.inbox_total_bytes);
-    let least = message_bytes * count;
-    if total_bytes >= least {
+    let least = one_bytes * count;
+    if all_bytes >= least {
         return;
     }
-    let (path, found, wanted) = match (loading.origin(message), loading.origin(inbox)) {
+    let (path, found, wanted) = match (loading.origin(one), loading.origin(all)) {
         (Some(_), None) => {
-            let share = total_bytes / count;
-            let wanted = format!("at most {share}: what each core ({count}) has of {inbox}");
-            (message, message_bytes, wanted)
+            let share = all_bytes / count;
+            (one, one_bytes, format!("at most {share}: what each core ({count}) has of {all}"))
         }
         _ => {
-            let each = format!("{message} = {message_bytes} for each core ({count})");
-            (inbox, total_bytes, format!("at least {least}: {each}"))
+            let each = format!("{one} = {one_bytes} for each core ({count})");
+            (all, all_bytes, format!("at least {least}: {each}"))
         }
     };
     let cause = Cause::Invalid { found: found.to_string(), wanted };

@@ -34,6 +34,7 @@ fn loaded(text: &str, flags: &[String]) -> Result<Config, Problems> {
 fn roomy(key: &str) -> Vec<String> {
     [
         "limits.outbox_bytes=1073741824",
+        "limits.outbox_total_bytes=1099511627776",
         "limits.recovery_bytes=1073741824",
         "limits.message_bytes=1024",
         "limits.frame_bytes=1024",
@@ -179,7 +180,7 @@ fn the_table_says_what_the_protocol_says() {
 }
 
 #[test]
-fn each_core_has_room_for_a_message_that_comes_in_parts() {
+fn each_core_has_room_for_a_message_in_parts_and_for_an_outbox() {
     for (text, told) in [
         (
             "cores.cpus = \"0-3\"\n[limits]\ninbox_total_bytes = 262143",
@@ -193,9 +194,19 @@ fn each_core_has_room_for_a_message_that_comes_in_parts() {
         ),
         (
             "cores.count = 32\nmesh.backlog_bytes = 67108864\n[limits]\nmessage_bytes = 67108864\n\
-             outbox_bytes = 67108864\nrecovery_bytes = 67108864",
+             outbox_bytes = 67108864\noutbox_total_bytes = 2147483648\nrecovery_bytes = 67108864",
             "f:4: limits.message_bytes: found 67108864, wanted at most 8388608: what each core (32) \
              has of limits.inbox_total_bytes",
+        ),
+        (
+            "cores.count = 16\n[limits]\noutbox_total_bytes = 1048576",
+            "f:3: limits.outbox_total_bytes: found 1048576, wanted at least 16777216: \
+             limits.outbox_bytes = 1048576 for each core (16)",
+        ),
+        (
+            "cores.count = 16\n[limits]\noutbox_bytes = 134217728",
+            "f:3: limits.outbox_bytes: found 134217728, wanted at most 67108864: what each core (16) \
+             has of limits.outbox_total_bytes",
         ),
     ] {
         let problems = loaded(&format!("{text}\n"), &[]).unwrap_err();

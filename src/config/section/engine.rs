@@ -81,7 +81,7 @@ section! {
         bad_messages: u16 = 10, range(1..=65_535), Count;
         /// Bytes queued for a connection; what is over is a slow consumer.
         outbox_bytes: u32 = 1_048_576, range(1_024..=GIB), Bytes;
-        /// Bytes queued for all connections of the process.
+        /// Bytes queued for all connections of the process. Each core has its share of it.
         outbox_total_bytes: u64 = GIB, range(1_024..=1_024 * GIB), Bytes;
         /// Bytes held of what all connections of the process have sent in part, or do not read the
         /// answers to: who sits on most of it for longest is closed with 1013 when more comes. Each core
