@@ -15,6 +15,7 @@ mod abuse;
 mod addresses;
 mod admission;
 mod bans;
+mod bounds;
 mod cookies;
 mod crowd;
 mod drain;

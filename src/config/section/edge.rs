@@ -31,8 +31,8 @@ section! {
     pub Config.tcp: Tcp {
         /// Whether small writes go at once; writes are already collected, so waiting gains nothing.
         nodelay: bool = true;
-        /// Idle time before the kernel probes the peer; 0: never.
-        keepalive_ms: u64 = 60_000, off_or(1_000..=DAY_MS), Milliseconds;
+        /// Idle time before the kernel probes the peer, which takes no more than 32,767 s; 0: never.
+        keepalive_ms: u64 = 60_000, off_or(1_000..=32_767_000), Milliseconds;
         /// How long written bytes may stay unacknowledged; 0: as long as the kernel likes.
         user_timeout_ms: u64 = 30_000, off_or(1_000..=DAY_MS), Milliseconds;
         /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
