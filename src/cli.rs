@@ -15,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use ringroom::config::{self, Config, Flag};
 use ringroom::net::probe;
 
+use ringroom::net::tls::Certificates;
 /// Run time went wrong.
 const FAILURE: u8 = 1;
 /// The usage or the configuration is wrong.
@@ -127,6 +128,10 @@ pub(crate) fn run() -> ExitCode {
                 return ExitCode::from(USAGE);
             }
             say(format_args!("{}", summary(&config)));
+            if let Err(problem) = Certificates::load(&config) {
+                complain(format_args!("the configuration cannot be used:\n{problem}"));
+                return ExitCode::from(USAGE);
+            }
             ExitCode::SUCCESS
         }),
         Some(Command::PrintConfig(settings)) => with_config(&settings, |config| {

@@ -106,6 +106,34 @@ fn a_file_that_cannot_be_read_is_code_2_and_named() {
     assert!(by_variable.err.contains("/nonexistent/v.toml"), "{}", by_variable.err);
 }
 
+/// What serving would refuse, checking refuses as well.
+#[test]
+fn certificates_that_do_not_serve_are_no_valid_configuration() {
+    let pair = || {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    };
+    let ((certificate, key), (_, other)) = (pair(), pair());
+    let [certificate, key, other] =
+        [("certificate.pem", certificate), ("key.pem", key), ("other.pem", other)]
+            .map(|(name, text)| file(name, &text).to_str().unwrap().to_owned());
+    let nowhere = "/nonexistent/certificate.pem";
+    for (certificate, key, told) in [
+        (certificate.as_str(), key.as_str(), None),
+        (nowhere, &key, Some("/nonexistent/certificate.pem: No such file")),
+        (&certificate, &other, Some("certificate and key do not serve")),
+        (&key, &key, Some("not usable PEM")),
+    ] {
+        let files = format!("certificate_file = {certificate:?}, key_file = {key:?}");
+        let text = format!("[[listener]]\naddress = \"127.0.0.1:0\"\ntls = {{ {files} }}\n");
+        let said =
+            ringroom(&["check-config", "--config", file("tls.toml", &text).to_str().unwrap()], &[]);
+        assert_eq!(said.code, if told.is_some() { 2 } else { 0 }, "{}", said.err);
+        assert!(said.err.contains(told.unwrap_or_default()), "{}", said.err);
+    }
+}
+
 #[test]
 fn every_flag_reaches_its_setting() {
     let said = ringroom(
