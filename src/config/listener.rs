@@ -32,7 +32,7 @@ pub enum ListenAddress {
 
 impl ListenAddress {
     /// What `sockaddr_un` holds, without the zero at its end.
-    const UNIX_PATH_BYTES: usize = 107;
+    pub const UNIX_PATH_BYTES: usize = 107;
 
     /// Whether only this machine can reach it.
     #[must_use]

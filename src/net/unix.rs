@@ -4,15 +4,15 @@
 //! connect; a file that a running server listens on is only replaced on request; what is no socket
 //! is never removed.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process;
 
-use crate::config::Tcp;
+use crate::config::{ListenAddress, Tcp};
 
 use super::socket;
 
@@ -23,7 +23,7 @@ pub(super) fn listen(path: &Path, tcp: &Tcp) -> io::Result<UnixListener> {
     let name = beside(path);
     // Of an earlier process with our number, that ended in between.
     let _ = fs::remove_file(&name);
-    let listener = UnixListener::bind(&name).map_err(|error| named(path, &error))?;
+    let listener = bind(&name).map_err(|error| named(path, &error))?;
     let placed = fs::set_permissions(&name, Permissions::from_mode(tcp.unix_mode.bits()))
         .and_then(|()| socket::listen(listener.as_fd(), tcp.backlog))
         .and_then(|()| fs::rename(&name, path));
@@ -57,6 +57,20 @@ fn check_what_is_there(path: &Path, may_replace: bool) -> io::Result<()> {
             Err(io::Error::new(io::ErrorKind::AddrInUse, what))
         }
     }
+}
+
+/// The kernel takes no longer path than a setting may be, and this one may be longer: then it is reached by its
+/// directory's descriptor.
+fn bind(name: &Path) -> io::Result<UnixListener> {
+    let (Some(folder), Some(file)) = (name.parent(), name.file_name()) else {
+        return UnixListener::bind(name);
+    };
+    if name.as_os_str().len() <= ListenAddress::UNIX_PATH_BYTES {
+        return UnixListener::bind(name);
+    }
+    let folder = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(folder)?;
+    let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
+    UnixListener::bind(by_descriptor.join(file))
 }
 
 /// A name that becomes the socket's: in the same directory, so that renaming replaces the other at
@@ -106,6 +120,19 @@ mod tests {
         assert!(error.to_string().contains("--share-port"), "{error}");
         drop(used);
         listen(&path, &Tcp::default()).unwrap();
+    }
+
+    #[test]
+    fn the_longest_path_can_be_listened_at() {
+        let folder = folder("long");
+        let rest = ListenAddress::UNIX_PATH_BYTES - folder.as_os_str().len() - "//s".len();
+        let folder = folder.join("f".repeat(rest));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("s");
+        assert_eq!(path.as_os_str().len(), ListenAddress::UNIX_PATH_BYTES);
+        let _listener = listen(&path, &Tcp::default()).unwrap();
+        UnixStream::connect(&path).unwrap();
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
     }
 
     #[test]
