@@ -148,6 +148,14 @@ fn settings_that_do_not_exist_are_told_with_what_may_be_meant() {
 }
 
 #[test]
+fn of_a_list_everything_that_is_wrong_is_told() {
+    let told = file("[proxy]\ntrusted = [\n\"a\",\n\"::1\",\n7]").unwrap_err().to_string();
+    let Some((one, other)) = told.split_once('\n') else { panic!("{told}") };
+    assert!(one.starts_with("r.toml:3: proxy.trusted: found \"a\""), "{told}");
+    assert!(other.starts_with("r.toml:5: proxy.trusted: found 7"), "{told}");
+}
+
+#[test]
 fn what_is_no_toml_is_told_once_a_line_and_the_rest_is_read() {
     let told = file("[limits]\ndepth = \nfragments = 0\n[[[x\n").unwrap_err().to_string();
     let lines: Vec<&str> = told.lines().collect();

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use super::listener::Draft;
@@ -61,7 +62,6 @@ pub fn load(sources: &Sources<'_>) -> Result<Config, Problems> {
     loading.finish(sources.cpus_allowed)
 }
 
-/// What has been read so far.
 /// What does not go together in settings that were not read from one source, as in a reload that takes some of
 /// them. Which CPUs there are is not asked.
 #[must_use]
@@ -73,6 +73,7 @@ pub fn conflicts(config: &Config) -> Problems {
     Problems(loading.problems)
 }
 
+/// What has been read so far.
 pub(super) struct Loading<'a> {
     pub(super) config: Config,
     /// Listeners, in the order given.
@@ -89,7 +90,6 @@ pub(super) struct Loading<'a> {
     read_secret: &'a dyn Fn(&Path) -> io::Result<String>,
 }
 
-impl Loading<'_> {
 impl<'a> Loading<'a> {
     fn new(config: Config, read_secret: &'a dyn Fn(&Path) -> io::Result<String>) -> Self {
         Self {
@@ -105,6 +105,7 @@ impl<'a> Loading<'a> {
     }
 }
 
+impl Loading<'_> {
     /// Where `path` was given, if it was.
     pub(super) fn origin(&self, path: &str) -> Option<&Origin> {
         self.given.get(path)
@@ -130,6 +131,19 @@ impl<'a> Loading<'a> {
         self.failed.insert(path.to_owned());
         let cause = Cause::Invalid { found: wrong.found, wanted: wrong.wanted };
         self.problem(Some(origin), path, cause);
+    }
+
+    /// The same of a list, for each item that cannot; `at` knows the place of an offset in a file.
+    pub(super) fn all_wrong(
+        &mut self,
+        at: impl Fn(Option<usize>) -> Origin,
+        path: &str,
+        mut wrong: Wrong,
+    ) {
+        let others = std::mem::take(&mut wrong.others);
+        for wrong in iter::once(wrong).chain(others) {
+            self.wrong(at(wrong.offset), path, wrong);
+        }
     }
 
     fn finish(mut self, cpus_allowed: &[usize]) -> Result<Config, Problems> {
@@ -177,7 +191,7 @@ impl Loading<'_> {
                 }
                 match (key.apply)(&mut self.config, &given, &key.bounds) {
                     Ok(()) => _ = self.given.insert(key.path(), origin),
-                    Err(wrong) => self.wrong(at(wrong.offset), &key.path(), wrong),
+                    Err(wrong) => self.all_wrong(at, &key.path(), wrong),
                 }
             }
             None if is_secret_file(path) => self.secret_file(path, given, origin),

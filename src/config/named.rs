@@ -118,8 +118,8 @@ impl Loading<'_> {
         match (key.apply)(draft, &Given::Toml(value), &key.bounds) {
             Ok(()) => _ = self.named.insert(path, origin),
             Err(wrong) => {
-                let origin = wrong.offset.map_or(origin, |offset| lines.at(offset));
-                self.wrong(origin, &path, wrong);
+                let at = |offset: Option<usize>| offset.map_or(origin.clone(), |it| lines.at(it));
+                self.all_wrong(at, &path, wrong);
             }
         }
     }

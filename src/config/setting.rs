@@ -37,6 +37,8 @@ pub(super) struct Wrong {
     pub(super) wanted: String,
     /// Where in the file it begins, in bytes; none if it is not from a file.
     pub(super) offset: Option<usize>,
+    /// What else is wrong in the same list.
+    pub(super) others: Vec<Wrong>,
 }
 
 impl<'a> Given<'a> {
@@ -114,7 +116,7 @@ impl<'a> Given<'a> {
             Given::Toml(value) => Some(value.span().start),
             Given::Text(_) | Given::Secret(_) => None,
         };
-        Wrong { found: self.found(), wanted: wanted.into(), offset }
+        Wrong { found: self.found(), wanted: wanted.into(), offset, others: Vec::new() }
     }
 }
 
@@ -281,7 +283,22 @@ macro_rules! lists {
             }
             fn read(given: &Given<'_>, bounds: &Bounds) -> Result<Self, Wrong> {
                 let items = given.list().ok_or_else(|| given.wrong(Self::wanted(bounds)))?;
-                items.iter().map(|item| <$item>::read(item, bounds)).collect()
+                let (mut read, mut wrong) = (Vec::new(), Vec::new());
+                for item in items {
+                    match <$item>::read(&item, bounds) {
+                        Ok(item) => read.push(item),
+                        Err(mut it) => {
+                            let others = std::mem::take(&mut it.others);
+                            wrong.push(it);
+                            wrong.extend(others);
+                        }
+                    }
+                }
+                let mut wrong = wrong.into_iter();
+                match wrong.next() {
+                    None => Ok(read),
+                    Some(first) => Err(Wrong { others: wrong.collect(), ..first }),
+                }
             }
             fn show(&self) -> Option<String> {
                 let items: Vec<String> = self.iter().filter_map(Setting::show).collect();
