@@ -163,6 +163,11 @@ fn what_is_no_toml_is_told_once_a_line_and_the_rest_is_read() {
     assert!(lines.iter().any(|line| line.starts_with("r.toml:4: not TOML: ")), "{told}");
     let fragments = "r.toml:3: limits.fragments: found 0, wanted 1 to 16777216";
     assert!(lines.contains(&fragments), "{told}");
+    // Of what table the rows behind a broken heading are is not known.
+    let told = file("[limits\ndepth = 99999\n[tcp]\nbacklog = 0\n").unwrap_err().to_string();
+    let Some((broken, backlog)) = told.split_once('\n') else { panic!("{told}") };
+    assert!(broken.starts_with("r.toml:1: not TOML: "), "{told}");
+    assert!(backlog.starts_with("r.toml:4: tcp.backlog: found 0"), "{told}");
     // What else may stand in it is not known, so nothing is compared with what it sets.
     refused(
         file("[limits]\noutbox_bytes = 2048\nfragments = 1\nfragments = 2"),

@@ -33,6 +33,18 @@ impl<'a> Lines<'a> {
         Self { name: file.name, starts, broken: BTreeSet::new() }
     }
 
+    /// Where the heading of a table is broken, nobody knows what the rows below it are rows of.
+    fn give_up_broken_tables(&mut self, text: &str) {
+        let mut is_broken = false;
+        for (line, text) in (1..).zip(text.lines()) {
+            if text.trim_start().starts_with('[') {
+                is_broken = self.broken.contains(&line);
+            } else if is_broken {
+                self.broken.insert(line);
+            }
+        }
+    }
+
     fn line(&self, offset: usize) -> usize {
         self.starts.partition_point(|start| *start <= offset)
     }
@@ -54,6 +66,7 @@ impl Loading<'_> {
                 self.problem(Some(lines.at(offset)), "", cause);
             }
         }
+        lines.give_up_broken_tables(file.text);
         let before = self.problems.len();
         for (name, value) in table.get_ref() {
             match name.get_ref().as_ref() {
