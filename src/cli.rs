@@ -10,12 +10,13 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use clap::{Args, Parser, Subcommand};
 use ringroom::config::{self, Config, Flag};
 use ringroom::net::probe;
-
 use ringroom::net::tls::Certificates;
+
 /// Run time went wrong.
 const FAILURE: u8 = 1;
 /// The usage or the configuration is wrong.
@@ -127,11 +128,11 @@ pub(crate) fn run() -> ExitCode {
                 complain(format_args!("the configuration cannot be used:\n{problems}"));
                 return ExitCode::from(USAGE);
             }
-            say(format_args!("{}", summary(&config)));
             if let Err(problem) = Certificates::load(&config) {
                 complain(format_args!("the configuration cannot be used:\n{problem}"));
                 return ExitCode::from(USAGE);
             }
+            say(format_args!("{}", summary(&config)));
             ExitCode::SUCCESS
         }),
         Some(Command::PrintConfig(settings)) => with_config(&settings, |config| {
@@ -212,6 +213,8 @@ impl Display for Failure {
 impl Settings {
     /// Reads all sources. Can be called again: then it reads what they say now.
     fn load(&self) -> Result<Config, Failure> {
+        // Later it keeps itself to those that it was told to use.
+        static CPUS_ALLOWED: LazyLock<Vec<usize>> = LazyLock::new(probe::cpus_allowed);
         let path =
             self.config.clone().or_else(|| std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from));
         let text = match &path {
@@ -231,7 +234,7 @@ impl Settings {
             file: text.as_deref().map(|text| config::File { name: &name, text }),
             environment: &environment,
             flags: &self.flags(),
-            cpus_allowed: &probe::cpus_allowed(),
+            cpus_allowed: &CPUS_ALLOWED,
             read_secret: &read_file,
         })
         .map_err(Failure::Problems)

@@ -10,6 +10,7 @@ mod bans;
 mod connection;
 mod contain;
 mod core;
+mod cpus;
 mod descriptors;
 mod doors;
 mod entrance;
@@ -36,6 +37,7 @@ mod turns;
 mod unix;
 
 pub use admission::Admission;
+pub use cpus::keep_to as keep_to_cpus;
 pub use descriptors::raise_limit as raise_descriptor_limit;
 pub use run::{Plan, Reserved, reserve, run};
 pub use timer::Clock;

@@ -133,7 +133,11 @@ pub fn run(config: Config, reread: Reread) -> Result<(), Error> {
 /// # Errors
 /// If it cannot begin, or has to end before it was told to.
 pub fn run_with(mut config: Config, reread: Reread, added: Extensions) -> Result<(), Error> {
+    let kept = net::keep_to_cpus(&config.cores.cpus);
     let logs = logging::start(&config.log).map_err(Error::Log)?;
+    if let Err(error) = kept {
+        warn!(%error, "not all threads are kept to cores.cpus");
+    }
     net::raise_descriptor_limit();
     let reserved = net::reserve(&config).map_err(Error::Listen)?;
     let sockets = sockets::find(&reserved.addresses);

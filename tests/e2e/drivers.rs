@@ -144,3 +144,22 @@ fn core_threads_are_pinned_have_roomy_rings_and_leave_nothing_to_children() {
         assert_ne!(pinned[0], pinned[1], "of {allowed}");
     }
 }
+
+/// Cores share those that may be used, and so does everything else.
+#[test]
+fn no_thread_runs_on_another_cpu_than_those_that_may_be_used() {
+    let allowed = |status: PathBuf| {
+        let status = fs::read_to_string(status).unwrap();
+        let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        list.unwrap().trim().to_owned()
+    };
+    let all = allowed(PathBuf::from("/proc/self/status"));
+    let first = all.split([',', '-']).next().unwrap();
+    let server = Plan::new().cores(2).arguments(&["--cpus", first]).start();
+    let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+    let tasks: Vec<_> = tasks.map(|task| allowed(task.unwrap().path().join("status"))).collect();
+    assert!(tasks.len() > 3 && tasks.iter().all(|cpus| cpus == first), "{tasks:?}");
+    // What it keeps itself to does not count as what it may run on.
+    server.signal("HUP");
+    eventually("it is reloaded", || server.log().contains("certificates are reloaded"));
+}
