@@ -77,6 +77,8 @@ pub struct Core {
     pub connections: Figure,
     /// Connections whose handshake is not finished.
     pub handshakes_pending: Figure,
+    /// Connections whose request was plain HTTP, and relayed to the control plane.
+    pub relays: Figure,
     /// Connections that are relayed to the control plane.
     pub relayed: Figure,
     /// Connections taken from the kernel.

@@ -77,6 +77,7 @@ const GAUGES: &[Row<Figure>] = &[
 const COUNTERS: &[Row<Figure>] = &[
     ("accepts", "Connections taken from the kernel", |core| &core.accepts),
     ("handshakes", "Upgrades answered with 101", |core| &core.handshakes),
+    ("relays", "Plain HTTP requests on the main port that were relayed", |core| &core.relays),
     ("messages_in", "Messages received", |core| &core.messages_in),
     ("messages_out", "Messages of rooms queued for connections", |core| &core.messages_out),
     ("bytes_in", "Bytes read from sockets", |core| &core.bytes_in),

@@ -505,6 +505,7 @@ impl State {
         };
         let tls = self.listeners[usize::from(connection.listener)].tls.is_some();
         let peer = connection.greeting().and_then(|greeting| greeting.client);
+        self.metrics.relays.add(1);
         let (relay, message) = Relay::open(key, Opening { peer, tls, bytes });
         let is_full = relay.is_full();
         self.advance(key, Stage::Relay(relay));

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::client::{BINARY, Client, FIN, Frame, PING, PONG, RSV1, TEXT, frame, raw};
 use crate::frames::deflate;
+use crate::http;
 use crate::server::{Plan, Server, eventually};
 use crate::talk::Talk;
 
@@ -109,4 +110,20 @@ fn every_family_rises_with_what_it_counts() {
     }
     let large = (LARGE * MANY) as f64;
     assert!(rise("bytes_in_total") > large && rise("bytes_out_total") > large);
+}
+
+/// Whatever becomes of a connection, it is counted once more than as one that was accepted.
+#[test]
+fn all_that_is_accepted_is_told() {
+    let server = Plan::new().start();
+    assert!(Client::echo(server.address()).is_served());
+    assert_eq!(http::request(server.address(), "GET", "/live").status, 200);
+    assert_eq!(http::exchange(server.address(), b"no\r\n\r\n").map(|it| it.status), Some(400));
+    let total = |name: &str| server.metric(&format!("ringroom_{name}_total"), "");
+    assert_eq!(total("relays"), 1.0);
+    let told = || {
+        let ways = ["handshakes", "relays", "handshake_failures", "refusals"];
+        ways.map(total).iter().sum::<f64>()
+    };
+    eventually("they are as many", || told() == total("accepts"));
 }
