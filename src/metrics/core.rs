@@ -49,7 +49,7 @@ pub struct Deflate {
 impl Deflate {
     /// Counts what was inflated or deflated meanwhile.
     pub fn add(&self, tally: Tally) {
-        if tally.messages > 0 {
+        if tally != Tally::default() {
             self.messages.add(tally.messages);
             self.compressed_bytes.add(tally.compressed_bytes);
             self.plain_bytes.add(tally.plain_bytes);

@@ -66,6 +66,12 @@ impl Tally {
         self.plain_bytes += plain as u64;
         self.time_us += time_us;
     }
+
+    /// No message came of it.
+    fn count_in_vain(&mut self, compressed: usize, time_us: u64) {
+        self.compressed_bytes += compressed as u64;
+        self.time_us += time_us;
+    }
 }
 
 /// Stands still: for whoever does not ask how long it takes.
@@ -126,6 +132,17 @@ impl Inflater {
     /// of more blocks than its length explains.
     pub fn inflate(&mut self, payload: &[u8], limit: usize) -> Result<&mut [u8], Fault> {
         let began = (self.stopwatch)();
+        let produced = self.inflate_all(payload, limit);
+        let time_us = (self.stopwatch)().saturating_sub(began);
+        match produced {
+            Ok(produced) => self.tally.count(payload.len(), produced, time_us),
+            Err(_) => self.tally.count_in_vain(payload.len(), time_us),
+        }
+        Ok(&mut self.output[..produced?])
+    }
+
+    /// Returns how long the message is.
+    fn inflate_all(&mut self, payload: &[u8], limit: usize) -> Result<usize, Fault> {
         self.blocks = 0;
         self.input.clear();
         self.input.reserve(payload.len() + TAIL.len());
@@ -139,14 +156,10 @@ impl Inflater {
         } else {
             Progress { consumed: 0, produced: 0 }
         };
-        let produced = if progress.consumed == self.input.len() {
-            progress.produced
-        } else {
-            self.inflate_rest(progress, limit)?
-        };
-        let time_us = (self.stopwatch)().saturating_sub(began);
-        self.tally.count(payload.len(), produced, time_us);
-        Ok(&mut self.output[..produced])
+        if progress.consumed == self.input.len() {
+            return Ok(progress.produced);
+        }
+        self.inflate_rest(progress, limit)
     }
 
     /// Through the first final block, which is mostly the last of all.

@@ -127,3 +127,18 @@ fn all_that_is_accepted_is_told() {
     };
     eventually("they are as many", || told() == total("accepts"));
 }
+
+/// What does not come to a message costs as well.
+#[test]
+fn what_is_inflated_in_vain_is_counted_in_bytes() {
+    let server = Plan::new().start();
+    let bomb = deflate(&vec![0; 1 << 20]);
+    for (payload, code) in [(&bomb[..], 1009), (&b"\xff\xff\xff"[..], 1007)] {
+        let mut client = Client::deflated(server.address());
+        client.send(&frame(FIN | RSV1 | TEXT, payload));
+        assert_eq!(client.receive().unwrap().payload[..2], u16::to_be_bytes(code));
+    }
+    let all = (bomb.len() + 3) as f64;
+    eventually("both are", || server.metric("ringroom_inflate_compressed_bytes_total", "") == all);
+    assert_eq!(server.metric("ringroom_inflate_messages_total", ""), 0.0);
+}
