@@ -105,6 +105,11 @@ impl Connection {
         matches!(self.stage, Stage::Ending)
     }
 
+    /// Whether something is to be written that is in no outbox, or in none any more.
+    pub(super) fn owes(&self) -> bool {
+        !self.raw.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.wants_to_send())
+    }
+
     /// Writes what is there, as far as the kernel takes it; counts the plain bytes it took.
     pub(super) fn write(&mut self, outbox: Option<&mut Outbox>, count: &mut u64) -> Written {
         match self.tls.take() {

@@ -197,18 +197,15 @@ impl State {
     }
 
     /// The socket is gone: its reader sees the end and lets go. It takes nothing more before that: what
-    /// a client has said before it was gone would be answered, and waited for until it reads.
+    /// a client has said before it was gone would be answered, and waited for until it reads. Nor does a
+    /// client that has ended its side wait for what it cannot be given.
     fn give_up(&mut self, now: Now, key: ConnectionKey) {
         let Some(connection) = self.connection(key) else {
             return;
         };
         connection.stream.shutdown(Shutdown::Both);
-        let course = std::mem::replace(&mut connection.course, Course::HangsUp);
-        // A client that has ended its side waits for what it cannot be given.
-        if matches!(connection.stage, Stage::Relay(_)) || course == Course::HasEnded {
-            self.retire(now, key);
-        }
-        self.forget_kept(key);
+        connection.course = Course::HangsUp;
+        self.retire(now, key);
         self.resume(key);
     }
 

@@ -19,7 +19,7 @@ use crate::ws::head::{self, Head};
 use crate::ws::refusal::Refusal;
 use crate::ws::{forwarded, proxy};
 
-use super::connection::{Connection, Course, Stage};
+use super::connection::{Connection, Stage};
 use super::core::State;
 use super::doors::{Behind, Upgrade};
 use super::inbound::{Held, Kept, Message};
@@ -133,10 +133,8 @@ impl State {
                 }
                 Err(failure) => {
                     self.metrics.handshake_failures.count(failure);
-                    if let Some(connection) = self.connection(key) {
-                        // Its end is our doing, and counted.
-                        connection.course = Course::HangsUp;
-                    }
+                    // Its end is our doing, and counted.
+                    self.retire(now, key);
                     Flow::End
                 }
             };

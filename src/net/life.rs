@@ -32,6 +32,12 @@ impl State {
         let Some(connection) = self.connection(key) else {
             return;
         };
+        let is_over = connection.is_over();
+        if let Some(tls) = connection.tls.as_mut().filter(|_| !is_over) {
+            // Without it a client cannot tell the end of all from the middle.
+            tls.say_goodbye();
+            let _ = tls.send(&connection.stream);
+        }
         // A task that waits for room in the kernel's buffer sees the end, too.
         connection.stream.shutdown(Shutdown::Both);
         self.retire(now, key);
@@ -104,9 +110,9 @@ impl State {
     /// Whether a WebSocket client that has ended its side is still owed something, as one that said
     /// all it had to say and now reads the answers. It has as long as for a goodbye.
     pub(super) fn stays_for_answers(&mut self, now: Now, key: ConnectionKey) -> bool {
-        let is_owed = self.shard.owes(key);
+        let engine_owes = self.shard.owes(key);
         let deadline = now.moment.plus_ms(GOODBYE_MS);
-        let Some(connection) = self.connection(key).filter(|it| is_owed && !it.hangs_up()) else {
+        let Some(connection) = self.connection(key).filter(|it| engine_owes || it.owes()) else {
             return false;
         };
         if std::mem::replace(&mut connection.course, Course::HasEnded) != Course::HasEnded {

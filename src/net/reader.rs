@@ -116,17 +116,14 @@ impl Reader {
             Flow::On => {}
             Flow::Pause => loop {
                 self.core.pause(self.key).await;
-                // What came behind a request whose credential was judged, or behind what the engine
-                // took, is not read again.
-                let is_waiting = matches!(self.intake, Intake::Waiting(_) | Intake::Held(_));
-                if !is_waiting || self.take(&mut []) != Flow::Pause {
+                if !self.is_waiting() || self.take(&mut []) != Flow::Pause {
                     break;
                 }
             },
             Flow::End => {
                 // Who has ended its side may still be owed something, also for what it said before.
                 loop {
-                    if matches!(self.intake, Intake::Held(_)) {
+                    if self.is_waiting() {
                         self.take(&mut []);
                     }
                     if !self.core.end_of_input(self.key) {
@@ -140,6 +137,12 @@ impl Reader {
         }
         let wants_busy = self.reads_in_a_row >= BUSY_READS;
         if wants_busy == is_busy { Next::Again } else { Next::ChangePace }
+    }
+
+    /// Whether something was read that is not read again: what came behind a request whose credential
+    /// is judged, or behind what the engine took.
+    fn is_waiting(&self) -> bool {
+        matches!(self.intake, Intake::Waiting(_) | Intake::Held(_))
     }
 
     fn take_buffer(&mut self, buffer: &mut Vec<u8>, lease: &mut Lease, count: usize) -> Flow {
@@ -247,14 +250,19 @@ impl Core {
     fn end_of_input(&self, key: ConnectionKey) -> bool {
         let now = self.now();
         let mut state = self.state.borrow_mut();
+        let hangs_up = state.connection(key).is_some_and(|connection| connection.hangs_up());
         let stays = match state.connection(key).map(|connection| &mut connection.stage) {
             Some(Stage::Relay(relay)) => {
                 relay.end();
                 state.pass_on(key);
                 state.connection(key).is_some_and(|connection| !connection.is_over())
             }
+            // Its last words are not written, and have their time.
+            Some(Stage::Handshake(_) | Stage::Open(_)) if hangs_up => true,
+            // The handshake's deadline runs.
+            Some(Stage::Handshake(greeting)) => greeting.waiting.is_some(),
             Some(Stage::Open(_)) => state.stays_for_answers(now, key),
-            _ => false,
+            Some(Stage::Ending) | None => false,
         };
         self.bell.ring();
         stays

@@ -2,7 +2,6 @@
 //! a peer may do that looks odd and is right.
 
 use std::io::{Read as _, Write as _};
-use std::net::Shutdown;
 
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
@@ -48,44 +47,6 @@ fn wide(length: u64) -> Vec<u8> {
     let mut bytes = vec![0xFF];
     bytes.extend(length.to_be_bytes());
     bytes
-}
-
-/// As `printf … | nc -N` does: it has said all, and now reads.
-#[test]
-fn who_has_ended_its_side_still_gets_its_answers() {
-    let server = Server::start();
-    for (count, bytes) in [(1, 10), (50, 20_000)] {
-        let stream = raw(server.address());
-        let half = stream.try_clone().unwrap();
-        let mut client = Client::try_echo(stream, "").unwrap();
-        let payload = vec![b'x'; bytes];
-        let said = frame(FIN | TEXT, &payload).repeat(count);
-        let talking = std::thread::spawn(move || {
-            (&half).write_all(&said).unwrap();
-            half.shutdown(Shutdown::Write).unwrap();
-        });
-        for number in 0..count {
-            let answer = client.receive().unwrap_or_else(|| panic!("answer {number} of {count}"));
-            assert_eq!(answer.payload, payload);
-        }
-        talking.join().unwrap();
-        assert!(client.is_at_its_end());
-    }
-    eventually("nobody stays", || server.metric("ringroom_connections_open", "") < 1.0);
-}
-
-/// It is not waited for longer than for a goodbye.
-#[test]
-fn who_has_ended_its_side_and_reads_nothing_is_let_go() {
-    let server = Plan::new().set("tcp.send_buffer_bytes=8192").start();
-    let stream = raw(server.address());
-    let half = stream.try_clone().unwrap();
-    let _client = Client::try_echo(stream, "").unwrap();
-    // More than the kernel holds of the answers, and less than the server holds.
-    let said = frame(FIN | TEXT, &[b'x'; 60_000]).repeat(6);
-    (&half).write_all(&said).unwrap();
-    half.shutdown(Shutdown::Write).unwrap();
-    eventually("it is let go", || server.metric("ringroom_connections_open", "") < 1.0);
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod encryption;
 mod faults;
 mod figures;
 mod frames;
+mod halves;
 mod handshake;
 mod identity;
 mod inbox;
