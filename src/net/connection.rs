@@ -72,6 +72,8 @@ pub(super) struct Greeting {
     /// Whether they spoke TLS, as far as it is known: to the listener, then what a PROXY header said.
     pub(super) encrypted: bool,
     pub(super) accepted: Moment,
+    /// Whether anything has come of it.
+    pub(super) has_spoken: bool,
     /// The request, while its credential is being judged.
     pub(super) waiting: Option<Box<Waiting>>,
 }

@@ -173,7 +173,8 @@ impl State {
         }
     }
 
-    /// The last bytes are with the kernel: ends our side, and waits for the peer to end its own.
+    /// The last bytes are with the kernel: ends our side, and waits for the peer to end its own, if it
+    /// has ever said anything.
     fn say_goodbye(&mut self, now: Now, key: ConnectionKey) {
         let Some(connection) = self.connection(key) else {
             return;
@@ -183,7 +184,10 @@ impl State {
             // If it does not fit now it is not worth waiting for.
             let _ = tls.send(&connection.stream);
         }
-        connection.stream.shutdown(Shutdown::Write);
+        let has_spoken = connection.greeting().is_none_or(|greeting| greeting.has_spoken);
+        // A client of which nothing has come has nothing on its way that our closing would reset.
+        let side = if has_spoken { Shutdown::Write } else { Shutdown::Both };
+        connection.stream.shutdown(side);
         self.retire(now, key);
         self.resume(key);
     }

@@ -113,6 +113,11 @@ impl State {
                 return self.take_behind(now, key, intake, bytes);
             }
             Intake::Held(_) if bytes.is_empty() => return self.take_held(now, key, intake),
+            Intake::Proxy(_) | Intake::Head(_) => {
+                if let Some(greeting) = self.connection(key).and_then(Connection::greeting) {
+                    greeting.has_spoken = true;
+                }
+            }
             _ => {}
         }
         if let Intake::Proxy(unread) = intake {

@@ -17,7 +17,7 @@ use super::core::{Deadline, State, key_of};
 use super::intake::UNAVAILABLE;
 
 /// How long a connection may take over its last goodbye.
-const GOODBYE_MS: u64 = 5_000;
+pub const GOODBYE_MS: u64 = 4_000;
 
 impl State {
     /// Lets a reader go on.

@@ -218,6 +218,7 @@ fn welcome(core: &Rc<Core>, now: Now, listener: u16, socket: OwnedFd, peer: Opti
             client: peer,
             encrypted: tls.is_some(),
             accepted: now.moment,
+            has_spoken: false,
             waiting: None,
         })),
         listener,

@@ -39,5 +39,6 @@ mod unix;
 pub use admission::Admission;
 pub use cpus::keep_to as keep_to_cpus;
 pub use descriptors::raise_limit as raise_descriptor_limit;
+pub use life::GOODBYE_MS;
 pub use run::{Plan, Reserved, reserve, run};
 pub use timer::Clock;

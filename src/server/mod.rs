@@ -16,7 +16,6 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -45,11 +44,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// nodes ask for between the end of its cores and its farewell nobody answers.
 const LOOK_OFTEN: Duration = Duration::from_millis(10);
 
-/// How much longer than its window a drain may take; half a second more is for a farewell to Redis.
-const DRAIN_GRACE: Duration = Duration::from_millis(4_500);
-
-/// The exit code after a second signal: not everyone was sent away.
-const IMPATIENT: i32 = 1;
+/// How much longer than its window a drain may take: the last goodbye begins at its end. Half a second
+/// more is for a farewell to Redis.
+const DRAIN_GRACE: Duration = Duration::from_millis(net::GOODBYE_MS + 500);
 
 /// Reads the configuration again, or says to a person what is wrong with it.
 pub type Reread = Box<dyn Fn() -> Result<Config, String>>;
@@ -75,6 +72,8 @@ pub enum Error {
     State(io::Error),
     /// A thread, its runtime or its listener cannot be made.
     Thread(io::Error),
+    /// A second signal ended the drain before everyone was sent away.
+    Impatient,
     /// A thread panicked. What it held is lost; a supervisor should start the process again.
     Panic,
 }
@@ -101,6 +100,7 @@ impl fmt::Display for Error {
                 }
                 Ok(())
             }
+            Self::Impatient => f.write_str("a second signal: not everyone was sent away"),
             Self::Panic => {
                 f.write_str("a thread panicked: ending, so that a new process can begin")
             }
@@ -140,7 +140,8 @@ pub fn run_with(mut config: Config, reread: Reread, added: Extensions) -> Result
     }
     net::raise_descriptor_limit();
     let reserved = net::reserve(&config).map_err(Error::Listen)?;
-    let sockets = sockets::find(&reserved.addresses);
+    // Removed on every way out from here.
+    let _sockets = sockets::find(&reserved.addresses);
     for (listener, address) in config.listeners.iter_mut().zip(&reserved.addresses) {
         listener.address = address.clone();
     }
@@ -170,9 +171,8 @@ pub fn run_with(mut config: Config, reread: Reread, added: Extensions) -> Result
         .map_err(Error::Thread)?;
     let mut watch =
         Watch { config, tenants, added, policies: 0, policy, reread, certificates, threads, logs };
-    runtime.block_on(watch.until_told_to_end())?;
-    sockets::remove(&sockets);
-    watch.threads.join()
+    let told = runtime.block_on(watch.until_told_to_end());
+    told.and(watch.threads.join())
 }
 
 /// What is looked after while the cores serve.
@@ -227,7 +227,8 @@ impl Watch {
         }
     }
 
-    /// Sends everyone away, over the window, and waits for the cores. A second signal ends it now.
+    /// Sends everyone away, over the window, and waits for the cores: not for ever, and no longer than
+    /// to a second signal. Cores that are left then go with the process.
     async fn drain(&mut self, signals: [Signal; 3]) -> Result<(), Error> {
         let [mut terminate, mut interrupt, mut hang_up] = signals;
         let window_ms = self.config.drain.window_ms;
@@ -237,8 +238,8 @@ impl Watch {
         let mut look = every(LOOK_OFTEN);
         while !self.threads.all_cores_ended() {
             tokio::select! {
-                _ = terminate.recv() => process::exit(IMPATIENT),
-                _ = interrupt.recv() => process::exit(IMPATIENT),
+                _ = terminate.recv() => return Err(Error::Impatient),
+                _ = interrupt.recv() => return Err(Error::Impatient),
                 _ = hang_up.recv() => warn!("draining: the settings are not read again"),
                 _ = look.tick() => {}
                 () = tokio::time::sleep_until(deadline) => {
@@ -247,7 +248,7 @@ impl Watch {
                          ending without them"
                     );
                     self.threads.take_leave();
-                    process::exit(0);
+                    return Ok(());
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! The files of UNIX sockets, which outlive whoever listens on them.
 //!
-//! Invariant: only a file that this process made is removed; a process that took the path over by a
-//! hot restart keeps its own.
+//! Invariant: a file that this process made is removed on every way out but a kill; one of a process that
+//! took the path over by a hot restart stays.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -9,27 +9,31 @@ use std::path::{Path, PathBuf};
 
 use crate::config::ListenAddress;
 
+/// The files of this process. Dropped, it removes those that are still what they were.
+pub(super) struct Sockets(Vec<Socket>);
+
 /// A socket's file, and which one it was.
-pub(super) struct Socket {
+struct Socket {
     path: PathBuf,
     identity: Option<(u64, u64)>,
 }
 
 /// The files of those addresses that have one.
-pub(super) fn find(addresses: &[ListenAddress]) -> Vec<Socket> {
+pub(super) fn find(addresses: &[ListenAddress]) -> Sockets {
     let paths = addresses.iter().filter_map(|address| match address {
         ListenAddress::Unix(path) => Some(path.clone()),
         ListenAddress::Tcp(_) => None,
     });
-    paths.map(|path| Socket { identity: identity(&path), path }).collect()
+    Sockets(paths.map(|path| Socket { identity: identity(&path), path }).collect())
 }
 
-/// Removes those that are still what they were.
-pub(super) fn remove(sockets: &[Socket]) {
-    for socket in sockets {
-        if socket.identity.is_some() && identity(&socket.path) == socket.identity {
-            // If it cannot be removed, the next start will replace it.
-            let _ = fs::remove_file(&socket.path);
+impl Drop for Sockets {
+    fn drop(&mut self) {
+        for socket in &self.0 {
+            if socket.identity.is_some() && identity(&socket.path) == socket.identity {
+                // If it cannot be removed, the next start will replace it.
+                let _ = fs::remove_file(&socket.path);
+            }
         }
     }
 }
@@ -57,9 +61,9 @@ mod tests {
         let found = find(&addresses);
         fs::remove_file(&path).expect("it was just made");
         let _successor = listen();
-        remove(&found);
+        drop(found);
         assert!(path.exists(), "another process's");
-        remove(&find(&addresses));
+        drop(find(&addresses));
         assert!(!path.exists(), "its own");
     }
 }

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crate::auth::Policy;
 use crate::bridge;
@@ -26,6 +27,11 @@ use crate::tenant::Tenants;
 use super::Error;
 use super::entropy::System;
 use super::plan;
+
+/// What the control plane has to end in where cores are left, as it writes what it has to a file, and how
+/// often that is looked at.
+const STOP_MAX: Duration = Duration::from_secs(1);
+const STOP_LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// What every core is given, and what is made before the first of them.
 pub(super) struct Parts<'a> {
@@ -113,7 +119,7 @@ fn spare_cpu(used: &[Option<usize>], config: &Config) -> Option<usize> {
 fn spawn_bridge(
     config: &Arc<Config>,
     port: Port<Letter<CoreMessage>>,
-    (started, node): (std::time::Instant, u64),
+    (started, node): (Instant, u64),
     registry: &Registry,
     cpu: Option<usize>,
 ) -> Result<(bridge::Stop, JoinHandle<io::Result<()>>), Error> {
@@ -195,6 +201,15 @@ fn spawn_cores(
     Ok((threads, listens))
 }
 
+/// Whether a thread ends that was told to.
+fn ends_soon<T>(thread: &JoinHandle<T>) -> bool {
+    let began = Instant::now();
+    while !thread.is_finished() && began.elapsed() < STOP_MAX {
+        thread::sleep(STOP_LOOK_EVERY);
+    }
+    thread.is_finished()
+}
+
 /// Where cores say how far they have come.
 type Listens = mpsc::Receiver<io::Result<()>>;
 
@@ -243,13 +258,13 @@ impl Threads {
         }
     }
 
-    /// How those ended that have; stops the control plane once the cores are gone.
+    /// How those ended that have. The control plane is stopped, whoever is left, so that the audit trail
+    /// is whole.
     pub(super) fn join(self) -> Result<(), Error> {
         let are_gone = self.all_cores_ended();
-        if are_gone {
-            // It may have ended by itself.
-            let _ = self.commander.send(Command::Stop);
-        }
+        // It may have ended by itself.
+        let _ = self.commander.send(Command::Stop);
+        let has_stopped = ends_soon(&self.control);
         if let Some((stop, thread)) = self.bridge {
             if thread.is_finished() {
                 thread.join().map_err(|_| Error::Panic)?.map_err(Error::Thread)?;
@@ -261,7 +276,7 @@ impl Threads {
         for core in self.cores.into_iter().filter(|core| are_gone || core.is_finished()) {
             core.join().map_err(|_| Error::Panic)?;
         }
-        if are_gone || self.control.is_finished() {
+        if are_gone || has_stopped {
             self.control.join().map_err(|_| Error::Panic)?.map_err(Error::Thread)?;
         }
         Ok(())

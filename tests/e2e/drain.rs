@@ -11,6 +11,8 @@ use serde_json::json;
 
 use crate::client::{Client, FIN, TEXT, connect_unix, echoes, frame, raw};
 use crate::http;
+use crate::identity::OPERATOR;
+use crate::operator::operate;
 use crate::server::{Plan, Server, eventually};
 use crate::talk::Talk;
 
@@ -158,9 +160,74 @@ fn clients_go_one_after_the_other() {
 fn a_client_that_does_not_answer_holds_nothing_up_for_ever() {
     let mut server = Plan::new().set("drain.window_ms=100").start();
     let _silent = Client::echo(server.address());
-    let _in_its_handshake = raw(server.address());
+    let mut in_its_handshake = raw(server.address());
+    in_its_handshake.write_all(b"GET /live HT").unwrap();
     server.signal("TERM");
     assert_eq!(server.ended().code(), Some(0));
+}
+
+/// Nothing of theirs is on its way, so nothing is waited for once they are told.
+#[test]
+fn whoever_has_said_nothing_is_not_waited_for() {
+    for driver in ["uring", "epoll"] {
+        let plan = Plan::new().arguments(&["--driver", driver]).set("drain.window_ms=300");
+        let mut server = plan.start();
+        let mut silent = raw(server.address());
+        eventually("it is in", || server.metric("ringroom_handshakes_pending", "") > 0.5);
+        server.signal("TERM");
+        assert_eq!(server.ended().code(), Some(0), "{driver}");
+        assert!(!server.log().contains("did not go in time"), "{driver}: {}", server.log());
+        let mut told = String::new();
+        silent.read_to_string(&mut told).unwrap();
+        assert!(told.starts_with("HTTP/1.1 503 "), "{driver}: {told}");
+    }
+}
+
+/// What the process has made is taken away, and what it has to say is said.
+#[test]
+fn a_core_that_hangs_is_left_behind_and_nothing_else() {
+    let path = crate::server::folder().join("left");
+    let config = format!("listen = [\"127.0.0.1:0\", \"unix:{}\"]\n", path.display());
+    for driver in ["uring", "epoll"] {
+        let plan = Plan::new().arguments(&["--driver", driver]).set("drain.window_ms=0");
+        let mut server = plan.set("dev.faults=true").listeners(&config).start();
+        assert_eq!(server.fault("wedge?for_ms=60000"), Some(202));
+        eventually("it hangs", || server.log().contains("wedged"));
+        server.signal("TERM");
+        assert_eq!(server.ended().code(), Some(0), "{driver}");
+        assert!(server.log().contains("did not go in time"), "{driver}: {}", server.log());
+        assert!(!path.exists(), "{driver}");
+    }
+}
+
+/// The log is written to its end, the audit trail too, and the path is free again.
+#[test]
+fn a_second_signal_leaves_nothing_behind() {
+    let folder = crate::server::folder();
+    let (path, audit) = (folder.join("socket"), folder.join("audit"));
+    let token = folder.join("token");
+    std::fs::write(&token, OPERATOR).unwrap();
+    let config = format!(
+        "listen = [\"127.0.0.1:0\", \"unix:{}\"]\n[control]\ntoken_file = {:?}\n",
+        path.display(),
+        token.display().to_string()
+    );
+    for driver in ["uring", "epoll"] {
+        let plan = Plan::new().arguments(&["--driver", driver]).set("drain.window_ms=60000");
+        let plan = plan.set(&format!("audit.file={}", audit.display()));
+        let mut server = plan.listeners(&config).start();
+        let _client = Client::try_echo(connect_unix(&path), "").expect("the upgrade");
+        let ban = json!({ "address": "192.0.2.1", "for_ms": 600_000 });
+        assert_eq!(operate(&server, "POST", "/v1/bans", &ban).0, 200, "{driver}");
+        server.signal("TERM");
+        eventually("it drains", || server.control("/ready").status == 503);
+        server.signal("TERM");
+        assert_eq!(server.ended().code(), Some(1), "{driver}");
+        assert!(server.log().contains("a second signal: not everyone"), "{}", server.log());
+        assert!(!path.exists(), "{driver}");
+        let trail = std::fs::read_to_string(&audit).unwrap();
+        assert!(trail.contains("192.0.2.1") && trail.ends_with('\n'), "{driver}: {trail}");
+    }
 }
 
 #[test]

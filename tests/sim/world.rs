@@ -29,7 +29,7 @@ use crate::truth::Truth;
 /// Unix time at the beginning.
 const EPOCH_MS: u64 = 1_700_000_000_000;
 /// How long the driver waits for the last bytes of a connection to be taken.
-const GOODBYE_MS: u64 = 5_000;
+const GOODBYE_MS: u64 = 4_000;
 
 /// An engine and the state of its driver.
 pub(crate) struct Core {
