@@ -7,6 +7,7 @@
 //! runtime has looked at every socket.
 
 use std::cell::{Cell, RefCell};
+use std::os::fd::RawFd;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -67,6 +68,8 @@ pub(super) struct Core {
     pub(super) timer: Timer,
     pub(super) doorbell: Counter,
     pub(super) glance: Glance,
+    /// See [`Table::end_for_clients`](super::descriptors::Table::end_for_clients).
+    pub(super) end_for_clients: RawFd,
 }
 
 /// Everything of a core that changes.

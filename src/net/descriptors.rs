@@ -14,6 +14,9 @@ use super::socket::check;
 
 const STANDARD_STREAMS: RawFd = 3;
 
+/// Descriptors of a shared table that clients do not get, at most.
+const RESERVED: RawFd = 64;
+
 /// Whether a core has a table of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Table {
@@ -21,6 +24,21 @@ pub(super) enum Table {
     Own,
     /// The process's: `unshare` was refused.
     Shared,
+}
+
+impl Table {
+    /// From which number on a descriptor is not for a client: a shared table has the last of it for the
+    /// control plane, the log and Redis. Numbers are given out from the lowest, so it tells how many
+    /// there are.
+    pub(super) fn end_for_clients(self) -> RawFd {
+        match self {
+            Self::Own => RawFd::MAX,
+            Self::Shared => {
+                let limit = RawFd::try_from(limit().rlim_cur).unwrap_or(RawFd::MAX);
+                limit - (limit / 4).min(RESERVED)
+            }
+        }
+    }
 }
 
 /// Gives the calling thread a table of its own, keeping the standard streams and `kept`.
@@ -47,9 +65,8 @@ pub(super) fn leave_shared_table(kept: &[RawFd], barrier: &Barrier) -> Table {
 
 /// Raises the soft limit of open files to the hard one: what may be had is had. Says how many.
 pub fn raise_limit() -> u64 {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the limit is live and written by the call.
-    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+    let mut limit = limit();
+    if limit.rlim_max == 0 {
         return 0;
     }
     let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
@@ -58,6 +75,14 @@ pub fn raise_limit() -> u64 {
         limit = raised;
     }
     limit.rlim_cur
+}
+
+/// The limit of open files; none is known: 0.
+fn limit() -> libc::rlimit {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit is live and written by the call, or left as it is.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    limit
 }
 
 /// The kernel's id of the calling thread.
@@ -109,6 +134,14 @@ mod tests {
     fn is_open(fd: RawFd) -> bool {
         // SAFETY: no memory is involved.
         unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+    }
+
+    #[test]
+    fn a_shared_table_has_some_left_that_clients_do_not_get() {
+        let all = RawFd::try_from(limit().rlim_cur).unwrap_or(RawFd::MAX);
+        let end = Table::Shared.end_for_clients();
+        assert!(end <= all - RESERVED.min(all / 4) && end >= all / 4 * 3, "{end} of {all}");
+        assert_eq!(Table::Own.end_for_clients(), RawFd::MAX, "nobody else is there");
     }
 
     #[test]

@@ -150,6 +150,11 @@ fn accept_some(core: &Rc<Core>, door: &Door, haste: Haste) -> Turn {
             return Turn::Rest(wait_ms);
         }
         match socket::accept(door.fd) {
+            Ok((socket, _)) if socket.as_raw_fd() >= core.end_for_clients => {
+                warn!("the rest of the descriptors is not for clients: accepting rests");
+                core.state.borrow().metrics.refusals.count(Refusal::Descriptors);
+                return Turn::Rest(REST_MS);
+            }
             Ok((socket, peer)) => welcome(core, now, door.listener, socket, peer),
             Err(error) => match error.raw_os_error() {
                 // The kernel says so of a UNIX socket that was shut down, too.

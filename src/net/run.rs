@@ -27,7 +27,7 @@ use crate::ws::decoder::{self, Scratch};
 
 use super::admission::Admission;
 use super::core::{Core, Deadline, State};
-use super::descriptors;
+use super::descriptors::{self, Table};
 use super::entrance::{self, Bound, Entrance};
 use super::inbound::{Inbound, Tally};
 use super::listener::{Listener, Pace};
@@ -99,20 +99,20 @@ pub fn run(plan: Plan) {
     {
         tracing::warn!(cpu, "this core could not be pinned to its CPU");
     }
-    descriptors::leave_shared_table(&kept(&plan), &plan.tables);
+    let table = descriptors::leave_shared_table(&kept(&plan), &plan.tables);
     match ring::build(plan.config.cores.driver, plan.config.cores.ring_entries) {
-        Ok((mut ring, kind)) => drive(&mut ring, kind, plan),
+        Ok((mut ring, kind)) => drive(&mut ring, kind, table, plan),
         // Whoever does not wait for it has given up on all cores.
         Err(error) => drop(plan.listening.send(Err(error))),
     }
 }
 
-fn drive(ring: &mut Ring, kind: Kind, plan: Plan) {
+fn drive(ring: &mut Ring, kind: Kind, table: Table, plan: Plan) {
     plan.metrics.set_driver(kind.into());
     plan.metrics.thread_id.set(descriptors::thread_id());
     ring.block_on(async {
         let (name, listening) = (plan.core, plan.listening.clone());
-        let core = match open(plan, kind) {
+        let core = match open(plan, kind, table) {
             Ok(core) => core,
             Err(error) => return drop(listening.send(Err(error))),
         };
@@ -135,9 +135,8 @@ fn kept(plan: &Plan) -> Vec<RawFd> {
 }
 
 /// Everything of a core that needs its runtime.
-fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
-    let Plan { config, core, cores, control, seed, entropy, metrics, senders, port, clock, .. } =
-        plan;
+fn open(plan: Plan, kind: Kind, table: Table) -> io::Result<Rc<Core>> {
+    let Plan { config, core, cores, seed, entropy, metrics, senders, port, clock, .. } = plan;
     let doors = Bound::all(plan.unix, &config)?;
     let doorbell: OwnedFd = port.doorbell_fd().try_clone_to_owned()?;
     let mut shard = Shard::new(Setup {
@@ -171,7 +170,7 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
         records_lost: 0,
         pace: Pace::new(&config.admission),
         port,
-        control,
+        control: plan.control,
         wheel,
         metrics,
         frame_limits: decoder::Limits::from(&config.limits),
@@ -203,6 +202,7 @@ fn open(plan: Plan, kind: Kind) -> io::Result<Rc<Core>> {
         timer: Timer::new()?,
         doorbell: Counter::new(doorbell)?,
         glance: Glance::new(kind)?,
+        end_for_clients: table.end_for_clients(),
     }))
 }
 

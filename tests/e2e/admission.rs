@@ -50,10 +50,10 @@ fn accepts_are_paced() {
     assert!(held.iter_mut().all(Client::is_served));
 }
 
-/// A descriptor table of 64.
+/// A descriptor table of so many.
 #[expect(unsafe_code, reason = "resource limits have no safe wrapper")]
-fn few_descriptors() -> std::io::Result<()> {
-    let limit = libc::rlimit { rlim_cur: 64, rlim_max: 64 };
+pub(crate) fn few_descriptors(count: u64) -> std::io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: count, rlim_max: count };
     // SAFETY: the structure lives for the time of the call.
     match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } {
         0 => Ok(()),
@@ -64,7 +64,7 @@ fn few_descriptors() -> std::io::Result<()> {
 #[test]
 fn without_descriptors_those_inside_are_served_and_accepting_resumes_alone() {
     for driver in ["uring", "epoll"] {
-        let plan = Plan::new().before(few_descriptors).arguments(&["--driver", driver]);
+        let plan = Plan::new().before(|| few_descriptors(64)).arguments(&["--driver", driver]);
         let server = plan.start();
         let (mut inside, mut turned_away) = (Vec::new(), 0);
         while turned_away < 3 {

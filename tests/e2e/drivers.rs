@@ -3,20 +3,17 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::client::{Client, FIN, TEXT, echoes, frame};
+use crate::client::{Client, FIN, TEXT, echoes, frame, raw};
 use crate::server::{Plan, Server, eventually};
 
+const LOAD_NUMBER: libc::sock_filter = statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0);
+const ALLOW: libc::sock_filter = statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW);
+const REFUSE: libc::sock_filter =
+    statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned());
+
 /// Refuses the three system calls of io_uring, as container runtimes do.
-#[expect(unsafe_code, reason = "seccomp has no safe wrapper")]
 fn refuse_io_uring() -> std::io::Result<()> {
-    const LOAD_NUMBER: libc::sock_filter = statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0);
-    const ALLOW: libc::sock_filter =
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW);
-    const REFUSE: libc::sock_filter = statement(
-        libc::BPF_RET | libc::BPF_K,
-        libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned(),
-    );
-    let mut filter = [
+    filter([
         LOAD_NUMBER,
         skip_unless(libc::SYS_io_uring_setup, 1),
         REFUSE,
@@ -25,8 +22,18 @@ fn refuse_io_uring() -> std::io::Result<()> {
         skip_unless(libc::SYS_io_uring_register, 1),
         REFUSE,
         ALLOW,
-    ];
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    ])
+}
+
+/// Leaves all cores in one descriptor table, as some container runtimes do; of 80.
+fn share_few_descriptors() -> std::io::Result<()> {
+    crate::admission::few_descriptors(80)?;
+    filter([LOAD_NUMBER, skip_unless(libc::SYS_unshare, 1), REFUSE, ALLOW])
+}
+
+#[expect(unsafe_code, reason = "seccomp has no safe wrapper")]
+fn filter<const N: usize>(mut filter: [libc::sock_filter; N]) -> std::io::Result<()> {
+    let program = libc::sock_fprog { len: N as u16, filter: filter.as_mut_ptr() };
     // SAFETY: no memory is involved.
     let privileges = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
     // SAFETY: the program and its filter live for the time of the call, which copies them.
@@ -60,6 +67,26 @@ fn where_io_uring_is_demanded_and_refused_it_does_not_start() {
     let plan = Plan::new().before(refuse_io_uring).arguments(&["--driver", "uring"]);
     let said = plan.refuses();
     assert!(said.contains("io_uring"), "{said}");
+}
+
+/// Some of it are not for clients: else they would keep everybody out of the control plane, too.
+#[test]
+fn where_unshare_is_refused_cores_share_a_table_and_leave_some_of_it() {
+    for driver in ["uring", "epoll"] {
+        let plan = Plan::new().cores(2).before(share_few_descriptors);
+        let mut server = plan.arguments(&["--driver", driver]).start();
+        eventually("it warns", || server.log().contains("share one descriptor table"));
+        let connect = || Client::try_echo(raw(server.address()), "").ok();
+        let mut inside: Vec<_> = std::iter::from_fn(connect).take(80).collect();
+        assert!((5..70).contains(&inside.len()), "{driver}: {} are in", inside.len());
+        assert_eq!(server.control("/live").status, 200, "{driver}");
+        assert!(server.metric("ringroom_refusals_total", "\"descriptors\"") >= 1.0, "{driver}");
+        assert!(inside.iter_mut().all(Client::is_served), "{driver}");
+        drop(inside);
+        eventually("others come in", || connect().is_some());
+        server.signal("TERM");
+        assert_eq!(server.ended().code(), Some(0), "{driver}");
+    }
 }
 
 #[test]
