@@ -71,6 +71,8 @@ impl State {
         self.metrics.heartbeat_us.set(now.moment.us.max(1));
         self.metrics.mesh_backlog_bytes.set(self.port.backlog_total_bytes());
         self.tell_failures(now);
+        self.scratch.give_back();
+        self.shard.give_back();
         self.look_for_spinning(now);
         self.wheel.insert(now.moment.plus_ms(BEAT_MS), Deadline::Beat);
     }

@@ -10,6 +10,7 @@ use crate::clock::{Moment, Past, Stopwatch};
 use crate::id::ConnectionAddress;
 use crate::protocol::event::{Message, Place, Sender};
 use crate::protocol::{self, Codec, Event, OwnedData, Priority};
+use crate::ws::buffer;
 use crate::ws::deflate::{Compressor, Tally};
 use crate::ws::frame::{self, Opcode};
 
@@ -255,6 +256,12 @@ impl Press {
             body: Vec::new(),
             deflated: Vec::new(),
         }
+    }
+
+    /// Gives back what large messages have taken.
+    pub fn give_back(&mut self) {
+        buffer::give_back(&mut self.body);
+        buffer::give_back(&mut self.deflated);
     }
 
     /// What was deflated since the last call.

@@ -139,6 +139,7 @@ pub fn run_with(mut config: Config, reread: Reread, added: Extensions) -> Result
         warn!(%error, "not all threads are kept to cores.cpus");
     }
     net::raise_descriptor_limit();
+    net::give_back_what_is_large();
     let reserved = net::reserve(&config).map_err(Error::Listen)?;
     // Removed on every way out from here.
     let _sockets = sockets::find(&reserved.addresses);

@@ -369,6 +369,12 @@ impl Shard {
         self.core
     }
 
+    /// Gives back what large messages have taken.
+    pub fn give_back(&mut self) {
+        self.press.give_back();
+        self.outbound.give_back();
+    }
+
     /// Hands on what was counted in this tick.
     fn count_drops(&mut self) {
         let drops = std::mem::take(&mut self.outbound.pool.drops);

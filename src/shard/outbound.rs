@@ -13,6 +13,7 @@ use crate::id::{ConnectionKey, CoreId};
 use crate::protocol::{self, Codec, Event, GapReason};
 use crate::room::hub::RoomTag;
 use crate::room::publication::opcode;
+use crate::ws::buffer;
 use crate::ws::frame::{self, Opcode};
 
 use super::connection::Connection;
@@ -234,6 +235,11 @@ impl Outbound {
         protocol::encode(event, codec, &mut body);
         self.push(key, |out| frame::write(out, opcode(codec), false, &body));
         self.scratch = body;
+    }
+
+    /// Gives back what a large event has taken.
+    pub(super) fn give_back(&mut self) {
+        buffer::give_back(&mut self.scratch);
     }
 
     /// Queues a control frame.

@@ -15,6 +15,7 @@ use self::unfinished::{Frame, Message};
 use crate::clock::Stopwatch;
 
 use super::MessageKind;
+use super::buffer;
 use super::close::{self, Fault};
 use super::deflate::{Inflater, Tally};
 use super::frame::{Header, Opcode};
@@ -65,6 +66,12 @@ impl Scratch {
     #[must_use]
     pub fn timed(stopwatch: Stopwatch) -> Self {
         Self { inflater: Inflater::timed(stopwatch), assembled: Vec::new() }
+    }
+
+    /// Gives back what large messages have taken: between two of them, not within one.
+    pub fn give_back(&mut self) {
+        buffer::give_back(&mut self.assembled);
+        self.inflater.give_back();
     }
 
     /// What was inflated since the last call.

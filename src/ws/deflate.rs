@@ -1,7 +1,7 @@
 //! permessage-deflate without context takeover (RFC 7692 §7.2): one message in, one message out.
 //!
 //! Invariants: no state outlives a message, so one of each serves all connections of a core; the
-//! output is bounded while it is made; once warm, nothing is allocated for a message.
+//! output is bounded while it is made; once warm, nothing is allocated for a message but a large one.
 
 mod libdeflate;
 
@@ -16,6 +16,7 @@ use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 use self::libdeflate::{Failure, Progress};
 use crate::clock::Stopwatch;
 
+use super::buffer;
 use super::close::Fault;
 
 /// What completes the deflate stream of a message: the end of the empty stored block that every
@@ -123,6 +124,12 @@ impl Inflater {
     /// What was inflated since the last call.
     pub fn take_tally(&mut self) -> Tally {
         std::mem::take(&mut self.tally)
+    }
+
+    /// Gives back what large messages have taken.
+    pub fn give_back(&mut self) {
+        buffer::give_back(&mut self.input);
+        buffer::give_back(&mut self.output);
     }
 
     /// The message that the compressed `payload` holds, if it is at most `limit` bytes.

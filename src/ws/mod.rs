@@ -3,6 +3,7 @@
 //! Invariants: nothing a peer sends panics; nothing is allocated for a length that a peer only
 //! claims; a fault is final for its connection.
 
+pub mod buffer;
 pub mod close;
 pub mod decoder;
 pub mod deflate;

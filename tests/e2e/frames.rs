@@ -297,6 +297,32 @@ fn a_listener_has_the_last_word_on_deflate() {
 }
 
 #[test]
+fn what_a_large_message_took_comes_back() {
+    const LARGE: usize = 8 << 20;
+    let limits = ["message_bytes=33554432", "frame_bytes=33554432", "outbox_bytes=67108864"];
+    let limits = limits.iter().chain(&["recovery_bytes=33554432"]);
+    let plan = limits.fold(Plan::new(), |plan, limit| plan.set(&format!("limits.{limit}")));
+    let server = plan.start();
+    assert!(Client::deflated(server.address()).is_served());
+    let before = server.resident_bytes();
+    let noise: Vec<u8> = (0..LARGE as u64).map(|at| ((at * at * 0x9E37) >> 11) as u8).collect();
+    let halves = noise.split_at(LARGE / 2);
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(&noise).unwrap();
+    let final_block = [encoder.finish().unwrap(), vec![0]].concat();
+    for (what, said) in [
+        ("in two", [frame(BINARY, halves.0), frame(FIN, halves.1)].concat()),
+        ("deflated", frame(FIN | RSV1 | BINARY, &final_block)),
+    ] {
+        let mut client = Client::deflated(server.address());
+        client.send(&said);
+        assert!(client.receive().is_some(), "{what}");
+        drop(client);
+        eventually("it is given back", || server.resident_bytes() < before + (4 << 20));
+    }
+}
+
+#[test]
 fn declared_lengths_take_no_memory() {
     let plan = Plan::new().set("limits.message_bytes=268435456");
     let plan = plan.set("limits.outbox_bytes=268435456").set("limits.recovery_bytes=268435456");

@@ -6,7 +6,7 @@ use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 use proptest::prelude::*;
 
-use super::{Compressor, Inflater, TAIL, UNCOUNTED_BYTES, most_blocks};
+use super::{Compressor, Inflater, TAIL, UNCOUNTED_BYTES, buffer, most_blocks};
 use crate::ws::close::Fault;
 
 const LIMIT: usize = 65_536;
@@ -341,6 +341,21 @@ fn what_is_compressed_is_smaller_ends_as_the_rfc_says_and_comes_back() {
             }
         }
         assert!(compressor.compress(&[b'a'; 4_096], &mut Vec::new()), "level {level} works");
+    }
+}
+
+#[test]
+fn what_large_messages_took_is_given_back_and_small_ones_take_nothing_anew() {
+    let (small, large) = (vec![b'a'; 50_000], vec![b'a'; 3 << 20]);
+    let mut inflater = Inflater::new();
+    for message in [&small, &large, &small] {
+        let limit = message.len();
+        let mut payload = Vec::new();
+        assert!(Compressor::new(1).compress(message, &mut payload));
+        assert_eq!(inflater.inflate(&payload, limit), Ok(&mut message.clone()[..]));
+        inflater.give_back();
+        let kept_bytes = if limit > buffer::KEPT_BYTES { 0 } else { limit };
+        assert_eq!(inflater.output.capacity(), kept_bytes);
     }
 }
 
