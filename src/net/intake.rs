@@ -197,6 +197,7 @@ impl State {
         }
         let mut bytes = &*bytes;
         let mut flow = Flow::On;
+        let mut is_decrypted = false;
         let mut plain = std::mem::take(&mut self.decrypted);
         plain.resize(DECRYPT_BYTES, 0);
         while !bytes.is_empty() && flow != Flow::End {
@@ -207,6 +208,7 @@ impl State {
                 if count == 0 {
                     break;
                 }
+                is_decrypted = true;
                 // A read is decrypted piece by piece: those that follow one that waits, wait, too.
                 flow = self.take_plain(now, key, intake, &mut plain[..count]);
             }
@@ -223,6 +225,10 @@ impl State {
             }
         }
         self.decrypted = plain;
+        if !is_decrypted && matches!(intake, Intake::Open(_)) {
+            // A large record on a slow line leaves no room for a pong, either.
+            self.shard.handle(now, Input::Alive { connection: key }, &mut self.effects);
+        }
         if self.tls(key).is_some_and(|tls| tls.wants_to_send()) {
             self.effects.dirty.push(key);
         }

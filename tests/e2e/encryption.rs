@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustls::HandshakeKind;
 use rustls::version::{TLS12, TLS13};
 
-use crate::client::{BINARY, Client, FIN, TEXT, frame, head, raw};
+use crate::client::{BINARY, Client, FIN, PING, TEXT, frame, head, raw};
 use crate::http::{exchange, request};
 use crate::server::{Plan, Server, eventually};
 use crate::tls::{self, Certificates, TlsStream};
@@ -233,4 +233,30 @@ fn where_tls_is_required_nobody_comes_in_the_clear() {
         said.contains("handshake.require_tls") && said.contains("a listener with TLS"),
         "{said}"
     );
+}
+
+/// As the same bytes are without TLS, where they are part of a frame.
+#[test]
+fn a_record_that_comes_slowly_is_a_sign_of_life() {
+    let certificates = Certificates::new();
+    let plan = Plan::new().listeners(&certificates.listener(""));
+    let server = plan.set("heartbeat.interval_ms=500").set("heartbeat.max_missed=3").start();
+    let config = certificates.client(&[&TLS13]);
+    let mut stream = tls::connect(server.address(), &config).expect("a session");
+    stream.write_all(head("/echo", "").as_bytes()).unwrap();
+    stream.conn.writer().write_all(&frame(FIN | BINARY, &[7; 3_000])).unwrap();
+    let mut record = Vec::new();
+    while stream.conn.wants_write() {
+        stream.conn.write_tls(&mut record).unwrap();
+    }
+    // Three times as long as silence may last.
+    for piece in record.chunks(50) {
+        stream.sock.write_all(piece).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let mut client = Client::over(stream);
+    assert_eq!(client.response().unwrap().status, 101);
+    let mut frames = std::iter::from_fn(|| client.receive()).filter(|it| it.first != FIN | PING);
+    let echo = frames.next().map(|echo| (echo.first, echo.payload.len()));
+    assert_eq!(echo, Some((FIN | BINARY, 3_000)));
 }
