@@ -308,10 +308,13 @@ impl State {
             Ok(Some((head, length))) if self.concerns_us(key, &head) => {
                 self.upgrade(now, key, &head).map(|accepted| (accepted, length))
             }
-            Ok(Some(_)) => {
-                *intake = Intake::Relay;
-                return self.open_relay(key, Bytes::from(bytes));
-            }
+            Ok(Some((head, _))) => match handshake::check_plain(&head) {
+                Ok(()) => {
+                    *intake = Intake::Relay;
+                    return self.open_relay(key, Bytes::from(bytes));
+                }
+                Err(refusal) => Err(refusal),
+            },
             Err(refusal) => Err(refusal),
         };
         match answer {

@@ -97,7 +97,23 @@ pub fn accept(head: &Head<'_>, policy: &Policy<'_>) -> Result<Accepted, Refusal>
     })
 }
 
-/// What any request to us must be: to be read in one way only, with no body and a host.
+/// Whether a plain request may be answered at all (RFC 9112 §3.2): it asks for a path, of one host.
+///
+/// # Errors
+/// Names the first reason to refuse.
+pub fn check_plain(head: &Head<'_>) -> Result<(), Refusal> {
+    if head.method() == "CONNECT" {
+        return Err(Refusal::Method);
+    }
+    if !head.path().starts_with('/') {
+        return Err(Refusal::TargetForm);
+    }
+    // HTTP/1.0 knows no Host.
+    let needs_none = head.version() == Version::Http10 && head.lines("host").next().is_none();
+    if needs_none { Ok(()) } else { check_host(head).map(drop) }
+}
+
+/// What a request to become a WebSocket must be: to be read in one way only, with no body and a host.
 fn check_request<'a>(head: &Head<'a>) -> Result<Authority<'a>, Refusal> {
     // A body would have to be told from the frames behind the head. A single `0` tells of none.
     let mut lengths = head.lines("content-length");
@@ -105,6 +121,11 @@ fn check_request<'a>(head: &Head<'a>) -> Result<Authority<'a>, Refusal> {
     if !empty || head.lines("transfer-encoding").next().is_some() {
         return Err(Refusal::Body);
     }
+    check_host(head)
+}
+
+/// The one host that a request names.
+fn check_host<'a>(head: &Head<'a>) -> Result<Authority<'a>, Refusal> {
     let host = head.single("host")?.ok_or(Refusal::Host)?;
     if head.authority().is_some_and(|authority| !authority.eq_ignore_ascii_case(host)) {
         return Err(Refusal::TargetForm);

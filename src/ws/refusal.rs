@@ -44,7 +44,7 @@ pub enum Refusal {
     PercentEncoding,
     /// No such endpoint.
     NotFound,
-    /// Something other than `GET`.
+    /// A method that is not served: for an upgrade, something other than `GET`.
     Method,
     /// An upgrade needs HTTP/1.1.
     OldHttp,
@@ -195,7 +195,7 @@ impl Refusal {
             Self::TargetForm => "the target is no path, or names another host than Host",
             Self::PercentEncoding => "the target is not UTF-8 in percent-encoding",
             Self::NotFound => "no such endpoint",
-            Self::Method => "only GET upgrades",
+            Self::Method => "this method is not served here",
             Self::OldHttp => "an upgrade needs HTTP/1.1",
             Self::Host => "Host is missing or malformed",
             Self::Plain => {

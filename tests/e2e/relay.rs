@@ -38,6 +38,33 @@ fn the_public_routes_answer_and_no_others_do() {
     assert!(server.control("/health").text().contains("cores"));
 }
 
+/// Whatever is asked for: a proxy on the way may read it otherwise.
+#[test]
+fn a_request_names_one_host_and_a_path() {
+    let server = Server::start();
+    for (line, more, status) in [
+        ("GET /live HTTP/1.1", "Host: a\r\n", 200),
+        ("GET /live HTTP/1.1", "Host: [::1]:8000\r\n", 200),
+        ("GET http://a/live HTTP/1.1", "Host: a\r\n", 200),
+        ("GET /live HTTP/1.0", "", 200),
+        ("GET /live HTTP/1.1", "", 400),
+        ("GET /live HTTP/1.1", "Host: \r\n", 200),
+        ("GET /live HTTP/1.1", "Host: a b\r\n", 400),
+        ("GET /live HTTP/1.1", "Host: a\r\nHost: a\r\n", 400),
+        ("GET /live HTTP/1.0", "Host: a\r\nHost: b\r\n", 400),
+        ("GET http://b/live HTTP/1.1", "Host: a\r\n", 400),
+        ("GET * HTTP/1.1", "Host: a\r\n", 400),
+        ("OPTIONS * HTTP/1.1", "Host: a\r\n", 400),
+        ("GET a:80 HTTP/1.1", "Host: a\r\n", 400),
+        ("CONNECT a:80 HTTP/1.1", "Host: a\r\n", 405),
+        ("CONNECT /live HTTP/1.1", "Host: a\r\n", 405),
+    ] {
+        let response = exchange(server.address(), format!("{line}\r\n{more}\r\n").as_bytes());
+        let response = response.unwrap_or_else(|| panic!("{line} {more}: no response"));
+        assert_eq!(response.status, status, "{line} {more}: {response:?}");
+    }
+}
+
 fn head_status(server: &Server, head: &str) -> u16 {
     let mut stream = raw(server.address());
     stream.write_all(head.as_bytes()).unwrap();
