@@ -97,6 +97,15 @@ impl Connection {
         }
     }
 
+    /// Where that is kept which it has sent and cannot be used yet, if it has come so far.
+    pub(super) fn seat(&mut self) -> Option<&mut Option<Seat>> {
+        match &mut self.stage {
+            Stage::Open(seat) => Some(seat),
+            Stage::Handshake(greeting) => greeting.waiting.as_mut().map(|it| &mut it.behind),
+            Stage::Relay(_) | Stage::Ending => None,
+        }
+    }
+
     /// Whether it ends once everything is written.
     pub(super) fn hangs_up(&self) -> bool {
         self.course == Course::HangsUp

@@ -2,8 +2,8 @@
 //! what the engine has to say to the control plane about who came and who was refused.
 //!
 //! Invariants: no core waits for the control plane, only a connection does, and not beyond its
-//! handshake's deadline; while it waits nothing more is read of it; what is said to a control plane
-//! that does not keep up is counted and dropped.
+//! handshake's deadline; while it waits nothing more is read of it, and what was read counts; what is
+//! said to a control plane that does not keep up is counted and dropped.
 
 use std::net::IpAddr;
 
@@ -21,6 +21,7 @@ use crate::ws::refusal::Refusal;
 
 use super::connection::{Connection, Greeting, Stage};
 use super::core::State;
+use super::inbound::{Kept, Seat};
 use super::intake::{Flow, Intake};
 
 /// When a client that was turned away for want of room may try again.
@@ -35,12 +36,8 @@ pub(super) struct Waiting {
     accepted: handshake::Accepted,
     address: Option<IpAddr>,
     page: Option<Page>,
-}
-
-/// What a connection that waits had sent already, behind its request.
-pub(super) struct Behind {
-    pub(super) bytes: Vec<u8>,
-    pub(super) deflate: bool,
+    /// Where that is kept which was read behind it.
+    pub(super) behind: Option<Seat>,
 }
 
 /// How an upgrade goes on.
@@ -68,7 +65,7 @@ impl State {
         page: Option<Page>,
     ) -> Result<Upgrade, Refusal> {
         let deflate = accepted.deflate.is_some();
-        let waiting = Waiting { accepted, address, page };
+        let waiting = Waiting { accepted, address, page, behind: None };
         match self.judge(now, key, &waiting) {
             Admission::Enter(entry) => {
                 self.open(now, key, waiting, entry);
@@ -111,7 +108,7 @@ impl State {
         let began = connection.greeting().map_or(now.moment, |greeting| greeting.accepted);
         self.metrics.handshakes.add(1);
         self.metrics.handshake_latency.record(now.moment.since_us(began));
-        self.advance(key, Stage::Open(None));
+        self.advance(key, Stage::Open(waiting.behind));
         let opened = Opened {
             connection: key,
             route,
@@ -147,13 +144,14 @@ impl State {
                 continue;
             };
             let greeting = connection.greeting();
-            let Some(waiting) = greeting.and_then(|it| it.waiting.take()) else { continue };
+            let Some(mut waiting) = greeting.and_then(|it| it.waiting.take()) else { continue };
             match self.judge(now, key, &waiting) {
                 Admission::Enter(entry) => {
                     self.open(now, key, *waiting, entry);
                     self.resume(key);
                 }
                 Admission::Refuse(denied) => {
+                    self.vacate(waiting.behind.take());
                     let refusal = self.deny(waiting.address, denied);
                     self.refuse(now, key, &refusal);
                 }
@@ -170,23 +168,25 @@ impl State {
         intake: &mut Intake,
         bytes: &[u8],
     ) -> Flow {
-        let Intake::Waiting(behind) = intake else { return Flow::On };
-        behind.bytes.extend_from_slice(bytes);
+        let Intake::Waiting { deflate } = *intake else { return Flow::On };
+        let mut held = self.take_kept(key).held.unwrap_or_default();
+        held.bytes.extend_from_slice(bytes);
         let Some(connection) = self.connection(key) else { return Flow::End };
-        match &connection.stage {
-            Stage::Open(_) => {
-                let mut bytes = std::mem::take(&mut behind.bytes);
-                *intake = Intake::Open(Decoder::new(behind.deflate));
-                self.take_plain(now, key, intake, &mut bytes)
-            }
-            Stage::Handshake(greeting) if greeting.waiting.is_some() && !connection.hangs_up() => {
-                Flow::Pause
-            }
-            _ => {
-                *intake = Intake::Deaf;
-                Flow::On
-            }
+        let is_judged = matches!(connection.stage, Stage::Open(_));
+        if connection.hangs_up() || connection.seat().is_none() {
+            *intake = Intake::Deaf;
+            return Flow::On;
         }
+        if is_judged {
+            *intake = Intake::Open(Decoder::new(deflate));
+            return self.take_plain(now, key, intake, &mut held.bytes);
+        }
+        let kept = Kept { unfinished: None, held: Some(held) };
+        if self.keep(now, key, kept) {
+            *intake = Intake::Deaf;
+            return Flow::On;
+        }
+        Flow::Pause
     }
 
     /// The page a request came from, where tenants differ in whose pages may connect.

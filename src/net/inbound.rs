@@ -1,6 +1,6 @@
 //! What a core holds of what it receives and nobody can use yet: of each connection the part of a message
-//! that has come, and what was read and waits until the engine wants more; and the larger buffers of those
-//! that send often.
+//! that has come, and what was read and waits until the engine wants more, or until a credential is judged;
+//! and the larger buffers of those that send often.
 //!
 //! Who ends when that is more than it may be: not who comes last, or else those who fill it and stay
 //! would keep everybody out for ever. All that is kept is in classes by its size, each twice as large as
@@ -27,8 +27,9 @@ use crate::shard::Input;
 use crate::ws::MessageKind;
 use crate::ws::decoder::Unfinished;
 
-use super::connection::Stage;
+use super::connection::Connection;
 use super::core::State;
+use super::intake::UNAVAILABLE;
 
 /// One for each power of two.
 const CLASSES: usize = u64::BITS as usize;
@@ -110,7 +111,7 @@ impl Drop for Lease {
 pub(super) struct Kept {
     /// What has begun and not ended.
     pub(super) unfinished: Option<Box<Unfinished>>,
-    /// What waits until the engine wants more.
+    /// What waits until the engine wants more, or knows who it is of.
     pub(super) held: Option<Box<Held>>,
 }
 
@@ -241,10 +242,7 @@ impl Inbound {
 impl State {
     /// Takes back what is kept of a connection.
     pub(super) fn take_kept(&mut self, key: ConnectionKey) -> Kept {
-        let Some(Stage::Open(seat)) = self.connection(key).map(|it| &mut it.stage) else {
-            return Kept::default();
-        };
-        let seat = seat.take();
+        let seat = self.connection(key).and_then(Connection::seat).and_then(Option::take);
         seat.and_then(|seat| self.inbound.take(seat)).map_or_else(Kept::default, |(_, kept)| kept)
     }
 
@@ -254,7 +252,7 @@ impl State {
         let Some(connection) = self.connections.get_mut(key.index as usize) else {
             return true;
         };
-        let Stage::Open(seat) = &mut connection.stage else {
+        let Some(seat) = connection.seat() else {
             return true;
         };
         *seat = Some(self.inbound.keep(key, kept));
@@ -268,8 +266,14 @@ impl State {
 
     /// What was kept of a connection is gone: what follows makes no sense without it.
     fn send_away(&mut self, now: Now, key: ConnectionKey) {
-        if let Some(Stage::Open(seat)) = self.connection(key).map(|it| &mut it.stage) {
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        if let Some(seat) = connection.seat() {
             *seat = None;
+        }
+        if connection.greeting().is_some() {
+            return self.refuse(now, key, &UNAVAILABLE);
         }
         self.part(now, key);
         self.shard.handle(now, Input::Overload { connection: key }, &mut self.effects);
@@ -277,10 +281,8 @@ impl State {
 
     /// Nothing more is read of a connection: what is kept of it is of no use.
     pub(super) fn forget_kept(&mut self, key: ConnectionKey) {
-        if let Some(Stage::Open(seat)) = self.connection(key).map(|it| &mut it.stage) {
-            let seat = seat.take();
-            self.vacate(seat);
-        }
+        let seat = self.connection(key).and_then(Connection::seat).and_then(Option::take);
+        self.vacate(seat);
     }
 
     /// Lets go of what was kept there.

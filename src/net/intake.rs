@@ -21,7 +21,7 @@ use crate::ws::{forwarded, proxy};
 
 use super::connection::{Connection, Stage};
 use super::core::State;
-use super::doors::{Behind, Upgrade};
+use super::doors::Upgrade;
 use super::inbound::{Held, Kept, Message};
 use super::relay::Relay;
 use super::tls::{Fed, Tls};
@@ -40,7 +40,10 @@ pub(super) enum Intake {
     /// A request head; what has come of it.
     Head(Box<Unread>),
     /// Nothing, until the credential of the request is judged.
-    Waiting(Box<Behind>),
+    Waiting {
+        /// Whether deflate was agreed on.
+        deflate: bool,
+    },
     /// Frames.
     Open(Decoder),
     /// Frames, of which the engine wants no more for now: what was read and waits is kept.
@@ -109,7 +112,7 @@ impl State {
         bytes: &mut [u8],
     ) -> Flow {
         match intake {
-            Intake::Waiting(_) if bytes.is_empty() => {
+            Intake::Waiting { .. } if bytes.is_empty() => {
                 return self.take_behind(now, key, intake, bytes);
             }
             Intake::Held(_) if bytes.is_empty() => return self.take_held(now, key, intake),
@@ -285,7 +288,7 @@ impl State {
                 unread.bytes.extend_from_slice(bytes);
                 self.take_head(now, key, intake, unread)
             }
-            Intake::Waiting(_) => self.take_behind(now, key, intake, bytes),
+            Intake::Waiting { .. } => self.take_behind(now, key, intake, bytes),
             Intake::Relay => self.take_relayed(key, bytes),
             Intake::Deaf | Intake::Proxy(_) => Flow::On,
         }
@@ -323,9 +326,8 @@ impl State {
                 self.take_plain(now, key, intake, &mut bytes[length..])
             }
             Ok((Upgrade::Wait { deflate }, length)) => {
-                let bytes = bytes.split_off(length);
-                *intake = Intake::Waiting(Box::new(Behind { bytes, deflate }));
-                Flow::Pause
+                *intake = Intake::Waiting { deflate };
+                self.take_behind(now, key, intake, &bytes[length..])
             }
             Err(refusal) => {
                 *intake = Intake::Deaf;

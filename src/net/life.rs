@@ -61,7 +61,8 @@ impl State {
                 self.lose(now, key);
             }
             Stage::Relay(relay) => self.post_to_control(relay.reset()),
-            Stage::Handshake(_) | Stage::Ending => {}
+            Stage::Handshake(greeting) => self.vacate(greeting.waiting.and_then(|it| it.behind)),
+            Stage::Ending => {}
         }
     }
 

@@ -142,7 +142,7 @@ impl Reader {
     /// Whether something was read that is not read again: what came behind a request whose credential
     /// is judged, or behind what the engine took.
     fn is_waiting(&self) -> bool {
-        matches!(self.intake, Intake::Waiting(_) | Intake::Held(_))
+        matches!(self.intake, Intake::Waiting { .. } | Intake::Held(_))
     }
 
     fn take_buffer(&mut self, buffer: &mut Vec<u8>, lease: &mut Lease, count: usize) -> Flow {

@@ -128,6 +128,34 @@ fn who_is_not_known_is_refused_and_who_is_not_told_of_in_time_may_come_back() {
     bench.drain();
 }
 
+/// Whoever has waited for longest makes room.
+#[test]
+fn what_comes_behind_requests_that_are_judged_is_bounded() {
+    const BUDGET_BYTES: u64 = 100_000;
+    let mut bench = start(|config| config.limits.inbox_total_bytes = BUDGET_BYTES);
+    let behind = frame(r#"{"type":"ping","id":1}"#).repeat(800);
+    let held = bench.metrics.clone();
+    let mut clients: Vec<TcpStream> = (1..=6)
+        .map(|count| {
+            let mut client = bench.connect();
+            client.write_all(&[request("a-token"), behind.clone()].concat()).expect("it is taken");
+            wait_until("it is in", || held.accepts.get() == count && held.inbox_bytes.get() > 0);
+            client
+        })
+        .collect();
+    let question = hear_question(&mut bench);
+    assert!(read_head(&mut clients[0]).starts_with("HTTP/1.1 503 "));
+    wait_until("what is kept", || held.inbox_bytes.get() > BUDGET_BYTES / 2);
+    assert!(held.inbox_bytes.get() <= BUDGET_BYTES);
+    bench.post(answer(&question, Ok(r#"{"user":"ann"}"#)));
+    assert!(read_head(&mut clients[5]).starts_with("HTTP/1.1 101 "));
+    assert!(text(&mut clients[5]).contains("\"welcome\""));
+    assert!(text(&mut clients[5]).contains("\"id\":1"));
+    drop(clients);
+    wait_until("nothing is kept", || held.inbox_bytes.get() == 0);
+    bench.drain();
+}
+
 #[test]
 fn a_drain_does_not_wait_for_an_answer() {
     let mut bench = start(|_| {});
