@@ -121,6 +121,14 @@ impl Connection {
         !self.raw.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.wants_to_send())
     }
 
+    /// Ends the session of TLS, without which a client cannot tell the end of all from the middle; whether
+    /// the kernel does not take that now.
+    pub(super) fn has_goodbye_left(&mut self) -> bool {
+        let Some(tls) = &mut self.tls else { return false };
+        tls.say_goodbye();
+        matches!(tls.send(&self.stream), Ok(false))
+    }
+
     /// Writes what is there, as far as the kernel takes it; counts the plain bytes it took.
     pub(super) fn write(&mut self, outbox: Option<&mut Outbox>, count: &mut u64) -> Written {
         match self.tls.take() {

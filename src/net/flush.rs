@@ -109,7 +109,7 @@ impl State {
         let mut is_torn = false;
         let write = AssertUnwindSafe(|| self.write(now, key, &mut is_torn));
         match panic::catch_unwind(write) {
-            Ok(None | Some(Written::All)) => self.let_go(now, key),
+            Ok(None | Some(Written::All)) => self.let_go(now, key, core),
             Ok(Some(Written::Blocked)) => {
                 self.wait_for_room(key, core);
                 // Who reads slowly may be owed less than before all the same, or have had an answer.
@@ -158,7 +158,7 @@ impl State {
 
     /// All is written: ends the sending side if that was the last of it, else lets a reader that
     /// waited for the engine go on.
-    fn let_go(&mut self, now: Now, key: ConnectionKey) {
+    fn let_go(&mut self, now: Now, key: ConnectionKey, core: &Rc<Core>) {
         let Some(connection) = self.connection(key) else {
             return;
         };
@@ -167,6 +167,9 @@ impl State {
             return self.go_on(key);
         }
         if connection.hangs_up() && !matches!(connection.stage, Stage::Ending) {
+            if connection.has_goodbye_left() {
+                return self.wait_for_room(key, core);
+            }
             self.say_goodbye(now, key);
         } else {
             self.go_on(key);
@@ -179,11 +182,6 @@ impl State {
         let Some(connection) = self.connection(key) else {
             return;
         };
-        if let Some(tls) = &mut connection.tls {
-            tls.say_goodbye();
-            // If it does not fit now it is not worth waiting for.
-            let _ = tls.send(&connection.stream);
-        }
         let has_spoken = connection.greeting().is_none_or(|greeting| greeting.has_spoken);
         // A client of which nothing has come has nothing on its way that our closing would reset.
         let side = if has_spoken { Shutdown::Write } else { Shutdown::Both };

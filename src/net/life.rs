@@ -32,12 +32,6 @@ impl State {
         let Some(connection) = self.connection(key) else {
             return;
         };
-        let is_over = connection.is_over();
-        if let Some(tls) = connection.tls.as_mut().filter(|_| !is_over) {
-            // Without it a client cannot tell the end of all from the middle.
-            tls.say_goodbye();
-            let _ = tls.send(&connection.stream);
-        }
         // A task that waits for room in the kernel's buffer sees the end, too.
         connection.stream.shutdown(Shutdown::Both);
         self.retire(now, key);
@@ -113,7 +107,15 @@ impl State {
     pub(super) fn stays_for_answers(&mut self, now: Now, key: ConnectionKey) -> bool {
         let engine_owes = self.shard.owes(key);
         let deadline = now.moment.plus_ms(GOODBYE_MS);
-        let Some(connection) = self.connection(key).filter(|it| engine_owes || it.owes()) else {
+        let Some(connection) = self.connection(key) else {
+            return false;
+        };
+        if !engine_owes && connection.raw.is_empty() && connection.has_goodbye_left() {
+            self.effects.dirty.push(key);
+        } else if !engine_owes && !connection.owes() {
+            return false;
+        }
+        let Some(connection) = self.connection(key) else {
             return false;
         };
         if std::mem::replace(&mut connection.course, Course::HasEnded) != Course::HasEnded {
