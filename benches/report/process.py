@@ -131,12 +131,19 @@ def started(*command, port, control=0, environment=None, first=None):
 
 
 @contextlib.contextmanager
+def running(*command):
+    """Runs a program that is no server until the block ends."""
+    words = [str(word) for word in command]
+    journal.ran(words)
+    with _started(words):
+        yield
+
+
+@contextlib.contextmanager
 def share_of_a_cpu(share):
     """While the block runs, a server on the first CPU that is an ordinary task has so much of it: it is full when the
     generator, which has the other, is not. The rest is taken in slices too short to be seen in a latency."""
-    words = [*FIRST, "taskset", "-c", "0", sys.executable, str(Path(__file__).with_name("occupant.py")), str(1 - share)]
-    journal.ran(words)
-    with _started(words):
+    with running(*FIRST, "taskset", "-c", "0", sys.executable, Path(__file__).with_name("occupant.py"), 1 - share):
         yield
 
 

@@ -3,17 +3,19 @@
 import contextlib
 import csv
 import itertools
+import json
 import os
 import re
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 from generator import alternate, load, own_cost, rate
 from model import Spread, chapter
-from process import FIRST, HOST, UNLIMITED, Failed, beside, free_port, ringroom, run, started
+from process import BIN, FIRST, HOST, UNLIMITED, Failed, beside, free_port, ringroom, run, running, started
 
 # Nothing is written to disk, and nothing else is unlike a Redis as it comes.
 REDIS = ("--save", "", "--appendonly", "no")
@@ -102,6 +104,31 @@ def _benchmark(redis, call, seconds, expected):
     raise Failed(f"redis-benchmark: {done.stdout[-300:]}{done.stderr[-300:]}")
 
 
+@contextlib.contextmanager
+def _listener(redis, call):
+    """While the block runs, somebody listens to every channel that calls of `redis-benchmark` publish on."""
+    channels = [call[5].replace("__rand_int__", f"{room:012}") for room in range(ROOMS)]
+    with running(*FIRST, sys.executable, Path(__file__).parent.with_name("listener.py"), redis.port, *channels):
+        # It is let connect, which takes a Python some tenths of a second.
+        time.sleep(1)
+        yield
+
+
+def _listened_to(node, redis, call, seconds, expected):
+    with _listener(redis, call):
+        return _within(node, redis, lambda: _benchmark(redis, call, seconds, expected))
+
+
+def _alone(redis, call, seconds):
+    """What the bridge alone publishes, driven through the queues by which a core asks it, in this many rooms and with
+    as many in flight as clients have; publications are as long as theirs."""
+    done = run([*FIRST, BIN / "bridge-alone", "--redis", f"redis://{HOST}:{redis.port}", "--rooms", ROOMS,
+                "--in-flight", IN_FLIGHT, "--size", len(call[10]), "--seconds", seconds])
+    with contextlib.suppress(ValueError):
+        return json.loads(done.stdout)
+    raise Failed(f"bridge-alone: {done.stdout[-300:]}{done.stderr[-300:]}")
+
+
 def _threads(node, redis):
     """CPU time by what a thread is for, in nanoseconds."""
     spent = {}
@@ -136,7 +163,8 @@ def _latency(section, redis, scale):
 
 
 def _bridge(section, redis, scale):
-    """The same script in turn, by a node for its clients and by `redis-benchmark`."""
+    """The same script in turn: by a node for its clients, by a bridge alone, and by `redis-benchmark` with nobody
+    who listens and with somebody."""
     with _node(redis, "0-1") as node:
         call = _anywhere(_call(node, redis))
         # Once for the rooms to be there, and once for how many calls make a second.
@@ -144,16 +172,27 @@ def _bridge(section, redis, scale):
         values = alternate(min(3, scale.rounds), {
             "bridge": lambda: _within(node, redis, lambda: _publishes(node, scale.short + 1, "--warmup", 1)),
             "benchmark": lambda: _within(node, redis, lambda: _benchmark(redis, call, scale.short, calls)),
+            "alone": lambda: _within(node, redis, lambda: _alone(redis, call, scale.short)),
+            "listened": lambda: _listened_to(node, redis, call, scale.short, calls),
         })
-    ours, theirs = ([rate(phase) for phase, _ in values["bridge"]], [calls for calls, _ in values["benchmark"]])
+    ours = [rate(phase) for phase, _ in values["bridge"]]
+    alone = [driven["publishes"] / driven["seconds"] for driven, _ in values["alone"]]
+    theirs, listened = ([calls for calls, _ in values[name]] for name in ("benchmark", "listened"))
+    spreads = {"clients of a node": Spread.of(ours), "a bridge alone": Spread.of(alone),
+               "redis-benchmark -P 64": Spread.of(theirs), "the same, and somebody listens": Spread.of(listened)}
     section.table(("the most publishes a second", "median", "spread"), [
-        (name, f"{spread.median:,.0f}", f"{spread.low:,.0f} to {spread.high:,.0f}")
-        for name, spread in (("clients of a node", Spread.of(ours)), ("redis-benchmark -P 64", Spread.of(theirs)))])
+        (name, f"{spread.median:,.0f}", f"{spread.low:,.0f} to {spread.high:,.0f}") for name, spread in spreads.items()])
     why = _where(section, values["bridge"], Spread.of(ours).median)
-    spent = [spent["Redis"] / (calls * scale.short) for _, spent in values["benchmark"]]
-    section.note(f"Redis spends {Spread.of(spent).median / 1e3:.1f} µs on a call of redis-benchmark")
+    _where_alone(section, values["alone"])
+    for name, whose in ("benchmark", "redis-benchmark"), ("listened", "redis-benchmark where somebody listens"):
+        spent = [spent["Redis"] / (calls * scale.short) for calls, spent in values[name]]
+        section.note(f"Redis spends {Spread.of(spent).median / 1e3:.1f} µs on a call of {whose}")
     section.claim("nodes, publishes through one bridge, times redis-benchmark -P 64", Spread.ratio(ours, theirs), 0.8,
                   least=True, why=why)
+    section.claim("nodes, publishes by a bridge alone, times redis-benchmark -P 64", Spread.ratio(alone, theirs), 0.8,
+                  least=True)
+    section.claim("nodes, publishes by a bridge alone, times redis-benchmark -P 64 where somebody listens",
+                  Spread.ratio(alone, listened), 0.8, least=True)
 
 
 def _where(section, runs, publishes):
@@ -173,13 +212,25 @@ def _where(section, runs, publishes):
     return f"A publish takes, in µs of CPU: {parts}; {bound}."
 
 
+def _where_alone(section, runs):
+    """The same of a bridge alone; what drives it stands for a core."""
+    parts = {"Redis": lambda driven, spent: spent["Redis"] / max(1, driven["all"]),
+             "bridge": lambda driven, _: driven["bridge_ns"] / max(1, driven["publishes"]),
+             "what drives it": lambda driven, _: driven["driver_ns"] / max(1, driven["publishes"])}
+    costs = {name: Spread.of(cost(*measured) for measured in runs).median for name, cost in parts.items()}
+    section.table(("a publish by the bridge alone", "CPU, µs"), [
+        (name, f"{cost / 1e3:.2f}") for name, cost in costs.items()])
+
+
 @chapter("nodes", "Nodes", "Two nodes of a core each, and a Redis that writes nothing to disk, all on the "
          "CPUs of this machine, the generator too. First 10,000 messages a second in 100 rooms, each "
          "timed from the moment it was meant to be sent on one node to its arrival on the other. Then "
          f"the most that goes through one bridge: {ROOMS} rooms, {IN_FLIGHT} messages of each in flight, "
          "the publisher alone in its room, so that Redis has to tell every publication to the node as "
          "well. `redis-benchmark` calls the same script with the same words, as `MONITOR` showed them, "
-         "for as many rooms; there nobody listens to Redis.")
+         "for as many rooms: there nobody listens to Redis, or one listener to all the channels, as a "
+         "bridge does. The bridge alone is a process without clients, in which one thread asks it for as "
+         "much through the queues by which a core does, and for more when that comes back.")
 def nodes(section, scale):
     with _redis() as redis:
         _latency(section, redis, scale)
