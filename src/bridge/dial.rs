@@ -7,23 +7,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Cmd, FromRedisValue, ProtocolVersion, RedisConnectionInfo, RedisError,
-    RedisResult,
-};
+use redis::{Cmd, RedisError, RedisResult, Value};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
 use crate::config::{Redis, RedisHost, RedisUrl, Secret};
 use crate::metrics::LinkState;
 
 use super::failure;
+use super::frame::{self, Frames};
 
 /// Bytes both ways.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -48,54 +44,32 @@ impl<'a> Login<'a> {
         Self { username, password: redis.sentinel_password.as_ref() }
     }
 
-    /// What turns a new connection to RESP3.
-    pub(super) fn hello(self) -> Cmd {
+    /// Says it on a new connection, and turns that to RESP3.
+    pub(super) async fn give(
+        self,
+        stream: &mut Box<dyn Stream>,
+        patience: Duration,
+    ) -> Result<(), LinkState> {
+        let given = async {
+            stream.write_all(&self.hello().get_packed_command()).await?;
+            stream.flush().await?;
+            frame::value(&Frames::default().take(stream).await?)
+        };
+        let answer: RedisResult<Value> =
+            tokio::time::timeout(patience, given).await.map_err(|_| LinkState::Lost)?;
+        match answer.map_err(|error| named(&error))? {
+            Value::ServerError(error) => Err(named(&error.into())),
+            _ => Ok(()),
+        }
+    }
+
+    fn hello(self) -> Cmd {
         let mut hello = redis::cmd("HELLO");
         hello.arg(3);
         if let Some(password) = self.password {
             hello.arg("AUTH").arg(self.username.unwrap_or("default")).arg(password.expose());
         }
         hello
-    }
-}
-
-/// A connection on which commands are given, and what drives it: dropped, it ends.
-#[derive(Debug)]
-pub(super) struct Mouth {
-    pub(super) connection: MultiplexedConnection,
-    _driver: JoinSet<()>,
-}
-
-impl Mouth {
-    /// Connects, and logs in.
-    pub(super) async fn open(
-        redis: &Redis,
-        url: &RedisUrl,
-        login: Login<'_>,
-    ) -> Result<Self, LinkState> {
-        let stream = dial(redis, url).await?;
-        let mut info = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3);
-        if let Some(username) = login.username {
-            info = info.set_username(username);
-        }
-        if let Some(password) = login.password {
-            info = info.set_password(password.expose());
-        }
-        let timeout = Duration::from_millis(redis.timeout_ms);
-        let config = AsyncConnectionConfig::new().set_response_timeout(Some(timeout));
-        let made = MultiplexedConnection::new_with_config(&info, stream, config);
-        let made = tokio::time::timeout(timeout, made).await.map_err(|_| LinkState::Lost)?;
-        let (connection, drive) = made.map_err(|error| named(&error))?;
-        let mut driver = JoinSet::new();
-        driver.spawn_local(drive);
-        Ok(Self { connection, _driver: driver })
-    }
-
-    /// Asks one thing.
-    pub(super) async fn ask<T: FromRedisValue>(&mut self, words: &[&str]) -> RedisResult<T> {
-        let mut command = Cmd::new();
-        command.arg(words);
-        command.query_async(&mut self.connection).await
     }
 }
 

@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use redis::{Cmd, PushKind, RedisError, Value, parse_redis_value_async};
+use bytes::Bytes;
+use redis::{Cmd, PushKind, RedisError, Value};
 use tokio::io::{AsyncWrite, AsyncWriteExt, ReadHalf};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -20,6 +21,7 @@ use crate::metrics::LinkState;
 
 use super::dial::{self, Login, Stream};
 use super::failure::Said;
+use super::frame::{self, Frames};
 use super::time;
 
 /// News that may wait for the bridge to look.
@@ -31,9 +33,9 @@ const HEARD_BYTES: usize = 256;
 #[derive(Debug)]
 pub(super) struct Heard {
     /// What was listened to: the channel, or a pattern that it fits.
-    pub(super) by: Vec<u8>,
-    pub(super) channel: Vec<u8>,
-    pub(super) payload: Vec<u8>,
+    pub(super) by: Bytes,
+    pub(super) channel: Bytes,
+    pub(super) payload: Bytes,
 }
 
 /// What an ear tells.
@@ -163,17 +165,8 @@ impl Ear {
         line: u64,
     ) -> Result<Self, LinkState> {
         let mut stream = dial::dial(redis, url).await?;
-        let login = async {
-            stream.write_all(&Login::of(redis).hello().get_packed_command()).await?;
-            stream.flush().await?;
-            parse_redis_value_async(&mut Default::default(), &mut stream).await
-        };
-        let timeout = Duration::from_millis(redis.timeout_ms);
-        let login = tokio::time::timeout(timeout, login).await.map_err(|_| LinkState::Lost)?;
-        match login.map_err(|error| dial::named(&error))? {
-            Value::ServerError(error) => return Err(dial::named(&error.into())),
-            _ => tracing::trace!(%url, "an ear is open"),
-        }
+        Login::of(redis).give(&mut stream, Duration::from_millis(redis.timeout_ms)).await?;
+        tracing::trace!(%url, "an ear is open");
         let (orders, given) = mpsc::unbounded_channel();
         let (reader, writer) = tokio::io::split(stream);
         let state = Rc::new(State::default());
@@ -237,24 +230,19 @@ async fn listen(
     inbox: Rc<Inbox>,
     line: u64,
 ) {
-    // It keeps what was read behind a value.
-    let mut decoder = Default::default();
+    let mut frames = Frames::default();
     loop {
-        let value = match parse_redis_value_async(&mut decoder, &mut reader).await {
-            Ok(value) => value,
+        let frame = match frames.take(&mut reader).await {
+            Ok(frame) => frame,
             Err(error) => {
-                tracing::debug!(error = %Said(&error), "an ear has ended");
+                tracing::debug!(%error, "an ear has ended");
                 break;
             }
         };
         state.awaited.set(None);
-        let event = match value {
-            Value::Push { kind, data } => match state.pushed(&kind, data) {
-                Ok(event) => event,
-                Err(LostTrack) => break,
-            },
-            Value::ServerError(error) => Some(Event::Refused(error.into())),
-            _ => None,
+        let event = match state.told(&frame) {
+            Ok(event) => event,
+            Err(LostTrack) => break,
         };
         if let Some(event) = event {
             inbox.put(line, event);
@@ -267,16 +255,27 @@ async fn listen(
 struct LostTrack;
 
 impl State {
+    fn told(&self, frame: &Bytes) -> Result<Option<Event>, LostTrack> {
+        if let Some(heard) = heard(frame) {
+            return Ok(Some(Event::Heard(heard)));
+        }
+        match frame::value(frame) {
+            Ok(Value::Push { kind, data }) => self.pushed(&kind, data),
+            Ok(Value::ServerError(error)) => Ok(Some(Event::Refused(error.into()))),
+            Ok(_) => Ok(None),
+            Err(error) => {
+                tracing::debug!(error = %Said(&error), "an ear hears what it cannot read");
+                Err(LostTrack)
+            }
+        }
+    }
+
     fn pushed(&self, kind: &PushKind, data: Vec<Value>) -> Result<Option<Event>, LostTrack> {
         let count = match data.last() {
             Some(Value::Int(count)) => usize::try_from(*count).unwrap_or(usize::MAX),
             _ => 0,
         };
-        let mut parts = data.into_iter().map(|part| match part {
-            Value::BulkString(bytes) => Some(bytes),
-            _ => None,
-        });
-        let Some(by) = parts.next().flatten() else { return Ok(None) };
+        let Some(Value::BulkString(by)) = data.into_iter().next() else { return Ok(None) };
         let mut confirmed = self.confirmed.borrow_mut();
         let event = match kind {
             PushKind::SSubscribe => {
@@ -289,15 +288,6 @@ impl State {
                 was_there.then(|| if was_asked { Event::Left(by) } else { Event::Silenced(by) })
             }
             PushKind::Subscribe | PushKind::PSubscribe => return Ok(Some(Event::Listening(by))),
-            PushKind::SMessage | PushKind::Message | PushKind::PMessage => {
-                let channel = match kind {
-                    PushKind::PMessage => parts.next().flatten(),
-                    _ => Some(by.clone()),
-                };
-                let heard = channel.zip(parts.next().flatten());
-                let event = heard.map(|(channel, payload)| Heard { by, channel, payload });
-                return Ok(event.map(Event::Heard));
-            }
             _ => return Ok(None),
         };
         if count == confirmed.len() { Ok(event) } else { Err(LostTrack) }
@@ -315,6 +305,16 @@ impl State {
     }
 }
 
+/// What was said on a channel, if something was.
+fn heard(frame: &Bytes) -> Option<Heard> {
+    if let Some([kind, channel, payload]) = frame::said(frame) {
+        let is_heard = matches!(&*kind, b"smessage" | b"message");
+        return is_heard.then(|| Heard { by: channel.clone(), channel, payload });
+    }
+    let [kind, by, channel, payload] = frame::said(frame)?;
+    (kind == "pmessage").then_some(Heard { by, channel, payload })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,6 +322,11 @@ mod tests {
     fn push(state: &State, kind: &PushKind, channel: &str, count: i64) -> Option<Option<String>> {
         let data = vec![Value::BulkString(channel.as_bytes().to_vec()), Value::Int(count)];
         state.pushed(kind, data).ok().map(|event| event.map(|event| format!("{event:?}")))
+    }
+
+    fn said(bytes: usize) -> Event {
+        let (by, channel, payload) = (Bytes::new(), Bytes::new(), vec![0; bytes].into());
+        Event::Heard(Heard { by, channel, payload })
     }
 
     #[test]
@@ -367,7 +372,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_told_as_missed_once() {
         let inbox = Inbox::default();
-        let heard = || Event::Heard(Heard { by: vec![], channel: vec![], payload: vec![] });
+        let heard = || said(0);
         for _ in 0..HEARD_MAX + 3 {
             inbox.put(1, heard());
         }
@@ -381,8 +386,7 @@ mod tests {
     #[test]
     fn what_waits_is_bounded_in_bytes_where_nobody_else_bounds_it() {
         let inbox = Inbox::bounded(4 * HEARD_BYTES);
-        let heard =
-            |bytes| Event::Heard(Heard { by: vec![], channel: vec![], payload: vec![0; bytes] });
+        let heard = said;
         inbox.put(1, heard(100 * HEARD_BYTES));
         inbox.put(1, heard(0));
         inbox.put(1, heard(0));

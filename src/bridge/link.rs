@@ -8,7 +8,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
 
 use crate::config::{Config, RedisUrl};
@@ -16,10 +15,11 @@ use crate::metrics::{self, LinkState};
 use crate::room::broker::{Disk, Kept};
 
 use super::call::Forms;
-use super::dial::{Login, Mouth, named};
+use super::dial::{Login, named};
 use super::ear::{Ear, Inbox};
 use super::failure;
 use super::keys::Keys;
+use super::mouth::{Connection, Mouth};
 use super::script::{Name, Scripts};
 
 /// With it, Redis syncs nothing while it rewrites its log or saves, whatever `appendfsync` says.
@@ -57,8 +57,9 @@ impl Maker {
     /// Makes the link of this number; the name of what is wrong if there is none to be had.
     pub(super) async fn make(self, url: &RedisUrl, line: u64) -> Result<Link, LinkState> {
         let redis = &self.config.redis;
-        let mut mouth = Mouth::open(redis, url, Login::of(redis)).await?;
-        let info = mouth.ask::<String>(&["INFO"]).await.map_err(|error| named(&error))?;
+        let mouth = Mouth::open(redis, url, Login::of(redis)).await?;
+        let info: RedisResult<String> = mouth.connection.ask(&redis::cmd("INFO")).await;
+        let info = info.map_err(|error| named(&error))?;
         let major = fact(&info, "redis_version").split('.').next().unwrap_or_default();
         if major.parse::<u32>().unwrap_or(0) < 7 {
             return Err(LinkState::TooOld);
@@ -76,27 +77,27 @@ impl Maker {
         }
         let mut server = DefaultHasher::new();
         fact(&info, "run_id").hash(&mut server);
-        self.teach(&mut mouth).await?;
-        self.try_out(&mut mouth).await?;
-        self.agree(&mut mouth, url).await?;
-        let kept = kept(&mut mouth.connection).await.map_err(|error| named(&error))?;
+        self.teach(&mouth.connection).await?;
+        self.try_out(&mouth.connection).await?;
+        self.agree(&mouth.connection, url).await?;
+        let kept = kept(&mouth.connection).await.map_err(|error| named(&error))?;
         let ear = Ear::open(redis, url, self.inbox, line).await?;
         Ok(Link { mouth, patient: BTreeMap::new(), ear, server: server.finish().max(1), kept })
     }
 
     /// Makes a server know the scripts.
-    async fn teach(&self, mouth: &mut Mouth) -> Result<(), LinkState> {
+    async fn teach(&self, connection: &Connection) -> Result<(), LinkState> {
         for load in self.scripts.load() {
-            let loaded: RedisResult<String> = load.query_async(&mut mouth.connection).await;
+            let loaded: RedisResult<String> = connection.ask(&load).await;
             loaded.map_err(|error| named(&error))?;
         }
         Ok(())
     }
 
     /// A server that takes no writes would end the link with the first one.
-    async fn try_out(&self, mouth: &mut Mouth) -> Result<(), LinkState> {
+    async fn try_out(&self, connection: &Connection) -> Result<(), LinkState> {
         let probe = self.scripts.call(Name::Probe, &[]);
-        match probe.query_async::<Value>(&mut mouth.connection).await {
+        match connection.ask::<Value>(&probe).await {
             Err(error) if failure::ends_link(&error) => Err(named(&error)),
             _ => Ok(()),
         }
@@ -104,15 +105,15 @@ impl Maker {
 
     /// Nothing is said over a link before it is known in which form. One server of a cluster keeps it;
     /// once that has told it, beats follow what becomes of it, and links to others need not wait.
-    async fn agree(&self, mouth: &mut Mouth, url: &RedisUrl) -> Result<(), LinkState> {
+    async fn agree(&self, connection: &Connection, url: &RedisUrl) -> Result<(), LinkState> {
         let form = match &self.keeper {
-            Some(keeper) if keeper == url => self.ask_form(mouth).await?,
+            Some(keeper) if keeper == url => self.ask_form(connection).await?,
             _ if self.forms.is_agreed() => return Ok(()),
             Some(keeper) => {
                 let redis = &self.config.redis;
-                let mut other = Mouth::open(redis, keeper, Login::of(redis)).await?;
-                self.teach(&mut other).await?;
-                self.ask_form(&mut other).await?
+                let other = Mouth::open(redis, keeper, Login::of(redis)).await?;
+                self.teach(&other.connection).await?;
+                self.ask_form(&other.connection).await?
             }
             None => return Err(LinkState::ClusterDown),
         };
@@ -120,9 +121,9 @@ impl Maker {
         if self.forms.hold(form) { Ok(()) } else { Err(LinkState::OtherVersion) }
     }
 
-    async fn ask_form(&self, mouth: &mut Mouth) -> Result<u64, LinkState> {
+    async fn ask_form(&self, connection: &Connection) -> Result<u64, LinkState> {
         let ask = self.forms.ask(&self.keys, &self.scripts);
-        let told: RedisResult<u64> = ask.query_async(&mut mouth.connection).await;
+        let told: RedisResult<u64> = connection.ask(&ask).await;
         told.map_err(|error| named(&error))
     }
 }
@@ -132,11 +133,11 @@ fn fact<'a>(info: &'a str, key: &str) -> &'a str {
 }
 
 /// How safe the server keeps things now; what it does not tell, it is not believed to do.
-pub(super) async fn kept(connection: &mut MultiplexedConnection) -> RedisResult<Kept> {
-    let info: String = redis::cmd("INFO").arg("replication").query_async(connection).await?;
+pub(super) async fn kept(connection: &Connection) -> RedisResult<Kept> {
+    let info: String = connection.ask(redis::cmd("INFO").arg("replication")).await?;
     let mut get = redis::cmd("CONFIG");
     get.arg("GET").arg(&["appendonly", "appendfsync", UNSYNCED, "maxmemory-policy"]);
-    let config = match get.query_async::<HashMap<String, String>>(connection).await {
+    let config = match connection.ask::<HashMap<String, String>>(&get).await {
         Ok(config) => config,
         Err(error) if error.code().is_some() => {
             let error = failure::Said(&error);

@@ -1,13 +1,13 @@
 //! Which server has which slot: one has all, unless it is a cluster.
 
-use redis::aio::MultiplexedConnection;
 use redis::{Arg, Cmd, RedisError, RedisResult, Value};
 
 use crate::config::{Redis, RedisHost, RedisUrl};
 use crate::metrics::LinkState;
 
 use super::answer::{bytes, number, text};
-use super::dial::{Login, Mouth, named};
+use super::dial::{Login, named};
+use super::mouth::{Connection, Mouth};
 
 /// How many slots a cluster has.
 const SLOTS: usize = 16_384;
@@ -86,7 +86,7 @@ fn crc16(bytes: &[u8]) -> u16 {
 /// asked first, so that one that answers wrongly is not asked first every time.
 pub(super) async fn find(
     redis: &Redis,
-    mut known: Vec<(RedisUrl, MultiplexedConnection)>,
+    mut known: Vec<(RedisUrl, Connection)>,
     turn: u64,
 ) -> Result<Map, LinkState> {
     let mut seeds = redis.seeds();
@@ -99,7 +99,7 @@ pub(super) async fn find(
     let turn = usize::try_from(turn % 1_024).unwrap_or_default();
     let first = turn % known.len().max(1);
     known.rotate_left(first);
-    for (url, connection) in &mut known {
+    for (url, connection) in &known {
         if let Ok(map) = ask_cluster(connection, url).await {
             return Ok(map);
         }
@@ -109,7 +109,7 @@ pub(super) async fn find(
     let mut state = LinkState::Lost;
     for seed in &seeds {
         let asked = match Mouth::open(redis, seed, Login::of(redis)).await {
-            Ok(mut mouth) => ask_cluster(&mut mouth.connection, seed).await,
+            Ok(mouth) => ask_cluster(&mouth.connection, seed).await,
             Err(state) => Err(state),
         };
         match asked {
@@ -120,11 +120,8 @@ pub(super) async fn find(
     Err(state)
 }
 
-async fn ask_cluster(
-    connection: &mut MultiplexedConnection,
-    url: &RedisUrl,
-) -> Result<Map, LinkState> {
-    let told: RedisResult<Value> = redis::cmd("CLUSTER").arg("SLOTS").query_async(connection).await;
+async fn ask_cluster(connection: &Connection, url: &RedisUrl) -> Result<Map, LinkState> {
+    let told: RedisResult<Value> = connection.ask(redis::cmd("CLUSTER").arg("SLOTS")).await;
     let told = told.map_err(|error| match is_no_cluster(&error) {
         true => LinkState::NoCluster,
         false => named(&error),
@@ -179,9 +176,10 @@ async fn ask_sentinels(redis: &Redis, seeds: &[RedisUrl]) -> Result<Map, LinkSta
 }
 
 async fn ask_sentinel(redis: &Redis, seed: &RedisUrl) -> Result<(u64, RedisUrl), LinkState> {
-    let mut mouth = Mouth::open(redis, seed, Login::of_sentinels(redis)).await?;
+    let mouth = Mouth::open(redis, seed, Login::of_sentinels(redis)).await?;
     let master = redis.master.as_deref().unwrap_or_default();
-    let told = mouth.ask::<Value>(&["SENTINEL", "MASTER", master]).await;
+    let ask = redis::cmd("SENTINEL").arg("MASTER").arg(master).take();
+    let told: RedisResult<Value> = mouth.connection.ask(&ask).await;
     let told = told.map_err(|error| match error.detail() {
         Some(detail) if detail.contains("No such master") => LinkState::NoSentinel,
         _ => named(&error),

@@ -17,6 +17,7 @@ mod ear;
 mod entrances;
 mod failure;
 mod foreign;
+mod frame;
 #[doc = include_str!("GUIDE.md")]
 pub mod guide {}
 mod hearing;
@@ -24,6 +25,7 @@ mod keys;
 mod lines;
 mod link;
 mod map;
+mod mouth;
 mod news;
 mod nodes;
 mod owed;

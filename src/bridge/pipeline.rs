@@ -4,8 +4,7 @@
 //! left with a line that ended is answered as lost and never sent again; a call that is made again was
 //! refused by a server that did nothing.
 
-use redis::aio::MultiplexedConnection;
-use redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
+use redis::{Cmd, RedisError, RedisResult, Value};
 use tokio::task::JoinError;
 
 use crate::metrics::LinkState;
@@ -14,14 +13,18 @@ use crate::room::broker::Fault;
 use super::answer::number;
 use super::call::Call;
 use super::desk::Desk;
-use super::dial::{Login, Mouth};
+use super::dial::Login;
 use super::failure;
+use super::mouth::{Mouth, Packet};
 use super::queue::Waiting;
 use super::run::Bridge;
 use super::script::Name;
 use super::time;
 use super::watch::Listening;
 use super::way::Pace;
+
+/// What most commands take beside what they hold of clients.
+const COMMAND_BYTES: usize = 512;
 
 /// What a pipeline was for.
 pub(super) enum Errand {
@@ -133,20 +136,21 @@ impl Bridge {
         if calls.is_empty() {
             return;
         }
-        let mut pipeline = redis::pipe();
+        let bytes: usize = calls.iter().map(|waiting| COMMAND_BYTES + waiting.call.bytes()).sum();
+        let mut packet = Packet::with_capacity(bytes);
         for waiting in &calls {
-            pipeline.add_command(waiting.call.command(&self.desk));
+            packet.add(&waiting.call.command(&self.desk));
         }
         if let Pace::Patient(count) = pace {
             // It counts for all that was written before it on this connection.
             let mut wait = redis::cmd("WAIT");
             wait.arg(count).arg((self.desk.config.redis.timeout_ms / 2).max(1));
-            pipeline.add_command(wait);
+            packet.add(&wait);
         }
-        self.send(number, pace, pipeline, Errand::Calls(calls));
+        self.send(number, pace, packet, Errand::Calls(calls));
     }
 
-    pub(super) fn send(&mut self, number: u64, pace: Pace, pipeline: Pipeline, errand: Errand) {
+    pub(super) fn send(&mut self, number: u64, pace: Pace, packet: Packet, errand: Errand) {
         let Some(line) = self.lines.get_mut(number) else { return };
         let known = match pace {
             Pace::Plain => Some(&line.link.mouth),
@@ -166,7 +170,7 @@ impl Bridge {
             };
             let connection = || made.as_ref().map(|mouth| mouth.connection.clone());
             let answers = match known.or_else(connection) {
-                Some(mut connection) => Some(all(&mut connection, &pipeline).await),
+                Some(connection) => Some(connection.ask_all(packet).await),
                 None => None,
             };
             Outcome { number: sent, line, pace, errand, made, answers }
@@ -312,9 +316,9 @@ impl Bridge {
 
     /// Asks a server whether it answers, and takes writes.
     pub(super) fn probe(&mut self, number: u64) {
-        let mut pipeline = redis::pipe();
-        pipeline.add_command(self.desk.scripts.call(Name::Probe, &[]));
-        self.send(number, Pace::Plain, pipeline, Errand::Probe);
+        let mut packet = Packet::default();
+        packet.add(&self.desk.scripts.call(Name::Probe, &[]));
+        self.send(number, Pace::Plain, packet, Errand::Probe);
     }
 
     fn probed(&mut self, number: u64, mut answers: Vec<Value>) {
@@ -343,11 +347,9 @@ impl Bridge {
 
     /// Before what waits, by the same connection, which takes what comes in order.
     fn load_scripts(&mut self, number: u64, pace: Pace) {
-        let mut pipeline = redis::pipe();
-        for load in self.desk.scripts.load() {
-            pipeline.add_command(load);
-        }
-        self.send(number, pace, pipeline, Errand::Load);
+        let mut packet = Packet::default();
+        self.desk.scripts.load().for_each(|load| packet.add(&load));
+        self.send(number, pace, packet, Errand::Load);
     }
 
     /// A server does not have the slot of a call: it is made again when it is known who has.
@@ -367,12 +369,4 @@ impl Bridge {
             self.fall(line, failure::state(error));
         }
     }
-}
-
-/// All answers of a pipeline; errors of single commands are among them.
-async fn all(
-    connection: &mut MultiplexedConnection,
-    pipeline: &Pipeline,
-) -> RedisResult<Vec<Value>> {
-    connection.send_packed_commands(pipeline, 0, pipeline.len()).await
 }

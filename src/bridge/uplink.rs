@@ -396,8 +396,8 @@ impl Bridge {
             self.find_soon(true);
         }
         for (number, line) in self.lines.iter() {
-            let mut connection = line.link.mouth.connection.clone();
-            self.surveys.spawn_local(async move { (number, kept(&mut connection).await.ok()) });
+            let connection = line.link.mouth.connection.clone();
+            self.surveys.spawn_local(async move { (number, kept(&connection).await.ok()) });
         }
     }
 
