@@ -81,10 +81,10 @@ impl Inbox {
         Self { waiting, bytes, bytes_most, missed: Cell::default(), rung: Notify::default() }
     }
 
-    /// Everything, and by which line it came.
-    pub(super) fn take(&self) -> VecDeque<(u64, Event)> {
+    /// Everything, and by which line it came; what is given in its place is empty.
+    pub(super) fn take(&self, empty: VecDeque<(u64, Event)>) -> VecDeque<(u64, Event)> {
         self.bytes.set(0);
-        self.waiting.take()
+        self.waiting.replace(empty)
     }
 
     /// At most so much of it; it rings for the rest.
@@ -377,7 +377,7 @@ mod tests {
             inbox.put(1, heard());
         }
         inbox.put(1, Event::Ended);
-        let taken = inbox.take();
+        let taken = inbox.take(VecDeque::new());
         assert_eq!(taken.len(), HEARD_MAX + 2);
         assert!(matches!(taken[HEARD_MAX], (1, Event::Missed)));
         assert!(matches!(taken[HEARD_MAX + 1], (1, Event::Ended)));
@@ -397,8 +397,11 @@ mod tests {
         (0..6).for_each(|_| inbox.put(1, heard(0)));
         assert_eq!((inbox.take_some(3).len(), inbox.take_missed()), (3, 2));
         (0..4).for_each(|_| inbox.put(1, heard(0)));
-        let kinds: Vec<_> =
-            inbox.take().into_iter().map(|(_, event)| matches!(event, Event::Missed)).collect();
+        let kinds: Vec<_> = inbox
+            .take(VecDeque::new())
+            .into_iter()
+            .map(|(_, event)| matches!(event, Event::Missed))
+            .collect();
         assert_eq!(kinds, [false, true, false, false, false, true]);
         assert_eq!(inbox.take_missed(), 1);
     }

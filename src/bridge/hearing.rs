@@ -13,6 +13,9 @@ use super::run::Bridge;
 use super::watch::Subject;
 use super::{failure, news, station};
 
+/// Room for so many events is kept from one round to the next.
+const KEPT_EVENTS: usize = 1_024;
+
 impl Bridge {
     /// Asks a line to listen to a room.
     pub(super) fn listen(&mut self, room: &RoomKey, number: u64) {
@@ -62,7 +65,8 @@ impl Bridge {
 
     /// Takes what all ears tell.
     pub(super) fn hear(&mut self) {
-        for (number, event) in self.inbox.take() {
+        let mut events = self.inbox.take(std::mem::take(&mut self.heard));
+        for (number, event) in events.drain(..) {
             if self.lines.get(number).is_none() {
                 // A line that is being made is not there yet, and has heard nothing but its end.
                 continue;
@@ -85,6 +89,8 @@ impl Bridge {
                 Event::Ended => self.fall(number, LinkState::Lost),
             }
         }
+        events.shrink_to(KEPT_EVENTS);
+        self.heard = events;
     }
 
     fn heard(&mut self, heard: Heard) {

@@ -5,7 +5,7 @@
 //! something; a publish that the link took with it is answered as lost, and never sent again; what
 //! an earlier link said of a room is not believed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use crate::tenant::Tenants;
 use super::astray::Astray;
 use super::call;
 use super::desk::Desk;
-use super::ear::Inbox;
+use super::ear::{Event, Inbox};
 use super::foreign::Backends;
 use super::keys::Keys;
 use super::lines::Lines;
@@ -101,6 +101,8 @@ pub(super) struct Bridge {
     pub(super) places: Places,
     /// What all ears tell.
     pub(super) inbox: Rc<Inbox>,
+    /// Where that is taken to be looked at; empty in between.
+    pub(super) heard: VecDeque<(u64, Event)>,
     pub(super) backends: Backends,
     pub(super) lines: Lines,
     pub(super) last_line: u64,
@@ -145,6 +147,7 @@ impl Bridge {
             places: Places::new(redis.queue_messages, redis.queue_bytes),
             desk: Desk::new(config, started, port, cores, metrics, keys, (node, entropy)),
             inbox: Rc::default(),
+            heard: VecDeque::new(),
             lines: Lines::default(),
             last_line: 0,
             trouble: LinkState::Connecting,
