@@ -1,6 +1,7 @@
 //! What every part of the bridge works with: names, scripts, what is listened to, and the way to the
 //! cores.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use crate::shard::{CoreMessage, Entropy};
 use super::call::session::Wanted;
 use super::call::{Awaited, Call, Forms};
 use super::entrances::Entrances;
-use super::keys::Keys;
+use super::keys::{Keys, RoomKeys};
 use super::map;
 use super::nodes::{Nodes, node_name};
 use super::owed::Owed;
@@ -241,6 +242,14 @@ impl Desk {
     /// The forms that this node knows, and what Redis has told of them.
     pub(super) fn forms(&self) -> Forms {
         Forms::new(&self.config, self.metrics.form.get())
+    }
+
+    /// What a room is called in Redis.
+    pub(super) fn names(&self, room: &RoomKey) -> Cow<'_, RoomKeys> {
+        match self.watch.get(room) {
+            Some(watched) => Cow::Borrowed(&watched.keys),
+            None => Cow::Owned(self.keys.room(room)),
+        }
     }
 
     /// Where a room is in a cluster.

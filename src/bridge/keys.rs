@@ -108,32 +108,32 @@ impl Keys {
 impl RoomKeys {
     /// Its epoch, its last offset, and what that was.
     pub(super) fn state(&self) -> String {
-        format!("{}s", self.base)
+        [&self.base, "s"].concat()
     }
 
     /// Its history.
     pub(super) fn history(&self) -> String {
-        format!("{}h", self.base)
+        [&self.base, "h"].concat()
     }
 
     /// Where its news are told.
     pub(super) fn channel(&self) -> String {
-        format!("{}c", self.base)
+        [&self.base, "c"].concat()
     }
 
     /// Who is there.
     pub(super) fn attendance(&self) -> String {
-        format!("{}p", self.base)
+        [&self.base, "p"].concat()
     }
 
     /// What has been decided about it.
     pub(super) fn charter(&self) -> String {
-        format!("{}d", self.base)
+        [&self.base, "d"].concat()
     }
 
     /// How far its users have come in it.
     pub(super) fn bookmarks(&self) -> String {
-        format!("{}a", self.base)
+        [&self.base, "a"].concat()
     }
 
     /// What was published with an idempotency key.

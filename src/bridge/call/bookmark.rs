@@ -62,7 +62,7 @@ impl Call for Read {
 
     fn command(&self, desk: &Desk) -> Cmd {
         let mut command = redis::cmd("HMGET");
-        command.arg(desk.keys.room(&self.room).bookmarks()).arg("e");
+        command.arg(desk.names(&self.room).bookmarks()).arg("e");
         for user in &self.users {
             command.arg(field(user));
         }
@@ -93,7 +93,7 @@ impl Call for Write {
     }
 
     fn command(&self, desk: &Desk) -> Cmd {
-        let names = desk.keys.room(&self.room);
+        let names = desk.names(&self.room);
         let keys = [names.bookmarks(), names.state(), names.history()];
         let mut command = desk.scripts.call(Name::Mark, &keys);
         command.arg(&*self.epoch).arg(kept_ms(desk)).arg(USERS_MAX);

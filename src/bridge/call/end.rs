@@ -22,7 +22,7 @@ pub(in crate::bridge) struct End {
 
 impl Call for End {
     fn command(&self, desk: &Desk) -> Cmd {
-        let names = desk.keys.room(&self.room);
+        let names = desk.names(&self.room);
         let keys = [
             names.state(),
             names.history(),

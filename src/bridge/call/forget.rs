@@ -33,7 +33,7 @@ impl Forget {
 
 impl Call for Forget {
     fn command(&self, desk: &Desk) -> Cmd {
-        let names = desk.keys.room(&self.room);
+        let names = desk.names(&self.room);
         let keys = [names.attendance(), names.channel()];
         let mut command = desk.scripts.call(Name::Forget, &keys);
         command.arg(node_name(self.node)).arg(self.life.as_deref().unwrap_or_default());

@@ -31,7 +31,7 @@ impl Call for Look {
     }
 
     fn command(&self, desk: &Desk) -> Cmd {
-        let mut command = desk.scripts.call(Name::Look, &[desk.keys.room(&self.room).attendance()]);
+        let mut command = desk.scripts.call(Name::Look, &[desk.names(&self.room).attendance()]);
         command.arg(format!("{} {}", self.known.life, self.known.number));
         command.arg(script::fresh(&desk.chance().to_be_bytes()));
         command

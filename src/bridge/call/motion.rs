@@ -37,7 +37,7 @@ impl Call for Motion {
     }
 
     fn command(&self, desk: &Desk) -> Cmd {
-        let names = desk.keys.room(&self.room);
+        let names = desk.names(&self.room);
         let keys = [names.charter(), names.channel(), names.state(), names.history()];
         let charter::Motion { known, manner, entries, decided, is_persistent, .. } = &*self.motion;
         let mut command = desk.scripts.call(Name::Amend, &keys);

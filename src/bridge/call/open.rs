@@ -91,7 +91,7 @@ impl Call for Open {
     }
 
     fn command(&self, desk: &Desk) -> Cmd {
-        let names = desk.keys.room(&self.room);
+        let names = desk.names(&self.room);
         let keys = [names.state(), names.history(), names.channel(), names.bookmarks()];
         let mut command = desk.scripts.call(Name::Open, &keys);
         script::add_seen(&mut command, self.seen.as_ref());

@@ -31,7 +31,7 @@ impl Call for Pass {
 
     fn command(&self, desk: &Desk) -> Cmd {
         let mut command = redis::cmd("SPUBLISH");
-        command.arg(desk.keys.room(&self.room).channel()).arg(news::write_transient(&self.wire));
+        command.arg(desk.names(&self.room).channel()).arg(news::write_transient(&self.wire));
         command
     }
 

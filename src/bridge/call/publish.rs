@@ -49,7 +49,7 @@ impl Call for Publish {
 
     fn command(&self, desk: &Desk) -> Cmd {
         let broker::Publish { room, seen, keep, key, pace, wire, .. } = &self.publish;
-        let names = desk.keys.room(room);
+        let names = desk.names(room);
         let mut keys = vec![names.state(), names.history(), names.channel()];
         let (mut key_ms, mut pace_ms) = (0, 0);
         if let Some((key, window_ms)) = key {

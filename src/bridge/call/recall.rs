@@ -31,7 +31,7 @@ impl Call for Recall {
     }
 
     fn command(&self, desk: &Desk) -> Cmd {
-        let mut command = desk.scripts.call(Name::Recall, &[desk.keys.room(&self.room).charter()]);
+        let mut command = desk.scripts.call(Name::Recall, &[desk.names(&self.room).charter()]);
         command.arg(format!("{} {}", self.known.life, self.known.number));
         command.arg(desk.config.redis.room_ttl_ms);
         command

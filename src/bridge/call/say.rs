@@ -31,7 +31,7 @@ impl Call for Say {
     }
 
     fn command(&self, desk: &Desk) -> Cmd {
-        let names = desk.keys.room(&self.room);
+        let names = desk.names(&self.room);
         let keys = [names.attendance(), names.channel()];
         let mut command = desk.scripts.call(Name::Say, &keys);
         command.arg(&desk.node).arg(desk.nodes.link());
