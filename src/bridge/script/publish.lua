@@ -72,18 +72,20 @@ if pace then
   local left = redis.call('PTTL', pace)
   if left > 0 then return left end
 end
-local number = epoch and tonumber(string.match(epoch, '^%d+')) or 0
-local seen = tonumber(string.match(ARGV[1], '^%d+') or 0)
-local ahead = seen > number
-  or (seen > 0 and seen == number and (ARGV[1] ~= epoch or tonumber(ARGV[2]) > offset))
-if not epoch or ahead then
-  epoch = string.format('%.0f.', math.max(number, seen) + 1) .. ARGV[3]
-  offset = 0
-  redis.call('DEL', KEYS[2])
-  if ahead then
-    -- The first place is taken by no publication, so that everyone can be told of it.
-    offset = 1
-    redis.call('SPUBLISH', KEYS[3], 'E' .. epoch .. ' 1\n')
+-- Nearly every publisher has seen the room as it is.
+if ARGV[1] ~= epoch or tonumber(ARGV[2]) > offset then
+  local number = epoch and tonumber(string.match(epoch, '^%d+')) or 0
+  local seen = tonumber(string.match(ARGV[1], '^%d+') or 0)
+  local ahead = seen > number or (seen > 0 and seen == number)
+  if not epoch or ahead then
+    epoch = string.format('%.0f.', math.max(number, seen) + 1) .. ARGV[3]
+    offset = 0
+    redis.call('DEL', KEYS[2])
+    if ahead then
+      -- The first place is taken by no publication, so that everyone can be told of it.
+      offset = 1
+      redis.call('SPUBLISH', KEYS[3], 'E' .. epoch .. ' 1\n')
+    end
   end
 end
 offset = offset + 1
