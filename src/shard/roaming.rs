@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::hash::{Map, Seed};
 use crate::id::{ConnectionAddress, ConnectionKey};
-use crate::room::broker::{Fault, Found, FromSessions, ToBroker, ToSessions};
+use crate::room::broker::{Claim, Fault, Found, FromSessions, ToBroker, ToSessions};
 use crate::wheel::Timer;
 
 use super::connection::Connection;
@@ -36,6 +36,8 @@ struct Fetching {
     timer: Timer,
     /// Another node has taken it meanwhile: it is fetched from there if somebody still waits.
     is_taken: bool,
+    /// Another node wants it: what the broker answers says which of the two was later.
+    claim: Option<Claim>,
 }
 
 /// What is under way between this core's sessions and the broker.
@@ -203,7 +205,7 @@ impl Shard {
         let at = self.outbound.now.moment.plus_ms(self.config.redis.timeout_ms);
         let timer = self.wheel.insert(at, Alarm::Fetch(session));
         let (waiting, identity) = (VecDeque::from([by]), Arc::clone(identity));
-        let fetching = Fetching { waiting, identity, timer, is_taken: false };
+        let fetching = Fetching { waiting, identity, timer, is_taken: false, claim: None };
         if let Some(before) = self.roaming.fetching.insert(session, fetching) {
             // At most one of the two is of whom it belongs to, which the broker says.
             self.not_fetched(session, before);
@@ -249,8 +251,9 @@ impl Shard {
         if let Some(by) = fetching.waiting.front().copied() {
             self.ask_whether_waits(session, by);
         } else {
-            self.wheel.cancel(fetching.timer);
-            self.roaming.fetching.remove(&session);
+            if let Some(fetching) = self.roaming.fetching.remove(&session) {
+                self.not_fetched(session, fetching);
+            }
         }
         true
     }
@@ -266,12 +269,17 @@ impl Shard {
         for by in fetching.waiting {
             self.not_resumed(session, by);
         }
+        if let Some(claim) = fetching.claim {
+            self.let_go(session, Some(claim.node));
+        }
     }
 
     /// The broker did not say in time what it has of a session.
     pub(super) fn on_fetch_alarm(&mut self, session: SessionId) {
-        if let Some(fetching) = self.roaming.fetching.remove(&session) {
-            self.resume_in_turn(session, fetching.waiting, &fetching.identity);
+        match self.roaming.fetching.remove(&session) {
+            Some(fetching) if fetching.claim.is_some() => self.not_fetched(session, fetching),
+            Some(it) => self.resume_in_turn(session, it.waiting, &it.identity),
+            None => {}
         }
     }
 
@@ -293,33 +301,44 @@ impl Shard {
                 self.on_fetched(SessionId::from_bytes(session), outcome);
             }
             FromSessions::Taken { session } => self.on_taken(SessionId::from_bytes(session)),
-            FromSessions::Lost { session, wanted_by } => {
+            FromSessions::Lost { session, claim } => {
                 let session = SessionId::from_bytes(session);
                 if self.home_core(&session) == self.core {
-                    self.on_session_lost(session, wanted_by);
+                    self.on_session_lost(session, claim);
                 }
             }
         }
     }
 
     fn on_fetched(&mut self, session: SessionId, outcome: Result<Option<Found>, Fault>) {
-        let Some(fetching) = self.roaming.fetching.remove(&session) else { return };
+        let Some(mut fetching) = self.roaming.fetching.remove(&session) else { return };
+        let found = outcome.unwrap_or(None);
+        let since = found.as_ref().map_or(0, |found| found.since);
+        if let Some(claim) = fetching.claim.take_if(|claim| claim.since < since) {
+            self.free_session(session, claim.node);
+        }
+        if fetching.claim.is_some() {
+            // The other one was later.
+            return self.not_fetched(session, fetching);
+        }
         let Fetching { mut waiting, identity, timer, .. } = fetching;
         self.wheel.cancel(timer);
         let is_here = self.sessions.identity(session).is_some();
-        let found = outcome.unwrap_or(None).filter(|found| !(found.is_own && is_here));
+        let found = found.filter(|found| !(found.is_own && is_here));
         let depth = self.config.limits.depth;
         let read = found.and_then(|found| {
             let snapshot = Snapshot::read(&found.written, &identity, depth)?;
             Some(Snapshot { since: found.since, ..snapshot })
         });
         let Some(snapshot) = read else {
+            self.sessions.note_since(session, since);
             return self.resume_in_turn(session, waiting, &identity);
         };
         let Some(by) = waiting.pop_front() else { return };
         // Another node has had it since: what is here is old.
-        self.on_session_lost(session, None);
+        self.let_go(session, None);
         self.sessions.open(session, by, &identity);
+        self.sessions.note_since(session, since);
         self.metrics.sessions.set(self.sessions.len() as u64);
         let snapshot = Some(Box::new(snapshot));
         let message = ToConnection::Resumed { connection: by.key, session, snapshot };
@@ -328,19 +347,25 @@ impl Shard {
     }
 
     /// Another node has a session, or wants it.
-    fn on_session_lost(&mut self, session: SessionId, wanted_by: Option<Box<str>>) {
-        if wanted_by.is_some()
-            && let Some(fetching) = self.roaming.fetching.remove(&session)
-        {
-            // The other one was later.
-            self.not_fetched(session, fetching);
+    fn on_session_lost(&mut self, session: SessionId, claim: Option<Claim>) {
+        let Some(claim) = claim else { return self.let_go(session, None) };
+        if let Some(fetching) = self.roaming.fetching.get_mut(&session) {
+            if let Some(before) = fetching.claim.replace(claim) {
+                self.free_session(session, before.node);
+            }
+        } else if self.sessions.since(session).is_some_and(|since| since > claim.since) {
+            // Its client may have come back here since: if not, they are still waited for there.
+            self.free_session(session, claim.node);
+        } else {
+            self.let_go(session, Some(claim.node));
         }
+    }
+
+    fn let_go(&mut self, session: SessionId, wanted_by: Option<Box<str>>) {
         match self.sessions.lose(session, wanted_by.clone()) {
             Loss::Unknown => {
                 if let Some(wanted_by) = wanted_by {
-                    let session = session.to_bytes();
-                    let free = ToSessions::Free { session, wanted_by };
-                    self.tell_broker(ToBroker::Session(free));
+                    self.free_session(session, wanted_by);
                 }
             }
             Loss::Held(from, waiting) => {
@@ -356,6 +381,11 @@ impl Shard {
             }
         }
         self.metrics.sessions.set(self.sessions.len() as u64);
+    }
+
+    fn free_session(&mut self, session: SessionId, wanted_by: Box<str>) {
+        let free = ToSessions::Free { session: session.to_bytes(), wanted_by };
+        self.tell_broker(ToBroker::Session(free));
     }
 
     /// Nobody here has a session any more, and another node does, or will.

@@ -124,6 +124,8 @@ struct Line(VecDeque<ConnectionAddress>);
 struct Session {
     identity: Arc<Identity>,
     holder: Holder,
+    /// As in what it leaves, or later.
+    since: u64,
 }
 
 impl Session {
@@ -199,7 +201,7 @@ impl Sessions {
     /// A connection begins one.
     pub(super) fn open(&mut self, id: SessionId, by: ConnectionAddress, identity: &Arc<Identity>) {
         let identity = Arc::clone(identity);
-        self.by_id.insert(id, Session { identity, holder: Holder::Connection(by) });
+        self.by_id.insert(id, Session { identity, holder: Holder::Connection(by), since: 0 });
     }
 
     /// A connection asks to go on with one.
@@ -214,7 +216,10 @@ impl Sessions {
             return Resumption::Refused;
         }
         match std::mem::replace(&mut session.holder, Holder::Connection(by)) {
-            Holder::Nobody { snapshot, timer } => Resumption::Resumed(snapshot, timer),
+            Holder::Nobody { mut snapshot, timer } => {
+                snapshot.since = snapshot.since.max(session.since);
+                Resumption::Resumed(snapshot, timer)
+            }
             Holder::Connection(from) => {
                 session.holder = Holder::Moving { from, to: by, behind: None };
                 Resumption::Contested
@@ -259,9 +264,10 @@ impl Sessions {
         &mut self,
         id: SessionId,
         by: ConnectionAddress,
-        snapshot: Box<Snapshot>,
+        mut snapshot: Box<Snapshot>,
     ) -> Release {
         let Some(session) = self.by_id.get_mut(&id) else { return Release::Stale(snapshot) };
+        snapshot.since = snapshot.since.max(session.since);
         match &mut session.holder {
             Holder::Moving { from, to, behind } if *from == by => {
                 let (to, behind) = (*to, behind.take());
@@ -276,6 +282,18 @@ impl Sessions {
             Holder::Connection(holder) if *holder == by => Release::Keep(snapshot),
             _ => Release::Stale(snapshot),
         }
+    }
+
+    /// The broker has said since when this node has it.
+    pub(super) fn note_since(&mut self, id: SessionId, since: u64) {
+        if let Some(session) = self.by_id.get_mut(&id) {
+            session.since = session.since.max(since);
+        }
+    }
+
+    /// Since when this node has it, by the broker's clock, if it does.
+    pub(super) fn since(&self, id: SessionId) -> Option<u64> {
+        self.by_id.get(&id).map(|session| session.since)
     }
 
     /// Nobody has it until `timer`.

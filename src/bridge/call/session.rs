@@ -1,7 +1,8 @@
 //! Sessions: what they have is kept; a node that goes on with one makes the node that has it let go.
 //!
-//! The two talk by their own channels: `L` and the session, then who asks: let go of it; `F` and the
-//! session: it is free. A node that nobody hears is gone, and one that does not answer is passed over.
+//! The two talk by their own channels: `L` and the session, since when the other is known to have it, then
+//! who asks: let go of it; `F` and the session: it is free. A node that nobody hears is gone, and one that
+//! does not answer is passed over, but for a session that it has fetched since.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use crate::bridge::desk::Desk;
 use crate::bridge::script::Name;
 use crate::bridge::time;
 use crate::id::CoreId;
-use crate::room::broker::{Fault, Found, FromBroker, FromSessions, ToSessions};
+use crate::room::broker::{Claim, Fault, Found, FromBroker, FromSessions, ToSessions};
 
 use super::Call;
 
@@ -38,15 +39,22 @@ pub(in crate::bridge) struct Wanted {
 /// A node that was asked for a session, and what waits for it.
 #[derive(Debug)]
 struct Asked {
-    node: Box<str>,
+    holder: Holder,
     fetch: Fetch,
-    since: Instant,
+    at: Instant,
+}
+
+/// A node that has a session, and since when.
+#[derive(Clone, Debug)]
+struct Holder {
+    node: Box<str>,
+    since: u64,
 }
 
 impl Asked {
     /// It is not waited for any more.
     fn pass_over(self) -> Box<Fetch> {
-        Box::new(Fetch { passed_over: Some(self.node), ..self.fetch })
+        Box::new(Fetch { passed_over: Some(self.holder), ..self.fetch })
     }
 }
 
@@ -67,18 +75,19 @@ pub(in crate::bridge) fn of(from: CoreId, message: ToSessions) -> Box<dyn Call> 
 pub(in crate::bridge) fn hear(payload: &[u8], desk: &mut Desk) -> bool {
     let Some((kind, rest)) = payload.split_first() else { return false };
     let Some((session, rest)) = rest.split_first_chunk::<16>() else { return false };
-    match (kind, std::str::from_utf8(rest)) {
-        // Its cores are gone, and what they had is written before this is said.
-        (b'L', Ok(node)) if !node.is_empty() && desk.is_leaving => {
-            desk.next.push(Box::new(Say::free(*session, node.into())));
+    match kind {
+        b'L' => {
+            let Some(claim) = read_claim(rest) else { return false };
+            if desk.is_leaving {
+                // Its cores are gone, and what they had is written before this is said.
+                desk.next.push(Box::new(Say::free(*session, claim.node)));
+            } else {
+                let lost = || FromSessions::Lost { session: *session, claim: Some(claim.clone()) };
+                desk.tell_cores(|| FromBroker::Session(lost()));
+            }
             true
         }
-        (b'L', Ok(node)) if !node.is_empty() => {
-            let lost = || FromSessions::Lost { session: *session, wanted_by: Some(node.into()) };
-            desk.tell_cores(|| FromBroker::Session(lost()));
-            true
-        }
-        (b'F', Ok("")) => {
+        b'F' if rest.is_empty() => {
             if let Some(asked) = desk.wanted.of.remove(session) {
                 desk.next.push(asked.pass_over());
             }
@@ -88,14 +97,20 @@ pub(in crate::bridge) fn hear(payload: &[u8], desk: &mut Desk) -> bool {
     }
 }
 
+fn read_claim(bytes: &[u8]) -> Option<Claim> {
+    let (since, node) = bytes.split_first_chunk()?;
+    let node = std::str::from_utf8(node).ok().filter(|node| !node.is_empty())?;
+    Some(Claim { node: node.into(), since: u64::from_be_bytes(*since) })
+}
+
 /// Passes over nodes that did not let go in time.
 pub(in crate::bridge) fn look(desk: &mut Desk) {
     let (now, patience) = (time::now(), patience(desk));
-    let late = desk.wanted.of.extract_if(.., |_, asked| asked.since + patience <= now);
+    let late = desk.wanted.of.extract_if(.., |_, asked| asked.at + patience <= now);
     for (_, asked) in late {
         desk.next.push(asked.pass_over());
     }
-    let next = desk.wanted.of.values().map(|asked| asked.since + patience).min();
+    let next = desk.wanted.of.values().map(|asked| asked.at + patience).min();
     desk.wanted.next_look = next.map(|next| next.max(now + LOOK_EVERY));
 }
 
@@ -133,7 +148,7 @@ impl Call for Keep {
         if let Some(node) = self.wanted_by {
             desk.next.push(Box::new(Say::free(session, node)));
         } else if number(&answer) == Some(0) {
-            let lost = || FromSessions::Lost { session, wanted_by: None };
+            let lost = || FromSessions::Lost { session, claim: None };
             desk.tell_cores(|| FromBroker::Session(lost()));
         }
     }
@@ -149,7 +164,7 @@ struct Fetch {
     owner: Box<[u8]>,
     ttl_ms: u64,
     /// The node that was asked for it: it has let go, or did not answer.
-    passed_over: Option<Box<str>>,
+    passed_over: Option<Holder>,
 }
 
 impl Fetch {
@@ -159,14 +174,14 @@ impl Fetch {
     }
 
     /// Waits for a node to let go, and asks it: what it says may come before word that it was asked.
-    fn await_node(self, node: &str, desk: &mut Desk) {
+    fn await_node(self, holder: Holder, desk: &mut Desk) {
         let session = self.session;
-        let asked = Asked { node: node.into(), fetch: self, since: time::now() };
-        desk.wanted.next_look.get_or_insert(asked.since + patience(desk));
+        let asked = Asked { holder: holder.clone(), fetch: self, at: time::now() };
+        desk.wanted.next_look.get_or_insert(asked.at + patience(desk));
         if let Some(before) = desk.wanted.of.insert(session, asked) {
             before.fetch.tell(Ok(None), desk);
         }
-        desk.next.push(Box::new(LetGo { node: node.into(), session }));
+        desk.next.push(Box::new(LetGo { holder, session }));
     }
 }
 
@@ -174,7 +189,9 @@ impl Call for Fetch {
     fn command(&self, desk: &Desk) -> Cmd {
         let mut command = desk.scripts.call(Name::FetchSession, &[desk.keys.session(self.session)]);
         command.arg(&desk.node).arg(&*self.owner).arg(self.ttl_ms);
-        command.arg(self.passed_over.as_deref().unwrap_or_default());
+        let passed_over = self.passed_over.as_ref().map(|it| (&*it.node, it.since));
+        let (node, since) = passed_over.unwrap_or_default();
+        command.arg(node).arg(since);
         command
     }
 
@@ -182,13 +199,14 @@ impl Call for Fetch {
         let items = if let Value::Array(items) = &answer { items.as_slice() } else { &[] };
         match items {
             // Whoever waits for it may be long gone, and back by way of that other node.
-            [_] if self.passed_over.is_some() => {
+            [_, _] if self.passed_over.is_some() => {
                 let taken = FromSessions::Taken { session: self.session };
                 desk.post(self.from, FromBroker::Session(taken));
             }
-            [node] => {
+            [node, since] => {
                 let Some(node) = text(node) else { return self.tell(Err(Fault::Other), desk) };
-                self.await_node(node, desk);
+                let since = number(since).unwrap_or_default();
+                self.await_node(Holder { node: node.into(), since }, desk);
             }
             [node, written, since] => {
                 let is_own = text(node) == Some(desk.node.as_str());
@@ -208,23 +226,25 @@ impl Call for Fetch {
 /// Another node is asked to let go.
 #[derive(Debug)]
 struct LetGo {
-    node: Box<str>,
+    holder: Holder,
     session: SessionBytes,
 }
 
 impl LetGo {
     /// What waits for that.
     fn take(&self, desk: &mut Desk) -> Option<Asked> {
-        let is_it = desk.wanted.of.get(&self.session).is_some_and(|asked| asked.node == self.node);
+        let asked = desk.wanted.of.get(&self.session);
+        let is_it = asked.is_some_and(|asked| asked.holder.node == self.holder.node);
         if is_it { desk.wanted.of.remove(&self.session) } else { None }
     }
 }
 
 impl Call for LetGo {
     fn command(&self, desk: &Desk) -> Cmd {
-        let payload = [b"L", self.session.as_slice(), desk.node.as_bytes()].concat();
+        let since = self.holder.since.to_be_bytes();
+        let payload = [b"L", &self.session[..], &since, desk.node.as_bytes()].concat();
         let mut command = redis::cmd("SPUBLISH");
-        command.arg(desk.keys.node(&self.node)).arg(payload);
+        command.arg(desk.keys.node(&self.holder.node)).arg(payload);
         command
     }
 

@@ -52,6 +52,15 @@ pub struct Found {
     pub written: Box<[u8]>,
 }
 
+/// A node wants a session that another one has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// It is to be told when the session is free.
+    pub node: Box<str>,
+    /// Since when the other has it, as far as this node knows: if since later, it knew too little.
+    pub since: u64,
+}
+
 /// From the broker to a core.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromSessions {
@@ -72,8 +81,8 @@ pub enum FromSessions {
     Lost {
         /// Which.
         session: [u8; 16],
-        /// Who is to be told that it is free.
-        wanted_by: Option<Box<str>>,
+        /// By whom it is wanted, if it is.
+        claim: Option<Claim>,
     },
 }
 

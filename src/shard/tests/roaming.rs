@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::cluster::{Address, Cluster};
 use super::fleet::Fleet;
 use super::nodes::config;
-use crate::room::broker::{Found, FromSessions, ToSessions};
+use crate::room::broker::{Claim, Found, FromSessions, ToSessions};
 
 /// A session, as the fake keeps it.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub(super) struct Sessions {
     kept: BTreeMap<[u8; 16], Kept>,
     /// Counts how often nodes have taken one.
     taken: u64,
+    /// Who waits for which, and since when another node had it when it was asked.
+    claims: BTreeMap<([u8; 16], usize), u64>,
     /// What nodes are told.
     told: Vec<(usize, FromSessions)>,
 }
@@ -41,8 +43,9 @@ impl Sessions {
             ToSessions::Keep { session, owner, since, written, wanted_by, .. } => {
                 let other = self.kept.get(&session).filter(|kept| kept.node != node);
                 if other.is_some_and(|kept| since <= kept.since) {
-                    return Some(FromSessions::Lost { session, wanted_by: None });
+                    return Some(FromSessions::Lost { session, claim: None });
                 }
+                let since = self.kept.get(&session).map_or(0, |kept| kept.since).max(since);
                 self.kept.insert(session, Kept { node, since, owner, written });
                 wanted_by.and_then(|by| self.free(session, &by));
                 None
@@ -50,10 +53,11 @@ impl Sessions {
             ToSessions::Free { session, wanted_by } => self.free(session, &wanted_by),
             ToSessions::Fetch { session, owner, .. } => {
                 let kept = self.kept.get(&session).filter(|kept| kept.owner == owner);
-                match kept.map(|kept| kept.node) {
-                    Some(other) if other != node => {
-                        let wanted_by = Some(node.to_string().into());
-                        self.told.push((other, FromSessions::Lost { session, wanted_by }));
+                match kept.map(|kept| (kept.node, kept.since)) {
+                    Some((other, since)) if other != node => {
+                        let claim = Some(Claim { node: node.to_string().into(), since });
+                        self.claims.insert((session, node), since);
+                        self.told.push((other, FromSessions::Lost { session, claim }));
                         None
                     }
                     found => {
@@ -67,8 +71,14 @@ impl Sessions {
 
     fn free(&mut self, session: [u8; 16], by: &str) -> Option<FromSessions> {
         let node: usize = by.parse().expect("a node");
-        let outcome = Ok(Some(self.take(session, node)?));
-        self.told.push((node, FromSessions::Fetched { session, outcome }));
+        let since = self.claims.remove(&(session, node))?;
+        let is_taken = self.kept.get(&session).is_some_and(|kept| kept.since != since);
+        let news = if is_taken {
+            FromSessions::Taken { session }
+        } else {
+            FromSessions::Fetched { session, outcome: Ok(self.take(session, node)) }
+        };
+        self.told.push((node, news));
         None
     }
 
@@ -223,6 +233,61 @@ fn two_nodes_do_not_both_go_on_with_a_session() {
             && !events.iter().any(|it| it["reason"] == "replaced")
     });
     assert_eq!(holders.count(), 1, "{ends:?}");
+}
+
+#[test]
+fn whoever_has_come_back_is_not_replaced_by_a_claim_from_before() {
+    for is_idle in [false, true] {
+        let mut world = World::new();
+        let (at, session) = somebody(&mut world);
+        world.wait(1_100);
+        let id = *world.fleet.store.sessions.kept.keys().next().expect("it is kept");
+        let claim = |world: &World| {
+            let since = world.fleet.store.sessions.kept[&id].since;
+            FromSessions::Lost { session: id, claim: Some(Claim { node: "1".into(), since }) }
+        };
+        let late = claim(&world);
+        world.fleet.nodes[0].lose(at);
+        world.fleet.carry();
+        let (at, events) = world.come(0, 1, &session);
+        assert_eq!(events[0]["recovered"], true, "{events:?}");
+        if is_idle {
+            world.fleet.nodes[0].lose(at);
+            world.fleet.carry();
+        }
+        world.fleet.store.sessions.told.push((0, late));
+        world.fleet.carry();
+        let told = world.fleet.nodes[0].read(at);
+        assert!(is_idle || told.is_empty(), "{told:?}");
+        let (at, events) = if is_idle { world.come(0, 0, &session) } else { (at, events) };
+        assert_eq!(events[0]["session"], session.as_str(), "{events:?}");
+        // One that knows of that makes it let go.
+        let now = claim(&world);
+        world.fleet.store.sessions.told.push((0, now));
+        world.fleet.carry();
+        let told = world.fleet.nodes[0].read(at);
+        assert!(told.iter().any(|it| it["reason"] == "replaced"), "{told:?}");
+    }
+}
+
+#[test]
+fn whoever_comes_back_goes_on_though_a_claim_from_before_comes_first() {
+    for is_late in [true, false] {
+        let mut world = World::new();
+        let (at, session) = somebody(&mut world);
+        world.wait(1_100);
+        let id = *world.fleet.store.sessions.kept.keys().next().expect("it is kept");
+        world.fleet.nodes[0].lose(at);
+        world.fleet.carry();
+        let since = if is_late { 0 } else { 1 };
+        let claim = Some(Claim { node: "1".into(), since });
+        let at = world.open(0, 1, Some(&session));
+        world.fleet.store.sessions.told.push((0, FromSessions::Lost { session: id, claim }));
+        world.fleet.spread();
+        world.fleet.carry();
+        let events = world.fleet.nodes[0].read(at);
+        assert_eq!(events[0]["session"] == session.as_str(), is_late, "{events:?}");
+    }
 }
 
 #[test]

@@ -67,7 +67,7 @@ pub(super) struct Store {
     pub(super) displaced: Vec<(u64, ConnectionAddress)>,
     /// Counts all steps that were told because a node had lapsed.
     pub(super) forgotten: u64,
-    sessions: Sessions,
+    pub(super) sessions: Sessions,
     /// Patterns of nodes, and what was called because of them.
     pub(super) lists: Lists,
     lists_before: Lists,
