@@ -243,6 +243,7 @@ impl World {
                 self.told.note(&(self.began.elapsed(), who, event.to_string()));
                 self.witness.take(who, event);
             }
+            self.witness.check_owed();
             let last = |event: &&Value| event["room"] == "firm:d" && event["offset"].is_u64();
             if let Some(event) = events.iter().rev().find(last)
                 && self.witness.clients[who].places.contains_key("firm:d")

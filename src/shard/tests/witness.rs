@@ -63,6 +63,8 @@ pub(crate) struct Witness {
     /// Where something was said.
     places: BTreeMap<String, Place>,
     pub(crate) acknowledged: BTreeMap<Place, String>,
+    /// What was told as older than what is kept, of what was owed, up to which place.
+    truncated: Vec<(Place, Value)>,
     /// Publishes that were refused, or of which nobody knows: their order is not that of their numbers.
     unsure: BTreeSet<String>,
     /// Redis was another one since: a room may have begun anew.
@@ -84,6 +86,7 @@ impl Witness {
             said: BTreeMap::new(),
             places: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
+            truncated: Vec::new(),
             unsure: BTreeSet::new(),
             may_begin_anew: false,
             refused: 0,
@@ -259,17 +262,37 @@ impl Witness {
             !(self.rules.is_once && !self.may_begin_anew && is_forced),
             "{who} at {standing:?}: {event}"
         );
-        // Of what is owed, some may be older; and who was not known to have been told of a life that follows
-        // another has missed its first place, where no publication is.
-        let may_be_older = is_owed || (from == 1 && !epoch.starts_with("1."));
-        let is_kept = room.contains(':') && !may_be_older && to - from < self.rules.kept;
-        let is_lost = event["reason"] == "history_truncated" && is_kept;
-        assert!(!(self.rules.is_once && is_lost), "{who} at {standing:?}: {event}");
+        // In the first place of a life that follows another no publication is.
+        let lacks_first = from == 1 && !epoch.starts_with("1.");
+        if self.rules.is_once && event["reason"] == "history_truncated" && room.contains(':') {
+            if is_owed {
+                if !lacks_first || to > 1 {
+                    self.truncated.push(((room, epoch.to_owned(), to), event.clone()));
+                }
+            } else {
+                // Who comes back and is not known to have been told of a life misses all of it.
+                let is_untold = lacks_first && standing.may_repeat;
+                let is_lost = to - from < self.rules.kept && !is_untold;
+                assert!(!is_lost, "{who} at {standing:?}: {event}");
+            }
+        }
         standing.advance(epoch, (from, to), event, is_owed);
         if !is_gap {
             let at = (room, epoch.to_owned(), from);
             let data = event["data"].as_str().unwrap().to_owned();
             self.hear(who, &at, data);
+        }
+    }
+
+    /// All has been read that came with what was: of what was owed, nothing was left out but what is older
+    /// than what rooms keep.
+    pub(crate) fn check_owed(&mut self) {
+        for ((room, epoch, to), event) in std::mem::take(&mut self.truncated) {
+            let life = (room, epoch.clone(), 0)..=(room, epoch.clone(), u64::MAX);
+            let heard = self.said.range(life.clone()).next_back().map(|(at, _)| at.2);
+            let known = self.acknowledged.range(life).next_back().map(|(at, _)| at.2);
+            let last = heard.max(known).unwrap_or(0);
+            assert!(to + self.rules.kept <= last, "{event}, where {last} is the last");
         }
     }
 

@@ -144,7 +144,9 @@ impl Work<'_> {
                 let new = pairs(fields).filter(|(name, value)| {
                     hash.insert((*name).clone(), (*value).clone()).is_none()
                 });
-                Ok(Reply::count(new.count()))
+                let count = new.count();
+                self.data.note_life(key);
+                Ok(Reply::count(count))
             }
             (b"HDEL", _) if found.is_none() => Ok(Reply::Number(0)),
             (b"HDEL", names) => {

@@ -30,6 +30,9 @@ struct Kept {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Data {
     keys: BTreeMap<Vec<u8>, Kept>,
+    /// How far each life of a room has come here, by the key of its state and its epoch; also those that are
+    /// over.
+    pub(super) lives: BTreeMap<[Vec<u8>; 2], u64>,
     /// Counts what was written.
     pub(super) writes: u64,
 }
@@ -68,6 +71,16 @@ impl Data {
         hash edit_hash Hash BTreeMap<Vec<u8>, Vec<u8>>;
         sorted edit_sorted Sorted BTreeMap<Vec<u8>, f64>;
         stream edit_stream Stream Stream;
+    }
+
+    /// A hash has changed: notes how far a room has come, if it is the state of one.
+    pub(super) fn note_life(&mut self, key: &[u8]) {
+        let Ok(Some(hash)) = self.hash(key) else { return };
+        let fact = |name: &str| hash.get(name.as_bytes());
+        if let (Some(epoch), Some(offset)) = (fact("epoch"), fact("offset")) {
+            let offset = std::str::from_utf8(offset).ok().and_then(|text| text.parse().ok());
+            self.lives.insert([key.to_vec(), epoch.clone()], offset.expect("a number"));
+        }
     }
 
     /// Everything that has run out goes.
