@@ -7,6 +7,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::clock::Moment;
 use crate::hash::{Map, Seed};
 use crate::id::{CoreId, TenantId};
 use crate::protocol::{ErrorCode, Mode};
@@ -16,7 +17,7 @@ use crate::room::home::HomeRoom;
 use crate::room::hub::Notice;
 use crate::room::name::RoomKey;
 use crate::room::pattern::PatternSet;
-use crate::room::publication::{Form, FormSet};
+use crate::room::publication::{Form, FormSet, Publication};
 use crate::room::refusal::Refusal;
 use crate::tenant::Tenants;
 use crate::wheel::Timer;
@@ -33,7 +34,7 @@ pub(super) struct Home {
     pub(super) room: HomeRoom,
     /// What its history counts among all.
     counted_bytes: u64,
-    timer: Option<(crate::clock::Moment, Timer)>,
+    timer: Option<(Moment, Timer)>,
 }
 
 /// The rooms whose home a core is.
@@ -95,6 +96,20 @@ impl Homes {
     pub(super) fn is_over_history(&self, tenant: TenantId) -> bool {
         self.tenants.get(tenant).is_over_history()
             || (self.history_limit_bytes > 0 && self.history_bytes > self.history_limit_bytes)
+    }
+
+    /// Keeps what came right before all that a room keeps, unless it is too much for the room, or for all
+    /// rooms together.
+    pub(super) fn keep_older(
+        &mut self,
+        key: &RoomKey,
+        publication: Arc<Publication>,
+        now: Moment,
+    ) -> bool {
+        self.recount(key);
+        let is_over = self.is_over_history(key.tenant);
+        let Some(HomeRoom { config, history, .. }) = self.get_mut(key) else { return false };
+        (!is_over || config.mode == Mode::Guaranteed) && history.push_front(publication, now)
     }
 }
 
@@ -233,10 +248,7 @@ impl Shard {
     }
 
     /// Keeps a room's message, within what the room and all rooms together may keep.
-    pub(super) fn keep_publication(
-        &mut self,
-        publication: &Arc<crate::room::publication::Publication>,
-    ) {
+    pub(super) fn keep_publication(&mut self, publication: &Arc<Publication>) {
         let now = self.outbound.now.moment;
         let over = self.homes.is_over_history(publication.room.tenant);
         let Some(home) = self.homes.rooms.get_mut(&publication.room) else { return };

@@ -134,8 +134,8 @@ impl Shard {
         }
     }
 
-    /// Puts what the broker has kept in front of what is here of the history, as far as that goes. Whether
-    /// there was any.
+    /// Puts what the broker has kept in front of what is here of the history, as far as that goes, and as
+    /// all histories together may hold. Whether there was any.
     fn fill(&mut self, room: &RoomKey, life: &Life) -> bool {
         let now = self.outbound.now.moment;
         let Some(home) = self.homes.get_mut(room) else { return false };
@@ -146,10 +146,8 @@ impl Shard {
             let draft = self.read_wire(room, &life.epoch, *offset, wire);
             let publication =
                 draft.map(|draft| Publication::new(draft, FormSet::default(), &mut self.press));
-            let home = self.homes.get_mut(room);
-            let is_taken = home.zip(publication).is_some_and(|(home, publication)| {
-                home.history.push_front(Arc::new(publication), now)
-            });
+            let is_taken =
+                publication.is_some_and(|it| self.homes.keep_older(room, Arc::new(it), now));
             if !is_taken {
                 return count > 0;
             }

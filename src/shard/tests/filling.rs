@@ -19,8 +19,9 @@ struct Pair {
     bob: Address,
 }
 
-fn node(id: u64) -> Cluster {
+fn node(id: u64, history_bytes: Option<u64>) -> Cluster {
     let mut config = super::store::config();
+    config.rooms.history_bytes = history_bytes.unwrap_or(config.rooms.history_bytes);
     config.heartbeat.interval_ms = 86_400_000;
     config.rooms.ack_timeout_ms = ACK_TIMEOUT_MS;
     Cluster::of_node(2, config, id)
@@ -29,7 +30,12 @@ fn node(id: u64) -> Cluster {
 impl Pair {
     /// Both are in a room of that mode that keeps so many.
     fn new(mode: &str, size: u32) -> Self {
-        let mut nodes = [3, 4].map(node);
+        Self::within(mode, size, None)
+    }
+
+    /// The same, on nodes whose rooms hold so many bytes of history together.
+    fn within(mode: &str, size: u32, history_bytes: Option<u64>) -> Self {
+        let mut nodes = [3, 4].map(|id| node(id, history_bytes));
         let (ann, bob) = (nodes[0].user(0, "ann"), nodes[1].user(1, "bob"));
         let mut pair = Self { fleet: Fleet::new(nodes, 0), ann, bob };
         pair.fleet.restore_all();
@@ -54,9 +60,11 @@ impl Pair {
     }
 
     fn publish(&mut self, count: u32) {
-        for _ in 0..count {
-            self.say(&json!({"type": "publish", "room": "r", "data": 0}));
-        }
+        (0..count).for_each(|_| self.publish_data(&json!(0)));
+    }
+
+    fn publish_data(&mut self, data: &Value) {
+        self.say(&json!({"type": "publish", "room": "r", "data": data}));
     }
 
     /// The room keeps so many from now on, and the second node knows.
@@ -158,5 +166,22 @@ fn who_has_not_acknowledged_is_told_what_a_filled_history_lacks_and_sent_the_res
         pair.fleet.wait(ACK_TIMEOUT_MS + 1);
         pair.fleet.carry();
         assert_eq!(pair.told(), expected, "{is_told_before}");
+    }
+}
+
+#[test]
+fn a_history_is_filled_as_far_as_all_of_them_may_hold() {
+    for (mode, most) in [("reliable", 5), ("guaranteed", 7)] {
+        // Each of two cores has half of it, and one room may take all of it.
+        let mut pair = Pair::within(mode, 100, Some(10_000));
+        (0..20).for_each(|_| pair.publish_data(&json!("x".repeat(1_000))));
+        pair.fleet.carry();
+        pair.told();
+        pair.keep(1);
+        pair.keep(100);
+        pair.fleet.carry();
+        let found = pair.history();
+        assert_eq!(found.last(), Some(&20));
+        assert!((most - 1..=most).contains(&found.len()), "{mode}: {found:?}");
     }
 }
