@@ -28,7 +28,7 @@ impl Shard {
             home.room.audit().map_err(report)?;
             let key = &home.room.key;
             let is_followed = self.broker.is_there() && self.inheritance.has_followers(key);
-            if home.room.is_idle() && !self.broker.is_reading(key) && !is_followed {
+            if home.room.is_idle() && !self.broker.is_awaiting(key) && !is_followed {
                 return Err(report("a room is kept that nobody needs"));
             }
         }

@@ -5,9 +5,10 @@
 //! order of offsets, and asks again where something is missing. What was asked of a room before it
 //! was first open waits, for a bounded time; then the home goes by what it knows.
 //!
-//! Invariants: a room is followed as long as its home is there or something waits for it; what a home
-//! delivers under an epoch of the broker, it delivers in the broker's order, each offset once or
-//! announced as lost; each publish that waits is answered once.
+//! Invariants: a room is followed as long as its home is there or something waits for it, and a home stays
+//! as long as its room is followed, unless the room is deleted; what a home delivers under an epoch of the
+//! broker, it delivers in the broker's order, each offset once or announced as lost; each publish that
+//! waits is answered once.
 
 mod attend;
 mod bookmark;
@@ -213,11 +214,6 @@ impl Broker {
         })
     }
 
-    /// Whether somebody who comes into a room waits for its word of how far they had come.
-    pub(super) fn is_reading(&self, room: &RoomKey) -> bool {
-        self.rooms.get(room).is_some_and(|followed| followed.reading.is_awaited())
-    }
-
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
         self.rooms.is_empty()
@@ -315,6 +311,9 @@ impl Shard {
             self.stop_bookmarks();
             self.stop_governing();
             self.decide_places();
+            for room in self.broker.followed() {
+                self.tend(&room);
+            }
         }
         if is_up && std::mem::replace(&mut self.broker.link, number) != number {
             self.hold_places(number);

@@ -188,8 +188,8 @@ impl Shard {
         // Over many nodes, what is here of a room above is what the rooms below know of it.
         let is_followed = self.broker.is_there() && self.inheritance.has_followers(key);
         let Some(home) = self.homes.rooms.get_mut(key) else { return };
-        // Somebody is about to come in.
-        let is_awaited = self.broker.is_reading(key);
+        // As long as a room is followed, what was told of it is here and is not told again.
+        let is_awaited = self.broker.is_awaiting(key);
         if home.room.is_idle() && !is_followed && !is_awaited {
             // Over many nodes it goes on elsewhere, or the broker says that it has ended.
             if !self.broker.is_there() {

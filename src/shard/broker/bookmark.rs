@@ -271,7 +271,6 @@ impl Shard {
                 followed.reading.of.clear();
             }
             self.go_on_if_read(&room);
-            self.tend(&room);
         }
     }
 }

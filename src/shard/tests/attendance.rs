@@ -391,30 +391,30 @@ fn what_redis_refuses_is_said_again_now_and_then_until_it_is_taken() {
 }
 
 #[test]
-fn what_could_not_be_taken_back_is_taken_back_later_also_where_the_room_was_still_followed() {
+fn who_went_is_gone_though_that_was_refused_while_something_else_was_awaited() {
     let mut world = calm();
     let (ann, _) = world.join(0, "ann");
-    // The room is followed until it is known what becomes of this.
+    // The room is there until it is known what becomes of this.
     let update = r#"{"type": "room.update", "room": "a", "config": {"slow_mode_ms": 1}, "id": 2}"#;
     world.fleet.nodes[0].send(ann, update);
     world.fleet.nodes[0].lose(ann);
     world.fleet.wait(400);
-    let is_forget = |(_, message): &(CoreId, ToBroker)| {
-        matches!(message, ToBroker::Attend { ask: AttendanceAsk::Forget { .. }, .. })
+    let is_said = |(_, message): &(CoreId, ToBroker)| {
+        matches!(message, ToBroker::Attend { ask: AttendanceAsk::Say { .. }, .. })
     };
     let asked = std::mem::take(&mut world.fleet.nodes[0].to_broker);
-    let (forget, rest): (Vec<_>, Vec<_>) = asked.into_iter().partition(is_forget);
-    assert_eq!(forget.len(), 1);
+    let (said, rest): (Vec<_>, Vec<_>) = asked.into_iter().partition(is_said);
+    assert_eq!(said.len(), 1);
     let is_move = |(_, message): &(CoreId, ToBroker)| matches!(message, ToBroker::Move { .. });
     assert!(rest.iter().any(is_move));
-    world.fleet.nodes[0].to_broker.extend(forget);
+    world.fleet.nodes[0].to_broker.extend(said);
     world.fleet.links[0].set_out_of_reach(true);
     world.fleet.execute(0);
     world.fleet.links[0].set_out_of_reach(false);
     world.fleet.deliver(0);
+    assert_eq!(world.fleet.store.attendance(&room()).users.len(), 1);
     world.fleet.nodes[0].to_broker.extend(rest);
     world.fleet.carry();
-    assert_eq!(world.fleet.store.attendance(&room()).users.len(), 1);
     world.fleet.wait(1_000);
     world.fleet.carry();
     assert_eq!(world.fleet.store.attendance(&room()).users, []);

@@ -191,3 +191,23 @@ fn whoever_publishes_and_leaves_is_heard_by_patterns_on_the_same_node() {
     world.pass(1_000);
     assert_eq!(world.receivers[0].told.len(), ROOMS.len());
 }
+
+#[test]
+fn a_room_that_is_to_be_called_yet_is_whole_for_whoever_comes_back() {
+    let mut world = settled(1);
+    world.subscribe(0, 0, "sure:*");
+    world.pass(2_000);
+    world.join(1, "sure:a");
+    world.pass(200);
+    world.fleet.store.lists.is_broken = true;
+    world.publish(1, "sure:a");
+    world.pass(1_000);
+    let at = world.publishers[1];
+    world.send(1, at, &json!({"type": "leave", "room": "sure:a"}));
+    world.pass(1_000);
+    world.join(1, "sure:a");
+    world.pass(200);
+    let ask = json!({"type": "history", "id": 1, "room": "sure:a"});
+    let page = world.fleet.nodes[1].ask(at, &ask.to_string());
+    assert_eq!(page["messages"].as_array().map(Vec::len), Some(1), "{page}");
+}
