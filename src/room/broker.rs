@@ -383,12 +383,12 @@ pub enum FromBroker {
         /// Who.
         outcome: Result<Option<Box<Attendance>>, Fault>,
     },
-    /// What this node says of who is in a room is known to all, or not; so is what it said last.
+    /// What this node says of who is in a room is told to all, or not; so is what it said last.
     Said {
         /// Which.
         room: RoomKey,
-        /// Whether.
-        outcome: Result<(), Fault>,
+        /// How far that goes.
+        outcome: Result<Mark, Fault>,
     },
     /// What this node has said of who is in a room could not be taken back, as far as is known.
     NotForgotten {

@@ -2,6 +2,7 @@
 
 use redis::{Cmd, Value};
 
+use crate::bridge::answer::{self, text};
 use crate::bridge::desk::Desk;
 use crate::bridge::script::{self, Name};
 use crate::id::CoreId;
@@ -49,8 +50,9 @@ impl Call for Say {
         command
     }
 
-    fn succeed(self: Box<Self>, _answer: Value, desk: &mut Desk) {
-        desk.post(self.from, FromBroker::Said { room: self.room, outcome: Ok(()) });
+    fn succeed(self: Box<Self>, answer: Value, desk: &mut Desk) {
+        let outcome = text(&answer).and_then(answer::mark).ok_or(Fault::Other);
+        desk.post(self.from, FromBroker::Said { room: self.room, outcome });
     }
 
     fn fail(self: Box<Self>, fault: Fault, desk: &mut Desk) {

@@ -1,5 +1,5 @@
 #!lua
--- Keeps what a node says of who is in a room, and tells all who listen.
+-- Keeps what a node says of who is in a room, and tells all who listen. Its answer is how far that goes.
 -- KEYS: who is there, channel.
 -- ARGV: node, its link, text of a new life, how long it is kept in ms, its connections of nobody, all of
 --       this as it is told, then for each user: who, connections ('': not there any more),
@@ -41,4 +41,4 @@ redis.call('HSET', KEYS[1], 'm', mark, 'n' .. ARGV[1],
   ARGV[5] .. ' ' .. ARGV[2] .. ' ' .. life)
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('SPUBLISH', KEYS[2], 'S' .. mark .. '\n' .. ARGV[1] .. ARGV[6])
-return 1
+return mark

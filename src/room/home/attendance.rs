@@ -47,17 +47,15 @@ impl HomeRoom {
         self.anonymous_elsewhere.contains_key(&node)
     }
 
-    /// Whether somebody is elsewhere by this step of another node of whom the broker may not have heard yet that they have
-    /// gone from here (`saying` is on its way): then it has kept what they said, which is forgotten here.
+    /// Whether somebody is elsewhere by this step of another node who had not gone from here yet for the
+    /// broker (`is_ahead`: what was said of them comes behind the step): then it has kept what they said,
+    /// which is forgotten here.
     #[must_use]
-    pub fn has_forgotten(&self, step: &Step, saying: Option<&[Said]>) -> bool {
+    pub fn has_forgotten(&self, step: &Step, is_ahead: impl Fn(&str) -> bool) -> bool {
         let comes =
             step.said.iter().flat_map(|(_, said)| said).filter(|it| it.connections.is_some());
         let mut gone = comes.filter(|it| self.presence.get(&it.user).is_none());
-        gone.any(|it| {
-            let is_being_said = saying.is_some_and(|all| all.iter().any(|own| own.user == it.user));
-            is_being_said || self.presence.is_unsaid(&it.user)
-        })
+        gone.any(|it| is_ahead(&it.user) || self.presence.is_unsaid(&it.user))
     }
 
     /// A node has said something, this one (`own`) included.

@@ -5,6 +5,8 @@
 //! node has said of a room that it no longer follows is taken back; what a node has said in another life
 //! holds until it has had the time to say it again, and no longer.
 
+use std::collections::VecDeque;
+
 use crate::clock::Moment;
 use crate::room::attendance::{Attendance, AttendanceAsk, Mark, Said, Step};
 use crate::room::broker::{Fault, ToBroker};
@@ -17,6 +19,8 @@ use super::RETRY_MS;
 const SAY_MAX: usize = 256;
 /// Steps that are kept while all is asked for.
 const HELD_MAX: usize = 256;
+/// Words that the broker has taken and that have not been heard yet; with more, all is asked for.
+const UNHEARD_MAX: usize = 16;
 /// How long nodes have to say again what the broker has lost.
 const SETTLE_MS: u64 = 1_000;
 
@@ -32,6 +36,8 @@ pub(super) struct Attending {
     pub(super) is_looking: bool,
     /// What is on its way to the broker.
     saying: Option<Vec<Said>>,
+    /// What it has taken, and how far that goes: the steps up to there may come later than the answer.
+    unheard: VecDeque<(Mark, Vec<Said>)>,
     /// The broker did not take what was said: nothing is said before it has told who is there.
     is_refused: bool,
     /// This node has said something that holds.
@@ -60,6 +66,26 @@ impl Attending {
         self.settles.is_none() && self.mark.as_ref().is_some_and(|mark| !mark.life.is_empty())
     }
 
+    /// Whether this node has said something of a user that comes behind what it has heard.
+    fn is_ahead(&self, user: &str) -> bool {
+        let unheard = self.unheard.iter().map(|(_, said)| said);
+        unheard.chain(&self.saying).flatten().any(|said| *said.user == *user)
+    }
+
+    /// The broker has taken what is on its way to it.
+    fn be_taken(&mut self, mark: Mark) {
+        let Some(said) = self.saying.take() else { return };
+        if !self.mark.as_ref().is_some_and(|known| known.covers(&mark)) {
+            self.unheard.push_back((mark, said));
+        }
+    }
+
+    /// It is known what there is up to this mark.
+    fn come_to(&mut self, mark: Mark) {
+        self.unheard.retain(|(word, _)| word.life == mark.life && !mark.covers(word));
+        self.mark = Some(mark);
+    }
+
     /// Takes all that the broker knows.
     fn take(&mut self, heard: Box<Attendance>, own: u64, now: Moment) -> Taken {
         let mark = self.mark.as_ref().filter(|mark| !mark.life.is_empty());
@@ -82,7 +108,7 @@ impl Attending {
                 taken.settles = true;
             }
         }
-        self.mark = Some(heard.mark.clone());
+        self.come_to(heard.mark.clone());
         self.heard = Some(heard);
         taken
     }
@@ -194,10 +220,10 @@ impl Shard {
         // What this node said first may be forgotten already where another's word is the first.
         let may_be_forgotten = mark.life.is_empty() && attending.has_said && is_others;
         if mark.is_before(&step.mark) && !may_be_forgotten {
-            if is_others && home.has_forgotten(&step, attending.saying.as_deref()) {
+            if is_others && home.has_forgotten(&step, |user| attending.is_ahead(user)) {
                 return self.look_at_all(room);
             }
-            attending.mark = Some(step.mark.clone());
+            attending.come_to(step.mark.clone());
             home.follow_step(step, node, now);
         } else if !mark.covers(&step.mark) {
             self.look(room);
@@ -227,22 +253,25 @@ impl Shard {
     }
 
     /// The broker has told all what this node says, or has not.
-    pub(super) fn on_said(&mut self, room: &RoomKey, outcome: Result<(), Fault>) {
-        if self.broker.rooms.contains_key(room) {
+    pub(super) fn on_said(&mut self, room: &RoomKey, outcome: Result<Mark, Fault>) {
+        let Some(followed) = self.broker.rooms.get_mut(room) else {
             if outcome.is_err() {
-                self.unsay(room);
-                if let Some(followed) = self.broker.rooms.get_mut(room) {
-                    followed.attending.is_refused = true;
-                }
-                self.retry(room);
-            } else if let Some(followed) = self.broker.rooms.get_mut(room) {
-                followed.attending.saying = None;
+                // The room was taken back, as far as is known.
+                self.owe(room);
             }
-            self.tend(room);
-        } else if outcome.is_err() {
-            // The room was taken back, as far as is known.
-            self.owe(room);
+            return;
+        };
+        if let Ok(mark) = outcome {
+            followed.attending.be_taken(mark);
+            if followed.attending.unheard.len() > UNHEARD_MAX {
+                self.look(room);
+            }
+        } else {
+            followed.attending.is_refused = true;
+            self.unsay(room);
+            self.retry(room);
         }
+        self.tend(room);
     }
 
     /// It is not known whether what was said was heard.

@@ -421,6 +421,38 @@ fn who_went_is_gone_though_that_was_refused_while_something_else_was_awaited() {
 }
 
 #[test]
+fn what_somebody_said_stays_known_though_their_going_is_taken_before_their_coming_is_heard() {
+    let mut world = calm();
+    let (eve, _) = world.join(0, "eve");
+    let (ann, _) = world.join(0, "ann");
+    let set = r#"{"type": "presence.set", "room": "a", "info": 1, "id": 2}"#;
+    world.fleet.nodes[0].send(ann, set);
+    world.fleet.carry();
+    world.fleet.nodes[0].lose(ann);
+    world.fleet.wait(400);
+    for node in [1, 2] {
+        let ann = world.fleet.nodes[node].user(0, "ann");
+        world.fleet.nodes[node].send(ann, r#"{"type": "join", "room": "a", "id": 1}"#);
+    }
+    world.fleet.carry_of([1, 2]);
+    for _ in 0..10 {
+        world.fleet.execute(0);
+        world.fleet.spread();
+    }
+    // An answer may be faster than what was told before it.
+    let is_answer =
+        |(_, message): &(CoreId, FromBroker)| matches!(message, FromBroker::Said { .. });
+    let from = &mut world.fleet.links[0].from;
+    let (answers, news): (Vec<_>, Vec<_>) = from.drain(..).partition(is_answer);
+    assert_eq!(answers.len(), 1);
+    from.extend(answers.into_iter().chain(news));
+    world.fleet.carry();
+    world.notices(0, eve);
+    let list = world.fleet.nodes[0].ask(eve, r#"{"type": "presence", "room": "a", "id": 3}"#);
+    assert_eq!(list["users"][0], json!({"user": "ann", "info": 1, "connections": 2}));
+}
+
+#[test]
 fn what_could_not_be_taken_back_is_taken_back_though_somebody_came_and_went_meanwhile() {
     let mut world = calm();
     let (ann, _) = world.join(0, "ann");

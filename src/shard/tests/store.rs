@@ -1,6 +1,7 @@
 //! A Redis that is none: what the scripts and the bridge do, as values, with all that can go wrong
 //! on the way.
 
+mod attendance;
 mod places;
 mod refusal;
 
@@ -14,7 +15,7 @@ use super::roaming::Sessions;
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::id::{ConnectionAddress, CoreId};
-use crate::room::attendance::{Attendance, AttendanceAsk, Attendant, Mark, Said, Step};
+use crate::room::attendance::{Attendance, AttendanceAsk, Mark};
 use crate::room::bookmark::{
     Bookmark, BookmarkAsk, BookmarkNews, Bookmarked, Bookmarks, End, Note,
 };
@@ -185,47 +186,6 @@ impl Store {
 }
 
 impl Store {
-    fn attend(&mut self, node: u64, key: &RoomKey, ask: AttendanceAsk) -> FromBroker {
-        let room = key.clone();
-        let all = &mut self.rooms.entry(key.clone()).or_default().attendance;
-        let server = self.server.to_string();
-        let began_on = all.mark.life.split_once('.').map(|(server, _)| server);
-        if matches!(ask, AttendanceAsk::Look(_)) && began_on.is_some_and(|it| it != server) {
-            self.epochs += 1;
-            all.mark.life = format!("{server}.{}", self.epochs).into();
-            all.former = all.anonymous.iter().map(|(node, _)| *node).collect();
-        }
-        match ask {
-            AttendanceAsk::Look(mark) if mark == all.mark => {
-                return FromBroker::Looked { room, outcome: Ok(None) };
-            }
-            AttendanceAsk::Look(_) => {
-                let outcome = Ok(Some(Box::new(all.clone())));
-                return FromBroker::Looked { room, outcome };
-            }
-            AttendanceAsk::Say { anonymous, users } => {
-                all.anonymous.retain(|(other, _)| *other != node);
-                all.anonymous.push((node, anonymous));
-                all.former.retain(|other| *other != node);
-                users.iter().for_each(|said| take_in(&mut all.users, node, said));
-                self.tell_step(key, node, Some((anonymous, users)));
-            }
-            AttendanceAsk::Forget { node, life } => {
-                let holds =
-                    life.is_some_and(|it| it == all.mark.life && !all.former.contains(&node));
-                if !holds && all.anonymous.iter().any(|(other, _)| *other == node) {
-                    all.former.retain(|other| *other != node);
-                    all.anonymous.retain(|(other, _)| *other != node);
-                    all.users.iter_mut().for_each(|it| it.nodes.retain(|it| it.0 != node));
-                    all.users.retain(|it| !it.nodes.is_empty());
-                    self.forgotten += 1;
-                    self.tell_step(key, node, None);
-                }
-            }
-        }
-        FromBroker::Said { room, outcome: Ok(()) }
-    }
-
     /// Decides about a room, if it is as it was known.
     fn decide(&mut self, key: &RoomKey, motion: Motion) -> Vote {
         let room = self.rooms.entry(key.clone()).or_default();
@@ -332,38 +292,6 @@ impl Store {
     /// What has been decided about a room.
     pub(super) fn charter(&self, key: &RoomKey) -> Charter {
         self.rooms.get(key).map(|room| room.charter.clone()).unwrap_or_default()
-    }
-
-    fn tell_step(&mut self, key: &RoomKey, node: u64, said: Option<(u32, Vec<Said>)>) {
-        let all = &mut self.rooms.get_mut(key).expect("it is there").attendance;
-        if all.mark.life.is_empty() {
-            self.epochs += 1;
-            all.mark.life = format!("{}.{}", self.server, self.epochs).into();
-        }
-        all.mark.number += 1;
-        let mark: Mark = all.mark.clone();
-        self.told.push((key.clone(), News::Attendance(Step { mark, node, said })));
-    }
-
-    /// Who is in a room, with the connections that all nodes have said of them.
-    pub(super) fn attendance(&self, key: &RoomKey) -> Attendance {
-        self.rooms.get(key).map(|room| room.attendance.clone()).unwrap_or_default()
-    }
-}
-
-fn take_in(users: &mut Vec<Attendant>, node: u64, said: &Said) {
-    let at = users.iter().position(|it| it.user == said.user).unwrap_or_else(|| {
-        users.push(Attendant { user: said.user.clone(), nodes: Vec::new(), info: None });
-        users.len() - 1
-    });
-    let user = &mut users[at];
-    user.nodes.retain(|(other, _)| *other != node);
-    user.nodes.extend(said.connections.map(|count| (node, count)));
-    if said.has_said {
-        user.info.clone_from(&said.info);
-    }
-    if user.nodes.is_empty() {
-        users.remove(at);
     }
 }
 
@@ -529,7 +457,10 @@ impl Link {
                 let since = |since: &Moment| is_up.then_some(*since);
                 return places.iter().for_each(|(it, at)| store.place(node.id(), it, since(at)));
             }
-            ToBroker::Attend { room, ask } => store.attend(node.id(), &room, ask),
+            ToBroker::Attend { room, ask } => match store.attend(node.id(), &room, ask) {
+                Some(answer) => answer,
+                None => return,
+            },
             ToBroker::Bookmarks { room, ask } => store.note(room, ask, is_up),
             ToBroker::Recall { room, known } => {
                 let outcome = Ok(store.recall(&room, &known));
