@@ -5,6 +5,11 @@
 #[cfg(target_env = "gnu")]
 const LARGE_BYTES: libc::c_int = 1 << 20;
 
+/// What a thread may keep at the end of its memory: as much as by default, before anything large was
+/// given back. With 2 MiB, 50,000 connections on four cores took 20 to 80 B more each.
+#[cfg(target_env = "gnu")]
+const KEPT_BYTES: libc::c_int = 128 << 10;
+
 /// Has the allocator keep nothing that is large. By itself it takes the largest piece that was ever given
 /// back as the measure of what is worth keeping, up to 32 MiB, and keeps twice that for each thread: so
 /// one large message would stay in memory for good.
@@ -13,6 +18,6 @@ pub fn give_back_what_is_large() {
     // SAFETY: two numbers of the allocator are set, which takes a lock for it.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 2 * LARGE_BYTES);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BYTES);
     }
 }
