@@ -28,13 +28,22 @@ pub(super) fn merge(old: &Config, new: &Config) -> (Config, Vec<String>, Problem
     let mut conflicts = config::conflicts(&merged);
     let before = config::conflicts(old);
     conflicts.0.retain(|conflict| !before.0.contains(conflict));
-    if !conflicts.0.is_empty() {
-        // What is taken goes together by itself. Of what waits, listeners and `require_tls` alone ask for
-        // something that is taken: for proxies.
+    // What is taken goes together by itself. Of what waits, listeners and `require_tls` alone ask for
+    // something that is taken: for proxies. How these tell of clients changes as a whole: by a header or by
+    // the protocol.
+    if !conflicts.0.is_empty() || speak_otherwise(&merged, new) {
         merged.proxy = old.proxy.clone();
     }
     let kept = config::differences(&merged, new);
     (merged, kept, conflicts)
+}
+
+/// Whether proxies are to tell a listener of its clients in another way.
+fn speak_otherwise(old: &Config, new: &Config) -> bool {
+    old.listeners.iter().any(|old| {
+        let new = new.listeners.iter().find(|new| new.address == old.address);
+        new.is_some_and(|new| new.proxy_protocol != old.proxy_protocol)
+    })
 }
 
 /// Keys, pages, rights and who is asked change while a process runs; whether credentials are wanted does not,
@@ -207,6 +216,21 @@ mod tests {
             ..new.auth
         };
         assert_eq!((merged.auth, merged.auth_jwt), (taken, new.auth_jwt));
+    }
+
+    /// From a header to the protocol: proxies go on with what they do until the process starts again.
+    #[test]
+    fn how_proxies_tell_of_clients_changes_as_a_whole() {
+        let trusted = vec!["127.0.0.1/32".parse().expect("a network")];
+        let header = config::AddressHeader::XForwardedFor;
+        let proxy = config::Proxy { trusted: trusted.clone(), header };
+        let old = Config { proxy: proxy.clone(), ..on_port(40_001) };
+        let header = config::Proxy::default().header;
+        let mut new = Config { proxy: config::Proxy { trusted, header }, ..on_port(40_001) };
+        new.listeners[0].proxy_protocol = true;
+        let (merged, kept, _) = merge(&old, &new);
+        assert_eq!(merged.proxy, proxy);
+        assert_eq!(kept, ["listener 127.0.0.1:40001 proxy_protocol", "proxy.header"]);
     }
 
     /// What the new file says goes together, and what the old one says: half of each would let nobody in.
