@@ -78,8 +78,10 @@ pub(super) enum Flow {
     On,
     /// Wait until the core lets it read on.
     Pause,
-    /// End: the connection is gone.
+    /// End: no more will come.
     End,
+    /// End: the connection is gone, and nothing that it is owed can reach it.
+    Gone,
 }
 
 impl Intake {

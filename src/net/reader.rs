@@ -78,7 +78,7 @@ impl Reader {
             loop {
                 let flow = match self.stream.readable().await {
                     Ok(()) => self.read_ready(),
-                    Err(_) => Flow::End,
+                    Err(_) => Flow::Gone,
                 };
                 match self.next(flow, false).await {
                     Next::Again => {}
@@ -98,7 +98,8 @@ impl Reader {
                 let (read, filled) = self.stream.read(buffer).await;
                 buffer = filled;
                 let flow = match read {
-                    Ok(0) | Err(_) => Flow::End,
+                    Ok(0) => Flow::End,
+                    Err(_) => Flow::Gone,
                     Ok(count) => self.take_buffer(&mut buffer, &mut lease, count),
                 };
                 match self.next(flow, true).await {
@@ -130,6 +131,14 @@ impl Reader {
                         break;
                     }
                     self.core.pause(self.key).await;
+                }
+                self.core.end(self.key);
+                return Next::End;
+            }
+            Flow::Gone => {
+                // What it said before that still counts.
+                if self.is_waiting() {
+                    self.take(&mut []);
                 }
                 self.core.end(self.key);
                 return Next::End;
@@ -183,7 +192,7 @@ impl Reader {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => flow = Flow::End,
+                Err(_) => flow = Flow::Gone,
             }
             break;
         }
