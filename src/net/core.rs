@@ -110,6 +110,8 @@ pub(super) struct State {
     /// There is a Redis, and neither a link to it was there yet nor enough time for one.
     pub(super) waits_for_link: bool,
     pub(super) is_draining: bool,
+    /// When the last goodbye of a drain is over.
+    pub(super) all_end_at: Option<Moment>,
     /// How many looks in a row have found that nobody needs this core.
     pub(super) looks_over: u32,
     /// How far the test suite has moved the wall clock.

@@ -7,7 +7,7 @@
 
 use std::net::Shutdown;
 
-use crate::clock::Now;
+use crate::clock::{Moment, Now};
 use crate::id::ConnectionKey;
 use crate::metrics::{self, HandshakeFailure};
 use crate::ws::refusal::Refusal;
@@ -83,11 +83,16 @@ impl State {
         }
     }
 
+    /// When a goodbye that begins now is over: in a drain, with all others, however late it began.
+    fn goodbye_ends(&self, now: Now) -> Moment {
+        let ends = now.moment.plus_ms(GOODBYE_MS);
+        self.all_end_at.map_or(ends, |all| ends.min(all))
+    }
+
     /// Ends a connection once all that waits is written; it may take [`GOODBYE_MS`], and no longer
     /// for being told twice.
     pub(super) fn part(&mut self, now: Now, key: ConnectionKey) {
-        let deadline = now.moment.plus_ms(GOODBYE_MS);
-        let timer = self.wheel.insert(deadline, Deadline::Connection(key));
+        let timer = self.wheel.insert(self.goodbye_ends(now), Deadline::Connection(key));
         let Some(connection) = self.connection(key).filter(|connection| !connection.hangs_up())
         else {
             self.wheel.cancel(timer);
@@ -106,7 +111,7 @@ impl State {
     /// all it had to say and now reads the answers. It has as long as for a goodbye.
     pub(super) fn stays_for_answers(&mut self, now: Now, key: ConnectionKey) -> bool {
         let engine_owes = self.shard.owes(key);
-        let deadline = now.moment.plus_ms(GOODBYE_MS);
+        let deadline = self.goodbye_ends(now);
         let Some(connection) = self.connection(key) else {
             return false;
         };

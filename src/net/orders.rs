@@ -7,6 +7,7 @@ use crate::letter::{Fault, Letter, Order, Reload};
 use crate::shard::{CoreMessage, Input};
 
 use super::core::{Deadline, State};
+use super::life::GOODBYE_MS;
 use super::listener::{Listener, Pace};
 
 impl State {
@@ -40,7 +41,9 @@ impl State {
                 self.is_draining = true;
                 self.metrics.draining.set(1);
                 self.shard.handle(now, Input::Drain { window_ms }, &mut self.effects);
-                self.wheel.insert(now.moment.plus_ms(window_ms), Deadline::DrainEnd);
+                let end = now.moment.plus_ms(window_ms);
+                self.wheel.insert(end, Deadline::DrainEnd);
+                self.all_end_at = Some(end.plus_ms(GOODBYE_MS));
                 self.linger(now);
             }
             Order::Reload(reload) => self.reload(now, &reload),

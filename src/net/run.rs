@@ -185,6 +185,7 @@ fn open(plan: Plan, kind: Kind, table: Table) -> io::Result<Rc<Core>> {
         was_spinning: false,
         waits_for_link,
         is_draining: false,
+        all_end_at: None,
         looks_over: 0,
         jumped_us: 0,
         config,
