@@ -116,7 +116,10 @@ impl State {
             return false;
         };
         if !engine_owes && connection.raw.is_empty() && connection.has_goodbye_left() {
-            self.effects.dirty.push(key);
+            // Whoever waits for room in the kernel is written when there is some.
+            if !connection.is_blocked {
+                self.effects.dirty.push(key);
+            }
         } else if !engine_owes && !connection.owes() {
             return false;
         }

@@ -130,6 +130,30 @@ fn is_answered<W: Wire + 'static>(what: &str, mut wire: W, says_goodbye: bool, e
     assert!(client.is_at_its_end(), "{what}: its end is no orderly one");
 }
 
+/// Who waits until the kernel takes the end of a session is not asked again and again meanwhile.
+#[test]
+fn whose_goodbye_does_not_fit_costs_nothing_while_it_waits() {
+    let certificates = Certificates::new();
+    let config = certificates.client(rustls::ALL_VERSIONS);
+    let server = plan("auto").listeners(&certificates.listener("")).start();
+    let rounds = || server.metric("ringroom_ticks_total", "");
+    // With one of these the outbox is empty, and what was encrypted is not with the kernel.
+    for count in 1..=20 {
+        let mut stream = tls::connect(server.address(), &config).expect("a session");
+        let mut said = head("/echo", "").into_bytes();
+        said.extend(frame(FIN | BINARY, &[7; 20_000]).repeat(count));
+        stream.write_all(&said).unwrap();
+        end_session(&mut stream);
+        end_socket(&mut stream);
+        thread::sleep(Duration::from_millis(50));
+        let before = rounds();
+        thread::sleep(Duration::from_millis(50));
+        let went = rounds() - before;
+        assert!(went < 500.0, "{went} rounds for {count}");
+    }
+    is_left_alone(&server);
+}
+
 fn end_plain(stream: &mut TcpStream) {
     stream.shutdown(Shutdown::Write).unwrap();
 }
