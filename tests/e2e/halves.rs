@@ -168,7 +168,9 @@ fn end_session(stream: &mut TlsStream) {
 }
 
 /// How a client over TLS ends its side: without a word, or with one.
-const ENDS: [(&str, fn(&mut TlsStream)); 2] = [("socket", end_socket), ("session", end_session)];
+const ENDS: [(&str, End); 2] = [("socket", end_socket), ("session", end_session)];
+
+type End = fn(&mut TlsStream);
 
 #[test]
 fn a_full_socket_is_written_to_the_last_frame() {
