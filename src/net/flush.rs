@@ -18,6 +18,9 @@ const CROWD_US: u64 = 100;
 /// How long it writes to others: longer, because as many of them have just been read.
 const FEW_US: u64 = 1_000;
 
+/// How often it is looked whether a full socket takes more, where the kernel does not tell.
+const FULL_MS: u64 = 10;
+
 /// The clock is read once in so many turns.
 const TURNS_PER_LOOK: usize = 8;
 
@@ -221,6 +224,10 @@ impl State {
         monoio::spawn(async move {
             // An error shows again at the write.
             let _ = stream.writable().await;
+            // io_uring says so of any socket whose peer has ended its side, full as it may be.
+            while !stream.takes_more() {
+                core.sleep(FULL_MS).await;
+            }
             let mut state = core.state.borrow_mut();
             state.events += 1;
             state.metrics.write_latency.record(core.clock.moment().since_us(since));

@@ -24,6 +24,13 @@ pub(super) fn receive(fd: RawFd, buffer: &mut [u8]) -> io::Result<usize> {
     })
 }
 
+/// Whether there is room for more to send, or an error.
+pub(super) fn takes_more(fd: RawFd) -> bool {
+    let mut asked = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one live, exclusive entry; it does not wait.
+    unsafe { libc::poll(&raw mut asked, 1, 0) != 0 }
+}
+
 /// Sends as much of `slices` as the kernel takes now.
 pub(super) fn send(fd: RawFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;

@@ -38,6 +38,11 @@ impl Stream {
         self.shared().writable(false).await
     }
 
+    /// Whether a write would take something now, or show an error.
+    pub(super) fn takes_more(&self) -> bool {
+        socket::takes_more(self.fd)
+    }
+
     /// Reads once into `buffer`. The future must be awaited to its end: dropped, it loses bytes.
     pub(super) async fn read(&self, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
         // SAFETY: this thread alone knows the stream (it is not Send), and the exclusive reference
