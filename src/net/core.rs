@@ -109,8 +109,7 @@ pub(super) struct State {
     pub(super) was_spinning: bool,
     /// There is a Redis, and neither a link to it was there yet nor enough time for one.
     pub(super) waits_for_link: bool,
-    pub(super) is_draining: bool,
-    /// When the last goodbye of a drain is over.
+    /// When the last goodbye of a drain is over, if there is one.
     pub(super) all_end_at: Option<Moment>,
     /// How many looks in a row have found that nobody needs this core.
     pub(super) looks_over: u32,
@@ -154,7 +153,7 @@ impl Core {
             state.flush(now, self);
             self.arm(&state, now.moment);
             state.metrics.loop_time.record(self.clock.moment().since_us(now.moment));
-            let is_draining = state.is_draining;
+            let is_draining = state.is_draining();
             let may_open = !state.waits_for_link();
             let may_park = is_inbox_empty && state.turns.is_empty() && state.port.fall_asleep();
             drop(state);

@@ -83,6 +83,11 @@ impl State {
         }
     }
 
+    /// Whether the process is to end.
+    pub(super) fn is_draining(&self) -> bool {
+        self.all_end_at.is_some()
+    }
+
     /// When a goodbye that begins now is over: in a drain, with all others, however late it began.
     fn goodbye_ends(&self, now: Now) -> Moment {
         let ends = now.moment.plus_ms(GOODBYE_MS);

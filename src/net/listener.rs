@@ -120,7 +120,7 @@ enum Turn {
 
 /// Accepts at one door until the core drains.
 pub(super) async fn attend(core: Rc<Core>, door: Rc<Door>) {
-    while !core.state.borrow().is_draining {
+    while !core.state.borrow().is_draining() {
         match accept_some(&core, &door, Haste::Paced) {
             // An error shows again at the accept.
             Turn::Empty => drop(door.waiting.readable().await),

@@ -38,7 +38,6 @@ impl State {
     fn obey(&mut self, now: Now, order: Order) {
         match order {
             Order::Drain { window_ms } => {
-                self.is_draining = true;
                 self.metrics.draining.set(1);
                 self.shard.handle(now, Input::Drain { window_ms }, &mut self.effects);
                 let end = now.moment.plus_ms(window_ms);

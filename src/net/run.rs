@@ -184,7 +184,6 @@ fn open(plan: Plan, kind: Kind, table: Table) -> io::Result<Rc<Core>> {
         account: Account { at: clock.moment(), cpu_us: thread_cpu_us(), ..Account::default() },
         was_spinning: false,
         waits_for_link,
-        is_draining: false,
         all_end_at: None,
         looks_over: 0,
         jumped_us: 0,
