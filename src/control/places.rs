@@ -116,7 +116,7 @@ mod tests {
             }
         }
         let _gone = Gone(gone);
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     #[tokio::test(start_paused = true)]
