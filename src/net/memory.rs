@@ -6,7 +6,7 @@
 const LARGE_BYTES: libc::c_int = 1 << 20;
 
 /// What a thread may keep at the end of its memory: as much as by default, before anything large was
-/// given back. With 2 MiB, 50,000 connections on four cores took 20 to 80 B more each.
+/// given back.
 #[cfg(target_env = "gnu")]
 const KEPT_BYTES: libc::c_int = 128 << 10;
 
