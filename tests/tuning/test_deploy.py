@@ -50,7 +50,8 @@ def in_source(path, declaration):
 
 
 # How much longer than its window a drain may take, with its farewell to Redis.
-GRACE_MS = (in_source("src/server/mod.rs", "const DRAIN_GRACE: Duration = Duration::from_millis")
+GRACE_MS = (in_source("src/net/life.rs", "const GOODBYE_MS: u64 = ")
+            + in_source("src/server/mod.rs", r"const DRAIN_GRACE: Duration = Duration::from_millis\(net::GOODBYE_MS \+ ")
             + in_source("src/bridge/uplink.rs", "const FAREWELL_MS: u64 = "))
 
 
