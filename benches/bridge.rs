@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
 use clap::Parser;
+use fixture::engine::Counting;
 use ringroom::bridge;
 use ringroom::clock::Moment;
 use ringroom::config::Config;
@@ -17,7 +18,7 @@ use ringroom::letter::Letter;
 use ringroom::mesh::{self, Port};
 use ringroom::room::broker::{FromBroker, Keep, News, Publish, Seen, Stamp, ToBroker};
 use ringroom::room::name::RoomKey;
-use ringroom::shard::{CoreMessage, Entropy};
+use ringroom::shard::CoreMessage;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// The one core, the control plane, and the bridge.
@@ -146,19 +147,6 @@ impl Home {
         let most = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
         poll(&mut bell, Some(&most)).expect("a doorbell can be waited for");
         self.port.clear_doorbell();
-    }
-}
-
-/// Chance is no part of the measurement.
-#[derive(Debug)]
-struct Counting(u8);
-
-impl Entropy for Counting {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        for byte in bytes {
-            self.0 = self.0.wrapping_mul(5).wrapping_add(1);
-            *byte = self.0;
-        }
     }
 }
 
