@@ -25,11 +25,11 @@ const BUFFER_MIN_BYTES: usize = 512;
 const BUFFER_MAX_BYTES: usize = 64 * 1024;
 
 /// Reads closer together than this, so many in a row, make a connection a busy one.
-const BUSY_GAP_US: u64 = 50_000;
+const BUSY_GAP_MS: u32 = 50;
 const BUSY_READS: u8 = 4;
 
 /// A busy connection that was silent for so long is a quiet one again.
-const QUIET_GAP_US: u64 = 1_000_000;
+const QUIET_GAP_MS: u32 = 1_000;
 
 /// How often one turn reads what is ready before the others get theirs.
 const READS_PER_TURN: usize = 4;
@@ -43,14 +43,40 @@ pub(super) struct Reader {
     key: ConnectionKey,
     stream: Rc<Stream>,
     intake: Intake,
-    last_read: Moment,
-    reads_in_a_row: u8,
+    rhythm: Rhythm,
+}
+
+/// How often something is read.
+#[derive(Default)]
+struct Rhythm {
+    /// When it last was, in ms. It begins anew every seven weeks, after which one gap may be taken for
+    /// a shorter one.
+    last_ms: u32,
+    /// Reads close together, up to the last.
+    in_a_row: u8,
+}
+
+impl Rhythm {
+    #[allow(clippy::cast_possible_truncation, reason = "it begins anew")]
+    fn note(&mut self, now: Moment) {
+        let now_ms = (now.us / 1_000) as u32;
+        let gap_ms = now_ms.wrapping_sub(self.last_ms);
+        self.last_ms = now_ms;
+        if gap_ms < BUSY_GAP_MS {
+            self.in_a_row = self.in_a_row.saturating_add(1);
+        } else if gap_ms >= QUIET_GAP_MS || !self.is_busy() {
+            self.in_a_row = 0;
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.in_a_row >= BUSY_READS
+    }
 }
 
 /// Reads a new connection until it ends.
 pub(super) fn spawn(core: Rc<Core>, key: ConnectionKey, stream: Rc<Stream>, intake: Intake) {
-    let last_read = Moment::default();
-    let reader = Reader { core, key, stream, intake, last_read, reads_in_a_row: 0 };
+    let reader = Reader { core, key, stream, intake, rhythm: Rhythm::default() };
     spawn_task(reader.read_now_and_then());
 }
 
@@ -144,8 +170,7 @@ impl Reader {
                 return Next::End;
             }
         }
-        let wants_busy = self.reads_in_a_row >= BUSY_READS;
-        if wants_busy == is_busy { Next::Again } else { Next::ChangePace }
+        if self.rhythm.is_busy() == is_busy { Next::Again } else { Next::ChangePace }
     }
 
     /// Whether something was read that is not read again: what came behind a request whose credential
@@ -203,13 +228,7 @@ impl Reader {
     /// Hands bytes on, and notes how often there are some.
     fn take(&mut self, bytes: &mut [u8]) -> Flow {
         let (flow, now) = self.core.take(self.key, &mut self.intake, bytes);
-        let gap_us = now.since_us(self.last_read);
-        self.last_read = now;
-        if gap_us < BUSY_GAP_US {
-            self.reads_in_a_row = self.reads_in_a_row.saturating_add(1);
-        } else if gap_us >= QUIET_GAP_US || self.reads_in_a_row < BUSY_READS {
-            self.reads_in_a_row = 0;
-        }
+        self.rhythm.note(now);
         flow
     }
 }
@@ -297,6 +316,30 @@ mod tests {
     use super::*;
     use crate::net::connection::Connection;
 
+    #[test]
+    fn who_reads_often_is_busy_until_a_silence() {
+        let mut rhythm = Rhythm::default();
+        // Across the moment at which it begins anew.
+        let first_ms = u64::from(u32::MAX) - 60;
+        let busy_after = |rhythm: &mut Rhythm, ms: u64| {
+            rhythm.note(Moment::default().plus_ms(first_ms + ms));
+            rhythm.is_busy()
+        };
+        for (ms, is_busy) in [
+            (0, false),
+            (49, false),
+            (98, false),
+            (147, false),
+            (196, true),
+            // Slower, and not silent: the same pace goes on.
+            (1_195, true),
+            (2_195, false),
+            (2_244, false),
+        ] {
+            assert_eq!(busy_after(&mut rhythm, ms), is_busy, "{ms} ms");
+        }
+    }
+
     fn task_bytes<F>(_: fn(Reader) -> F) -> usize {
         size_of::<F>()
     }
@@ -304,7 +347,7 @@ mod tests {
     /// Tens of thousands of silent connections each own one of these.
     #[test]
     fn what_a_silent_connection_owns_stays_small() {
-        assert!(task_bytes(Reader::read_now_and_then) <= 192, "its task");
+        assert!(task_bytes(Reader::read_now_and_then) <= 168, "its task");
         assert!(size_of::<Connection>() <= 120, "its place in the slab");
         assert!(size_of::<Stream>() <= 88, "its socket");
     }

@@ -29,8 +29,9 @@ impl Stream {
     }
 
     /// Waits until a read would say something. Owns no buffer meanwhile.
-    pub(super) async fn readable(&self) -> io::Result<()> {
-        self.shared().readable(false).await
+    pub(super) fn readable(&self) -> impl Future<Output = io::Result<()>> {
+        // No async fn: every silent connection waits for this, and that would hold one more state.
+        self.shared().readable(false)
     }
 
     /// Waits until a write would take something.

@@ -51,7 +51,7 @@ impl Shard {
             }
             FLUSH_FAULT => {
                 if let Some(connection) = self.outbound.get_mut(key) {
-                    connection.pong = Some(FLUSH_FAULT.into());
+                    connection.rare().pong = Some(FLUSH_FAULT.into());
                 }
             }
             _ => {}

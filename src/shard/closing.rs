@@ -103,7 +103,7 @@ impl Shard {
             return;
         };
         connection.phase = Phase::Closing;
-        connection.pong = None;
+        connection.take_pong();
         let speaks_rooms = connection.purpose == Purpose::Rooms;
         // It does not read: what waits would keep the reason from it, and memory from others.
         if matches!(
@@ -130,7 +130,7 @@ impl Shard {
         match phase {
             Phase::Open => {
                 self.metrics.closes.count(Close::Client);
-                connection.pong = None;
+                connection.take_pong();
                 self.outbound.let_go(key);
                 self.finish(key, code, "");
                 let deadline = self.outbound.now.moment.plus_ms(PATIENCE_MS);

@@ -120,8 +120,6 @@ pub(super) struct Connection {
     pub(super) pulse: Pulse,
     /// The next time this connection is looked at: its heartbeat, or the end of its patience.
     pub(super) timer: Option<Timer>,
-    /// The payload of the latest ping that could not be answered yet.
-    pub(super) pong: Option<Box<[u8]>>,
     /// What others call it.
     pub(super) name: Arc<str>,
     /// The part of its name that cannot be guessed.
@@ -151,6 +149,8 @@ pub(super) struct Subscription {
 pub(super) struct Rare {
     /// What the client keeps.
     pub(super) state: Option<OwnedData>,
+    /// The payload of the latest ping that could not be answered yet.
+    pub(super) pong: Option<Box<[u8]>>,
     /// What is known before it has said who it is.
     pub(super) threshold: Option<Box<Threshold>>,
     /// A credential of it that is being judged.
@@ -212,7 +212,6 @@ impl Connection {
             opened: now,
             pulse: Pulse::new(now),
             timer: None,
-            pong: None,
             name,
             secret,
             identity,
@@ -278,6 +277,13 @@ impl Connection {
         }
     }
 
+    /// The ping that could not be answered yet, which is answered now, or never.
+    pub(super) fn take_pong(&mut self) -> Option<Box<[u8]>> {
+        let pong = self.rare.as_mut()?.pong.take()?;
+        self.forget_rare();
+        Some(pong)
+    }
+
     /// Adds a room. Most connections are in one or two: memory for more is not taken ahead.
     pub(super) fn add_room(&mut self, membership: Membership) {
         if self.rooms.len() < ROOMS_EXACT {
@@ -308,6 +314,7 @@ impl Rare {
     /// Whether nothing in it needs to be remembered.
     fn is_blank(&self) -> bool {
         self.state.is_none()
+            && self.pong.is_none()
             && self.threshold.is_none()
             && self.auth.is_none()
             && self.joins.is_empty()
@@ -338,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_small() {
-        assert!(size_of::<Connection>() <= 240, "{}", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 184, "{}", size_of::<Connection>());
         assert!(size_of::<Membership>() <= 40, "{}", size_of::<Membership>());
     }
 }

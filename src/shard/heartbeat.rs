@@ -14,8 +14,10 @@ use crate::clock::Moment;
 pub(super) struct Pulse {
     /// When something last came from it.
     heard: Moment,
-    /// When the last ping was sent, until it is answered.
-    asked: Option<Moment>,
+    /// When the last ping was sent.
+    asked: Moment,
+    /// It is not answered.
+    awaits_answer: bool,
     /// Pings since something was heard.
     missed: u8,
 }
@@ -33,7 +35,7 @@ pub(super) enum Beat {
 
 impl Pulse {
     pub(super) fn new(now: Moment) -> Self {
-        Self { heard: now, asked: None, missed: 0 }
+        Self { heard: now, asked: now, awaits_answer: false, missed: 0 }
     }
 
     /// Something came.
@@ -44,21 +46,16 @@ impl Pulse {
 
     /// A pong came: the round trip, if it answers the last ping.
     pub(super) fn answer(&mut self, now: Moment, payload: &[u8]) -> Option<u64> {
-        let asked = self.asked?;
-        if payload != asked.us.to_be_bytes() {
+        if !self.awaits_answer || payload != self.asked.us.to_be_bytes() {
             return None;
         }
-        self.asked = None;
-        Some(now.since_us(asked))
+        self.awaits_answer = false;
+        Some(now.since_us(self.asked))
     }
 
     /// A ping that only marks a place, unless one is on its way: its payload.
     pub(super) fn mark(&mut self, now: Moment) -> Option<[u8; 8]> {
-        if self.asked.is_some() {
-            return None;
-        }
-        self.asked = Some(now);
-        Some(now.us.to_be_bytes())
+        (!self.awaits_answer).then(|| self.ask(now))
     }
 
     /// The interval is over.
@@ -71,8 +68,13 @@ impl Pulse {
             return Beat::GiveUp;
         }
         self.missed += 1;
-        self.asked = Some(now);
-        Beat::Ask(now.us.to_be_bytes())
+        Beat::Ask(self.ask(now))
+    }
+
+    /// A ping is sent: its payload.
+    fn ask(&mut self, now: Moment) -> [u8; 8] {
+        (self.asked, self.awaits_answer) = (now, true);
+        now.us.to_be_bytes()
     }
 }
 

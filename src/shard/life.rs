@@ -31,7 +31,7 @@ impl Shard {
             return;
         };
         if crowded {
-            connection.pong = Some(payload.into());
+            connection.rare().pong = Some(payload.into());
         } else {
             self.outbound.control(key, Opcode::Pong, payload);
         }
@@ -62,7 +62,7 @@ impl Shard {
         let Some(connection) = slot.connection.as_deref_mut() else { return };
         let is_due = slot.outbox.unmarked_bytes() > mark_bytes(&self.config.limits, key);
         if slot.outbox.own_bytes() < PONG_QUEUE_BYTES
-            && let Some(payload) = connection.pong.take()
+            && let Some(payload) = connection.take_pong()
         {
             assert!(!self.config.dev.faults || *payload != *FLUSH_FAULT, "a panic on request");
             self.outbound.control(key, Opcode::Pong, &payload);
