@@ -147,24 +147,17 @@ impl Reader {
                     break;
                 }
             },
-            Flow::End => {
-                // Who has ended its side may still be owed something, also for what it said before.
+            Flow::End | Flow::Gone => {
                 loop {
+                    // What it said before that still counts.
                     if self.is_waiting() {
                         self.take(&mut []);
                     }
-                    if !self.core.end_of_input(self.key) {
+                    // Who has ended its side only may still be owed something, also for that.
+                    if flow == Flow::Gone || !self.core.end_of_input(self.key) {
                         break;
                     }
                     self.core.pause(self.key).await;
-                }
-                self.core.end(self.key);
-                return Next::End;
-            }
-            Flow::Gone => {
-                // What it said before that still counts.
-                if self.is_waiting() {
-                    self.take(&mut []);
                 }
                 self.core.end(self.key);
                 return Next::End;
