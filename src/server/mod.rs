@@ -31,8 +31,8 @@ use crate::letter::{Order, Reload};
 use crate::logging::{self, LogError, Logs};
 use crate::net::{self, tls};
 use crate::origin::{self, Origins};
-use crate::shard::Pages;
 use crate::shard::application::Handlers;
+use crate::shard::{PATIENCE_MS, Pages};
 use crate::tenant::Tenants;
 
 use self::threads::Threads;
@@ -47,6 +47,9 @@ const LOOK_OFTEN: Duration = Duration::from_millis(10);
 /// How much longer than its window a drain may take: the last goodbye begins at its end. Half a second
 /// more is for a farewell to Redis.
 const DRAIN_GRACE: Duration = Duration::from_millis(net::GOODBYE_MS + 500);
+
+const _: () =
+    assert!(PATIENCE_MS <= net::GOODBYE_MS, "who was closed before a drain ends within it");
 
 /// Reads the configuration again, or says to a person what is wrong with it.
 pub type Reread = Box<dyn Fn() -> Result<Config, String>>;

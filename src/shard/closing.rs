@@ -13,10 +13,9 @@ use super::connection::{Phase, Purpose};
 use super::outbound::{Outbound, Slot};
 use super::{Alarm, Shard};
 
-/// How long a peer may take to answer our close frame.
-const PATIENCE_MS: u64 = 5_000;
-/// The same in a drain: the process has time to tell Redis what became of the last of them.
-const DRAIN_PATIENCE_MS: u64 = 4_000;
+/// How long a peer may take to answer our close frame. A drain has half a second more for its last: the
+/// process has time to tell Redis what became of them.
+pub const PATIENCE_MS: u64 = 4_000;
 /// Between two steps of a drain.
 const DRAIN_STEP_MS: u64 = 20;
 /// The least window over which clients are asked to come back.
@@ -118,8 +117,7 @@ impl Shard {
         }
         self.finish(key, Some(reason.close_code()), text);
         self.metrics.closes.count(counted(reason));
-        let patience_ms = if self.is_draining() { DRAIN_PATIENCE_MS } else { PATIENCE_MS };
-        let deadline = self.outbound.now.moment.plus_ms(patience_ms);
+        let deadline = self.outbound.now.moment.plus_ms(PATIENCE_MS);
         self.look_again(key, deadline);
     }
 

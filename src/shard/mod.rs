@@ -63,6 +63,7 @@ use crate::wheel::Wheel;
 use crate::ws::MessageKind;
 
 pub use audit::Violation;
+pub use closing::PATIENCE_MS;
 pub use door::{Admission, Claim, Denied, Entry, Later, Page, Pages};
 pub use edict::{Carried, Edict};
 pub use effect::{Effects, Failure};

@@ -199,7 +199,7 @@ fn silence_is_asked_about_and_then_ended() {
     bench.wait(75_000);
     let last = bench.written(0);
     assert_eq!(&last[last.len() - 21..], b"\x88\x13\x03\xE9heartbeat_timeout");
-    bench.wait(5_000);
+    bench.wait(4_000);
     assert_eq!(bench.effects.aborts, [key(0)]);
 }
 
@@ -278,6 +278,19 @@ fn a_drain_sends_all_away_within_its_window() {
     assert_eq!(&bench.written(3)[2..4], &1012u16.to_be_bytes());
     bench.open(200, Route::Echo, 0);
     assert!(bench.shard.outbox(key(200)).is_some_and(|outbox| outbox.is_closing()));
+}
+
+/// A drain of no window has half a second more than that.
+#[test]
+fn who_was_sent_away_just_before_a_drain_is_waited_for_no_longer_than_it_has() {
+    let mut bench = Bench::new(Config::default());
+    for index in 0..2 {
+        bench.open(index, Route::Echo, 0);
+    }
+    bench.input(Input::Failed { connection: key(0) });
+    bench.input(Input::Drain { window_ms: 0 });
+    bench.wait(4_000);
+    assert_eq!(bench.effects.aborts, [key(0), key(1)]);
 }
 
 #[test]

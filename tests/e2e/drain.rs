@@ -183,6 +183,20 @@ fn whoever_has_said_nothing_is_not_waited_for() {
     }
 }
 
+/// It does not answer its close frame, and had its time from before the drain.
+#[test]
+fn who_was_sent_away_just_before_is_no_reason_to_end_by_force() {
+    let mut server = Plan::new().set("drain.window_ms=0").start();
+    let mut silent = Talk::try_open(server.address(), "/ws", "").expect("the upgrade");
+    for _ in 0..11 {
+        silent.say(&json!("no message"));
+    }
+    assert_eq!(silent.closed(), ("bad_messages".to_owned(), 1008));
+    server.signal("TERM");
+    assert_eq!(server.ended().code(), Some(0));
+    assert!(!server.log().contains("did not go in time"), "{}", server.log());
+}
+
 /// What the process has made is taken away, and what it has to say is said.
 #[test]
 fn a_core_that_hangs_is_left_behind_and_nothing_else() {
