@@ -116,17 +116,16 @@ impl Connection {
         matches!(self.stage, Stage::Ending)
     }
 
-    /// Whether something is to be written that is in no outbox, or in none any more.
-    pub(super) fn owes(&self) -> bool {
-        !self.raw.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.wants_to_send())
-    }
-
-    /// Ends the session of TLS, without which a client cannot tell the end of all from the middle; whether
-    /// the kernel does not take that now.
-    pub(super) fn has_goodbye_left(&mut self) -> bool {
-        let Some(tls) = &mut self.tls else { return false };
+    /// Ends the session of TLS, if there is one, without which a client cannot tell the end of all from the
+    /// middle.
+    pub(super) fn end_session(&mut self) -> Written {
+        let Some(tls) = &mut self.tls else { return Written::All };
         tls.say_goodbye();
-        matches!(tls.send(&self.stream), Ok(false))
+        match tls.send(&self.stream) {
+            Ok(true) => Written::All,
+            Ok(false) => Written::Blocked,
+            Err(_) => Written::Gone,
+        }
     }
 
     /// Writes what is there, as far as the kernel takes it; counts the plain bytes it took.

@@ -170,10 +170,10 @@ impl State {
             return self.go_on(key);
         }
         if connection.hangs_up() && !matches!(connection.stage, Stage::Ending) {
-            if connection.has_goodbye_left() {
-                return self.wait_for_room(key, core);
+            match connection.end_session() {
+                Written::Blocked => self.wait_for_room(key, core),
+                Written::All | Written::Gone => self.say_goodbye(now, key),
             }
-            self.say_goodbye(now, key);
         } else {
             self.go_on(key);
         }

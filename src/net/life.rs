@@ -12,7 +12,7 @@ use crate::id::ConnectionKey;
 use crate::metrics::{self, HandshakeFailure};
 use crate::ws::refusal::Refusal;
 
-use super::connection::{Course, Stage};
+use super::connection::{Course, Stage, Written};
 use super::core::{Deadline, State, key_of};
 use super::intake::UNAVAILABLE;
 
@@ -116,23 +116,21 @@ impl State {
     /// all it had to say and now reads the answers. It has as long as for a goodbye.
     pub(super) fn stays_for_answers(&mut self, now: Now, key: ConnectionKey) -> bool {
         let engine_owes = self.shard.owes(key);
-        let deadline = self.goodbye_ends(now);
         let Some(connection) = self.connection(key) else {
             return false;
         };
-        if !engine_owes && connection.raw.is_empty() && connection.has_goodbye_left() {
+        let before = std::mem::replace(&mut connection.course, Course::HasEnded);
+        if !engine_owes && connection.raw.is_empty() {
+            if !matches!(connection.end_session(), Written::Blocked) {
+                return false;
+            }
             // Whoever waits for room in the kernel is written when there is some.
             if !connection.is_blocked {
                 self.effects.dirty.push(key);
             }
-        } else if !engine_owes && !connection.owes() {
-            return false;
         }
-        let Some(connection) = self.connection(key) else {
-            return false;
-        };
-        if std::mem::replace(&mut connection.course, Course::HasEnded) != Course::HasEnded {
-            let timer = self.wheel.insert(deadline, Deadline::Connection(key));
+        if before != Course::HasEnded {
+            let timer = self.wheel.insert(self.goodbye_ends(now), Deadline::Connection(key));
             if let Some(connection) = self.connection(key) {
                 connection.deadline = Some(timer);
             }

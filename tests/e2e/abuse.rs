@@ -338,7 +338,7 @@ fn a_storm_of_resets_leaves_nothing_behind() {
 
 /// Closes by RST.
 #[expect(unsafe_code, reason = "SO_LINGER has no safe form that is stable")]
-fn reset(stream: &TcpStream) {
+pub(crate) fn reset(stream: &TcpStream) {
     use std::os::fd::AsRawFd as _;
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
     let length = size_of::<libc::linger>() as libc::socklen_t;

@@ -24,6 +24,7 @@ mod encryption;
 mod faults;
 mod figures;
 mod frames;
+mod gone;
 mod halves;
 mod handshake;
 mod identity;

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 use serde_json::{Value, json};
 
-use crate::client::{CLOSE, Client, FIN, Frame, PING, PONG, TEXT, frame, head};
+use crate::client::{CLOSE, Client, FIN, Frame, PING, PONG, TEXT, Wire, frame, head};
 use crate::http::{self, Response};
 
 /// Unix time in seconds.
@@ -56,7 +56,16 @@ impl Talk {
         target: &str,
         headers: &str,
     ) -> Result<Self, Response> {
-        let mut client = Client::over(http::connect(address));
+        Self::try_over(http::connect(address), target, headers)
+    }
+
+    /// The same over a connection that is there.
+    pub(crate) fn try_over(
+        wire: impl Wire + 'static,
+        target: &str,
+        headers: &str,
+    ) -> Result<Self, Response> {
+        let mut client = Client::over(wire);
         client.send(head(target, headers).as_bytes());
         let response = client.response().expect("a response");
         if response.status == 101 { Ok(Self { client, last: 0 }) } else { Err(response) }
