@@ -194,6 +194,10 @@ impl Connection {
                 return Written::All;
             }
             let taken = tls.encrypt(&slices[..pieces]);
+            // A session that is broken never takes anything again.
+            if taken == 0 {
+                return Written::Gone;
+            }
             *count += taken as u64;
             advance(&mut self.raw, outbox.as_deref_mut(), taken);
         }

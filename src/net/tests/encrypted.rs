@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::{PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, Stream};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, Stream, StreamOwned};
 
-use super::{Bench, assert_echoes, read_head, upgrade, wait_until};
+use super::{Bench, assert_echoes, frame, read_head, upgrade, wait_until};
 
 fn configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -52,6 +52,32 @@ fn what_follows_a_goodbye_wedges_nobody() {
     last.write_all(b"\x17\x03\x03\x00\x05hello").unwrap();
     socket.write_all(last.get_ref()).unwrap();
     wait_until("the end of the connection", || bench.metrics.connections.get() == 0);
+    bench.drain();
+}
+
+/// An echo of what came before, in the same segment, is owed when nothing can be encrypted any more.
+#[test]
+fn a_session_that_breaks_with_answers_on_their_way_wedges_nobody() {
+    let (server, client) = configs();
+    let bench = Bench::start_with(Some(server), |_| {});
+    let open = || {
+        let mut stream = StreamOwned::new(session(&client), bench.connect());
+        stream.write_all(&upgrade()).unwrap();
+        assert!(read_head(&mut stream).starts_with("HTTP/1.1 101 "));
+        stream
+    };
+    let mut breaks = open();
+    breaks.conn.writer().write_all(&frame("hello")).unwrap();
+    let mut last = Cursor::new(Vec::new());
+    breaks.conn.write_tls(&mut last).unwrap();
+    last.write_all(&[b"\x17\x03\x03\x00\x30", &[0; 0x30][..]].concat()).unwrap();
+    breaks.sock.write_all(last.get_ref()).unwrap();
+    let mut end = Vec::new();
+    // Whether by a reset is not its business.
+    let _ = breaks.sock.read_to_end(&mut end);
+    drop(breaks);
+    wait_until("the end of the connection", || bench.metrics.connections.get() == 0);
+    assert_echoes(&mut open(), "hello");
     bench.drain();
 }
 
