@@ -51,6 +51,8 @@ pub(super) enum Course {
     HasEnded,
     /// It ends once everything is written.
     HangsUp,
+    /// The same, and everything is encrypted, the end of the session behind it: nothing may follow that.
+    EndsSession,
 }
 
 /// How far a connection has come.
@@ -108,7 +110,7 @@ impl Connection {
 
     /// Whether it ends once everything is written.
     pub(super) fn hangs_up(&self) -> bool {
-        self.course == Course::HangsUp
+        matches!(self.course, Course::HangsUp | Course::EndsSession)
     }
 
     /// Whether nothing more is to be written.
@@ -117,9 +119,10 @@ impl Connection {
     }
 
     /// Ends the session of TLS, if there is one, without which a client cannot tell the end of all from the
-    /// middle.
+    /// middle. From then on nothing else is encrypted, whatever waits.
     pub(super) fn end_session(&mut self) -> Written {
         let Some(tls) = &mut self.tls else { return Written::All };
+        self.course = Course::EndsSession;
         tls.say_goodbye();
         match tls.send(&self.stream) {
             Ok(true) => Written::All,
@@ -185,7 +188,7 @@ impl Connection {
                 Ok(false) => return Written::Blocked,
                 Err(_) => return Written::Gone,
             }
-            if !tls.may_encrypt() {
+            if !tls.may_encrypt() || self.course == Course::EndsSession {
                 return Written::All;
             }
             let mut slices = [IoSlice::new(&[]); SLICES];

@@ -19,7 +19,7 @@ use crate::ws::head::{self, Head};
 use crate::ws::refusal::Refusal;
 use crate::ws::{forwarded, proxy};
 
-use super::connection::{Connection, Stage};
+use super::connection::{Connection, Course, Stage};
 use super::core::State;
 use super::doors::Upgrade;
 use super::inbound::{Held, Kept, Message};
@@ -240,13 +240,16 @@ impl State {
         flow
     }
 
-    /// Ends a connection whose TLS is broken, once its alert is written.
+    /// Ends a connection whose TLS is broken, once its alert is written, behind which nothing may come.
     fn fail_tls(&mut self, now: Now, key: ConnectionKey) {
         let in_handshake = |it: &mut Connection| matches!(it.stage, Stage::Handshake(_));
         if self.connection(key).is_some_and(in_handshake) {
             self.metrics.handshake_failures.count(HandshakeFailure::Tls);
         }
         self.part(now, key);
+        if let Some(connection) = self.connection(key) {
+            connection.course = Course::EndsSession;
+        }
     }
 
     fn tls(&mut self, key: ConnectionKey) -> Option<&mut Tls> {

@@ -119,15 +119,14 @@ impl State {
         let Some(connection) = self.connection(key) else {
             return false;
         };
-        let before = std::mem::replace(&mut connection.course, Course::HasEnded);
-        if !engine_owes && connection.raw.is_empty() {
-            if !matches!(connection.end_session(), Written::Blocked) {
-                return false;
-            }
+        let before = connection.course;
+        if engine_owes || !connection.raw.is_empty() {
+            connection.course = Course::HasEnded;
+        } else if !matches!(connection.end_session(), Written::Blocked) {
+            return false;
+        } else if !connection.is_blocked {
             // Whoever waits for room in the kernel is written when there is some.
-            if !connection.is_blocked {
-                self.effects.dirty.push(key);
-            }
+            self.effects.dirty.push(key);
         }
         if before != Course::HasEnded {
             let timer = self.wheel.insert(self.goodbye_ends(now), Deadline::Connection(key));

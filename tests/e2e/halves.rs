@@ -6,8 +6,11 @@ use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::client::{BINARY, CLOSE, Client, FIN, TEXT, Wire, frame, head, raw};
 use crate::server::{Plan, Server, eventually};
+use crate::talk::Talk;
 use crate::tls::{self, Certificates, TlsStream};
 
 const DRIVERS: [&str; 2] = ["uring", "epoll"];
@@ -154,6 +157,59 @@ fn who_has_ended_its_side_with_a_full_socket_costs_nothing_while_it_waits() {
         is_left_alone(&plain);
         is_left_alone(&encrypted);
     }
+}
+
+/// Nor its breaking: what waits, and what a room is published meanwhile, is for those who are there.
+#[test]
+fn nothing_follows_the_end_of_a_session() {
+    let certificates = Certificates::new();
+    let everyone = certificates.client(rustls::ALL_VERSIONS);
+    // Where it can be seen what a record is.
+    let config = certificates.client(&[&rustls::version::TLS12]);
+    for driver in DRIVERS {
+        let server = plan(driver).listeners(&certificates.listener("")).start();
+        let stream = tls::connect(server.address(), &everyone).expect("a session");
+        let mut publisher = Talk::try_over(stream, "/ws/r", "").expect("the upgrade");
+        let ping = json!({ "type": "ping", "data": "7".repeat(20_000) }).to_string();
+        // With one of these the outbox is empty, and what was encrypted is not with the kernel.
+        for (count, end) in
+            (3..=14).flat_map(|count| [(count, end_session as End), (count, break_off)])
+        {
+            let mut stream = tls::connect(server.address(), &config).expect("a session");
+            let pings = frame(FIN | TEXT, ping.as_bytes()).repeat(count);
+            stream.write_all(&[head("/ws/r", "").into_bytes(), pings].concat()).unwrap();
+            end(&mut stream);
+            end_socket(&mut stream);
+            thread::sleep(Duration::from_millis(50));
+            for _ in 0..3 {
+                let publish = json!({ "type": "publish", "room": "r", "data": "late" });
+                assert_eq!(publisher.ask(publish)["type"], "ok");
+            }
+            let mut heard = Vec::new();
+            stream.sock.read_to_end(&mut heard).expect("an orderly end");
+            let kinds = kinds_of_records(&heard);
+            let end = kinds.iter().position(|kind| *kind == ALERT).expect("the session's end");
+            assert_eq!(end + 1, kinds.len(), "{driver}: {count} pings, {kinds:?}");
+        }
+        drop(publisher);
+        is_left_alone(&server);
+    }
+}
+
+/// What nobody can decrypt.
+fn break_off(stream: &mut TlsStream) {
+    stream.sock.write_all(&[&b"\x17\x03\x03\x00\x30"[..], &[0; 0x30]].concat()).unwrap();
+}
+
+const ALERT: u8 = 21;
+
+fn kinds_of_records(mut bytes: &[u8]) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    while let [kind, _, _, high, low, rest @ ..] = bytes {
+        kinds.push(*kind);
+        bytes = &rest[usize::from(u16::from_be_bytes([*high, *low]))..];
+    }
+    kinds
 }
 
 fn echoes(count: usize) -> Vec<u8> {
