@@ -24,7 +24,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use crate::auth::{self, Custom, Policy};
-use crate::config::{Config, ListenAddress};
+use crate::config::{Config, ListenAddress, Listener};
 use crate::control;
 use crate::decision::Decision;
 use crate::letter::{Order, Reload};
@@ -146,9 +146,10 @@ pub fn run_with(mut config: Config, reread: Reread, added: Extensions) -> Result
     let reserved = net::reserve(&config).map_err(Error::Listen)?;
     // Removed on every way out from here.
     let _sockets = sockets::find(&reserved.addresses);
-    for (listener, address) in config.listeners.iter_mut().zip(&reserved.addresses) {
-        listener.address = address.clone();
-    }
+    let take = |(listener, address): (&mut Listener, &ListenAddress)| {
+        std::mem::replace(&mut listener.address, address.clone())
+    };
+    let asked = config.listeners.iter_mut().zip(&reserved.addresses).map(take).collect();
     let config = Arc::new(config);
     let origins = origins(&config)?;
     let certificates = tls::Certificates::load(&config).map_err(Error::Tls)?;
@@ -173,8 +174,18 @@ pub fn run_with(mut config: Config, reread: Reread, added: Extensions) -> Result
         .enable_all()
         .build()
         .map_err(Error::Thread)?;
-    let mut watch =
-        Watch { config, tenants, added, policies: 0, policy, reread, certificates, threads, logs };
+    let mut watch = Watch {
+        config,
+        asked,
+        tenants,
+        added,
+        policies: 0,
+        policy,
+        reread,
+        certificates,
+        threads,
+        logs,
+    };
     let told = runtime.block_on(watch.until_told_to_end());
     told.and(watch.threads.join())
 }
@@ -182,6 +193,8 @@ pub fn run_with(mut config: Config, reread: Reread, added: Extensions) -> Result
 /// What is looked after while the cores serve.
 struct Watch {
     config: Arc<Config>,
+    /// Where each listener was told to listen, before its port was found.
+    asked: Vec<ListenAddress>,
     tenants: Arc<Tenants>,
     added: Extensions,
     /// How often credentials have got another policy.
@@ -265,7 +278,7 @@ impl Watch {
             Ok(new) => new,
             Err(wrong) => return error!("the old settings are kept: {wrong}"),
         };
-        let (config, kept, conflicts) = reload::merge(&self.config, &new);
+        let (config, kept, conflicts) = reload::merge(&self.config, &self.asked, &new);
         for conflict in conflicts.0 {
             let (key, cause) = (conflict.key, conflict.cause);
             warn!(key, %cause, "what waits needs proxies as they are: those settings wait as well");

@@ -1,11 +1,21 @@
 //! What can change in a running process.
+//!
+//! Invariant: a listener takes over what the file says of its own address, and nothing that may be meant for
+//! another.
+
+use std::net::IpAddr;
 
 use crate::config::{self, Config, ListenAddress, Listener, Problems};
 
 /// The settings to go on with, the keys that have changed and must wait for a new process, and why those wait
-/// that would be taken if they went together with what waits.
-pub(super) fn merge(old: &Config, new: &Config) -> (Config, Vec<String>, Problems) {
-    let new = &with_found_ports(new, old);
+/// that would be taken if they went together with what waits. `asked` says where each old listener was told to
+/// listen.
+pub(super) fn merge(
+    old: &Config,
+    asked: &[ListenAddress],
+    new: &Config,
+) -> (Config, Vec<String>, Problems) {
+    let new = &with_found_ports(new, old, asked);
     let mut merged = old.clone();
     merged.handshake = new.handshake.clone();
     // It was checked against listeners that stay as they are.
@@ -75,32 +85,45 @@ fn credentials(merged: &mut Config, new: &Config) {
     }
 }
 
-/// The new settings, with the ports that were found where they still say that any will do. Only their order
-/// tells those of one host apart, so that where some of them have come or gone none is taken for another.
-fn with_found_ports(new: &Config, old: &Config) -> Config {
+/// The new settings, with the ports that were found where they say, as before, that any will do. Where several of
+/// one host do, those go on that say what they said; if one is left on either side it has changed. Else nobody
+/// knows which is which.
+fn with_found_ports(new: &Config, old: &Config, asked: &[ListenAddress]) -> Config {
     let mut found = new.clone();
-    let any_port = |listener: &Listener| match listener.address {
-        ListenAddress::Tcp(address) if address.port() == 0 => Some(address.ip()),
-        _ => None,
-    };
-    let mut hosts: Vec<_> = new.listeners.iter().filter_map(any_port).collect();
+    let mut hosts: Vec<_> = asked.iter().filter_map(any_port).collect();
     hosts.sort_unstable();
     hosts.dedup();
     for host in hosts {
-        let is_left = |it: &&ListenAddress| {
-            matches!(it, ListenAddress::Tcp(address) if address.ip() == host)
-                && new.listeners.iter().all(|new| new.address != **it)
+        let is_left = |(old, asked): &(&Listener, &ListenAddress)| {
+            any_port(asked) == Some(host)
+                && new.listeners.iter().all(|new| new.address != old.address)
         };
-        let left: Vec<_> = old.listeners.iter().map(|it| &it.address).filter(is_left).collect();
-        let asking = found.listeners.iter_mut().filter(|it| any_port(it) == Some(host));
-        let asking: Vec<_> = asking.collect();
-        if asking.len() == left.len() {
-            for (listener, address) in asking.into_iter().zip(left) {
-                listener.address.clone_from(address);
-            }
+        let left = old.listeners.iter().zip(asked).filter(is_left);
+        let mut left: Vec<_> = left.map(|(old, _)| old).collect();
+        let asking = found.listeners.iter_mut().filter(|it| any_port(&it.address) == Some(host));
+        let mut asking: Vec<_> = asking.collect();
+        asking.retain_mut(|new| {
+            let same = left.iter().position(|old| say_the_same(old, new));
+            same.map(|place| new.address.clone_from(&left.remove(place).address)).is_none()
+        });
+        if let ([new], [old]) = (&mut asking[..], &left[..]) {
+            new.address.clone_from(&old.address);
         }
     }
     found
+}
+
+/// The host, if any of its ports will do.
+fn any_port(address: &ListenAddress) -> Option<IpAddr> {
+    match address {
+        ListenAddress::Tcp(address) if address.port() == 0 => Some(address.ip()),
+        _ => None,
+    }
+}
+
+/// Whether two differ in their addresses at most.
+fn say_the_same(one: &Listener, other: &Listener) -> bool {
+    *one == Listener { address: one.address.clone(), ..other.clone() }
 }
 
 #[cfg(test)]
@@ -116,9 +139,26 @@ mod tests {
         config
     }
 
+    /// Each listener is where it was told to be.
+    fn merge(old: &Config, new: &Config) -> (Config, Vec<String>, Problems) {
+        let asked: Vec<_> = old.listeners.iter().map(|it| it.address.clone()).collect();
+        super::merge(old, &asked, new)
+    }
+
+    /// The listeners on these ports were told that any will do.
+    fn merge_found(old: &Config, ports: &[u16], new: &Config) -> (Config, Vec<String>, Problems) {
+        let asked = old.listeners.iter().map(|it| match it.address {
+            ListenAddress::Tcp(address) if ports.contains(&address.port()) => {
+                ListenAddress::Tcp(SocketAddr::new(address.ip(), 0))
+            }
+            _ => it.address.clone(),
+        });
+        super::merge(old, &asked.collect::<Vec<_>>(), new)
+    }
+
     #[test]
     fn a_port_that_was_found_is_no_change_of_any_port() {
-        let (merged, kept, _) = merge(&on_port(40_001), &on_port(0));
+        let (merged, kept, _) = merge_found(&on_port(40_001), &[40_001], &on_port(0));
         assert_eq!(kept, Vec::<String>::new());
         assert_eq!(merged, on_port(40_001), "it goes on where it listens");
         let (_, kept, _) = merge(&on_port(40_001), &on_port(40_002));
@@ -153,11 +193,44 @@ mod tests {
         assert_eq!(kept, ["listener 127.0.0.1:40001 (no longer there)"]);
         let (merged, kept, _) = merge(&old, &with(&[&newer, &inner]));
         assert_eq!((merged, kept.len()), (with(&[&inner, &newer]), 0), "in whatever order");
-        // Of any port, one of two is neither.
-        let any = encrypted(0, "newer", ClientCertificate::None);
-        assert_eq!(merge(&old, &with(&[&any])).0, old);
-        let (merged, ..) = merge(&old, &with(&[&inner, &any]));
-        assert_eq!(merged, with(&[&inner, &newer]), "there is one that it can be");
+    }
+
+    #[test]
+    fn of_those_on_any_port_none_gets_what_may_be_anothers() {
+        const NONE: ClientCertificate = ClientCertificate::None;
+        let on = |port, file| encrypted(port, file, NONE);
+        let (inner, outer) =
+            (encrypted(40_001, "inner", ClientCertificate::Required), on(40_002, "outer"));
+        let old = with(&[&inner, &outer]);
+        let any_inner = Listener { address: on(0, "").address, ..inner.clone() };
+        let [any_outer, any_newer, any_newest] =
+            ["outer", "newer", "newest"].map(|file| on(0, file));
+        let both = &[40_001, 40_002][..];
+        let newer = on(40_002, "newer");
+        for (what, found, new, merged) in [
+            ("one of a fixed port moves", &[][..], [&any_newer, &outer].to_vec(), &old),
+            ("that moves as it is", &[], [&any_outer, &inner].to_vec(), &old),
+            (
+                "a fixed one stays",
+                &both[1..],
+                [&inner, &any_newer].to_vec(),
+                &with(&[&inner, &newer]),
+            ),
+            ("a fixed one goes", &both[1..], [&any_newer].to_vec(), &with(&[&inner, &newer])),
+            ("in another order", both, [&any_newer, &any_inner].to_vec(), &with(&[&inner, &newer])),
+            ("one goes", both, [&any_outer].to_vec(), &old),
+            ("one goes, the other is new", both, [&any_newer].to_vec(), &old),
+            ("one comes", both, [&any_newer, &any_outer, &any_newest].to_vec(), &old),
+            ("both are new", both, [&any_newer, &any_newest].to_vec(), &old),
+            (
+                "one is given its port",
+                both,
+                [&newer, &any_inner].to_vec(),
+                &with(&[&inner, &newer]),
+            ),
+        ] {
+            assert_eq!(merge_found(&old, found, &with(&new)).0, *merged, "{what}");
+        }
     }
 
     #[test]

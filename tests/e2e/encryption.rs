@@ -1,6 +1,7 @@
 //! TLS: versions, client certificates, resumption, new certificates, and clients that speak none.
 
 use std::io::{ErrorKind, Read, Write};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,6 +141,26 @@ fn a_certificate_that_does_not_serve_changes_nothing() {
     assert_eq!(leaf(&server, &config), Some(before));
     certificates.issue("server", "localhost");
     eventually("a good one is taken", || leaf(&server, &config).is_some());
+}
+
+/// It is not the one that any port was asked for: that waits for a new process, and its settings with it.
+#[test]
+fn a_listener_that_moves_to_any_port_leaves_its_own_port_as_it_is() {
+    let certificates = Certificates::new();
+    certificates.issue("other", "localhost");
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let any_port = certificates.listener("");
+    let fixed = any_port.replace("127.0.0.1:0", &free.to_string());
+    let server = Plan::new().listeners(&fixed).start();
+    let config = certificates.client(&[&TLS13]);
+    let before = leaf(&server, &config).unwrap();
+    server.reload(&any_port.replace("/server.", "/other."));
+    eventually("it is reloaded", || server.log().contains("certificates are reloaded"));
+    assert_eq!(leaf(&server, &config), Some(before));
+    let log = server.log();
+    for named in [format!("listener {free} (no longer there)"), "127.0.0.1:0 (new)".to_owned()] {
+        assert!(log.contains(&named), "{log}");
+    }
 }
 
 #[test]
