@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::sync::LazyLock;
 
 use clap::{Args, Parser, Subcommand};
-use ringroom::config::{self, Config, Flag};
+use ringroom::config::{self, Config, Flag, Reading};
 use ringroom::net::probe;
 use ringroom::net::tls::Certificates;
 
@@ -123,18 +123,7 @@ pub(crate) fn run() -> ExitCode {
     match arguments.command {
         None => serve(&arguments.settings),
         Some(Command::Serve(settings)) => serve(&settings),
-        Some(Command::CheckConfig(settings)) => with_config(&settings, |config| {
-            if let Err(problems) = credential::policy(&config) {
-                complain(format_args!("the configuration cannot be used:\n{problems}"));
-                return ExitCode::from(USAGE);
-            }
-            if let Err(problem) = Certificates::load(&config) {
-                complain(format_args!("the configuration cannot be used:\n{problem}"));
-                return ExitCode::from(USAGE);
-            }
-            say(format_args!("{}", summary(&config)));
-            ExitCode::SUCCESS
-        }),
+        Some(Command::CheckConfig(settings)) => check(&settings),
         Some(Command::PrintConfig(settings)) => with_config(&settings, |config| {
             say(format_args!("{}", config::print(&config).trim_end()));
             ExitCode::SUCCESS
@@ -144,6 +133,38 @@ pub(crate) fn run() -> ExitCode {
         Some(Command::Key(asked)) => asked.run(),
         Some(Command::Cookie(asked)) => asked.run(),
     }
+}
+
+/// Everything that is wrong, in the settings and in the files that they name.
+fn check(settings: &Settings) -> ExitCode {
+    let reading = match settings.read() {
+        Ok(reading) => reading,
+        Err(failure) => {
+            complain(format_args!("{failure}"));
+            return ExitCode::from(USAGE);
+        }
+    };
+    let (listeners, places): (Vec<_>, Vec<_>) = reading.listeners.into_iter().unzip();
+    let wrong = Certificates::load(&listeners).err();
+    let wrong = wrong.map_or_else(Vec::new, |wrong| wrong.placed(&places));
+    let told = match reading.config {
+        Err(mut problems) => {
+            problems.0.extend(wrong);
+            problems.to_string()
+        }
+        Ok(config) => {
+            let credentials = credential::policy(&config).err().map(|wrong| wrong.to_string());
+            let wrong = wrong.iter().map(ToString::to_string);
+            let told: Vec<String> = credentials.into_iter().chain(wrong).collect();
+            if told.is_empty() {
+                say(format_args!("{}", summary(&config)));
+                return ExitCode::SUCCESS;
+            }
+            told.join("\n")
+        }
+    };
+    complain(format_args!("the configuration cannot be used:\n{told}"));
+    ExitCode::from(USAGE)
 }
 
 fn serve(settings: &Settings) -> ExitCode {
@@ -211,8 +232,12 @@ impl Display for Failure {
 }
 
 impl Settings {
-    /// Reads all sources. Can be called again: then it reads what they say now.
+    /// The settings of all sources. Can be called again: then they are what the sources say now.
     fn load(&self) -> Result<Config, Failure> {
+        self.read()?.config.map_err(Failure::Problems)
+    }
+
+    fn read(&self) -> Result<Reading, Failure> {
         // Later it keeps itself to those that it was told to use.
         static CPUS_ALLOWED: LazyLock<Vec<usize>> = LazyLock::new(probe::cpus_allowed);
         let path =
@@ -230,14 +255,13 @@ impl Settings {
                 (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
             })
             .collect();
-        config::load(&config::Sources {
+        Ok(config::read(&config::Sources {
             file: text.as_deref().map(|text| config::File { name: &name, text }),
             environment: &environment,
             flags: &self.flags(),
             cpus_allowed: &CPUS_ALLOWED,
             read_secret: &read_file,
-        })
-        .map_err(Failure::Problems)
+        }))
     }
 
     /// The flags that give settings; `--set` last, so that it has the last word.

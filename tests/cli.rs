@@ -121,9 +121,9 @@ fn certificates_that_do_not_serve_are_no_valid_configuration() {
     let nowhere = "/nonexistent/certificate.pem";
     for (certificate, key, told) in [
         (certificate.as_str(), key.as_str(), None),
-        (nowhere, &key, Some("/nonexistent/certificate.pem: No such file")),
-        (&certificate, &other, Some("certificate and key do not serve")),
-        (&key, &key, Some("not usable PEM")),
+        (nowhere, &key, Some("/nonexistent/certificate.pem (No such file")),
+        (&certificate, &other, Some("wanted the private key of the certificate")),
+        (&key, &key, Some("wanted certificates in PEM")),
     ] {
         let files = format!("certificate_file = {certificate:?}, key_file = {key:?}");
         let text = format!("[[listener]]\naddress = \"127.0.0.1:0\"\ntls = {{ {files} }}\n");
@@ -132,6 +132,63 @@ fn certificates_that_do_not_serve_are_no_valid_configuration() {
         assert_eq!(said.code, if told.is_some() { 2 } else { 0 }, "{}", said.err);
         assert!(said.err.contains(told.unwrap_or_default()), "{}", said.err);
     }
+}
+
+/// Of each listener each file, with its line, and beside them whatever else is wrong.
+#[test]
+fn every_file_of_every_listener_is_told_that_does_not_serve() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap().pem();
+    let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    let [certificate, key, other] =
+        [("all-certificate", certificate), ("all-key", key.serialize_pem()), ("all-other", other)]
+            .map(|(name, text)| file(name, &text).to_str().unwrap().to_owned());
+    let text = format!(
+        "[[listener]]
+address = \"127.0.0.1:0\"
+[listener.tls]
+certificate_file = \"/nonexistent/certificate\"
+key_file = {certificate:?}
+[[listener]]
+address = \"127.0.0.1:0\"
+tls = {{ certificate_file = {certificate:?}, key_file = {other:?} }}
+[[listener]]
+address = \"127.0.0.1:0\"
+[listener.tls]
+certificate_file = {certificate:?}
+key_file = {key:?}
+client_certificate = \"required\"
+client_ca_file = {key:?}
+[limits]
+depth = 0
+"
+    );
+    let config = file("all-tls.toml", &text);
+    let config = config.to_str().unwrap();
+    let said = ringroom(&["check-config", "--config", config], &[]);
+    assert_eq!(said.code, 2, "{}", said.out);
+    let lines: Vec<&str> = said.err.lines().skip(1).collect();
+    let tls = |line: u8, row, found: &str| {
+        format!("{config}:{line}: listener.tls.{row}: found {found} (")
+    };
+    for (begins, wanted) in [
+        (format!("{config}:17: limits.depth: found 0"), "wanted 4 to 128"),
+        (
+            tls(4, "certificate_file", "/nonexistent/certificate"),
+            "No such file or directory (os error 2)), wanted a file that can be read",
+        ),
+        (tls(5, "key_file", &certificate), "), wanted a private key in PEM"),
+        (
+            tls(8, "key_file", &other),
+            "), wanted the private key of the certificate in certificate_file",
+        ),
+        (tls(15, "client_ca_file", &key), "), wanted root certificates in PEM"),
+    ] {
+        let is_told = |line: &&str| line.starts_with(&begins) && line.ends_with(wanted);
+        assert!(lines.iter().any(is_told), "{begins}… {wanted}\n{}", said.err);
+    }
+    assert_eq!(lines.len(), 5, "{}", said.err);
 }
 
 #[test]

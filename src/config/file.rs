@@ -150,9 +150,12 @@ impl Loading<'_> {
                 self.problem(Some(origin), path, Cause::Unknown { nearest });
                 continue;
             };
-            if let Err(wrong) = (key.apply)(draft, &Given::Toml(value), &key.bounds) {
-                let origin = wrong.offset.map_or(origin, |offset| lines.at(offset));
-                self.wrong(origin, &path, wrong);
+            match (key.apply)(draft, &Given::Toml(value), &key.bounds) {
+                Ok(()) => _ = draft.places.insert(path, origin),
+                Err(wrong) => {
+                    let origin = wrong.offset.map_or(origin, |offset| lines.at(offset));
+                    self.wrong(origin, &path, wrong);
+                }
             }
         }
     }

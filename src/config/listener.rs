@@ -1,10 +1,12 @@
 //! Addresses clients connect to: `listen = […]` for plain ones, `[[listener]]` for the others.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::problem::Origin;
 use super::setting::choices;
 use super::table::{Section, section};
 
@@ -165,7 +167,11 @@ pub(super) struct Draft {
     pub(super) tls: TlsRows,
     /// Whether there is a `tls` table.
     pub(super) encrypted: bool,
+    pub(super) places: Places,
 }
+
+/// Where the rows of a listener were given, by their whole path: `listener.tls.key_file`.
+pub type Places = BTreeMap<String, Origin>;
 
 /// What a draft lacks to be a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,8 +244,8 @@ impl Draft {
         .collect()
     }
 
-    /// The listener, if nothing is missing that it cannot be without.
-    pub(super) fn finish(self, deflate: bool) -> Option<Listener> {
+    /// The listener, if nothing is missing that it cannot be without, and where its rows were given.
+    pub(super) fn finish(self, deflate: bool) -> Option<(Listener, Places)> {
         let tls = match self.encrypted {
             false => None,
             true => Some(Tls {
@@ -249,11 +255,12 @@ impl Draft {
                 client_certificate: self.tls.client_certificate,
             }),
         };
-        Some(Listener {
+        let listener = Listener {
             address: self.listener.address?,
             tls,
             proxy_protocol: self.listener.proxy_protocol,
             deflate: self.listener.deflate.unwrap_or(deflate),
-        })
+        };
+        Some((listener, self.places))
     }
 }

@@ -8,13 +8,13 @@ use std::io;
 use std::iter;
 use std::path::{Path, PathBuf};
 
-use super::listener::Draft;
+use super::listener::{Draft, Places};
 use super::nearest::nearest;
 use super::problem::{Cause, Origin, Problem, Problems};
 use super::secret::Secret;
 use super::setting::{Given, Setting, Wrong};
 use super::table::{Bounds, Key, Kind};
-use super::{Config, ListenAddress, check, follow, key, keys};
+use super::{Config, ListenAddress, Listener, check, follow, key, keys};
 
 /// A configuration file.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +51,24 @@ pub struct Sources<'a> {
     pub read_secret: &'a dyn Fn(&Path) -> io::Result<String>,
 }
 
+/// What sources give.
+#[derive(Debug)]
+pub struct Reading {
+    /// The settings, or everything that is wrong with them.
+    pub config: Result<Config, Problems>,
+    /// The listeners as far as each lacks nothing, whatever else is wrong.
+    pub listeners: Vec<(Listener, Places)>,
+}
+
 /// The settings that `sources` give, or everything that is wrong with them.
 pub fn load(sources: &Sources<'_>) -> Result<Config, Problems> {
+    read(sources).config
+}
+
+/// The same, with the listeners apart, so that of wrong settings it can be told, too, what is wrong with the
+/// files that they name.
+#[must_use]
+pub fn read(sources: &Sources<'_>) -> Reading {
     let mut loading = Loading::new(Config::of_rows(), sources.read_secret);
     if let Some(file) = &sources.file {
         loading.file(file);
@@ -146,23 +162,25 @@ impl Loading<'_> {
         }
     }
 
-    fn finish(mut self, cpus_allowed: &[usize]) -> Result<Config, Problems> {
+    fn finish(mut self, cpus_allowed: &[usize]) -> Reading {
         follow::follow(&mut self.config, |path| self.given.contains_key(path));
         match self.origin("listen").cloned() {
             _ if !self.drafts.is_empty() || !self.sound("listen") => {}
             Some(origin) => self.problem(Some(origin), "listen", Cause::NoListener),
             None => self.drafts.push((None, Draft::plain(ListenAddress::default()))),
         }
+        let mut listeners = Vec::new();
         if !self.broken {
             check::check(&mut self, cpus_allowed);
+            let deflate = self.config.deflate.enabled;
+            listeners
+                .extend(self.drafts.into_iter().filter_map(|(_, draft)| draft.finish(deflate)));
         }
         if !self.problems.is_empty() {
-            return Err(Problems(self.problems));
+            return Reading { config: Err(Problems(self.problems)), listeners };
         }
-        let deflate = self.config.deflate.enabled;
-        self.config.listeners =
-            self.drafts.into_iter().filter_map(|(_, draft)| draft.finish(deflate)).collect();
-        Ok(self.config)
+        self.config.listeners = listeners.iter().map(|(listener, _)| listener.clone()).collect();
+        Reading { config: Ok(self.config), listeners }
     }
 }
 

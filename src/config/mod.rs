@@ -27,9 +27,9 @@ mod tests;
 
 pub use differ::differences;
 pub use listener::{
-    ClientCertificate, ListenAddress, Listener, Mode, NoListenAddress, NoMode, Tls,
+    ClientCertificate, ListenAddress, Listener, Mode, NoListenAddress, NoMode, Places, Tls,
 };
-pub use load::{File, Flag, Sources, conflicts, load};
+pub use load::{File, Flag, Reading, Sources, conflicts, load, read};
 pub use print::print;
 pub use problem::{Cause, Origin, Problem, Problems};
 pub use redis_url::{RedisHost, RedisUrl};

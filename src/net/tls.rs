@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use ring::digest::{self, Digest, SHA256};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
-use crate::config::{self, ClientCertificate, Config, ListenAddress};
+use crate::config::{self, ClientCertificate, ListenAddress};
 
 use super::stream::Stream;
 
@@ -24,33 +25,108 @@ const ROUND_BYTES: usize = 64 * 1024;
 /// How many sessions a listener remembers for TLS 1.2; 1.3 resumes by ticket and needs none.
 const SESSIONS: usize = 10_240;
 
-/// Why a certificate could not be used.
+/// One thing that is wrong with a file of a listener.
 #[derive(Debug)]
-pub enum Error {
-    /// A file could not be read.
-    Read(PathBuf, io::Error),
-    /// A file holds no certificate or key in PEM.
-    Pem(PathBuf, rustls::pki_types::pem::Error),
-    /// They do not go together, or are of no known kind.
-    Unusable(PathBuf, rustls::Error),
-    /// The roots for client certificates are unusable.
-    Roots(PathBuf, String),
+pub struct Problem {
+    /// Which of those that were asked after.
+    listener: usize,
+    address: ListenAddress,
+    fault: Fault,
 }
 
-impl std::fmt::Display for Error {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// What is wrong with a file.
+#[derive(Debug)]
+struct Fault {
+    row: Row,
+    file: PathBuf,
+    cause: Cause,
+}
+
+/// Which setting of a listener names a file.
+#[derive(Clone, Copy, Debug)]
+enum Row {
+    Certificate,
+    Key,
+    ClientCa,
+}
+
+/// What can be wrong.
+#[derive(Debug)]
+enum Cause {
+    /// It cannot be read.
+    Read(io::Error),
+    /// It holds nothing of the kind in PEM.
+    Pem(pem::Error),
+    /// TLS has no use for it, or not with the others.
+    Unusable(rustls::Error),
+    /// Clients cannot be checked against it.
+    Roots(rustls::server::VerifierBuilderError),
+}
+
+impl Row {
+    fn key(self) -> &'static str {
         match self {
-            Self::Read(path, error) => write!(f, "{}: {error}", path.display()),
-            Self::Pem(path, error) => write!(f, "{}: not usable PEM: {error}", path.display()),
-            Self::Unusable(path, error) => {
-                write!(f, "{}: certificate and key do not serve: {error}", path.display())
-            }
-            Self::Roots(path, error) => write!(f, "{}: no usable roots: {error}", path.display()),
+            Self::Certificate => "listener.tls.certificate_file",
+            Self::Key => "listener.tls.key_file",
+            Self::ClientCa => "listener.tls.client_ca_file",
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl Fault {
+    fn found(&self) -> String {
+        let error: &dyn std::fmt::Display = match &self.cause {
+            Cause::Read(error) => error,
+            Cause::Pem(error) => error,
+            Cause::Unusable(error) => error,
+            Cause::Roots(error) => error,
+        };
+        format!("{} ({error})", self.file.display())
+    }
+
+    fn wanted(&self) -> &'static str {
+        match (self.row, &self.cause) {
+            (_, Cause::Read(_)) => "a file that can be read",
+            (Row::Certificate, Cause::Pem(_)) => "certificates in PEM",
+            (Row::Certificate, _) => "certificates that TLS can use",
+            (Row::Key, Cause::Pem(_)) => "a private key in PEM",
+            (Row::Key, _) => "the private key of the certificate in certificate_file",
+            (Row::ClientCa, _) => "root certificates in PEM",
+        }
+    }
+}
+
+/// Everything that is wrong, a line each.
+#[derive(Debug)]
+pub struct Problems(pub Vec<Problem>);
+
+impl Problems {
+    /// As problems of settings, which know where these were given: `places` of each listener.
+    #[must_use]
+    pub fn placed(&self, places: &[config::Places]) -> Vec<config::Problem> {
+        let placed = |problem: &Problem| {
+            let key = problem.fault.row.key();
+            let origin = places.get(problem.listener).and_then(|places| places.get(key)).cloned();
+            let wanted = problem.fault.wanted().to_owned();
+            let cause = config::Cause::Invalid { found: problem.fault.found(), wanted };
+            config::Problem { origin, key: key.to_owned(), cause }
+        };
+        self.0.iter().map(placed).collect()
+    }
+}
+
+impl std::fmt::Display for Problems {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, Problem { address, fault, .. }) in self.0.iter().enumerate() {
+            let line_end = if index == 0 { "" } else { "\n" };
+            let (key, found, wanted) = (fault.row.key(), fault.found(), fault.wanted());
+            write!(f, "{line_end}{address}: {key}: found {found}, wanted {wanted}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
 
 /// The certificates of all listeners, and when their files were last written.
 #[derive(Debug, Default)]
@@ -71,36 +147,46 @@ impl Certificates {
     /// Reads the certificates of all listeners.
     ///
     /// # Errors
-    /// Names the file that does not serve.
-    pub fn load(config: &Config) -> Result<Self, Error> {
-        Self::default().again(config)
+    /// Names every file that does not serve.
+    pub fn load(listeners: &[config::Listener]) -> Result<Self, Problems> {
+        Self::default().again(listeners)
     }
 
     /// The same, later. A listener whose files say what they said goes on with what it has, and so do the
     /// sessions that clients have with it.
     ///
     /// # Errors
-    /// Names the file that does not serve.
-    pub fn again(&self, config: &Config) -> Result<Self, Error> {
-        let tls = || config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+    /// Names every file that does not serve.
+    pub fn again(&self, listeners: &[config::Listener]) -> Result<Self, Problems> {
+        let tls = listeners.iter().filter_map(|listener| listener.tls.as_ref());
         // Before the reading: a change in between is seen as one.
-        let files = tls().flat_map(files).map(|path| (path.clone(), written(path))).collect();
-        let load = |listener: &config::Listener| {
+        let files = tls.flat_map(files).map(|path| (path.clone(), written(path))).collect();
+        let (mut loaded, mut problems) = (Vec::new(), Vec::new());
+        for (index, listener) in listeners.iter().enumerate() {
             let load = |tls| self.load_one(&listener.address, tls);
-            listener.tls.as_ref().map(load).transpose()
-        };
-        let listeners = config.listeners.iter().map(load).collect::<Result<_, _>>()?;
-        Ok(Self { listeners, files })
+            match listener.tls.as_ref().map(load).transpose() {
+                Ok(listener) => loaded.push(listener),
+                Err(faults) => problems.extend(faults.into_iter().map(|fault| Problem {
+                    listener: index,
+                    address: listener.address.clone(),
+                    fault,
+                })),
+            }
+        }
+        match problems.is_empty() {
+            true => Ok(Self { listeners: loaded, files }),
+            false => Err(Problems(problems)),
+        }
     }
 
-    fn load_one(&self, address: &ListenAddress, tls: &config::Tls) -> Result<Loaded, Error> {
+    fn load_one(&self, address: &ListenAddress, tls: &config::Tls) -> Result<Loaded, Vec<Fault>> {
         let material = Material::read(tls)?;
         let (address, digest) = (address.clone(), material.digest());
         let has_it =
             |known: &&Loaded| known.address == address && known.digest.as_ref() == digest.as_ref();
         let config = match self.listeners.iter().flatten().find(has_it) {
             Some(known) => Arc::clone(&known.config),
-            None => Arc::new(material.config()?),
+            None => Arc::new(material.config().map_err(|fault| vec![fault])?),
         };
         Ok(Loaded { address, digest, config })
     }
@@ -135,91 +221,118 @@ fn written(path: impl AsRef<Path>) -> Option<SystemTime> {
 /// What the files of a listener say.
 struct Material<'a> {
     tls: &'a config::Tls,
-    certificate: Vec<u8>,
-    key: Vec<u8>,
-    /// Roots for client certificates, where these are asked for.
-    roots: Option<(&'a Path, Vec<u8>)>,
+    certificate: Part<Vec<CertificateDer<'static>>>,
+    key: Part<PrivateKeyDer<'static>>,
+    /// Where client certificates are asked for.
+    verifier: Option<Part<Arc<dyn ClientCertVerifier>>>,
+}
+
+/// What a file says, and what that comes to.
+struct Part<T> {
+    text: Vec<u8>,
+    made: T,
+}
+
+impl<T> Part<T> {
+    fn read(
+        row: Row,
+        file: &Path,
+        make: impl FnOnce(&[u8]) -> Result<T, Cause>,
+    ) -> Result<Self, Fault> {
+        let read = fs::read(file).map_err(Cause::Read);
+        let made = read.and_then(|text| Ok(Self { made: make(&text)?, text }));
+        made.map_err(|cause| Fault { row, file: file.to_owned(), cause })
+    }
 }
 
 impl<'a> Material<'a> {
-    fn read(tls: &'a config::Tls) -> Result<Self, Error> {
-        let roots = match &tls.client_ca_file {
-            Some(path) if tls.client_certificate != ClientCertificate::None => {
-                Some((path.as_path(), read(path)?))
+    /// Reads all files, whatever is wrong with one.
+    fn read(tls: &'a config::Tls) -> Result<Self, Vec<Fault>> {
+        let roots = tls.client_ca_file.as_ref();
+        let roots = roots.filter(|_| tls.client_certificate != ClientCertificate::None);
+        let certificate = Part::read(Row::Certificate, &tls.certificate_file, certificates);
+        let key = Part::read(Row::Key, &tls.key_file, |text| {
+            PrivateKeyDer::from_pem_slice(text).map_err(Cause::Pem)
+        });
+        let verifier = roots.map(|roots| {
+            let make = |text: &[u8]| client_verifier(text, tls.client_certificate);
+            Part::read(Row::ClientCa, roots, make)
+        });
+        match (certificate, key, verifier.transpose()) {
+            (Ok(certificate), Ok(key), Ok(verifier)) => {
+                Ok(Self { tls, certificate, key, verifier })
             }
-            _ => None,
-        };
-        let certificate = read(&tls.certificate_file)?;
-        Ok(Self { tls, certificate, key: read(&tls.key_file)?, roots })
+            (certificate, key, verifier) => {
+                let faults = [certificate.err(), key.err(), verifier.err()];
+                Err(faults.into_iter().flatten().collect())
+            }
+        }
     }
 
     /// Of everything that [`Self::config`] depends on.
     fn digest(&self) -> Digest {
-        let roots = self.roots.as_ref().map_or(&[][..], |(_, roots)| &roots[..]);
+        let roots = self.verifier.as_ref().map_or(&[][..], |verifier| &verifier.text);
         let mut digest = digest::Context::new(&SHA256);
         let asked = self.tls.client_certificate.word();
-        for part in [&self.certificate[..], &self.key[..], roots, asked.as_bytes()] {
+        for part in [&self.certificate.text, &self.key.text, roots, asked.as_bytes()] {
             digest.update(&part.len().to_le_bytes());
             digest.update(part);
         }
         digest.finish()
     }
 
-    fn config(&self) -> Result<ServerConfig, Error> {
-        let unusable = |error| Error::Unusable(self.tls.certificate_file.clone(), error);
-        let chain = certificates(&self.tls.certificate_file, &self.certificate)?;
-        let key = PrivateKeyDer::from_pem_slice(&self.key)
-            .map_err(|error| Error::Pem(self.tls.key_file.clone(), error))?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+    fn config(self) -> Result<ServerConfig, Fault> {
+        let unusable = |error| {
+            let (row, file) = match error {
+                rustls::Error::InconsistentKeys(_) | rustls::Error::General(_) => {
+                    (Row::Key, &self.tls.key_file)
+                }
+                _ => (Row::Certificate, &self.tls.certificate_file),
+            };
+            Fault { row, file: file.clone(), cause: Cause::Unusable(error) }
+        };
+        let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(unusable)?;
-        let builder = match self.client_verifier(&provider)? {
-            Some(verifier) => builder.with_client_cert_verifier(verifier),
+        let builder = match self.verifier {
+            Some(verifier) => builder.with_client_cert_verifier(verifier.made),
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_single_cert(chain, key).map_err(unusable)?;
+        let config = builder.with_single_cert(self.certificate.made, self.key.made);
+        let mut config = config.map_err(unusable)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSIONS);
         config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(unusable)?;
         Ok(config)
     }
-
-    fn client_verifier(
-        &self,
-        provider: &Arc<rustls::crypto::CryptoProvider>,
-    ) -> Result<Option<Arc<dyn rustls::server::danger::ClientCertVerifier>>, Error> {
-        let Some((path, roots)) = &self.roots else { return Ok(None) };
-        let unusable = |error: String| Error::Roots((*path).to_owned(), error);
-        let mut store = RootCertStore::empty();
-        for root in certificates(path, roots)? {
-            store.add(root).map_err(|error| unusable(error.to_string()))?;
-        }
-        let builder =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider));
-        let builder = match self.tls.client_certificate {
-            ClientCertificate::Required => builder,
-            ClientCertificate::Optional | ClientCertificate::None => {
-                builder.allow_unauthenticated()
-            }
-        };
-        builder.build().map(Some).map_err(|error| unusable(error.to_string()))
-    }
 }
 
-fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| Error::Pem(path.to_owned(), error))?;
-    if chain.is_empty() {
-        let missing = rustls::pki_types::pem::Error::NoItemsFound;
-        return Err(Error::Pem(path.to_owned(), missing));
-    }
-    Ok(chain)
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|error| Error::Read(path.to_owned(), error))
+fn client_verifier(
+    roots: &[u8],
+    asked: ClientCertificate,
+) -> Result<Arc<dyn ClientCertVerifier>, Cause> {
+    let mut store = RootCertStore::empty();
+    for root in certificates(roots)? {
+        store.add(root).map_err(Cause::Unusable)?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider());
+    let builder = match asked {
+        ClientCertificate::Required => builder,
+        ClientCertificate::Optional | ClientCertificate::None => builder.allow_unauthenticated(),
+    };
+    builder.build().map_err(Cause::Roots)
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Cause> {
+    let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    match chain {
+        Ok(chain) if chain.is_empty() => Err(Cause::Pem(pem::Error::NoItemsFound)),
+        chain => chain.map_err(Cause::Pem),
+    }
 }
 
 /// What feeding a session came to.

@@ -65,8 +65,8 @@ pub enum Error {
     Origin(origin::Invalid),
     /// Credentials cannot be checked as the settings ask for.
     Auth(auth::SettingsProblems),
-    /// A certificate does not serve.
-    Tls(tls::Error),
+    /// Certificates do not serve.
+    Tls(tls::Problems),
     /// The mesh cannot be made.
     Mesh(io::Error),
     /// The control plane cannot have its address.
@@ -91,7 +91,7 @@ impl fmt::Display for Error {
                 write!(f, "handshake.origins: entry {}: {invalid}", invalid.entry + 1)
             }
             Self::Auth(problems) => write!(f, "{problems}"),
-            Self::Tls(error) => write!(f, "{error}"),
+            Self::Tls(problems) => write!(f, "{problems}"),
             Self::Mesh(error) => write!(f, "the mesh: {error}"),
             Self::Control(address, error) => {
                 write!(f, "the control plane cannot listen on {address}: {error}")?;
@@ -152,7 +152,7 @@ pub fn run_with(mut config: Config, reread: Reread, added: Extensions) -> Result
     let asked = config.listeners.iter_mut().zip(&reserved.addresses).map(take).collect();
     let config = Arc::new(config);
     let origins = origins(&config)?;
-    let certificates = tls::Certificates::load(&config).map_err(Error::Tls)?;
+    let certificates = tls::Certificates::load(&config.listeners).map_err(Error::Tls)?;
     let tenants = Tenants::new(&config);
     let pages = pages(&config, &tenants, &origins)?;
     let policy = policy(&config, &tenants, &added, 0, None)?;
@@ -295,7 +295,8 @@ impl Watch {
             let pages = pages(config, &self.tenants, &origins)?;
             let (number, before) = (self.policies + 1, self.policy.as_deref());
             let policy = policy(config, &self.tenants, &self.added, number, before)?;
-            Ok((origins, pages, policy, self.certificates.again(config).map_err(Error::Tls)?))
+            let certificates = self.certificates.again(&config.listeners).map_err(Error::Tls)?;
+            Ok((origins, pages, policy, certificates))
         });
         match read {
             Ok((origins, pages, policy, certificates)) => {
