@@ -40,7 +40,8 @@ impl State {
             Order::Drain { window_ms } => {
                 self.metrics.draining.set(1);
                 self.shard.handle(now, Input::Drain { window_ms }, &mut self.effects);
-                let end = now.moment.plus_ms(window_ms);
+                // Not in this very tick: who waits to be accepted comes in before the window ends.
+                let end = now.moment.plus_ms(window_ms.max(1));
                 self.wheel.insert(end, Deadline::DrainEnd);
                 self.all_end_at = Some(end.plus_ms(GOODBYE_MS));
                 self.linger(now);
