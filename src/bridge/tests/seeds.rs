@@ -4,6 +4,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
@@ -80,6 +81,28 @@ fn a_run_is_a_function_of_its_seed() {
         assert!(first.iter().all(|transcript| transcript.lines > 100), "{first:?}");
         assert_eq!(first, on_still_clock(run(seed)), "seed {seed}");
     }
+}
+
+#[test]
+fn who_moves_hears_a_backend_from_each_node_that_they_come_to() {
+    on_still_clock(async {
+        let mut world = World::new(0, Loss::Nothing);
+        world.wait(1_000).await;
+        world.read_all();
+        world.say(0, &json!({"type": "join", "room": "b", "id": "join b"}));
+        world.wait(500).await;
+        world.servers[0].hold_backends(1, Duration::from_secs(1));
+        let said = world.say_from_outside("b");
+        world.wait(400).await;
+        world.read_all();
+        world.move_to(0, 1);
+        for nodes in [[0].as_slice(), &[0, 1]] {
+            world.wait(400).await;
+            world.read_all();
+            assert!(world.witness.clients[0].places.contains_key("b"));
+            assert_eq!(world.witness.foreign[&said][&0], nodes.iter().copied().collect());
+        }
+    });
 }
 
 #[test]

@@ -73,8 +73,8 @@ pub(crate) struct Witness {
     pub(crate) refused: u64,
     /// Who is where, as clients were told when they asked.
     pub(crate) presence: BTreeMap<(usize, Room), Value>,
-    /// What backends have said, and who heard it.
-    pub(crate) foreign: BTreeMap<String, BTreeSet<usize>>,
+    /// What backends have said, who heard it, and from which nodes.
+    pub(crate) foreign: BTreeMap<String, BTreeMap<usize, BTreeSet<usize>>>,
     pub(crate) published: u64,
 }
 
@@ -241,8 +241,10 @@ impl Witness {
     fn take_news(&mut self, who: usize, event: &Value) {
         let room = self.room_of(event);
         if let Some(data) = event["data"].as_str().filter(|data| data.starts_with("foreign")) {
-            let is_new = self.foreign.entry(data.to_owned()).or_default().insert(who);
-            return assert!(is_new, "{who} hears it twice: {event}");
+            // Each node hands it on when it hears it, to whoever has come to it meanwhile as well.
+            let node = self.clients[who].node;
+            let nodes = self.foreign.entry(data.to_owned()).or_default().entry(who).or_default();
+            return assert!(nodes.insert(node), "{who} hears it twice from node {node}: {event}");
         }
         let is_owed = self.is_owed(room);
         let client = &mut self.clients[who];

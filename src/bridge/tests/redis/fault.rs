@@ -76,6 +76,13 @@ impl Redis {
         }
     }
 
+    /// What backends say comes to a node only after a while.
+    pub(in crate::bridge::tests) fn hold_backends(&self, node: usize, time: Duration) {
+        let mut server = self.0.borrow_mut();
+        let own = server.connections.values_mut().filter(|it| it.node == node);
+        own.filter(|it| it.hears_backends()).for_each(|it| it.held_until = Instant::now() + time);
+    }
+
     /// It does nothing for a while.
     pub(in crate::bridge::tests) fn hang(&self, time: Duration) {
         self.0.borrow_mut().held_until = Instant::now() + time;

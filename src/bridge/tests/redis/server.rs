@@ -341,6 +341,11 @@ fn micros(time: Duration) -> u64 {
 }
 
 impl Connection {
+    /// Whether backends are listened to on it.
+    pub(super) fn hears_backends(&self) -> bool {
+        !self.channels[1].is_empty()
+    }
+
     pub(super) fn say(&self, reply: &Reply) {
         let mut bytes = Vec::new();
         reply.write(&mut bytes);
