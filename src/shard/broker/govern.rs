@@ -91,6 +91,18 @@ impl Governing {
         self.queue.iter().any(|matter| matches!(matter.of, Of::Founding(..)))
     }
 
+    /// What the broker has lost comes before all that is not on its way: what is decided in a room of which
+    /// it knows nothing would be all that the other nodes know.
+    fn put_loss_first(&mut self) {
+        if self.queue.front().is_none_or(|front| front.motion.is_some()) {
+            return;
+        }
+        let loss = self.queue.iter().position(|matter| matches!(matter.of, Of::Loss));
+        if let Some(loss) = loss.and_then(|at| self.queue.remove(at)) {
+            self.queue.push_front(loss);
+        }
+    }
+
     /// Whether anything waits to be decided.
     pub(super) fn is_awaited(&self) -> bool {
         !self.queue.is_empty()
@@ -174,6 +186,7 @@ impl Shard {
         loop {
             let Some(followed) = self.broker.rooms.get_mut(room) else { return };
             let governing = &mut followed.governing;
+            governing.put_loss_first();
             let known = governing.mark.clone();
             let is_busy = governing.is_recalling || !self.broker.is_up;
             let Some(front) = governing.queue.front() else { return };

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 
 use super::cluster::{Address, Cluster};
 use super::fleet::{Fleet, each_seed};
-use super::store::config;
+use super::store::{config, hand_over};
+use crate::id::CoreId;
+use crate::room::broker::FromBroker;
 use crate::room::charter::Entry;
 use crate::room::name::RoomKey;
 
@@ -249,6 +251,31 @@ fn a_deleted_room_is_gone_everywhere_and_may_be_made_again() {
     assert_eq!(joined.last().unwrap()["role"], "owner", "{joined:?}");
     let exists = world.ask(0, &json!({"type": "room.create", "room": "a"}));
     assert_eq!(exists["code"], "room_exists");
+}
+
+#[test]
+fn what_redis_has_lost_is_written_again_before_a_command_that_was_on_its_way() {
+    let mut world = World::new(0);
+    let mute = json!({"type": "room.mute", "room": "a", "user": "bob", "id": "mute"});
+    world.fleet.nodes[1].send(world.owners[1], &mute.to_string());
+    world.fleet.store.empty();
+    // It was asked for before that, and is told while the mute is on its way.
+    for core in [0, 1].map(CoreId) {
+        let recalled = FromBroker::Recalled { room: room(), outcome: Ok(Some(Box::default())) };
+        hand_over(&mut world.fleet.nodes[1], core, recalled);
+    }
+    let is_owner = |it: &Entry| matches!(it, Entry::Member(user, Some(_)) if **user == *"ann");
+    let is_muted = |it: &Entry| matches!(it, Entry::Muted(user, Some(_)) if **user == *"bob");
+    for _ in 0..20 {
+        world.fleet.execute(1);
+        let charter = world.fleet.store.charter(&room());
+        assert!(charter.entries.is_empty() || charter.entries.iter().any(is_owner), "{charter:?}");
+        world.fleet.deliver(1);
+        world.fleet.spread();
+    }
+    world.fleet.carry();
+    let charter = world.fleet.store.charter(&room());
+    assert!(charter.entries.iter().any(is_muted), "{charter:?}");
 }
 
 #[test]
