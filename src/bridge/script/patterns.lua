@@ -19,11 +19,12 @@ if not found[1] or found[4] ~= server then
 end
 local before = tonumber(found[3] or 0)
 local changes = before
-redis.call('ZADD', KEYS[2], now + tonumber(ARGV[7]), ARGV[1])
+-- Whoever asks was forgotten, too, if nobody else has asked meanwhile.
 for _, node in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now)) do
   redis.call('ZREM', KEYS[2], node)
   changes = changes + redis.call('HDEL', KEYS[1], 'n' .. node)
 end
+redis.call('ZADD', KEYS[2], now + tonumber(ARGV[7]), ARGV[1])
 local had_own = redis.call('HEXISTS', KEYS[1], own)
 if ARGV[2] == '[]' then
   changes = changes + redis.call('HDEL', KEYS[1], own)

@@ -102,13 +102,13 @@ impl Lists {
         calls: Calls,
     ) -> Patterns {
         let (list, began_ms) = *self.list.get_or_insert((chance, now_ms));
-        self.until.insert(node, now_ms + REMEMBER_MS);
         let gone: Vec<_> =
             self.until.iter().filter(|(_, until)| **until <= now_ms).map(|(it, _)| *it).collect();
         for node in gone {
             self.until.remove(&node);
             self.changes += u64::from(self.all.remove(&node).is_some());
         }
+        self.until.insert(node, now_ms + REMEMBER_MS);
         let had_own = self.all.contains_key(&node);
         if let Some(says) = says {
             self.changes += 1;

@@ -14,6 +14,7 @@ mod fault;
 mod history;
 mod look;
 mod lua;
+mod patterns;
 mod reply;
 mod server;
 mod stream;

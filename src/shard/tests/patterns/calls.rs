@@ -211,3 +211,25 @@ fn a_room_that_is_to_be_called_yet_is_whole_for_whoever_comes_back() {
     let page = world.fleet.nodes[1].ask(at, &ask.to_string());
     assert_eq!(page["messages"].as_array().map(Vec::len), Some(1), "{page}");
 }
+
+#[test]
+fn who_comes_back_first_after_a_long_silence_has_missed_something_as_all_others() {
+    let mut world = settled(1);
+    world.subscribe(0, 0, "free:*");
+    world.pass(2_000);
+    world.join(1, "free:a");
+    world.pass(200);
+    world.publish(1, "free:a");
+    world.pass(600);
+    assert_eq!(world.receivers[0].told.len(), 1);
+    // The call holds. What is told of this arrives when the room is not followed any more.
+    world.publish(1, "free:a");
+    for _ in 0..20 {
+        world.fleet.execute(1);
+        world.fleet.spread();
+    }
+    world.fleet.wait(200_000);
+    world.fleet.carry_of([0]);
+    world.pass(2_000);
+    assert!(world.receivers.is_empty(), "it is told: {:?}", world.receivers[0].told);
+}
