@@ -182,10 +182,13 @@ impl Shard {
         if !self.broker.is_there() || !self.is_received_here(room) {
             return;
         }
-        let (now, most) = (self.outbound.now.moment, self.homes.rooms_limit);
-        let followed = self.broker.rooms.get(room);
-        let from = followed.and_then(|it| it.heard_from.clone()).unwrap_or_else(|| place.clone());
-        self.broker.ended.insert(room, Heard { from, to: place.clone() }, now, most);
+        // After a life that only this node knew, the broker's goes on, and what was heard of it is known.
+        if epoch_number(&place.epoch) > 0 {
+            let (now, most) = (self.outbound.now.moment, self.homes.rooms_limit);
+            let from = self.broker.rooms.get(room).and_then(|it| it.heard_from.clone());
+            let from = from.unwrap_or_else(|| place.clone());
+            self.broker.ended.insert(room, Heard { from, to: place.clone() }, now, most);
+        }
         if is_followed {
             let call = ToHome::Called { room: room.clone(), place: Some(place), is_new: true };
             self.outbound.send(self.core, call);

@@ -233,3 +233,36 @@ fn who_comes_back_first_after_a_long_silence_has_missed_something_as_all_others(
     world.pass(2_000);
     assert!(world.receivers.is_empty(), "it is told: {:?}", world.receivers[0].told);
 }
+
+#[test]
+fn what_was_heard_of_a_room_is_known_after_a_life_that_only_the_node_knew() {
+    let mut world = settled(1);
+    world.subscribe(0, 0, "free:*");
+    world.pass(2_000);
+    for node in 0..2 {
+        world.join(node, "free:a");
+        world.pass(200);
+    }
+    let leave = |world: &mut World| {
+        let at = world.publishers[0];
+        world.send(0, at, &json!({"type": "leave", "room": "free:a"}));
+        world.pass(200);
+    };
+    // Its call is owed, and names the place before.
+    world.fleet.store.lists.is_broken = true;
+    world.publish(1, "free:a");
+    world.pass(1_000);
+    assert_eq!(world.receivers[0].told.len(), 1);
+    leave(&mut world);
+    world.fleet.cut(0, false);
+    world.join(0, "free:a");
+    world.pass(2_000);
+    leave(&mut world);
+    world.fleet.restore(0);
+    world.fleet.store.lists.is_broken = false;
+    world.pass(3_000);
+    // None was told again, or that would have been found out.
+    world.publish(1, "free:a");
+    world.pass(1_000);
+    assert_eq!(world.receivers[0].told.len(), 2);
+}
