@@ -122,6 +122,7 @@ impl Shard {
                 press: &mut self.press,
                 seed: self.seed,
                 tag: &tag,
+                gap: GapReason::Overload,
                 items: &items,
                 fanout: &mut fanout,
             };
@@ -277,6 +278,8 @@ struct Walk<'a> {
     press: &'a mut Press,
     seed: crate::hash::Seed,
     tag: &'a Rc<RoomTag>,
+    /// Why something is lost.
+    gap: GapReason,
     items: &'a [Item],
     fanout: &'a mut Fanout,
 }
@@ -372,7 +375,7 @@ impl Walk<'_> {
         let Some(slot) = self.outbound.slots.get(index as usize) else { return };
         let key = key_of(slot, index);
         let tag = self.tag_of(epoch);
-        self.outbound.push_gap(key, &tag, offsets, GapReason::Overload);
+        self.outbound.push_gap(key, &tag, offsets, self.gap);
     }
 
     /// The frames of a stretch for members like this one.

@@ -312,11 +312,14 @@ impl Shard {
 
     /// Another life of a room has begun; up to `offset`, nobody here gets anything of it.
     fn be_reborn(&mut self, room: &RoomKey, epoch: &Arc<str>, offset: u64) {
+        let was_followed = self.broker.rooms.get(room).is_some_and(|it| it.seen.is_some());
         let Some(home) = self.homes.get_mut(room) else { return };
         home.begin_life(Arc::clone(epoch), offset, self.outbound.now.moment);
-        for link in home.links() {
-            let (room, epoch) = (room.clone(), Arc::clone(epoch));
-            self.outbound.send(link.core, ToHub::Reborn(Reborn { room, epoch, offset }));
+        let Audiences { cores, guard, .. } = self.audiences(room);
+        for core in cores {
+            let (room, epoch, guard) = (room.clone(), Arc::clone(epoch), guard.clone());
+            let reborn = Reborn { room, epoch, offset, was_followed, guard };
+            self.outbound.send(core, ToHub::Reborn(reborn));
         }
     }
 

@@ -10,7 +10,7 @@ use crate::protocol::event::{Member, Place, Reply, RoomInfo};
 use crate::protocol::{Codec, ErrorCode, Event, GapReason, LeftReason, Mode, Role, RoomPatch};
 use crate::record::Deed;
 use crate::room::home::HomeRoom;
-use crate::room::hub::RoomTag;
+use crate::room::hub::{RoomIndex, RoomTag};
 use crate::room::name::{RoomKey, RoomName};
 use crate::room::refusal::Refusal;
 use crate::room::standing::Action;
@@ -196,12 +196,20 @@ impl Shard {
         }
     }
 
-    /// Another life of a room has begun, and its members here get nothing of it up to `offset`.
+    /// Another life of a room has begun.
     pub(in crate::shard) fn on_reborn(&mut self, reborn: &Reborn) {
-        let Reborn { room, epoch, offset } = reborn;
+        if let Some(index) = self.hub.find(&reborn.room) {
+            self.settle_room(index);
+            self.tell_members_of_life(index, reborn);
+        }
+        if reborn.was_followed && reborn.offset > 0 {
+            self.tell_subscribers_of_life(reborn);
+        }
+    }
+
+    fn tell_members_of_life(&mut self, index: RoomIndex, reborn: &Reborn) {
+        let Reborn { room, epoch, offset, .. } = reborn;
         let offset = *offset;
-        let Some(index) = self.hub.find(room) else { return };
-        self.settle_room(index);
         let Some(hub_room) = self.hub.get_mut(index) else { return };
         let Some(before) = hub_room.tag.take() else { return };
         let tag = Rc::new(RoomTag {

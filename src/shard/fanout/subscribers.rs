@@ -3,14 +3,19 @@
 //! Invariants: nothing goes to a subscription that was not answered yet; of a room that somebody could
 //! not join by themselves they hear nothing, unless their credential lets them moderate it.
 
-use crate::room::hub::{Item, RoomIndex};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::protocol::GapReason;
+use crate::room::hub::{Item, RoomIndex, RoomTag};
 use crate::room::name::{RoomKey, RoomName};
 use crate::shard::Shard;
 use crate::shard::connection::{Connection, NO_PLACE};
 use crate::shard::eligible::Reader;
 use crate::shard::identity::Right;
+use crate::shard::message::Reborn;
 
-use super::{Fanout, Walk};
+use super::{Fanout, Walk, plain_tag};
 
 impl Shard {
     /// Something came for a room that nobody here is in.
@@ -25,9 +30,34 @@ impl Shard {
         if self.subscriptions.is_empty() {
             return;
         }
+        let Some(tag) = self.hub.get(index).and_then(|room| room.tag.clone()) else { return };
+        self.walk_subscribers(index, (&tag, GapReason::Overload), items, fanout);
+    }
+
+    /// Another life of a room has begun: who receives it by a pattern gets nothing of it up to a place.
+    pub(in crate::shard) fn tell_subscribers_of_life(&mut self, reborn: &Reborn) {
+        if self.subscriptions.is_empty() {
+            return;
+        }
+        let Reborn { room, epoch, offset, guard, .. } = reborn;
+        let (tag, guard) = (plain_tag(room, Arc::clone(epoch)), guard.clone());
+        let lost = Item::Lost { epoch: Arc::clone(epoch), from: 1, to: *offset, guard };
+        let index = self.hub.enter(room, self.home_core(room));
+        let mut fanout = std::mem::take(&mut self.fanout);
+        self.walk_subscribers(index, (&tag, GapReason::EpochChanged), &[lost], &mut fanout);
+        self.fanout = fanout;
+        self.tidy_room(index);
+    }
+
+    fn walk_subscribers(
+        &mut self,
+        index: RoomIndex,
+        (tag, gap): (&Rc<RoomTag>, GapReason),
+        items: &[Item],
+        fanout: &mut Fanout,
+    ) {
         let Some(room) = self.hub.get(index) else { return };
         let Some(set) = self.subscriptions.sets.get(&room.key.tenant) else { return };
-        let Some(tag) = room.tag.clone() else { return };
         let mut places = Vec::new();
         set.visit(&room.key.name, |place| places.push(place));
         // In an order that does not depend on the map, and one copy each.
@@ -39,7 +69,8 @@ impl Shard {
                 outbound: &mut self.outbound,
                 press: &mut self.press,
                 seed: self.seed,
-                tag: &tag,
+                tag,
+                gap,
                 items,
                 fanout: &mut *fanout,
             };

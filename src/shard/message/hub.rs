@@ -64,8 +64,12 @@ pub struct Reborn {
     pub room: RoomKey,
     /// Which life of it.
     pub epoch: Arc<str>,
-    /// Its members here get nothing of it up to this offset.
+    /// Nobody here gets anything of it up to this offset.
     pub offset: u64,
+    /// The life before was the broker's, and who receives the room by a pattern heard that.
+    pub was_followed: bool,
+    /// Who may hear of it through a pattern; none: everybody.
+    pub guard: Option<Arc<Guard>>,
 }
 
 impl ToHub {

@@ -266,3 +266,28 @@ fn what_was_heard_of_a_room_is_known_after_a_life_that_only_the_node_knew() {
     world.pass(1_000);
     assert_eq!(world.receivers[0].told.len(), 2);
 }
+
+#[test]
+fn who_receives_a_room_by_a_pattern_is_told_that_it_has_begun_anew() {
+    let mut world = settled(1);
+    world.subscribe(0, 0, "free:*");
+    world.pass(2_000);
+    world.join(1, "free:a");
+    world.pass(200);
+    world.publish(1, "free:a");
+    world.pass(600);
+    assert_eq!(world.receivers[0].told.len(), 1);
+    // What goes out meanwhile is not kept: nobody is known to receive it by a pattern.
+    world.fleet.cut(0, false);
+    world.fleet.store.empty();
+    world.pass(600);
+    world.publish(1, "free:a");
+    world.pass(600);
+    world.fleet.restore(0);
+    world.pass(2_000);
+    let epoch = world.fleet.store.epoch("free:a").expect("it is there").to_owned();
+    for offset in 1..=2 {
+        let place = ("free:a".to_owned(), epoch.clone(), offset);
+        assert!(world.receivers[0].told.contains(&place), "{:?}", world.receivers[0].told);
+    }
+}
