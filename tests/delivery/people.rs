@@ -128,14 +128,22 @@ async fn settle(mut client: Client) -> History {
     while client.run.stage() != Stage::Settling {
         receive_within(&mut client, Instant::now() + Duration::from_millis(100)).await;
     }
-    while Instant::now() < until && !is_even(&client) {
-        receive_within(&mut client, (Instant::now() + Duration::from_millis(100)).min(until)).await;
-    }
-    client.note(Record::Settled);
-    client.run.settled(client.rooms.keys().copied());
+    let mut settled = None;
     while client.run.stage() != Stage::Over {
+        // Others may hear of more after it has all that was known.
+        let settles = is_even(&client) || Instant::now() >= until;
+        match settled.take() {
+            None if settles => {
+                let rooms: Vec<_> = client.rooms.keys().copied().collect();
+                client.run.settled(&rooms, true);
+                settled = Some(rooms);
+            }
+            Some(rooms) if !settles => client.run.settled(&rooms, false),
+            as_before => settled = as_before,
+        }
         receive_within(&mut client, Instant::now() + Duration::from_millis(100)).await;
     }
+    client.note(Record::Settled);
     client.history
 }
 

@@ -53,6 +53,9 @@ impl Happening<'_> {
 /// More than there are lives of rooms in a run.
 const LIVES: usize = 1_000_000;
 
+/// What nobody knows of yet is told within this, mostly.
+const CALM: Duration = Duration::from_millis(200);
+
 /// How far a run has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -152,7 +155,7 @@ pub(crate) struct Run {
     pub(crate) is_paused: Cell<bool>,
     publishing: Cell<usize>,
     settled: Cell<usize>,
-    present: RefCell<Vec<u64>>,
+    present: RefCell<Vec<usize>>,
 }
 
 impl Run {
@@ -196,10 +199,13 @@ impl Run {
         self.publishing.set(self.publishing.get() - 1);
     }
 
-    pub(crate) fn settled(&self, rooms: impl Iterator<Item = Room>) {
-        self.settled.set(self.settled.get() + 1);
-        for room in rooms {
-            self.present.borrow_mut()[room] += 1;
+    /// Somebody who is in these rooms has all there is, or has not any more.
+    pub(crate) fn settled(&self, rooms: &[Room], is_so: bool) {
+        let count = |before: usize| if is_so { before + 1 } else { before - 1 };
+        self.settled.set(count(self.settled.get()));
+        for &room in rooms {
+            let present = &mut self.present.borrow_mut()[room];
+            *present = count(*present);
         }
     }
 }
@@ -264,7 +270,12 @@ async fn direct(size: &Size, addresses: Vec<SocketAddr>, happening: Happening<'_
     run.stage.set(Stage::Finishing);
     eventually(&run, &tasks, "publishes are answered", || run.publishing.get() == 0).await;
     run.stage.set(Stage::Settling);
-    eventually(&run, &tasks, "clients settle", || run.settled.get() == size.connections).await;
+    // The second time for what was published without an answer, of which nobody knew the first time.
+    for _ in 0..2 {
+        sleep(CALM).await;
+        let are_settled = || run.settled.get() == size.connections;
+        eventually(&run, &tasks, "clients settle", are_settled).await;
+    }
     // Nodes count each for itself.
     let present = match run.addresses.len() {
         1 => count_present(&run).await,
@@ -315,7 +326,7 @@ async fn count_present(run: &Run) -> Vec<(u64, u64)> {
         for (room, plan) in run.rooms.iter().enumerate() {
             let info = ask(&mut inspector, json!({ "type": "room.info", "room": plan.name })).await;
             let counted = info["user_count"].as_u64().expect("a count");
-            counts.push((run.present.borrow()[room], counted));
+            counts.push((run.present.borrow()[room] as u64, counted));
         }
         if counts.iter().all(|(said, counted)| said == counted) || Instant::now() > until {
             return counts;
