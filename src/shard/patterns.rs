@@ -210,6 +210,22 @@ impl Shard {
         }
     }
 
+    /// Other nodes may know no more what is received here: whoever comes to one of these patterns now
+    /// waits until they do again.
+    pub(super) fn establish_patterns_again(&mut self) {
+        let mut forgotten = Vec::new();
+        for ((tenant, pattern), held) in &mut self.subscriptions.held {
+            held.is_known = false;
+            if held.unconfirmed == 0 {
+                forgotten.push((*tenant, pattern.clone(), held.number));
+            }
+        }
+        forgotten.sort_unstable_by_key(|(.., number)| *number);
+        for (tenant, pattern, number) in forgotten {
+            self.tell_desk(tenant, pattern, Some(number));
+        }
+    }
+
     fn tell_desk(&mut self, tenant: TenantId, pattern: Pattern, number: Option<u64>) {
         let watch = Watch::Hold { tenant, pattern, number };
         self.outbound.send(CoreId(0), watch);

@@ -245,6 +245,11 @@ impl Shard {
         let is_other = !desk.mark.is_empty() && list != Patterns::list(&desk.mark);
         let was_passed_over = desk.note_standing(&asked, patterns.had_own, is_other, now);
         desk.is_doubtful = false;
+        if was_passed_over {
+            // Nobody else knows of it, until it is known again.
+            desk.established.clear();
+            desk.rounds.clear();
+        }
         desk.mark = Arc::clone(&patterns.mark);
         let is_sure = patterns.age_ms >= SETTLED_MS;
         let others = patterns.others.map(Arc::from);

@@ -90,7 +90,12 @@ impl Shard {
             Watch::Checked { number } => self.on_checked(number),
             Watch::Heed { room, number } => self.on_heed(from, room, number),
             Watch::Heeded { room, number } => self.on_heeded(&room, number),
-            Watch::Missed { room } => self.close_watchers(room.as_ref()),
+            Watch::Missed { room } => {
+                self.close_watchers(room.as_ref());
+                if room.is_none() {
+                    self.establish_patterns_again();
+                }
+            }
         }
     }
 

@@ -291,3 +291,21 @@ fn who_receives_a_room_by_a_pattern_is_told_that_it_has_begun_anew() {
         assert!(world.receivers[0].told.contains(&place), "{:?}", world.receivers[0].told);
     }
 }
+
+#[test]
+fn a_pattern_that_was_forgotten_holds_no_more_until_all_nodes_know_of_it_again() {
+    let mut world = settled(1);
+    world.subscribe(0, 0, "**");
+    world.pass(2_000);
+    world.fleet.wait(200_000);
+    world.fleet.carry_of([1]);
+    world.fleet.carry_of([0]);
+    // Who may have missed something is closed, and has not gone yet.
+    world.subscribe(0, 0, "**");
+    world.fleet.carry_of([0]);
+    world.read_all();
+    assert_eq!(world.receivers.len(), 1);
+    assert_eq!(world.receivers[0].since, None, "node 1 does not know of it yet");
+    world.pass(2_000);
+    assert!(world.receivers[0].since.is_some());
+}
