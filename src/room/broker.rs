@@ -22,7 +22,7 @@ use super::history::Bounds;
 use super::name::RoomKey;
 
 pub use self::patterns::{Beginning, Call, CallId, Calls, PatternAsk, Patterns};
-pub use self::session::{Claim, Found, FromSessions, ToSessions};
+pub use self::session::{Claim, Found, FromSessions, Since, ToSessions};
 
 /// Tells a publication from all others of all nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -184,6 +184,8 @@ pub(super) struct Rare {
     pub(super) earlier: Vec<Arc<str>>,
     /// Since when this node has its session, if another one had it before.
     pub(super) since: u64,
+    /// When it has come back to that though the broker did not say whose it is.
+    pub(super) came_at: Option<Moment>,
 }
 
 impl Connection {
@@ -241,6 +243,11 @@ impl Connection {
     /// Since when this node has its session, by the broker's clock; 0: it began here.
     pub(super) fn since(&self) -> u64 {
         self.rare.as_deref().map_or(0, |rare| rare.since)
+    }
+
+    /// As in what it leaves.
+    pub(super) fn came_at(&self) -> Option<Moment> {
+        self.rare.as_deref().and_then(|rare| rare.came_at)
     }
 
     /// What the connections of its session were called, this one last.
@@ -330,6 +337,7 @@ impl Rare {
             && self.patterns.is_empty()
             && self.earlier.is_empty()
             && self.since == 0
+            && self.came_at.is_none()
     }
 }
 

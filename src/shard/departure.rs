@@ -60,8 +60,9 @@ impl Shard {
         self.outbound.forget_names(connection);
         let Some(session) = session else { return };
         let (identity, names) = (Arc::clone(&connection.identity), connection.names());
-        let since = connection.since();
-        let snapshot = Box::new(Snapshot { identity, rooms, patterns, state, names, since });
+        let (since, came_at) = (connection.since(), connection.came_at());
+        let snapshot = Snapshot { identity, rooms, patterns, state, names, since, came_at };
+        let snapshot = Box::new(snapshot);
         self.keep_detached(session, &snapshot);
         let home = self.home_core(&session);
         let message = ToSession::Detached { session, connection: connection.key, snapshot };
@@ -150,7 +151,8 @@ impl Shard {
         by: ConnectionAddress,
         identity: &Identity,
     ) {
-        let snapshot = match self.sessions.resume(session, by, identity) {
+        let now = self.now_with_broker();
+        let snapshot = match self.sessions.resume(session, by, identity, now) {
             Resumption::Contested => return self.ask_whether_waits(session, by),
             Resumption::Behind => return,
             Resumption::Resumed(snapshot, timer) => {
@@ -213,7 +215,8 @@ impl Shard {
         by: ConnectionAddress,
         snapshot: Box<Snapshot>,
     ) {
-        match self.sessions.release(session, by, snapshot) {
+        let now = self.now_with_broker();
+        match self.sessions.release(session, by, snapshot, now) {
             Release::Stale(snapshot) => self.forget_rooms(session, *snapshot),
             Release::Leave(wanted_by, snapshot) => {
                 self.leave_session(session, wanted_by, *snapshot);

@@ -3,17 +3,20 @@
 //! What a session has is told to the broker within a second of a change, when its connection goes, and
 //! often enough to outlive its time there. A node that is asked to resume fetches the session: what
 //! another node had is taken over, and that node is made to let go first. Without the broker, a node
-//! resumes what it had itself.
+//! resumes what it had itself, and later tells how long ago that was: whoever took it before that has it
+//! no more.
 //!
-//! Invariants: a session is had by one node at a time, the one that last fetched it; a connection
-//! that asks to resume is answered once; what is told to the broker is bounded each second.
+//! Invariants: a session is had by one node at a time, the one that last fetched it, or resumed it without
+//! the broker; a connection that asks to resume is answered once; what is told to the broker is bounded each
+//! second.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::clock::Moment;
 use crate::hash::{Map, Seed};
 use crate::id::{ConnectionAddress, ConnectionKey};
-use crate::room::broker::{Claim, Fault, Found, FromSessions, ToBroker, ToSessions};
+use crate::room::broker::{Claim, Fault, Found, FromSessions, Since, ToBroker, ToSessions};
 use crate::wheel::Timer;
 
 use super::connection::Connection;
@@ -155,6 +158,7 @@ impl Shard {
             state: rare.and_then(|rare| rare.state.clone()),
             names: connection.names(),
             since: connection.since(),
+            came_at: connection.came_at(),
         }
     }
 
@@ -166,6 +170,11 @@ impl Shard {
         }
     }
 
+    /// What time it is, where a broker says whose sessions are.
+    pub(super) fn now_with_broker(&self) -> Option<Moment> {
+        self.broker.is_there().then_some(self.outbound.now.moment)
+    }
+
     fn tell_kept(
         &mut self,
         session: SessionId,
@@ -175,7 +184,8 @@ impl Shard {
     ) {
         if self.broker.is_up() {
             let owner = owner(&snapshot.identity);
-            let (session, since, written) = (session.to_bytes(), snapshot.since, snapshot.write());
+            let (session, written) = (session.to_bytes(), snapshot.write());
+            let since = Since { at: snapshot.since, came_at: snapshot.came_at };
             let keep = ToSessions::Keep { session, owner, since, ttl_ms, written, wanted_by };
             self.tell_broker(ToBroker::Session(keep));
         }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::clock::Moment;
 use crate::hash::{Map, Seed};
 use crate::id::ConnectionAddress;
 use crate::protocol::OwnedData;
@@ -89,9 +90,28 @@ pub struct Snapshot {
     pub names: Vec<Arc<str>>,
     /// Since when this node has it, by the broker's clock; 0: it began here.
     pub since: u64,
+    /// When a client has come back to it here though the broker did not say whose it is; none: it has
+    /// said so since.
+    pub came_at: Option<Moment>,
 }
 
 impl Snapshot {
+    /// Since when this node has it, as its home knows. True if the broker has said that since it was left.
+    fn note_since(&mut self, since: u64) -> bool {
+        let is_new = since > self.since;
+        if is_new {
+            (self.since, self.came_at) = (since, None);
+        }
+        is_new
+    }
+
+    /// A client comes back to it.
+    fn come_back(&mut self, since: u64, now: Option<Moment>) {
+        if !self.note_since(since) {
+            self.came_at = now;
+        }
+    }
+
     /// What it holds in memory, but for what others hold, too.
     pub(super) fn content_bytes(&self) -> usize {
         size_of::<Self>()
@@ -204,12 +224,13 @@ impl Sessions {
         self.by_id.insert(id, Session { identity, holder: Holder::Connection(by), since: 0 });
     }
 
-    /// A connection asks to go on with one.
+    /// A connection asks to go on with one; none is the time where no broker says whose that is.
     pub(super) fn resume(
         &mut self,
         id: SessionId,
         by: ConnectionAddress,
         identity: &Identity,
+        now: Option<Moment>,
     ) -> Resumption {
         let Some(session) = self.by_id.get_mut(&id) else { return Resumption::Refused };
         if !session.identity.same_user(identity) {
@@ -217,7 +238,7 @@ impl Sessions {
         }
         match std::mem::replace(&mut session.holder, Holder::Connection(by)) {
             Holder::Nobody { mut snapshot, timer } => {
-                snapshot.since = snapshot.since.max(session.since);
+                snapshot.come_back(session.since, now);
                 Resumption::Resumed(snapshot, timer)
             }
             Holder::Connection(from) => {
@@ -259,27 +280,32 @@ impl Sessions {
         session.hold(from, behind)
     }
 
-    /// A connection lets go.
+    /// A connection lets go; the time as in `resume`.
     pub(super) fn release(
         &mut self,
         id: SessionId,
         by: ConnectionAddress,
         mut snapshot: Box<Snapshot>,
+        now: Option<Moment>,
     ) -> Release {
         let Some(session) = self.by_id.get_mut(&id) else { return Release::Stale(snapshot) };
-        snapshot.since = snapshot.since.max(session.since);
         match &mut session.holder {
             Holder::Moving { from, to, behind } if *from == by => {
+                snapshot.come_back(session.since, now);
                 let (to, behind) = (*to, behind.take());
                 let next = session.hold(to, behind);
                 Release::HandOver(to, snapshot, next)
             }
             Holder::Leaving { from, wanted_by } if *from == by => {
+                snapshot.note_since(session.since);
                 let wanted_by = wanted_by.take();
                 self.by_id.remove(&id);
                 Release::Leave(wanted_by, snapshot)
             }
-            Holder::Connection(holder) if *holder == by => Release::Keep(snapshot),
+            Holder::Connection(holder) if *holder == by => {
+                snapshot.note_since(session.since);
+                Release::Keep(snapshot)
+            }
             _ => Release::Stale(snapshot),
         }
     }

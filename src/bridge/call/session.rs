@@ -14,7 +14,7 @@ use crate::bridge::desk::Desk;
 use crate::bridge::script::Name;
 use crate::bridge::time;
 use crate::id::CoreId;
-use crate::room::broker::{Claim, Fault, Found, FromBroker, FromSessions, ToSessions};
+use crate::room::broker::{Claim, Fault, Found, FromBroker, FromSessions, Since, ToSessions};
 
 use super::Call;
 
@@ -125,7 +125,7 @@ pub(in crate::bridge) fn forget(desk: &mut Desk) {
 struct Keep {
     session: SessionBytes,
     owner: Box<[u8]>,
-    since: u64,
+    since: Since,
     ttl_ms: u64,
     written: Box<[u8]>,
     wanted_by: Option<Box<str>>,
@@ -139,7 +139,9 @@ impl Call for Keep {
     fn command(&self, desk: &Desk) -> Cmd {
         let mut command = desk.scripts.call(Name::KeepSession, &[desk.keys.session(self.session)]);
         command.arg(&desk.node).arg(&*self.owner).arg(&*self.written).arg(self.ttl_ms);
-        command.arg(self.since);
+        command.arg(self.since.at);
+        let came_ago_ms = self.since.came_at.map(|at| desk.now().since_ms(at));
+        command.arg(came_ago_ms.map_or_else(String::new, |ms| ms.to_string()));
         command
     }
 

@@ -106,6 +106,28 @@ fn who_moves_hears_a_backend_from_each_node_that_they_come_to() {
 }
 
 #[test]
+fn who_comes_back_to_a_node_without_redis_keeps_the_session_when_it_is_there_again() {
+    on_still_clock(async {
+        let mut world = World::new(0, Loss::Nothing);
+        world.wait(2_500).await;
+        world.read_all();
+        let session = world.witness.clients[0].session.clone();
+        world.servers[0].part(0, Duration::from_secs(3), false);
+        // To one that passes over the first, back there, and after a while away again.
+        for (node, ms) in [(1, 500), (0, 5_000), (2, 2_500)] {
+            world.wait(100).await;
+            world.move_to(0, node);
+            world.wait(ms).await;
+            // Nobody is replaced, or that would be found out.
+            world.read_all();
+            let client = &world.witness.clients[0];
+            assert!(client.is_here, "they are welcomed by {node}");
+            assert_eq!(client.session, session, "at {node}");
+        }
+    });
+}
+
+#[test]
 fn a_bell_that_was_rung_is_heard_before_time_passes() {
     on_still_clock(async {
         let plan = mesh::Plan { parties: 2, inbox_batches: 1, backlog_bytes: 1 };

@@ -1,7 +1,9 @@
 //! What cores and the broker say of sessions, so that any node can go on with one.
 //!
-//! Invariant: a session belongs to the node that last fetched it, or began it; only that node's word
-//! is kept, also by a broker that has lost which that is.
+//! Invariant: a session belongs to the node that last fetched it, or began it, or went on with it while it
+//! could not ask; only that node's word is kept, also by a broker that has lost which that is.
+
+use crate::clock::Moment;
 
 use super::Fault;
 
@@ -14,8 +16,8 @@ pub enum ToSessions {
         session: [u8; 16],
         /// Whose it is.
         owner: Box<[u8]>,
-        /// Since when it is this node's, by the broker's clock; 0: it began here.
-        since: u64,
+        /// Since when it is this node's.
+        since: Since,
         /// For how long, in milliseconds.
         ttl_ms: u64,
         /// What it has.
@@ -39,6 +41,16 @@ pub enum ToSessions {
         /// How long it is kept from now on, in milliseconds.
         ttl_ms: u64,
     },
+}
+
+/// Since when a session is a node's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Since {
+    /// By the broker's clock; 0: it began there.
+    pub at: u64,
+    /// When a client came back to it there, if the broker has not said since whose it is: it is that
+    /// node's since then, unless another one has fetched it later.
+    pub came_at: Option<Moment>,
 }
 
 /// What the broker had of a session.

@@ -115,6 +115,7 @@ impl Snapshot {
             names: written.names.into_iter().map(Arc::from).collect(),
             // That stands beside it.
             since: 0,
+            came_at: None,
         })
     }
 }
@@ -209,6 +210,7 @@ mod tests {
             state: Some(state.to_owned()),
             names: vec!["one".into(), "two".into()],
             since: 0,
+            came_at: None,
         }
     }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::cluster::{Address, Cluster};
 use super::fleet::Fleet;
 use super::nodes::config;
+use crate::clock::Moment;
 use crate::room::broker::{Claim, Found, FromSessions, ToSessions};
 
 /// A session, as the fake keeps it.
@@ -14,6 +15,8 @@ use crate::room::broker::{Claim, Found, FromSessions, ToSessions};
 struct Kept {
     node: usize,
     since: u64,
+    /// When a node has taken it.
+    taken_at: Moment,
     owner: Box<[u8]>,
     written: Box<[u8]>,
 }
@@ -36,21 +39,30 @@ impl Sessions {
         &mut self,
         node: usize,
         message: ToSessions,
+        now: Moment,
         is_up: bool,
     ) -> Option<FromSessions> {
         match message {
             _ if !is_up => None,
             ToSessions::Keep { session, owner, since, written, wanted_by, .. } => {
-                let other = self.kept.get(&session).filter(|kept| kept.node != node);
-                if other.is_some_and(|kept| since <= kept.since) {
-                    return Some(FromSessions::Lost { session, claim: None });
+                let mut own = since.at;
+                let mut taken_at = self.kept.get(&session).map_or(now, |kept| kept.taken_at);
+                if let Some(kept) = self.kept.get(&session).filter(|kept| kept.node != node) {
+                    if let Some(came_at) = since.came_at.filter(|at| *at > kept.taken_at) {
+                        self.taken += 1;
+                        (own, taken_at) = (self.taken, came_at);
+                    }
+                    if own <= kept.since {
+                        self.told.push((node, FromSessions::Lost { session, claim: None }));
+                        return None;
+                    }
                 }
-                let since = self.kept.get(&session).map_or(0, |kept| kept.since).max(since);
-                self.kept.insert(session, Kept { node, since, owner, written });
-                wanted_by.and_then(|by| self.free(session, &by));
+                let since = self.kept.get(&session).map_or(0, |kept| kept.since).max(own);
+                self.kept.insert(session, Kept { node, since, taken_at, owner, written });
+                wanted_by.and_then(|by| self.free(session, &by, now));
                 None
             }
-            ToSessions::Free { session, wanted_by } => self.free(session, &wanted_by),
+            ToSessions::Free { session, wanted_by } => self.free(session, &wanted_by, now),
             ToSessions::Fetch { session, owner, .. } => {
                 let kept = self.kept.get(&session).filter(|kept| kept.owner == owner);
                 match kept.map(|kept| (kept.node, kept.since)) {
@@ -61,7 +73,7 @@ impl Sessions {
                         None
                     }
                     found => {
-                        let found = found.and_then(|_| self.take(session, node));
+                        let found = found.and_then(|_| self.take(session, node, now));
                         Some(FromSessions::Fetched { session, outcome: Ok(found) })
                     }
                 }
@@ -69,25 +81,25 @@ impl Sessions {
         }
     }
 
-    fn free(&mut self, session: [u8; 16], by: &str) -> Option<FromSessions> {
+    fn free(&mut self, session: [u8; 16], by: &str, now: Moment) -> Option<FromSessions> {
         let node: usize = by.parse().expect("a node");
         let since = self.claims.remove(&(session, node))?;
         let is_taken = self.kept.get(&session).is_some_and(|kept| kept.since != since);
         let news = if is_taken {
             FromSessions::Taken { session }
         } else {
-            FromSessions::Fetched { session, outcome: Ok(self.take(session, node)) }
+            FromSessions::Fetched { session, outcome: Ok(self.take(session, node, now)) }
         };
         self.told.push((node, news));
         None
     }
 
     /// A session is a node's from now on.
-    fn take(&mut self, session: [u8; 16], node: usize) -> Option<Found> {
+    fn take(&mut self, session: [u8; 16], node: usize, now: Moment) -> Option<Found> {
         self.taken += 1;
         let kept = self.kept.get_mut(&session)?;
         let is_own = std::mem::replace(&mut kept.node, node) == node;
-        kept.since = self.taken;
+        (kept.since, kept.taken_at) = (self.taken, now);
         Some(Found { is_own, since: kept.since, written: kept.written.clone() })
     }
 
@@ -303,4 +315,69 @@ fn without_the_broker_a_node_resumes_what_it_had_itself_and_nothing_else() {
     let (_, events) = world.come(1, 0, &session);
     assert_eq!(events[0]["recovered"], false, "{events:?}");
     assert_ne!(events[0]["session"], session.as_str());
+}
+
+/// Somebody who has moved to another node while theirs could not be asked to let go; their session, which
+/// both have.
+fn twofold(world: &mut World) -> (Address, Address, String) {
+    let (at, session) = somebody(world);
+    world.wait(1_100);
+    let id = *world.fleet.store.sessions.kept.keys().next().expect("it is kept");
+    world.fleet.cut(0, false);
+    let other = world.open(1, 0, Some(&session));
+    world.fleet.carry();
+    let now = world.fleet.nodes[1].now.moment;
+    world.fleet.store.sessions.free(id, "1", now);
+    world.fleet.carry();
+    let events = world.fleet.nodes[1].read(other);
+    assert_eq!(events[0]["session"], session.as_str(), "{events:?}");
+    (at, other, session)
+}
+
+fn is_replaced(world: &mut World, node: usize, at: Address) -> bool {
+    let told = world.fleet.nodes[node].read(at);
+    told.iter().any(|it| it["reason"] == "replaced")
+}
+
+#[test]
+fn whoever_came_back_last_keeps_the_session_though_the_broker_could_not_be_asked() {
+    for is_here_still in [false, true] {
+        let mut world = World::new();
+        let (before, other, session) = twofold(&mut world);
+        if !is_here_still {
+            world.fleet.nodes[0].lose(before);
+        }
+        world.wait(100);
+        world.fleet.nodes[1].lose(other);
+        let (at, events) = world.come(0, 1, &session);
+        assert_eq!(events[0]["recovered"], true, "{events:?}");
+        world.fleet.restore(0);
+        world.wait(1_100);
+        world.wait(1_100);
+        assert!(!is_replaced(&mut world, 0, at), "by a node where they were before");
+        assert_eq!(is_replaced(&mut world, 0, before), is_here_still);
+        let state = json!({"type": "state.set", "data": 3, "id": 3});
+        world.ask(0, at, &state);
+        let (_, events) = world.come(1, 0, &session);
+        assert_eq!(events[0]["session"], session.as_str(), "{events:?}");
+        assert!(is_replaced(&mut world, 0, at), "by another node that they have come to");
+    }
+}
+
+#[test]
+fn whoever_has_moved_on_keeps_the_session_though_one_resumed_it_without_the_broker() {
+    let mut world = World::new();
+    let (before, other, session) = twofold(&mut world);
+    world.fleet.nodes[0].lose(before);
+    world.wait(100);
+    world.fleet.nodes[1].lose(other);
+    let (at, _) = world.come(0, 1, &session);
+    world.wait(100);
+    let (last, events) = world.come(1, 0, &session);
+    assert_eq!(events[0]["session"], session.as_str(), "{events:?}");
+    world.fleet.restore(0);
+    world.wait(1_100);
+    world.wait(1_100);
+    assert!(is_replaced(&mut world, 0, at));
+    assert!(!is_replaced(&mut world, 1, last));
 }

@@ -471,7 +471,9 @@ impl Link {
                 FromBroker::Voted { room, ticket, outcome }
             }
             ToBroker::Session(message) => {
-                if let Some(news) = store.sessions.execute(self.name, message, is_up) {
+                if let Some(news) =
+                    store.sessions.execute(self.name, message, node.now.moment, is_up)
+                {
                     self.from.push_back((core, FromBroker::Session(news)));
                 }
                 return;
