@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -71,6 +72,18 @@ def get(url, token=None, body=None):
     request = urllib.request.Request(url, data, headers)
     with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
         return response.read().decode()
+
+
+def get_in_time(url):
+    """What the server answers once it is ready: it listens, on one core and then on the others, before it is."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return get(url)
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or time.monotonic() > end:
+                raise
+        time.sleep(0.05)
 
 
 def self_signed(directory):

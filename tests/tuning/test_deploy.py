@@ -17,8 +17,8 @@ from pathlib import Path
 
 import yaml
 
-from server import (BINARY, DEPLOY, HOST, PATIENCE_S, ROOT, WebSocket, defaults, free_ports, get, self_signed,
-                    started)
+from server import (BINARY, DEPLOY, HOST, PATIENCE_S, ROOT, WebSocket, defaults, free_ports, get, get_in_time,
+                    self_signed, started)
 
 
 def check_config(text):
@@ -345,7 +345,7 @@ class Kubernetes(unittest.TestCase):
         with started(*command, port=port, control=control):
             for probe in probes:
                 self.assertEqual(probe["port"], "control")
-                self.assertIn("true", get(f"http://{HOST}:{control}{probe['path']}"))
+                self.assertIn("true", get_in_time(f"http://{HOST}:{control}{probe['path']}"))
         self.assertEqual([probe["path"] for probe in probes], ["/ready", "/live", "/ready"])
 
     def test_everything_that_is_bounded_fits_into_the_memory(self):
