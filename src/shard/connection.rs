@@ -7,6 +7,7 @@ use crate::bucket::Limiter;
 use crate::clock::Moment;
 use crate::id::ConnectionKey;
 use crate::protocol::{OwnedData, Role};
+use crate::room::broker::Since;
 use crate::room::hub::{Interest, RoomIndex};
 use crate::room::name::RoomKey;
 use crate::room::pattern::Pattern;
@@ -182,10 +183,8 @@ pub(super) struct Rare {
     pub(super) patterns: Vec<Subscription>,
     /// What earlier connections of its session were called, the latest last.
     pub(super) earlier: Vec<Arc<str>>,
-    /// Since when this node has its session, if another one had it before.
-    pub(super) since: u64,
-    /// When it has come back to that though the broker did not say whose it is.
-    pub(super) came_at: Option<Moment>,
+    /// Since when this node has its session.
+    pub(super) since: Since,
 }
 
 impl Connection {
@@ -240,14 +239,9 @@ impl Connection {
         self.rare.as_deref().map_or(&[], |rare| &rare.earlier)
     }
 
-    /// Since when this node has its session, by the broker's clock; 0: it began here.
-    pub(super) fn since(&self) -> u64 {
-        self.rare.as_deref().map_or(0, |rare| rare.since)
-    }
-
-    /// As in what it leaves.
-    pub(super) fn came_at(&self) -> Option<Moment> {
-        self.rare.as_deref().and_then(|rare| rare.came_at)
+    /// Since when this node has its session.
+    pub(super) fn since(&self) -> Since {
+        self.rare.as_deref().map_or_else(Since::default, |rare| rare.since)
     }
 
     /// What the connections of its session were called, this one last.
@@ -336,8 +330,7 @@ impl Rare {
             && self.limiter == Limiter::default()
             && self.patterns.is_empty()
             && self.earlier.is_empty()
-            && self.since == 0
-            && self.came_at.is_none()
+            && self.since == Since::default()
     }
 }
 

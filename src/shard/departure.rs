@@ -60,8 +60,8 @@ impl Shard {
         self.outbound.forget_names(connection);
         let Some(session) = session else { return };
         let (identity, names) = (Arc::clone(&connection.identity), connection.names());
-        let (since, came_at) = (connection.since(), connection.came_at());
-        let snapshot = Snapshot { identity, rooms, patterns, state, names, since, came_at };
+        let since = connection.since();
+        let snapshot = Snapshot { identity, rooms, patterns, state, names, since };
         let snapshot = Box::new(snapshot);
         self.keep_detached(session, &snapshot);
         let home = self.home_core(&session);

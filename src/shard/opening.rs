@@ -193,7 +193,6 @@ impl Shard {
         connection.session = Some(session);
         let rare = connection.rare();
         (rare.earlier, rare.since) = (snapshot.names, snapshot.since);
-        rare.came_at = snapshot.came_at;
         rare.state = snapshot.state;
         if let Some(arrival) = &mut rare.arrival {
             arrival.recovered = true;

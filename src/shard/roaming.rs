@@ -158,7 +158,6 @@ impl Shard {
             state: rare.and_then(|rare| rare.state.clone()),
             names: connection.names(),
             since: connection.since(),
-            came_at: connection.came_at(),
         }
     }
 
@@ -185,7 +184,7 @@ impl Shard {
         if self.broker.is_up() {
             let owner = owner(&snapshot.identity);
             let (session, written) = (session.to_bytes(), snapshot.write());
-            let since = Since { at: snapshot.since, came_at: snapshot.came_at };
+            let since = snapshot.since;
             let keep = ToSessions::Keep { session, owner, since, ttl_ms, written, wanted_by };
             self.tell_broker(ToBroker::Session(keep));
         }
@@ -338,7 +337,7 @@ impl Shard {
         let depth = self.config.limits.depth;
         let read = found.and_then(|found| {
             let snapshot = Snapshot::read(&found.written, &identity, depth)?;
-            Some(Snapshot { since: found.since, ..snapshot })
+            Some(Snapshot { since: Since::told(found.since), ..snapshot })
         });
         let Some(snapshot) = read else {
             self.sessions.note_since(session, since);

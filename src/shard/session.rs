@@ -17,6 +17,7 @@ use crate::clock::Moment;
 use crate::hash::{Map, Seed};
 use crate::id::ConnectionAddress;
 use crate::protocol::OwnedData;
+use crate::room::broker::Since;
 use crate::room::hub::Interest;
 use crate::room::name::RoomKey;
 use crate::room::pattern::Pattern;
@@ -88,30 +89,11 @@ pub struct Snapshot {
     /// What its connections were called, the latest last: what one of them published, and did not want
     /// back, none of them gets.
     pub names: Vec<Arc<str>>,
-    /// Since when this node has it, by the broker's clock; 0: it began here.
-    pub since: u64,
-    /// When a client has come back to it here though the broker did not say whose it is; none: it has
-    /// said so since.
-    pub came_at: Option<Moment>,
+    /// Since when this node has it.
+    pub since: Since,
 }
 
 impl Snapshot {
-    /// Since when this node has it, as its home knows. True if the broker has said that since it was left.
-    fn note_since(&mut self, since: u64) -> bool {
-        let is_new = since > self.since;
-        if is_new {
-            (self.since, self.came_at) = (since, None);
-        }
-        is_new
-    }
-
-    /// A client comes back to it.
-    fn come_back(&mut self, since: u64, now: Option<Moment>) {
-        if !self.note_since(since) {
-            self.came_at = now;
-        }
-    }
-
     /// What it holds in memory, but for what others hold, too.
     pub(super) fn content_bytes(&self) -> usize {
         size_of::<Self>()
@@ -238,7 +220,7 @@ impl Sessions {
         }
         match std::mem::replace(&mut session.holder, Holder::Connection(by)) {
             Holder::Nobody { mut snapshot, timer } => {
-                snapshot.come_back(session.since, now);
+                snapshot.since.come_back(session.since, now);
                 Resumption::Resumed(snapshot, timer)
             }
             Holder::Connection(from) => {
@@ -291,19 +273,19 @@ impl Sessions {
         let Some(session) = self.by_id.get_mut(&id) else { return Release::Stale(snapshot) };
         match &mut session.holder {
             Holder::Moving { from, to, behind } if *from == by => {
-                snapshot.come_back(session.since, now);
+                snapshot.since.come_back(session.since, now);
                 let (to, behind) = (*to, behind.take());
                 let next = session.hold(to, behind);
                 Release::HandOver(to, snapshot, next)
             }
             Holder::Leaving { from, wanted_by } if *from == by => {
-                snapshot.note_since(session.since);
+                snapshot.since.note(session.since);
                 let wanted_by = wanted_by.take();
                 self.by_id.remove(&id);
                 Release::Leave(wanted_by, snapshot)
             }
             Holder::Connection(holder) if *holder == by => {
-                snapshot.note_since(session.since);
+                snapshot.since.note(session.since);
                 Release::Keep(snapshot)
             }
             _ => Release::Stale(snapshot),

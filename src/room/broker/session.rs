@@ -44,13 +44,37 @@ pub enum ToSessions {
 }
 
 /// Since when a session is a node's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Since {
     /// By the broker's clock; 0: it began there.
     pub at: u64,
     /// When a client came back to it there, if the broker has not said since whose it is: it is that
     /// node's since then, unless another one has fetched it later.
     pub came_at: Option<Moment>,
+}
+
+impl Since {
+    /// The broker has said that it is the node's since then.
+    #[must_use]
+    pub fn told(at: u64) -> Self {
+        Self { at, came_at: None }
+    }
+
+    /// As its home knows. True if the broker has said that since it was left.
+    pub fn note(&mut self, at: u64) -> bool {
+        let is_new = at > self.at;
+        if is_new {
+            *self = Self::told(at);
+        }
+        is_new
+    }
+
+    /// A client comes back to it; none: no broker says whose it is.
+    pub fn come_back(&mut self, at: u64, now: Option<Moment>) {
+        if !self.note(at) {
+            self.came_at = now;
+        }
+    }
 }
 
 /// What the broker had of a session.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::{Codec, Data, Priority};
+use crate::room::broker::Since;
 use crate::room::hub::Interest;
 use crate::room::name::{RoomKey, RoomName};
 use crate::room::pattern::Pattern;
@@ -114,8 +115,7 @@ impl Snapshot {
             identity: Arc::clone(identity),
             names: written.names.into_iter().map(Arc::from).collect(),
             // That stands beside it.
-            since: 0,
-            came_at: None,
+            since: Since::default(),
         })
     }
 }
@@ -209,8 +209,7 @@ mod tests {
             patterns: vec![(Pattern::parse("chat:*").expect("a good pattern"), interest.clone())],
             state: Some(state.to_owned()),
             names: vec!["one".into(), "two".into()],
-            since: 0,
-            came_at: None,
+            since: Since::default(),
         }
     }
 

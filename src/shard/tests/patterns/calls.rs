@@ -3,6 +3,19 @@
 use super::*;
 use crate::room::broker::ToBroker;
 
+/// Somebody receives a room of the other node, and was told one publication.
+fn told_of_one() -> World {
+    let mut world = settled(1);
+    world.subscribe(0, 0, "free:*");
+    world.pass(2_000);
+    world.join(1, "free:a");
+    world.pass(200);
+    world.publish(1, "free:a");
+    world.pass(600);
+    assert_eq!(world.receivers[0].told.len(), 1);
+    world
+}
+
 #[test]
 fn a_room_that_was_called_for_somebody_who_has_gone_keeps_nobody_waiting() {
     let mut world = settled(1);
@@ -214,14 +227,7 @@ fn a_room_that_is_to_be_called_yet_is_whole_for_whoever_comes_back() {
 
 #[test]
 fn who_comes_back_first_after_a_long_silence_has_missed_something_as_all_others() {
-    let mut world = settled(1);
-    world.subscribe(0, 0, "free:*");
-    world.pass(2_000);
-    world.join(1, "free:a");
-    world.pass(200);
-    world.publish(1, "free:a");
-    world.pass(600);
-    assert_eq!(world.receivers[0].told.len(), 1);
+    let mut world = told_of_one();
     // The call holds. What is told of this arrives when the room is not followed any more.
     world.publish(1, "free:a");
     for _ in 0..20 {
@@ -269,14 +275,7 @@ fn what_was_heard_of_a_room_is_known_after_a_life_that_only_the_node_knew() {
 
 #[test]
 fn who_receives_a_room_by_a_pattern_is_told_that_it_has_begun_anew() {
-    let mut world = settled(1);
-    world.subscribe(0, 0, "free:*");
-    world.pass(2_000);
-    world.join(1, "free:a");
-    world.pass(200);
-    world.publish(1, "free:a");
-    world.pass(600);
-    assert_eq!(world.receivers[0].told.len(), 1);
+    let mut world = told_of_one();
     // What goes out meanwhile is not kept: nobody is known to receive it by a pattern.
     world.fleet.cut(0, false);
     world.fleet.store.empty();
