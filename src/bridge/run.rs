@@ -261,6 +261,7 @@ impl Bridge {
             | ToBroker::Bookmarks { .. }
             | ToBroker::Move { .. }
             | ToBroker::Entrance { .. }
+            | ToBroker::Direct(_)
             | ToBroker::Session(_)
             | ToBroker::Patterns(_) => {}
         }

@@ -2,7 +2,7 @@
 //!
 //! To add one: a variant, a row in [`all`], and what it does in [`hear`].
 
-use super::call::{self, session};
+use super::call::{self, direct, session};
 use super::desk::Desk;
 use super::keys::Keys;
 use super::map;
@@ -42,6 +42,8 @@ pub(super) fn hear(station: Station, _channel: &[u8], payload: &[u8], desk: &mut
     match station {
         Station::Node => match payload.split_first() {
             Some((b'D', connection)) => call::displaced(connection, desk),
+            Some((b'M', message)) => direct::sent(message, desk),
+            Some((b'A', answer)) => direct::answered(answer, desk),
             _ if session::hear(payload, desk) => {}
             _ => desk.echo.heard(payload),
         },

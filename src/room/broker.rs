@@ -4,6 +4,7 @@
 //! Invariants: an epoch that follows another has a higher number; offsets of an epoch that a broker
 //! gave have no hole; two publications never have the same [`Stamp`].
 
+mod direct;
 mod patterns;
 mod session;
 
@@ -21,6 +22,7 @@ use super::entrance::{EntranceAsk, Place};
 use super::history::Bounds;
 use super::name::RoomKey;
 
+pub use self::direct::{DirectAsk, DirectNews};
 pub use self::patterns::{Beginning, Call, CallId, Calls, PatternAsk, Patterns};
 pub use self::session::{Claim, Found, FromSessions, Since, ToSessions};
 
@@ -190,6 +192,8 @@ pub enum ToBroker {
         /// The publication, [written](super::wire).
         wire: Box<[u8]>,
     },
+    /// About a message for one connection.
+    Direct(DirectAsk),
     /// About a session.
     Session(ToSessions),
     /// About patterns of rooms.
@@ -454,6 +458,8 @@ pub enum FromBroker {
         /// Which.
         room: RoomKey,
     },
+    /// About a message for one connection.
+    Direct(DirectNews),
     /// About a session.
     Session(FromSessions),
     /// What others receive by patterns, and have called.
@@ -472,7 +478,9 @@ impl ToBroker {
     #[must_use]
     pub fn content_bytes(&self) -> usize {
         match self {
-            Self::Publish(Publish { wire, .. }) | Self::Pass { wire, .. } => wire.len(),
+            Self::Publish(Publish { wire, .. })
+            | Self::Pass { wire, .. }
+            | Self::Direct(DirectAsk::Send { wire, .. }) => wire.len(),
             Self::Session(message) => message.content_bytes(),
             Self::Patterns(PatternAsk::Read { says: Some(says), .. }) => {
                 says.iter().map(|(_, pattern)| pattern.as_str().len()).sum()
@@ -483,6 +491,7 @@ impl ToBroker {
             | Self::Recall { .. }
             | Self::Bookmarks { .. }
             | Self::Entrance { .. }
+            | Self::Direct(DirectAsk::Answer { .. })
             | Self::Patterns(_) => 0,
             Self::Move { motion, .. } => size_of_val(&*motion.entries),
             Self::Hold { places, .. } => size_of_val(&**places),
@@ -497,7 +506,8 @@ impl FromBroker {
         match self {
             Self::News {
                 news: News::Publication { wire, .. } | News::Transient { wire }, ..
-            } => wire.len(),
+            }
+            | Self::Direct(DirectNews::Sent { wire, .. }) => wire.len(),
             Self::Opened { outcome: Ok(life), .. } => {
                 life.entries.iter().map(|(_, wire)| wire.len()).sum()
             }

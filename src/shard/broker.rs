@@ -14,6 +14,7 @@ mod attend;
 mod bookmark;
 mod call;
 mod desk;
+mod direct;
 mod follow;
 mod govern;
 mod heed;
@@ -23,13 +24,13 @@ mod publish;
 mod retry;
 mod safety;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::hash::{Map, Seed};
-use crate::id::CoreId;
+use crate::id::{CoreId, NodeTag};
 use crate::protocol::ErrorCode;
 use crate::room::broker::{Beginning, Fault, FromBroker, Kept, Life, News, Seen, ToBroker};
 use crate::room::home::too_often;
@@ -45,6 +46,7 @@ use self::attend::Attending;
 use self::bookmark::Reading;
 use self::call::{Calling, Elsewhere};
 use self::desk::Desk;
+use self::direct::Sent;
 use self::govern::Governing;
 use self::heed::{Check, Ends};
 use self::news::Held;
@@ -87,6 +89,8 @@ pub(super) struct Broker {
     owed: BTreeSet<RoomKey>,
     pending: Map<u64, Pending>,
     pending_most: usize,
+    /// Messages for connections of other nodes, by their tickets.
+    sent: BTreeMap<u64, Sent>,
     last_ticket: u64,
     /// What connections of other nodes receive by patterns.
     elsewhere: Elsewhere,
@@ -167,6 +171,7 @@ impl Broker {
             owed: BTreeSet::new(),
             pending: Map::with_hasher(seed),
             pending_most: share.max(1) as usize,
+            sent: BTreeMap::new(),
             last_ticket: 0,
             elsewhere: Elsewhere::new(seed),
             desk: Desk::default(),
@@ -175,6 +180,11 @@ impl Broker {
             last_heed: 0,
             ended: Ends::default(),
         }
+    }
+
+    /// What this process is called in the names of its connections.
+    pub(super) fn tag(&self) -> NodeTag {
+        NodeTag::of(self.node)
     }
 
     /// Whether it is in reach.
@@ -218,6 +228,7 @@ impl Broker {
     pub(super) fn is_idle(&self) -> bool {
         self.rooms.is_empty()
             && self.pending.is_empty()
+            && self.sent.is_empty()
             && self.owed.is_empty()
             && self.desk.is_idle()
             && self.called.is_empty()
@@ -275,6 +286,7 @@ impl Shard {
                 }
                 self.stop_attending(&room);
             }
+            FromBroker::Direct(news) => self.on_direct_news(news),
             FromBroker::Session(news) => self.on_session_news(news),
             FromBroker::Patterns(outcome) => self.on_patterns(outcome),
             FromBroker::Called { room, outcome } => self.on_call_noted(&room, outcome),
@@ -303,6 +315,7 @@ impl Shard {
         } else if !is_up {
             self.broker.rooms.values_mut().for_each(|it| it.is_current = false);
             self.fail_pending();
+            self.fail_sent();
             self.stop_calling();
             self.stop_reading_patterns();
             for room in self.broker.followed() {

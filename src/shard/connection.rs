@@ -123,7 +123,7 @@ pub(super) struct Connection {
     pub(super) timer: Option<Timer>,
     /// What others call it.
     pub(super) name: Arc<str>,
-    /// The part of its name that cannot be guessed.
+    /// What nobody can guess; its name has a part of it.
     pub(super) secret: u64,
     pub(super) identity: Arc<Identity>,
     pub(super) session: Option<SessionId>,

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use crate::config::Limits;
-use crate::id::TenantId;
+use crate::id::{ConnectionName, TenantId};
 use crate::metrics::Interop;
 use crate::protocol::{Codec, Data, OwnedData, Priority};
 use crate::room::hub::{Delivery, Item};
@@ -16,7 +16,6 @@ use crate::room::name::{RoomKey, RoomName};
 use crate::room::publication::{Draft, FormSet, Publication};
 
 use super::Shard;
-use super::command::ConnectionName;
 
 /// A message of a backend.
 #[derive(Debug, PartialEq, Eq)]
@@ -141,7 +140,8 @@ mod tests {
     fn a_channel_says_whom_a_message_is_for_or_is_refused() {
         let user = |user| Whom::Room(RoomName::user(user).expect("a good name"));
         let room = |name| Whom::Room(RoomName::parse(name).expect("a good name"));
-        let connection = ConnectionName { core: crate::id::CoreId(1), index: 9, secret: 77 };
+        let node = crate::id::NodeTag::of(5);
+        let connection = ConnectionName::new(node, crate::id::CoreId(1), 9, 77);
         let named = format!("connection:{}", connection.to_text());
         let long = format!("room:{}", "x".repeat(201));
         for (name, to) in [

@@ -138,6 +138,8 @@ enum Alarm {
     Fetch(SessionId),
     /// The broker did not say in time what became of a publish.
     Ticket(u64),
+    /// Nobody said in time what became of a message for a connection of another node.
+    Sent(u64),
     /// For the test suite.
     Fault(ConnectionKey),
 }
@@ -289,6 +291,7 @@ impl Shard {
                 Alarm::Owed(room) => self.pay(Some(&room)),
                 Alarm::Overdue(room) => self.on_overdue_alarm(&room),
                 Alarm::Ticket(ticket) => self.on_ticket_alarm(ticket),
+                Alarm::Sent(ticket) => self.on_sent_alarm(ticket),
                 Alarm::Call(room) => self.on_call_alarm(&room),
                 Alarm::Patterns => self.on_patterns_alarm(),
                 Alarm::Pattern(tenant, pattern) => self.on_pattern_alarm(tenant, &pattern),

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::id::{ConnectionAddress, ConnectionKey};
+use crate::id::{ConnectionAddress, ConnectionKey, ConnectionName};
 use crate::protocol::event::{JoinedRoom, Place, Welcome, WelcomeRoom};
 use crate::protocol::{CloseReason, ErrorCode, Event, Role, Secret};
 use crate::room::hub::{Member, RoomIndex};
@@ -15,7 +15,6 @@ use crate::room::refusal::Refusal;
 
 use super::Shard;
 use super::ask::{JoinAsk, MayCreate, Since};
-use super::command::ConnectionName;
 use super::connection::{Connection, Membership, Purpose};
 use super::door::Entry;
 use super::identity::{Identity, Right};
@@ -57,7 +56,7 @@ impl Shard {
         let mut secret = [0; 8];
         self.entropy.fill(&mut secret[2..]);
         let secret = u64::from_be_bytes(secret);
-        let name = ConnectionName { core: self.core, index: key.index, secret };
+        let name = ConnectionName::new(self.broker.tag(), self.core, key.index, secret);
         let (entry, session) = (std::mem::take(&mut opened.entry), opened.session.take());
         let identity = match &entry {
             Entry::Open => Arc::clone(&self.anonymous),

@@ -10,6 +10,7 @@ mod attendance;
 pub(crate) mod cluster;
 mod counted;
 mod credentials;
+mod direct;
 mod doors;
 mod durability;
 mod entrance;

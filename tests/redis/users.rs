@@ -154,3 +154,43 @@ fn who_comes_first_to_a_room_is_its_owner_on_no_other_node() {
     let mut eve = user(&nodes[1], "eve", "default");
     assert_eq!(eve.ok(json!({"type": "join", "room": "a"}))["role"], "guest");
 }
+
+#[test]
+fn a_message_to_a_connection_reaches_it_on_whichever_node_and_says_whether() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let lease = "redis.lease_ms=2000";
+    let tenants: [&[_]; 2] = [&["alpha", "beta"], &["beta"]];
+    let first = node_with(&store, tenants[0], &[lease]);
+    let mut ann = user(&first, "ann", "beta");
+    let mut eve = user(&first, "eve", "alpha");
+    // This one has hardly begun when it is spoken to.
+    let mut second = node_with(&store, tenants[1], &[lease]);
+    let mut bob = user(&second, "bob", "beta");
+    let mut phone = user(&second, "bob", "beta");
+    let to = |talk: &Talk| json!({"connection": talk.welcome["connection"]});
+    let say = |to: &Value, data: &str| json!({"type": "send", "to": to, "data": data});
+    assert_eq!(ann.ok(say(&to(&bob), "psst"))["delivered"], 1);
+    let message = bob.event("message");
+    assert_eq!((&message["data"], &message["from"]["user"]), (&json!("psst"), &json!("ann")));
+    assert!(phone.hears_no_more("message"));
+    let back = json!({"connection": message["from"]["connection"]});
+    assert_eq!(bob.ok(say(&back, "yes?"))["delivered"], 1);
+    assert_eq!(ann.event("message")["data"], "yes?");
+    assert_eq!(eve.ask(say(&to(&bob), "psst"))["code"], "not_found", "another tenant's");
+    let gone = to(&phone);
+    drop(phone);
+    crate::server::eventually("it has gone", || {
+        ann.ask(say(&gone, "psst"))["code"] == "not_found"
+    });
+    second.signal("KILL");
+    second.ended();
+    // Whether it comes back nobody knows before its lease is over.
+    let refused = ann.ask(say(&to(&bob), "psst"));
+    assert!(refused["code"] == "unavailable" || refused["code"] == "not_found", "{refused}");
+    crate::server::eventually("its node is no more", || {
+        ann.ask(say(&to(&bob), "psst"))["code"] == "not_found"
+    });
+}

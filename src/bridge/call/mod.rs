@@ -8,6 +8,7 @@ mod agree;
 mod beat;
 mod bookmark;
 pub(super) mod decide;
+pub(super) mod direct;
 mod echo;
 mod end;
 mod enter;
@@ -117,6 +118,7 @@ pub(super) fn of(from: CoreId, message: ToBroker) -> Option<Box<dyn Call>> {
         ToBroker::Move { room, motion } => Box::new(Motion { from, room, motion }),
         ToBroker::Entrance { place, ask } => Box::new(Enter::new(from, place, ask)),
         ToBroker::Pass { room, wire } => Box::new(Pass { room, wire }),
+        ToBroker::Direct(ask) => direct::of(from, ask),
         ToBroker::Session(message) => session::of(from, message),
         ToBroker::Patterns(ask) => patterns::of(from, ask),
     })

@@ -285,7 +285,7 @@ impl Shard {
         }
     }
 
-    fn read_wire(
+    pub(super) fn read_wire(
         &self,
         room: &RoomKey,
         epoch: &Arc<str>,

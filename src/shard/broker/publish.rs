@@ -153,7 +153,7 @@ impl Shard {
         Stamp { node: self.broker.node, core: self.core.0, ticket: self.broker.last_ticket }
     }
 
-    fn write(
+    pub(super) fn write(
         &self,
         draft: &Draft,
         ticket: u64,

@@ -23,7 +23,7 @@ mod token;
 pub(super) use auth::{Pending, Threshold};
 pub(super) use publish::Audiences;
 pub(super) use reading::Progress;
-pub(super) use send::{ConnectionName, Sending};
+pub(super) use send::{Sending, no_such_connection};
 pub(super) use token::LateJoin;
 
 use std::hash::Hash;

@@ -38,7 +38,7 @@ impl PublishAsk {
     }
 
     /// What is published by that, at a place in a room; whom it is for is said by its filter.
-    pub(super) fn into_draft(
+    pub(in crate::shard) fn into_draft(
         self,
         room: RoomKey,
         (epoch, offset): (Arc<str>, u64),

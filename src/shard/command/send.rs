@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
-use crate::id::{ConnectionAddress, ConnectionKey, CoreId, TenantId};
+use crate::id::{ConnectionAddress, ConnectionKey, ConnectionName, TenantId};
 use crate::protocol::command::{Post, Recipient, Send};
 use crate::protocol::event::Reply;
 use crate::protocol::{CloseReason, ErrorCode, RequestId, SlowConsumer};
@@ -37,15 +34,6 @@ pub(in crate::shard) struct Sending {
     refusal: Option<Refusal>,
 }
 
-/// A connection's name, taken apart: where it is, and what nobody can guess.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::shard) struct ConnectionName {
-    pub(in crate::shard) core: CoreId,
-    pub(in crate::shard) index: u32,
-    /// 48 bits.
-    pub(in crate::shard) secret: u64,
-}
-
 /// A connection of this core that a message is for.
 #[derive(Debug)]
 pub(in crate::shard) struct Found {
@@ -53,29 +41,6 @@ pub(in crate::shard) struct Found {
     form: Form,
     /// The room that it is written as: the user's.
     pub(in crate::shard) room: RoomKey,
-}
-
-impl ConnectionName {
-    pub(in crate::shard) fn to_text(self) -> String {
-        let mut bytes = [0; 12];
-        bytes[..6].copy_from_slice(&self.secret.to_be_bytes()[2..]);
-        bytes[6..8].copy_from_slice(&self.core.0.to_be_bytes());
-        bytes[8..].copy_from_slice(&self.index.to_be_bytes());
-        URL_SAFE_NO_PAD.encode(bytes)
-    }
-
-    pub(in crate::shard) fn parse(text: &str) -> Option<Self> {
-        let mut bytes = [0; 12];
-        if URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()? != bytes.len() {
-            return None;
-        }
-        let [s0, s1, s2, s3, s4, s5, c0, c1, index @ ..] = bytes;
-        Some(Self {
-            secret: u64::from_be_bytes([0, 0, s0, s1, s2, s3, s4, s5]),
-            core: CoreId(u16::from_be_bytes([c0, c1])),
-            index: u32::from_be_bytes(index),
-        })
-    }
 }
 
 impl Shard {
@@ -182,11 +147,9 @@ impl Shard {
         ask: PublishAsk,
         ticket: Ticket,
     ) {
+        let to = ConnectionName::parse(name).filter(|to| self.may_hold(to));
         let Some(connection) = self.outbound.get_mut(key) else { return };
-        let Some(to) = ConnectionName::parse(name).filter(|to| to.core.0 < self.cores) else {
-            self.refuse(key, &ticket, Refusal::new(ErrorCode::NotFound, "no such connection"));
-            return;
-        };
+        let Some(to) = to else { return self.refuse(key, &ticket, no_such_connection()) };
         connection.unanswered += 1;
         let author = Author {
             user: connection.identity.user.clone(),
@@ -194,21 +157,33 @@ impl Shard {
             address: ConnectionAddress { core: self.core, key },
         };
         let tenant = connection.identity.tenant;
-        let direct = Direct { index: to.index, secret: to.secret, tenant, author, ask, ticket };
-        self.outbound.send(to.core, ToConnection::Direct(Box::new(direct)));
+        let direct = Direct { to, tenant, author, ask, ticket };
+        if to.node == self.broker.tag() {
+            self.outbound.send(to.core, ToConnection::Direct(Box::new(direct)));
+        } else {
+            self.send_elsewhere(direct);
+        }
+    }
+
+    /// Whether one of this name may be on a core of this node, or on another node.
+    fn may_hold(&self, name: &ConnectionName) -> bool {
+        match name.node == self.broker.tag() {
+            true => name.core.0 < self.cores,
+            false => self.broker.is_there(),
+        }
     }
 
     /// On the core of the connection that a message is for.
     pub(in crate::shard) fn on_direct(&mut self, direct: Direct) {
-        let Direct { index, secret, tenant, author, ask, ticket } = direct;
+        let Direct { to, tenant, author, ask, ticket } = direct;
         let from = author.address;
         let now = self.outbound.now;
-        let name = ConnectionName { core: self.core, index, secret };
-        let delivered = self.find_direct(&name, tenant).map(|found| {
+        let delivered = self.find_direct(&to, tenant).map(|found| {
             let draft = ask.into_draft(found.room.clone(), ("".into(), 0), author, now);
             self.offer_direct(found, Draft { exclude_self: false, ..draft })
         });
-        let message = ToConnection::Directed { connection: from.key, ticket, delivered };
+        let outcome = delivered.ok_or_else(no_such_connection);
+        let message = ToConnection::Directed { connection: from.key, ticket, outcome };
         self.outbound.send(from.core, message);
     }
 
@@ -220,7 +195,8 @@ impl Shard {
     ) -> Option<Found> {
         let slot = self.outbound.slots.get(name.index as usize)?;
         let connection = slot.connection.as_deref().filter(|connection| {
-            connection.secret == name.secret
+            let secret = connection.secret;
+            ConnectionName::new(self.broker.tag(), self.core, name.index, secret) == *name
                 && connection.identity.tenant == tenant
                 && connection.welcomed
         })?;
@@ -258,29 +234,17 @@ impl Shard {
         &mut self,
         key: ConnectionKey,
         ticket: &Ticket,
-        delivered: Option<bool>,
+        outcome: Result<bool, Refusal>,
     ) {
         self.note_answered(key);
-        match delivered {
-            Some(taken) => self.reply(key, ticket, Reply::Send { delivered: taken.into() }),
-            None => {
-                let refusal = Refusal::new(ErrorCode::NotFound, "no such connection");
-                self.refuse(key, ticket, refusal);
-            }
+        match outcome {
+            Ok(taken) => self.reply(key, ticket, Reply::Send { delivered: taken.into() }),
+            Err(refusal) => self.refuse(key, ticket, refusal),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_says_where_and_reads_back() {
-        let name = ConnectionName { core: CoreId(3), index: 70_000, secret: 0x1234_5678_9ABC };
-        assert_eq!(ConnectionName::parse(&name.to_text()), Some(name));
-        for bad in ["", "short", "not*base64*text!", "AAAAAAAAAAAAAAAAAAAAAAAA"] {
-            assert_eq!(ConnectionName::parse(bad), None, "{bad}");
-        }
-    }
+/// None of the tenant's is called so.
+pub(in crate::shard) fn no_such_connection() -> Refusal {
+    Refusal::new(ErrorCode::NotFound, "no such connection")
 }

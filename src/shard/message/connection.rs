@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::id::{ConnectionKey, CoreId, TenantId};
+use crate::id::{ConnectionKey, ConnectionName, CoreId, TenantId};
 use crate::protocol::{CloseReason, LeftReason};
 use crate::room::name::RoomKey;
 use crate::room::publication::{Author, Publication};
+use crate::room::refusal::Refusal;
 use crate::shard::Shard;
 use crate::shard::ask::PublishAsk;
 use crate::shard::session::{SessionId, Snapshot};
@@ -45,8 +46,8 @@ pub enum ToConnection {
         connection: ConnectionKey,
         /// Which.
         ticket: Ticket,
-        /// Whether the connection was there and its queue took it; none: there is no such one.
-        delivered: Option<bool>,
+        /// Whether the connection's queue took it.
+        outcome: Result<bool, Refusal>,
     },
     /// From a user's home: whether a connection is in.
     Entered {
@@ -106,10 +107,8 @@ pub struct Expel {
 /// A message for one connection.
 #[derive(Clone, Debug)]
 pub struct Direct {
-    /// Its place among the connections of the core.
-    pub index: u32,
-    /// The part of its name that nobody can guess.
-    pub secret: u64,
+    /// Which.
+    pub to: ConnectionName,
     /// The tenant that both must have.
     pub tenant: TenantId,
     /// Who sends it.
@@ -145,8 +144,8 @@ impl Shard {
             ToConnection::Expel(expel) => self.on_expel(&expel),
             ToConnection::Notify { connection, frame } => self.tell(connection, &frame),
             ToConnection::Direct(direct) => self.on_direct(*direct),
-            ToConnection::Directed { connection, ticket, delivered } => {
-                self.on_directed(connection, &ticket, delivered);
+            ToConnection::Directed { connection, ticket, outcome } => {
+                self.on_directed(connection, &ticket, outcome);
             }
             ToConnection::Entered { connection, is_in } => self.on_entered(connection, is_in),
             ToConnection::Displaced { connection } => self.on_displaced(connection),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use self::refusal::refusal;
 use super::cluster::Cluster;
+use super::direct::Directs;
 use super::lists::Lists;
 use super::roaming::Sessions;
 use crate::clock::Moment;
@@ -69,6 +70,7 @@ pub(super) struct Store {
     /// Counts all steps that were told because a node had lapsed.
     pub(super) forgotten: u64,
     pub(super) sessions: Sessions,
+    directs: Directs,
     /// Patterns of nodes, and what was called because of them.
     pub(super) lists: Lists,
     lists_before: Lists,
@@ -79,6 +81,8 @@ pub(super) struct Store {
 pub(super) struct Link {
     /// Its place among all.
     name: usize,
+    /// What tells the node from others; 0: it has never been linked.
+    node: u64,
     is_up: bool,
     /// Counts links.
     number: u64,
@@ -353,6 +357,7 @@ impl Link {
     }
 
     fn tell(&mut self, node: &mut Cluster, is_up: bool) {
+        self.node = node.id();
         for core in 0..2 {
             let message = FromBroker::Link { is_up, kept: Kept::BEST, number: self.number };
             hand_over(node, CoreId(core), message);
@@ -478,6 +483,7 @@ impl Link {
                 }
                 return;
             }
+            ToBroker::Direct(ask) => return store.directs.ask((self.node, core), ask),
             ToBroker::Patterns(ask) => store.list(node, ask, is_up),
             ToBroker::Open { room, seen, all, .. } => {
                 let opened = self.rooms.get(&room).map(|(_, server)| *server);
@@ -504,6 +510,12 @@ impl Link {
                     link.from.extend(cores);
                 }
             }
+        }
+        let nodes: Vec<_> = links.iter().map(|link| (link.node, link.is_up)).collect();
+        for ((node, core), news) in store.directs.told(&nodes) {
+            let link = links.iter_mut().find(|link| link.node == node && link.is_up);
+            link.into_iter()
+                .for_each(|it| it.from.push_back((core, FromBroker::Direct(news.clone()))));
         }
         for (room, news) in store.told.drain(..) {
             for link in links.iter_mut().filter(|link| link.is_up) {

@@ -1,7 +1,7 @@
 //! How a server refuses a command.
 
 use crate::room::attendance::AttendanceAsk;
-use crate::room::broker::{Fault, FromBroker, Publish, ToBroker};
+use crate::room::broker::{DirectAsk, DirectNews, Fault, FromBroker, Publish, ToBroker};
 
 /// What is said to a command that fails so; none: nothing is said to it.
 pub(super) fn refusal(message: &ToBroker, fault: Fault) -> Option<FromBroker> {
@@ -14,6 +14,9 @@ pub(super) fn refusal(message: &ToBroker, fault: Fault) -> Option<FromBroker> {
         }
         ToBroker::Publish(Publish { ticket, .. }) => {
             FromBroker::Published { ticket: *ticket, outcome: Err(fault) }
+        }
+        ToBroker::Direct(DirectAsk::Send { ticket, .. }) => {
+            FromBroker::Direct(DirectNews::Answered { ticket: *ticket, outcome: Err(fault) })
         }
         ToBroker::Attend { room, ask: AttendanceAsk::Look(_) } => {
             FromBroker::Looked { room: room.clone(), outcome: Err(fault) }
