@@ -182,9 +182,7 @@ fn a_message_to_a_connection_reaches_it_on_whichever_node_and_says_whether() {
     assert_eq!(eve.ask(say(&to(&bob), "psst"))["code"], "not_found", "another tenant's");
     let gone = to(&phone);
     drop(phone);
-    crate::server::eventually("it has gone", || {
-        ann.ask(say(&gone, "psst"))["code"] == "not_found"
-    });
+    crate::server::eventually("it has gone", || ann.ask(say(&gone, "psst"))["code"] == "not_found");
     second.signal("KILL");
     second.ended();
     // Whether it comes back nobody knows before its lease is over.
