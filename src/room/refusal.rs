@@ -22,6 +22,9 @@ impl Refusal {
     /// There is no such room, or whoever asks is not to know that there is.
     pub const NO_ROOM: Self = Self::new(ErrorCode::NotFound, "there is no such room");
 
+    /// Who comes back was sent out of the room since.
+    pub const SENT_OUT: Self = Self::new(ErrorCode::Forbidden, "sent out of the room meanwhile");
+
     /// The settings of a room contradict each other, or what a room may have.
     pub const BAD_CONFIG: Self =
         Self::new(ErrorCode::BadRequest, "the configuration does not hold together");

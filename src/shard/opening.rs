@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::id::{ConnectionAddress, ConnectionKey, ConnectionName};
 use crate::protocol::event::{JoinedRoom, Place, Welcome, WelcomeRoom};
-use crate::protocol::{CloseReason, ErrorCode, Event, Role, Secret};
+use crate::protocol::{CloseReason, ErrorCode, Event, LeftReason, Role, Secret};
 use crate::room::hub::{Member, RoomIndex};
 use crate::room::name::{RoomKey, RoomName};
 use crate::room::refusal::Refusal;
@@ -215,6 +215,10 @@ impl Shard {
             // The new credential may allow less than the old one.
             let may =
                 room.name.is_reserved() || kept.by_token || identity.may(Right::Join, &room.name);
+            if !may {
+                let (room, reason) = (room.name.as_str(), LeftReason::PermissionRevoked);
+                self.outbound.say(key, &Event::Left { room, reason, by: None });
+            }
             if !may || !self.ask_join(key, room.clone(), ask, Ticket::default()) {
                 let home = self.home_core(&room);
                 self.outbound.send(home, ToHome::Forget { room, epoch: kept.epoch, session });

@@ -84,7 +84,7 @@ pub enum Recovery {
     Lost {
         /// The first offset they do not get.
         from: u64,
-        /// The last.
+        /// The last; before the first: none in this life of the room.
         to: u64,
         /// Why.
         reason: GapReason,
@@ -95,9 +95,7 @@ impl HomeRoom {
     /// Whether a session that comes back is one of a user who was sent out meanwhile.
     fn check_return(&self, user: Option<&str>, resumes: bool, now: Moment) -> Result<(), Refusal> {
         match user.filter(|_| resumes).and_then(|user| self.sent_out.get(user)) {
-            Some(until) if now < *until => {
-                Err(Refusal::new(ErrorCode::Forbidden, "sent out of the room meanwhile"))
-            }
+            Some(until) if now < *until => Err(Refusal::SENT_OUT),
             _ => Ok(()),
         }
     }
@@ -243,8 +241,8 @@ impl HomeRoom {
         let Some((epoch, offset)) = since else { return Recovery::None };
         let last = self.offset();
         if *epoch != *self.epoch {
-            let lost = Recovery::Lost { from: 1, to: last, reason: GapReason::EpochChanged };
-            return if last > 0 { lost } else { Recovery::Replay(Vec::new()) };
+            // Nobody knows what came after that in another life of the room, though there is nothing in this one.
+            return Recovery::Lost { from: 1, to: last, reason: GapReason::EpochChanged };
         }
         match self.history.recover(offset, messages as usize, bytes.into(), now) {
             Ok(missed) => Recovery::Replay(missed.cloned().collect()),

@@ -22,7 +22,7 @@ use crate::room::name::RoomKey;
 use crate::room::refusal::Refusal;
 use crate::shard::ask::What;
 use crate::shard::edict::NOT_ANY_MORE;
-use crate::shard::message::{AnswerEffect, Ask, Asker};
+use crate::shard::message::{Ask, Asker};
 use crate::shard::{Alarm, Shard};
 use crate::wheel::Timer;
 
@@ -148,11 +148,20 @@ impl Shard {
         None
     }
 
-    /// Takes a join to the broker, if it makes the room. Gives back any other.
+    /// Takes a join to the broker, if it makes the room; a session that comes back makes none. Gives back any
+    /// other.
     pub(in crate::shard) fn found_by_broker(&mut self, ask: Ask) -> Option<Ask> {
         let followed = self.broker.rooms.get(&ask.room).filter(|_| self.broker.is_up);
         let makes = followed.is_some_and(|it| !it.governing.exists && !it.governing.is_recalling);
-        if !makes || ask.room.name.is_reserved() || self.may_open(&ask.room).is_err() {
+        if !makes || ask.room.name.is_reserved() {
+            return Some(ask);
+        }
+        let resumes = matches!(&ask.what, What::Join(join) if join.resumes);
+        if resumes && !self.is_local(&ask.room) {
+            self.refuse_ask(ask, Refusal::NO_ROOM);
+            return None;
+        }
+        if self.may_open(&ask.room).is_err() {
             return Some(ask);
         }
         let now = self.outbound.now.moment;
@@ -368,11 +377,12 @@ impl Shard {
 
     pub(in crate::shard) fn refuse_ask(&mut self, ask: Ask, refusal: Refusal) {
         let Ask { room, asker, ticket, what } = ask;
-        let effect = match what {
-            What::Join(_) => AnswerEffect::NotJoined { wrong_password: false },
-            _ => AnswerEffect::None,
-        };
-        self.answer_refusal_with(&room, &asker, ticket, refusal, effect);
+        match what {
+            What::Join(join) => {
+                self.answer_not_joined(&room, &asker, ticket, &join, (refusal, false));
+            }
+            _ => self.answer_refusal(&room, &asker, ticket, refusal),
+        }
     }
 }
 

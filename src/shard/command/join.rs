@@ -6,7 +6,7 @@ use crate::auth::{self, Zeroed};
 use crate::id::ConnectionKey;
 use crate::protocol::command::Join;
 use crate::protocol::event::{Gap, JoinedRoom, Place, Reply};
-use crate::protocol::{ErrorCode, Event, GapReason, Mode, Role};
+use crate::protocol::{ErrorCode, Event, GapReason, LeftReason, Mode, Role};
 use crate::room::home::{HomeRoom, JoinRequest, Joining, Recovery};
 use crate::room::hub::{Interest, Member, RoomIndex, RoomTag};
 use crate::room::name::RoomKey;
@@ -192,6 +192,10 @@ impl Shard {
         ask: &JoinAsk,
     ) -> Result<&mut HomeRoom, Refusal> {
         let is_new = !self.homes.rooms.contains_key(room);
+        if is_new && ask.resumes && !self.broker.is_there() && !room.name.is_reserved() {
+            // A session keeps its rooms: this one was deleted.
+            return Err(Refusal::NO_ROOM);
+        }
         if is_new && !ask.may_create.reserve(self.outbound.now.moment) {
             return Err(TOO_MANY_CREATIONS);
         }
@@ -225,8 +229,28 @@ impl Shard {
             let failure = Failure { address: asker.ip, refusal: auth::Refusal::Password };
             self.outbound.effects.failures.push(failure);
         }
+        self.answer_not_joined(room, asker, ticket, ask, (refusal, wrong_password));
+    }
+
+    /// At home: who wants in is told why not, and who was in before, by their session, that they no longer are.
+    pub(in crate::shard) fn answer_not_joined(
+        &mut self,
+        room: &RoomKey,
+        asker: &Asker,
+        ticket: Ticket,
+        ask: &JoinAsk,
+        (refusal, wrong_password): (Refusal, bool),
+    ) {
         let effect = AnswerEffect::NotJoined { wrong_password };
-        self.answer_refusal_with(room, asker, ticket, refusal, effect);
+        match why_out(refusal).filter(|_| ask.resumes) {
+            Some(reason) => {
+                let event = Event::Left { room: room.name.as_str(), reason, by: None };
+                let mut frame = Vec::new();
+                write_event(&event, asker.form.codec, &mut frame);
+                self.answer_frame(room, asker, ticket, frame, effect);
+            }
+            None => self.answer_refusal_with(room, asker, ticket, refusal, effect),
+        }
     }
 
     fn answer_joined(
@@ -440,4 +464,15 @@ impl Shard {
         self.tidy_room(index);
         self.arrived_nowhere(key);
     }
+}
+
+/// Why a session that comes back is no longer in a room; none: it is not known whether it may be.
+fn why_out(refusal: Refusal) -> Option<LeftReason> {
+    Some(match refusal.code {
+        _ if refusal == Refusal::SENT_OUT => LeftReason::Kicked,
+        ErrorCode::Banned => LeftReason::Banned,
+        ErrorCode::NotFound => LeftReason::RoomDeleted,
+        ErrorCode::Unavailable | ErrorCode::Timeout => return None,
+        _ => LeftReason::PermissionRevoked,
+    })
 }

@@ -245,7 +245,10 @@ impl Shard {
             self.tend(&room);
             return;
         };
-        let Some(ask) = self.found_by_broker(ask) else { return };
+        let Some(ask) = self.found_by_broker(ask) else {
+            self.tend(&room);
+            return;
+        };
         let Ask { room, asker, ticket, what } = ask;
         match what {
             What::Join(join) => self.on_join(&room, &asker, ticket, &join, false),

@@ -182,8 +182,7 @@ impl Shard {
             let draft = ask.into_draft(found.room.clone(), ("".into(), 0), author, now);
             self.offer_direct(found, Draft { exclude_self: false, ..draft })
         });
-        let outcome = delivered.ok_or_else(no_such_connection);
-        let message = ToConnection::Directed { connection: from.key, ticket, outcome };
+        let message = ToConnection::Directed { connection: from.key, ticket, delivered };
         self.outbound.send(from.core, message);
     }
 

@@ -6,9 +6,9 @@ use crate::id::{ConnectionKey, ConnectionName, CoreId, TenantId};
 use crate::protocol::{CloseReason, LeftReason};
 use crate::room::name::RoomKey;
 use crate::room::publication::{Author, Publication};
-use crate::room::refusal::Refusal;
 use crate::shard::Shard;
 use crate::shard::ask::PublishAsk;
+use crate::shard::command::no_such_connection;
 use crate::shard::session::{SessionId, Snapshot};
 
 use super::{Answer, Ticket};
@@ -46,8 +46,8 @@ pub enum ToConnection {
         connection: ConnectionKey,
         /// Which.
         ticket: Ticket,
-        /// Whether the connection's queue took it.
-        outcome: Result<bool, Refusal>,
+        /// Whether the connection's queue took it; none: there is no such connection.
+        delivered: Option<bool>,
     },
     /// From a user's home: whether a connection is in.
     Entered {
@@ -144,8 +144,8 @@ impl Shard {
             ToConnection::Expel(expel) => self.on_expel(&expel),
             ToConnection::Notify { connection, frame } => self.tell(connection, &frame),
             ToConnection::Direct(direct) => self.on_direct(*direct),
-            ToConnection::Directed { connection, ticket, outcome } => {
-                self.on_directed(connection, &ticket, outcome);
+            ToConnection::Directed { connection, ticket, delivered } => {
+                self.on_directed(connection, &ticket, delivered.ok_or_else(no_such_connection));
             }
             ToConnection::Entered { connection, is_in } => self.on_entered(connection, is_in),
             ToConnection::Displaced { connection } => self.on_displaced(connection),

@@ -1,10 +1,13 @@
 //! Who gets a session that several ask for.
 
-use serde_json::Value;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
 
 use super::cluster::{Address, Cluster, room};
 use crate::config::Config;
 use crate::id::CoreId;
+use crate::shard::identity::{Permit, Right};
 
 /// A cluster of three cores, a connection on the first, whose session lives there, and that session.
 fn begin() -> (Cluster, Address, String) {
@@ -146,4 +149,103 @@ fn who_waits_gets_it_from_one_that_is_lost_before_it_was_told_to_let_go() {
     let (welcome, replaced) = told(&mut cluster, back[1]);
     assert_eq!((&welcome["recovered"], replaced), (&true.into(), false));
     assert_eq!(welcome["rooms"][0]["room"], "a");
+}
+
+fn reliable() -> Config {
+    let config = super::nodes::config();
+    Config { redis: crate::config::Redis::default(), ..config }
+}
+
+/// Everything, but to join one room.
+#[derive(Debug)]
+struct NotInto(&'static str);
+
+impl Permit for NotInto {
+    fn allows(&self, right: Right, on: &str) -> bool {
+        right != Right::Join || on != self.0
+    }
+
+    fn allows_from_outside(&self, _right: Right, _on: &str) -> bool {
+        false
+    }
+}
+
+#[test]
+fn who_comes_back_is_told_which_rooms_they_are_no_longer_in_and_why() {
+    for cores in [1, 3] {
+        let mut cluster = Cluster::new(cores, Config::default());
+        let owner = cluster.user(0, "owner");
+        let away = cluster.open_as(cores - 1, "ann", |_| {});
+        let session = cluster.read(away)[0]["session"].as_str().unwrap().to_owned();
+        let rooms = ["kept", "kicked", "banned", "deleted", "withheld"];
+        for room in rooms {
+            for at in [owner, away] {
+                let join = json!({"type": "join", "room": room, "id": 1});
+                assert_eq!(cluster.ask(at, &join.to_string())["type"], "ok");
+            }
+        }
+        cluster.lose(away);
+        for command in [
+            json!({"type": "room.kick", "room": "kicked", "user": "ann", "id": 2}),
+            json!({"type": "room.ban", "room": "banned", "user": "ann", "id": 3}),
+            json!({"type": "room.delete", "room": "deleted", "id": 4}),
+        ] {
+            assert_eq!(cluster.ask(owner, &command.to_string())["type"], "ok");
+        }
+        let back = cluster.open_granted(0, "ann", Arc::new(NotInto("withheld")), |opened| {
+            opened.session = Some(session.into());
+        });
+        let mut events = cluster.read(back).into_iter();
+        let welcome = events.next().unwrap();
+        assert_eq!((&welcome["type"], &welcome["recovered"]), (&json!("welcome"), &json!(true)));
+        let there: Vec<_> =
+            welcome["rooms"].as_array().unwrap().iter().map(|it| &it["room"]).collect();
+        assert_eq!(there, ["kept"]);
+        let mut left: Vec<_> = events
+            .map(|it| {
+                assert_eq!((&it["type"], it.get("by")), (&json!("left"), None));
+                (it["room"].as_str().unwrap().to_owned(), it["reason"].as_str().unwrap().to_owned())
+            })
+            .collect();
+        left.sort();
+        let expected = [
+            ("banned", "banned"),
+            ("deleted", "room_deleted"),
+            ("kicked", "kicked"),
+            ("withheld", "permission_revoked"),
+        ];
+        assert_eq!(left, expected.map(|(room, why)| (room.to_owned(), why.to_owned())));
+        let info = cluster.ask(owner, r#"{"type":"room.info","room":"deleted","id":5}"#);
+        assert_eq!(info["code"], "not_found", "nobody has made it anew");
+    }
+}
+
+#[test]
+fn who_comes_back_to_a_room_that_was_made_anew_is_told_that_they_have_missed_something() {
+    let mut cluster = Cluster::new(2, reliable());
+    let owner = cluster.user(0, "owner");
+    let away = cluster.open_as(1, "ann", |_| {});
+    let session = cluster.read(away)[0]["session"].as_str().unwrap().to_owned();
+    let join = r#"{"type":"join","room":"sure:a","id":1}"#;
+    for at in [owner, away] {
+        assert_eq!(cluster.ask(at, join)["type"], "ok");
+    }
+    let first = cluster.ask(owner, r#"{"type":"publish","room":"sure:a","data":1,"id":2}"#);
+    cluster.read(away);
+    cluster.lose(away);
+    cluster.ask(owner, r#"{"type":"publish","room":"sure:a","data":2,"id":3}"#);
+    cluster.ask(owner, r#"{"type":"room.delete","room":"sure:a","id":4}"#);
+    assert_eq!(cluster.ask(owner, join)["role"], "owner");
+    let back = cluster.open_as(1, "ann", |opened| opened.session = Some(session.into()));
+    let welcome = cluster.read(back).remove(0);
+    let room = &welcome["rooms"][0];
+    assert_eq!(
+        (&room["offset"], &room["recovered"], &room["role"]),
+        (&json!(0), &json!(false), &json!("guest"))
+    );
+    // So is who asks for what came after a place in a life that is over.
+    let eve = cluster.user(0, "eve");
+    let since = json!({"epoch": first["epoch"], "offset": 1});
+    let join = json!({"type": "join", "room": "sure:a", "since": since, "id": 5});
+    assert_eq!(cluster.ask(eve, &join.to_string())["recovered"], false);
 }

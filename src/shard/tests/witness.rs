@@ -160,6 +160,7 @@ impl Witness {
             ("ok" | "error", None) => self.take_answer(who, event),
             ("error", Some(_)) => self.check_refusal(event),
             ("message" | "gap", _) => self.take_news(who, event),
+            ("left", _) => self.take_leave(who, event),
             (other, _) => assert_eq!(other, "pong", "{event}"),
         }
     }
@@ -211,6 +212,13 @@ impl Witness {
             "presence" => _ = self.presence.insert((who, room), event["users"].clone()),
             _ => panic!("nobody has asked that: {event}"),
         }
+    }
+
+    /// A room has ended since a client was in it, and it is told that when it comes back.
+    fn take_leave(&self, who: usize, event: &Value) {
+        assert_eq!(event["reason"], "room_deleted", "{event}");
+        let client = &self.clients[who];
+        assert!(!client.places.contains_key(self.room_of(event)), "{who} is in it: {event}");
     }
 
     /// Whether what was not acknowledged there is sent again.
