@@ -61,12 +61,14 @@ pub enum Recovery {
     None,
     /// All of it.
     Replay(Vec<Arc<Publication>>),
-    /// What the room still has of what was not acknowledged, behind what it has no more.
+    /// What the room still has of what was not acknowledged, behind what they do not get.
     Rest {
-        /// The first offset they do not get.
+        /// The first offset they do not get; behind the last: they get all.
         from: u64,
         /// The last.
         to: u64,
+        /// Why.
+        reason: GapReason,
         /// What follows it.
         missed: Vec<Arc<Publication>>,
     },
@@ -77,6 +79,8 @@ pub enum Recovery {
         from: u64,
         /// The last.
         to: u64,
+        /// Why.
+        reason: GapReason,
     },
     /// They say they have seen what was not there yet.
     Ahead,
@@ -89,6 +93,18 @@ pub enum Recovery {
         /// Why.
         reason: GapReason,
     },
+}
+
+impl Recovery {
+    /// The first offset that is missing, and why, if they get nothing though they are owed what is
+    /// behind `acknowledged`.
+    fn missing_behind(&self, acknowledged: u64) -> Option<(u64, GapReason)> {
+        match *self {
+            Self::Lost { from, reason, .. } => Some((from, reason)),
+            Self::Ahead => Some((acknowledged + 1, GapReason::HistoryTruncated)),
+            _ => None,
+        }
+    }
 }
 
 impl HomeRoom {
@@ -162,10 +178,10 @@ impl HomeRoom {
             (_, since) => since,
         };
         let mut recovery = self.recover(since, request.recovery, now.moment);
-        if let (Some(offset), Recovery::Lost { .. } | Recovery::Ahead) = (owed_after, &recovery)
-            && offset < self.offset()
+        if let Some(offset) = owed_after.filter(|offset| *offset < self.offset())
+            && let Some((from, reason)) = recovery.missing_behind(offset)
         {
-            recovery = self.rest(offset, request.recovery, now.moment);
+            recovery = self.rest(offset, (from, reason), request.recovery, now.moment);
             let dropped = self.history.dropped();
             if let Some(attachment) = self.attached.get_mut(&request.address) {
                 attachment.told = dropped;
@@ -219,16 +235,19 @@ impl HomeRoom {
         link.forms.insert(request.form);
     }
 
-    /// What is left after what was trimmed before it was acknowledged, unless that is more than may
-    /// be sent at once.
-    fn rest(&mut self, acknowledged: u64, (messages, bytes): (u32, u32), now: Moment) -> Recovery {
-        let (from, dropped, to) = (acknowledged + 1, self.history.dropped(), self.offset());
-        if dropped < from {
-            return Recovery::Owed { from, to };
-        }
-        match self.history.recover(dropped, messages as usize, bytes.into(), now) {
-            Ok(missed) => Recovery::Rest { from, to: dropped, missed: missed.cloned().collect() },
-            Err(_) => Recovery::Owed { from, to },
+    /// What is left of what was not acknowledged, unless that is more than may be sent at once. They
+    /// miss what is before it, from `from` on.
+    fn rest(
+        &mut self,
+        acknowledged: u64,
+        (from, reason): (u64, GapReason),
+        (messages, bytes): (u32, u32),
+        now: Moment,
+    ) -> Recovery {
+        let (to, last) = (acknowledged.max(self.history.dropped()), self.offset());
+        match self.history.recover(to, messages as usize, bytes.into(), now) {
+            Ok(missed) => Recovery::Rest { from, to, reason, missed: missed.cloned().collect() },
+            Err(_) => Recovery::Owed { from, to: last, reason },
         }
     }
 

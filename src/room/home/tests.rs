@@ -333,6 +333,43 @@ fn guaranteed_for_two() -> (HomeRoom, ConnectionAddress, ConnectionAddress) {
 }
 
 #[test]
+fn who_comes_from_another_life_gets_what_they_are_owed_in_this_one() {
+    use GapReason::{EpochChanged, HistoryTruncated};
+    let other = ("e0", 9);
+    for (since, acknowledged, count, trimmed, expected) in [
+        (other, 0, 3, 0, (1, 0, EpochChanged, 1..=3)),
+        (other, 1, 3, 0, (1, 1, EpochChanged, 2..=3)),
+        (other, 1, 3, 2, (1, 2, EpochChanged, 3..=3)),
+        (other, 1, 5, 0, (1, 5, EpochChanged, 6..=5)),
+        (other, 3, 3, 0, (1, 3, EpochChanged, 4..=3)),
+        (("e1", 9), 1, 3, 0, (2, 1, HistoryTruncated, 2..=3)),
+        (("e1", 0), 2, 3, 1, (1, 2, HistoryTruncated, 3..=3)),
+    ] {
+        // What a session says of this life counts less than what was acknowledged.
+        let ways = if since == other { [false, true].as_slice() } else { &[false] };
+        for &resumes in ways {
+            let (mut room, from, to) = guaranteed_for_two();
+            (0..count).for_each(|_| assert!(publish(&mut room, from, None).is_ok()));
+            room.acknowledge(to, acknowledged, now(0).moment);
+            assert!(room.detach(to, None, 0, now(0).moment));
+            (0..trimmed).for_each(|_| assert!(room.history.drop_oldest().is_some()));
+            let bob = "bob".into();
+            let request = JoinRequest { resumes, ..request(to, Some(&bob), Some(since)) };
+            let got = match room.join(&request, now(0)).expect("they may").recovery {
+                Recovery::Rest { from, to, reason, missed } => {
+                    (from, to, reason, missed[0].offset..=missed.last().unwrap().offset)
+                }
+                Recovery::Owed { from, to, reason } | Recovery::Lost { from, to, reason } => {
+                    (from, to, reason, to + 1..=to)
+                }
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(got, expected, "{acknowledged} of {count}, without {trimmed}");
+        }
+    }
+}
+
+#[test]
 fn what_is_not_for_somebody_is_looked_at_once() {
     let (mut room, from, to) = guaranteed_for_two();
     let say = |room: &mut HomeRoom, count| {

@@ -263,13 +263,14 @@ impl Shard {
     ) {
         let is_local = self.is_local(room);
         let Some(home) = self.homes.get_mut(room) else { return };
-        let truncated = GapReason::HistoryTruncated;
         let (replay, recovered, missing) = match joining.recovery {
             Recovery::Replay(missed) => (missed, true, None),
-            Recovery::Rest { from, to, missed } => (missed, false, Some((from, to, truncated))),
-            Recovery::Owed { from, to } => (Vec::new(), false, Some((from, to, truncated))),
+            Recovery::Rest { from, to, reason, missed } => {
+                (missed, false, Some((from, to, reason)))
+            }
+            Recovery::Owed { from, to, reason } => (Vec::new(), false, Some((from, to, reason))),
             Recovery::Lost { from, to, reason } => {
-                (Vec::new(), false, (ask.resumes && from <= to).then_some((from, to, reason)))
+                (Vec::new(), false, ask.resumes.then_some((from, to, reason)))
             }
             Recovery::None | Recovery::Ahead => (Vec::new(), false, None),
         };
@@ -288,13 +289,16 @@ impl Shard {
         let instead = replay.first().map(|first| {
             // What was not acknowledged is still owed, and comes piece by piece; else who asks for it
             // is told by the answer, and who resumes by the gap.
-            let from = missing.map_or(first.offset, |(from, ..)| from);
+            let (from, reason) = match missing {
+                Some((from, _, reason)) => (from, reason),
+                None => (first.offset, GapReason::HistoryTruncated),
+            };
             let is_told = ask.resumes || guaranteed;
             let (recovered, local) = (false, is_local);
             let reply = Reply::Join { joined: joined_room, recovered, user_count, local };
             Box::new(Instead {
                 answer: answer_frame(&ticket, asker, reply).into_boxed_slice(),
-                gap: is_told.then(|| gap((from, offset, truncated))),
+                gap: is_told.then(|| gap((from, offset, reason))),
             })
         });
         let joined = Joined {
@@ -308,7 +312,7 @@ impl Shard {
             redelivers: joining.redelivers,
             interest: ask.interest.clone(),
             replay,
-            gap: missing.map(gap),
+            gap: missing.filter(|(from, to, _)| from <= to).map(gap),
             instead,
         };
         let reply = Reply::Join { joined: joined_room, recovered, user_count, local: is_local };

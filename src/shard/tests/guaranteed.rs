@@ -180,6 +180,43 @@ fn a_session_that_was_there_before_its_user_began_anew_misses_nothing() {
 }
 
 #[test]
+fn a_session_that_comes_back_to_another_life_of_a_room_gets_what_its_user_is_owed_there() {
+    for (before, after, told) in [(0, 2, &[1, 2][..]), (1, 2, &[-1, 2, 3]), (1, 4, &[-5])] {
+        for mut cluster in clusters() {
+            let (a, _) = begin(&mut cluster, 3);
+            let b = cluster.open_as(0, "b", |_| {});
+            let session = cluster.read(b)[0]["session"].as_str().unwrap().to_owned();
+            join(&mut cluster, b, "");
+            cluster.lose(b);
+            cluster.ask(a, r#"{"type":"room.delete","id":1,"room":"g"}"#);
+            let create =
+                r#"{"type":"room.create","id":0,"room":"g","config":{"mode":"guaranteed"}}"#;
+            assert_eq!(cluster.ask(a, create)["type"], "ok");
+            join(&mut cluster, a, "");
+            publish(&mut cluster, a, before);
+            make_member(&mut cluster, a, "b");
+            publish(&mut cluster, a, after);
+            let b = cluster.open_as(0, "b", |opened| opened.session = Some(session.into()));
+            let seen = cluster.read(b);
+            assert_eq!(seen[0]["rooms"][0]["recovered"], false);
+            let came = seen[1..].iter().map(|it| match it["to"].as_i64() {
+                Some(to) => {
+                    let expected = (&1.into(), &"epoch_changed".into());
+                    assert_eq!((&it["from"], &it["reason"]), expected);
+                    -to
+                }
+                None => it["offset"].as_i64().unwrap(),
+            });
+            assert_eq!(came.collect::<Vec<_>>(), told);
+            cluster.wait(60_000);
+            let last = i64::from(before + after);
+            let owed: Vec<_> = (i64::from(before) + 1..=last).take(3).collect();
+            assert!(cluster.offsets(b).starts_with(&owed), "what is not acknowledged comes again");
+        }
+    }
+}
+
+#[test]
 fn an_acknowledgement_takes_effect_where_it_was_sent() {
     for mut cluster in clusters() {
         let (a, b) = begin(&mut cluster, 0);
