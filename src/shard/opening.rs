@@ -358,7 +358,11 @@ impl Shard {
         });
         self.outbound.release(key, |out| write_event(&event, codec, out));
         self.watch_expiry(key);
-        self.session_changed(key);
+        if arrival.recovered {
+            self.session_changed(key);
+        } else {
+            self.session_begins(key);
+        }
         self.enter_reserved(key, self.everyone.clone());
         if let Some(Ok(name)) = identity.user.as_deref().map(RoomName::user) {
             self.enter_reserved(key, name.clone());

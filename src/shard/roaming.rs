@@ -1,7 +1,7 @@
 //! Sessions over nodes: what they have is kept with the broker, so that any node can go on with them.
 //!
-//! What a session has is told to the broker within a second of a change, when its connection goes, and
-//! often enough to outlive its time there. A node that is asked to resume fetches the session: what
+//! That a node has a session is told to the broker when it begins; what it has, within a second of a change,
+//! when its connection goes, and often enough to outlive its time there. A node that is asked to resume fetches the session: what
 //! another node had is taken over, and that node is made to let go first. Without the broker, a node
 //! resumes what it had itself, and later tells how long ago that was: whoever took it before that has it
 //! no more.
@@ -27,8 +27,10 @@ use super::{Alarm, Shard};
 
 /// How often changes are told.
 const KEEP_EVERY_MS: u64 = 1_000;
-/// Sessions that are told of at a time.
+/// Sessions that are told of in that time.
 const KEEP_MAX: usize = 2_000;
+/// How many of them at once, because they begin: of the others it is told in their turn.
+const BEGIN_MAX: usize = KEEP_MAX / 2;
 
 /// A session that is asked for.
 #[derive(Debug)]
@@ -49,6 +51,8 @@ pub(super) struct Roaming {
     fetching: Map<SessionId, Fetching>,
     /// Connections whose sessions have changed.
     changed: Vec<ConnectionKey>,
+    /// How many were told of at once since the others had their turn.
+    begun: usize,
     /// Where the round is that tells of all sessions, changed or not.
     round: u32,
     /// So much of it is to be done soon: the broker may have lost what it was told.
@@ -64,6 +68,7 @@ impl Roaming {
         Self {
             fetching,
             changed: Vec::new(),
+            begun: 0,
             round: 0,
             hurry: 0,
             left: Vec::new(),
@@ -73,6 +78,16 @@ impl Roaming {
 }
 
 impl Shard {
+    /// A connection's session has begun: whoever goes on with it on another node, however soon, takes it
+    /// from here.
+    pub(super) fn session_begins(&mut self, key: ConnectionKey) {
+        self.session_changed(key);
+        if self.roaming.begun < BEGIN_MAX && self.broker.is_up() {
+            self.roaming.begun += 1;
+            self.keep_with_broker(key);
+        }
+    }
+
     /// A connection's session has changed.
     pub(super) fn session_changed(&mut self, key: ConnectionKey) {
         if !self.broker.is_there() || self.config.session.ttl_ms == 0 {
@@ -96,6 +111,7 @@ impl Shard {
     /// Tells the broker of sessions that have changed, and of some that have not.
     pub(super) fn on_keep_alarm(&mut self) {
         self.roaming.is_timed = false;
+        let most = KEEP_MAX - std::mem::take(&mut self.roaming.begun);
         // All in half of their time.
         let ttl_ms = self.config.session.ttl_ms;
         let slots = u32::try_from(self.outbound.slots.len()).unwrap_or(u32::MAX);
@@ -108,12 +124,12 @@ impl Shard {
                 self.session_changed(key);
             }
         }
-        let count = self.roaming.changed.len().min(KEEP_MAX);
+        let count = self.roaming.changed.len().min(most);
         let changed: Vec<_> = self.roaming.changed.drain(..count).collect();
         for key in changed {
             self.keep_with_broker(key);
         }
-        let count = self.roaming.left.len().saturating_sub(KEEP_MAX - count);
+        let count = self.roaming.left.len().saturating_sub(most - count);
         for session in self.roaming.left.split_off(count) {
             if let Some(snapshot) = self.sessions.look(session).cloned() {
                 self.keep_detached(session, &snapshot);
@@ -136,7 +152,10 @@ impl Shard {
 
     fn keep_with_broker(&mut self, key: ConnectionKey) {
         let Some(connection) = self.outbound.get_mut(key) else { return };
-        connection.unsaved = false;
+        if !std::mem::take(&mut connection.unsaved) {
+            // That has been told meanwhile.
+            return;
+        }
         let Some(session) = connection.session.filter(|_| connection.is_open()) else { return };
         let Some(connection) = self.outbound.get(key) else { return };
         let snapshot = self.snapshot(connection);

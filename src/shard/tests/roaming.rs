@@ -211,6 +211,20 @@ fn a_connection_that_is_still_open_elsewhere_is_replaced_and_loses_nothing() {
 }
 
 #[test]
+fn a_session_that_has_just_begun_goes_over_to_the_last_moment() {
+    let mut world = World::new();
+    let (first, session) = somebody(&mut world);
+    let (at, events) = world.come(1, 0, &session);
+    assert_eq!(
+        (&events[0]["recovered"], &events[0]["rooms"][0]["room"]),
+        (&json!(true), &json!("sure:a"))
+    );
+    let state = world.ask(1, at, &json!({"type": "state.get", "id": 3}));
+    assert_eq!(state[0]["data"], json!({"a": 1}));
+    assert_eq!(world.fleet.nodes[0].read(first).last().expect("it is told")["reason"], "replaced");
+}
+
+#[test]
 fn whoever_comes_back_where_it_was_gets_what_the_other_node_had() {
     let mut world = World::new();
     let (at, session) = somebody(&mut world);
