@@ -56,6 +56,8 @@ pub enum Order {
         /// Over how long.
         window_ms: u64,
     },
+    /// Let clients in: what the operator has decided on other nodes holds here.
+    Admit,
     /// Go by these settings from now on, as far as they can change in a running process.
     Reload(Arc<Reload>),
     /// Do something no core should ever do. Cores obey only where `dev.faults` is set.

@@ -261,6 +261,8 @@ impl<M: Send + 'static> Party<M> {
         let doorbell = watched(self.port.doorbell_fd().try_clone_to_owned()?)?;
         let mut look = interval(nodes::LOOK_EVERY);
         let mut read = interval(spread::READ_EVERY);
+        let mut read_first = interval(spread::READ_FIRST_EVERY);
+        let first_until = Instant::now() + spread::READ_FIRST_FOR;
         loop {
             self.receive(&router);
             self.deliver();
@@ -276,6 +278,9 @@ impl<M: Send + 'static> Party<M> {
                 () = self.relays.wants_to_send() => {}
                 _ = look.tick() => self.look(),
                 _ = read.tick(), if self.spread.is_some() => self.share(),
+                _ = read_first.tick(), if self.has_to_read() && Instant::now() < first_until => {
+                    self.ask_first();
+                }
                 found = self.inquiry.next() => self.answer(&found),
                 command = commands.next() => match command {
                     Command::Order(order) => self.order(&order),
@@ -371,8 +376,22 @@ impl<M: Send + 'static> Party<M> {
         }
     }
 
+    /// Asks what other nodes have decided, again and again until that is known.
+    fn ask_first(&mut self) {
+        let Some((spread, bridge)) = self.spread.as_mut().zip(self.bridge) else { return };
+        if let Some(ask) = spread.ask_to_read(Instant::now()) {
+            self.post(bridge, Letter::Share(Box::new(ask)), size_of::<shared::Ask>());
+        }
+    }
+
+    /// Whether the decisions of other nodes have not been read yet.
+    fn has_to_read(&self) -> bool {
+        self.spread.as_ref().is_some_and(|spread| !spread.is_read())
+    }
+
     /// There is news of other nodes' decisions.
     fn hear(&mut self, news: shared::News) {
+        let had_to_read = self.has_to_read();
         let Some(spread) = &mut self.spread else { return };
         let decisions = spread.hear(news, unix_ms());
         let is_behind = spread.is_behind();
@@ -380,6 +399,10 @@ impl<M: Send + 'static> Party<M> {
             tracing::info!("carrying out a decision that was made on another node");
             // Who waits for it waits there.
             self.carry_out(&decision, None, oneshot::channel().0);
+        }
+        if had_to_read && !self.has_to_read() {
+            // Behind what was decided.
+            self.order(&Order::Admit);
         }
         if is_behind {
             self.share();

@@ -21,6 +21,10 @@ use crate::decision::{Decision, Topic};
 
 /// How often the notes are read.
 pub(super) const READ_EVERY: Duration = Duration::from_millis(300);
+/// The same until they are read for the first time, for which clients wait.
+pub(super) const READ_FIRST_EVERY: Duration = Duration::from_millis(10);
+/// For so long at most, as clients do.
+pub(super) const READ_FIRST_FOR: Duration = Duration::from_secs(10);
 /// Decisions that are on their way to be noted at once: what a Redis has forgotten comes by and by.
 const NOTES_MAX: usize = 128;
 /// After so long a question is taken for lost.
@@ -39,6 +43,8 @@ pub(super) struct Spread {
     mark: Mark,
     /// What was found in them, until they are read to their end for the first time.
     found: Option<BTreeSet<Topic>>,
+    /// They were read to their end once.
+    is_read: bool,
     /// When they were last asked for, if there is no answer yet.
     asked: Option<Instant>,
     owed: BTreeMap<Topic, Owed>,
@@ -64,6 +70,7 @@ impl Spread {
             most,
             mark: Mark::default(),
             found: Some(BTreeSet::new()),
+            is_read: false,
             asked: None,
             owed: BTreeMap::new(),
             line: VecDeque::new(),
@@ -115,11 +122,17 @@ impl Spread {
                 self.on_way.insert(topic, now);
             }
         }
-        if self.asked.is_none_or(is_due) {
-            self.asked = Some(now);
-            asks.push(Ask::Read(self.mark.clone()));
-        }
+        asks.extend(self.ask_to_read(now));
         asks
+    }
+
+    /// The question what more is noted, unless it has been put.
+    pub(super) fn ask_to_read(&mut self, now: Instant) -> Option<Ask> {
+        if self.asked.is_some_and(|at| now.duration_since(at) <= LOST_AFTER) {
+            return None;
+        }
+        self.asked = Some(now);
+        Some(Ask::Read(self.mark.clone()))
     }
 
     /// What the bridge answers; returns what is to be carried out here.
@@ -143,11 +156,17 @@ impl Spread {
                 let decisions = lines.iter().filter_map(|line| read(line));
                 let decisions = decisions.filter_map(|it| self.read(it, now_unix_ms)).collect();
                 if is_all {
+                    self.is_read = true;
                     self.note_what_is_missing(now_unix_ms);
                 }
                 decisions
             }
         }
+    }
+
+    /// Whether what all nodes had decided was known here at some time.
+    pub(super) fn is_read(&self) -> bool {
+        self.is_read
     }
 
     /// Whether more is to be read or noted at once.

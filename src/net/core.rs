@@ -107,8 +107,11 @@ pub(super) struct State {
     /// What was done up to the last beat, and whether it showed spinning.
     pub(super) account: Account,
     pub(super) was_spinning: bool,
-    /// There is a Redis, and neither a link to it was there yet nor enough time for one.
-    pub(super) waits_for_link: bool,
+    /// There is a Redis, and neither was it in reach yet and had told what to know first, nor was there
+    /// enough time for that.
+    pub(super) waits_for_redis: bool,
+    /// What has been decided on other nodes holds here.
+    pub(super) knows_decisions: bool,
     /// When the last goodbye of a drain is over, if there is one.
     pub(super) all_end_at: Option<Moment>,
     /// How many looks in a row have found that nobody needs this core.
@@ -154,7 +157,7 @@ impl Core {
             self.arm(&state, now.moment);
             state.metrics.loop_time.record(self.clock.moment().since_us(now.moment));
             let is_draining = state.is_draining();
-            let may_open = !state.waits_for_link();
+            let may_open = !state.waits_for_redis();
             let may_park = is_inbox_empty && state.turns.is_empty() && state.port.fall_asleep();
             drop(state);
             if may_open {
@@ -259,7 +262,7 @@ impl State {
                 }
                 Deadline::Beat => self.beat(now),
                 Deadline::Wake(sleeper) => sleeper.ring(),
-                Deadline::Link => self.waits_for_link = false,
+                Deadline::Link => self.waits_for_redis = false,
                 Deadline::Linger => self.linger(now),
                 Deadline::DrainEnd => self.end_handshakes_and_relays(now),
             }

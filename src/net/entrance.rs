@@ -1,9 +1,10 @@
 //! Where clients come in: when the doors are opened, when they are closed, and when a core is done.
 //!
-//! A node with a Redis waits for its link before clients come. One that is not linked yet can neither
-//! publish nor go on with the sessions that other nodes had, and whoever came so early would be told
-//! that theirs is gone: where a new process takes over a port the old one serves meanwhile, elsewhere
-//! clients try again. A first attempt that fails ends the wait: a node also serves without its Redis.
+//! A node with a Redis waits for its link before clients come, and for what the operator has decided on
+//! other nodes. One that is not linked yet can neither publish nor go on with the sessions that other nodes
+//! had, and whoever came so early would be told that theirs is gone, or let in though they are banned: where
+//! a new process takes over a port the old one serves meanwhile, elsewhere clients try again. A first attempt
+//! that fails ends the wait: a node also serves without its Redis.
 //!
 //! Invariants: that wait has an end; as long as any core has
 //! a connection, all of them are there, because each has rooms and sessions of the others' connections.
@@ -21,7 +22,7 @@ use super::core::{Core, Deadline, State};
 use super::listener::{self, Door};
 use super::socket;
 
-/// How long word of the link to Redis is waited for, at most: far longer than any attempt takes.
+/// How long word of Redis is waited for, at most: far longer than any attempt takes.
 const LINK_MS: u64 = 10_000;
 
 /// How often a core that drains looks whether it may end.
@@ -117,9 +118,10 @@ impl Core {
 
 impl State {
     /// Whether clients are still kept at the door.
-    pub(super) fn waits_for_link(&mut self) -> bool {
-        self.waits_for_link &= !self.shard.knows_link();
-        self.waits_for_link
+    pub(super) fn waits_for_redis(&mut self) -> bool {
+        let knows = self.shard.knows_link() && (self.knows_decisions || !self.shard.has_link());
+        self.waits_for_redis &= !knows;
+        self.waits_for_redis
     }
 
     /// Looks whether all is over, and comes again soon.

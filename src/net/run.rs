@@ -154,7 +154,7 @@ fn open(plan: Plan, kind: Kind, table: Table) -> io::Result<Rc<Core>> {
     shard.answer_with(plan.handlers);
     shard.believe_pages(Arc::clone(&plan.pages));
     begin_with(&mut shard, &clock, &plan.standing);
-    let (wheel, waits_for_link) = wheel(&clock, &config);
+    let (wheel, waits_for_redis) = wheel(&clock, &config);
     let tally = tally(&config, cores, &metrics);
     let state = State {
         shard,
@@ -183,7 +183,8 @@ fn open(plan: Plan, kind: Kind, table: Table) -> io::Result<Rc<Core>> {
         events_before: 0,
         account: Account { at: clock.moment(), cpu_us: thread_cpu_us(), ..Account::default() },
         was_spinning: false,
-        waits_for_link,
+        waits_for_redis,
+        knows_decisions: false,
         all_end_at: None,
         looks_over: 0,
         jumped_us: 0,

@@ -140,6 +140,8 @@ enum Alarm {
     Ticket(u64),
     /// Nobody said in time what became of a message for a connection of another node.
     Sent(u64),
+    /// Tell the broker again which connections users have.
+    Places,
     /// For the test suite.
     Fault(ConnectionKey),
 }
@@ -292,6 +294,7 @@ impl Shard {
                 Alarm::Overdue(room) => self.on_overdue_alarm(&room),
                 Alarm::Ticket(ticket) => self.on_ticket_alarm(ticket),
                 Alarm::Sent(ticket) => self.on_sent_alarm(ticket),
+                Alarm::Places => self.on_places_alarm(),
                 Alarm::Call(room) => self.on_call_alarm(&room),
                 Alarm::Patterns => self.on_patterns_alarm(),
                 Alarm::Pattern(tenant, pattern) => self.on_pattern_alarm(tenant, &pattern),
@@ -313,6 +316,12 @@ impl Shard {
     #[must_use]
     pub fn knows_link(&self) -> bool {
         !self.broker.is_there() || self.broker.is_known()
+    }
+
+    /// Whether Redis is in reach.
+    #[must_use]
+    pub fn has_link(&self) -> bool {
+        self.broker.is_up()
     }
 
     /// Whether Redis is in reach and is still to be told, or to confirm, how far users have come.

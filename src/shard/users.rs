@@ -16,10 +16,10 @@ use crate::room::broker::{Fault, ToBroker};
 use crate::room::entrance::{self, EntranceAsk};
 use crate::tenant::Tenant;
 
-use super::Shard;
 use super::identity::Identity;
 use super::message::{ToConnection, ToUser};
 use super::session::SessionId;
+use super::{Alarm, Shard};
 
 /// A user of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -42,7 +42,11 @@ struct Place {
 
 /// The users whose home a core is.
 #[derive(Debug)]
-pub(super) struct Users(Map<UserKey, Vec<Place>>);
+pub(super) struct Users {
+    places: Map<UserKey, Vec<Place>>,
+    /// The broker will be told of all again, before it forgets them.
+    is_timed: bool,
+}
 
 /// What becomes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +61,7 @@ enum Entrance {
 
 impl Users {
     pub(super) fn new(seed: Seed) -> Self {
-        Self(Map::with_hasher(seed))
+        Self { places: Map::with_hasher(seed), is_timed: false }
     }
 
     fn enter(
@@ -67,11 +71,11 @@ impl Users {
         (limit, overflow): (u32, UserOverflow),
         tenant: &Tenant,
     ) -> Entrance {
-        let Some(places) = self.0.get_mut(key) else {
+        let Some(places) = self.places.get_mut(key) else {
             if !tenant.users.take() {
                 return Entrance::Full;
             }
-            self.0.insert(key.clone(), vec![place]);
+            self.places.insert(key.clone(), vec![place]);
             return Entrance::In;
         };
         if place.session.is_some() {
@@ -98,10 +102,10 @@ impl Users {
         place: Place,
         tenant: &Tenant,
     ) -> Option<Option<ConnectionAddress>> {
-        if !self.0.contains_key(key) && !tenant.users.take() {
+        if !self.places.contains_key(key) && !tenant.users.take() {
             return None;
         }
-        let places = self.0.entry(key.clone()).or_default();
+        let places = self.places.entry(key.clone()).or_default();
         let is_same = |other: &Place| place.session.is_some() && other.session == place.session;
         let instead = places.iter().find(|other| is_same(other)).map(|other| other.at);
         places.retain(|other| !is_same(other));
@@ -111,18 +115,18 @@ impl Users {
 
     /// Over which link it was asked if a connection may be there, if it was: now that is known.
     fn answer(&mut self, key: &UserKey, at: ConnectionAddress) -> Option<u64> {
-        let place = self.0.get_mut(key).and_then(|all| all.iter_mut().find(|it| it.at == at));
+        let place = self.places.get_mut(key).and_then(|all| all.iter_mut().find(|it| it.at == at));
         place.and_then(|place| place.asked.take())
     }
 
     /// Since when a connection is in, if it is.
     fn since(&self, key: &UserKey, at: ConnectionAddress) -> Option<Moment> {
-        self.0.get(key)?.iter().find(|place| place.at == at).map(|place| place.since)
+        self.places.get(key)?.iter().find(|place| place.at == at).map(|place| place.since)
     }
 
     /// All connections of which others have not decided, or those of which they have.
     fn all(&self, is_asked: bool) -> Vec<(UserKey, Place)> {
-        let users = self.0.iter();
+        let users = self.places.iter();
         let mut all: Vec<_> = users
             .flat_map(|(user, places)| {
                 let places = places.iter().filter(|place| place.asked.is_some() == is_asked);
@@ -136,10 +140,10 @@ impl Users {
     }
 
     fn exit(&mut self, key: &UserKey, at: ConnectionAddress, tenant: &Tenant) {
-        let Some(places) = self.0.get_mut(key) else { return };
+        let Some(places) = self.places.get_mut(key) else { return };
         places.retain(|place| place.at != at);
         if places.is_empty() {
-            self.0.remove(key);
+            self.places.remove(key);
             tenant.users.give_back();
         }
     }
@@ -250,9 +254,30 @@ impl Shard {
     /// The broker is in reach over another link, and is told of those that are there.
     pub(super) fn hold_places(&mut self, link: u64) {
         if self.config.limits.connections_per_user > 0 {
-            let all = self.users.all(false).into_iter();
-            let places = all.map(|(user, place)| (user.place(place.at), place.since)).collect();
-            self.tell_broker(ToBroker::Hold { places, all_of: Some(link) });
+            self.tell_places(Some(link));
+            self.time_places();
+        }
+    }
+
+    fn tell_places(&mut self, all_of: Option<u64>) {
+        let all = self.users.all(false).into_iter();
+        let places = all.map(|(user, place)| (user.place(place.at), place.since)).collect();
+        self.tell_broker(ToBroker::Hold { places, all_of });
+    }
+
+    fn time_places(&mut self) {
+        if !std::mem::replace(&mut self.users.is_timed, true) {
+            let at = self.outbound.now.moment.plus_ms(self.config.redis.room_ttl_ms / 2);
+            self.wheel.insert(at, Alarm::Places);
+        }
+    }
+
+    /// Tells the broker of all that are there, so that it does not forget them.
+    pub(super) fn on_places_alarm(&mut self) {
+        self.users.is_timed = false;
+        if self.broker.is_up() {
+            self.tell_places(None);
+            self.time_places();
         }
     }
 
@@ -338,7 +363,7 @@ mod tests {
         for (name, index) in [("ann", 1), ("ann", 2), ("ann", 3), ("bob", 4), ("bob", 4)] {
             users.exit(&user(name), place(index, None).at, tenant);
         }
-        assert_eq!((users.0.len(), tenant.users.count()), (0, 0));
+        assert_eq!((users.places.len(), tenant.users.count()), (0, 0));
     }
 
     #[test]
@@ -351,6 +376,6 @@ mod tests {
         assert_eq!(users.enter(&ann, place(2, Some(8)), refuse, tenant), Entrance::Full);
         assert_eq!(users.enter(&ann, place(3, Some(7)), refuse, tenant), Entrance::In);
         users.exit(&ann, place(1, None).at, tenant);
-        assert_eq!(users.0[&ann].len(), 1, "the one that went on is still there");
+        assert_eq!(users.places[&ann].len(), 1, "the one that went on is still there");
     }
 }

@@ -232,3 +232,24 @@ fn nothing_of_a_revoked_user_is_stored_after_the_answer() {
         assert!(at_once.len() <= 1, "what had not gone to Redis is dropped");
     }
 }
+
+#[test]
+fn a_node_that_starts_lets_nobody_in_before_it_knows_what_was_decided() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let first = node(&store);
+    // More than is read at a time.
+    for n in 0..600 {
+        let ban = json!({"user": format!("other {n}")});
+        assert_eq!(operate(&first, "POST", "/v1/bans", &ban).0, 200);
+    }
+    assert_eq!(operate(&first, "POST", "/v1/bans", &json!({"user": "bob"})).0, 200);
+    for _ in 0..3 {
+        let later = node(&store);
+        let refused = refusal(&later, "bob", "default");
+        assert!(refused.as_ref().is_some_and(|it| it.contains("banned")), "{refused:?}");
+        assert_eq!(refusal(&later, "ann", "default"), None);
+    }
+}

@@ -494,3 +494,23 @@ fn connections_of_users_are_counted_over_all_links_to_a_cluster() {
         }
     }
 }
+
+#[test]
+fn who_stays_in_a_room_is_not_forgotten_as_long_as_somebody_looks() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let (one, other) = (crate::node::node(&store), crate::node::node(&store));
+    let _ann = Talk::joined(&one, "a");
+    let key = || store.list(&["KEYS", "*:p"]).pop();
+    eventually("it is noted who is there", || key().is_some());
+    let key = key().unwrap();
+    let left_ms = || store.say(&["PTTL", &key])[1..].parse::<i64>().unwrap();
+    store.say(&["PEXPIRE", &key, "60000"]);
+    assert!(left_ms() <= 60_000);
+    // Nobody comes and nobody goes.
+    let info = Talk::to(&other).ok(json!({"type": "room.info", "room": "a"}));
+    assert_eq!(info["user_count"], 1, "{info}");
+    assert!(left_ms() > 60_000, "{}", left_ms());
+}

@@ -34,6 +34,7 @@ impl Call for Look {
         let mut command = desk.scripts.call(Name::Look, &[desk.names(&self.room).attendance()]);
         command.arg(format!("{} {}", self.known.life, self.known.number));
         command.arg(script::fresh(&desk.chance().to_be_bytes()));
+        command.arg(desk.config.redis.room_ttl_ms);
         command
     }
 

@@ -1,8 +1,10 @@
 #!lua
 -- Tells who is in a room, unless that is known.
--- KEYS: who is there. ARGV: how far that is known, text of a new life.
+-- KEYS: who is there. ARGV: how far that is known, text of a new life, and how long it is kept from now on in
+--       ms: nobody says again who stays.
 local mark = redis.call('HGET', KEYS[1], 'm')
 if mark then
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
   -- Another server may lack what the one before it has told: its steps are of another life, in which
   -- nodes have to say again who is there.
   local server = string.sub(string.match(redis.call('INFO', 'server'), 'run_id:(%w+)'), -16)

@@ -68,6 +68,7 @@ impl HomeRoom {
                 }
                 for Said { user, connections, has_said, info } in said {
                     if node != own {
+                        self.welcome_back(&user, connections.is_some());
                         self.presence.hear(node, &user, connections);
                     }
                     if has_said {
@@ -86,6 +87,14 @@ impl HomeRoom {
             }
         }
         self.plan_presence(now);
+    }
+
+    /// A user who was nowhere is on another node: whoever was sent out has come anew, and what they have
+    /// since may bring them back here.
+    fn welcome_back(&mut self, user: &str, is_there: bool) {
+        if is_there && self.presence.get(user).is_none() {
+            self.sent_out.remove(user);
+        }
     }
 
     /// Takes over what all nodes have said; what this one (`own`) has to add is said next. `is_whole`:
@@ -108,6 +117,9 @@ impl HomeRoom {
             } else {
                 self.anonymous_elsewhere.insert(node, count);
             }
+        }
+        for there in &attendance.users {
+            self.welcome_back(&there.user, there.nodes.iter().any(|(node, _)| *node != own));
         }
         let all = attendance.users.into_iter().map(|it| (it.user, it.nodes, it.info));
         self.presence.take_over(all.collect(), own, is_whole);

@@ -3,6 +3,7 @@
 use super::cluster::{Address, Cluster};
 use super::fleet::Fleet;
 use crate::config::{Config, UserOverflow};
+use crate::room::broker::ToBroker;
 
 struct World {
     fleet: Fleet,
@@ -14,6 +15,7 @@ fn world(overflow: UserOverflow) -> World {
         config.redis.url = Some("redis://fake".to_owned());
         config.limits.connections_per_user = 2;
         config.limits.user_overflow = overflow;
+        config.heartbeat.interval_ms = 0;
         Cluster::of_node(2, config, id)
     };
     let mut world = World { fleet: Fleet::new((3..5).map(node), 0) };
@@ -123,4 +125,28 @@ fn over_each_link_a_node_tells_of_all_that_are_there() {
     world.fleet.nodes[0].lose(asked);
     world.carry();
     assert_eq!(world.come(1, 0).1, "welcome");
+}
+
+#[test]
+fn those_who_stay_are_told_of_again_before_redis_forgets_them() {
+    let mut world = world(UserOverflow::Refuse);
+    let (at, _) = world.come(0, 0);
+    let half_ms = Config::default().redis.room_ttl_ms / 2;
+    let held = |world: &mut World| {
+        let told = std::mem::take(&mut world.fleet.nodes[0].to_broker).into_iter();
+        let places = told.filter_map(|(_, message)| match message {
+            ToBroker::Hold { places, all_of: None } => Some(places),
+            _ => None,
+        });
+        places.flatten().map(|(place, _)| place.at.key).collect::<Vec<_>>()
+    };
+    for _ in 0..3 {
+        for ms in [half_ms - 1_000, 999] {
+            world.fleet.nodes[0].wait(ms);
+            assert_eq!(held(&mut world), []);
+        }
+        world.fleet.nodes[0].wait(1);
+        assert_eq!(held(&mut world).len(), 1);
+    }
+    world.fleet.nodes[0].lose(at);
 }

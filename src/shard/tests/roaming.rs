@@ -395,3 +395,44 @@ fn whoever_has_moved_on_keeps_the_session_though_one_resumed_it_without_the_brok
     assert!(is_replaced(&mut world, 0, at));
     assert!(!is_replaced(&mut world, 1, last));
 }
+
+#[test]
+fn whoever_was_sent_out_and_came_anew_is_brought_back_by_their_session_on_any_node() {
+    for resumes_at in 0..NODES {
+        let mut world = World::new();
+        let owner = world.fleet.nodes[0].user(0, "owner");
+        let ann = world.fleet.nodes[1].open_as(1, "ann", |_| {});
+        world.fleet.carry();
+        let session = session(&world.fleet.nodes[1].read(ann));
+        let join = json!({"type": "join", "room": "sure:a", "id": 1});
+        world.ask(0, owner, &join);
+        world.ask(1, ann, &join);
+        let kick = json!({"type": "room.kick", "room": "sure:a", "user": "ann", "id": 2});
+        assert_eq!(world.ask(0, owner, &kick)[0]["type"], "ok");
+        let sent_out = world.fleet.nodes[1].read(ann);
+        assert_eq!(sent_out[0]["reason"], "kicked", "{sent_out:?}");
+        // A session that waits does not bring them back.
+        for (comes, expected) in [(false, [].as_slice()), (true, &["sure:a"])] {
+            let at = world.fleet.nodes[1].open_as(1, "ann", |opened| {
+                opened.session = Some(session.clone().into());
+            });
+            world.fleet.carry();
+            if comes {
+                assert_eq!(world.ask(1, at, &join)[0]["type"], "welcome");
+            }
+            world.wait(1_100);
+            world.fleet.nodes[1].lose(at);
+            world.fleet.carry();
+            let at = world.fleet.nodes[resumes_at].open_as(0, "ann", |opened| {
+                opened.session = Some(session.clone().into());
+            });
+            world.fleet.carry();
+            let welcome = world.fleet.nodes[resumes_at].read(at).remove(0);
+            let rooms = welcome["rooms"].as_array().expect("a list");
+            let rooms: Vec<_> = rooms.iter().map(|it| it["room"].as_str().unwrap()).collect();
+            assert_eq!(rooms, expected, "{welcome}");
+            world.fleet.nodes[resumes_at].lose(at);
+            world.fleet.carry();
+        }
+    }
+}
