@@ -161,7 +161,7 @@ impl World {
         for client in &self.witness.clients {
             self.nodes[client.node].with(|cluster| cluster.lose(client.at));
         }
-        self.wait(9_000).await;
+        self.wait(12_000).await;
         let left = self.servers.iter().flat_map(|it| it.keys_of(&["s", "h", "p", "d", "a"]));
         let left: Vec<_> = left.collect();
         assert!(left.is_empty(), "rooms are left in Redis: {left:?}");

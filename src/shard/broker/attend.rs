@@ -21,9 +21,6 @@ const SAY_MAX: usize = 256;
 const HELD_MAX: usize = 256;
 /// Words that the broker has taken and that have not been heard yet; with more, all is asked for.
 const UNHEARD_MAX: usize = 16;
-/// How long nodes have to say again what the broker has lost.
-const SETTLE_MS: u64 = 1_000;
-
 /// When it is not known yet how long the others need.
 const NEVER: Moment = Moment { us: u64::MAX };
 
@@ -86,8 +83,13 @@ impl Attending {
         self.mark = Some(mark);
     }
 
-    /// Takes all that the broker knows.
-    fn take(&mut self, heard: Box<Attendance>, own: u64, now: Moment) -> Taken {
+    /// Takes all that the broker knows. What it has lost nodes have to say again by `settled`.
+    fn take(
+        &mut self,
+        heard: Box<Attendance>,
+        own: u64,
+        (now, settled): (Moment, Moment),
+    ) -> Taken {
         let mark = self.mark.as_ref().filter(|mark| !mark.life.is_empty());
         let is_old = mark.is_some_and(|mark| mark.covers(&heard.mark));
         let is_lost = mark.is_some_and(|mark| mark.life != heard.mark.life);
@@ -104,7 +106,7 @@ impl Attending {
             }
             Some(at) if at < NEVER && !is_lost => {}
             _ => {
-                self.settles = Some(now.plus_ms(SETTLE_MS));
+                self.settles = Some(settled);
                 taken.settles = true;
             }
         }
@@ -152,10 +154,11 @@ impl Shard {
             // It knows nothing: then also not what this node has said.
             Ok(heard) => {
                 attending.is_refused = false;
-                let taken = attending.take(heard.unwrap_or_default(), node, now);
+                // They may link anew later than this one, and live as long as a lease lasts.
+                let settled = now.plus_ms(self.config.redis.lease_ms);
+                let taken = attending.take(heard.unwrap_or_default(), node, (now, settled));
                 if taken.settles {
-                    // The others say it again meanwhile.
-                    self.wheel.insert(now.plus_ms(SETTLE_MS), Alarm::Reopen(room.clone()));
+                    self.wheel.insert(settled, Alarm::Reopen(room.clone()));
                 }
                 for ask in taken.silent {
                     self.tell_broker(ToBroker::Attend { room: room.clone(), ask });

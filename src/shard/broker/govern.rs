@@ -20,7 +20,7 @@ use crate::room::broker::{Fault, ToBroker};
 use crate::room::charter::{Charter, Decided, Motion, Vote};
 use crate::room::name::RoomKey;
 use crate::room::refusal::Refusal;
-use crate::shard::ask::What;
+use crate::shard::ask::{Since, What};
 use crate::shard::edict::NOT_ANY_MORE;
 use crate::shard::message::{Ask, Asker};
 use crate::shard::{Alarm, Shard};
@@ -156,8 +156,7 @@ impl Shard {
         if !makes || ask.room.name.is_reserved() {
             return Some(ask);
         }
-        let resumes = matches!(&ask.what, What::Join(join) if join.resumes);
-        if resumes && !self.is_local(&ask.room) {
+        if self.has_ended_since(&ask) {
             self.refuse_ask(ask, Refusal::NO_ROOM);
             return None;
         }
@@ -171,6 +170,16 @@ impl Shard {
         let room = ask.room.clone();
         self.take_up(&room, Of::Founding(Box::new(ask)));
         None
+    }
+
+    /// Whether a session comes back to a room that has ended, and that nobody has used since. Where the broker
+    /// has lost it, the first place of its next life is taken.
+    fn has_ended_since(&self, ask: &Ask) -> bool {
+        let What::Join(join) = &ask.what else { return false };
+        let life = self.seen_by_broker(&ask.room).filter(|_| !self.is_local(&ask.room));
+        let is_new =
+            |since: &Since| life.is_some_and(|it| it.offset == 0 && *it.epoch != *since.epoch);
+        join.resumes && join.since.as_ref().is_some_and(is_new)
     }
 
     /// Somebody has come in and has got a role by that: tells the broker.

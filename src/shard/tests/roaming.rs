@@ -436,3 +436,28 @@ fn whoever_was_sent_out_and_came_anew_is_brought_back_by_their_session_on_any_no
         }
     }
 }
+
+#[test]
+fn a_session_that_comes_back_makes_no_room_that_was_deleted_meanwhile() {
+    for (resumes_at, deletes_at) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let mut world = World::new();
+        let (at, session) = somebody(&mut world);
+        let other = world.fleet.nodes[deletes_at].open_as(1, "owner", |_| {});
+        let create = json!({"type": "room.create", "room": "sure:b", "id": 1});
+        world.ask(deletes_at, other, &create);
+        let join = json!({"type": "join", "room": "sure:b", "id": 2});
+        assert!(world.ask(0, at, &join).iter().any(|it| it["type"] == "ok"));
+        world.fleet.nodes[0].lose(at);
+        world.fleet.carry();
+        let delete = json!({"type": "room.delete", "room": "sure:b", "id": 3});
+        let answers = world.ask(deletes_at, other, &delete);
+        assert_eq!(answers.last().expect("it is answered")["type"], "ok");
+        let (at, events) = world.come(resumes_at, 0, &session);
+        assert_eq!(events[0]["rooms"][0]["room"], "sure:a", "{events:?}");
+        assert_eq!(events[0]["rooms"].as_array().expect("a list").len(), 1);
+        let left = (&events[1]["type"], &events[1]["room"], &events[1]["reason"]);
+        assert_eq!(left, (&json!("left"), &json!("sure:b"), &json!("room_deleted")));
+        let info = json!({"type": "room.info", "room": "sure:b", "id": 4});
+        assert_eq!(world.ask(resumes_at, at, &info)[0]["code"], "not_found");
+    }
+}
