@@ -136,6 +136,11 @@ impl RoomKeys {
         [&self.base, "a"].concat()
     }
 
+    /// To which rooms a user, whose room it is, is invited.
+    pub(super) fn invitations(&self) -> String {
+        [&self.base, "i"].concat()
+    }
+
     /// What was published with an idempotency key.
     pub(super) fn publication(&self, key: &str) -> String {
         format!("{}k:{}", self.base, URL_SAFE_NO_PAD.encode(key))
@@ -169,7 +174,7 @@ mod tests {
         Some(RoomKey::new(TenantId(tenant), RoomName::parse(name).ok()?))
     }
 
-    fn all_of(room: &RoomKey, key: &str) -> [String; 8] {
+    fn all_of(room: &RoomKey, key: &str) -> [String; 9] {
         let keys = keys().room(room);
         [
             keys.state(),
@@ -178,6 +183,7 @@ mod tests {
             keys.attendance(),
             keys.charter(),
             keys.bookmarks(),
+            keys.invitations(),
             keys.publication(key),
             keys.pace(key),
         ]
@@ -230,7 +236,7 @@ mod tests {
             let (ours, theirs) = (all_of(&one, &a.2), all_of(&other, &b.2));
             for (at, text) in ours.iter().enumerate() {
                 for (place, taken) in theirs.iter().enumerate() {
-                    let same = one == other && at == place && (at < 6 || a.2 == b.2);
+                    let same = one == other && at == place && (at < 7 || a.2 == b.2);
                     prop_assert_eq!(text == taken, same, "{} {}", text, taken);
                 }
             }

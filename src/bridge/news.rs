@@ -1,13 +1,14 @@
 //! What is said on a room's channel, as text before the publication: `P` and a place, `E` and a
 //! place, or `T`; then a line end, then the publication. `S` and a mark: then a node, and what it says of
 //! who is there; `G` and a mark: then a node of which nothing holds any more.
-//! `D` and a mark: then what was decided.
+//! `D` and a mark: then what was decided. `I`: then to what the user, whose room it is, is invited.
 //!
 //! Invariant: whatever stands there, reading it gives news or nothing.
 
 use crate::room::attendance::{Mark, Step, wire};
 use crate::room::broker::{FromBroker, News};
 use crate::room::charter::{self, Amendment};
+use crate::room::invited::Invited;
 use crate::room::name::RoomKey;
 
 use super::desk::Desk;
@@ -61,6 +62,7 @@ fn read(payload: &[u8], depth: u8) -> Option<News> {
             let mark = Mark { life: life.into(), number };
             Some(News::Amendment(Box::new(Amendment { mark, manner, entries, decided })))
         }
+        b'I' if line.is_empty() => Some(News::Invited(Invited::read(wire)?.into())),
         b'T' if line.is_empty() => Some(News::Transient { wire: wire.into() }),
         _ => None,
     }

@@ -261,6 +261,8 @@ impl Bridge {
             | ToBroker::Bookmarks { .. }
             | ToBroker::Move { .. }
             | ToBroker::Entrance { .. }
+            | ToBroker::Invite { .. }
+            | ToBroker::Greet { .. }
             | ToBroker::Direct(_)
             | ToBroker::Session(_)
             | ToBroker::Patterns(_) => {}

@@ -28,7 +28,7 @@ use crate::ws::decoder::{self, Scratch};
 use super::admission::Admission;
 use super::connection::Connection;
 use super::doors::Failures;
-use super::entrance::Entrance;
+use super::entrance::{Entrance, Wait};
 use super::inbound::{Inbound, Tally};
 use super::listener::{Door, Listener, Pace};
 use super::notify::Notify;
@@ -107,11 +107,8 @@ pub(super) struct State {
     /// What was done up to the last beat, and whether it showed spinning.
     pub(super) account: Account,
     pub(super) was_spinning: bool,
-    /// There is a Redis, and neither was it in reach yet and had told what to know first, nor was there
-    /// enough time for that.
-    pub(super) waits_for_redis: bool,
-    /// What has been decided on other nodes holds here.
-    pub(super) knows_decisions: bool,
+    /// Whether clients have to wait for Redis.
+    pub(super) wait: Wait,
     /// When the last goodbye of a drain is over, if there is one.
     pub(super) all_end_at: Option<Moment>,
     /// How many looks in a row have found that nobody needs this core.
@@ -262,7 +259,7 @@ impl State {
                 }
                 Deadline::Beat => self.beat(now),
                 Deadline::Wake(sleeper) => sleeper.ring(),
-                Deadline::Link => self.waits_for_redis = false,
+                Deadline::Link => self.wait.is_on = false,
                 Deadline::Linger => self.linger(now),
                 Deadline::DrainEnd => self.end_handshakes_and_relays(now),
             }

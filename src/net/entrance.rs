@@ -28,6 +28,16 @@ const LINK_MS: u64 = 10_000;
 /// How often a core that drains looks whether it may end.
 const LINGER_MS: u64 = 20;
 
+/// What clients wait for before they come in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wait {
+    /// There is a Redis, and neither was it in reach yet and had told what to know first, nor was there
+    /// enough time for that.
+    pub(super) is_on: bool,
+    /// What has been decided on other nodes holds here.
+    pub(super) knows_decisions: bool,
+}
+
 /// A socket that has its address, and is to listen there.
 pub(super) struct Bound {
     listener: u16,
@@ -119,9 +129,9 @@ impl Core {
 impl State {
     /// Whether clients are still kept at the door.
     pub(super) fn waits_for_redis(&mut self) -> bool {
-        let knows = self.shard.knows_link() && (self.knows_decisions || !self.shard.has_link());
-        self.waits_for_redis &= !knows;
-        self.waits_for_redis
+        let Wait { is_on, knows_decisions } = &mut self.wait;
+        *is_on &= !self.shard.knows_link() || (self.shard.has_link() && !*knows_decisions);
+        *is_on
     }
 
     /// Looks whether all is over, and comes again soon.

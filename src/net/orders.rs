@@ -46,7 +46,7 @@ impl State {
                 self.all_end_at = Some(end.plus_ms(GOODBYE_MS));
                 self.linger(now);
             }
-            Order::Admit => self.knows_decisions = true,
+            Order::Admit => self.wait.knows_decisions = true,
             Order::Reload(reload) => self.reload(now, &reload),
             Order::Fault(fault) if self.config.dev.faults => self.act_up(fault),
             Order::Fault(_) => {}

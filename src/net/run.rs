@@ -28,7 +28,7 @@ use crate::ws::decoder::{self, Scratch};
 use super::admission::Admission;
 use super::core::{Core, Deadline, State};
 use super::descriptors::{self, Table};
-use super::entrance::{self, Bound, Entrance};
+use super::entrance::{self, Bound, Entrance, Wait};
 use super::inbound::{Inbound, Tally};
 use super::listener::{Listener, Pace};
 use super::notify::Notify;
@@ -183,8 +183,7 @@ fn open(plan: Plan, kind: Kind, table: Table) -> io::Result<Rc<Core>> {
         events_before: 0,
         account: Account { at: clock.moment(), cpu_us: thread_cpu_us(), ..Account::default() },
         was_spinning: false,
-        waits_for_redis,
-        knows_decisions: false,
+        wait: Wait { is_on: waits_for_redis, knows_decisions: false },
         all_end_at: None,
         looks_over: 0,
         jumped_us: 0,

@@ -20,6 +20,7 @@ use super::charter::{Amendment, Charter, Motion, Vote};
 use super::config::RoomConfig;
 use super::entrance::{EntranceAsk, Place};
 use super::history::Bounds;
+use super::invited::Invited;
 use super::name::RoomKey;
 
 pub use self::direct::{DirectAsk, DirectNews};
@@ -192,6 +193,20 @@ pub enum ToBroker {
         /// The publication, [written](super::wire).
         wire: Box<[u8]>,
     },
+    /// A user is invited: tell the nodes where they are, and those to which they come.
+    Invite {
+        /// The user's reserved room.
+        user: RoomKey,
+        /// To what.
+        invited: Box<Invited>,
+    },
+    /// A connection of a user was welcomed: say what they are invited to.
+    Greet {
+        /// The user's reserved room.
+        user: RoomKey,
+        /// Which connection.
+        connection: ConnectionKey,
+    },
     /// About a message for one connection.
     Direct(DirectAsk),
     /// About a session.
@@ -343,6 +358,8 @@ pub enum News {
     Attendance(Step),
     /// Something was decided.
     Amendment(Box<Amendment>),
+    /// The user whose room it is is invited to another one.
+    Invited(Arc<Invited>),
     /// A new life of the room has begun; its first offsets are taken by no publication.
     Epoch {
         /// Which.
@@ -458,6 +475,13 @@ pub enum FromBroker {
         /// Which.
         room: RoomKey,
     },
+    /// The user of a connection that was welcomed is invited to a room.
+    Invited {
+        /// Which connection.
+        connection: ConnectionKey,
+        /// To what.
+        invited: Box<Invited>,
+    },
     /// About a message for one connection.
     Direct(DirectNews),
     /// About a session.
@@ -491,6 +515,8 @@ impl ToBroker {
             | Self::Recall { .. }
             | Self::Bookmarks { .. }
             | Self::Entrance { .. }
+            | Self::Invite { .. }
+            | Self::Greet { .. }
             | Self::Direct(DirectAsk::Answer { .. })
             | Self::Patterns(_) => 0,
             Self::Move { motion, .. } => size_of_val(&*motion.entries),

@@ -13,6 +13,7 @@ mod heritage;
 mod join;
 mod life;
 mod publish;
+mod sent_out;
 #[cfg(test)]
 mod tests;
 
@@ -45,9 +46,7 @@ pub use join::{JoinRequest, Joining, Recovery};
 use cursor::Cursors;
 use publish::Publisher;
 pub use publish::{Accepted, KEYS_ARE_FULL, PublishRequest, too_often};
-
-/// Users who were sent out, and whose sessions are remembered for it.
-const SENT_OUT_MAX: usize = 1_000;
+use sent_out::SentOut;
 
 /// Users of whom a room remembers how often they publish.
 const PACES: usize = 10_000;
@@ -154,8 +153,7 @@ pub struct HomeRoom {
     /// Detached sessions that keep the room, each from when its connection was gone until it comes back
     /// or will not. Negative for a moment, when a session has come back before the news that it had gone.
     kept: i64,
-    /// Users who were sent out: until then no session of theirs brings them back.
-    sent_out: BTreeMap<Arc<str>, Moment>,
+    sent_out: SentOut,
     presence_due: Option<Moment>,
     /// Nobody has come yet, and may until then.
     held_until: Option<Moment>,
@@ -215,7 +213,7 @@ impl HomeRoom {
             anonymous_elsewhere: BTreeMap::new(),
             anonymous_said: 0,
             kept: 0,
-            sent_out: BTreeMap::new(),
+            sent_out: SentOut::default(),
             presence_due: None,
             held_until: None,
             followed_until: None,
@@ -414,15 +412,7 @@ impl HomeRoom {
     /// A user is sent out: their sessions that wait for a connection do not bring them back before
     /// `until`, when all of them are over. They may still come anew.
     pub fn send_out(&mut self, user: &str, until: Moment, now: Moment) {
-        if self.sent_out.len() >= SENT_OUT_MAX {
-            self.sent_out.retain(|_, until| now < *until);
-        }
-        if self.sent_out.len() >= SENT_OUT_MAX {
-            let first = self.sent_out.iter().min_by_key(|(_, until)| **until);
-            let first = first.map(|(user, _)| Arc::clone(user));
-            first.map(|user| self.sent_out.remove(&user));
-        }
-        self.sent_out.insert(user.into(), until);
+        self.sent_out.add(user, until, now);
     }
 
     /// All connections of a user, for sending them out.

@@ -13,6 +13,7 @@ pub mod history;
 pub mod home;
 pub mod hub;
 pub mod idempotency;
+pub mod invited;
 pub mod members;
 pub mod name;
 pub mod pattern;

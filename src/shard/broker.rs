@@ -249,7 +249,8 @@ impl Shard {
         let published = pending.filter(|(_, it)| is_one(it.asker())).map(|(number, _)| *number);
         let rooms = self.broker.rooms.values();
         let moved = rooms.filter_map(|followed| followed.governing.asked(&is_one));
-        published.chain(moved).collect()
+        let sent = self.broker.sent.iter().filter(|(_, it)| is_one(it.asker()));
+        published.chain(moved).chain(sent.map(|(number, _)| *number)).collect()
     }
 
     /// The broker says something.
@@ -276,6 +277,12 @@ impl Shard {
             FromBroker::Voted { room, ticket, outcome } => self.on_voted(&room, ticket, outcome),
             FromBroker::Entered { place, outcome } => self.on_place(&place, outcome),
             FromBroker::Displaced { connection } => self.on_displaced(connection),
+            FromBroker::News { room, news: News::Invited(invited) } => {
+                self.spread_invitation(&room, &invited);
+            }
+            FromBroker::Invited { connection, invited } => {
+                self.on_remembered(connection, &invited);
+            }
             FromBroker::News { room, news } => {
                 self.on_news(&room, news);
                 self.tend(&room);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::bucket::Limiter;
 use crate::clock::Moment;
-use crate::id::ConnectionKey;
+use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
 use crate::protocol::{OwnedData, Role};
 use crate::room::broker::Since;
 use crate::room::hub::{Interest, RoomIndex};
@@ -19,6 +19,7 @@ use super::command::{Batch, LateJoin, Pending, Progress, Sending, Threshold};
 use super::heartbeat::Pulse;
 use super::identity::Identity;
 use super::input::Opened;
+use super::message::Asker;
 use super::opening::Arrival;
 use super::pace::Shares;
 use super::session::{KeptRoom, NAMES_MAX, SessionId};
@@ -259,6 +260,18 @@ impl Connection {
     /// What tells it from others, and from one that goes on with its session does not.
     pub(super) fn reader(&self) -> u64 {
         self.session.map_or(self.secret, SessionId::reader)
+    }
+
+    /// Who asks, if it does.
+    pub(super) fn asker(&self, core: CoreId) -> Asker {
+        Asker {
+            address: ConnectionAddress { core, key: self.key },
+            name: Arc::clone(&self.name),
+            identity: Arc::clone(&self.identity),
+            form: self.form,
+            ip: self.address,
+            session: self.session,
+        }
     }
 
     /// Whether its messages still count.

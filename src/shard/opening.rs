@@ -19,7 +19,7 @@ use super::connection::{Connection, Membership, Purpose};
 use super::door::Entry;
 use super::identity::{Identity, Right};
 use super::input::{Opened, Route};
-use super::message::{Joined, Ticket, ToHome, ToSession, ToUser};
+use super::message::{Joined, Ticket, ToHome, ToSession};
 use super::outbound::write_event;
 use super::session::{SessionId, Snapshot};
 
@@ -366,9 +366,7 @@ impl Shard {
         self.enter_reserved(key, self.everyone.clone());
         if let Some(Ok(name)) = identity.user.as_deref().map(RoomName::user) {
             self.enter_reserved(key, name.clone());
-            let user = RoomKey::new(identity.tenant, name);
-            let home = self.home_core(&user);
-            self.outbound.send(home, ToUser::Greet { user, connection: key, codec });
+            self.greet(key, RoomKey::new(identity.tenant, name), codec);
         }
     }
 

@@ -83,8 +83,7 @@ impl Shard {
     pub(super) fn session_begins(&mut self, key: ConnectionKey) {
         self.session_changed(key);
         if self.roaming.begun < BEGIN_MAX && self.broker.is_up() {
-            self.roaming.begun += 1;
-            self.keep_with_broker(key);
+            self.roaming.begun += usize::from(self.keep_with_broker(key));
         }
     }
 
@@ -124,12 +123,17 @@ impl Shard {
                 self.session_changed(key);
             }
         }
-        let count = self.roaming.changed.len().min(most);
-        let changed: Vec<_> = self.roaming.changed.drain(..count).collect();
-        for key in changed {
-            self.keep_with_broker(key);
+        let mut changed = std::mem::take(&mut self.roaming.changed);
+        let (mut seen, mut told) = (0, 0);
+        while told < most
+            && let Some(key) = changed.get(seen)
+        {
+            told += usize::from(self.keep_with_broker(*key));
+            seen += 1;
         }
-        let count = self.roaming.left.len().saturating_sub(most - count);
+        changed.drain(..seen);
+        self.roaming.changed = changed;
+        let count = self.roaming.left.len().saturating_sub(most - told);
         for session in self.roaming.left.split_off(count) {
             if let Some(snapshot) = self.sessions.look(session).cloned() {
                 self.keep_detached(session, &snapshot);
@@ -150,18 +154,21 @@ impl Shard {
         }
     }
 
-    fn keep_with_broker(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.outbound.get_mut(key) else { return };
+    /// Tells the broker of a session, unless that was done since it has changed. Whether it was told.
+    fn keep_with_broker(&mut self, key: ConnectionKey) -> bool {
+        let Some(connection) = self.outbound.get_mut(key) else { return false };
         if !std::mem::take(&mut connection.unsaved) {
-            // That has been told meanwhile.
-            return;
+            return false;
         }
-        let Some(session) = connection.session.filter(|_| connection.is_open()) else { return };
-        let Some(connection) = self.outbound.get(key) else { return };
+        let Some(session) = connection.session.filter(|_| connection.is_open()) else {
+            return false;
+        };
+        let Some(connection) = self.outbound.get(key) else { return false };
         let snapshot = self.snapshot(connection);
         // It outlives its time by as long as it may take until it is told of again.
         let ttl_ms = self.config.session.ttl_ms;
         self.tell_kept(session, &snapshot, ttl_ms + ttl_ms / 2 + 2 * KEEP_EVERY_MS, None);
+        true
     }
 
     /// What the session of a connection has.

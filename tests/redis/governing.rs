@@ -217,3 +217,38 @@ fn nothing_is_decided_without_redis_and_all_again_with_it() {
     let members = bob.ok(json!({"type": "room.members", "room": "a"}));
     assert_eq!(members["members"][0]["user"], "ann");
 }
+
+#[test]
+fn who_is_invited_hears_of_it_on_nodes_where_nobody_is_in_the_room() {
+    if is_missing() {
+        return;
+    }
+    let store = Store::start(&[]);
+    let nodes = [(); 3].map(|()| node_with(&store, &["default", "alpha"], &[]));
+    let mut ann = user(&nodes[0], "ann", "default");
+    let mut bobs: Vec<_> = nodes[..2].iter().map(|node| user(node, "bob", "default")).collect();
+    let mut other = user(&nodes[1], "bob", "alpha");
+    eventually("all are listened to", || {
+        nodes[1].metric("ringroom_bridge_rooms", "") >= 4.0
+            && nodes[0].metric("ringroom_bridge_rooms", "") >= 3.0
+    });
+    let config = json!({"type": "invite_only", "persistent": true});
+    ann.ok(json!({"type": "room.create", "room": "a", "config": config}));
+    let invite = json!({"type": "room.invite", "room": "a", "user": "bob", "role": "moderator"});
+    ann.ok(invite.clone());
+    for bob in &mut bobs {
+        let told = bob.event("room");
+        let expected = json!({"type": "room", "room": "a", "change": "invited", "by": "ann",
+                              "role": "moderator"});
+        assert_eq!(told, expected);
+        assert!(bob.hears_no_more("room"), "once");
+    }
+    assert!(other.hears_no_more("room"), "another tenant's");
+    let mut late = user(&nodes[2], "bob", "default");
+    assert_eq!(late.event("room")["change"], "invited");
+    let index = || store.list(&["KEYS", "*:i"]).len();
+    assert_eq!(index(), 1);
+    assert_eq!(late.ok(json!({"type": "join", "room": "a"}))["role"], "moderator");
+    assert!(user(&nodes[1], "bob", "default").hears_no_more("room"), "they are in it");
+    eventually("nothing is kept of it", || index() == 0);
+}

@@ -13,6 +13,7 @@ mod echo;
 mod end;
 mod enter;
 mod forget;
+mod invite;
 mod look;
 mod motion;
 mod open;
@@ -35,6 +36,7 @@ use super::map;
 
 use self::enter::Enter;
 use self::forget::Forget;
+use self::invite::{Greet, Invite};
 use self::look::Look;
 use self::say::Say;
 use self::{motion::Motion, open::Open, pass::Pass, publish::Publish, recall::Recall};
@@ -118,6 +120,8 @@ pub(super) fn of(from: CoreId, message: ToBroker) -> Option<Box<dyn Call>> {
         ToBroker::Move { room, motion } => Box::new(Motion { from, room, motion }),
         ToBroker::Entrance { place, ask } => Box::new(Enter::new(from, place, ask)),
         ToBroker::Pass { room, wire } => Box::new(Pass { room, wire }),
+        ToBroker::Invite { user, invited } => Box::new(Invite { user, invited }),
+        ToBroker::Greet { user, connection } => Box::new(Greet { from, user, connection }),
         ToBroker::Direct(ask) => direct::of(from, ask),
         ToBroker::Session(message) => session::of(from, message),
         ToBroker::Patterns(ask) => patterns::of(from, ask),

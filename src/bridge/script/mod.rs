@@ -29,11 +29,12 @@ pub(super) enum Name {
     End,
     Patterns,
     Call,
+    Invite,
     Probe,
 }
 
 /// All of them, in the order of their names.
-const TEXTS: [(Name, &str); 19] = [
+const TEXTS: [(Name, &str); 20] = [
     (Name::Publish, include_str!("publish.lua")),
     (Name::Open, include_str!("open.lua")),
     (Name::Look, include_str!("look.lua")),
@@ -52,6 +53,7 @@ const TEXTS: [(Name, &str); 19] = [
     (Name::End, include_str!("end.lua")),
     (Name::Patterns, include_str!("patterns.lua")),
     (Name::Call, include_str!("call.lua")),
+    (Name::Invite, include_str!("invite.lua")),
     (Name::Probe, include_str!("probe.lua")),
 ];
 

@@ -1,5 +1,7 @@
 //! Who is in the room on other nodes, and what these are told of who is here.
 
+use std::sync::Arc;
+
 use crate::clock::Moment;
 use crate::room::attendance::{Attendance, Said, Step};
 use crate::room::presence::Unsaid;
@@ -68,8 +70,7 @@ impl HomeRoom {
                 }
                 for Said { user, connections, has_said, info } in said {
                     if node != own {
-                        self.welcome_back(&user, connections.is_some());
-                        self.presence.hear(node, &user, connections);
+                        self.hear_of(node, &user, connections, now);
                     }
                     if has_said {
                         // The last word is that which came last to the broker.
@@ -89,11 +90,13 @@ impl HomeRoom {
         self.plan_presence(now);
     }
 
-    /// A user who was nowhere is on another node: whoever was sent out has come anew, and what they have
-    /// since may bring them back here.
-    fn welcome_back(&mut self, user: &str, is_there: bool) {
-        if is_there && self.presence.get(user).is_none() {
-            self.sent_out.remove(user);
+    /// A node says of a user whether they are there.
+    fn hear_of(&mut self, node: u64, user: &Arc<str>, connections: Option<u32>, now: Moment) {
+        let was_there = self.presence.get(user).is_some();
+        self.presence.hear(node, user, connections);
+        let is_there = self.presence.get(user).is_some();
+        if was_there != is_there {
+            self.sent_out.hear(user, is_there, now);
         }
     }
 
@@ -118,8 +121,11 @@ impl HomeRoom {
                 self.anonymous_elsewhere.insert(node, count);
             }
         }
-        for there in &attendance.users {
-            self.welcome_back(&there.user, there.nodes.iter().any(|(node, _)| *node != own));
+        for there in attendance.users.iter().filter(|it| self.presence.get(&it.user).is_none()) {
+            let is_elsewhere = there.nodes.iter().any(|(node, _)| *node != own);
+            if is_elsewhere {
+                self.sent_out.hear(&there.user, true, now);
+            }
         }
         let all = attendance.users.into_iter().map(|it| (it.user, it.nodes, it.info));
         self.presence.take_over(all.collect(), own, is_whole);

@@ -110,8 +110,8 @@ impl Recovery {
 impl HomeRoom {
     /// Whether a session that comes back is one of a user who was sent out meanwhile.
     fn check_return(&self, user: Option<&str>, resumes: bool, now: Moment) -> Result<(), Refusal> {
-        match user.filter(|_| resumes).and_then(|user| self.sent_out.get(user)) {
-            Some(until) if now < *until => Err(Refusal::SENT_OUT),
+        match user.filter(|_| resumes) {
+            Some(user) if self.sent_out.holds(user, now) => Err(Refusal::SENT_OUT),
             _ => Ok(()),
         }
     }
@@ -153,7 +153,7 @@ impl HomeRoom {
         }
         let was_invited = standing.invited;
         if let Some(user) = user {
-            self.sent_out.remove(user);
+            self.sent_out.comes(user);
         }
         if let Some(user) = user {
             let invited_as = self.members.accept(user, now.moment).map(|it| it.role);

@@ -2,13 +2,13 @@
 //!
 //! Invariant: each `send` of that kind is answered once, at the latest after `redis.timeout_ms`.
 
-use crate::id::{ConnectionKey, ConnectionName, TenantId};
+use crate::id::{ConnectionName, TenantId};
 use crate::room::broker::{DirectAsk, DirectNews, Fault, ToBroker};
 use crate::room::name::{RoomKey, RoomName};
 use crate::room::refusal::Refusal;
 use crate::room::wire;
 use crate::shard::command::no_such_connection;
-use crate::shard::message::{Direct, Ticket};
+use crate::shard::message::{Asker, Direct, Ticket};
 use crate::shard::{Alarm, Shard};
 use crate::wheel::Timer;
 
@@ -17,21 +17,28 @@ use super::{not_done, unavailable};
 /// A message on its way to another node.
 #[derive(Debug)]
 pub(super) struct Sent {
-    by: ConnectionKey,
+    by: Asker,
     ticket: Ticket,
     timer: Timer,
+}
+
+impl Sent {
+    pub(super) fn asker(&self) -> &Asker {
+        &self.by
+    }
 }
 
 impl Shard {
     /// Sends a message to the node that has its connection.
     pub(in crate::shard) fn send_elsewhere(&mut self, direct: Direct) {
         let Direct { to, tenant, author, ask, ticket } = direct;
-        let by = author.address.key;
+        let key = author.address.key;
+        let Some(by) = self.outbound.get(key).map(|it| it.asker(self.core)) else { return };
         if !self.broker.is_up {
-            return self.on_directed(by, &ticket, Err(not_done(Fault::Unsent)));
+            return self.on_directed(key, &ticket, Err(not_done(Fault::Unsent)));
         }
         if self.broker.sent.len() >= self.broker.pending_most {
-            return self.on_directed(by, &ticket, Err(unavailable("too much waits for Redis")));
+            return self.on_directed(key, &ticket, Err(unavailable("too much waits for Redis")));
         }
         let ttl_ms = ask.ttl_ms;
         // As what it is written is known where the connection is.
@@ -83,6 +90,7 @@ impl Shard {
     fn answer_sent(&mut self, number: u64, outcome: Result<bool, Refusal>) {
         let Some(Sent { by, ticket, timer }) = self.broker.sent.remove(&number) else { return };
         self.wheel.cancel(timer);
-        self.on_directed(by, &ticket, outcome);
+        self.note_done_by_broker(number);
+        self.on_directed(by.address.key, &ticket, outcome);
     }
 }

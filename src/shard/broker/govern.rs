@@ -12,15 +12,15 @@ mod draft;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::protocol::Role;
 use crate::protocol::event::Reply;
+use crate::protocol::{ModerationAction, Role};
 use crate::record::Deed;
 use crate::room::attendance::Mark;
-use crate::room::broker::{Fault, ToBroker};
+use crate::room::broker::{Fault, Seen, ToBroker, epoch_number};
 use crate::room::charter::{Charter, Decided, Motion, Vote};
 use crate::room::name::RoomKey;
 use crate::room::refusal::Refusal;
-use crate::shard::ask::{Since, What};
+use crate::shard::ask::What;
 use crate::shard::edict::NOT_ANY_MORE;
 use crate::shard::message::{Ask, Asker};
 use crate::shard::{Alarm, Shard};
@@ -173,13 +173,17 @@ impl Shard {
     }
 
     /// Whether a session comes back to a room that has ended, and that nobody has used since. Where the broker
-    /// has lost it, the first place of its next life is taken.
+    /// has lost it, the first place of its next life is taken; of a life that only a node knew it says
+    /// nothing.
     fn has_ended_since(&self, ask: &Ask) -> bool {
         let What::Join(join) = &ask.what else { return false };
-        let life = self.seen_by_broker(&ask.room).filter(|_| !self.is_local(&ask.room));
-        let is_new =
-            |since: &Since| life.is_some_and(|it| it.offset == 0 && *it.epoch != *since.epoch);
-        join.resumes && join.since.as_ref().is_some_and(is_new)
+        let Some(since) = join.since.as_ref().filter(|_| join.resumes) else { return false };
+        let is_here = self.homes.rooms.contains_key(&ask.room) || self.is_local(&ask.room);
+        let is_new = |life: Seen| life.offset == 0 && *life.epoch != *since.epoch;
+        let followed = self.broker.rooms.get(&ask.room);
+        let is_known = followed.is_some_and(|it| !it.governing.is_outdated);
+        let life = self.seen_by_broker(&ask.room).filter(|_| is_known && !is_here);
+        epoch_number(&since.epoch) > 0 && life.is_some_and(is_new)
     }
 
     /// Somebody has come in and has got a role by that: tells the broker.
@@ -374,6 +378,10 @@ impl Shard {
                 self.answer_config(&room, &asker, ticket, Ok(()));
             }
             What::Moderate(ask) => {
+                if ask.action == ModerationAction::Invite {
+                    let done = ask.moderation(self.outbound.now);
+                    self.send_invitation(&room, &done, asker.identity.user.as_ref());
+                }
                 self.record_moderation(&room, &asker, &ask);
                 self.answer_ok(&room, &asker, ticket, Reply::Done);
             }

@@ -171,9 +171,7 @@ impl Shard {
         if let Some(user) = &asker.identity.user {
             self.read_if_unread(room, user);
         }
-        // Over many nodes the room may have ended elsewhere since they were told.
-        let may_be_told = joining.was_invited || self.broker.is_there();
-        if let Some(user) = asker.user().filter(|_| may_be_told) {
+        if let Some(user) = asker.user().filter(|_| joining.was_invited) {
             self.withdraw_invitation(room, user);
         }
         let has_got_a_role = joining.was_invited || matches!(ask.grant, Some(Some(_)));
@@ -470,13 +468,13 @@ impl Shard {
     }
 }
 
-/// Why a session that comes back is no longer in a room; none: it is not known whether it may be.
+/// Why a session that comes back is no longer in a room; none: it may be, another time.
 fn why_out(refusal: Refusal) -> Option<LeftReason> {
     Some(match refusal.code {
         _ if refusal == Refusal::SENT_OUT => LeftReason::Kicked,
         ErrorCode::Banned => LeftReason::Banned,
         ErrorCode::NotFound => LeftReason::RoomDeleted,
-        ErrorCode::Unavailable | ErrorCode::Timeout => return None,
-        _ => LeftReason::PermissionRevoked,
+        ErrorCode::Forbidden | ErrorCode::InviteRequired => LeftReason::PermissionRevoked,
+        _ => return None,
     })
 }

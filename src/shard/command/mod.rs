@@ -29,7 +29,7 @@ pub(super) use token::LateJoin;
 use std::hash::Hash;
 
 use crate::hash;
-use crate::id::{ConnectionAddress, ConnectionKey, CoreId};
+use crate::id::{ConnectionKey, CoreId};
 use crate::protocol::event::{Error, Reply};
 use crate::protocol::{Bad, CloseReason, Command, Envelope, ErrorCode, Event, RequestId};
 use crate::room::name::{RoomKey, RoomName};
@@ -227,14 +227,7 @@ impl Shard {
             join.behind.push((what, ticket));
             return;
         }
-        let asker = Asker {
-            address: ConnectionAddress { core: self.core, key },
-            name: std::sync::Arc::clone(&connection.name),
-            identity: std::sync::Arc::clone(&connection.identity),
-            form: connection.form,
-            ip: connection.address,
-            session: connection.session,
-        };
+        let asker = connection.asker(self.core);
         self.outbound.send(home, ToHome::Ask(Box::new(Ask { room, asker, ticket, what })));
     }
 

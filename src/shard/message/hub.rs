@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crate::protocol::{RoomPatch, SlowConsumer};
 use crate::room::home::Guard;
 use crate::room::hub::{Delivery, Item, Notice};
+use crate::room::invited::Invited;
 use crate::room::name::RoomKey;
 use crate::shard::Shard;
-use crate::shard::invitation::Invited;
 
 /// To a hub, from a room's home where nothing else is said.
 #[derive(Clone, Debug)]

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::id::{ConnectionKey, CoreId};
 use crate::protocol::Codec;
+use crate::room::invited::Invited;
 use crate::room::name::{RoomKey, RoomName};
 use crate::shard::Shard;
-use crate::shard::invitation::Invited;
 use crate::shard::session::SessionId;
 use crate::shard::users::UserKey;
 

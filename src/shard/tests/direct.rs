@@ -6,8 +6,11 @@ use serde_json::{Value, json};
 use super::cluster::{Address, Cluster};
 use super::fleet::Fleet;
 use super::nodes::config;
+use crate::auth::ban::Banned;
 use crate::id::{ConnectionName, CoreId, NodeTag, TenantId};
 use crate::room::broker::{DirectAsk, DirectNews, Fault, ToBroker};
+use crate::shard::Input;
+use crate::shard::edict::Edict;
 
 /// Where something is said: a core of a node.
 type Spot = (u64, CoreId);
@@ -165,4 +168,25 @@ fn one_of_another_tenant_is_not_found() {
     world.fleet.carry();
     assert_eq!(world.answer()["code"], "not_found");
     assert!(world.heard().is_empty());
+}
+
+#[test]
+fn who_is_banned_sends_nothing_more_once_that_is_carried_out() {
+    let mut world = World::new();
+    let from: std::net::IpAddr = "192.0.2.1".parse().expect("an address");
+    world.ann = world.fleet.nodes[0].open_as(0, "ann", |opened| opened.address = Some(from));
+    world.fleet.carry();
+    world.fleet.nodes[0].read(world.ann);
+    world.send(&world.name.clone());
+    for core in 0..2 {
+        let at = Address { core: CoreId(core), ..world.ann };
+        let edict = Edict::Ban(Banned::address(from), u64::MAX);
+        world.fleet.nodes[0].input(at, Input::Edict { number: 1, edict });
+    }
+    let carried = |world: &World| -> usize {
+        world.fleet.nodes[0].effects.iter().map(|it| it.carried.len()).sum()
+    };
+    assert_eq!(carried(&world), 1, "what is on its way may still arrive");
+    world.fleet.carry();
+    assert_eq!((carried(&world), world.heard().len()), (2, 1));
 }

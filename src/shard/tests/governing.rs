@@ -328,3 +328,45 @@ fn a_ban_above_keeps_out_of_the_rooms_below_on_other_nodes() {
     world.fleet.carry();
     assert_eq!(world.fleet.nodes[1].read(guest).last().unwrap()["code"], "banned");
 }
+
+#[test]
+fn who_is_invited_hears_of_it_wherever_they_are_and_when_they_come() {
+    let mut world = World::new(0);
+    let bob = |world: &mut World, node: usize| {
+        let at = world.fleet.nodes[node].open_as(1, "bob", |_| {});
+        world.fleet.carry();
+        at
+    };
+    let told = |world: &mut World, node: usize, at: Address| {
+        let events = world.fleet.nodes[node].read(at).into_iter();
+        events.filter(|it| it["change"] == "invited").collect::<Vec<_>>()
+    };
+    let there = [0, 1, 1].map(|node| (node, bob(&mut world, node)));
+    let create = json!({"type": "room.create", "room": "b", "config": {"type": "invite_only"}});
+    assert_eq!(world.ask(0, &create)["type"], "ok");
+    let moderate = |world: &mut World, what: &str| {
+        let command = json!({"type": format!("room.{what}"), "room": "b", "user": "bob"});
+        assert_eq!(world.ask(0, &command)["type"], "ok");
+    };
+    moderate(&mut world, "invite");
+    for (node, at) in there {
+        let told = told(&mut world, node, at);
+        assert_eq!(told.len(), 1, "at {node}: {told:?}");
+        assert_eq!((&told[0]["room"], &told[0]["by"]), (&json!("b"), &json!("ann")));
+    }
+    let come = |world: &mut World| {
+        let at = bob(world, 2);
+        (at, told(world, 2, at).len())
+    };
+    assert_eq!(come(&mut world).1, 1, "it waits for them");
+    moderate(&mut world, "ban");
+    assert_eq!(come(&mut world).1, 0, "it holds no more");
+    moderate(&mut world, "unban");
+    moderate(&mut world, "invite");
+    let (at, count) = come(&mut world);
+    assert_eq!(count, 1);
+    let join = json!({"type": "join", "room": "b", "id": 1});
+    world.fleet.nodes[2].send(at, &join.to_string());
+    world.fleet.carry();
+    assert_eq!(come(&mut world).1, 0, "they have come");
+}

@@ -8,7 +8,7 @@ use super::cluster::{Address, Cluster};
 use super::fleet::Fleet;
 use super::nodes::config;
 use crate::clock::Moment;
-use crate::room::broker::{Claim, Found, FromSessions, ToSessions};
+use crate::room::broker::{Claim, Found, FromSessions, ToBroker, ToSessions};
 
 /// A session, as the fake keeps it.
 #[derive(Clone, Debug)]
@@ -460,4 +460,64 @@ fn a_session_that_comes_back_makes_no_room_that_was_deleted_meanwhile() {
         let info = json!({"type": "room.info", "room": "sure:b", "id": 4});
         assert_eq!(world.ask(resumes_at, at, &info)[0]["code"], "not_found");
     }
+}
+
+#[test]
+fn a_session_keeps_a_room_that_began_while_redis_was_out_of_reach() {
+    for (resumes_at, stays) in [(0, false), (0, true), (1, false), (1, true)] {
+        let mut world = World::new();
+        world.fleet.cut(0, false);
+        let at = world.open(0, 0, None);
+        let session = session(&world.fleet.nodes[0].read(at));
+        let other = world.fleet.nodes[0].open(1);
+        for at in [Some(at), stays.then_some(other)].into_iter().flatten() {
+            let joined = world.ask(0, at, &json!({"type": "join", "room": "c", "id": 1}));
+            assert_eq!((&joined[0]["type"], &joined[0]["local"]), (&json!("ok"), &json!(true)));
+        }
+        world.fleet.restore(0);
+        world.wait(1_100);
+        world.fleet.nodes[0].lose(at);
+        world.fleet.carry();
+        let (_, events) = world.come(resumes_at, 1, &session);
+        assert_eq!(events[0]["rooms"][0]["room"], "c", "{events:?}");
+    }
+}
+
+#[test]
+fn a_room_that_is_full_is_no_right_that_was_taken_back() {
+    let mut world = World::new();
+    let (at, session) = somebody(&mut world);
+    let eve = world.fleet.nodes[1].user(1, "eve");
+    let create = json!({"type": "room.create", "room": "b", "id": 1, "config": {"max_members": 1}});
+    world.ask(1, eve, &create);
+    let join = json!({"type": "join", "room": "b", "id": 2});
+    assert!(world.ask(0, at, &join).iter().any(|it| it["type"] == "ok"));
+    world.fleet.nodes[0].lose(at);
+    world.wait(5_000);
+    world.ask(1, eve, &join);
+    let (_, events) = world.come(1, 1, &session);
+    let refused = &events[1];
+    assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!("room_full")));
+}
+
+#[test]
+fn sessions_that_begin_hold_up_no_others() {
+    let mut world = World::new();
+    let kept = |world: &mut World| {
+        let told = std::mem::take(&mut world.fleet.nodes[0].to_broker).into_iter();
+        let is_kept = |it: &ToBroker| matches!(it, ToBroker::Session(ToSessions::Keep { .. }));
+        told.filter(|(_, it)| is_kept(it)).count()
+    };
+    let (mut told, mut all) = (0, 0);
+    for _ in 0..4 {
+        (0..1_900).for_each(|_| _ = world.fleet.nodes[0].open(0));
+        all += 1_900;
+        world.fleet.nodes[0].wait(1_000);
+        let count = kept(&mut world);
+        assert!(count <= 2_100, "{count} at a time");
+        told += count;
+    }
+    world.fleet.nodes[0].wait(1_000);
+    told += kept(&mut world);
+    assert!(told >= all, "{told} of {all}");
 }

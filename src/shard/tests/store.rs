@@ -2,6 +2,7 @@
 //! on the way.
 
 mod attendance;
+mod invitations;
 mod places;
 mod refusal;
 
@@ -26,6 +27,7 @@ use crate::room::broker::{
 };
 use crate::room::charter::wire as charter;
 use crate::room::charter::{Amendment, Charter, Manner, Motion, Vote};
+use crate::room::invited::Invited;
 use crate::room::name::RoomKey;
 use crate::room::wire;
 use crate::shard::CoreMessage;
@@ -71,6 +73,8 @@ pub(super) struct Store {
     pub(super) forgotten: u64,
     pub(super) sessions: Sessions,
     directs: Directs,
+    /// To which rooms users, whose rooms these are, were invited.
+    invited: BTreeMap<RoomKey, Vec<Invited>>,
     /// Patterns of nodes, and what was called because of them.
     pub(super) lists: Lists,
     lists_before: Lists,
@@ -482,6 +486,12 @@ impl Link {
                     self.from.push_back((core, FromBroker::Session(news)));
                 }
                 return;
+            }
+            ToBroker::Invite { user, invited } => return store.invite(user, *invited),
+            ToBroker::Greet { user, connection } => {
+                let invited = store.invited(&user).map(Box::new);
+                let told = invited.map(|invited| FromBroker::Invited { connection, invited });
+                return self.from.extend(told.map(|it| (core, it)));
             }
             ToBroker::Direct(ask) => return store.directs.ask((self.node, core), ask),
             ToBroker::Patterns(ask) => store.list(node, ask, is_up),
