@@ -126,7 +126,7 @@ pub(super) enum Deadline {
     /// Wake a task that sleeps.
     Wake(Rc<Notify>),
     /// The link to Redis has been waited for long enough.
-    Link,
+    Redis,
     /// Look whether a core that drains may end.
     Linger,
     /// The time of a drain is over.
@@ -259,7 +259,7 @@ impl State {
                 }
                 Deadline::Beat => self.beat(now),
                 Deadline::Wake(sleeper) => sleeper.ring(),
-                Deadline::Link => self.wait.is_on = false,
+                Deadline::Redis => self.wait.is_on = false,
                 Deadline::Linger => self.linger(now),
                 Deadline::DrainEnd => self.end_handshakes_and_relays(now),
             }

@@ -23,7 +23,7 @@ use super::listener::{self, Door};
 use super::socket;
 
 /// How long word of Redis is waited for, at most: far longer than any attempt takes.
-const LINK_MS: u64 = 10_000;
+const REDIS_MS: u64 = 10_000;
 
 /// How often a core that drains looks whether it may end.
 const LINGER_MS: u64 = 20;
@@ -96,7 +96,7 @@ impl Bound {
 
 /// How long clients are kept at the door, at most; none: nothing is waited for.
 pub(super) fn patience_ms(config: &Config) -> Option<u64> {
-    config.redis.is_on().then_some(LINK_MS)
+    config.redis.is_on().then_some(REDIS_MS)
 }
 
 impl Core {

@@ -217,7 +217,7 @@ fn tally(config: &Config, cores: u16, metrics: &metrics::Core) -> Rc<Tally> {
 fn wheel(clock: &Clock, config: &Config) -> (Wheel<Deadline>, bool) {
     let (mut wheel, patience_ms) = (Wheel::new(), entrance::patience_ms(config));
     if let Some(patience_ms) = patience_ms {
-        wheel.insert(clock.moment().plus_ms(patience_ms), Deadline::Link);
+        wheel.insert(clock.moment().plus_ms(patience_ms), Deadline::Redis);
     }
     (wheel, patience_ms.is_some())
 }

@@ -222,6 +222,8 @@ pub enum Fault {
     Unsent,
     /// It was asked and does not answer in time. Whether it was done is not known.
     Lost,
+    /// The node that is to do it does not listen.
+    NodeAway,
     /// Too much waits for it.
     Overload,
     /// It takes no writes: a replica, or a server that cannot write its log.
@@ -251,7 +253,11 @@ impl Fault {
             | Self::NoReplicas
             | Self::Denied
             | Self::Other => true,
-            Self::Lost | Self::Overload | Self::TooSoon(_) | Self::TooFewReplicas => false,
+            Self::Lost
+            | Self::NodeAway
+            | Self::Overload
+            | Self::TooSoon(_)
+            | Self::TooFewReplicas => false,
         }
     }
 

@@ -5,6 +5,7 @@
 use crate::clock::Moment;
 use crate::protocol::ErrorCode;
 
+use super::config::ConfigError;
 use super::standing::Denied;
 
 /// Why a command was refused.
@@ -25,14 +26,18 @@ impl Refusal {
     /// Who comes back was sent out of the room since.
     pub const SENT_OUT: Self = Self::new(ErrorCode::Forbidden, "sent out of the room meanwhile");
 
-    /// The settings of a room contradict each other, or what a room may have.
-    pub const BAD_CONFIG: Self =
-        Self::new(ErrorCode::BadRequest, "the configuration does not hold together");
-
     /// One that waiting does not help.
     #[must_use]
     pub const fn new(code: ErrorCode, message: &'static str) -> Self {
         Self { code, message, retry_after_ms: None }
+    }
+}
+
+impl ConfigError {
+    /// The refusal that says so.
+    #[must_use]
+    pub const fn refusal(self) -> Refusal {
+        Refusal::new(ErrorCode::BadRequest, self.message())
     }
 }
 

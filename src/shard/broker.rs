@@ -433,6 +433,7 @@ fn not_done(fault: Fault) -> Refusal {
     let message = match fault {
         Fault::Unsent => "Redis is out of reach",
         Fault::Lost => "Redis did not answer: whether it was done is not known",
+        Fault::NodeAway => "the node that it is on does not answer",
         Fault::Overload => "too much waits for Redis",
         Fault::ReadOnly => "Redis takes no writes",
         Fault::OutOfMemory => "Redis has no memory left",

@@ -1,10 +1,10 @@
 //! Sessions over nodes: what they have is kept with the broker, so that any node can go on with them.
 //!
-//! That a node has a session is told to the broker when it begins; what it has, within a second of a change,
-//! when its connection goes, and often enough to outlive its time there. A node that is asked to resume fetches the session: what
-//! another node had is taken over, and that node is made to let go first. Without the broker, a node
-//! resumes what it had itself, and later tells how long ago that was: whoever took it before that has it
-//! no more.
+//! That a node has a session is told to the broker when it begins; what it has, within a second of a
+//! change, when its connection goes, and often enough to outlive its time there. A node that is asked to
+//! resume fetches the session: what another node had is taken over, and that node is made to let go first.
+//! Without the broker, a node resumes what it had itself, and later tells how long ago that was: whoever took
+//! it before that has it no more.
 //!
 //! Invariants: a session is had by one node at a time, the one that last fetched it, or resumed it without
 //! the broker; a connection that asks to resume is answered once; what is told to the broker is bounded each

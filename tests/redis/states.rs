@@ -217,6 +217,15 @@ fn a_room_is_as_durable_as_redis_is_or_says_that_it_is_not() {
         } else {
             assert!(is_refused_as_unsafe(&answer), "{settings:?}: {answer}");
         }
+        // Neither is one made that asks for more, or an other one made to.
+        let config = json!({"mode": "guaranteed", "durability": "always"});
+        ada.ok(json!({"type": "room.create", "room": "b"}));
+        for command in ["room.create", "room.update"] {
+            let room = if command == "room.create" { "c" } else { "b" };
+            let answer = ada.ask(json!({"type": command, "room": room, "config": config}));
+            let is_refused = is_refused_as_unsafe(&answer);
+            assert_eq!((answer["type"] == "ok", is_refused), (is_durable, !is_durable), "{answer}");
+        }
     }
 }
 

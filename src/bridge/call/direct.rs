@@ -80,7 +80,7 @@ impl Call for Send {
                 }
             }
             // Nobody hears that. A node that was there a moment ago may be about to come back.
-            Value::Int(0) if self.found.is_none() => self.answer(Err(Fault::Unsent), desk),
+            Value::Int(0) if self.found.is_none() => self.answer(Err(Fault::NodeAway), desk),
             Value::Int(0) => self.answer(Ok(None), desk),
             Value::Int(_) => {}
             _ => self.answer(Err(Fault::Other), desk),
@@ -94,6 +94,11 @@ impl Call for Send {
 }
 
 impl Call for Answer {
+    /// As many as clients of others like to send.
+    fn lane(&self) -> Lane {
+        Lane::Publishes
+    }
+
     fn command(&self, desk: &Desk) -> Cmd {
         let Stamp { node, core, ticket } = self.to;
         let delivered = match self.delivered {
@@ -118,7 +123,9 @@ impl Call for Answer {
 pub(in crate::bridge) fn sent(payload: &[u8], desk: &mut Desk) {
     let Some((tenant, to, wire)) = read(payload) else { return desk.metrics.unreadable.add(1) };
     let Some(stamp) = wire::stamp(wire) else { return desk.metrics.unreadable.add(1) };
-    let tenant = desk.keys.tenant_called(tenant).filter(|_| to.core.0 < desk.cores);
+    // Cores end before the bridge does.
+    let is_there = to.core.0 < desk.cores && !desk.is_leaving;
+    let tenant = desk.keys.tenant_called(tenant).filter(|_| is_there);
     match tenant {
         Some(tenant) if !desk.port.is_over(to.core) => {
             let news = DirectNews::Sent { to, tenant, wire: wire.into() };

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=no-writes
 -- The decisions of the operator that a node has not read yet, in their order: the life ('': there are
 -- none), then of each its number and what it says.
 -- KEYS: in which order they came, what they say, which of them end (not looked at).

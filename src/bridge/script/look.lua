@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Tells who is in a room, unless that is known.
 -- KEYS: who is there. ARGV: how far that is known, text of a new life, and how long it is kept from now on in
 --       ms: nobody says again who stays.

@@ -113,12 +113,26 @@ mod tests {
     #[test]
     fn the_list_is_in_the_order_of_the_names_and_every_script_says_what_it_is() {
         // What frees memory, and what says that somebody is still there: without it living nodes, what
-        // they receive and the places of users would lapse where memory is full.
-        let allowed =
-            [Name::Beat, Name::Agree, Name::Patterns, Name::Enter, Name::Forget, Name::End];
+        // they receive and the places of users would lapse where memory is full. And what tells what is
+        // known, and has it kept.
+        let allowed = [
+            Name::Beat,
+            Name::Agree,
+            Name::Patterns,
+            Name::Enter,
+            Name::Forget,
+            Name::End,
+            Name::Look,
+            Name::Recall,
+        ];
         for (at, (name, text)) in TEXTS.iter().enumerate() {
             assert_eq!(*name as usize, at);
-            let first = if allowed.contains(name) { "#!lua flags=allow-oom" } else { "#!lua" };
+            let first = match name {
+                // Whatever Redis refuses to write.
+                Name::Decided => "#!lua flags=no-writes",
+                name if allowed.contains(name) => "#!lua flags=allow-oom",
+                _ => "#!lua",
+            };
             assert_eq!(text.lines().next(), Some(first), "{name:?}");
         }
     }

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Tells what has been decided about a room, unless that is known.
 -- KEYS: what has been decided. ARGV: how far that is known, how long it is kept in ms.
 local mark = redis.call('HGET', KEYS[1], 'm') or ' 0'

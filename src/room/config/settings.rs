@@ -100,6 +100,32 @@ pub enum ConfigError {
     Metadata,
 }
 
+impl ConfigError {
+    /// For people: what is wrong, and what would be right.
+    #[must_use]
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::MaxMembers => "max_members is at least 1",
+            Self::Password => "password is at most 256 bytes long",
+            Self::Durability => "durability is memory where the server has no Redis",
+            Self::HistorySize => "history_size is at most 100000",
+            Self::HistoryBytes => {
+                "history_bytes is at least 1 and at most what all rooms may keep together"
+            }
+            Self::HistoryTtl => "history_ttl_ms is at least 1",
+            Self::HistoryNeeded => "mode reliable or guaranteed needs a history_size above 0",
+            Self::MessageBytes => "message_bytes is at least 1 and at most what the server takes",
+            Self::Rate => "rate needs a burst above 0",
+            Self::SlowMode => "slow_mode_ms is at most a day",
+            Self::WordFilterSize => "word_filter has too many entries, or one that is too long",
+            Self::WordFilterPattern => {
+                "word_filter has a pattern that is no regular expression, or too large a one"
+            }
+            Self::Metadata => "metadata is at most 4096 bytes long",
+        }
+    }
+}
+
 /// Random bytes that make the traces of the same password differ from room to room.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Salt(pub [u8; 16]);

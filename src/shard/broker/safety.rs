@@ -1,7 +1,7 @@
 //! Rooms that ask for more than Redis is configured for: they do not open, and say why.
 
-use crate::protocol::Durability;
-use crate::room::config::RoomConfig;
+use crate::protocol::{Durability, RoomPatch};
+use crate::room::config::{ConfigError, RoomConfig};
 use crate::room::name::RoomKey;
 use crate::room::refusal::Refusal;
 use crate::shard::Shard;
@@ -27,6 +27,16 @@ impl Shard {
             return Ok(());
         }
         Err(unavailable(what_is_short_of(durability)))
+    }
+
+    /// Why a room is not configured so. What only Redis is short of is no fault of who asks.
+    pub(in crate::shard) fn bad_config(&self, patch: &RoomPatch, error: ConfigError) -> Refusal {
+        match (error, patch.durability) {
+            (ConfigError::Durability, Some(durability)) if self.broker.is_there() => {
+                unavailable(what_is_short_of(durability))
+            }
+            _ => error.refusal(),
+        }
     }
 
     /// Whether a room may be opened to somebody. Where the broker is out of reach it is not known to be

@@ -9,6 +9,7 @@ use crate::protocol::event::RoomChange;
 use crate::protocol::event::{Member, Place, Reply, RoomInfo};
 use crate::protocol::{Codec, ErrorCode, Event, GapReason, LeftReason, Mode, Role, RoomPatch};
 use crate::record::Deed;
+use crate::room::config::ConfigError;
 use crate::room::home::HomeRoom;
 use crate::room::hub::{RoomIndex, RoomTag};
 use crate::room::name::{RoomKey, RoomName};
@@ -83,8 +84,8 @@ impl Shard {
         } else {
             self.home_of(room).and_then(|home| {
                 home.hold(now.moment);
-                home.configure(patch, &bounds, salt, now.moment)
-                    .map_err(|_| Refusal::BAD_CONFIG)?;
+                let configured = home.configure(patch, &bounds, salt, now.moment);
+                configured.map_err(ConfigError::refusal)?;
                 if let Some(user) = asker.user() {
                     // An empty list of members takes one.
                     let _ = home.members.set_role(user, Role::Owner, now.unix_ms);
@@ -114,8 +115,7 @@ impl Shard {
         let now = self.outbound.now.moment;
         let (bounds, salt) = (self.homes.bounds, self.salt());
         let updated = self.governed(room, asker, Action::Configure).and_then(|home| {
-            home.configure(patch, &bounds, salt, now).map_err(|_| Refusal::BAD_CONFIG)?;
-            Ok(())
+            home.configure(patch, &bounds, salt, now).map_err(ConfigError::refusal)
         });
         if updated.is_ok() {
             self.record(room, asker, Deed::Update, |_| {});

@@ -34,7 +34,7 @@ impl Directs {
             DirectAsk::Send { ticket, to, tenant, wire } => {
                 match nodes.iter().find(|(node, _)| NodeTag::of(*node) == to.node) {
                     Some(&(node, true)) => ((node, to.core), DirectNews::Sent { to, tenant, wire }),
-                    Some(_) => (by, DirectNews::Answered { ticket, outcome: Err(Fault::Unsent) }),
+                    Some(_) => (by, DirectNews::Answered { ticket, outcome: Err(Fault::NodeAway) }),
                     None => (by, DirectNews::Answered { ticket, outcome: Ok(None) }),
                 }
             }

@@ -30,7 +30,8 @@ impl Scripts {
         let end = text.iter().position(|byte| *byte == b'\n').expect("it has lines");
         let (first, rest) = text.split_at(end);
         assert!(first.starts_with(b"#!lua"), "keys have to be declared");
-        let allows_full = first.ends_with(b" flags=allow-oom");
+        let allows_full =
+            first.ends_with(b" flags=allow-oom") || first.ends_with(b" flags=no-writes");
         let function = self.lua.load(rest).into_function().expect("it is Lua");
         self.known.insert(hash.clone().into_bytes(), Script { function, allows_full });
         hash

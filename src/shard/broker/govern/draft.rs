@@ -40,7 +40,7 @@ impl Shard {
                     let (bounds, salt) = (self.homes.bounds, self.salt());
                     let home = self.governed(room, &ask.asker, Action::Configure)?;
                     let draft = home.propose_config(patch, &bounds, salt);
-                    let draft = draft.map_err(|_| Refusal::BAD_CONFIG)?;
+                    let draft = draft.map_err(|error| self.bad_config(patch, error))?;
                     let is_persistent = draft.config.persistent;
                     (Manner::Amend, draft.entries, Decree::Configured, is_persistent)
                 }
@@ -87,7 +87,8 @@ impl Shard {
         }
         let mut settings = Settings::default();
         let salt = self.salt();
-        settings.apply(patch, &self.homes.bounds, salt).map_err(|_| Refusal::BAD_CONFIG)?;
+        let applied = settings.apply(patch, &self.homes.bounds, salt);
+        applied.map_err(|error| self.bad_config(patch, error))?;
         if patch.durability.is_none() {
             self.may_open(&ask.room)?;
         }
