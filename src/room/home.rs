@@ -11,6 +11,7 @@ mod cursor;
 mod guard;
 mod heritage;
 mod join;
+mod kept;
 mod life;
 mod publish;
 mod sent_out;
@@ -44,6 +45,7 @@ pub use heritage::{Heritage, HeritageStamp, parents};
 pub use join::{JoinRequest, Joining, Recovery};
 
 use cursor::Cursors;
+use kept::Kept;
 use publish::Publisher;
 pub use publish::{Accepted, KEYS_ARE_FULL, PublishRequest, too_often};
 use sent_out::SentOut;
@@ -150,9 +152,7 @@ pub struct HomeRoom {
     anonymous_elsewhere: BTreeMap<u64, u32>,
     /// What other nodes were told of those here.
     anonymous_said: u64,
-    /// Detached sessions that keep the room, each from when its connection was gone until it comes back
-    /// or will not. Negative for a moment, when a session has come back before the news that it had gone.
-    kept: i64,
+    kept: Kept,
     sent_out: SentOut,
     presence_due: Option<Moment>,
     /// Nobody has come yet, and may until then.
@@ -212,7 +212,7 @@ impl HomeRoom {
             anonymous: 0,
             anonymous_elsewhere: BTreeMap::new(),
             anonymous_said: 0,
-            kept: 0,
+            kept: Kept::default(),
             sent_out: SentOut::default(),
             presence_due: None,
             held_until: None,
@@ -263,7 +263,7 @@ impl HomeRoom {
         // Other nodes are not told that somebody left before their grace is over.
         self.attached.is_empty()
             && !(self.presence.is_shared() && self.presence.is_leaving())
-            && self.kept <= 0
+            && !self.kept.is_any()
             && !self.owes_bookmarks()
             && self.held_until.is_none()
             && self.followed_until.is_none()
@@ -375,7 +375,9 @@ impl HomeRoom {
         grace_ms: u64,
         now: Moment,
     ) -> bool {
-        self.kept += i64::from(kept == Some(&*self.epoch));
+        if let Some(epoch) = kept {
+            self.kept.count(epoch, &self.epoch, 1);
+        }
         let Some(attachment) = self.attached.remove(&address) else { return false };
         if self.attached.capacity() > 64 && self.attached.len() * 4 < self.attached.capacity() {
             self.attached.shrink_to(self.attached.len() * 2);
@@ -404,9 +406,9 @@ impl HomeRoom {
         self.detach(address, None, grace_ms, now)
     }
 
-    /// A session that kept this life of the room will not come back, or has.
+    /// A session that kept the room since it was in this life of it will not come back, or has.
     pub fn forget(&mut self, epoch: &str) {
-        self.kept -= i64::from(*epoch == *self.epoch);
+        self.kept.count(epoch, &self.epoch, -1);
     }
 
     /// A user is sent out: their sessions that wait for a connection do not bring them back before

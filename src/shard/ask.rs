@@ -64,6 +64,8 @@ pub struct JoinAsk {
     pub may_create: MayCreate,
     /// The session was in the room before: what it missed and cannot get is told by a gap.
     pub resumes: bool,
+    /// The room was kept for that session by its home.
+    pub was_kept: bool,
 }
 
 /// `ack` behind commands that are not answered.

@@ -40,11 +40,14 @@ impl Shard {
         let keeps = session.is_some() && self.config.session.ttl_ms > 0;
         let mut rooms = Vec::new();
         for membership in std::mem::take(&mut connection.rooms) {
-            let kept = if self.is_unknown_to_home(&membership) {
+            let mut kept = if self.is_unknown_to_home(&membership) {
                 None
             } else {
                 self.kept_room(&membership)
             };
+            if let Some(kept) = &mut kept {
+                kept.is_counted = keeps;
+            }
             self.give_up_room(connection.key, &membership, kept.as_ref().filter(|_| keeps));
             rooms.extend(kept);
         }
@@ -84,6 +87,7 @@ impl Shard {
             position: membership.position,
             interest,
             by_token: membership.by_token,
+            is_counted: false,
         })
     }
 
@@ -253,17 +257,22 @@ impl Shard {
 
     pub(super) fn forget_rooms(&mut self, session: SessionId, snapshot: Snapshot) {
         for kept in snapshot.rooms {
-            let home = self.home_core(&kept.room);
-            let message = ToHome::Forget { room: kept.room, epoch: kept.epoch, session };
-            self.outbound.send(home, message);
+            self.forget_room(session, kept);
         }
     }
 
-    /// At a room's home: a session that kept it will not come back.
-    pub(super) fn on_forget(&mut self, room: &RoomKey, epoch: &str, session: SessionId) {
+    pub(super) fn forget_room(&mut self, session: SessionId, kept: KeptRoom) {
+        let KeptRoom { room, epoch, is_counted, .. } = kept;
+        let home = self.home_core(&room);
+        let kept = is_counted.then_some(epoch);
+        self.outbound.send(home, ToHome::Forget { room, kept, session });
+    }
+
+    /// At a room's home: a session that was in it will not come back.
+    pub(super) fn on_forget(&mut self, room: &RoomKey, kept: Option<&str>, session: SessionId) {
         let now = self.outbound.now.moment;
         if let Some(home) = self.homes.get_mut(room) {
-            home.forget(epoch);
+            kept.into_iter().for_each(|epoch| home.forget(epoch));
             home.forget_reader(&ReaderId::Session(session.0), now);
         }
         self.tend(room);

@@ -209,6 +209,7 @@ impl Shard {
                 grant: None,
                 may_create: MayCreate::Uncounted,
                 resumes: true,
+                was_kept: kept.is_counted,
             };
             let room = kept.room.clone();
             self.expect_arrival(key);
@@ -220,8 +221,7 @@ impl Shard {
                 self.outbound.say(key, &Event::Left { room, reason, by: None });
             }
             if !may || !self.ask_join(key, room.clone(), ask, Ticket::default()) {
-                let home = self.home_core(&room);
-                self.outbound.send(home, ToHome::Forget { room, epoch: kept.epoch, session });
+                self.forget_room(session, kept);
                 self.arrived_nowhere(key);
                 continue;
             }

@@ -73,6 +73,8 @@ pub struct KeptRoom {
     pub interest: Interest,
     /// A good room token was shown for it.
     pub by_token: bool,
+    /// Its home on this node keeps the room for the session.
+    pub is_counted: bool,
 }
 
 /// What a connection leaves to the next one of its session.

@@ -18,9 +18,9 @@ impl HomeRoom {
 
     /// Another life begins, of which nothing up to `offset` is here.
     pub fn begin_life(&mut self, epoch: Arc<str>, offset: u64, now: Moment) {
+        self.kept.begin_life(&self.epoch);
         self.epoch = epoch;
-        // Sessions and positions of the life before have nothing to come back to.
-        self.kept = 0;
+        // Positions of the life before have nothing to come back to.
         self.keys = None;
         self.cursors = None;
         for attachment in self.attached.values_mut() {

@@ -49,6 +49,7 @@ impl Shard {
             grant: None,
             may_create: self.may_create(key),
             resumes: false,
+            was_kept: false,
         };
         match token {
             None => _ = self.ask_join(key, room, ask, ticket),
@@ -145,7 +146,7 @@ impl Shard {
         };
         let home = self.home_to_join(room, asker, ask);
         let outcome = home.and_then(|home| {
-            if let (true, Some(since)) = (ask.resumes, &ask.since) {
+            if let (true, Some(since)) = (ask.was_kept, &ask.since) {
                 home.forget(&since.epoch);
             }
             if let (true, Some(user)) = (is_founder, asker.user()) {

@@ -62,8 +62,8 @@ pub enum ToHome {
     Forget {
         /// Which room.
         room: RoomKey,
-        /// Which life of it.
-        epoch: Arc<str>,
+        /// In which life of it the session was, if the room is kept for it here.
+        kept: Option<Arc<str>>,
         /// Which session.
         session: SessionId,
     },
@@ -196,7 +196,9 @@ impl Shard {
                 self.on_gone(from, &room, connection, kept.as_deref());
             }
             ToHome::Withdraw { room, connection } => self.on_withdraw(from, &room, connection),
-            ToHome::Forget { room, epoch, session } => self.on_forget(&room, &epoch, session),
+            ToHome::Forget { room, kept, session } => {
+                self.on_forget(&room, kept.as_deref(), session);
+            }
             ToHome::Called { room, .. } => self.on_called(&room),
             ToHome::Attach { room, form } => self.on_attach(from, &room, form),
             ToHome::Receipt { receipt, delivered, total } => {

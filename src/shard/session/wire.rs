@@ -145,6 +145,8 @@ impl WrittenRoom {
             position: self.position,
             interest: self.interest.into_interest()?,
             by_token: self.by_token,
+            // It waited on another node.
+            is_counted: false,
         })
     }
 }
@@ -197,6 +199,7 @@ mod tests {
             position,
             interest: interest.clone(),
             by_token: position == 7,
+            is_counted: false,
         };
         let state = Data::new(Codec::Json, b"{\"a\": 1}", Data::DEPTH_MAX).expect("good data");
         Snapshot {

@@ -542,3 +542,44 @@ fn nobody_has_gone_of_a_node_that_links_anew_later_than_others() {
     let told: Vec<_> = told.filter(|it| it["type"] == "presence").collect();
     assert!(told.is_empty(), "{told:?}");
 }
+
+#[test]
+fn a_session_that_has_moved_keeps_its_rooms_where_it_waits() {
+    let mut world = World::new();
+    let (at, session) = somebody(&mut world);
+    world.fleet.nodes[0].lose(at);
+    world.wait(3_000);
+    for node in [1, 0, 1, 0] {
+        let (at, events) = world.come(node, 1, &session);
+        assert_eq!(events[0]["rooms"][0]["room"], "sure:a", "{events:?}");
+        world.wait(3_000);
+        world.fleet.nodes[node].lose(at);
+        world.wait(3_000);
+        assert!(is_kept(&world, node), "at {node}");
+    }
+}
+
+fn is_kept(world: &World, node: usize) -> bool {
+    let room = super::cluster::room("sure:a");
+    world.fleet.nodes[node].shards.iter().any(|shard| shard.homes.rooms.contains_key(&room))
+}
+
+#[test]
+fn a_session_that_waits_keeps_its_rooms_when_redis_has_lost_something() {
+    let mut world = World::new();
+    let (at, session) = somebody(&mut world);
+    publish(&mut world, 0, at, 1);
+    world.fleet.nodes[0].lose(at);
+    world.wait(1_000);
+    world.fleet.cut(0, false);
+    world.fleet.store.empty();
+    world.fleet.restore(0);
+    world.fleet.carry();
+    world.wait(30_000);
+    assert!(is_kept(&world, 0));
+    let (at, events) = world.come(0, 1, &session);
+    assert_eq!(events[0]["rooms"][0]["room"], "sure:a", "{events:?}");
+    world.fleet.nodes[0].lose(at);
+    world.wait(400_000);
+    assert!(world.fleet.nodes.iter().all(Cluster::is_empty), "nothing is left of it");
+}
