@@ -12,6 +12,9 @@ use crate::metrics::LinkState;
 impl World {
     /// Everything heals, and everything is so.
     pub(super) async fn rest(&mut self) {
+        while let Some(moved) = self.moves.join_next().await {
+            moved.expect("a slot is moved");
+        }
         for round in 0..5 {
             self.servers.iter().for_each(Redis::heal);
             self.nodes.iter().for_each(super::node::Node::heal);

@@ -26,11 +26,14 @@ fn on_still_clock<R>(run: impl Future<Output = R>) -> R {
     LocalSet::new().block_on(&runtime.expect("the kernel gives descriptors"), run)
 }
 
+/// How a run begins.
+type Begin = fn(u64, Loss) -> World;
+
 /// A run; what it was like.
-async fn run(seed: u64) -> Vec<Transcript> {
+async fn run(begin: Begin, seed: u64) -> Vec<Transcript> {
     let loss = Loss::ALL[usize::try_from(seed % 4).expect("it is small")];
     transcript::begin(usize::try_from(given("RINGROOM_SIM_STEPS").unwrap_or(0)).unwrap_or(0));
-    let mut world = World::new(seed, loss);
+    let mut world = begin(seed, loss);
     world.wait(1_000).await;
     world.read_all();
     for _ in 0..400 {
@@ -43,10 +46,10 @@ async fn run(seed: u64) -> Vec<Transcript> {
 }
 
 /// Runs, one for each seed; those that fail are told.
-fn run_all(seeds: std::ops::Range<u64>) {
+fn run_all(begin: Begin, seeds: std::ops::Range<u64>) {
     let mut failed = Vec::new();
     for seed in seeds {
-        if catch_unwind(AssertUnwindSafe(|| on_still_clock(run(seed)))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| on_still_clock(run(begin, seed)))).is_err() {
             let steps = transcript::last().join("\n");
             failed.push(format!("seed {seed}\n{steps}"));
             if failed.len() == FAILURES_MAX {
@@ -62,24 +65,36 @@ fn given(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
+fn seeds_at_length() -> std::ops::Range<u64> {
+    let first = given("RINGROOM_SIM_SEED").unwrap_or(1_000);
+    first..first + given("RINGROOM_SIM_SEEDS").unwrap_or(10_000)
+}
+
 #[test]
 fn bridges_keep_nodes_in_step_whatever_redis_does() {
-    run_all(0..50);
+    run_all(World::new, 0..50);
 }
 
 #[test]
 #[ignore = "the long form"]
 fn bridges_keep_nodes_in_step_whatever_redis_does_at_length() {
-    let first = given("RINGROOM_SIM_SEED").unwrap_or(1_000);
-    run_all(first..first + given("RINGROOM_SIM_SEEDS").unwrap_or(10_000));
+    run_all(World::new, seeds_at_length());
+}
+
+#[test]
+#[ignore = "the long form"]
+fn bridges_keep_nodes_in_step_while_slots_move_at_length() {
+    run_all(World::on_moving_slots, seeds_at_length());
 }
 
 #[test]
 fn a_run_is_a_function_of_its_seed() {
-    for seed in 6..10 {
-        let first = on_still_clock(run(seed));
+    let begins: [Begin; 2] = [World::new, World::on_moving_slots];
+    for (begin, seed) in begins.into_iter().flat_map(|begin| (6..10).map(move |seed| (begin, seed)))
+    {
+        let first = on_still_clock(run(begin, seed));
         assert!(first.iter().all(|transcript| transcript.lines > 100), "{first:?}");
-        assert_eq!(first, on_still_clock(run(seed)), "seed {seed}");
+        assert_eq!(first, on_still_clock(run(begin, seed)), "seed {seed}");
     }
 }
 

@@ -34,7 +34,9 @@ pub(super) struct Temper {
 type Trouble = (&'static str, fn(&mut World));
 
 /// Those of which nobody notices anything.
-const HARMLESS: [&str; 1] = ["scripts"];
+const HARMLESS: [&str; 2] = ["scripts", MOVE.0];
+
+const MOVE: Trouble = ("slots move", World::move_slots);
 
 const TROUBLES: [Trouble; 14] = [
     ("cut", |world| {
@@ -123,6 +125,12 @@ impl Temper {
             troubles.retain(|(name, _)| HARMLESS.contains(name));
         }
         Self { loss, troubles }
+    }
+
+    /// Most of what happens is that slots move.
+    pub(super) fn move_slots(&mut self) {
+        let count = self.troubles.len() + 1;
+        self.troubles.extend(std::iter::repeat_n(MOVE, count));
     }
 
     /// Whether nobody notices anything.

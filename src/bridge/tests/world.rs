@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::network::Network;
@@ -10,10 +11,10 @@ use super::node::Node;
 use super::redis::Redis;
 use super::transcript::{Transcript, tell};
 use super::trouble::{Loss, Temper};
-use crate::bridge::Keys;
+use crate::bridge::{Keys, map};
 use crate::config::{Config, RoomDefaults, RoomDurability, RoomMode};
-use crate::shard::tests::Counting;
 use crate::shard::tests::witness::{Client, Rules, Witness};
+use crate::shard::tests::{Counting, cluster};
 use crate::tenant::Tenants;
 
 pub(super) const NODES: usize = 3;
@@ -39,6 +40,8 @@ pub(super) struct World {
     pub(super) said: u64,
     /// Sums up what clients were told.
     pub(super) told: Transcript,
+    /// Slots are on their way.
+    pub(super) moves: JoinSet<()>,
     _network: Network,
 }
 
@@ -67,7 +70,18 @@ fn config(is_cluster: bool) -> Config {
 
 impl World {
     pub(super) fn new(seed: u64, loss: Loss) -> Self {
-        let servers = Redis::all(seed ^ 0x5EED, if seed % 12 < 8 { 1 } else { 2 });
+        Self::on(if seed % 12 < 8 { 1 } else { 2 }, seed, loss)
+    }
+
+    /// On a cluster whose slots move.
+    pub(super) fn on_moving_slots(seed: u64, loss: Loss) -> Self {
+        let mut world = Self::on(3, seed, loss);
+        world.temper.move_slots();
+        world
+    }
+
+    fn on(servers: usize, seed: u64, loss: Loss) -> Self {
+        let servers = Redis::all(seed ^ 0x5EED, servers);
         let mut random = Counting(seed);
         let rules = Rules {
             rooms: &ROOMS,
@@ -87,6 +101,7 @@ impl World {
             names: 3,
             said: 0,
             told: Transcript::default(),
+            moves: JoinSet::new(),
             _network: Network::of(&servers),
             servers,
         };
@@ -114,6 +129,25 @@ impl World {
         self.servers[at].clone()
     }
 
+    /// A slot is moved to another server, or all that are used on one.
+    pub(super) fn move_slots(&mut self) {
+        let used = self.server().used_slots().into_iter().collect::<Vec<_>>();
+        let (room, to) = (ROOMS[self.below(ROOMS.len())], self.below(self.servers.len()));
+        let slots = match self.below(8) {
+            0 => used,
+            1..=3 if !used.is_empty() => vec![used[self.below(used.len())]],
+            _ => vec![self.slot(room)],
+        };
+        for slot in slots {
+            let random = Counting(self.below(usize::MAX) as u64);
+            self.moves.spawn_local(Redis::move_slot(self.servers.clone(), (slot, to), random));
+        }
+    }
+
+    fn slot(&self, room: &str) -> u16 {
+        map::slot(self.keys.room(&cluster::room(room)).channel().as_bytes())
+    }
+
     pub(super) fn below(&mut self, most: usize) -> usize {
         self.random.below(most)
     }
@@ -137,7 +171,7 @@ impl World {
     }
 
     /// A client's new connection, on its way to its welcome.
-    fn open(&mut self, who: usize, node: usize) -> crate::shard::tests::cluster::Address {
+    fn open(&mut self, who: usize, node: usize) -> cluster::Address {
         let (user, core) = (Self::user(who), u16::from(self.coin()));
         let session = self.witness.clients.get(who).map(|it| it.session.clone());
         let session = session.filter(|it| !it.is_empty());

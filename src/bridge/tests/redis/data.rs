@@ -98,6 +98,21 @@ impl Data {
         was_there
     }
 
+    /// Gives others a key as it is here, and how far the lives of its room have come.
+    pub(super) fn give(&self, key: &[u8], to: [&mut Self; 2]) {
+        let kept = self.keys.get(key);
+        let lives = self.lives.iter().filter(|([state, _], _)| state == key);
+        for to in to {
+            to.keys.extend(kept.map(|kept| (key.to_vec(), kept.clone())));
+            to.lives.extend(lives.clone().map(|(life, offset)| (life.clone(), *offset)));
+        }
+    }
+
+    /// A key is elsewhere.
+    pub(super) fn forget(&mut self, key: &[u8]) {
+        self.keys.remove(key);
+    }
+
     /// Of what lies in hashes and sorted sets nothing is left where there is none of it.
     pub(super) fn tidy(&mut self, key: &[u8]) {
         let is_empty = |kept: &Kept| match &kept.content {

@@ -1,7 +1,10 @@
 //! What a server has, as tests look at it.
 
+use std::collections::BTreeSet;
+
+use super::Redis;
 use super::data::Data;
-use super::{Redis, cluster};
+use crate::bridge::map;
 use crate::bridge::tests::transcript::Transcript;
 
 impl Redis {
@@ -12,15 +15,25 @@ impl Redis {
     /// Keys of rooms that end so, but of the reserved ones: what is said there waits for their users.
     pub(in crate::bridge::tests) fn keys_of(&self, ends: &[&str]) -> Vec<String> {
         let server = self.0.borrow();
-        let names = server.data.names().map(|name| name.escape_ascii().to_string());
+        let names = server.data.names().filter(|name| server.slots.have(name));
+        let names = names.map(|name| name.escape_ascii().to_string());
         let names = names.filter(|name| !name.contains(".Q"));
         names.filter(|name| ends.iter().any(|end| name.ends_with(&format!("}}:{end}")))).collect()
     }
 
     /// The one of all servers that has a key.
     pub(in crate::bridge::tests) fn of<'a>(all: &'a [Self], key: &str) -> &'a Self {
-        let found = all.iter().find(|it| cluster::has(it.0.borrow().place, key.as_bytes()));
+        let have = |it: &&Self| it.0.borrow().slots.have(key.as_bytes());
+        let keep = |it: &&Self| it.0.borrow().slots.keep(key.as_bytes());
+        let found = all.iter().find(keep).or_else(|| all.iter().find(have));
         found.expect("every slot has a server")
+    }
+
+    /// The slots of all that it has, and of what is listened to there.
+    pub(in crate::bridge::tests) fn used_slots(&self) -> BTreeSet<u16> {
+        let server = self.0.borrow();
+        let used = server.data.names().chain(server.channels());
+        used.filter(|name| server.slots.keep(name)).map(map::slot).collect()
     }
 
     /// How far a life of a room has come on the replica, where it may be over.

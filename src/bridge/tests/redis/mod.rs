@@ -1,7 +1,7 @@
 //! A Redis that is none, and speaks as one: the real scripts, carried out by Lua over a small dictionary.
 //! It delays, hangs, cuts connections in the middle of a pipeline, forgets scripts, is out of memory,
 //! is started again with all, some or nothing of what it had, and fails over to a replica that lags. It may
-//! be one primary of a cluster, whose slots stay where they are.
+//! be one primary of a cluster, whose slots are moved.
 //!
 //! Invariant: what it does depends on its seed and on what it is told and when, and on nothing else.
 

@@ -1,7 +1,9 @@
 //! What is said over a connection: commands as clients write them, and replies in RESP3.
 
+use std::fmt;
+
 /// What a command is answered, and what is told unasked.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(super) enum Reply {
     Nil,
     Status(&'static str),
@@ -13,6 +15,24 @@ pub(super) enum Reply {
     Error(String),
     /// Told unasked.
     Push(Vec<Reply>),
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nil => f.write_str("nil"),
+            Self::Status(text) => write!(f, "+{text}"),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Text(text) => write!(f, "\"{}\"", text.escape_ascii()),
+            Self::List(items) => f.debug_list().entries(items).finish(),
+            Self::Map(pairs) => f.debug_map().entries(pairs.iter().map(|(a, b)| (a, b))).finish(),
+            Self::Error(text) => write!(f, "-{text}"),
+            Self::Push(items) => {
+                f.write_str(">")?;
+                f.debug_list().entries(items).finish()
+            }
+        }
+    }
 }
 
 impl Reply {

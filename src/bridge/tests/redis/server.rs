@@ -8,12 +8,13 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
-use super::cluster::{self, Place};
+use super::cluster::{Place, Slots};
 use super::command::{Work, Wrong, number};
 use super::data::Data;
 use super::fault::Mood;
 use super::lua::Scripts;
 use super::reply::Reply;
+use crate::bridge::map;
 use crate::bridge::tests::transcript::{Transcript, tell};
 use crate::shard::tests::Counting;
 
@@ -50,7 +51,7 @@ pub(super) enum Taken {
 
 #[derive(Debug)]
 pub(super) struct Server {
-    pub(super) place: Place,
+    pub(super) slots: Slots,
     pub(super) data: Data,
     /// What the replica has.
     pub(super) replica: Data,
@@ -80,7 +81,7 @@ impl Server {
     pub(super) fn new(seed: u64, place: Place) -> Self {
         let now = Instant::now();
         Self {
-            place,
+            slots: Slots::new(place),
             data: Data::default(),
             replica: Data::default(),
             copy: Data::default(),
@@ -211,9 +212,15 @@ impl Server {
 
     fn answer(&mut self, from: u64, name: &[u8], args: &[Vec<u8>]) -> Vec<Reply> {
         let texts: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        self.data.expire(self.now_us() / 1_000);
+        if self.slots.are_shared_out()
+            && let Some(refusal) = self.slots.refusal(name, &texts, |key| self.data.has(key))
+        {
+            return vec![refusal];
+        }
         vec![match (name, texts.as_slice()) {
             (b"HELLO", _) => Reply::Map(vec![(Reply::text("proto"), Reply::Number(3))]),
-            (b"CLUSTER", _) => cluster::slots(self.place.1, self.connections[&from].node),
+            (b"CLUSTER", _) => self.slots.tell(self.connections[&from].node),
             (b"CLIENT", _) => Reply::Status("OK"),
             (b"INFO", _) => Reply::text(self.facts()),
             (b"CONFIG", [b"GET", names @ ..]) => Reply::Map(
@@ -239,8 +246,6 @@ impl Server {
     }
 
     fn run(&mut self, hash: &[u8], args: &[Vec<u8>], keys: usize) -> Reply {
-        let is_here = |key: &Vec<u8>| cluster::has(self.place, key);
-        assert!(args[..keys].iter().all(is_here), "another server has that: {args:?}");
         let refused = |why: &str| Reply::Error(why.to_owned());
         let Some(script) = self.scripts.get(hash) else {
             self.refused.extend_from_slice(args);
@@ -267,7 +272,6 @@ impl Server {
     fn work(&mut self, act: impl FnOnce(&mut Work<'_>, &Scripts) -> Reply) -> Reply {
         let mut told = Vec::new();
         let now_us = self.now_us();
-        self.data.expire(now_us / 1_000);
         let Self { data, scripts, connections, .. } = self;
         let listen = |channel: &[u8]| {
             connections
@@ -314,11 +318,55 @@ impl Server {
         Reply::Push(vec![Reply::text(word), Reply::text(name), Reply::count(names.len())])
     }
 
+    /// The sharded channels that are listened to.
+    pub(super) fn channels(&self) -> impl Iterator<Item = &[u8]> {
+        self.connections.values().flat_map(|it| &it.channels[0]).map(Vec::as_slice)
+    }
+
+    /// Nobody listens to such channels any more, and whoever did is told.
+    pub(super) fn silence(&mut self, is_one: impl Fn(&[u8]) -> bool) {
+        for connection in self.connections.values_mut() {
+            let ended: Vec<_> =
+                connection.channels[0].extract_if(.., |channel| is_one(channel)).collect();
+            let left = connection.channels[0].len();
+            for (at, channel) in ended.iter().enumerate() {
+                let count = Reply::count(left + ended.len() - at - 1);
+                if !connection.is_deaf {
+                    let word = Reply::text("sunsubscribe");
+                    let push = Reply::Push(vec![word, Reply::text(channel), count]);
+                    tell(|| format!("node {} is told {push:?}", connection.node));
+                    connection.say(&push);
+                }
+            }
+        }
+    }
+
+    /// Gives another server the next key of a slot; false: there is none left.
+    pub(super) fn hand_over(&mut self, slot: u16, to: &mut Self) -> bool {
+        let Some(key) = self.data.names().find(|key| map::slot(key) == slot).map(<[u8]>::to_vec)
+        else {
+            return false;
+        };
+        self.data.give(&key, [&mut to.data, &mut to.replica]);
+        self.data.forget(&key);
+        self.replica.forget(&key);
+        true
+    }
+
+    /// Drops what it has of a slot that is elsewhere.
+    pub(super) fn forget_slot(&mut self, slot: u16) {
+        for data in [&mut self.data, &mut self.replica] {
+            let keys: Vec<_> =
+                data.names().filter(|key| map::slot(key) == slot).map(<[u8]>::to_vec).collect();
+            keys.iter().for_each(|key| data.forget(key));
+        }
+    }
+
     fn facts(&self) -> String {
         let mood = self.mood();
         let loading = u8::from(mood == Mood::Loading);
         let role = if mood == Mood::ReadOnly { "slave" } else { "master" };
-        let mode = if self.place.1 > 1 { "cluster" } else { "standalone" };
+        let mode = if self.slots.are_shared_out() { "cluster" } else { "standalone" };
         format!(
             "redis_version:7.2.0\r\nredis_mode:{mode}\r\nrun_id:{:040x}\r\nloading:{loading}\r\n\
              role:{role}\r\nslave0:ip=replica,port=1,state=online,offset=1,lag=0\r\n",
