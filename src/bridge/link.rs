@@ -34,7 +34,8 @@ pub(super) struct Link {
     /// made when it is first needed.
     pub(super) patient: BTreeMap<u8, Mouth>,
     pub(super) ear: Ear,
-    /// What tells this server from others, and from itself before it was started again; never 0.
+    /// What tells this server from others, and from itself before it was started again or was a replica;
+    /// never 0.
     pub(super) server: u64,
     pub(super) kept: Kept,
 }
@@ -76,7 +77,7 @@ impl Maker {
             return Err(LinkState::ReadOnly);
         }
         let mut server = DefaultHasher::new();
-        fact(&info, "run_id").hash(&mut server);
+        ["run_id", "master_replid"].map(|name| fact(&info, name)).hash(&mut server);
         self.teach(&mouth.connection).await?;
         self.try_out(&mouth.connection).await?;
         self.agree(&mouth.connection, url).await?;

@@ -143,6 +143,7 @@ impl Bridge {
     fn begin(&mut self, number: u64, url: RedisUrl, link: Link) {
         tracing::info!(%url, attempts = self.attempts, kept = ?link.kept, "a link to Redis is up");
         let is_first = self.lines.is_empty();
+        self.desk.watch.meet(link.server);
         self.lines.insert(number, Line::new(url, link));
         self.desk.metrics.connects.add(1);
         // The cores are told before everyone else is.

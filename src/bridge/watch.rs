@@ -14,6 +14,9 @@ use super::map;
 use super::station::{Row, Station};
 use super::time;
 
+/// Servers that are known again; with more, all are new.
+const SERVERS_MAX: usize = 1_024;
+
 /// A room that is listened to, or will be.
 #[derive(Debug)]
 pub(super) struct Watched {
@@ -26,8 +29,8 @@ pub(super) struct Watched {
     ear: Listening,
     /// The server whose line that is; 0: none.
     server: u64,
-    /// The server on which it was last opened; 0: none.
-    opened: u64,
+    /// The server on which it was last opened, and how many there had been by then.
+    opened: Option<(u64, u64)>,
     closed: Option<Instant>,
     /// What is said there is kept for who is not there, so it does not end when nobody listens.
     pub(super) is_lasting: bool,
@@ -78,6 +81,10 @@ pub(super) struct Watch {
     /// Rooms that were forgotten and may have ended, by their channels, and the lines that are told to
     /// listen no longer.
     leaving: HashMap<Vec<u8>, (u64, RoomKey)>,
+    /// Servers that there were lines to, and which of all each was.
+    servers: HashMap<u64, u64>,
+    /// How many there were.
+    met: u64,
 }
 
 impl Watch {
@@ -86,7 +93,8 @@ impl Watch {
         let subject = |row: &Row| (row.channel.clone().into_bytes(), Subject::Station(row.station));
         let channels = stations.iter().map(subject).collect();
         let rooms = hash::Map::with_hasher(seed);
-        Self { rooms, stations, channels, asked: HashMap::new(), leaving: HashMap::new() }
+        let (asked, leaving, servers) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { rooms, stations, channels, asked, leaving, servers, met: 0 }
     }
 
     /// The channels that are listened to without a room, and how.
@@ -120,7 +128,7 @@ impl Watch {
             channels.insert(keys.channel().into_bytes(), Subject::Room(room.clone()));
             let slot = map::slot(keys.channel().as_bytes());
             let (ear, closed) = (Listening::No, Some(time::now()));
-            Watched { core, keys, slot, ear, server: 0, opened: 0, closed, is_lasting: false }
+            Watched { core, keys, slot, ear, server: 0, opened: None, closed, is_lasting: false }
         })
     }
 
@@ -251,15 +259,28 @@ impl Watch {
         wrong.map(|(room, _)| room.clone()).collect()
     }
 
-    /// Whether a room was last opened on another server than the one that it is listened to on.
+    /// There is a line to a server.
+    pub(super) fn meet(&mut self, server: u64) {
+        if self.servers.len() >= SERVERS_MAX {
+            self.servers.clear();
+        }
+        self.met += u64::from(!self.servers.contains_key(&server));
+        self.servers.entry(server).or_insert(self.met);
+    }
+
+    /// Whether a room is listened to on another server than the one on which it was last opened, which was
+    /// not there then: it may have taken the place of that one, and lack something. Between servers that
+    /// stay what they are, a slot takes all with it.
     pub(super) fn is_doubtful(&self, room: &RoomKey) -> bool {
-        self.rooms.get(room).is_some_and(|it| it.opened != 0 && it.opened != it.server)
+        let Some(watched) = self.rooms.get(room) else { return false };
+        let is_known = |met| self.servers.get(&watched.server).is_some_and(|at| *at <= met);
+        watched.opened.is_some_and(|(server, met)| server != watched.server && !is_known(met))
     }
 
     /// A room was opened.
     pub(super) fn opened(&mut self, room: &RoomKey) {
         if let Some(watched) = self.rooms.get_mut(room) {
-            watched.opened = watched.server;
+            watched.opened = Some((watched.server, self.met));
         }
     }
 
@@ -397,6 +418,7 @@ mod tests {
         let channel = made.channel();
         let mut watch = Watch::new(Vec::new(), SEED);
         let on = |watch: &mut Watch, line, server| {
+            watch.meet(server);
             watch.open(&room, CoreId(0), || made.clone());
             watch.ask(&room, line);
             watch.listening(channel.as_bytes(), line, server);
@@ -412,6 +434,11 @@ mod tests {
         assert!(watch.is_doubtful(&room));
         watch.opened(&room);
         assert!(!watch.is_doubtful(&room));
+        on(&mut watch, 2, 11);
+        assert!(!watch.is_doubtful(&room), "its slot goes to a server that was there");
+        watch.opened(&room);
+        on(&mut watch, 4, 12);
+        assert!(!watch.is_doubtful(&room), "and comes back");
         assert!(watch.silenced(channel.as_bytes(), 4));
         assert!(!watch.silenced(channel.as_bytes(), 4));
         assert_eq!(watch.misheard(|it| it.ear == Listening::Yes(4)), [room]);
