@@ -108,10 +108,11 @@ impl Bridge {
         let Some(line) = self.lines.get_mut(number) else { return };
         let listening = self.desk.watch.listening(channel, number, line.link.server);
         let Some(room) = listening else {
-            if self.desk.watch.heard(channel).is_none()
+            if !self.desk.watch.is_wanted(channel, number)
                 && let Ok(channel) = std::str::from_utf8(channel)
             {
-                // Nobody needed it any more by the time it was confirmed.
+                // Nobody needed it any more by the time it was confirmed, or another line is to listen: if
+                // this one is asked again, that is news only when it was left.
                 line.link.ear.unsubscribe(channel);
             }
             return;
@@ -126,6 +127,10 @@ impl Bridge {
     /// A room that nobody here needs is listened to no longer: if it is temporary, and nobody elsewhere
     /// does, it has ended.
     fn left(&mut self, number: u64, channel: &[u8]) {
+        if self.desk.watch.is_heard(channel, number) {
+            // It was asked to before it was asked to listen, or Redis has ended that by itself.
+            return self.silenced(number, channel);
+        }
         if let Some(room) = self.desk.watch.left(channel, number) {
             self.ask(Box::new(End { room, again: false }));
         }

@@ -177,6 +177,23 @@ impl Watch {
         Some(room)
     }
 
+    /// Whether anybody needs that this line listens to a channel.
+    pub(super) fn is_wanted(&self, channel: &[u8], line: u64) -> bool {
+        match self.channels.get(channel) {
+            Some(Subject::Room(room)) => {
+                self.rooms.get(room).is_some_and(|it| it.ear.line() == Some(line))
+            }
+            Some(Subject::Station(_)) => true,
+            None => false,
+        }
+    }
+
+    /// Whether a line has confirmed that it listens to a room, and nothing else was asked of it since.
+    pub(super) fn is_heard(&self, channel: &[u8], line: u64) -> bool {
+        let Some(Subject::Room(room)) = self.channels.get(channel) else { return false };
+        self.rooms.get(room).is_some_and(|it| it.ear == Listening::Yes(line))
+    }
+
     /// What was asked of a line and not confirmed yet was refused, or may have been.
     pub(super) fn unask(&mut self, line: u64) {
         for room in self.asked.remove(&line).unwrap_or_default() {
@@ -400,6 +417,26 @@ mod tests {
         }
         watch.sweep(Duration::ZERO);
         assert!(watch.asked.values().all(HashSet::is_empty), "{:?}", watch.asked);
+    }
+
+    #[test]
+    fn what_a_line_confirms_is_wanted_if_no_other_was_asked_since() {
+        let room = RoomKey::new(TenantId::DEFAULT, RoomName::parse("a").expect("a good name"));
+        let made = keys(&room);
+        let channel = made.channel();
+        let channel = channel.as_bytes();
+        let mut watch = Watch::new(Vec::new(), SEED);
+        watch.open(&room, CoreId(2), || made.clone());
+        for (asked, other) in [(7, 8), (8, 7)] {
+            watch.ask(&room, other);
+            watch.ask(&room, asked);
+            assert_eq!(watch.listening(channel, other, 1), None);
+            assert!(watch.is_wanted(channel, asked) && !watch.is_wanted(channel, other));
+            assert!(!watch.is_heard(channel, asked), "it has not confirmed it");
+            assert!(watch.listening(channel, asked, 1).is_some());
+            assert!(watch.is_heard(channel, asked) && !watch.is_heard(channel, other));
+        }
+        assert!(!watch.is_wanted(b"other", 8));
     }
 
     #[test]
