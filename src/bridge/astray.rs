@@ -71,13 +71,19 @@ impl Astray {
 
     /// Those that have waited too long.
     pub(super) fn expire(&mut self, patience: Duration) -> Vec<Waiting> {
-        let (mut expired, now) = (Vec::new(), time::now());
+        let now = time::now();
+        self.part(|waiting| waiting.is_older(patience, now))
+    }
+
+    /// Takes some of those that wait.
+    pub(super) fn part(&mut self, goes: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
+        let mut gone = Vec::new();
         self.0.retain(|_, stray| {
-            let is_old = |_: &u64, waiting: &mut Waiting| waiting.is_older(patience, now);
-            expired.extend(stray.calls.extract_if(.., is_old).map(|(_, waiting)| waiting));
+            let going = stray.calls.extract_if(.., |_, waiting| goes(waiting));
+            gone.extend(going.map(|(_, waiting)| waiting));
             !stray.calls.is_empty()
         });
-        expired
+        gone
     }
 }
 

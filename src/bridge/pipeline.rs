@@ -1,6 +1,6 @@
 //! Pipelines: calls that wait for a server go out together, and come back each with its own answer.
 //!
-//! Invariants: what an earlier line says to a call that every line makes anew is not heard; a call that
+//! Invariants: what an earlier line says to a call that its home has made anew is not heard; a call that
 //! left with a line that ended is answered as lost and never sent again; a call that is made again was
 //! refused by a server that did nothing.
 
@@ -9,6 +9,7 @@ use tokio::task::JoinError;
 
 use crate::metrics::LinkState;
 use crate::room::broker::Fault;
+use crate::room::name::RoomKey;
 
 use super::answer::number;
 use super::call::Call;
@@ -199,13 +200,12 @@ impl Bridge {
                 line.link.patient.insert(count, mouth);
             }
         }
-        let is_present = present.is_some();
         let Some(answers) = answers else { return self.give_up(errand) };
         match (errand, answers) {
             (Errand::Calls(calls), Ok(answers)) => self.answer(line, pace, calls, answers),
             (Errand::Calls(calls), Err(error)) => {
                 for Waiting { call, .. } in calls {
-                    if is_present || call.room_to_hear().is_none() {
+                    if !self.is_asked_anew(&*call, line) {
                         call.fail(failure::fault(&error), &mut self.desk);
                     }
                 }
@@ -215,6 +215,13 @@ impl Bridge {
             (Errand::Load, Ok(answers)) => self.loaded(line, answers),
             (Errand::Load | Errand::Probe, Err(error)) => self.doubt(&error, line),
         }
+    }
+
+    /// Whether the line by which a call left has ended, and with it what listened to its room: then its home
+    /// has heard that, and asks anew.
+    fn is_asked_anew(&self, call: &dyn Call, line: u64) -> bool {
+        let fell = |(room, _): (&RoomKey, _)| self.desk.watch.fell_with(room, line);
+        self.lines.get(line).is_none() && call.room_to_hear().is_some_and(fell)
     }
 
     /// The connection for it could not be made; whoever comes next tries again.
@@ -233,8 +240,7 @@ impl Bridge {
         };
         let mut end = None;
         for (waiting, answer) in calls.into_iter().zip(answers) {
-            let is_present = self.lines.get(line).is_some();
-            if !is_present && waiting.call.room_to_hear().is_some() {
+            if self.is_asked_anew(&*waiting.call, line) {
                 continue;
             }
             let error = match answer {

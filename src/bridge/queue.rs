@@ -156,13 +156,11 @@ impl Queue {
         self.0.drain(..count).collect()
     }
 
-    /// Those that have waited too long.
-    pub(super) fn expire(&mut self, patience: Duration) -> Vec<Waiting> {
-        let now = time::now();
-        let is_old = |waiting: &Waiting| waiting.is_older(patience, now);
-        let (old, rest): (Vec<_>, Vec<_>) = self.0.drain(..).partition(is_old);
+    /// Takes some of what waits.
+    pub(super) fn part(&mut self, goes: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
+        let (gone, rest): (Vec<_>, Vec<_>) = self.0.drain(..).partition(goes);
         self.0.extend(rest);
-        old
+        gone
     }
 
     /// Everything that waits.

@@ -11,11 +11,13 @@ use crate::config::RedisUrl;
 use crate::metrics::LinkState;
 use crate::node::Facts;
 use crate::room::broker::{Fault, FromBroker, Kept};
+use crate::room::name::RoomKey;
 
 use super::call::{Agree, Beat, End, Tell, session};
 use super::lines::Line;
 use super::link::{Link, Maker, kept};
 use super::map::{self, Map};
+use super::queue::Waiting;
 use super::run::Bridge;
 use super::time;
 use super::way::Pace;
@@ -259,10 +261,8 @@ impl Bridge {
             waiting.call.fail(Fault::Unsent, &mut self.desk);
         }
         let rooms = self.desk.watch.unlink(number);
-        for room in &rooms {
-            for waiting in self.parked.remove(room).unwrap_or_default() {
-                waiting.call.fail(Fault::Unsent, &mut self.desk);
-            }
+        for waiting in self.recall(number, &rooms) {
+            waiting.call.fail(Fault::Unsent, &mut self.desk);
         }
         if self.lines.is_empty() {
             self.desk.tell_all(false, Kept::default());
@@ -277,7 +277,21 @@ impl Bridge {
         self.find();
     }
 
-    fn sever(&mut self, room: crate::room::name::RoomKey) {
+    /// What waits to be asked of rooms whose line has ended: their homes ask anew.
+    fn recall(&mut self, line: u64, rooms: &[RoomKey]) -> Vec<Waiting> {
+        let watch = &self.desk.watch;
+        let is_of_line = |waiting: &Waiting| {
+            waiting.call.room_to_hear().is_some_and(|(room, _)| watch.fell_with(room, line))
+        };
+        let mut recalled = self.astray.part(is_of_line);
+        for way in self.lines.iter_mut().flat_map(|line| line.ways.all()) {
+            recalled.extend(way.part(is_of_line));
+        }
+        recalled.extend(rooms.iter().filter_map(|room| self.parked.remove(room)).flatten());
+        recalled
+    }
+
+    fn sever(&mut self, room: RoomKey) {
         if let Some(core) = self.desk.watch.get(&room).map(|watched| watched.core) {
             self.desk.post(core, FromBroker::Severed { room });
         }

@@ -32,6 +32,8 @@ pub(super) struct Watched {
     /// The server on which it was last opened, and how many there had been by then.
     opened: Option<(u64, u64)>,
     closed: Option<Instant>,
+    /// The line that has listened to it and ended last; 0: none has.
+    fell: u64,
     /// What is said there is kept for who is not there, so it does not end when nobody listens.
     pub(super) is_lasting: bool,
 }
@@ -128,7 +130,17 @@ impl Watch {
             channels.insert(keys.channel().into_bytes(), Subject::Room(room.clone()));
             let slot = map::slot(keys.channel().as_bytes());
             let (ear, closed) = (Listening::No, Some(time::now()));
-            Watched { core, keys, slot, ear, server: 0, opened: None, closed, is_lasting: false }
+            Watched {
+                core,
+                keys,
+                slot,
+                ear,
+                server: 0,
+                opened: None,
+                closed,
+                fell: 0,
+                is_lasting: false,
+            }
         })
     }
 
@@ -192,6 +204,11 @@ impl Watch {
     pub(super) fn is_heard(&self, channel: &[u8], line: u64) -> bool {
         let Some(Subject::Room(room)) = self.channels.get(channel) else { return false };
         self.rooms.get(room).is_some_and(|it| it.ear == Listening::Yes(line))
+    }
+
+    /// Whether it was this line that has listened to a room and ended last.
+    pub(super) fn fell_with(&self, room: &RoomKey, line: u64) -> bool {
+        self.rooms.get(room).is_some_and(|it| it.fell == line)
     }
 
     /// What was asked of a line and not confirmed yet was refused, or may have been.
@@ -262,7 +279,7 @@ impl Watch {
         let of_line = |watched: &Watched| watched.ear.line() == Some(line);
         let mut needed = Vec::new();
         for (room, watched) in self.rooms.iter_mut().filter(|(_, watched)| of_line(watched)) {
-            watched.ear = Listening::No;
+            (watched.ear, watched.fell) = (Listening::No, line);
             if watched.closed.is_none() {
                 needed.push(room.clone());
             }
@@ -436,6 +453,8 @@ mod tests {
             assert!(watch.listening(channel, asked, 1).is_some());
             assert!(watch.is_heard(channel, asked) && !watch.is_heard(channel, other));
         }
+        assert_eq!(watch.unlink(8), std::slice::from_ref(&room));
+        assert!(watch.fell_with(&room, 8) && !watch.fell_with(&room, 7));
         assert!(!watch.is_wanted(b"other", 8));
     }
 

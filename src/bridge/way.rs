@@ -146,10 +146,14 @@ impl Way {
     /// Those that have waited too long.
     pub(super) fn expire(&mut self, patience: Duration) -> Vec<Waiting> {
         let now = time::now();
-        let is_old = |waiting: &mut Waiting| waiting.is_older(patience, now);
-        let mut old: Vec<_> = self.forgotten.extract_if(.., is_old).collect();
-        old.extend(self.queue.expire(patience));
-        old
+        self.part(|waiting| waiting.is_older(patience, now))
+    }
+
+    /// Takes some of what waits.
+    pub(super) fn part(&mut self, goes: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
+        let mut gone: Vec<_> = self.forgotten.extract_if(.., |waiting| goes(waiting)).collect();
+        gone.extend(self.queue.part(goes));
+        gone
     }
 
     /// Everything that waits.

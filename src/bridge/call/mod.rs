@@ -2,7 +2,8 @@
 //! read, and what happens when it fails.
 //!
 //! Invariant: of each call that was taken, either [`Call::succeed`] or [`Call::fail`] is called, once;
-//! but for one that needs a room listened to, and whose link has ended: all rooms are opened anew.
+//! but for one that needs a room listened to, and whose link has ended with what listened to it: that room
+//! is opened anew.
 
 mod agree;
 mod beat;
@@ -60,7 +61,8 @@ pub(super) trait Call: std::fmt::Debug {
     }
 
     /// The room that has to be listened to before this is asked, and its home here. Such a call is
-    /// made again by itself over every new link, so what an earlier link says to it is not heard.
+    /// made again by itself once the link has ended by which the room was listened to, so what that link
+    /// says to it is not heard.
     fn room_to_hear(&self) -> Option<(&RoomKey, CoreId)> {
         None
     }

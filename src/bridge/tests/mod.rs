@@ -10,6 +10,7 @@ mod node;
 mod redis;
 mod rest;
 mod seeds;
+mod slots;
 mod transcript;
 mod trouble;
 mod world;

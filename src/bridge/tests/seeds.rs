@@ -20,7 +20,7 @@ use crate::mesh;
 /// After so many runs that fail there are no more.
 const FAILURES_MAX: usize = 4;
 
-fn on_still_clock<R>(run: impl Future<Output = R>) -> R {
+pub(super) fn on_still_clock<R>(run: impl Future<Output = R>) -> R {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().start_paused(true).build();
     LocalSet::new().block_on(&runtime.expect("the kernel gives descriptors"), run)

@@ -148,6 +148,18 @@ impl World {
         map::slot(self.keys.room(&cluster::room(room)).channel().as_bytes())
     }
 
+    /// The place among all of the server that has a room.
+    pub(super) fn owner(&self, room: &str) -> usize {
+        Redis::place_of(&self.servers, self.slot(room))
+    }
+
+    /// Moves the slot of a room to the next server.
+    pub(super) async fn move_room(&self, room: &str) {
+        let (slot, from) = (self.slot(room), self.owner(room));
+        let to = (from + 1) % self.servers.len();
+        Redis::move_slot(self.servers.clone(), (slot, to), Counting(0)).await;
+    }
+
     pub(super) fn below(&mut self, most: usize) -> usize {
         self.random.below(most)
     }

@@ -36,7 +36,7 @@ impl Slots {
     }
 
     /// The server that has a slot.
-    fn owner(&self, slot: u16) -> usize {
+    pub(super) fn owner(&self, slot: u16) -> usize {
         let at_first = || usize::from(slot) * self.place.1 / usize::from(SLOTS);
         self.moved.get(&slot).copied().unwrap_or_else(at_first)
     }

@@ -83,6 +83,20 @@ impl Redis {
         own.filter(|it| it.hears_backends()).for_each(|it| it.held_until = Instant::now() + time);
     }
 
+    /// What a node asks is not taken for a while.
+    pub(in crate::bridge::tests) fn hold_commands(&self, node: usize, time: Duration) {
+        let mut server = self.0.borrow_mut();
+        let own = server.connections.values_mut().filter(|it| it.node == node);
+        own.filter(|it| !it.listens()).for_each(|it| it.held_until = Instant::now() + time);
+    }
+
+    /// The connections end by which a node listens.
+    pub(in crate::bridge::tests) fn cut_ears(&self, node: usize) {
+        let mut server = self.0.borrow_mut();
+        let ends = server.connections.extract_if(.., |_, it| it.node == node && it.listens());
+        ends.for_each(|(_, connection)| connection.ended.notify_one());
+    }
+
     /// It does nothing for a while.
     pub(in crate::bridge::tests) fn hang(&self, time: Duration) {
         self.0.borrow_mut().held_until = Instant::now() + time;

@@ -29,6 +29,11 @@ impl Redis {
         found.expect("every slot has a server")
     }
 
+    /// The place among all of the one that has a slot, as the first believes.
+    pub(in crate::bridge::tests) fn place_of(all: &[Self], slot: u16) -> usize {
+        all[0].0.borrow().slots.owner(slot)
+    }
+
     /// The slots of all that it has, and of what is listened to there.
     pub(in crate::bridge::tests) fn used_slots(&self) -> BTreeSet<u16> {
         let server = self.0.borrow();

@@ -394,6 +394,11 @@ impl Connection {
         !self.channels[1].is_empty()
     }
 
+    /// Whether anything is.
+    pub(super) fn listens(&self) -> bool {
+        self.channels.iter().any(|names| !names.is_empty())
+    }
+
     pub(super) fn say(&self, reply: &Reply) {
         let mut bytes = Vec::new();
         reply.write(&mut bytes);
