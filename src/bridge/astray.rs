@@ -3,7 +3,8 @@
 //!
 //! Invariants: as long as a call of a slot is here, all others of that slot wait here, too, and they are
 //! made again in the order in which they came, when none of them is on its way; so their order holds
-//! while slots move. Calls that wait for replicas go by ways of their own, and do so here.
+//! while slots move. The same goes for calls of a slot that is found elsewhere while some of it are on
+//! their way to where it was. Calls that wait for replicas go by ways of their own, and do so here.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,6 +16,14 @@ use super::way::Pace;
 /// By slot, and by which way they go.
 #[derive(Debug, Default)]
 pub(super) struct Astray(BTreeMap<(u16, Pace), Stray>);
+
+/// A pipeline that is on its way.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) pace: Pace,
+    /// Of its calls.
+    pub(super) slots: Vec<u16>,
+}
 
 #[derive(Debug, Default)]
 struct Stray {
@@ -48,6 +57,12 @@ impl Astray {
         self.put(slot, waiting);
     }
 
+    /// A slot is elsewhere, and this pipeline holds calls of it.
+    pub(super) fn hold(&mut self, slot: u16, pace: Pace, number: u64) {
+        let stray = self.0.entry((slot, pace)).or_default();
+        stray.sent = stray.sent.max(number);
+    }
+
     fn put(&mut self, slot: u16, waiting: Waiting) -> &mut Stray {
         let stray = self.0.entry((slot, Pace::of(&*waiting.call))).or_default();
         stray.calls.insert(waiting.number, waiting);
@@ -59,11 +74,10 @@ impl Astray {
         self.0.values_mut().for_each(|stray| stray.is_found = true);
     }
 
-    /// Those that may be made again, in their order. `on_way`: the pipelines that are on their way, and by
-    /// which.
-    pub(super) fn release(&mut self, on_way: &BTreeMap<u64, Pace>) -> Vec<Waiting> {
+    /// Those that may be made again, in their order. `on_way`: the pipelines that are on their way.
+    pub(super) fn release(&mut self, on_way: &BTreeMap<u64, Sent>) -> Vec<Waiting> {
         let free = self.0.extract_if(.., |(_, pace), stray| {
-            let oldest = on_way.iter().find(|(_, by)| *by == pace);
+            let oldest = on_way.iter().find(|(_, sent)| sent.pace == *pace);
             stray.is_found && oldest.is_none_or(|(oldest, _)| *oldest > stray.sent)
         });
         free.flat_map(|(_, stray)| stray.calls.into_values()).collect()
@@ -79,9 +93,10 @@ impl Astray {
     pub(super) fn part(&mut self, goes: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
         let mut gone = Vec::new();
         self.0.retain(|_, stray| {
+            let was_empty = stray.calls.is_empty();
             let going = stray.calls.extract_if(.., |_, waiting| goes(waiting));
             gone.extend(going.map(|(_, waiting)| waiting));
-            !stray.calls.is_empty()
+            was_empty || !stray.calls.is_empty()
         });
         gone
     }
@@ -116,8 +131,12 @@ mod tests {
         calls.iter().map(|waiting| waiting.number).collect()
     }
 
-    fn plain(numbers: &[u64]) -> BTreeMap<u64, Pace> {
-        numbers.iter().map(|number| (*number, Pace::Plain)).collect()
+    fn sent(pace: Pace) -> Sent {
+        Sent { pace, slots: Vec::new() }
+    }
+
+    fn plain(numbers: &[u64]) -> BTreeMap<u64, Sent> {
+        numbers.iter().map(|number| (*number, sent(Pace::Plain))).collect()
     }
 
     #[test]
@@ -148,6 +167,23 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_to_a_slot_that_is_elsewhere_waits_for_what_is_on_its_way_to_where_it_was() {
+        let places = Places::new(100, 1_000);
+        let mut astray = Astray::default();
+        let call = |replicas| places.take(Box::new(Wanting(replicas))).expect("it fits");
+        astray.hold(7, Pace::Plain, 5);
+        astray.hold(7, Pace::Plain, 4);
+        astray.found();
+        assert!(astray.holds(7, &call(0)) && !astray.holds(7, &call(1)));
+        assert!(astray.release(&plain(&[5])).is_empty());
+        assert!(astray.expire(Duration::from_secs(60)).is_empty());
+        assert!(astray.holds(7, &call(0)), "though none waits yet");
+        astray.wait(7, call(0));
+        assert_eq!(astray.release(&plain(&[6])).len(), 1);
+        assert!(astray.is_empty());
+    }
+
+    #[test]
     fn what_waits_for_replicas_holds_up_nothing_else() {
         let places = Places::new(100, 1_000);
         let call = |replicas| places.take(Box::new(Wanting(replicas))).expect("it fits");
@@ -156,7 +192,7 @@ mod tests {
         assert!(!astray.holds(7, &call(1)), "that goes another way");
         astray.add(7, call(1), 2);
         astray.found();
-        let on_way = BTreeMap::from([(1, Pace::Patient(1)), (3, Pace::Plain)]);
+        let on_way = BTreeMap::from([(1, sent(Pace::Patient(1))), (3, sent(Pace::Plain))]);
         let released = astray.release(&on_way);
         assert_eq!(released.iter().map(|it| it.call.replicas()).collect::<Vec<_>>(), [0]);
         assert_eq!(astray.release(&plain(&[1])).len(), 1);

@@ -48,10 +48,11 @@ impl Lines {
         &self.map
     }
 
-    /// The servers are others.
-    pub(super) fn set_map(&mut self, map: Map) {
-        self.map = map;
+    /// The servers are others; how it was before.
+    pub(super) fn set_map(&mut self, map: Map) -> Map {
+        let before = std::mem::replace(&mut self.map, map);
         self.settle();
+        before
     }
 
     pub(super) fn insert(&mut self, number: u64, line: Line) {

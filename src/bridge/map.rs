@@ -1,5 +1,7 @@
 //! Which server has which slot: one has all, unless it is a cluster.
 
+use std::collections::BTreeSet;
+
 use redis::{Arg, Cmd, RedisError, RedisResult, Value};
 
 use crate::config::{Redis, RedisHost, RedisUrl};
@@ -44,6 +46,13 @@ impl Map {
         }
         let owner = self.owners.get(usize::from(slot)).copied().filter(|owner| *owner != NONE)?;
         Some(usize::from(owner))
+    }
+
+    /// Slots that had another server before.
+    pub(super) fn moved_since(&self, before: &Self) -> BTreeSet<u16> {
+        let server = |map: &Self, slot| map.owner(slot).map(|owner| map.primaries[owner].clone());
+        let slots = before.owners.iter().zip(0_u16..).map(|(_, slot)| slot);
+        slots.filter(|slot| server(self, *slot) != server(before, *slot)).collect()
     }
 
     /// Whether every slot has a server.
@@ -256,6 +265,14 @@ mod tests {
         assert_eq!(shown, ["rediss://10.0.0.1:1", "rediss://first:2"]);
         assert_eq!((map.owner(99), map.owner(100), map.owner(16_383)), (Some(0), Some(1), Some(1)));
         assert!(map.is_whole() && !map.is_one());
+        let other = Value::Array(vec![
+            Value::Array(vec![Value::Int(0), Value::Int(98), server("", 2)]),
+            Value::Array(vec![Value::Int(99), Value::Int(99), server("10.0.0.1", 1)]),
+            Value::Array(vec![Value::Int(100), Value::Int(16_382), server("first", 2)]),
+        ]);
+        let moved = read_slots(&other, &asked).expect("a map").moved_since(&map);
+        assert_eq!(moved, (0..=98).chain([16_383]).collect());
+        assert_eq!(map.moved_since(&Map::default()), BTreeSet::new(), "nothing was anywhere");
         let some = Value::Array(vec![Value::Array(vec![
             Value::Int(5),
             Value::Int(5),

@@ -12,10 +12,12 @@ use crate::room::broker::Fault;
 use crate::room::name::RoomKey;
 
 use super::answer::number;
+use super::astray::Sent;
 use super::call::Call;
 use super::desk::Desk;
 use super::dial::Login;
 use super::failure;
+use super::map::Map;
 use super::mouth::{Mouth, Packet};
 use super::queue::Waiting;
 use super::run::Bridge;
@@ -62,11 +64,12 @@ impl Bridge {
     }
 
     /// Puts a call where it is to wait.
-    pub(super) fn route(&mut self, waiting: Waiting) {
+    pub(super) fn route(&mut self, mut waiting: Waiting) {
         let slot = match self.lines.map().is_one() {
             true => 0,
             false => waiting.call.slot(&self.desk),
         };
+        waiting.slot = slot;
         if self.astray.holds(slot, &waiting) {
             return self.astray.wait(slot, waiting);
         }
@@ -123,14 +126,29 @@ impl Bridge {
         }
         let mut others = Vec::with_capacity(calls.len());
         for waiting in calls {
-            let slot = waiting.call.slot(&self.desk);
-            if self.astray.holds(slot, &waiting) {
-                self.astray.wait(slot, waiting);
+            if self.astray.holds(waiting.slot, &waiting) {
+                self.astray.wait(waiting.slot, waiting);
             } else {
                 others.push(waiting);
             }
         }
         others
+    }
+
+    /// Slots are elsewhere than they were: what waits for the servers that had them, and what comes, waits
+    /// until nothing of them is on its way any more, so that their order holds.
+    pub(super) fn heed_moves(&mut self, before: &Map) {
+        let moved = self.lines.map().moved_since(before);
+        for (number, sent) in &self.on_way {
+            for slot in sent.slots.iter().filter(|slot| moved.contains(slot)) {
+                self.astray.hold(*slot, sent.pace, *number);
+            }
+        }
+        for way in self.lines.iter_mut().flat_map(|line| line.ways.all()) {
+            for waiting in way.part(|waiting| moved.contains(&waiting.slot)) {
+                self.astray.wait(waiting.slot, waiting);
+            }
+        }
     }
 
     fn send_calls(&mut self, number: u64, pace: Pace, calls: Vec<Waiting>) {
@@ -161,7 +179,13 @@ impl Bridge {
         let url = line.url.clone();
         line.way(pace).leaves();
         self.sent += 1;
-        self.on_way.insert(self.sent, pace);
+        let slots = match &errand {
+            Errand::Calls(calls) if !self.lines.map().is_one() => {
+                calls.iter().map(|waiting| waiting.slot).collect()
+            }
+            _ => Vec::new(),
+        };
+        self.on_way.insert(self.sent, Sent { pace, slots });
         let (sent, line, config) = (self.sent, number, self.desk.config.clone());
         self.pipelines.spawn_local(async move {
             let redis = &config.redis;
@@ -364,8 +388,7 @@ impl Bridge {
             return waiting.call.fail(Fault::Unsent, &mut self.desk);
         }
         self.desk.metrics.strayed.add(1);
-        let slot = waiting.call.slot(&self.desk);
-        self.astray.add(slot, waiting, self.sent);
+        self.astray.add(waiting.slot, waiting, self.sent);
         self.find_soon(error.code() == Some("MOVED"));
     }
 

@@ -25,6 +25,8 @@ pub(super) struct Waiting {
     pub(super) number: u64,
     /// Since when.
     pub(super) since: Instant,
+    /// Where it belongs in a cluster, since it was put where it waits.
+    pub(super) slot: u16,
     place: Place,
 }
 
@@ -105,7 +107,7 @@ impl Places {
         let place = Place { lane, bytes, taken: Rc::clone(&self.taken) };
         let number = self.last_number.get() + 1;
         self.last_number.set(number);
-        Ok(Waiting { call, number, since: time::now(), place })
+        Ok(Waiting { call, number, since: time::now(), slot: 0, place })
     }
 
     /// Whether nothing waits and nothing is on its way.

@@ -27,7 +27,7 @@ use crate::room::name::RoomKey;
 use crate::shard::{CoreMessage, Entropy};
 use crate::tenant::Tenants;
 
-use super::astray::Astray;
+use super::astray::{Astray, Sent};
 use super::call;
 use super::desk::Desk;
 use super::ear::{Event, Inbox};
@@ -39,7 +39,6 @@ use super::nodes::Nodes;
 use super::pipeline::Outcome;
 use super::queue::{Places, Waiting};
 use super::uplink::Made;
-use super::way::Pace;
 
 /// Batches taken from the inbox before everything else gets its turn.
 const BATCHES_PER_ROUND: usize = 256;
@@ -125,8 +124,8 @@ pub(super) struct Bridge {
     pub(super) pipelines: JoinSet<Outcome>,
     /// Counts pipelines.
     pub(super) sent: u64,
-    /// Those that are not over, and by which way each went.
-    pub(super) on_way: BTreeMap<u64, Pace>,
+    /// Those that are not over.
+    pub(super) on_way: BTreeMap<u64, Sent>,
     pub(super) astray: Astray,
     /// Calls of rooms that are not listened to yet.
     pub(super) parked: BTreeMap<RoomKey, Vec<Waiting>>,

@@ -79,7 +79,8 @@ impl Bridge {
             Ok(map) => {
                 if map != *self.lines.map() {
                     tracing::info!(primaries = map.primaries().len(), "Redis is found");
-                    self.lines.set_map(map);
+                    let before = self.lines.set_map(map);
+                    self.heed_moves(&before);
                     for line in self.lines.needless() {
                         self.fall(line, LinkState::Lost);
                     }

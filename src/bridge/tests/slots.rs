@@ -23,6 +23,27 @@ async fn with(clients: &[usize], room: &str) -> World {
 }
 
 #[test]
+fn what_waits_for_a_replica_where_the_slot_was_is_not_overtaken() {
+    on_still_clock(async {
+        let mut world = with(&[0, 1], "twice:c").await;
+        let from = world.owner("twice:c");
+        world.servers[from].lag(Duration::from_secs(2));
+        // The first waits for the replica, the second for the first.
+        for _ in 0..2 {
+            world.publish_in(0, "twice:c");
+            world.wait(20).await;
+        }
+        world.move_room("twice:c").await;
+        world.wait(100).await;
+        world.publish_in(0, "twice:c");
+        world.wait(2_000).await;
+        world.read_all();
+        assert_eq!(world.witness.acknowledged.len(), 2, "all but what was on no replica");
+        world.witness.check_rest();
+    });
+}
+
+#[test]
 fn what_a_home_has_said_where_the_slot_was_is_said_again_when_that_line_ends() {
     on_still_clock(async {
         let mut world = with(&[0, 1], "b").await;
