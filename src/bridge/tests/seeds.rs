@@ -76,6 +76,11 @@ fn bridges_keep_nodes_in_step_whatever_redis_does() {
 }
 
 #[test]
+fn bridges_keep_nodes_in_step_while_slots_move() {
+    run_all(World::on_moving_slots, 0..50);
+}
+
+#[test]
 #[ignore = "the long form"]
 fn bridges_keep_nodes_in_step_whatever_redis_does_at_length() {
     run_all(World::new, seeds_at_length());
