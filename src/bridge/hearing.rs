@@ -106,6 +106,10 @@ impl Bridge {
 
     fn listening(&mut self, number: u64, channel: &[u8]) {
         let Some(line) = self.lines.get_mut(number) else { return };
+        if let Some(Subject::Station(_)) = self.desk.watch.heard(channel) {
+            // What was said there before that is not heard, and is no sign of a link that hears nothing.
+            self.desk.echo.forget();
+        }
         let listening = self.desk.watch.listening(channel, number, line.link.server);
         let Some(room) = listening else {
             if !self.desk.watch.is_wanted(channel, number)

@@ -7,6 +7,8 @@ use serde_json::json;
 use super::seeds::on_still_clock;
 use super::trouble::Loss;
 use super::world::World;
+use crate::bridge::map;
+use crate::bridge::nodes::node_name;
 
 /// Nodes on a cluster, and some clients in a room.
 async fn with(clients: &[usize], room: &str) -> World {
@@ -60,5 +62,22 @@ fn what_a_home_has_said_where_the_slot_was_is_said_again_when_that_line_ends() {
         world.read_all();
         let there = world.witness.presence[&(1, "b")].as_array().expect("a list").len();
         assert_eq!(there, 3, "as another node has heard");
+    });
+}
+
+#[test]
+fn a_link_stays_when_the_slot_moves_on_which_a_node_hears_itself() {
+    on_still_clock(async {
+        let world = with(&[0, 1], "b").await;
+        let node = world.nodes[0].with(|cluster| cluster.id());
+        let slot = map::slot(world.keys.node(&node_name(node)).as_bytes());
+        let before = world.nodes[0].metrics.connects.get();
+        // It says something to itself before it listens where the slot is now.
+        for redis in &world.servers {
+            redis.hold_ears(0, Duration::from_millis(700));
+        }
+        world.move_slot(slot).await;
+        world.wait(5_000).await;
+        assert_eq!(world.nodes[0].metrics.connects.get(), before);
     });
 }

@@ -155,8 +155,12 @@ impl World {
 
     /// Moves the slot of a room to the next server.
     pub(super) async fn move_room(&self, room: &str) {
-        let (slot, from) = (self.slot(room), self.owner(room));
-        let to = (from + 1) % self.servers.len();
+        self.move_slot(self.slot(room)).await;
+    }
+
+    /// Moves a slot to the next server.
+    pub(super) async fn move_slot(&self, slot: u16) {
+        let to = (Redis::place_of(&self.servers, slot) + 1) % self.servers.len();
         Redis::move_slot(self.servers.clone(), (slot, to), Counting(0)).await;
     }
 

@@ -90,6 +90,13 @@ impl Redis {
         own.filter(|it| !it.listens()).for_each(|it| it.held_until = Instant::now() + time);
     }
 
+    /// What a node wants to listen to is not taken for a while.
+    pub(in crate::bridge::tests) fn hold_ears(&self, node: usize, time: Duration) {
+        let mut server = self.0.borrow_mut();
+        let own = server.connections.values_mut().filter(|it| it.node == node);
+        own.filter(|it| it.listens()).for_each(|it| it.held_until = Instant::now() + time);
+    }
+
     /// The connections end by which a node listens.
     pub(in crate::bridge::tests) fn cut_ears(&self, node: usize) {
         let mut server = self.0.borrow_mut();
