@@ -32,6 +32,8 @@ pub(super) struct Arrival {
     recovered: bool,
     /// The room of the request's path, until it is asked for.
     room: Option<String>,
+    /// Rooms that are asked for by name, too, if the session is no longer in them.
+    named: Vec<RoomKey>,
     rooms: Vec<ArrivalRoom>,
 }
 
@@ -273,17 +275,34 @@ impl Shard {
                 let room = RoomKey::new(identity.tenant, name);
                 let index = self.hub.find(&room);
                 if index.is_some_and(|index| connection.membership(index).is_some()) {
+                    if let Some(arrival) = &mut connection.rare().arrival {
+                        arrival.named.push(room);
+                    }
                     return;
                 }
-                let ask = JoinAsk { may_create: self.may_create(key), ..JoinAsk::default() };
-                self.expect_arrival(key);
-                if !self.ask_join(key, room, ask, Ticket::default()) {
-                    self.arrived_nowhere(key);
-                }
-                return;
+                return self.join_by_name(key, room);
             }
         };
         self.refuse(key, &Ticket::default(), refusal);
+    }
+
+    fn join_by_name(&mut self, key: ConnectionKey, room: RoomKey) {
+        let ask = JoinAsk { may_create: self.may_create(key), ..JoinAsk::default() };
+        self.expect_arrival(key);
+        if !self.ask_join(key, room, ask, Ticket::default()) {
+            self.arrived_nowhere(key);
+        }
+    }
+
+    /// A session is no longer in a room. If that was asked for by name, too, it is joined anew, and nothing is
+    /// told of the session's.
+    pub(super) fn joins_by_name(&mut self, key: ConnectionKey, room: &RoomKey) -> bool {
+        let connection = self.outbound.get_mut(key).filter(|it| !it.welcomed);
+        let arrival = connection.and_then(|it| it.rare.as_mut()?.arrival.as_mut());
+        let named = arrival.and_then(|it| it.named.extract_if(.., |named| named == room).next());
+        let is_named = named.is_some();
+        named.into_iter().for_each(|room| self.join_by_name(key, room));
+        is_named
     }
 
     pub(super) fn expect_arrival(&mut self, key: ConnectionKey) {

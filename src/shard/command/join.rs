@@ -453,7 +453,6 @@ impl Shard {
 
     /// The home has not let a connection in.
     pub(super) fn on_not_joined(&mut self, key: ConnectionKey, room: &RoomKey, frame: &[u8]) {
-        self.outbound.push_bytes(key, frame);
         let Some(index) = self.hub.find(room) else { return };
         if let Some(hub_room) = self.hub.get_mut(index) {
             hub_room.joining -= 1;
@@ -465,6 +464,9 @@ impl Shard {
             connection.rooms.retain(|it| it.joining > 0 || it.place != NO_PLACE);
         }
         self.tidy_room(index);
+        if !self.joins_by_name(key, room) {
+            self.outbound.push_bytes(key, frame);
+        }
         self.arrived_nowhere(key);
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::cluster::{Address, Cluster, room};
 use crate::config::Config;
 use crate::id::CoreId;
+use crate::shard::Route;
 use crate::shard::identity::{Permit, Right};
 
 /// A cluster of three cores, a connection on the first, whose session lives there, and that session.
@@ -248,4 +249,40 @@ fn who_comes_back_to_a_room_that_was_made_anew_is_told_that_they_have_missed_som
     let since = json!({"epoch": first["epoch"], "offset": 1});
     let join = json!({"type": "join", "room": "sure:a", "since": since, "id": 5});
     assert_eq!(cluster.ask(eve, &join.to_string())["recovered"], false);
+}
+
+#[test]
+fn who_names_a_room_comes_in_though_their_session_is_no_longer_in_it() {
+    for (command, becomes) in [
+        (json!({"type": "room.kick", "room": "a", "user": "ann", "id": 2}), Some("guest")),
+        (json!({"type": "room.delete", "room": "a", "id": 2}), Some("owner")),
+        (json!({"type": "room.ban", "room": "a", "user": "ann", "id": 2}), None),
+    ] {
+        let mut cluster = Cluster::new(2, Config::default());
+        let owner = cluster.user(0, "owner");
+        let away = cluster.open_as(1, "ann", |_| {});
+        let session = cluster.read(away)[0]["session"].as_str().unwrap().to_owned();
+        for at in [owner, away] {
+            assert_eq!(cluster.ask(at, r#"{"type":"join","room":"a","id":1}"#)["type"], "ok");
+        }
+        cluster.lose(away);
+        assert_eq!(cluster.ask(owner, &command.to_string())["type"], "ok");
+        let back = cluster.open_as(1, "ann", |opened| {
+            opened.session = Some(session.into());
+            opened.route = Route::Rooms(Some("a".into()));
+        });
+        let events = cluster.read(back);
+        let rooms = events[0]["rooms"].as_array().unwrap().iter();
+        let rooms: Vec<_> = rooms.map(|it| (&it["room"], it["role"].as_str())).collect();
+        match becomes {
+            Some(_) => {
+                assert_eq!(rooms, [(&json!("a"), becomes)], "{events:?}");
+                assert_eq!(events.len(), 1, "they are in it: {events:?}");
+            }
+            None => {
+                assert_eq!((rooms.len(), events.len()), (0, 2), "{events:?}");
+                assert_eq!(events[1]["code"], "banned");
+            }
+        }
+    }
 }
