@@ -7,6 +7,7 @@
 mod idle;
 pub(super) mod network;
 mod node;
+mod receivers;
 mod redis;
 mod rest;
 mod seeds;

@@ -50,6 +50,7 @@ impl World {
         for (place, node) in self.nodes.iter().enumerate() {
             assert_eq!(node.metrics.link(), LinkState::Up, "node {place}");
         }
+        self.check_receivers();
         self.check_presence().await;
         self.check_places();
         self.check_sessions().await;
@@ -164,7 +165,10 @@ impl World {
         for client in &self.witness.clients {
             self.nodes[client.node].with(|cluster| cluster.lose(client.at));
         }
-        self.wait(12_000).await;
+        for receiver in std::mem::take(&mut self.receivers) {
+            self.nodes[receiver.node].with(|cluster| cluster.lose(receiver.at));
+        }
+        self.wait(self.stay_ms).await;
         let left = self.servers.iter().flat_map(|it| it.keys_of(&["s", "h", "p", "d", "a"]));
         let left: Vec<_> = left.collect();
         assert!(left.is_empty(), "rooms are left in Redis: {left:?}");

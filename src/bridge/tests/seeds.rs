@@ -87,6 +87,17 @@ fn bridges_keep_nodes_in_step_whatever_redis_does_at_length() {
 }
 
 #[test]
+fn bridges_keep_patterns_whole_whatever_redis_does() {
+    run_all(World::with_patterns, 0..12);
+}
+
+#[test]
+#[ignore = "the long form"]
+fn bridges_keep_patterns_whole_whatever_redis_does_at_length() {
+    run_all(World::with_patterns, seeds_at_length());
+}
+
+#[test]
 #[ignore = "the long form"]
 fn bridges_keep_nodes_in_step_while_slots_move_at_length() {
     run_all(World::on_moving_slots, seeds_at_length());

@@ -142,6 +142,9 @@ impl Temper {
 impl World {
     /// Something happens.
     pub(super) async fn step(&mut self) {
+        if !self.receivers.is_empty() && self.below(40) == 0 {
+            self.replace_receiver();
+        }
         match self.below(40) {
             0 | 1 => {
                 let at = self.below(self.temper.troubles.len().max(1));

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::network::Network;
 use super::node::Node;
+use super::receivers::Receiver;
 use super::redis::Redis;
 use super::transcript::{Transcript, tell};
 use super::trouble::{Loss, Temper};
@@ -42,6 +43,10 @@ pub(super) struct World {
     pub(super) told: Transcript,
     /// Slots are on their way.
     pub(super) moves: JoinSet<()>,
+    /// For so long nodes may still have rooms that nobody is in.
+    pub(super) stay_ms: u64,
+    /// Those who receive rooms by patterns.
+    pub(super) receivers: Vec<Receiver>,
     _network: Network,
 }
 
@@ -80,6 +85,15 @@ impl World {
         world
     }
 
+    /// With some who receive rooms by patterns.
+    pub(super) fn with_patterns(seed: u64, loss: Loss) -> Self {
+        let mut world = Self::new(seed, loss);
+        (0..NODES).for_each(|node| world.receive(node));
+        // They follow what was called.
+        world.stay_ms += 180_000;
+        world
+    }
+
     fn on(servers: usize, seed: u64, loss: Loss) -> Self {
         let servers = Redis::all(seed ^ 0x5EED, servers);
         let mut random = Counting(seed);
@@ -102,6 +116,8 @@ impl World {
             said: 0,
             told: Transcript::default(),
             moves: JoinSet::new(),
+            stay_ms: 12_000,
+            receivers: Vec::new(),
             _network: Network::of(&servers),
             servers,
         };
@@ -228,6 +244,7 @@ impl World {
                 self.reopen(who, node);
             }
         }
+        self.replace_receivers_of(place);
     }
 
     pub(super) fn somebody(&mut self) -> (usize, &'static str) {
@@ -305,6 +322,7 @@ impl World {
                 );
             }
         }
+        self.read_receivers();
     }
 
     /// Waits for at most so long.
