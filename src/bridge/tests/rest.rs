@@ -37,6 +37,7 @@ impl World {
             self.wait(2_500).await;
             self.read_all();
         }
+        assert!(!self.servers.iter().any(Redis::has_overflown), "a full server has taken more");
         // Another node may load the scripts before what comes next.
         let servers = &self.servers;
         self.witness.doubt_order(|data| servers.iter().any(|redis| redis.has_refused(data)));

@@ -29,6 +29,11 @@ impl Redis {
         found.expect("every slot has a server")
     }
 
+    /// Whether something was published where it had no memory left.
+    pub(in crate::bridge::tests) fn has_overflown(&self) -> bool {
+        self.0.borrow().has_overflown
+    }
+
     /// The place among all of the one that has a slot, as the first believes.
     pub(in crate::bridge::tests) fn place_of(all: &[Self], slot: u16) -> usize {
         all[0].0.borrow().slots.owner(slot)

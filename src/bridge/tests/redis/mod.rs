@@ -16,6 +16,7 @@ mod look;
 mod lua;
 mod patterns;
 mod reply;
+mod scripts;
 mod server;
 mod stream;
 

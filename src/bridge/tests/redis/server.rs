@@ -64,6 +64,8 @@ pub(super) struct Server {
     pub(super) run: u64,
     pub(super) mood: (Mood, Instant),
     pub(super) held_until: Instant,
+    /// Something was published where it had no memory left.
+    pub(super) has_overflown: bool,
     /// The replica gets nothing until then.
     pub(super) lags_until: Instant,
     /// Nodes that do not reach it, until then.
@@ -90,6 +92,7 @@ impl Server {
             run: 1 + place.0 as u64 * 1_000,
             mood: (Mood::Well, now),
             held_until: now,
+            has_overflown: false,
             lags_until: now,
             parted: BTreeMap::new(),
             is_slow: false,
@@ -258,12 +261,15 @@ impl Server {
             Mood::Full if !script.allows_full => {
                 refused("OOM allow-oom flag is not set on the script, can not run it")
             }
-            _ => {
+            mood => {
                 let hash = hash.to_vec();
-                self.work(|work, scripts| {
+                let before = (mood == Mood::Full).then(|| self.data.lives.clone());
+                let reply = self.work(|work, scripts| {
                     let script = scripts.get(&hash).expect("it was found");
                     scripts.run(script, args.split_at(keys), work)
-                })
+                });
+                self.has_overflown |= before.is_some_and(|before| before != self.data.lives);
+                reply
             }
         }
     }
