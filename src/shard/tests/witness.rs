@@ -45,6 +45,8 @@ pub(crate) struct Client {
     pub(crate) node: usize,
     pub(crate) at: Address,
     pub(crate) places: BTreeMap<Room, Standing>,
+    /// How far it had come in lives of rooms before it was told of others.
+    lives: BTreeMap<(Room, String), u64>,
     /// Publishes that were not answered.
     pub(crate) asked: BTreeMap<u64, (Room, String)>,
     /// Publishes that may be made again.
@@ -102,6 +104,7 @@ impl Witness {
             node,
             at,
             places: BTreeMap::new(),
+            lives: BTreeMap::new(),
             asked: BTreeMap::new(),
             unknown: Vec::new(),
             is_here,
@@ -184,8 +187,10 @@ impl Witness {
         client.places.retain(|room, _| is_back && rooms.contains_key(room));
         for (room, (epoch, offset)) in rooms {
             if let Some(standing) = client.places.get_mut(room).filter(|it| it.epoch != epoch) {
-                // The room has begun anew, and this says so.
-                (standing.epoch, standing.offset) = (epoch.clone(), 0);
+                // The room has begun anew, or its node cannot ask about it, and this says so.
+                let before = std::mem::replace(&mut standing.epoch, epoch.clone());
+                client.lives.insert((room, before), standing.offset);
+                standing.offset = client.lives.get(&(room, epoch.clone())).copied().unwrap_or(0);
             }
             let may_repeat = client.places.contains_key(room);
             // It may be in a room though it has not heard so.
