@@ -263,7 +263,7 @@ impl HomeRoom {
         // Other nodes are not told that somebody left before their grace is over.
         self.attached.is_empty()
             && !(self.presence.is_shared() && self.presence.is_leaving())
-            && !self.kept.is_any()
+            && self.kept.is_none()
             && !self.owes_bookmarks()
             && self.held_until.is_none()
             && self.followed_until.is_none()

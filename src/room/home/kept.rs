@@ -18,9 +18,9 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Whether any session keeps the room.
-    pub(super) fn is_any(&self) -> bool {
-        self.now > 0 || self.before.iter().any(|(_, count)| *count > 0)
+    /// Whether no session keeps the room.
+    pub(super) fn is_none(&self) -> bool {
+        self.now <= 0 && self.before.iter().all(|(_, count)| *count <= 0)
     }
 
     /// One more, or one less, of that life; which one is the present?
@@ -49,21 +49,21 @@ mod tests {
         let mut kept = Kept::default();
         kept.count("a", "a", 1);
         kept.begin_life(&"a".into());
-        assert!(kept.is_any(), "it waits for the room");
+        assert!(!kept.is_none(), "it waits for the room");
         kept.count("x", "b", 1);
         kept.count("b", "b", -1);
         kept.count("a", "b", -1);
-        assert!(!kept.is_any());
+        assert!(kept.is_none());
         kept.count("b", "b", 1);
         kept.count("a", "b", 1);
-        assert!(kept.is_any(), "its connection has gone from the life before");
+        assert!(!kept.is_none(), "its connection has gone from the life before");
         kept.count("a", "b", -1);
-        assert!(!kept.is_any());
+        assert!(kept.is_none());
         for n in 0..BEFORE_MAX + 3 {
             kept.begin_life(&n.to_string().into());
         }
         assert_eq!(kept.before.len(), BEFORE_MAX);
         kept.count("a", "z", 1);
-        assert!(!kept.is_any(), "that is long ago");
+        assert!(kept.is_none(), "that is long ago");
     }
 }
