@@ -82,7 +82,6 @@ call-without-its-life|src/bridge/script/call.lua|'r', ARGV[3], 'e', ARGV[4]|'r',
 moved-room-in-doubt|src/bridge/watch.rs|is_some_and(\|at\| *at <= met)|is_some_and(\|at\| *at <= met && false)
 deaf-to-what-is-asked-twice|src/bridge/hearing.rs|if !self.desk.watch.is_wanted(channel, number)|if self.desk.watch.heard(channel).is_none()
 overtaken-by-way-of-the-new-server|src/bridge/uplink.rs|self.heed_moves(&before);|let _ = before;
-word-lost-with-its-line|src/bridge/pipeline.rs|call.room_to_hear().is_some_and(fell)|call.room_to_hear().is_some_and(\|it\| fell(it) \|\| true)
 echo-awaited-from-before|src/bridge/hearing.rs|self.desk.echo.forget();|
 place-not-given-back|src/bridge/queue.rs|taken.bytes -= self.bytes;|
 BUGS
