@@ -115,6 +115,8 @@ fn a_primary_that_sentinels_replace_dies_under_load() {
         eventually("its replica takes over", || watched.primary() != victim);
         watched.stores[victim].run();
         watched.is_whole();
+        // Nodes look now and then whether there are replicas: it is published there between two kills.
+        nodes.iter().for_each(|node| takes(node, "twice:0"));
     }
     let found = load.end();
     nodes.iter().for_each(linked);
