@@ -167,7 +167,8 @@ fn what_is_too_old_is_on_no_node() {
     make(&mut ann, &json!({"mode": "reliable", "history_size": 100, "history_ttl_ms": 3_000}));
     eventually("the first are too old", || {
         ann.publish("a", "more");
-        history(&mut ann).0[0] > 1
+        // The answer may be faster than what all are told.
+        history(&mut ann).0.first().is_some_and(|first| *first > 1)
     });
     let (here, _) = history(&mut ann);
     // Redis has more than that, and the new node is younger than what is too old.
