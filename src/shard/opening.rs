@@ -274,10 +274,10 @@ impl Shard {
             Ok(name) => {
                 let room = RoomKey::new(identity.tenant, name);
                 let index = self.hub.find(&room);
-                if index.is_some_and(|index| connection.membership(index).is_some()) {
-                    if let Some(arrival) = &mut connection.rare().arrival {
-                        arrival.named.push(room);
-                    }
+                let known = index.and_then(|index| connection.membership(index));
+                if let Some(is_of_session) = known.map(|it| it.kept.is_some()) {
+                    let arrival = connection.rare().arrival.as_mut().filter(|_| is_of_session);
+                    arrival.into_iter().for_each(|arrival| arrival.named.push(room.clone()));
                     return;
                 }
                 return self.join_by_name(key, room);
