@@ -50,9 +50,13 @@ impl Map {
 
     /// Slots that had another server before.
     pub(super) fn moved_since(&self, before: &Self) -> BTreeSet<u16> {
-        let server = |map: &Self, slot| map.owner(slot).map(|owner| map.primaries[owner].clone());
         let slots = before.owners.iter().zip(0_u16..).map(|(_, slot)| slot);
-        slots.filter(|slot| server(self, *slot) != server(before, *slot)).collect()
+        slots.filter(|slot| self.server(*slot) != before.server(*slot)).collect()
+    }
+
+    /// The server that has a slot.
+    pub(super) fn server(&self, slot: u16) -> Option<&RedisUrl> {
+        self.primaries.get(self.owner(slot)?)
     }
 
     /// Whether every slot has a server.

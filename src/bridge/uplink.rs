@@ -101,9 +101,7 @@ impl Bridge {
 
     /// The server that has what the nodes agree on.
     fn keeper(&self) -> Option<RedisUrl> {
-        let map = self.lines.map();
-        let place = map.owner(map::slot(self.desk.keys.form().as_bytes()))?;
-        map.primaries().get(place).cloned()
+        self.lines.map().server(map::slot(self.desk.keys.form().as_bytes())).cloned()
     }
 
     fn connect(&mut self, url: RedisUrl) {

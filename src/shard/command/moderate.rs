@@ -102,7 +102,7 @@ impl Shard {
         match action {
             ModerationAction::Kick => self.send_out(room, target, LeftReason::Kicked, by),
             ModerationAction::Ban => self.send_out(room, target, LeftReason::Banned, by),
-            // On other nodes those hear of it who are where the user is.
+            // Where there is a broker, the home that has decided it tells all nodes.
             ModerationAction::Invite if self.broker.is_there() => {}
             ModerationAction::Invite => self.send_invitation(room, moderation, by),
             ModerationAction::Role => {
